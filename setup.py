@@ -1,0 +1,47 @@
+"""Packaging. jax and flax are pinned as one pair per Python line: flax subclasses jax internals that move between releases."""
+from setuptools import find_packages, setup
+
+PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
+
+setup(
+    name="rewardjax",
+    version="0.1.0",
+    description="Curate preference pairs; train, score, evaluate and serve Bradley-Terry reward models in JAX.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["rewardjax", "rewardjax.*"]),
+    package_data={"rewardjax": ["assets/**/*"]},
+    install_requires=[
+        f"jax>=0.10.2,<0.11; {PY311}",
+        f"flax>=0.12.8,<0.12.9; {PY311}",
+        f"jax>=0.12,<0.13; {PY312}",
+        f"flax>=0.12.12,<0.13; {PY312}",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.4,<0.13",
+        "grain>=0.2.18,<0.3",
+        "array_record>=0.8",
+        "ml_collections>=1.1,<2",
+        "absl-py>=2",
+        "numpy>=2",
+        "scipy>=1.13",
+        "tokenizers>=0.22",
+        "jinja2>=3.1",
+        "safetensors>=0.6",
+        "pyarrow>=17",
+        "matplotlib>=3.9",
+        "tqdm>=4.66",
+        "tensorboardX>=2.6",
+    ],
+    extras_require={
+        "tpu": [f"jax[tpu]>=0.10.2,<0.11; {PY311}", f"jax[tpu]>=0.12,<0.13; {PY312}"],
+        "gpu": [f"jax[cuda12]>=0.10.2,<0.11; {PY311}", f"jax[cuda12]>=0.12,<0.13; {PY312}"],
+        "hub": ["huggingface_hub>=0.34"],
+        "wandb": ["wandb>=0.20"],
+        "tfds": ["tensorflow-datasets>=4.9.10"],
+        "dev": [
+            "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "chex>=0.1.90", "ruff>=0.12", "pyright>=1.1.400",
+            "nbclient>=0.10", "ipykernel>=6", "kubernetes-validate>=1.31", "pyyaml>=6", "tensorflow-datasets>=4.9.10",
+            "transformers>=5,<6", f"torch==2.13.0; {PY311}",
+        ],
+    },
+)
