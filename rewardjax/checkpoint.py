@@ -1,7 +1,7 @@
 """Checkpoints: everything Orbax is in this file.
 
-A step on disk holds two items: `state`, the arrays, and `meta`, a JSON record with the data position, what the run is bound to, and
-a fingerprint of the arrays. Orbax restores a flipped bit without a word; the fingerprint does not, and a damaged step makes the
+A step on disk holds trees of arrays by name (`params`, `opt`) and `meta`, a JSON record with the data position, what the run is bound
+to, and a fingerprint of each tree. Orbax restores a flipped bit without a word; the fingerprint does not, and a damaged step makes the
 restore fall back to the one before it.
 """
 import pathlib
@@ -35,11 +35,12 @@ def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None 
     )
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any, meta: dict, metrics: dict[str, float] | None = None) -> None:
-    """Start an asynchronous save of `state` and `meta` as `step`. A failure of the previous save is raised here, not swallowed."""
+def save(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any], meta: dict, metrics: dict[str, float] | None = None) -> None:
+    """Start an asynchronous save of `trees` and `meta` as `step`. A failure of the previous save is raised here, not swallowed."""
     manager.wait_until_finished()
-    meta = meta | {"fingerprint": fingerprint(state)}
-    manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)), metrics=metrics)
+    meta = meta | {"fingerprints": {name: fingerprint(tree) for name, tree in trees.items()}}
+    items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+    manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), metrics=metrics)
 
 
 def read_meta(manager: ocp.CheckpointManager, step: int) -> dict:
@@ -47,25 +48,24 @@ def read_meta(manager: ocp.CheckpointManager, step: int) -> dict:
     return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
 
-def restore(manager: ocp.CheckpointManager, abstract_state: Any, step: int | None = None) -> tuple[int, Any, dict]:
-    """Restore and verify `step`, or the newest step that verifies, onto the shardings of `abstract_state`.
+def restore(manager: ocp.CheckpointManager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
+    """Restore and verify the named trees of `step`, or of the newest step that verifies, onto the shardings of `abstract_trees`.
 
-    Returns (step, state, meta). Raises DamagedCheckpoint with the reason found for each step tried.
+    Returns (step, trees, meta). Raises DamagedCheckpoint with the reason found for each step tried.
     """
     manager.reload()
     steps = [step] if step is not None else sorted(manager.all_steps(), reverse=True)
+    items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract_trees.items()}
     reasons = []
     for candidate in steps:
         try:
-            items = manager.restore(
-                candidate, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state), meta=ocp.args.JsonRestore())
-            )
-            found, expected = fingerprint(items["state"]), items["meta"]["fingerprint"]
-            if found == expected:
-                return candidate, items["state"], items["meta"]
-            reasons.append(f"step {candidate}: arrays have fingerprint {found}, their record says {expected}")
+            found = manager.restore(candidate, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
+            damaged = [name for name in items if fingerprint(found[name]) != found["meta"]["fingerprints"][name]]
+            if not damaged:
+                return candidate, {name: found[name] for name in items}, found["meta"]
+            reasons.append(f"step {candidate}: `{damaged[0]}` does not have the fingerprint recorded when it was saved")
         except Exception as error:  # Orbax and TensorStore raise many kinds for a truncated, missing or half-copied file
-            reasons.append(f"step {candidate}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            reasons.append(f"step {candidate}: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}")
         logging.error("checkpoint %s is damaged: %s", manager.directory, reasons[-1])
     raise DamagedCheckpoint(f"{manager.directory}: " + ("; ".join(reasons) or "there is no finished checkpoint here"))
 

@@ -100,7 +100,7 @@ def check_tokenizer(contract: ScoreContract, tokenizer: ChatTokenizer) -> None:
         expected = getattr(contract, field)
         if found != expected:
             raise ContractMismatch(
-                f"field `{field}`: the contract says {expected!r}, the tokenizer at hand gives {found!r}; use the tokenizer saved with the model"
+                f"field `{field}`: the contract says {expected!r}, this tokenizer gives {found!r}; use the one saved with the model"
             )
 
 

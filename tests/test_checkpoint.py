@@ -16,7 +16,7 @@ def make_state(mesh, spec, seed=0):
     put = lambda x, s: jax.device_put(x, NamedSharding(mesh, s))
     return {
         "params": {"w": put(rng.normal(size=(256, 64)).astype(np.float32), spec), "b": put(jnp.arange(8, dtype=jnp.bfloat16), P())},
-        "step": put(np.int32(7), P()),
+        "opt": {"count": put(np.int32(7), P())},
     }
 
 
@@ -62,7 +62,7 @@ def test_latest_and_best_are_kept(tmp_path, mesh):
 
 def damage(folder: pathlib.Path, step: int) -> None:
     """Flip one bit in the middle of the step's largest file, where the arrays are."""
-    largest = max((p for p in (folder / str(step) / "state").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest = max((p for p in (folder / str(step) / "params").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     data = bytearray(largest.read_bytes())
     data[len(data) // 2] ^= 4
     largest.write_bytes(bytes(data))
