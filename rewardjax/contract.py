@@ -75,23 +75,29 @@ def with_golden(contract: ScoreContract, score: Callable[[list[list[Message]]], 
     return dataclasses.replace(contract, golden=tuple(float(x) for x in score(list(GOLDEN_CONVERSATIONS))))
 
 
-def save(contract: ScoreContract, folder: str | pathlib.Path) -> None:
-    """Write the contract into `folder`."""
-    text = json.dumps(dataclasses.asdict(contract) | {"fingerprint": contract.fingerprint}, indent=2)
-    pathlib.Path(folder, FILE).write_text(text + "\n")
+def to_record(contract: ScoreContract) -> dict:
+    """The contract as JSON holds it, with its fingerprint."""
+    return dataclasses.asdict(contract) | {"fingerprint": contract.fingerprint}
+
+
+def from_record(record: dict) -> ScoreContract:
+    """The contract that `to_record` wrote. Raises ContractMismatch if the record was edited."""
+    fields = {name: value for name, value in record.items() if name != "fingerprint"}
+    contract = ScoreContract(**fields | {"golden": tuple(record["golden"])})
+    if contract.fingerprint != record["fingerprint"]:
+        raise ContractMismatch(f"field `fingerprint` is {record['fingerprint']}, the contents give {contract.fingerprint}: the record was edited")
+    return contract
+
+
+def save(contract: ScoreContract, path: str | pathlib.Path) -> None:
+    """Write the contract to the file `path`."""
+    pathlib.Path(path).write_text(json.dumps(to_record(contract), indent=2) + "\n")
 
 
 def load(folder: str | pathlib.Path) -> ScoreContract | None:
     """The contract kept in `folder`, or None where there is none. Raises ContractMismatch if the file was edited."""
     path = pathlib.Path(folder, FILE)
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text())
-    written = record.pop("fingerprint")
-    contract = ScoreContract(**record | {"golden": tuple(record["golden"])})
-    if contract.fingerprint != written:
-        raise ContractMismatch(f"{path}: field `fingerprint` is {written}, the contents give {contract.fingerprint}: the file was changed")
-    return contract
+    return from_record(json.loads(path.read_text())) if path.exists() else None
 
 
 def check_tokenizer(contract: ScoreContract, tokenizer: ChatTokenizer) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rewardjax.data import tokenize
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.tokenize import TokenGroup
+from rewardjax.data.pack import TokenGroup
 from rewardjax.evaluators import pairs as pair_evaluator
 
 Score = Callable[..., list[np.ndarray]]  # (params, groups) -> rewards of each group's responses

@@ -11,7 +11,9 @@ from flax import nnx
 from jax.experimental import multihost_utils
 
 from rewardjax.data import pack
-from rewardjax.data.tokenize import TokenGroup
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.groups import Message
+from rewardjax.data.pack import TokenGroup
 from rewardjax.mesh import Layout, place
 
 ScoreRows = Callable[[Any, dict[str, jax.Array]], jax.Array]
@@ -37,7 +39,7 @@ def score_groups(
     *,
     row_length: int,
     rows: int,
-    slots_per_row: int,
+    bundles_per_row: int,
     pad_id: int,
     layout: Layout,
     advance: Callable[[int], Any] = lambda groups: None,
@@ -50,8 +52,7 @@ def score_groups(
     rewards = [np.full(len(group.suffixes), np.nan, np.float32) for group in groups]
     for first in range(0, len(groups), WINDOW):
         window = groups[first : first + WINDOW]
-        packed = pack.pack_groups(window, row_length=row_length, slots_per_row=slots_per_row, pad_id=pad_id)
-        packed = pack.pad_rows(packed, rows, pad_id)
+        packed = pack.pack_groups(window, row_length, bundles_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
         on_device = [score_rows(params, place(batch, layout)) for batch in _local_batches(packed, rows)]  # dispatched ahead
         found = np.concatenate([_fetch(x) for x in on_device])
@@ -60,6 +61,15 @@ def score_groups(
             rewards[first + group][response] = found[row, slot]
         advance(len(window))
     return rewards
+
+
+def score_conversations(
+    score: Callable[[Any, list[TokenGroup]], list[np.ndarray]], params: Any, tokenizer: ChatTokenizer, conversations: Sequence[list[Message]]
+) -> np.ndarray:
+    """Rewards [n] of whole conversations, the last message of each being the response; `score` is `score_groups` with its settings."""
+    nothing = np.array([], np.int32)
+    groups = [TokenGroup(nothing, [np.array(tokenizer.encode(messages), np.int32)]) for messages in conversations]
+    return np.concatenate(score(params, groups))
 
 
 def _local_batches(packed: dict[str, np.ndarray], rows: int) -> Iterator[dict[str, np.ndarray]]:

@@ -63,7 +63,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 
     # ------------------------------------------------------------------ held-out sets
     score = functools.partial(scoring.score_groups, scoring.make_score_rows(graph), row_length=config.batch.row_length,
-                              rows=config.batch.rows, slots_per_row=2 * config.batch.pairs_per_row, pad_id=tokenizer.pad_id, layout=layout)
+                              rows=config.batch.rows, bundles_per_row=config.batch.pairs_per_row, pad_id=tokenizer.pad_id, layout=layout)
     held_out = [HeldOut.prepare(name, tokenizer, score, **kwargs) for name, kwargs in config.evals.items()]
 
     # ------------------------------------------------------------------ resume
@@ -76,11 +76,10 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         logging.info("continuing %s at step %d of %d", workdir, first_step, total_steps)
     config_lib.write_run_record(workdir, config, jax.sharding.get_mesh())
+    if jax.process_index() == 0:
+        tokenizer.save(workdir / "tokenizer")
     score_contract = contract.make(tokenizer, max_length=config.data.max_length, over_long=config.data.over_long,
                                    compute_dtype=config.compute.dtype)
-    if jax.process_index() == 0:
-        contract.save(score_contract, workdir)
-        tokenizer.save(workdir / "tokenizer")
 
     # ------------------------------------------------------------------ loop
     steps = pipeline.train_steps(train_set, seed=config.seed, first_step=first_step, num_steps=total_steps, pad_id=tokenizer.pad_id,
@@ -108,7 +107,8 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         if last or (config.checkpoint.every and step % config.checkpoint.every == 0):
             write_step(writer, progress, speed, schedule, in_flight)
             in_flight = None
-            meta = {"bound": bound, "next_step": step, "elapsed": progress.elapsed()}
+            score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
+            meta = {"bound": bound, "next_step": step, "elapsed": progress.elapsed(), "contract": contract.to_record(score_contract)}
             checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results or None)
     manager.wait_until_finished()
     manager.close()
@@ -117,6 +117,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     # ------------------------------------------------------------------ results
     summary = {"steps": total_steps, "pairs": total_steps * config.batch.pairs, "seconds": round(time.monotonic() - started, 1), **results}
     if jax.process_index() == 0:
+        contract.save(score_contract, workdir / contract.FILE)
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.write_run_report(workdir, summary, held_out)
         (workdir / "DONE").touch()
@@ -160,19 +161,17 @@ def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: 
     progress.update(step, loss=values["train/loss"], pairs=counts["pairs"])
 
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Path of a config file, with its argument: configs/gsm.py:tiny", lock_config=True)
-WORKDIR = flags.DEFINE_string("workdir", None, "Where checkpoints, metrics, plots and the report go; the same folder again resumes.")
-
-
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}")
     distributed.initialize()
-    summary = run(CONFIG.value, WORKDIR.value)
+    summary = run(flags.FLAGS.config, flags.FLAGS.workdir)
     if jax.process_index() == 0:
         print(json.dumps(summary))
 
 
 if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "Path of a config file, with its argument: configs/gsm.py:tiny", lock_config=True)
+    flags.DEFINE_string("workdir", None, "Where checkpoints, metrics, plots and the report go; the same folder again resumes.")
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(main)
