@@ -23,7 +23,7 @@ from absl import logging
 from flax import nnx
 from tqdm import tqdm
 
-from rewardjax import checkpoint, contract, scoring
+from rewardjax import assets, checkpoint, contract, scoring
 from rewardjax import config as config_lib
 from rewardjax.data import formats, sources
 from rewardjax.data.chat import ChatTokenizer
@@ -75,7 +75,7 @@ def _from_run(workdir: pathlib.Path, dtype: str | None, step: int | None) -> tup
     """The model of a training run's checkpoint, and the contract saved with it."""
     model_config = config_lib.read_run_config(workdir)["model"]
     if model_config.get("folder"):
-        decoder = hf.read_config(model_config["folder"])
+        decoder = hf.read_config(assets.resolve(model_config["folder"]))
     else:
         decoder = variants.get(model_config["variant"], **(model_config.get("changes") or {}))
     with checkpoint.open_manager(workdir / "checkpoints") as manager:

@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from flax import nnx
 from ml_collections import ConfigDict, config_flags
 
-from rewardjax import checkpoint, contract, distributed, losses, metrics, optim, report, scoring
+from rewardjax import assets, checkpoint, contract, distributed, losses, metrics, optim, report, scoring
 from rewardjax import config as config_lib
 from rewardjax.data import pipeline, tokenize
 from rewardjax.data.chat import ChatTokenizer
@@ -27,8 +27,10 @@ from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
-# What a resumed run may change: how it is computed, saved and shown, never what is computed.
-MAY_CHANGE = ("mesh", "compute", "evals", "checkpoint", "log", "batch.row_length", "batch.rows", "batch.pairs_per_row")
+# What a resumed run may change: how and where it is computed, saved and shown, never what is computed. Files may move: their
+# contents are compared by fingerprint.
+MAY_CHANGE = ("mesh", "compute", "evals", "eval_every", "checkpoint", "log", "batch.row_length", "batch.rows", "batch.pairs_per_row",
+              "tokenizer.folder", "model.folder", "data.source", "data.cache")
 
 
 class ResumeRefused(Exception):
@@ -46,7 +48,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     workdir.mkdir(parents=True, exist_ok=True)
 
     # ------------------------------------------------------------------ data
-    tokenizer = ChatTokenizer.load(**config.tokenizer)
+    tokenizer = load_tokenizer(**config.tokenizer)
     train_set = tokenize.prepare(tokenizer=tokenizer, **config.data)
     total_steps = config.steps or math.ceil(config.epochs * len(train_set) / config.batch.pairs)
 
@@ -124,13 +126,18 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     return summary
 
 
+def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
+    """The tokenizer of `folder`, which may be one of the package's assets."""
+    return ChatTokenizer.load(assets.resolve(folder), **kwargs)
+
+
 def build_model(tokenizer: ChatTokenizer, compute: Compute, layout: Layout, seed: int, *, folder: str | None = None, init_head: bool = False,
                 variant: str | None = None, changes: dict[str, Any] | None = None) -> reward.RewardModel:
     """A model from a Hugging Face `folder` (its head initialised only with `init_head`), or a `variant`, with `changes`, from scratch."""
     if (folder is None) == (variant is None):
         raise ValueError("model: give exactly one of `folder` (Hugging Face weights) and `variant` (from scratch)")
     if folder is not None:
-        model = hf.load(folder, compute, layout, init_head=init_head, seed=seed)
+        model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
     else:
         model = reward.init(variants.get(variant, **(changes or {})), compute, layout, seed)
     if tokenizer.vocab_size > model.config.vocab_size:
@@ -141,13 +148,15 @@ def build_model(tokenizer: ChatTokenizer, compute: Compute, layout: Layout, seed
 
 def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
     """Raise ResumeRefused naming every field in which the run that saved and the run at hand differ, beyond MAY_CHANGE."""
-    changed = [line for line in config_lib.difference(saved, now)
-               if not any(line.startswith((f"config.{field}.", f"config.{field}:")) for field in MAY_CHANGE)]
+    allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
+    changed = [line for line in config_lib.difference(saved, now) if not line.startswith(allowed)]
     if changed:
-        raise ResumeRefused(f"{workdir} holds a run that differs in\n  " + "\n  ".join(changed) + "\nuse another --workdir, or change it back")
+        raise ResumeRefused(f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
+                            + "\n  ".join(changed))
 
 
-def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: metrics.Speed, schedule: Any, finished: tuple | None) -> None:
+def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: metrics.Speed, schedule: optim.Schedule,
+               finished: tuple[int, dict[str, jax.Array], dict[str, int]] | None) -> None:
     """Fetch the metrics of a step that has been dispatched, check that they are finite, and write them."""
     if finished is None:
         return
@@ -155,8 +164,8 @@ def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: 
     values = {f"train/{name}": float(x) for name, x in jax.device_get(on_device).items()}
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower schedule.peak, "
-                                 f"set optimizer.clip_norm, or look at the pairs of this step")
+        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
+                                 f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step")
     writer.write(step, values | {"train/learning_rate": float(schedule(step - 1))} | speed.figures(counts))
     progress.update(step, loss=values["train/loss"], pairs=counts["pairs"])
 
