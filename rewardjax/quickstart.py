@@ -67,7 +67,14 @@ def say(title: str) -> None:
 
 
 def show_label_sources(num: int = 2000) -> None:
-    """Agreement of each label source with the oracle."""
+    """Print how often each label source agrees with the oracle about `num` pairs, and by how much more than chance (Cohen's kappa)."""
+    prefers = lambda record: "AB"[record["chosen"][0]["content"] > record["rejected"][0]["content"]]  # A: the text that sorts first
+    oracle = [prefers(record) for record in world.generate(seed=0, num=num)]  # honest labels are the oracle's
+    print(f"{'labels':16} {'agreement':>10} {'95% interval':>16} {'kappa':>7}")
+    for source in LABEL_SOURCES:
+        found = agreement.compare([prefers(record) for record in world.generate(seed=0, num=num, labels=source)], oracle)
+        interval = f"{found['agreement_low']:.3f} - {found['agreement_high']:.3f}"
+        print(f"{source:16} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}")
 
 
 def held_out_groups(num: int) -> list[tuple[dict, Group]]:
