@@ -1,0 +1,106 @@
+"""A JobSpec as a GKE JobSet: one replicated Job per slice, one pod per host, restarts decided by exit code.
+
+The contract of exit codes (ours: 0 done, 1 bug or bad data, 42 preempted and saved, 43 hang, 44 non-finite loss, 45 no usable
+checkpoint; the runtime's: 134, 137, 139) is told to Kubernetes in two steps. The Job fails at once, with the reason
+PodFailurePolicy and a message that names the code, for the codes in FATAL and FREE and for a disrupted node; any other code fails
+it by its backoff limit of 0. The JobSet then matches that message: FATAL ends the job, FREE and disruptions restart it without counting,
+and whatever matches no rule restarts it and counts. Should Kubernetes change the wording, every failure is a counted restart.
+"""
+from typing import Any
+
+import yaml
+
+from launch.spec import JobSpec
+
+FATAL = (1, 44, 45)  # a restart would meet the same bug, the same data, the same damage
+FREE = (42,)         # preempted after a save
+CONTAINER = "main"
+
+
+def render(spec: JobSpec) -> str:
+    """The JobSet as YAML."""
+    return yaml.safe_dump(manifest(spec), sort_keys=False, width=140)
+
+
+def manifest(spec: JobSpec) -> dict[str, Any]:
+    """The JobSet as plain JSON values. Raises ValueError if the hosts could not share the workdir."""
+    if not spec.workdir.startswith("gs://"):
+        raise ValueError(f"job workdir {spec.workdir!r}: a pod's own disk is lost at a restart and not shared; use gs://bucket/folder")
+    # Exclusive: one slice is one node pool, and a Job whose pods were spread over two pools would never come up.
+    metadata: dict[str, Any] = {
+        "name": spec.name,
+        "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"},
+    }
+    if spec.queue is not None:
+        metadata["labels"] = {"kueue.x-k8s.io/queue-name": spec.queue}
+    return {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": metadata,
+        "spec": {
+            "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
+            "failurePolicy": failure_policy(spec.restarts),
+            "replicatedJobs": [{"name": "slice", "replicas": spec.slices, "template": {"spec": job(spec)}}],
+        },
+    }
+
+
+def failure_policy(restarts: int) -> dict[str, Any]:
+    """The JobSet's rules, first match wins; no match means a counted restart."""
+    def rule(name: str, action: str, pattern: str) -> dict[str, Any]:
+        return {"name": name, "action": action, "onJobFailureReasons": ["PodFailurePolicy"], "onJobFailureMessagePatterns": [pattern]}
+
+    codes = lambda values: f".*exit code ({'|'.join(map(str, values))}) matching FailJob rule.*"
+    return {
+        "maxRestarts": restarts,
+        "rules": [
+            rule("fatal_exit_code", "FailJobSet", codes(FATAL)),
+            rule("preempted_and_saved", "RestartJobSetAndIgnoreMaxRestarts", codes(FREE)),
+            rule("node_disrupted", "RestartJobSetAndIgnoreMaxRestarts", ".*condition DisruptionTarget matching FailJob rule.*"),
+        ],
+    }
+
+
+def job(spec: JobSpec) -> dict[str, Any]:
+    """The `batch/v1` Job spec of one slice: as many pods as the slice has hosts, none of them replaced alone."""
+    return {
+        "parallelism": spec.tpu.hosts,
+        "completions": spec.tpu.hosts,
+        "completionMode": "Indexed",
+        "backoffLimit": 0,
+        "podFailurePolicy": {"rules": [
+            {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": sorted(FATAL + FREE)}},
+            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        ]},
+        "template": {"spec": pod(spec)},
+    }
+
+
+def pod(spec: JobSpec) -> dict[str, Any]:
+    """The pod of one host. GKE adds the variables by which JAX finds the other hosts and slices."""
+    env = {"JAX_DISTRIBUTED": "1", "PYTHONUNBUFFERED": "1"} | dict(spec.env)
+    return {
+        "restartPolicy": "Never",
+        "hostNetwork": True,
+        "dnsPolicy": "ClusterFirstWithHostNet",
+        "terminationGracePeriodSeconds": spec.grace_seconds,
+        "nodeSelector": {
+            "cloud.google.com/gke-tpu-accelerator": spec.tpu.gke_label,
+            "cloud.google.com/gke-tpu-topology": spec.tpu.topology,
+        },
+        "containers": [{
+            "name": CONTAINER,
+            "image": spec.image,
+            "command": [_literal(word) for word in spec.command()],
+            "env": [{"name": key, "value": _literal(value)} for key, value in env.items()],
+            "resources": {"requests": {"google.com/tpu": spec.tpu.chips_per_host}, "limits": {"google.com/tpu": spec.tpu.chips_per_host}},
+            "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+        }],
+        # The default of 64 MiB is too small for the data workers' shared memory.
+        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],
+    }
+
+
+def _literal(text: str) -> str:
+    """Kubernetes expands $(NAME) in commands and variables; $$ keeps the text as it is."""
+    return text.replace("$(", "$$(")

@@ -1,0 +1,130 @@
+"""Start one command as N cooperating processes on this machine, each with M fake CPU devices.
+
+    python -m launch.local --processes 2 --devices 4 -- python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny
+
+The command has to call `rewardjax.distributed.initialize()`, as every main of the package does. The processes share one fate: when one
+fails, the others are terminated, then killed, and the first failure's exit code is returned. SIGTERM and SIGINT are passed on.
+"""
+import argparse
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import IO
+
+FAILURE_GRACE_SECONDS = 5.0  # peers of a failed process have nothing left to save, only their own message to print
+
+
+def run(command: Sequence[str], processes: int, devices: int, grace_seconds: float = 60.0) -> int:
+    """Run `command` (an argv list) in `processes` processes of `devices` CPU devices; return the first non-zero exit code, else 0.
+
+    A process killed by signal n counts as 128 + n. After a SIGTERM or SIGINT from outside, the processes have `grace_seconds` to save and
+    leave; a second signal kills them at once. Every output line is prefixed with the process that wrote it.
+    """
+    coordinator = f"127.0.0.1:{free_port()}"
+    received: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    children: list[subprocess.Popen] = []
+    pumps: list[threading.Thread] = []
+    try:
+        for index in range(processes):
+            child = subprocess.Popen(command, env=child_env(coordinator, processes, index, devices), stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+            children.append(child)
+            for source, sink in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
+                assert source is not None
+                pumps.append(threading.Thread(target=_pump, args=(source, sink, f"[{index}] "), daemon=True))
+                pumps[-1].start()
+        return _supervise(children, received, grace_seconds)
+    finally:
+        _signal_all(children, signal.SIGKILL)
+        for child in children:
+            child.wait()
+        for pump in pumps:
+            pump.join(timeout=5)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
+    """This environment plus what `rewardjax.distributed.initialize` reads, less a device count that would contradict it."""
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith("--xla_force_host_platform_device_count")]
+    return os.environ | {
+        "XLA_FLAGS": " ".join(flags),
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONUNBUFFERED": "1",
+        "REWARDJAX_COORDINATOR": coordinator,
+        "REWARDJAX_NUM_PROCESSES": str(processes),
+        "REWARDJAX_PROCESS_ID": str(index),
+        "REWARDJAX_CPU_DEVICES": str(devices),
+    }
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _supervise(children: list[subprocess.Popen], received: list[int], grace_seconds: float) -> int:
+    """Wait for all `children`; on a failure or a signal in `received`, end them in time."""
+    first_failure, passed_on, kill_at = 0, 0, float("inf")
+    while True:
+        codes = [child.poll() for child in children]
+        failed = [_exit_code(code) for code in codes if code]
+        if failed and not first_failure:
+            first_failure = failed[0]
+            kill_at = min(kill_at, time.monotonic() + FAILURE_GRACE_SECONDS)
+            _signal_all(children, signal.SIGTERM)
+        if None not in codes:
+            return first_failure
+        if len(received) > passed_on:
+            kill_at = min(kill_at, time.monotonic() + grace_seconds) if passed_on == 0 else time.monotonic()
+            _signal_all(children, received[passed_on])
+            passed_on += 1
+        if time.monotonic() >= kill_at:
+            _signal_all(children, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _exit_code(code: int) -> int:
+    return 128 - code if code < 0 else code
+
+
+def _signal_all(children: list[subprocess.Popen], number: int) -> None:
+    """Send a signal to each running child and whatever it started: a child leads its own process group."""
+    for child in children:
+        if child.poll() is None:
+            try:
+                os.killpg(child.pid, number)
+            except ProcessLookupError:
+                pass
+
+
+def _pump(source: IO[str], sink: IO[str], prefix: str) -> None:
+    for line in source:
+        sink.write(prefix + line if line.endswith("\n") else f"{prefix}{line}\n")
+        sink.flush()
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m launch.local", description="Run a command as several processes with fake CPU devices.")
+    parser.add_argument("--processes", type=int, default=2, help="how many processes (hosts)")
+    parser.add_argument("--devices", type=int, default=4, help="fake CPU devices of each process")
+    parser.add_argument("--grace", type=float, default=60.0, metavar="SECONDS", help="time to leave after SIGTERM or SIGINT")
+    parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
+    args = parser.parse_args(argv)
+    if args.processes < 1 or args.devices < 1:
+        parser.error("--processes and --devices must be at least 1")
+    print(f"{args.processes} processes x {args.devices} devices: {shlex.join(args.command)}", file=sys.stderr)
+    return run(args.command, args.processes, args.devices, args.grace)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""Multi-controller start-up: every process of a job calls `initialize()` before it touches a device.
+
+A job that lost a process cannot go on, so all of its processes should end at once and with the exit code that tells a restart policy
+what to do. The JAX runtime does that for a process that vanished. A Python exception is slower: the failed process waits in the
+shutdown barrier, then the runtime aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
+leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with code 1.
+"""
+import atexit
+import collections
+import os
+import sys
+import threading
+import time
+import traceback
+import types
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rewardjax import fingerprint
+
+FAILED = 1  # exit code: a bug, a config or a data error; restarting would not help
+
+_FATAL = "rewardjax/fatal"
+_SEEN = "rewardjax/fatal_seen/"
+_POLL_SECONDS = 0.5
+_GOODBYE_SECONDS = 3.0
+
+
+def initialize() -> None:
+    """Join the processes of this job; does nothing for a plain single process.
+
+    In this order: REWARDJAX_CPU_DEVICES=M asks for M fake CPU devices; REWARDJAX_COORDINATOR (host:port), REWARDJAX_NUM_PROCESSES and
+    REWARDJAX_PROCESS_ID name the job outright; JAX_DISTRIBUTED=1, a TPU slice of several hosts or a Slurm step of several tasks leave
+    the discovery to `jax.distributed.initialize()`. Call it before anything that creates an array. Raises ValueError on a half-set or
+    malformed environment.
+    """
+    if "REWARDJAX_CPU_DEVICES" in os.environ:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", _read_int("REWARDJAX_CPU_DEVICES", low=1))
+    if not (job := _job_from_env()) and not _cluster_found(os.environ):
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(*job)
+    if jax.process_count() > 1:
+        _forward_failures()
+
+
+def assert_same(value_fingerprint: str, what: str) -> None:
+    """Raise RuntimeError on every process unless all of them pass the same `value_fingerprint`; `what` names it in the message."""
+    if jax.process_count() == 1:
+        return
+    mine = np.frombuffer(bytes.fromhex(fingerprint.of_bytes(value_fingerprint.encode())), np.uint32)
+    everyone = np.asarray(multihost_utils.process_allgather(mine)).reshape(jax.process_count(), -1)
+    holders = collections.defaultdict(list)
+    for process, digest in enumerate(everyone):
+        holders[digest.astype(np.uint32).tobytes().hex()].append(str(process))
+    if len(holders) > 1:
+        groups = "; ".join(f"process {', '.join(processes)} has {digest}" for digest, processes in holders.items())
+        raise RuntimeError(f"the hosts disagree on {what}: {groups} (hashes). Start all of them from the same code, files and flags.")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Finding the job
+# ----------------------------------------------------------------------------------------------------------------------
+
+def _job_from_env() -> tuple[str, int, int] | tuple[()]:
+    """(coordinator, processes, process id) from our own variables: jax reads none of that kind. Empty where they are not set."""
+    names = ("REWARDJAX_COORDINATOR", "REWARDJAX_NUM_PROCESSES", "REWARDJAX_PROCESS_ID")
+    missing = [name for name in names if name not in os.environ]
+    if len(missing) == len(names):
+        return ()
+    if missing:
+        raise ValueError(f"{', '.join(missing)} not set: {', '.join(names)} go together")
+    processes = _read_int(names[1], low=1)
+    return os.environ[names[0]], processes, _read_int(names[2], low=0, below=processes)
+
+
+def _cluster_found(env) -> bool:
+    """Whether jax's own discovery should run. A Slurm *allocation* is not enough: only a step (srun) has several tasks running."""
+    asked = env.get("JAX_DISTRIBUTED", "0")
+    if asked not in ("0", "1"):
+        raise ValueError(f"JAX_DISTRIBUTED must be 0 or 1, not {asked!r}")
+    tpu_hosts = [host for host in env.get("TPU_WORKER_HOSTNAMES", "").split(",") if host]
+    slices = env.get("MEGASCALE_NUM_SLICES", "1")
+    return asked == "1" or len(tpu_hosts) > 1 or slices != "1" or int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def _read_int(name: str, low: int, below: int | None = None) -> int:
+    try:
+        value = int(os.environ[name])
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, not {os.environ[name]!r}") from None
+    if value < low or (below is not None and value >= below):
+        raise ValueError(f"{name}={value} is out of range: at least {low}" + (f", below {below}" if below is not None else ""))
+    return value
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Failing together
+# ----------------------------------------------------------------------------------------------------------------------
+
+def _forward_failures() -> None:
+    """An uncaught exception here ends every process with code FAILED; so does one on a peer, even while this process is in a collective."""
+    stop = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(stop,), name="rewardjax-fatal", daemon=True)
+    previous = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        previous(kind, error, trace)
+        stop.set()
+        message = f"process {jax.process_index()}: {''.join(traceback.format_exception_only(kind, error)).strip()}"
+        _leave(_post(message))
+
+    def finish() -> None:  # a thread inside the client while the interpreter shuts down would crash a run that ended well
+        stop.set()
+        watcher.join()
+
+    sys.excepthook = excepthook
+    atexit.register(finish)  # runs before jax's own handler, which was registered earlier
+    watcher.start()
+
+
+def _watch(stop: threading.Event) -> None:
+    while not stop.wait(_POLL_SECONDS):
+        if (message := _try_get(_FATAL)) is not None and not stop.is_set():
+            _leave(message)
+
+
+def _post(message: str) -> str:
+    """Publish `message` as the reason of the job's end, unless a peer was first; return the reason that stands."""
+    try:
+        _client().key_value_set(_FATAL, message)
+    except Exception:  # already set, or the coordinator is gone
+        return _try_get(_FATAL) or message
+    return message
+
+
+def _leave(message: str) -> None:
+    """End this process. Process 0 hosts the store and goes last: without it the runtime would abort its peers with another code."""
+    me, others = jax.process_index(), jax.process_count() - 1
+    print(f"[process {me}] stopping, the job failed: {message}", file=sys.stderr, flush=True)
+    try:
+        if me == 0:
+            deadline = time.monotonic() + _GOODBYE_SECONDS
+            while time.monotonic() < deadline and len(_client().key_value_dir_get(_SEEN)) < others:
+                time.sleep(0.05)
+        else:
+            _client().key_value_set(f"{_SEEN}{me}", "1")
+    except Exception as error:
+        print(f"[process {me}] could not reach its peers: {error}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(FAILED)  # sys.exit would wait in jax's shutdown barrier for processes that are gone
+
+
+def _try_get(key: str) -> str | None:
+    try:
+        return _client().key_value_try_get(key)
+    except Exception:  # not set, or the coordinator is gone (then the runtime ends this process)
+        return None
+
+
+def _client():
+    """The coordinator's key-value store. JAX offers no public handle; this is the one place that reaches for the private one."""
+    from jax._src import distributed
+    return distributed.global_state.client
