@@ -123,7 +123,7 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------------------------------------------------- FLOPs and peaks
 
 def layer_params(config) -> int:
-    """Matmul weights of all layers of a DecoderConfig: q, k, v, o, gated MLP. No embedding (a lookup), norms or head (one row a response)."""
+    """Matmul weights of all layers of a DecoderConfig: q, k, v, o, gated MLP. No embedding (a lookup), norms or head (negligible)."""
     attention = 2 * config.width * config.heads * config.head_dim + 2 * config.width * config.kv_heads * config.head_dim
     return config.layers * (attention + 3 * config.width * config.mlp_width)
 
