@@ -65,7 +65,7 @@ def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int
 
 def bundle_lengths(lengths: np.ndarray, share: bool = True) -> np.ndarray:
     """Tokens each pair takes in a row, from lengths [n, 3] = (shared prefix, chosen suffix, rejected suffix)."""
-    return lengths @ np.array([1 if share else 2, 1, 1])
+    return lengths @ np.array([1 if share else 2, 1, 1], lengths.dtype)
 
 
 def pack_pairs(
