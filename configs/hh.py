@@ -1,0 +1,21 @@
+"""A small reward model from scratch on human preferences about harmlessness: multi-turn dialogues with two last answers.
+
+    python -m rewardjax.train --config=configs/hh.py --workdir=runs/hh
+
+Reads the harmless-base test split and the real Qwen3 tokenizer from `../shared/data`; dialogues are split by their prompt. 2,000 pairs are
+few for a model that has never read: docs/log.md has what it reaches.
+"""
+from ml_collections import ConfigDict
+
+from configs import common, gsm
+from rewardjax.config import parse_arg
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    arg = parse_arg(arg, tiny=False, shared="../shared/data", epochs=3.0)
+    config = gsm.get_config(f"shared={arg.shared},epochs={arg.epochs}" + (",tiny" if arg.tiny else ""))
+    config.data.update(source=f"{arg.shared}/hh_harmless/test.jsonl.gz", pairs_per_group=None, max_length=2048)
+    config.batch.update(pairs=32, row_length=4096, pairs_per_row=32, rows=1)
+    config.schedule.peak = 5e-4
+    config.evals = {"heldout": common.held_out(config, split=(gsm.HELD_OUT, 1.0))}
+    return config

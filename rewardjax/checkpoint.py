@@ -1,0 +1,105 @@
+"""Checkpoints: everything Orbax is in this file.
+
+A step on disk holds trees of arrays by name (`params`, `opt`) and `meta`, a JSON record with the data position, what the run is bound
+to, and a fingerprint of each tree. Orbax restores a flipped bit without a word; the fingerprint does not, and a damaged step makes the
+restore fall back to the one before it.
+"""
+import pathlib
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from orbax.checkpoint import checkpoint_managers
+
+
+class DamagedCheckpoint(Exception):
+    """No step of a checkpoint folder could be restored and verified."""
+
+
+def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None = None) -> ocp.CheckpointManager:
+    """A manager of `folder` that keeps the `keep` latest steps and, where `best` names a metric, the step that scored highest."""
+    policies: list[Any] = [checkpoint_managers.LatestN(keep)]
+    if best is not None:
+        policies.append(checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics[best], n=1, keep_checkpoints_without_metrics=False))
+    return ocp.CheckpointManager(
+        pathlib.Path(folder).absolute(),
+        options=ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
+        ),
+    )
+
+
+def save(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any], meta: dict, metrics: dict[str, float] | None = None) -> None:
+    """Start an asynchronous save of `trees` and `meta` as `step`. A failure of the previous save is raised here, not swallowed."""
+    manager.wait_until_finished()
+    meta = meta | {"fingerprints": {name: fingerprint(tree) for name, tree in trees.items()}}
+    items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+    manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), metrics=metrics)
+
+
+def read_meta(manager: ocp.CheckpointManager, step: int) -> dict:
+    """The JSON record of `step`, without its arrays."""
+    return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+
+
+def restore(manager: ocp.CheckpointManager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
+    """Restore and verify the named trees of `step`, or of the newest step that verifies, onto the shardings of `abstract_trees`.
+
+    Returns (step, trees, meta). Raises DamagedCheckpoint with the reason found for each step tried.
+    """
+    manager.reload()
+    steps = [step] if step is not None else sorted(manager.all_steps(), reverse=True)
+    items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract_trees.items()}
+    reasons = []
+    for candidate in steps:
+        try:
+            found = manager.restore(candidate, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
+            damaged = [name for name in items if fingerprint(found[name]) != found["meta"]["fingerprints"][name]]
+            if not damaged:
+                return candidate, {name: found[name] for name in items}, found["meta"]
+            reasons.append(f"step {candidate}: `{damaged[0]}` does not have the fingerprint recorded when it was saved")
+        except Exception as error:  # Orbax and TensorStore raise many kinds for a truncated, missing or half-copied file
+            reasons.append(f"step {candidate}: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}")
+        logging.error("checkpoint %s is damaged: %s", manager.directory, reasons[-1])
+    raise DamagedCheckpoint(f"{manager.directory}: " + ("; ".join(reasons) or "there is no finished checkpoint here"))
+
+
+def abstract(tree: Any) -> Any:
+    """Shapes, dtypes and shardings of `tree`, to restore onto."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
+
+
+def fingerprint(tree: Any) -> str:
+    """64 bits that depend on every bit of every array and on nothing else: not on sharding, device count or process count.
+
+    Each element, read as an unsigned integer, is multiplied by an odd hash of its global index and the products are added
+    modulo 2^32, which is associative and therefore the same in any order of reduction. Two such sums make the fingerprint.
+    """
+    sums = np.zeros(2, np.uint32)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        salt = np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode()))
+        sums = sums * np.uint32(31) + np.asarray(_leaf_sums(leaf, salt))
+    return f"{sums[0]:08x}{sums[1]:08x}"
+
+
+@jax.jit
+def _leaf_sums(leaf: jax.Array, salt: jax.Array) -> jax.Array:
+    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
+    bits = leaf.astype(jnp.uint8) if leaf.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(leaf, unsigned)
+    index = jnp.zeros(leaf.shape, jnp.uint32)
+    for axis in range(leaf.ndim):
+        index = index * np.uint32(leaf.shape[axis]) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+    bits = bits.astype(jnp.uint32) + np.uint32(1)  # a zero still counts for its place
+
+    def weighted_sum(multiplier: int) -> jax.Array:
+        mixed = (index + salt) * np.uint32(multiplier)
+        mixed = (mixed ^ (mixed >> 15)) * np.uint32(2246822519)
+        return jnp.sum(bits * (mixed | np.uint32(1)), dtype=jnp.uint32)
+
+    return jnp.stack([weighted_sum(2654435761), weighted_sum(3266489917)])

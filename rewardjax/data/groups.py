@@ -1,0 +1,151 @@
+"""The unit of data: one prompt, its responses, and the labelled pairs among them."""
+import dataclasses
+import json
+import math
+from typing import Any
+
+from rewardjax import fingerprint
+
+Message = dict[str, Any]  # {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", "tool_calls")
+
+REASONS = {
+    "empty": "the last prompt turn or a response has no text but whitespace",
+    "equal": "chosen and rejected are the same text",
+    "equal_after_truncation": "chosen and rejected became the same tokens when cut to the maximum length",
+    "over_long": "the conversation does not fit the maximum length",
+    "bad_role": "a role is missing, unknown or out of order",
+    "bad_text": "a text holds a lone surrogate or a NUL character",
+    "bad_schema": "a field is missing, has the wrong type, or contradicts another",
+}
+
+# Who may speak after whom; None stands before the first message.
+FOLLOWS = {
+    "system": {None},
+    "user": {None, "system", "assistant"},
+    "assistant": {"user", "tool"},
+    "tool": {"assistant", "tool"},
+}
+
+
+class BadRow(Exception):
+    """One record (or one pair of it) that cannot be used; `reason` is a key of REASONS, `detail` names field and value."""
+
+    def __init__(self, reason: str, detail: str):
+        assert reason in REASONS, reason
+        super().__init__(f"{reason} ({REASONS[reason]}): {detail}")
+        self.reason, self.detail = reason, detail
+
+    def __reduce__(self):  # exceptions rebuild themselves from `args`, which holds one string here
+        return BadRow, (self.reason, self.detail)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two responses of a group: `target` is the probability that `chosen` is the better one, `margin` how much better."""
+    chosen: int
+    rejected: int
+    target: float = 1.0
+    margin: float = 0.0
+    tie: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One prompt and its K >= 1 responses. A response is the messages that follow the prompt, the last one the assistant's."""
+    id: str
+    prompt: list[Message]
+    responses: list[list[Message]]
+    pairs: list[Pair]
+    correct: list[bool] | None = None
+    ranks: list[float] | None = None  # 0 is best, equal ranks are ties
+    source: str = ""
+
+
+def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[Message]) -> str:
+    """Hash of a prompt and an unordered pair of responses: a flipped label keeps its id."""
+    responses = sorted((response_a, response_b), key=lambda response: json.dumps(response, sort_keys=True))
+    return fingerprint.of_json({"prompt": prompt, "responses": responses})
+
+
+def check(group: Group) -> tuple[Group, list[BadRow]]:
+    """The group without its pairs of equal responses, and one BadRow("equal") for each of those.
+
+    Raises BadRow for what spoils the whole group: roles out of order, text that cannot be encoded, an empty last turn or
+    response, lists that do not match the responses.
+    """
+    _check_messages(group.prompt, None, "prompt")
+    last = group.prompt[-1]
+    if last["role"] not in ("user", "tool"):
+        raise BadRow("bad_role", f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, a prompt ends with 'user' or 'tool'")
+    if not last["content"].strip():
+        raise BadRow("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
+    if not group.responses:
+        raise BadRow("bad_schema", "responses = [], a group has at least one")
+    for k, response in enumerate(group.responses):
+        _check_messages(response, last["role"], f"responses[{k}]")
+        if response[-1]["role"] != "assistant":
+            raise BadRow("bad_role", f"responses[{k}][-1].role = {response[-1]['role']!r}, a response ends with 'assistant'")
+        if not response[-1]["content"].strip():
+            raise BadRow("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
+    for name in ("correct", "ranks"):
+        values = getattr(group, name)
+        if values is not None and len(values) != len(group.responses):
+            raise BadRow("bad_schema", f"{name} has {len(values)} values for {len(group.responses)} responses")
+    kept, bad = [], []
+    for pair in group.pairs:
+        _check_pair(pair, len(group.responses))
+        if group.responses[pair.chosen] == group.responses[pair.rejected]:
+            bad.append(BadRow("equal", f"responses[{pair.chosen}] = responses[{pair.rejected}]"))
+        else:
+            kept.append(pair)
+    return (dataclasses.replace(group, pairs=kept) if bad else group), bad
+
+
+def _check_messages(messages: list[Message], previous: str | None, where: str) -> None:
+    """`previous` is the role of the message before the first one, None at the start of a conversation."""
+    if not isinstance(messages, list) or not messages:
+        raise BadRow("bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message")
+    for i, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise BadRow("bad_schema", f"{where}[{i}] = {message!r:.80}, not a message")
+        role = message.get("role")
+        if not isinstance(role, str) or role not in FOLLOWS:
+            raise BadRow("bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}")
+        if previous not in FOLLOWS[role]:
+            after = f"after {previous!r}" if previous else "as the first message"
+            raise BadRow("bad_role", f"{where}[{i}].role = {role!r} {after}")
+        if not isinstance(message.get("content"), str):
+            raise BadRow("bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string")
+        for field, value in message.items():
+            check_text(value, f"{where}[{i}].{field}")
+        previous = role
+
+
+def check_text(value: Any, where: str) -> None:
+    """Raises BadRow("bad_text") where a string inside `value` (any nesting) cannot be UTF-8 or holds a NUL."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise BadRow("bad_text", f"{where} has a NUL at character {value.index(chr(0))}")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRow("bad_text", f"{where} has the lone surrogate U+{ord(value[error.start]):04X} at character {error.start}") from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_text(key, f"{where} key")
+            check_text(item, f"{where}.{key!r:.40}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            check_text(item, f"{where}[{i}]")
+
+
+def _check_pair(pair: Pair, responses: int) -> None:
+    for name in ("chosen", "rejected"):
+        if not 0 <= getattr(pair, name) < responses:
+            raise BadRow("bad_schema", f"{name} = {getattr(pair, name)}, there are {responses} responses")
+    if pair.chosen == pair.rejected:
+        raise BadRow("bad_schema", f"chosen = rejected = {pair.chosen}, a pair is two responses")
+    if not 0.0 <= pair.target <= 1.0:  # also false for NaN
+        raise BadRow("bad_schema", f"target = {pair.target}, not a probability")
+    if not math.isfinite(pair.margin):
+        raise BadRow("bad_schema", f"margin = {pair.margin}, not finite")

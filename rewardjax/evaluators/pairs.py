@@ -1,0 +1,109 @@
+"""What a set of labelled pairs says about a reward model: accuracy, calibration, spread, and how much of it is length."""
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+
+CALIBRATION_BINS = 10
+
+
+def _checked(name: str, values, size: int | None = None) -> np.ndarray:
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or (size is not None and len(values) != size):
+        raise ValueError(f"{name}: expected shape [{'pairs' if size is None else size}], got {list(values.shape)}")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise ValueError(f"{name}: {len(bad)} of {len(values)} values are not finite, the first at pair {bad[0]}")
+    return values
+
+
+def wilson(correct: float, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927): unlike the normal one, it stays within [0, 1] and is honest for small counts."""
+    interval = stats.binomtest(int(correct), total).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def reliability(chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS) -> dict[str, np.ndarray]:
+    """Confidence against frequency, in bins of equal mass: {"confidence", "frequency", "count"}, each [bins used].
+
+    The confidence of a pair is sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that the model prefers, so it lies in
+    [1/2, 1]; the frequency is how often the label prefers it too (equal scores: half). Bins are cut at quantiles of the confidence and equal
+    confidences share one, so the order of the pairs does not matter and there can be fewer bins than asked for."""
+    chosen = _checked("chosen", chosen)
+    rejected = _checked("rejected", rejected, len(chosen))
+    target = np.ones(len(chosen)) if target is None else _checked("target", target, len(chosen))
+    delta = chosen - rejected
+    confidence = special.expit(np.abs(delta))
+    agrees = np.select([delta > 0, delta < 0], [target, 1 - target], 0.5)
+    edges = np.unique(np.quantile(confidence, np.arange(1, bins) / bins)) if len(delta) else np.empty(0)
+    bin_of = np.searchsorted(edges, confidence, side="right")
+    count = np.bincount(bin_of, minlength=len(edges) + 1)
+    used = count > 0
+    mean = lambda values: np.bincount(bin_of, values, minlength=len(count))[used] / count[used]
+    return {"confidence": mean(confidence), "frequency": mean(agrees), "count": count[used]}
+
+
+def length_slope(chosen, rejected, chosen_length, rejected_length) -> float | None:
+    """Reward per 100 tokens of response, within pairs, beyond what being chosen explains.
+
+    The slope of an ordinary least-squares line, with intercept, of the difference of rewards on the difference of lengths: in
+    reward = (something of the prompt) + a * [is chosen] + b * length, differencing removes the prompt, a is the intercept, and this is 100 b.
+    None when all differences of length are equal."""
+    delta = np.asarray(chosen, np.float64) - np.asarray(rejected, np.float64)
+    longer = np.asarray(chosen_length, np.float64) - np.asarray(rejected_length, np.float64)
+    if len(longer) < 2 or np.ptp(longer) == 0:
+        return None
+    centred = longer - longer.mean()
+    return float(100 * (centred @ (delta - delta.mean())) / (centred @ centred))
+
+
+def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, target=None, tie=None) -> dict[str, Any]:
+    """Metrics of rewards [n] of chosen and rejected responses as plain numbers (None where undefined), for one named set of pairs.
+
+    target [n]: P(chosen is better) by the label (default 1; below 1/2 the label prefers the rejected one). tie [n]: the label is "no preference".
+    Label ties (tie, or target = 1/2) are counted as `label_ties` and left out of everything else. With d = chosen - rejected:
+
+    pairs               pairs with a preference; all figures below are of these
+    accuracy            the response that the label prefers scores strictly higher: equal scores are wrong (`ties`: their fraction)
+    accuracy_ties_half  equal scores count one half
+    wilson_low/_high    95 % interval of `accuracy`
+    margin_mean/_std    of d, signed towards the preferred response
+    nll, brier          -log likelihood and squared error of sigma(d) against target (Brier 1950); ln 2 and 1/4 for a model that knows nothing
+    ece                 mean |confidence - frequency| over the bins of `reliability`, weighted by their counts (biased upwards for small sets)
+    chosen_*, rejected_*  mean, std, min, max of the rewards
+    length_slope        see `length_slope`; length_accuracy: what preferring the longer response would score (equal lengths: half)
+
+    Exchanging chosen and rejected (with targets as they were) maps accuracy a to 1 - a - ties. Raises ValueError for shapes that differ and for values
+    that are not finite, saying how many."""
+    chosen = _checked("chosen", chosen)
+    n = len(chosen)
+    rejected = _checked("rejected", rejected, n)
+    target = np.ones(n) if target is None else _checked("target", target, n)
+    keep = (target != 0.5) & ~(np.zeros(n, bool) if tie is None else np.asarray(tie, bool))
+    if (chosen_length is None) != (rejected_length is None):
+        raise ValueError("pair_metrics: give both chosen_length and rejected_length, or neither")
+    result: dict[str, Any] = {"pairs": int(keep.sum()), "label_ties": int(n - keep.sum())}
+    if not keep.any():
+        return result
+
+    chosen, rejected, target = chosen[keep], rejected[keep], target[keep]
+    delta = chosen - rejected
+    towards = np.where(target > 0.5, 1.0, -1.0)
+    correct, ties = int(np.sum(delta * towards > 0)), float(np.mean(delta == 0))
+    result["accuracy"], result["ties"] = correct / len(delta), ties
+    result["accuracy_ties_half"] = result["accuracy"] + ties / 2
+    result["wilson_low"], result["wilson_high"] = wilson(correct, len(delta))
+    result["margin_mean"], result["margin_std"] = float(np.mean(delta * towards)), float(np.std(delta * towards))
+    result["nll"] = float(np.mean(target * np.logaddexp(0, -delta) + (1 - target) * np.logaddexp(0, delta)))
+    result["brier"] = float(np.mean((special.expit(delta) - target) ** 2))
+    bins = reliability(chosen, rejected, target=target)
+    result["ece"] = float(np.sum(bins["count"] * np.abs(bins["confidence"] - bins["frequency"])) / len(delta))
+    for name, rewards in (("chosen", chosen), ("rejected", rejected)):
+        for statistic in ("mean", "std", "min", "max"):
+            result[f"{name}_{statistic}"] = float(getattr(np, statistic)(rewards))
+    if chosen_length is not None:
+        chosen_length = _checked("chosen_length", chosen_length, n)[keep]
+        rejected_length = _checked("rejected_length", rejected_length, n)[keep]
+        result["length_slope"] = length_slope(chosen, rejected, chosen_length, rejected_length)
+        result["length_accuracy"] = float(np.mean((1 + np.sign(chosen_length - rejected_length) * towards) / 2))
+    return result

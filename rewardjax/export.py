@@ -1,0 +1,60 @@
+"""A run's checkpoint as a Hugging Face folder that transformers, vLLM and SGLang load.
+
+    python -m rewardjax.export --checkpoint RUN --output DIR [--dtype bfloat16] [--step N]
+
+The folder is read back and must give the golden scores before it appears under its name.
+"""
+import argparse
+import dataclasses
+import functools
+import pathlib
+import shutil
+
+import jax
+from flax import nnx
+
+from rewardjax import contract, score
+from rewardjax.models import hf
+
+
+def export(workdir: str | pathlib.Path, output: str | pathlib.Path, *, dtype: str = "float32", step: int | None = None) -> contract.ScoreContract:
+    """Write the newest checkpoint of `workdir`, or `step`, to the folder `output`, with weights in `dtype`; returns its score contract.
+
+    Raises FileExistsError if `output` exists, ContractMismatch if the folder, read back, scores differently.
+    """
+    output = pathlib.Path(output)
+    if output.exists():
+        raise FileExistsError(f"{output} exists; remove it, or export to another folder")
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+    scorer = score.load(workdir, step=step)
+    tokenizer, saved = scorer.tokenizer, scorer.contract
+    tokenizer.save(partial)
+    with jax.set_mesh(scorer.mesh):
+        hf.save(nnx.merge(scorer.graph, scorer.params), partial, dtype=dtype, pad_token_id=tokenizer.pad_id, eos_token_id=tokenizer.eos_id)
+    contract.save(dataclasses.replace(saved, weights_dtype=dtype, golden=()), partial / contract.FILE)
+
+    read_back = score.load(partial, mesh=scorer.mesh)
+    score_golden = functools.partial(score.conversations, read_back)
+    contract.check_golden(saved, score_golden, dtype)
+    exported = contract.with_golden(read_back.contract, score_golden)
+    contract.save(exported, partial / contract.FILE)
+    partial.rename(output)
+    return exported
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m rewardjax.export", description="A run's checkpoint as a Hugging Face folder.")
+    parser.add_argument("--checkpoint", required=True, help="workdir of a run")
+    parser.add_argument("--output", required=True, help="folder to write; must not exist")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the stored weights")
+    parser.add_argument("--step", type=int, help="which checkpoint; default: the newest")
+    args = parser.parse_args()
+    exported = export(args.checkpoint, args.output, dtype=args.dtype, step=args.step)
+    print(f"{args.output}: weights in {exported.weights_dtype}, score contract {exported.fingerprint}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Train a Bradley-Terry reward model.
+
+    python -m rewardjax.train --config=configs/gsm.py --workdir=runs/gsm [--config.schedule.peak=1e-4]
+
+One loop, top to bottom. A step consumes exactly `config.batch.pairs` pairs, in as many micro-batches of packed rows as they fill;
+which pairs depends on the data, the seed and the step alone. A run that finds checkpoints in its workdir continues where they end.
+"""
+import functools
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from flax import nnx
+from ml_collections import ConfigDict, config_flags
+
+from rewardjax import assets, checkpoint, contract, distributed, losses, metrics, optim, report, scoring
+from rewardjax import config as config_lib
+from rewardjax.data import pipeline, tokenize
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.held_out import HeldOut
+from rewardjax.mesh import Layout, make_mesh, place
+from rewardjax.models import hf, reward, variants
+from rewardjax.models.config import Compute
+from rewardjax.step import make_step, zeros_like
+
+# What a resumed run may change: how and where it is computed, saved and shown, never what is computed. Files may move: their
+# contents are compared by fingerprint.
+MAY_CHANGE = ("mesh", "compute", "evals", "eval_every", "checkpoint", "log", "batch.row_length", "batch.rows", "batch.pairs_per_row",
+              "tokenizer.folder", "model.folder", "data.source", "data.cache")
+
+
+class ResumeRefused(Exception):
+    """The workdir holds a run of other data, another tokenizer or another config; the message names each field."""
+
+
+def run(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+    """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
+    with jax.set_mesh(make_mesh(**config.mesh)):
+        return _run(config, pathlib.Path(workdir))
+
+
+def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+    started = time.monotonic()
+    workdir.mkdir(parents=True, exist_ok=True)
+
+    # ------------------------------------------------------------------ data
+    tokenizer = load_tokenizer(**config.tokenizer)
+    train_set = tokenize.prepare(tokenizer=tokenizer, **config.data)
+    total_steps = config.steps or math.ceil(config.epochs * len(train_set) / config.batch.pairs)
+
+    # ------------------------------------------------------------------ model, loss, optimizer
+    layout = Layout()
+    model = build_model(tokenizer, Compute(**config.compute), layout, config.seed, **config.model)
+    graph, params = nnx.split(model, nnx.Param)
+    decoder_config = model.config
+    del model
+    schedule = optim.make_schedule(total_steps=total_steps, **config.schedule)
+    optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
+    opt = jax.jit(optimizer.init)(params)
+    accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+
+    # ------------------------------------------------------------------ held-out sets
+    score = functools.partial(scoring.score_groups, scoring.make_score_rows(graph), row_length=config.batch.row_length,
+                              rows=config.batch.rows, bundles_per_row=config.batch.pairs_per_row, pad_id=tokenizer.pad_id, layout=layout)
+    held_out = [HeldOut.prepare(name, tokenizer, score, **kwargs) for name, kwargs in config.evals.items()]
+
+    # ------------------------------------------------------------------ resume
+    bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
+    manager = checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
+    first_step, elapsed = 0, 0.0
+    if manager.latest_step() is not None:
+        refuse_if_changed(checkpoint.read_meta(manager, manager.latest_step())["bound"], bound, workdir)
+        first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
+        params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
+        logging.info("continuing %s at step %d of %d", workdir, first_step, total_steps)
+    config_lib.write_run_record(workdir, config, jax.sharding.get_mesh())
+    if jax.process_index() == 0:
+        tokenizer.save(workdir / "tokenizer")
+    score_contract = contract.make(tokenizer, max_length=config.data.max_length, over_long=config.data.over_long,
+                                   compute_dtype=config.compute.dtype)
+
+    # ------------------------------------------------------------------ loop
+    steps = pipeline.train_steps(train_set, seed=config.seed, first_step=first_step, num_steps=total_steps, pad_id=tokenizer.pad_id,
+                                 **config.batch)
+    writer = metrics.MetricWriter(workdir, **config.log.writers)
+    progress = metrics.Progress(total_steps, first_step=first_step, elapsed=elapsed)
+    speed = metrics.Speed(decoder_config, jax.device_count())
+    in_flight = None  # the metrics of the step before, fetched while this one runs
+    results: dict[str, float] = {}
+    for step, arrays in enumerate(steps, start=first_step + 1):
+        total = zeros_like(params)
+        for micro_batch in range(arrays["tokens"].shape[0]):
+            total = accumulate(total, params, place({name: x[micro_batch] for name, x in arrays.items()}, layout))
+        params, opt, step_metrics = update(params, opt, total)
+        in_flight, finished = (step, step_metrics, speed.count(arrays)), in_flight
+        write_step(writer, progress, speed, schedule, finished)
+
+        last = step == total_steps
+        if held_out and (last or step % config.eval_every == 0):
+            write_step(writer, progress, speed, schedule, in_flight)
+            in_flight = None
+            with progress.paused():
+                results = {k: v for one in held_out for k, v in one.metrics(params).items()}
+                writer.write(step, results)
+        if last or (config.checkpoint.every and step % config.checkpoint.every == 0):
+            write_step(writer, progress, speed, schedule, in_flight)
+            in_flight = None
+            score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
+            meta = {"bound": bound, "next_step": step, "elapsed": progress.elapsed(), "contract": contract.to_record(score_contract)}
+            checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results or None)
+    manager.wait_until_finished()
+    manager.close()
+    progress.close()
+
+    # ------------------------------------------------------------------ results
+    summary = {"steps": total_steps, "pairs": total_steps * config.batch.pairs, "seconds": round(time.monotonic() - started, 1), **results}
+    if jax.process_index() == 0:
+        contract.save(score_contract, workdir / contract.FILE)
+        (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        report.write_run_report(workdir, summary, held_out)
+        (workdir / "DONE").touch()
+    return summary
+
+
+def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
+    """The tokenizer of `folder`, which may be one of the package's assets."""
+    return ChatTokenizer.load(assets.resolve(folder), **kwargs)
+
+
+def build_model(tokenizer: ChatTokenizer, compute: Compute, layout: Layout, seed: int, *, folder: str | None = None, init_head: bool = False,
+                variant: str | None = None, changes: dict[str, Any] | None = None) -> reward.RewardModel:
+    """A model from a Hugging Face `folder` (its head initialised only with `init_head`), or a `variant`, with `changes`, from scratch."""
+    if (folder is None) == (variant is None):
+        raise ValueError("model: give exactly one of `folder` (Hugging Face weights) and `variant` (from scratch)")
+    if folder is not None:
+        model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
+    else:
+        model = reward.init(variants.get(variant, **(changes or {})), compute, layout, seed)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.config.vocab_size}; "
+                         f"set model.changes.vocab_size to at least that many")
+    return model
+
+
+def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Raise ResumeRefused naming every field in which the run that saved and the run at hand differ, beyond MAY_CHANGE."""
+    allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
+    changed = [line for line in config_lib.difference(saved, now) if not line.startswith(allowed)]
+    if changed:
+        raise ResumeRefused(f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
+                            + "\n  ".join(changed))
+
+
+def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: metrics.Speed, schedule: optim.Schedule,
+               finished: tuple[int, dict[str, jax.Array], dict[str, int]] | None) -> None:
+    """Fetch the metrics of a step that has been dispatched, check that they are finite, and write them."""
+    if finished is None:
+        return
+    step, on_device, counts = finished
+    values = {f"train/{name}": float(x) for name, x in jax.device_get(on_device).items()}
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
+                                 f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step")
+    writer.write(step, values | {"train/learning_rate": float(schedule(step - 1))} | speed.figures(counts))
+    progress.update(step, loss=values["train/loss"], pairs=counts["pairs"])
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    distributed.initialize()
+    summary = run(flags.FLAGS.config, flags.FLAGS.workdir)
+    if jax.process_index() == 0:
+        print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "Path of a config file, with its argument: configs/gsm.py:tiny", lock_config=True)
+    flags.DEFINE_string("workdir", None, "Where checkpoints, metrics, plots and the report go; the same folder again resumes.")
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)
