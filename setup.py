@@ -31,6 +31,8 @@ setup(
         "matplotlib>=3.9",
         "tqdm>=4.66",
         "tensorboardX>=2.6",
+        "etils[epath]>=1.10",
+        "pyyaml>=6",
     ],
     extras_require={
         "tpu": [f"jax[tpu]>=0.10.2,<0.11; {PY311}", f"jax[tpu]>=0.12,<0.13; {PY312}"],
@@ -39,8 +41,8 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "dev": [
-            "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "chex>=0.1.90", "ruff>=0.12", "pyright>=1.1.400",
-            "nbclient>=0.10", "ipykernel>=6", "kubernetes-validate>=1.31", "pyyaml>=6", "tensorflow-datasets>=4.9.10",
+            "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "chex>=0.1.90", "ruff>=0.12", "pyright[nodejs]>=1.1.400",
+            "nbclient>=0.10", "nbformat>=5", "ipykernel>=6", "kubernetes-validate>=1.31", "jsonschema>=4", "tensorflow-datasets>=4.9.10",
             "transformers>=5,<6", f"torch==2.13.0; {PY311}",
         ],
     },

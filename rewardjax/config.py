@@ -298,7 +298,7 @@ def write_run_record(workdir: str | os.PathLike, config: ConfigDict, mesh: Any =
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never a part."""
-    path = epath.Path(path)
-    part = path.parent / f"{path.name}.{os.getpid()}.part"
+    final = epath.Path(path)
+    part = final.parent / f"{final.name}.{os.getpid()}.part"
     part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    part.replace(path)
+    part.replace(final)

@@ -3,7 +3,8 @@
 A job that lost a process cannot go on, so all of its processes should end at once and with the exit code that tells a restart policy
 what to do. The JAX runtime does that for a process that vanished. A Python exception is slower: the failed process waits in the
 shutdown barrier, then the runtime aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
-leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with code 1.
+leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with code 1. An exception that only says
+that a peer or the network went away keeps the runtime's 134, so that it is retried.
 """
 import atexit
 import collections
@@ -13,6 +14,8 @@ import threading
 import time
 import traceback
 import types
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,9 +23,11 @@ from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
 
-FAILED = 1  # exit code: a bug, a config or a data error; restarting would not help
+FAILED = 1    # exit code: a bug, a config or a data error; restarting would not help
+OUTAGE = 134  # exit code: the runtime's own abort; restarting may help
 
-_FATAL = "rewardjax/fatal"
+_OUTAGE_STATUSES = ("UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED")
+_FATAL = "rewardjax/fatal"  # "<exit code> <message>"
 _SEEN = "rewardjax/fatal_seen/"
 _POLL_SECONDS = 0.5
 _GOODBYE_SECONDS = 3.0
@@ -39,10 +44,15 @@ def initialize() -> None:
     if "REWARDJAX_CPU_DEVICES" in os.environ:
         jax.config.update("jax_platforms", "cpu")
         jax.config.update("jax_num_cpu_devices", _read_int("REWARDJAX_CPU_DEVICES", low=1))
-    if not (job := _job_from_env()) and not _cluster_found(os.environ):
+    job = _job_from_env()
+    if job is None and not _cluster_found(os.environ):
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(*job)
+    if job is None:
+        jax.distributed.initialize()
+    else:
+        coordinator, processes, process = job
+        jax.distributed.initialize(coordinator, processes, process)
     if jax.process_count() > 1:
         _forward_failures()
 
@@ -65,19 +75,19 @@ def assert_same(value_fingerprint: str, what: str) -> None:
 # Finding the job
 # ----------------------------------------------------------------------------------------------------------------------
 
-def _job_from_env() -> tuple[str, int, int] | tuple[()]:
-    """(coordinator, processes, process id) from our own variables: jax reads none of that kind. Empty where they are not set."""
+def _job_from_env() -> tuple[str, int, int] | None:
+    """(coordinator, processes, process id) from our own variables: jax reads none of that kind. None where they are not set."""
     names = ("REWARDJAX_COORDINATOR", "REWARDJAX_NUM_PROCESSES", "REWARDJAX_PROCESS_ID")
     missing = [name for name in names if name not in os.environ]
     if len(missing) == len(names):
-        return ()
+        return None
     if missing:
         raise ValueError(f"{', '.join(missing)} not set: {', '.join(names)} go together")
     processes = _read_int(names[1], low=1)
     return os.environ[names[0]], processes, _read_int(names[2], low=0, below=processes)
 
 
-def _cluster_found(env) -> bool:
+def _cluster_found(env: Mapping[str, str]) -> bool:
     """Whether jax's own discovery should run. A Slurm *allocation* is not enough: only a step (srun) has several tasks running."""
     asked = env.get("JAX_DISTRIBUTED", "0")
     if asked not in ("0", "1"):
@@ -102,7 +112,7 @@ def _read_int(name: str, low: int, below: int | None = None) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 def _forward_failures() -> None:
-    """An uncaught exception here ends every process with code FAILED; so does one on a peer, even while this process is in a collective."""
+    """From now on an uncaught exception in one process ends them all with one exit code, even those that wait in a collective."""
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(stop,), name="rewardjax-fatal", daemon=True)
     previous = sys.excepthook
@@ -110,8 +120,8 @@ def _forward_failures() -> None:
     def excepthook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         previous(kind, error, trace)
         stop.set()
-        message = f"process {jax.process_index()}: {''.join(traceback.format_exception_only(kind, error)).strip()}"
-        _leave(_post(message))
+        message = "".join(traceback.format_exception_only(kind, error)).strip()
+        _leave(_post(f"{exit_code(error)} process {jax.process_index()}: {message}"))
 
     def finish() -> None:  # a thread inside the client while the interpreter shuts down would crash a run that ended well
         stop.set()
@@ -122,23 +132,33 @@ def _forward_failures() -> None:
     watcher.start()
 
 
+def exit_code(error: BaseException) -> int:
+    """FAILED, or OUTAGE for a runtime error whose status says that something was not reachable."""
+    gone = isinstance(error, jax.errors.JaxRuntimeError) and str(error).startswith(_OUTAGE_STATUSES)
+    return OUTAGE if gone else FAILED
+
+
 def _watch(stop: threading.Event) -> None:
     while not stop.wait(_POLL_SECONDS):
-        if (message := _try_get(_FATAL)) is not None and not stop.is_set():
-            _leave(message)
+        if (verdict := _try_get(_FATAL)) is not None and not stop.is_set():
+            _leave(verdict)
 
 
-def _post(message: str) -> str:
-    """Publish `message` as the reason of the job's end, unless a peer was first; return the reason that stands."""
+def _post(verdict: str) -> str:
+    """Publish `verdict` as the end of the job, unless a peer was first; return the one that stands."""
     try:
-        _client().key_value_set(_FATAL, message)
+        _client().key_value_set(_FATAL, verdict)
     except Exception:  # already set, or the coordinator is gone
-        return _try_get(_FATAL) or message
-    return message
+        return _try_get(_FATAL) or verdict
+    return verdict
 
 
-def _leave(message: str) -> None:
-    """End this process. Process 0 hosts the store and goes last: without it the runtime would abort its peers with another code."""
+def _leave(verdict: str) -> None:
+    """End this process with the code in `verdict`.
+
+    Process 0 hosts the store and goes last: when it vanishes, the runtime aborts whoever is left with a code of its own.
+    """
+    code, _, message = verdict.partition(" ")
     me, others = jax.process_index(), jax.process_count() - 1
     print(f"[process {me}] stopping, the job failed: {message}", file=sys.stderr, flush=True)
     try:
@@ -152,7 +172,7 @@ def _leave(message: str) -> None:
         print(f"[process {me}] could not reach its peers: {error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(FAILED)  # sys.exit would wait in jax's shutdown barrier for processes that are gone
+    os._exit(int(code))  # sys.exit would wait in jax's shutdown barrier for processes that are gone
 
 
 def _try_get(key: str) -> str | None:
@@ -162,7 +182,7 @@ def _try_get(key: str) -> str | None:
         return None
 
 
-def _client():
+def _client() -> Any:
     """The coordinator's key-value store. JAX offers no public handle; this is the one place that reaches for the private one."""
     from jax._src import distributed
     return distributed.global_state.client
