@@ -13,7 +13,7 @@ import functools
 import json
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import jinja2
@@ -48,6 +48,7 @@ class ChatTokenizer:
         full = tokenizers.Tokenizer.from_str(tokenizer_json)
         full.no_truncation()
         full.no_padding()
+        self._full = full
         self.vocab_size: int = max(full.get_vocab(with_added_tokens=True).values()) + 1
         self.bos_id, self.eos_id, self.pad_id = (self._id(name) for name in ("bos_token", "eos_token", "pad_token"))
         self._encode_text = _text_encoder(spec)
@@ -124,6 +125,10 @@ class ChatTokenizer:
             elif piece:
                 ids.extend(self._encode_text(piece.replace(mark, "") if mark else piece))
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens included: for people to read."""
+        return self._full.decode(list(ids), skip_special_tokens=False)
 
     def _without_bos(self, rendered: str) -> str:
         bos = self.special["bos_token"]

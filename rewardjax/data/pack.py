@@ -68,6 +68,13 @@ def bundle_lengths(lengths: np.ndarray, share: bool = True) -> np.ndarray:
     return lengths @ np.array([1 if share else 2, 1, 1], lengths.dtype)
 
 
+def attention_entries(lengths: np.ndarray) -> int:
+    """(query, key) pairs that see each other in shared bundles, from lengths [n, 3] as above: what attention has to compute."""
+    prefix, chosen, rejected = np.asarray(lengths, np.int64).T
+    triangle = lambda n: n * (n + 1) // 2
+    return int(np.sum(triangle(prefix) + triangle(chosen) + triangle(rejected) + prefix * (chosen + rejected)))
+
+
 def pack_pairs(
     pairs: Sequence[TokenGroup], labels: dict[str, np.ndarray], rows: Rows, row_length: int, pairs_per_row: int, pad_id: int, share: bool = True
 ) -> dict[str, np.ndarray]:

@@ -55,7 +55,7 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     path = str(path)
     if path.startswith("world:"):
         from rewardjax.data import world  # only here: the world stands on groups, not the other way round
-        return world.open_world(path.removeprefix("world:"))
+        return world.open_world(path)
     if path.startswith("tfds:"):
         return _open_tfds(path.removeprefix("tfds:"), split, name)
     if path.startswith("hf://"):
