@@ -32,8 +32,8 @@ HEAD, VOCABULARY_HEAD = "score.weight", "lm_head.weight"
 def load(folder: str | pathlib.Path, compute: Compute, layout: Layout, init_head: bool = False, seed: int = 0) -> RewardModel:
     """The model of a Hugging Face folder on the current mesh, float32; every process reads only the parts that its devices hold.
 
-    Takes *ForSequenceClassification, and *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if `init_head`,
-    else refused; an existing one is always kept. ValueError names a missing, unexpected or misshapen tensor.
+    Takes *ForSequenceClassification, and *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if
+    `init_head`, else refused; an existing one is always kept. ValueError names a missing, unexpected or misshapen tensor.
     """
     folder = pathlib.Path(folder)
     config = read_config(folder)
@@ -57,8 +57,8 @@ def load(folder: str | pathlib.Path, compute: Compute, layout: Layout, init_head
     return model
 
 
-def save(model: RewardModel, folder: str | pathlib.Path, *, pad_token_id: int, eos_token_id: int | list[int], bos_token_id: int | None = None,
-         dtype: str = "float32", shard_bytes: int = 5_000_000_000) -> None:
+def save(model: RewardModel, folder: str | pathlib.Path, *, pad_token_id: int, eos_token_id: int | list[int],
+         bos_token_id: int | None = None, dtype: str = "float32", shard_bytes: int = 5_000_000_000) -> None:
     """Writes `config.json` and the weights of a *ForSequenceClassification folder, in files of at most `shard_bytes` (or one tensor).
 
     All processes must call it; process 0 writes. Weights of an earlier save are replaced, and `config.json` comes last: a folder that has
