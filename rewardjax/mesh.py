@@ -1,0 +1,115 @@
+"""Devices as one mesh with axes (data, fsdp, tensor), and the only table that says how an array lies on it.
+
+`data` repeats the model, `fsdp` splits its weights over the devices that also split the batch, `tensor` splits heads and mlp columns.
+The mesh is explicit: a layout is part of an array's type, and a wrong one fails while tracing, on any machine.
+"""
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXES = ("data", "fsdp", "tensor")
+ROWS = ("data", "fsdp")  # the axes that split the rows of a batch
+LETTERS = {"B": "rows", "D": "width", "F": "mlp width", "H": "head width", "K": "kv heads", "L": "layers", "N": "query heads",
+           "S": "scored slots", "T": "tokens", "V": "vocabulary"}
+
+
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> jax.sharding.Mesh:
+    """Mesh over all devices of all processes; at most one size is -1 and takes the rest. ValueError when they do not multiply out."""
+    sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
+    devices = jax.device_count()
+    free = [axis for axis, size in sizes.items() if size == -1]
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
+        raise ValueError(f"mesh {sizes}: sizes are positive, and at most one may be -1 (the rest of the devices)")
+    if free and devices % fixed == 0:
+        sizes[free[0]] = devices // fixed
+    if math.prod(sizes.values()) != devices:
+        raise ValueError(f"mesh {sizes}: the sizes must multiply to the {devices} devices there are; set one of them to -1 to fill up")
+    return jax.make_mesh(tuple(sizes.values()), AXES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How arrays lie on the mesh. Field = name and axes of the array (letters: docs/architecture.md); value = mesh axes that split them.
+
+    Weights stacked over layers have one more leading axis, which is never split. ValueError for an unknown mesh axis or one used twice.
+    """
+    embed_VD: P = P(None, "fsdp")  # split by columns: looking up a token never crosses devices
+    q_DNH: P = P("fsdp", "tensor", None)
+    kv_DKH: P = P("fsdp", "tensor", None)
+    o_NHD: P = P("tensor", None, "fsdp")
+    q_NH: P = P("tensor", None)
+    kv_KH: P = P("tensor", None)
+    up_DF: P = P("fsdp", "tensor")
+    down_FD: P = P("tensor", "fsdp")
+    norm_D: P = P(None)
+    norm_H: P = P(None)
+    head_D: P = P(None)
+    lookup_BT: P = P("data", None)
+    lookup_BTD: P = P("data", None, "fsdp")
+    act_BTD: P = P(ROWS, None, None)
+    act_BTNH: P = P(ROWS, None, "tensor", None)
+    act_BTKH: P = P(ROWS, None, "tensor", None)
+    act_BTF: P = P(ROWS, None, "tensor")
+    row_BT: P = P(ROWS, None)
+    row_MBT: P = P(None, ROWS, None)  # M micro-batches
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            axes = _mesh_axes(getattr(self, field.name))
+            if unknown := sorted(set(axes) - set(AXES)):
+                raise ValueError(f"layout {field.name}: no mesh axis is called {unknown[0]!r}; there are {AXES}")
+            if len(set(axes)) < len(axes):
+                raise ValueError(f"layout {field.name}={getattr(self, field.name)}: a mesh axis can split only one axis of an array")
+
+    def spec(self, name: str, shape: tuple[int, ...]) -> P:
+        """The spec of an array of this shape; ValueError, with the numbers, when the current mesh cannot split it evenly."""
+        spec, mesh = getattr(self, name), jax.sharding.get_abstract_mesh()
+        for letter, size, part in zip(name.split("_")[1], shape, spec, strict=True):
+            axes = {axis: mesh.shape[axis] for axis in _mesh_axes(P(part))}
+            if size % math.prod(axes.values()):
+                split = " x ".join(f"{axis}={n}" for axis, n in axes.items())
+                raise ValueError(f"{name}: {size} {LETTERS[letter]} cannot be split evenly over mesh axes {split}; "
+                                 f"make {' x '.join(axes)} a divisor of {size}")
+        return spec
+
+
+def place(batch: dict[str, np.ndarray], layout: Layout) -> dict[str, jax.Array]:
+    """Host arrays [B, *] or [M, B, *] with the rows that this process owns (`row_share`) -> global arrays over the current mesh.
+
+    ValueError when an array has other than 2 or 3 axes or its rows do not divide over the devices.
+    """
+    mesh = jax.sharding.get_mesh()
+    specs = {2: layout.row_BT, 3: layout.row_MBT}
+    index, count = row_share(layout)
+    here = math.prod(mesh.shape[axis] for axis in ROWS) // count
+    out = {}
+    for name, array in batch.items():
+        if array.ndim not in specs:
+            raise ValueError(f"batch[{name!r}] has shape {array.shape}; expected [rows, ...] or [micro-batches, rows, ...]")
+        if array.shape[-2] % here:
+            raise ValueError(f"batch[{name!r}] has {array.shape[-2]} rows on this host, not a multiple of its {here} shards (data x fsdp)")
+        out[name] = jax.make_array_from_process_local_data(NamedSharding(mesh, specs[array.ndim]), array)
+    return out
+
+
+def row_share(layout: Layout) -> tuple[int, int]:
+    """(index, count): this process owns the index-th of `count` equal parts of a batch's rows.
+
+    Two processes have the same index when `tensor` reaches across them: they must then supply the same rows.
+    """
+    mesh = jax.sharding.get_mesh()
+    shards = math.prod(mesh.shape[axis] for axis in ROWS)
+    rows = NamedSharding(mesh, layout.row_BT).devices_indices_map((shards, 1))
+    owned = sorted({index[0].indices(shards)[0] for device, index in rows.items() if device.process_index == jax.process_index()})
+    if owned != list(range(owned[0], owned[0] + len(owned))) or owned[0] % len(owned):
+        raise ValueError(f"this process owns the row shards {owned} of {shards}, which are not one even block; change the mesh sizes")
+    return owned[0] // len(owned), shards // len(owned)
+
+
+def _mesh_axes(spec: P) -> list[str]:
+    return [axis for part in spec if part is not None for axis in ((part,) if isinstance(part, str) else part)]

@@ -1,0 +1,147 @@
+"""One decoder for Qwen3, Llama 3 and Qwen2.5: pre-norm blocks of rotary grouped-query attention and a gated mlp.
+
+Parameters are float32 and cast to the compute dtype just before use, so that what devices exchange is the smaller type.
+Letters: B rows, T tokens, D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary, L layers.
+"""
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from rewardjax.kernels.attention import attend
+from rewardjax.mesh import Layout
+from rewardjax.models import rope
+from rewardjax.models.config import Compute, DecoderConfig
+
+# Policy -> what a layer saves for the backward pass, besides its input; the rest is recomputed. "none" means: no recomputation at all.
+REMAT = {
+    "none": None,
+    "full": (),
+    "attn_out": ("attn_out",),
+    "qkv": ("attn_out", "qkv"),
+    "gate_up": ("attn_out", "qkv", "gate_up"),
+}
+
+
+def normal(rngs: nnx.Rngs, layout: Layout, name: str, shape: tuple[int, ...], std: float) -> nnx.Param:
+    """A parameter drawn from N(0, std**2), laid out as `layout.<name>` says."""
+    return nnx.Param(std * jax.random.normal(rngs.params(), shape, out_sharding=layout.spec(name, shape)))
+
+
+def constant(layout: Layout, name: str, shape: tuple[int, ...], value: float) -> nnx.Param:
+    """A parameter that starts at the same value everywhere, laid out as `layout.<name>` says."""
+    return nnx.Param(jnp.full(shape, value, jnp.float32, out_sharding=layout.spec(name, shape)))
+
+
+def rms_norm(x, scale, eps: float):
+    """x / rms(x) * scale over the last axis, in float32 whatever x is (arXiv 1910.07467)."""
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
+
+
+class Attention(nnx.Module):
+    def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
+        self.config, self.compute, self.layout = config, compute, layout
+        D, N, K, H = config.width, config.heads, config.kv_heads, config.head_dim
+        self.q = normal(rngs, layout, "q_DNH", (D, N, H), D**-0.5)
+        self.k = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
+        self.v = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
+        self.o = normal(rngs, layout, "o_NHD", (N, H, D), (N * H * 2 * config.layers) ** -0.5)
+        if config.qkv_bias:
+            self.q_bias = constant(layout, "q_NH", (N, H), 0.0)
+            self.k_bias = constant(layout, "kv_KH", (K, H), 0.0)
+            self.v_bias = constant(layout, "kv_KH", (K, H), 0.0)
+        if config.qk_norm:
+            self.q_norm = constant(layout, "norm_H", (H,), 1.0)
+            self.k_norm = constant(layout, "norm_H", (H,), 1.0)
+
+    def __call__(self, x_BTD, cos, sin, see_from_BT, see_to_BT):
+        config, layout, dtype = self.config, self.layout, x_BTD.dtype
+        cast = lambda param: param[...].astype(dtype)
+        q = jnp.einsum("BTD,DNH->BTNH", x_BTD, cast(self.q), out_sharding=layout.act_BTNH)
+        k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
+        v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
+        if config.qkv_bias:
+            q, k, v = q + cast(self.q_bias), k + cast(self.k_bias), v + cast(self.v_bias)
+        if config.qk_norm:
+            q = rms_norm(q, self.q_norm[...], config.norm_eps).astype(dtype)
+            k = rms_norm(k, self.k_norm[...], config.norm_eps).astype(dtype)
+        q, k = rope.rotate(q, cos, sin), rope.rotate(k, cos, sin)
+        q, k, v = (checkpoint_name(a, "qkv") for a in (q, k, v))
+        o = checkpoint_name(attend(q, k, v, see_from_BT, see_to_BT, self.compute.attention), "attn_out")
+        return jnp.einsum("BTNH,NHD->BTD", o, cast(self.o), out_sharding=layout.act_BTD)
+
+
+class Mlp(nnx.Module):
+    def __init__(self, config: DecoderConfig, layout: Layout, *, rngs: nnx.Rngs):
+        self.layout = layout
+        D, F = config.width, config.mlp_width
+        self.gate = normal(rngs, layout, "up_DF", (D, F), D**-0.5)
+        self.up = normal(rngs, layout, "up_DF", (D, F), D**-0.5)
+        self.down = normal(rngs, layout, "down_FD", (F, D), (F * 2 * config.layers) ** -0.5)
+
+    def __call__(self, x_BTD):
+        cast = lambda param: param[...].astype(x_BTD.dtype)
+        gate = checkpoint_name(jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=self.layout.act_BTF), "gate_up")
+        up = checkpoint_name(jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=self.layout.act_BTF), "gate_up")
+        return jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, cast(self.down), out_sharding=self.layout.act_BTD)
+
+
+class Block(nnx.Module):
+    def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
+        self.eps = config.norm_eps
+        self.attention_norm = constant(layout, "norm_D", (config.width,), 1.0)
+        self.attention = Attention(config, compute, layout, rngs=rngs)
+        self.mlp_norm = constant(layout, "norm_D", (config.width,), 1.0)
+        self.mlp = Mlp(config, layout, rngs=rngs)
+
+    def __call__(self, x_BTD, *where):
+        with jax.named_scope("attention"):
+            x_BTD = x_BTD + self.attention(rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype), *where)
+        with jax.named_scope("mlp"):
+            return x_BTD + self.mlp(rms_norm(x_BTD, self.mlp_norm[...], self.eps).astype(x_BTD.dtype))
+
+
+class Decoder(nnx.Module):
+    """Token ids to hidden states. ValueError for an unknown remat policy, or sizes that the current mesh cannot split."""
+
+    def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
+        if compute.remat not in REMAT:
+            raise ValueError(f"remat={compute.remat!r}; choose one of {tuple(REMAT)}")
+        self.config, self.compute, self.layout = config, compute, layout
+        self.embed = normal(rngs, layout, "embed_VD", (config.vocab_size, config.width), config.width**-0.5)
+        self.layers = jax.vmap(lambda r: Block(config, compute, layout, rngs=r))(rngs.split(config.layers))  # every leaf gets a leading [L]
+        self.norm = constant(layout, "norm_D", (config.width,), 1.0)
+
+    def __call__(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
+        """x_BTD after the final norm, in compute dtype; arguments int32 (meaning: docs/architecture.md)."""
+        x_BTD = self.hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
+        return rms_norm(x_BTD, self.norm[...], self.config.norm_eps).astype(x_BTD.dtype)
+
+    def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
+        """x_BTD before the final norm, in compute dtype."""
+        # On TPU and GPU a float32 product is by default rounded to fewer bits; who asks for float32 means it.
+        with jax.default_matmul_precision("highest" if self.compute.dtype == "float32" else "default"):
+            return self._hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
+
+    def _hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
+        x_BTD = self._look_up(tokens_BT)
+        cos, sin = rope.angles(positions_BT, rope.frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling))
+        layer = self._remat(lambda x, block: block(x, cos, sin, see_from_BT, see_to_BT))
+        if self.compute.scan:
+            return jax.lax.scan(lambda x, block: (layer(x, block), None), x_BTD, self.layers)[0]
+        for i in range(self.config.layers):
+            x_BTD = layer(x_BTD, jax.tree.map(lambda leaf, i=i: leaf[i], self.layers))
+        return x_BTD
+
+    def _look_up(self, tokens_BT):
+        # Each device reads its columns of the table for the rows of its whole fsdp group; then rows are exchanged for columns, in compute
+        # dtype. The read itself stays float32: its gradient adds up many uses of a token.
+        x_BTD = self.embed[...].at[jax.reshard(tokens_BT, self.layout.lookup_BT)].get(out_sharding=self.layout.lookup_BTD)
+        return jax.reshard(x_BTD.astype(self.compute.dtype), self.layout.act_BTD)
+
+    def _remat(self, layer):
+        saved = REMAT[self.compute.remat]
+        if saved is None:
+            return layer
+        return jax.checkpoint(layer, policy=jax.checkpoint_policies.save_only_these_names(*saved), prevent_cse=not self.compute.scan)

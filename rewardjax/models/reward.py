@@ -1,0 +1,44 @@
+"""A reward model: a decoder and one linear head, read at the last token of every response."""
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rewardjax.mesh import Layout
+from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.models.decoder import Decoder, normal, rms_norm
+
+
+class RewardModel(nnx.Module):
+    def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
+        self.decoder = Decoder(config, compute, layout, rngs=rngs)
+        self.head = new_head(config, layout, rngs)
+
+    def __call__(self, tokens, positions, see_from, see_to, score_at):
+        """rewards_BS float32, one for every slot of `score_at` [B, S] (indices into the row); the other arguments are [B, T], all int32."""
+        x_BTD = self.decoder.hidden(tokens, positions, see_from, see_to)
+        z_BSD = jnp.take_along_axis(x_BTD, score_at[..., None], axis=1)  # only these pass the final norm
+        z_BSD = rms_norm(z_BSD, self.decoder.norm[...], self.decoder.config.norm_eps)
+        return jnp.einsum("BSD,D->BS", z_BSD, self.head[...], precision="highest")
+
+
+def new_head(config: DecoderConfig, layout: Layout, rngs: nnx.Rngs) -> nnx.Param:
+    """head_D ~ N(0, 1 / (D + 1)): first rewards of unit size (as in arXiv 2009.01325)."""
+    return normal(rngs, layout, "head_D", (config.width,), (config.width + 1) ** -0.5)
+
+
+def init(config: DecoderConfig, compute: Compute, layout: Layout, seed: int) -> RewardModel:
+    """A model with random weights on the current mesh; no device ever holds more than its part. Same weights on every mesh."""
+    return jax.jit(lambda: RewardModel(config, compute, layout, rngs=nnx.Rngs(params=seed)))()
+
+
+def abstract(config: DecoderConfig, compute: Compute, layout: Layout) -> RewardModel:
+    """The same model with jax.ShapeDtypeStruct leaves that carry shardings: costs nothing, serves restoring and checks."""
+    model = jax.eval_shape(lambda: RewardModel(config, compute, layout, rngs=nnx.Rngs(params=0)))
+    mesh = jax.sharding.get_mesh()
+    concrete = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=jax.sharding.NamedSharding(mesh, leaf.sharding.spec))
+    return jax.tree.map(concrete, model)
+
+
+def count_parameters(model: RewardModel) -> int:
+    """How many numbers a real or abstract model holds, head included."""
+    return sum(leaf.size for leaf in jax.tree.leaves(model))
