@@ -93,12 +93,15 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     writer = metrics.MetricWriter(workdir, start_step=first_step, **config.log.writers)
     progress = metrics.Progress(total_steps, start_step=first_step, elapsed=elapsed, peak=device_peak(), quiet=jax.process_index() > 0)
 
-    def record(step: int, on_device: dict[str, jax.Array], counts: dict[str, float]) -> None:
-        """Fetch the metrics of a step that has been dispatched, check that they are finite, show and write them."""
-        values = {name: float(x) for name, x in jax.device_get(on_device).items()}
-        refuse_non_finite(step, values)
-        progress.update(step, loss=values["loss"], **counts)
-        writer.write(step, values | {"lr": float(schedule(step - 1))} | progress.rates())
+    def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, float]]]) -> None:
+        """Fetch the metrics of steps that have been dispatched, check that they are finite, show and write them."""
+        for step, on_device, counts in finished:
+            values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {"lr": float(schedule(step - 1))}
+            refuse_non_finite(step, values)
+            progress.update(step, loss=values["loss"], **counts)
+            writer.write(step, values)
+        if finished:
+            writer.write(finished[-1][0], progress.rates())
 
     in_flight: list[tuple] = []  # the step before, whose metrics are fetched while this one runs
     results: dict[str, float] = {}
@@ -113,8 +116,9 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         last = step == total_steps
         evaluate = held_out and (last or step % config.eval_every == 0)
         save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
-        while len(in_flight) > (0 if evaluate or save else 1):
-            record(*in_flight.pop(0))
+        ready = len(in_flight) if evaluate or save else len(in_flight) - 1
+        record(in_flight[:ready])
+        del in_flight[:ready]
         if evaluate:
             with progress.paused():
                 results = {name: value for one in held_out for name, value in one.metrics(params).items()}
