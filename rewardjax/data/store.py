@@ -59,7 +59,7 @@ class TokenizedPairs:
 
     @functools.cached_property
     def _groups(self) -> ArrayRecordDataSource:
-        return ArrayRecordDataSource([str(self.folder / GROUPS)], {"readahead_buffer_size": "0"})
+        return ArrayRecordDataSource([str(self.folder / GROUPS)])
 
     def load(self, indices: Sequence[int] | np.ndarray) -> list[TokenGroup]:
         """The pairs at `indices`, two suffixes each: chosen, rejected. Safe to call from several threads.
