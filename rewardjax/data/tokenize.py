@@ -21,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import formats, store
+from rewardjax.data import formats, groups, store
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRow, Group, Pair
 from rewardjax.data.pack import TokenGroup, common_prefix
@@ -96,9 +96,7 @@ def _tokenize_record(
 ) -> Outcome:
     row, record = item
     try:
-        group = formats.to_group(record, row, source)
-        if not group.pairs:
-            raise BadRow("bad_schema", "the group has no labelled pair")
+        group, bad = groups.check(formats.to_group(record, row, source))
     except BadRow as error:
         return Outcome(bad_record=error)
     if not split[0] <= int(fingerprint.of_json(group.prompt), 16) / 16**16 < split[1]:
@@ -113,7 +111,7 @@ def _tokenize_record(
         except BadRow as error:
             return error
 
-    kept, bad = [], []
+    kept = []
     for pair in group.pairs:
         chosen, rejected = conversation(pair.chosen), conversation(pair.rejected)
         errors = [side for side in (chosen, rejected) if isinstance(side, BadRow)]
@@ -219,6 +217,8 @@ class _Counts:
             self.records["outside_split"] += 1
         elif outcome.encoded:
             self.records["kept"] += 1
+        elif not outcome.bad_pairs:  # no label tells its responses apart: all of them right, or only one of them
+            self.records["without_pairs"] += 1
         for bad in outcome.bad_pairs:
             self._drop(bad, row, "pairs")
         if outcome.bad_pairs and not outcome.encoded:  # nothing is left of it: one reason stands for the record
@@ -232,7 +232,7 @@ class _Counts:
 
     def report(self) -> dict[str, Any]:
         """The manifest's counts. Raises AssertionError where something came in and is not accounted for."""
-        records = {name: self.records[name] for name in ("in", "kept", "outside_split")}
+        records = {name: self.records[name] for name in ("in", "kept", "outside_split", "without_pairs")}
         pairs = {name: self.pairs[name] for name in ("in", "kept", "sampled_out")}
         for counts, unit in ((records, "records"), (pairs, "pairs")):
             counts["dropped"] = sum(entry[unit] for entry in self.dropped.values())
