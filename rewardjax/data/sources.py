@@ -67,7 +67,8 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
         raise ValueError(f"split = {split!r}: {path} is a file or a glob, which has no splits; name the split's files instead")
-    return _of_files(name or re.sub(r"[^\w.-]+", "-", pathlib.Path(path).name.split(".")[0] or "data"), files)
+    default = files[0].name.split(".")[0] if len(files) == 1 else files[0].resolve().parent.name
+    return _of_files(name or default, files)
 
 
 def _of_files(name: str, files: list[pathlib.Path]) -> Source:
@@ -254,7 +255,7 @@ def _open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
         builder = tfds.builder(where)
         builder.download_and_prepare(file_format="array_record")
     chosen = _choose_split(sorted(builder.info.splits), split, where)
-    return TfdsSource(builder, chosen, name or (where if split is None else f"{where}/{chosen}"))
+    return TfdsSource(builder, chosen, name or f"{builder.info.name}/{chosen}")
 
 
 def _plain(value: Any, feature: Any) -> Any:
