@@ -25,7 +25,8 @@ def write(workdir: pathlib.Path, summary: dict[str, Any], held_out: list[HeldOut
         drawn = {caption: folder / f"{one.name}_{what}.png" for caption, what in drawn.items()}
         histogram, calibration, length = drawn.values()
         plots.reward_histogram(chosen, rejected, histogram)
-        plots.reliability_diagram(pair_evaluator.reliability(chosen, rejected, target=one.pairs.target, tie=one.pairs.tie), calibration)
+        decided = one.pairs.tie == 0  # a tie has no side to agree with
+        plots.reliability_diagram(pair_evaluator.reliability(chosen[decided], rejected[decided], target=one.pairs.target[decided]), calibration)
         plots.reward_against_length(chosen, rejected, one.lengths[:, 0], one.lengths[:, 1], length)
         figures |= drawn
     table = [{"set": one.name} | {name: summary.get(f"{one.name}/{name}") for name in SHOWN} for one in held_out]

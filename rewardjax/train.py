@@ -74,17 +74,18 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     # ------------------------------------------------------------------ resume
     bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
     manager = checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
+    score_contract = contract.make(tokenizer, max_length=config.data.max_length, over_long=config.data.over_long,
+                                   compute_dtype=config.compute.dtype)
     first_step, elapsed = 0, 0.0
     if manager.latest_step() is not None:
         refuse_if_changed(checkpoint.read_meta(manager, manager.latest_step())["bound"], bound, workdir)
         first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
+        score_contract = contract.from_record(meta["contract"])
         logging.info("continuing %s at step %d of %d", workdir, first_step, total_steps)
     config_lib.write_run_record(workdir, config, jax.sharding.get_mesh())
     if jax.process_index() == 0:
         tokenizer.save(workdir / "tokenizer")
-    score_contract = contract.make(tokenizer, max_length=config.data.max_length, over_long=config.data.over_long,
-                                   compute_dtype=config.compute.dtype)
 
     # ------------------------------------------------------------------ loop
     steps = pipeline.train_steps(train_set, batch=config.batch.pairs, seed=config.seed, rows=config.batch.rows,
@@ -114,14 +115,14 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         params, opt, step_metrics = update(params, opt, total)
         in_flight.append((step, step_metrics, step_counts(train_set, config.batch, config.seed, step, micro_batches, decoder_config)))
         last = step == total_steps
-        evaluate = held_out and (last or step % config.eval_every == 0)
+        evaluate = bool(held_out) and (last or step % config.eval_every == 0)
         save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
         ready = len(in_flight) if evaluate or save else len(in_flight) - 1
         record(in_flight[:ready])
         del in_flight[:ready]
         if evaluate:
             with progress.paused():
-                results = {name: value for one in held_out for name, value in one.metrics(params).items()}
+                results = evaluate_all(held_out, params)
                 writer.write(step, results)
         if save:
             score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
@@ -133,6 +134,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     progress.close()
 
     # ------------------------------------------------------------------ results
+    results = results or evaluate_all(held_out, params)  # a finished run, started again, takes no step
     summary = {"steps": total_steps, "pairs": total_steps * config.batch.pairs, "seconds": round(time.monotonic() - started, 1), **results}
     if jax.process_index() == 0:
         contract.save(score_contract, workdir / contract.FILE)
@@ -140,6 +142,11 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         run_report.write(workdir, summary, held_out, tokenizer)
         (workdir / "DONE").touch()
     return summary
+
+
+def evaluate_all(held_out: list[HeldOut], params: Any) -> dict[str, float]:
+    """The figures of every held-out set, by `set/figure`."""
+    return {name: value for one in held_out for name, value in one.metrics(params).items()}
 
 
 def step_counts(pairs: TokenizedPairs, batch: ConfigDict, seed: int, step: int, micro_batches: int, decoder: DecoderConfig) -> dict[str, float]:

@@ -1,0 +1,163 @@
+"""The training loop: what a run leaves behind, and that stopping, killing and spreading it change nothing."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from rewardjax import checkpoint, contract, train
+from rewardjax import config as config_lib
+from rewardjax.metrics import read_metrics
+
+ROOT = pathlib.Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
+
+
+def tiny(cache, **overrides):
+    config = config_lib.load(ROOT / "configs/tiny.py", overrides)
+    with config.unlocked():
+        for section in (config.data, *config.evals.values()):
+            section.cache = str(cache)
+    return config
+
+
+def final_state(workdir) -> dict:
+    """Fingerprints of the newest checkpoint: equal if and only if every bit is."""
+    with checkpoint.open_manager(pathlib.Path(workdir) / "checkpoints") as manager:
+        return checkpoint.read_meta(manager, manager.latest_step())["fingerprints"]
+
+
+def losses(workdir) -> list[float]:
+    return [row["loss"] for row in read_metrics(workdir)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing interrupts: (workdir, summary, cache of its tokenised data)."""
+    workdir = tmp_path_factory.mktemp("whole") / "run"
+    cache = workdir.parent / "cache"
+    return workdir, train.run(tiny(cache), workdir), cache
+
+
+def test_a_run_leaves_what_it_promises(whole):
+    workdir, summary, _ = whole
+    assert summary["steps"] == 6 and summary["pairs"] == 192
+    assert json.loads((workdir / "summary.json").read_text()) == summary
+    rows = read_metrics(workdir)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["step"] for row in rows if "heldout/accuracy" in row] == [2, 4, 6]
+    assert all(np.isfinite(row[name]) for row in rows for name in ("loss", "accuracy", "grad_norm", "lr"))
+    assert (workdir / "report.html").read_text().count("data:image/png") == 4
+    assert (workdir / "DONE").exists() and (workdir / "config.json").exists() and (workdir / "run.json").exists()
+    assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
+
+
+def test_stopped_and_resumed_continues_bitwise(whole, tmp_path, monkeypatch):
+    """Stopped after step 3, between checkpoints: step 3 is done again from step 2's checkpoint."""
+    workdir, _, cache = whole
+    with monkeypatch.context() as patch:
+        real = train.pipeline.train_steps
+
+        def stops(*args, **kwargs):
+            iterator = real(*args, **kwargs)
+            yield from (next(iterator) for _ in range(3))
+            raise KeyboardInterrupt
+
+        patch.setattr(train.pipeline, "train_steps", stops)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(tiny(cache), tmp_path)
+    train.run(tiny(cache), tmp_path)
+    assert losses(tmp_path) == losses(workdir)
+    assert final_state(tmp_path) == final_state(workdir)
+
+
+def environment(**more):
+    return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | more
+
+
+def start(workdir, cache, *prefix, **env):
+    command = [*prefix, *COMMAND, f"--workdir={workdir}", f"--config.data.cache={cache}", f"--config.evals.heldout.cache={cache}"]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_killed_and_restarted_continues_bitwise(whole, tmp_path):
+    workdir, _, cache = whole
+    process = start(tmp_path, cache)
+    metrics = tmp_path / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and '"step": 3' in metrics.read_text()):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, process.stdout.read()
+    assert not (tmp_path / "DONE").exists()
+    again = start(tmp_path, cache)
+    output, _ = again.communicate()
+    assert again.returncode == 0, output
+    assert losses(tmp_path) == losses(workdir)
+    assert final_state(tmp_path) == final_state(workdir)
+
+
+def test_two_processes_of_four_devices_train_as_one_of_eight(whole, tmp_path):
+    workdir, _, cache = whole
+    process = start(tmp_path, cache, sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--")
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["process_count"] == 2 and run["device_count"] == 8
+    np.testing.assert_allclose(losses(tmp_path), losses(workdir), rtol=1e-5)
+    for mine, theirs in zip(read_metrics(tmp_path), read_metrics(workdir), strict=True):
+        assert mine.get("heldout/accuracy") == theirs.get("heldout/accuracy")
+
+
+@pytest.mark.parametrize("changes, field", [
+    ({"schedule.peak": 2e-2}, r"config\.schedule\.peak: 0\.01 -> 0\.02"),
+    ({"seed": 1}, r"config\.seed"),
+    ({"data.source": "world:train?num=161"}, r"data: "),
+    ({"loss.name": "hinge"}, r"config\.loss\.name"),
+])
+def test_a_changed_run_is_refused_by_the_name_of_the_field(whole, changes, field):
+    workdir, _, cache = whole
+    with pytest.raises(train.ResumeRefused, match=field):
+        train.run(tiny(cache, **changes), workdir)
+
+
+def test_a_changed_tokenizer_is_refused(whole, tmp_path):
+    workdir, _, cache = whole
+    other = tmp_path / "tokenizer"
+    tokenizer = train.load_tokenizer("assets:world")
+    tokenizer.save(other)
+    config = json.loads((other / "tokenizer_config.json").read_text())
+    config["chat_template"] = config["chat_template"].replace("<|im_start|>", "<|im_start|> ")
+    (other / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(train.ResumeRefused, match="chat_template"):
+        train.run(tiny(cache, **{"tokenizer.folder": str(other)}), workdir)
+
+
+def test_how_it_is_computed_may_change_at_resume(whole, tmp_path):
+    """A finished run asked for again with other rows and another mesh does nothing but finish."""
+    workdir, _, cache = whole
+    before = final_state(workdir)
+    train.run(tiny(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
+    assert final_state(workdir) == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(whole, tmp_path):
+    _, _, cache = whole
+    with pytest.raises(FloatingPointError, match="step 2: loss"):
+        train.run(tiny(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0, "checkpoint.every": 1}), tmp_path)
+    with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
+        assert manager.latest_step() == 1
+
+
+def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
+    config = tiny(tmp_path)
+    with config.unlocked():
+        config.model.changes.vocab_size = 64
+    with pytest.raises(ValueError, match="embedding table 64"):
+        train.run(config, tmp_path)
+    assert jax.device_count() == 8
