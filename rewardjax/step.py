@@ -42,7 +42,7 @@ def make_step(graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTran
     def update(params: Any, opt: Any, total: Total) -> tuple[Any, Any, dict[str, jax.Array]]:
         updates, opt = optimizer.update(total["grads"], opt, params)
         params = optax.apply_updates(params, updates)
-        return params, opt, total["sums"] | {"grad_norm": optax.global_norm(total["grads"])}
+        return params, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
 
     return jax.jit(accumulate, donate_argnums=0), jax.jit(update, donate_argnums=(0, 1))
 

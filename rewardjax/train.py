@@ -91,7 +91,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     steps = pipeline.train_steps(train_set, batch=config.batch.pairs, seed=config.seed, rows=config.batch.rows,
                                  row_length=config.batch.row_length, pairs_per_row=config.batch.pairs_per_row,
                                  num_steps=total_steps, first_step=first_step, shard=row_share(layout))
-    writer = metrics.MetricWriter(workdir, start_step=first_step, **config.log.writers)
+    writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
     progress = metrics.Progress(total_steps, start_step=first_step, elapsed=elapsed, peak=device_peak(), quiet=jax.process_index() > 0)
 
     def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, float]]]) -> None:
