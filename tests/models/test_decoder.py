@@ -9,14 +9,16 @@ from rewardjax.mesh import AXES, Layout, make_mesh, place
 from rewardjax.models import decoder, reward, variants
 from rewardjax.models.config import Compute
 
+CONFIG = variants.get("tiny-qwen3")
 EXACT = dict(dtype="float32", remat="none", attention="dense")
 
 
-def rewards_and_grads(compute, batch, mesh, config=None):
+def rewards_and_grads(compute, mesh, weights, batch):
     """Rewards [B, S] and the gradient of a Bradley-Terry loss that prefers slot 1, as numpy on the host."""
     with jax.set_mesh(mesh):
         layout = Layout()
-        graph, params = nnx.split(reward.init(config or variants.get("tiny-qwen3"), compute, layout, seed=0), nnx.Param)
+        graph, abstract = nnx.split(reward.abstract(CONFIG, compute, layout), nnx.Param)
+        params = jax.tree.map(lambda leaf, weight: jax.device_put(weight, leaf.sharding), abstract, weights)
 
         @jax.jit
         def run(params, batch):
@@ -39,8 +41,19 @@ def single():
 
 
 @pytest.fixture(scope="module")
-def reference(conversations, single):
-    return rewards_and_grads(Compute(**EXACT), conversations, single)
+def weights(single):
+    with jax.set_mesh(single):
+        return jax.device_get(nnx.split(reward.init(CONFIG, Compute(), Layout(), seed=0), nnx.Param)[1])
+
+
+@pytest.fixture(scope="module")
+def run(weights, conversations):
+    return lambda compute, mesh: rewards_and_grads(compute, mesh, weights, conversations)
+
+
+@pytest.fixture(scope="module")
+def reference(run, single):
+    return run(Compute(**EXACT), single)
 
 
 def assert_same(got, wanted, tolerance=5e-6):
@@ -56,8 +69,8 @@ def test_the_reference_is_alive(reference):
 
 
 @pytest.mark.parametrize("remat", [name for name in decoder.REMAT if name != "none"])
-def test_every_remat_policy_gives_the_same(remat, conversations, single, reference):
-    assert_same(rewards_and_grads(Compute(**EXACT | dict(remat=remat)), conversations, single), reference)
+def test_every_remat_policy_gives_the_same(remat, run, single, reference):
+    assert_same(run(Compute(**EXACT | dict(remat=remat)), single), reference)
 
 
 def test_remat_policies_save_what_they_say(single):
@@ -73,18 +86,18 @@ def test_remat_policies_save_what_they_say(single):
     assert sizes == sorted(set(sizes))
 
 
-@pytest.mark.parametrize("change", [dict(scan=False), dict(scan=False, remat="qkv"), dict(attention="chunked", remat="full")], ids=str)
-def test_unrolled_and_chunked_give_the_same(change, conversations, single, reference):
-    assert_same(rewards_and_grads(Compute(**EXACT | change), conversations, single), reference)
+@pytest.mark.parametrize("change", [dict(scan=False, remat="qkv"), dict(attention="chunked", remat="full")], ids=str)
+def test_unrolled_and_chunked_give_the_same(change, run, single, reference):
+    assert_same(run(Compute(**EXACT | change), single), reference)
 
 
-@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (1, 4, 2), (2, 2, 2)], ids=str)
-def test_one_device_equals_eight(shape, conversations, reference):
-    assert_same(rewards_and_grads(Compute(**EXACT | dict(remat="full")), conversations, make_mesh(*shape)), reference, tolerance=1e-5)
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (2, 2, 2)], ids=str)
+def test_one_device_equals_eight(shape, run, reference):
+    assert_same(run(Compute(**EXACT | dict(remat="full")), make_mesh(*shape)), reference, tolerance=1e-5)
 
 
-def test_bfloat16_is_close(conversations, single, reference):
-    rewards, grads = rewards_and_grads(Compute(), conversations, single)
+def test_bfloat16_is_close(run, single, reference):
+    rewards, grads = run(Compute(), single)
     assert 0 < np.max(np.abs(rewards - reference[0])) < 0.05 * np.std(reference[0])
     for ours, exact in zip(grads, reference[1], strict=True):
         assert ours.dtype == np.float32
