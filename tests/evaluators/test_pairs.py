@@ -86,9 +86,15 @@ def test_length_slope_recovers_a_planted_one_whatever_the_prompt_and_the_label_a
     n = 2000
     length_c, length_r = RNG.integers(10, 400, n), RNG.integers(10, 300, n)
     prompt = 5 * RNG.normal(size=n)
-    m = pairs.pair_metrics(prompt + 1.5 + 0.004 * length_c, prompt + 0.004 * length_r, chosen_length=length_c, rejected_length=length_r)
+    right, wrong = prompt + 1.5 + 0.004 * length_c, prompt + 0.004 * length_r
+    m = pairs.pair_metrics(right, wrong, chosen_length=length_c, rejected_length=length_r)
     np.testing.assert_allclose(m["length_slope"], 0.4, rtol=1e-9)  # per 100 tokens
     np.testing.assert_allclose(m["length_accuracy"], np.mean(length_c > length_r) + np.mean(length_c == length_r) / 2)
+    flip = RNG.random(n) < 0.5  # rows whose label prefers the rejected response say the same thing
+    a, b = np.where(flip, [wrong, right], [right, wrong])
+    la, lb = np.where(flip, [length_r, length_c], [length_c, length_r])
+    again = pairs.pair_metrics(a, b, target=np.where(flip, 0.0, 1.0), chosen_length=la, rejected_length=lb)
+    np.testing.assert_allclose([again["length_slope"], again["length_accuracy"]], [m["length_slope"], m["length_accuracy"]], rtol=1e-9)
     as_rewards = pairs.pair_metrics(length_c, length_r)
     np.testing.assert_allclose(m["length_accuracy"], as_rewards["accuracy_ties_half"])
     equal = pairs.pair_metrics([1.0, 2.0], [0.0, 0.0], chosen_length=[5, 6], rejected_length=[3, 4])
