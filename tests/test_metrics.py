@@ -47,12 +47,13 @@ def test_resuming_supersedes_later_lines_even_those_not_written_again(tmp_path):
     w = writer(tmp_path)
     for step in range(1, 8):
         w.write(step, {"loss": step})
-    w.write(6, {"set/accuracy": 0.1})
+    w.write(5, {"set/accuracy": 0.1})
     w.close()
     w = writer(tmp_path, start_step=5)
     w.write(5, {"loss": 50})
     w.close()
     assert [(row["step"], row["loss"]) for row in metrics.read_metrics(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 50)]
+    assert "set/accuracy" not in metrics.read_metrics(tmp_path)[-1]
     assert len((tmp_path / metrics.METRICS_FILE).read_text().splitlines()) == 11  # appended only: the past is still in the file
 
 
