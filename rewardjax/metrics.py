@@ -36,6 +36,11 @@ def _split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return plain, nonfinite
 
 
+def _append(file: TextIO, record: Mapping[str, Any]) -> None:
+    file.write(json.dumps(record, allow_nan=False) + "\n")
+    file.flush()
+
+
 class MetricWriter:
     """Appends metrics to `workdir/metrics.jsonl`, and to TensorBoard and Weights & Biases when asked. Only process 0 writes anything.
 
@@ -45,7 +50,8 @@ class MetricWriter:
 
     def __init__(self, workdir: str | pathlib.Path, *, start_step: int = 0, tensorboard: bool = True,
                  wandb: bool | Mapping[str, Any] = False):
-        self._file = self._tensorboard = self._wandb = None
+        self._file: TextIO | None = None
+        self._tensorboard = self._wandb = None
         if jax.process_index() != 0:
             return
         workdir = pathlib.Path(workdir)
@@ -56,7 +62,7 @@ class MetricWriter:
             with open(path, "r+b") as file:
                 file.truncate(len(complete[0]) + len(complete[1]))
         self._file = open(path, "a", encoding="utf-8")
-        self._line({"start_step": start_step, "time": time.time()})
+        _append(self._file, {"start_step": start_step, "time": time.time()})
         if tensorboard:
             from tensorboardX import SummaryWriter
 
@@ -70,10 +76,6 @@ class MetricWriter:
             kwargs = {"dir": str(workdir), "id": run_id, "resume": "allow", **(wandb if isinstance(wandb, Mapping) else {})}
             self._wandb = wandb_lib.init(**kwargs)
 
-    def _line(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
-
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Record numbers (Python, numpy or JAX scalars), strings or None. Raises ValueError for arrays and for reserved names."""
         reserved = {"step", "time", "nonfinite", "start_step"} & set(metrics)
@@ -82,7 +84,7 @@ class MetricWriter:
         if self._file is None:
             return
         plain, nonfinite = _split(metrics)
-        self._line({"step": int(step), "time": time.time(), **plain, **({"nonfinite": nonfinite} if nonfinite else {})})
+        _append(self._file, {"step": int(step), "time": time.time(), **plain, **({"nonfinite": nonfinite} if nonfinite else {})})
         numbers = {name: value for name, value in plain.items() if isinstance(value, (int, float))}
         if self._tensorboard is not None:
             for name, value in numbers.items():
@@ -198,7 +200,7 @@ class Progress:
         self._pace_start: tuple[int, float] | None = None  # step and running time of the first update
         self._window_start: float | None = None
         self._last_line = -math.inf
-        self._counts = dict.fromkeys(("pairs", "unique_tokens", "padded_tokens", "flops"), 0.0)
+        self._counts: dict[str, float] = {"pairs": 0.0, "unique_tokens": 0.0, "padded_tokens": 0.0, "flops": 0.0}
         self._shown: dict[str, float] = {}
         self._quiet = quiet
         is_terminal = not quiet and self._stream.isatty()

@@ -6,20 +6,22 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, FormatStrFormatter, MaxNLocator, PercentFormatter
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777"
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MARKERS = "osD^vP"
-STYLE = {
-    "figure.dpi": 140, "figure.constrained_layout.use": True, "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 140, "figure.constrained_layout.use": True, "figure.constrained_layout.w_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.1, "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.edgecolor": "#888888", "xtick.color": "#333333", "ytick.color": "#333333",
     "lines.linewidth": 1.6, "lines.markersize": 4, "legend.frameon": False, "legend.fontsize": 8,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
 }
 
 
@@ -93,6 +95,7 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
     def draw_lr(axes: Axes) -> None:
         axes.plot(*_series(rows, "lr"), color=BLUE)
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
 
     def draw_tokens(axes: Axes) -> None:
         for name, label, colour in (("padded_tokens_per_second", "row slots", GREY), ("useful_tokens_per_second", "useful tokens", GREEN)):

@@ -43,18 +43,17 @@ def reliability(chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS) 
     return {"confidence": mean(confidence), "frequency": mean(agrees), "count": count[used]}
 
 
-def length_slope(chosen, rejected, chosen_length, rejected_length) -> float | None:
-    """Reward per 100 tokens of response, within pairs, beyond what being chosen explains.
+def length_slope(reward_difference, length_difference) -> float | None:
+    """Reward per 100 tokens of response, within pairs, beyond what being preferred explains; both differences [n] are preferred - other.
 
     The slope of an ordinary least-squares line, with intercept, of the difference of rewards on the difference of lengths: in
-    reward = (something of the prompt) + a * [is chosen] + b * length, differencing removes the prompt, a is the intercept, and this is
-    100 b. None when all differences of length are equal."""
-    delta = np.asarray(chosen, np.float64) - np.asarray(rejected, np.float64)
-    longer = np.asarray(chosen_length, np.float64) - np.asarray(rejected_length, np.float64)
-    if len(longer) < 2 or np.ptp(longer) == 0:
+    reward = (something of the prompt) + a * [is preferred] + b * length, differencing removes the prompt, a is the intercept, and this
+    is 100 b. None when all differences of length are equal."""
+    rewards, lengths = np.asarray(reward_difference, np.float64), np.asarray(length_difference, np.float64)
+    if len(lengths) < 2 or np.ptp(lengths) == 0:
         return None
-    centred = longer - longer.mean()
-    return float(100 * (centred @ (delta - delta.mean())) / (centred @ centred))
+    centred = lengths - lengths.mean()
+    return float(100 * (centred @ (rewards - rewards.mean())) / (centred @ centred))
 
 
 def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, target=None, tie=None) -> dict[str, Any]:
@@ -105,6 +104,7 @@ def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, 
     if chosen_length is not None:
         chosen_length = _checked("chosen_length", chosen_length, n)[keep]
         rejected_length = _checked("rejected_length", rejected_length, n)[keep]
-        result["length_slope"] = length_slope(chosen, rejected, chosen_length, rejected_length)
-        result["length_accuracy"] = float(np.mean((1 + np.sign(chosen_length - rejected_length) * towards) / 2))
+        longer = (chosen_length - rejected_length) * towards
+        result["length_slope"] = length_slope(delta * towards, longer)
+        result["length_accuracy"] = float(np.mean((1 + np.sign(longer)) / 2))
     return result
