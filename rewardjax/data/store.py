@@ -70,7 +70,7 @@ class TokenizedPairs:
         pairs = [take_pair(groups[g], *response) for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)]
         for index, pair, lengths in zip(indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True):
             if [len(pair.prefix), len(pair.suffixes[0]), len(pair.suffixes[1])] != lengths:
-                raise ValueError(f"{self.folder / GROUPS}: pair {index} does not have the lengths {lengths} of its index; delete the folder")
+                raise ValueError(f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder")
         return pairs
 
 
