@@ -5,6 +5,7 @@ and pair that came in.
 """
 import array
 import collections
+import dataclasses
 import functools
 import itertools
 import json
@@ -112,38 +113,35 @@ def _tokenize_record(
         return Outcome(group.id, outside_split=True)
 
     before = tokenizer.neutralised
-
-    @functools.cache
-    def conversation(k: int) -> np.ndarray | BadRow:
+    tokens: dict[int, np.ndarray] = {}
+    over_long_ones: dict[int, BadRow] = {}
+    for k in sorted({k for pair in group.pairs for k in (pair.chosen, pair.rejected)}):
         try:
-            return _tokenize(group, k, tokenizer, max_length, over_long)
+            tokens[k] = _tokenize(group, k, tokenizer, max_length, over_long)
         except BadRow as error:
-            return error
+            over_long_ones[k] = error
+    neutralised = tokenizer.neutralised - before
 
     kept = []
     for pair in group.pairs:
-        chosen, rejected = conversation(pair.chosen), conversation(pair.rejected)
-        errors = [side for side in (chosen, rejected) if isinstance(side, BadRow)]
+        errors = [over_long_ones[k] for k in (pair.chosen, pair.rejected) if k in over_long_ones]
         if errors:
             bad.append(errors[0])
-        elif np.array_equal(chosen, rejected):
-            reason = "equal_after_truncation" if over_long == "left" and len(chosen) == max_length else "equal"
+        elif np.array_equal(tokens[pair.chosen], tokens[pair.rejected]):
+            reason = "equal_after_truncation" if over_long == "left" and len(tokens[pair.chosen]) == max_length else "equal"
             bad.append(BadRow(reason, f"responses[{pair.chosen}] and responses[{pair.rejected}] are the same tokens"))
         else:
             kept.append(pair)
-    if not kept:
-        return Outcome(group.id, bad_pairs=bad, neutralised=tokenizer.neutralised - before)
     sample = _sample(kept, pairs_per_group, seed, group.id)
     used = sorted({k for pair in sample for k in (pair.chosen, pair.rejected)})
     pairs = []
     for pair in sample:
-        a, b = conversation(pair.chosen), conversation(pair.rejected)
-        shared = common_prefix(a, b)
-        renumbered = Pair(used.index(pair.chosen), used.index(pair.rejected), pair.target, pair.margin, pair.tie)
-        pairs.append((renumbered, (shared, len(a) - shared, len(b) - shared)))
-    encoded = store.encode(_split_prefix([conversation(k) for k in used]))
-    neutralised, sampled_out = tokenizer.neutralised - before, len(kept) - len(sample)
-    return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=sampled_out, bad_pairs=bad, neutralised=neutralised)
+        chosen, rejected = tokens[pair.chosen], tokens[pair.rejected]
+        shared = common_prefix(chosen, rejected)
+        renumbered = dataclasses.replace(pair, chosen=used.index(pair.chosen), rejected=used.index(pair.rejected))
+        pairs.append((renumbered, (shared, len(chosen) - shared, len(rejected) - shared)))
+    encoded = store.encode(_split_prefix([tokens[k] for k in used])) if used else b""
+    return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=neutralised)
 
 
 def _tokenize(group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> np.ndarray:

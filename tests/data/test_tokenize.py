@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -182,10 +183,12 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage):
         os.truncate(records, records.stat().st_size - 1)
     else:
         (pairs.folder / store.INDEX).unlink()
-    assert stored(prepared(source, tmp_path / "cache")) == expected
+    again = prepared(source, tmp_path / "cache")
+    assert stored(again) == expected and again.manifest == pairs.manifest
 
 
-def test_a_killed_build_leaves_nothing_usable(tmp_path):
+@pytest.mark.parametrize("moment", ["finish", "os.rename"])  # before index and manifest are written; when all that is left is the name
+def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     script = f"""
 import os, sys
@@ -193,7 +196,7 @@ sys.path[:0] = {sys.path!r}
 import tiny_chat
 from rewardjax.data import sources, store
 from rewardjax.data.tokenize import prepare
-store.finish = lambda *arguments: os.kill(os.getpid(), 9)  # records are written, index and manifest are not
+store.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
 prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), cache={str(cache)!r}, max_length=200)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
@@ -206,7 +209,7 @@ prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_cha
 
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
     source, built, to_group = write_source(tmp_path / "a.jsonl", GOOD), [], formats.to_group
-    monkeypatch.setattr(formats, "to_group", lambda *arguments: built.append(1) or to_group(*arguments))
+    monkeypatch.setattr(formats, "to_group", lambda *arguments: built.append(time.sleep(0.01)) or to_group(*arguments))
     threads = [threading.Thread(target=prepared, args=(source, tmp_path / "cache")) for _ in range(3)]
     for thread in threads:
         thread.start()
