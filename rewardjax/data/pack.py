@@ -76,13 +76,19 @@ def attention_entries(lengths: np.ndarray) -> int:
 
 
 def pack_pairs(
-    pairs: Sequence[TokenGroup], labels: dict[str, np.ndarray], rows: Rows, row_length: int, pairs_per_row: int, pad_id: int, share: bool = True
+    pairs: Sequence[TokenGroup],
+    labels: dict[str, np.ndarray],
+    rows: Rows,
+    row_length: int,
+    pairs_per_row: int,
+    pad_id: int,
+    share: bool = True,
 ) -> dict[str, np.ndarray]:
     """The arrays of contract 2 for labelled pairs, each pair in the row that `rows` gives it; an empty row is all padding.
 
     pairs: two suffixes each, chosen then rejected; labels: name -> [len(pairs)], each an output of its own (target, margin, tie).
-    Returns, with T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from see_to [R, T], score_at [R, S],
-    chosen rejected [R, P] int32, weight and the labels [R, P] float32 (0 for padding), pair [R, P] int32: index into `pairs`, -1 for padding.
+    Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from see_to [B, T], score_at [B, S],
+    chosen rejected [B, P] int32, weight and the labels [B, P] float32 (0 for padding), pair [B, P] int32 (index into `pairs`, or -1).
     share=False lays every response out alone, prefix repeated: the plain layout that sharing must equal.
     Raises ValueError for a row with too many pairs or tokens, and for a response without tokens.
     """
@@ -111,8 +117,8 @@ def pack_groups(
 ) -> dict[str, np.ndarray]:
     """Rows that score every response of every group, neighbours sharing a bundle, in as few rows as best-fit finds.
 
-    Returns, with S = 2 * bundles_per_row: tokens positions see_from see_to [R, T], score_at [R, S], owner [R, S, 2] int32: the
-    (group, response) that a slot scores, -1 for padding. R is rounded up to `row_multiple` with empty rows.
+    Returns, with S = 2 * bundles_per_row: tokens positions see_from see_to [B, T], score_at [B, S], owner [B, S, 2] int32: the
+    (group, response) that a slot scores, -1 for padding. B is rounded up to `row_multiple` with empty rows.
     Raises ValueError naming the bundle where a single response is longer than a row.
     """
     bundles, owners = _bundles(groups, row_length)
@@ -128,7 +134,7 @@ def pack_ranked(
     """`pack_groups` for listwise losses: all of a group lies in one row, and `ranked` lists its slots from best to worst.
 
     orders[g]: the responses of group g, best first, at most `responses` of them. Returns `pack_groups`' arrays with
-    S = 2 * groups_per_row * ceil(responses / 2), and ranked [R, groups_per_row, responses] int32, -1 for padding.
+    S = 2 * groups_per_row * ceil(responses / 2), and ranked [B, groups_per_row, responses] int32, -1 for padding.
     """
     groups = [TokenGroup(group.prefix, [group.suffixes[k] for k in order]) for group, order in zip(groups, orders, strict=True)]
     for g, group in enumerate(groups):

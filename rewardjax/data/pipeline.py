@@ -1,8 +1,8 @@
 """From tokenised pairs to the arrays of a step: plan, read this host's records, pack, all in Grain's reader threads.
 
-Which pairs a step holds and how they lie in rows is decided from the index alone, so every host knows the whole plan, reads only the records
-of its own rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to continue, even on
-another number of hosts, pass `first_step`.
+Which pairs a step holds and how they lie in rows is decided from the index alone, so every host knows the whole plan, reads only the
+records of its own rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to continue,
+even on another number of hosts, pass `first_step`.
 """
 import grain
 import numpy as np
@@ -30,8 +30,8 @@ def train_steps(
     """Steps first_step up to num_steps, each of exactly `batch` pairs in as many micro-batches of `rows` rows as they need.
 
     rows: of one micro-batch, over all hosts; shard: (this host, number of hosts), each taking its contiguous part of every micro-batch.
-    An element is `pack_pairs`' dict with arrays [M, B, ...]: M >= 1 micro-batches, which differs from step to step, B = rows / hosts; the last micro-batch
-    is filled up with empty rows (weight 0). `pair` holds indices into `pairs`. get_state() is {"next_index": step}.
+    An element is `pack_pairs`' dict with arrays [M, B, ...]: M >= 1 micro-batches, not the same M at every step, B = rows / hosts;
+    the last micro-batch is filled up with empty rows (weight 0). `pair` holds indices into `pairs`. get_state() is {"next_index": step}.
     threads read and pack, keeping `prefetch` steps ready in memory; 0 does the work in the caller's thread. close() the iterator when done.
     Raises ValueError where rows does not divide among the hosts, or a pair is longer than a row.
     """
@@ -60,7 +60,7 @@ def eval_batches(
     threads: int = 2,
     prefetch: int = 2,
 ) -> grain.DatasetIterator:
-    """Every pair once, in an order that never changes: `pack_pairs`' dicts with arrays [B, ...], B = rows / hosts, the same number on every host.
+    """Every pair once, always in the same order: `pack_pairs`' dicts with arrays [B, ...], B = rows / hosts, as many on every host.
 
     Arguments and errors as for `train_steps`; `pair` says which pair a result belongs to.
     """
@@ -101,7 +101,10 @@ def _own_rows(plan: Rows, rows: int, shard: tuple[int, int]) -> list[Rows]:
     return [plan[start + host * size : start + (host + 1) * size] for start in range(0, len(plan), rows)]
 
 
-def _pack(pairs: TokenizedPairs, indices: np.ndarray, rows: Rows, row_length: int, pairs_per_row: int, share: bool) -> dict[str, np.ndarray]:
+def _pack(
+    pairs: TokenizedPairs, indices: np.ndarray, rows: Rows, row_length: int, pairs_per_row: int, share: bool
+) -> dict[str, np.ndarray]:
+    """Reads and packs the pairs of `rows`, whose items are places in `indices`."""
     own = indices[np.array([place for row in rows for place in row], np.int64)]
     ends = np.cumsum([len(row) for row in rows])
     local = [list(range(end - len(row), end)) for row, end in zip(rows, ends.tolist(), strict=True)]

@@ -1,8 +1,8 @@
 """Which pairs make up optimizer step k: arithmetic on (number of pairs, batch, seed, step), nothing else.
 
-Every epoch is a permutation of the pairs, the epochs follow one another endlessly, and step k owns positions k * batch up to (k + 1) * batch of
-that sequence. The permutation is a keyed cipher on indices, not a stored shuffle: any step is computed on its own in O(batch), and the order
-depends on no library's random generator, so it outlives upgrades.
+Every epoch is a permutation of the pairs, the epochs follow one another endlessly, and step k owns positions k * batch up to
+(k + 1) * batch of that sequence. The permutation is a keyed cipher on indices, not a stored shuffle: any step is computed on its own in
+O(batch), and the order depends on no library's random generator, so it outlives upgrades.
 """
 import math
 
@@ -16,7 +16,7 @@ GOLDEN, MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5
 def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     """The pairs of one optimizer step, int64[batch] in [0, n).
 
-    A step that straddles two epochs takes the last pairs of one and the first of the next; where batch > n it holds some pairs several times.
+    A step that straddles two epochs takes the last pairs of one and the first of the next, and may hold a pair twice.
     Raises ValueError where n or batch is not positive, or seed or step is negative.
     """
     if n < 1 or batch < 1:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -24,7 +25,7 @@ GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
 GROUPS_OPTIONS = "group_size:1,zstd:1"  # any other group size makes random reads decompress their neighbours too
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TokenizedPairs:
     """Tokenised pairs on disk, their index in memory. n pairs, taken from m groups."""
     folder: pathlib.Path
@@ -70,7 +71,7 @@ class TokenizedPairs:
         pairs = [take_pair(groups[g], *response) for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)]
         for index, pair, lengths in zip(indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True):
             if [len(pair.prefix), len(pair.suffixes[0]), len(pair.suffixes[1])] != lengths:
-                raise ValueError(f"{self.folder / GROUPS}: pair {index} does not have the lengths {lengths} of its index; delete the folder")
+                raise ValueError(f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder")
         return pairs
 
 
@@ -83,9 +84,9 @@ def encode(group: TokenGroup) -> bytes:
 def decode(data: bytes) -> TokenGroup:
     """What `encode` was given."""
     values = np.frombuffer(data, "<i4")
-    count = int(values[0])
-    ends = 2 + count + np.cumsum(values[1 : 2 + count])
-    prefix, *suffixes = np.split(values[2 + count :], ends[:-1] - 2 - count)
+    start = 2 + int(values[0])  # the first token id
+    bounds = [start, *(start + np.cumsum(values[1:start])).tolist()]
+    prefix, *suffixes = [values[i:j] for i, j in itertools.pairwise(bounds)]
     return TokenGroup(prefix, suffixes)
 
 

@@ -1,9 +1,11 @@
 """Tokenise a source once, into a folder named after everything that went into it.
 
-Any change of data, tokenizer or settings gives another name, so nothing stale is ever read; nothing is dropped without being counted in the manifest.
+Any change of data, tokenizer or settings gives another name, so nothing stale is ever read. The manifest accounts for every record
+and pair that came in.
 """
 import array
 import collections
+import dataclasses
 import functools
 import itertools
 import json
@@ -52,10 +54,11 @@ def prepare(
 ) -> TokenizedPairs:
     """The tokenised pairs of `source`, from `cache` if they are there, else built.
 
-    max_length: tokens of one conversation. over_long: "drop" drops and counts pairs with a longer one; "left" takes the oldest tokens of its
-    prompt away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's pairs, chosen by hash of (seed, group id, pair).
-    split: the fraction of prompts to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt.
-    workers: processes that tokenise (0: this one); the result is the same. In a multi-process run process 0 builds and the others wait.
+    max_length: tokens of one conversation. over_long: "drop" drops and counts pairs with a longer one; "left" takes the oldest tokens of
+    its prompt away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's pairs, chosen by hash of
+    (seed, group id, pair). split: the fraction of prompts to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share
+    a prompt. workers: processes that tokenise (0: this one); the result is the same.
+    In a multi-process run process 0 builds and the others wait; `cache` must be on storage that all hosts share.
     Raises ValueError for settings out of range and where no pair is left.
     """
     if over_long not in ("drop", "left"):
@@ -75,7 +78,7 @@ def prepare(
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"tokenised {folder.name}")
     if not store.is_complete(folder, inputs):
-        raise FileNotFoundError(f"{folder} is not visible to process {jax.process_index()}: `cache` must be on storage that all hosts share")
+        raise FileNotFoundError(f"process {jax.process_index()} does not see {folder}: cache must be on storage that all hosts share")
     return TokenizedPairs.open(folder)
 
 
@@ -92,7 +95,14 @@ class Outcome(NamedTuple):
 
 
 def _tokenize_record(
-    item: tuple[int, Any], tokenizer: ChatTokenizer, source: str, max_length: int, over_long: str, pairs_per_group: int | None, split: list[float], seed: int
+    item: tuple[int, Any],
+    tokenizer: ChatTokenizer,
+    source: str,
+    max_length: int,
+    over_long: str,
+    pairs_per_group: int | None,
+    split: list[float],
+    seed: int,
 ) -> Outcome:
     row, record = item
     try:
@@ -100,42 +110,38 @@ def _tokenize_record(
     except BadRow as error:
         return Outcome(bad_record=error)
     if not split[0] <= int(fingerprint.of_json(group.prompt), 16) / 16**16 < split[1]:
-        return Outcome(id=group.id, outside_split=True)
+        return Outcome(group.id, outside_split=True)
 
-    neutralised = tokenizer.neutralised
-
-    @functools.cache
-    def conversation(k: int) -> np.ndarray | BadRow:
+    before = tokenizer.neutralised
+    tokens: dict[int, np.ndarray] = {}
+    over_long_ones: dict[int, BadRow] = {}
+    for k in sorted({k for pair in group.pairs for k in (pair.chosen, pair.rejected)}):
         try:
-            return _tokenize(group, k, tokenizer, max_length, over_long)
+            tokens[k] = _tokenize(group, k, tokenizer, max_length, over_long)
         except BadRow as error:
-            return error
+            over_long_ones[k] = error
+    neutralised = tokenizer.neutralised - before
 
     kept = []
     for pair in group.pairs:
-        chosen, rejected = conversation(pair.chosen), conversation(pair.rejected)
-        errors = [side for side in (chosen, rejected) if isinstance(side, BadRow)]
+        errors = [over_long_ones[k] for k in (pair.chosen, pair.rejected) if k in over_long_ones]
         if errors:
             bad.append(errors[0])
-        elif np.array_equal(chosen, rejected):
-            cut = len(chosen) == max_length and over_long == "left"
-            bad.append(BadRow("equal_after_truncation" if cut else "equal", f"responses {pair.chosen} and {pair.rejected} are the same tokens"))
+        elif np.array_equal(tokens[pair.chosen], tokens[pair.rejected]):
+            reason = "equal_after_truncation" if over_long == "left" and len(tokens[pair.chosen]) == max_length else "equal"
+            bad.append(BadRow(reason, f"responses[{pair.chosen}] and responses[{pair.rejected}] are the same tokens"))
         else:
             kept.append(pair)
-    if not kept:
-        return Outcome(id=group.id, bad_pairs=bad, neutralised=tokenizer.neutralised - neutralised)
     sample = _sample(kept, pairs_per_group, seed, group.id)
     used = sorted({k for pair in sample for k in (pair.chosen, pair.rejected)})
     pairs = []
     for pair in sample:
-        a, b = conversation(pair.chosen), conversation(pair.rejected)
-        shared = common_prefix(a, b)
-        renumbered = Pair(used.index(pair.chosen), used.index(pair.rejected), pair.target, pair.margin, pair.tie)
-        pairs.append((renumbered, (shared, len(a) - shared, len(b) - shared)))
-    encoded = store.encode(_split_prefix([conversation(k) for k in used]))
-    return Outcome(
-        id=group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=tokenizer.neutralised - neutralised
-    )
+        chosen, rejected = tokens[pair.chosen], tokens[pair.rejected]
+        shared = common_prefix(chosen, rejected)
+        renumbered = dataclasses.replace(pair, chosen=used.index(pair.chosen), rejected=used.index(pair.rejected))
+        pairs.append((renumbered, (shared, len(chosen) - shared, len(rejected) - shared)))
+    encoded = store.encode(_split_prefix([tokens[k] for k in used])) if used else b""
+    return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=neutralised)
 
 
 def _tokenize(group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> np.ndarray:

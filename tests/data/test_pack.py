@@ -10,7 +10,8 @@ from rewardjax.data.pack import TokenGroup
 PAD = 99
 ROW = 64
 
-conversation = st.lists(st.integers(0, 2), min_size=1, max_size=12)  # three token ids: shared prefixes of all lengths, empty branches, equal ones
+# Three token ids are few enough for shared prefixes of all lengths, empty branches and equal responses.
+conversation = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 conversations = st.lists(st.tuples(conversation, conversation), min_size=1, max_size=12)
 
 
@@ -43,7 +44,7 @@ def seen_by(arrays, r, t) -> list[int]:
 
 
 def dense_row(row, token_lists):
-    """Tokens, positions and who-sees-whom of one row, straight from the definition: a token sees its ancestors in its pair's tree, and itself."""
+    """Tokens, positions and who-sees-whom of one row, from the definition: a token sees itself and what its response has before it."""
     cells = []  # (bundle, branch, place in the conversation, token)
     for b in row:
         chosen, rejected = token_lists[b]
@@ -135,7 +136,7 @@ def test_row_plan_holds_every_item_once_within_its_limits(lengths, per_row):
     assert sorted(i for row in rows for i in row) == list(range(len(lengths)))
     assert all(0 < len(row) <= per_row and sum(lengths[i] for i in row) <= 50 for row in rows)
     # Best fit leaves no two rows that could be one.
-    loads = sorted(((sum(lengths[i] for i in row), len(row)) for row in rows))
+    loads = sorted((sum(lengths[i] for i in row), len(row)) for row in rows)
     assert all(a + b > 50 or m + n > per_row for (a, m), (b, n) in zip(loads, loads[1:], strict=False))
 
 

@@ -2,9 +2,11 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -76,7 +78,8 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
 def test_labels_are_kept(tmp_path):
     record = {"prompt": "k", "responses": ["a", "bb", "ccc"], "scores": [3.0, 3.0, 1.0]}
     pairs = prepared(write_source(tmp_path / "a.jsonl", [record]), tmp_path / "cache")
-    labels = {tuple(map(tuple, sides)): label for sides, label in zip(stored(pairs), zip(pairs.target, pairs.margin, pairs.tie, strict=True), strict=True)}
+    values = zip(pairs.target, pairs.margin, pairs.tie, strict=True)
+    labels = {tuple(map(tuple, sides)): label for sides, label in zip(stored(pairs), values, strict=True)}
     a, b, c = (tuple(conversation({"prompt": "k", "r": text}, "r")) for text in ("a", "bb", "ccc"))
     assert labels == {(a, b): (0.5, 0.0, 1.0), (a, c): (1.0, 2.0, 0.0), (b, c): (1.0, 2.0, 0.0)}
     assert pairs.target.dtype == pairs.margin.dtype == pairs.tie.dtype == np.float32 and pairs.lengths.dtype == np.int32
@@ -180,10 +183,12 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage):
         os.truncate(records, records.stat().st_size - 1)
     else:
         (pairs.folder / store.INDEX).unlink()
-    assert stored(prepared(source, tmp_path / "cache")) == expected
+    again = prepared(source, tmp_path / "cache")
+    assert stored(again) == expected and again.manifest == pairs.manifest
 
 
-def test_a_killed_build_leaves_nothing_usable(tmp_path):
+@pytest.mark.parametrize("moment", ["finish", "os.rename"])  # before index and manifest are written; when all that is left is the name
+def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     script = f"""
 import os, sys
@@ -191,7 +196,7 @@ sys.path[:0] = {sys.path!r}
 import tiny_chat
 from rewardjax.data import sources, store
 from rewardjax.data.tokenize import prepare
-store.finish = lambda *arguments: os.kill(os.getpid(), 9)  # records are written, index and manifest are not
+store.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
 prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), cache={str(cache)!r}, max_length=200)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
@@ -204,7 +209,7 @@ prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_cha
 
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
     source, built, to_group = write_source(tmp_path / "a.jsonl", GOOD), [], formats.to_group
-    monkeypatch.setattr(formats, "to_group", lambda *arguments: built.append(1) or to_group(*arguments))
+    monkeypatch.setattr(formats, "to_group", lambda *arguments: built.append(time.sleep(0.01)) or to_group(*arguments))
     threads = [threading.Thread(target=prepared, args=(source, tmp_path / "cache")) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -220,6 +225,48 @@ def test_worker_processes_change_nothing(tmp_path):
     assert alone.manifest == helped.manifest and stored(alone) == stored(helped)
 
 
+def test_of_several_processes_one_builds_and_all_read(tmp_path):
+    source = write_source(tmp_path / "a.jsonl", GOOD)
+    script = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+address, process, cache = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+import jax
+jax.distributed.initialize(address, 2, process)
+import tiny_chat
+from rewardjax.data import formats, sources
+from rewardjax.data.tokenize import prepare
+if process == 1:
+    del formats.to_group
+arguments = dict(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), max_length=200)
+print(prepare(cache=cache, **arguments).load([3])[0].prefix.tolist())
+try:
+    print(len(prepare(cache=cache + "-of-" + str(process), **arguments)))  # a cache that the other process does not see
+except FileNotFoundError as error:
+    print(error)
+"""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, address, str(i), str(tmp_path / "cache")], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) for i in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=100) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    first, second = ([line for line in output.splitlines() if not line.startswith("[Gloo]")] for output, _ in outputs)
+    here = prepared(source, tmp_path / "elsewhere").load([3])[0].prefix.tolist()
+    assert first == [str(here), "8"]
+    assert second[0] == str(here) and "cache must be on storage that all hosts share" in second[1]
+
+
 def test_records_survive_encoding():
     for suffixes in ([[]], [[1, 2], []], [[3], [4, 5], [6]]):
         group = pack.TokenGroup(np.array([7, 8], np.int32), [np.array(suffix, np.int32) for suffix in suffixes])
@@ -231,7 +278,7 @@ def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
     a = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
     b = prepared(write_source(tmp_path / "b.jsonl", GOOD[::-1]), tmp_path / "cache")
     shutil.copy(b.folder / store.GROUPS, a.folder / store.GROUPS)
-    with pytest.raises(ValueError, match="pair 0 does not have the lengths"):
+    with pytest.raises(ValueError, match="pair 0 has not the lengths"):
         a.load([0])
 
 
