@@ -49,13 +49,13 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
     `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder (datasets' save_to_disk, a data set
-    repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:SPEC`. `split` chooses among the splits of a folder.
+    repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:...` (data/world). `split` chooses among the splits of a folder.
     Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to install.
     """
     path = str(path)
     if path.startswith("world:"):
         from rewardjax.data import world  # only here: the world stands on groups, not the other way round
-        return world.open_world(path.removeprefix("world:"))
+        return world.open_world(path)
     if path.startswith("tfds:"):
         return _open_tfds(path.removeprefix("tfds:"), split, name)
     if path.startswith("hf://"):
