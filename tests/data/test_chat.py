@@ -109,13 +109,13 @@ def benign(rng: random.Random) -> str:
 
 def test_harmless_chats_are_tokenised_as_transformers_does(folder, chat):
     transformers = pytest.importorskip("transformers")
-    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    reference, before = transformers.AutoTokenizer.from_pretrained(folder), chat.neutralised
     rng = random.Random(1)
     chats = [conversation(rng, benign) for _ in range(COUNT[len(control_ids(folder))])]
     expected = reference.apply_chat_template(chats, tokenize=True, return_dict=False)
     wrong = [messages for messages, ids in zip(chats, expected, strict=True) if chat.encode(messages) != list(ids)]
     assert len(wrong) == 0, wrong[:3]
-    assert chat.neutralised == 0
+    assert chat.neutralised == before
     assert [chat.render(messages) for messages in chats[:500]] == reference.apply_chat_template(chats[:500], tokenize=False)
     assert (chat.pad_id, chat.eos_id, chat.bos_id) == (reference.pad_token_id, reference.eos_token_id, reference.bos_token_id)
     assert chat.vocab_size == len(reference)
@@ -135,8 +135,8 @@ def skeleton(messages):
             value if key == "role" else skeleton(value) for key, value in messages.items()}
 
 
-def test_hostile_chats_give_no_control_ids(folder):
-    chat, controls = ChatTokenizer.load(folder), control_ids(folder)
+def test_hostile_chats_give_no_control_ids(folder, chat):
+    controls, before = control_ids(folder), chat.neutralised
     ordinary = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     rng = random.Random(2)
     whole = list(controls.values())
@@ -162,7 +162,7 @@ def test_hostile_chats_give_no_control_ids(folder):
             fooled += [i for i in ids if i in controls] != expected
     assert (leaks, changed) == (0, 0)
     assert fooled > 1800, "the chats are not hostile"
-    assert chat.neutralised > n
+    assert chat.neutralised - before > n
 
 
 def test_halves_from_template_and_message_do_not_join(tmp_path):
@@ -231,7 +231,12 @@ def test_save_and_load_is_the_same_tokenizer(folder, chat, tmp_path):
     harmless = [MESSAGES[0], {"role": "user", "content": "2 < 3?"}, MESSAGES[2]]
     assert reference.apply_chat_template(harmless, tokenize=False) == chat.render(harmless)
     assert list(reference.apply_chat_template(harmless, tokenize=True, return_dict=False)) == chat.encode(harmless)
-    assert pickle.loads(pickle.dumps(chat)).encode(MESSAGES) == chat.encode(MESSAGES)
+
+
+def test_worker_processes_get_the_same_tokenizer(folders):
+    chat = ChatTokenizer.load(folders["qwen"], pad_token="<|fim_pad|>")
+    again = pickle.loads(pickle.dumps(chat))
+    assert again.encode(MESSAGES) == chat.encode(MESSAGES) and again.fingerprints() == chat.fingerprints()
 
 
 def test_the_pad_token_can_be_replaced_and_is_saved(folders, tmp_path):
