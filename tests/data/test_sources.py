@@ -180,7 +180,7 @@ def test_tfds_missing_is_explained(monkeypatch):
 
 
 def test_the_world_is_opened_by_its_own_module(monkeypatch):
-    world = types.SimpleNamespace(open_world=lambda spec: f"world {spec}")
+    world = types.SimpleNamespace(open_world=lambda spec: ["opened", spec])
     monkeypatch.setitem(sys.modules, "rewardjax.data.world", world)
     monkeypatch.setattr(rewardjax.data, "world", world, raising=False)
-    assert open_source("world:honest:train") == "world honest:train"
+    assert open_source("world:train?labels=honest") == ["opened", "world:train?labels=honest"]
