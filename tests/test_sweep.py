@@ -125,7 +125,7 @@ def test_run_resumes_where_it_failed_and_failures_are_rows(file, command, tmp_pa
 
 def test_every_type_survives_the_command_line(file, command, tmp_path):
     results = sweep.run_local(sweep.plan(file, "types"), file, tmp_path / "out", 2, command)
-    assert [result["status"] for result in results] == ["done", "done"]  # done needs the config that the trial recorded to be the planned one
+    assert [result["status"] for result in results] == ["done", "done"]  # that is: the trials recorded the planned configs
 
 
 def test_a_done_marker_of_another_config_does_not_count(file, tmp_path):

@@ -71,7 +71,8 @@ ME = "import os, signal, sys, time; me = int(os.environ['REWARDJAX_PROCESS_ID'])
 
 
 def test_output_lines_are_prefixed_and_streams_kept_apart():
-    out, err = supervisor(ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)").communicate(timeout=30)
+    process = supervisor(ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)")
+    out, err = process.communicate(timeout=30)
     assert sorted(out.splitlines()) == ["[0] no newline", "[0] out 0", "[1] no newline", "[1] out 1"]
     assert sorted(line for line in err.splitlines() if line.startswith("[")) == ["[0] err 0", "[1] err 1"]
 
