@@ -47,7 +47,8 @@ class ScoreContract:
     tokenizer: str  # fingerprint of the vocabulary and merges
     chat_template: str  # fingerprint of the template's text
     bos: str  # how many BOS tokens a conversation starts with, and who puts them there
-    pad: str  # the pad token, never EOS
+    eos: str
+    pad: str  # never EOS
     max_length: int  # tokens of one conversation
     over_long: str  # "drop" | "left": what happens to longer ones
     compute_dtype: str  # of the trunk

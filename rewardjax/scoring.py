@@ -14,7 +14,7 @@ from rewardjax.data import pack
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.mesh import Layout, place
+from rewardjax.mesh import Layout, place, row_share
 
 ScoreRows = Callable[[Any, dict[str, jax.Array]], jax.Array]
 
@@ -54,7 +54,7 @@ def score_groups(
         window = groups[first : first + WINDOW]
         packed = pack.pack_groups(window, row_length, bundles_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
-        on_device = [score_rows(params, place(batch, layout)) for batch in _local_batches(packed, rows)]  # dispatched ahead
+        on_device = [score_rows(params, place(batch, layout)) for batch in _local_batches(packed, rows, layout)]  # dispatched ahead
         found = np.concatenate([_fetch(x) for x in on_device])
         for row, slot in zip(*np.nonzero(owner[..., 0] >= 0), strict=True):
             group, response = owner[row, slot]
@@ -72,11 +72,12 @@ def score_conversations(
     return np.concatenate(score(params, groups))
 
 
-def _local_batches(packed: dict[str, np.ndarray], rows: int) -> Iterator[dict[str, np.ndarray]]:
+def _local_batches(packed: dict[str, np.ndarray], rows: int, layout: Layout) -> Iterator[dict[str, np.ndarray]]:
     """This process's contiguous share of each batch of `rows` rows."""
-    share = rows // jax.process_count()
+    index, count = row_share(layout)
+    share = rows // count
     for first in range(0, len(packed["tokens"]), rows):
-        mine = first + share * jax.process_index()
+        mine = first + share * index
         yield {name: array[mine : mine + share] for name, array in packed.items()}
 
 

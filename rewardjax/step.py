@@ -44,7 +44,7 @@ def make_step(graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTran
         params = optax.apply_updates(params, updates)
         return params, opt, total["sums"] | {"grad_norm": optax.global_norm(total["grads"])}
 
-    return jax.jit(accumulate, donate_argnums=0), jax.jit(update, donate_argnums=(0, 1, 2))
+    return jax.jit(accumulate, donate_argnums=0), jax.jit(update, donate_argnums=(0, 1))
 
 
 @jax.jit

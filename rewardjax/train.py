@@ -17,14 +17,17 @@ from absl import app, flags, logging
 from flax import nnx
 from ml_collections import ConfigDict, config_flags
 
-from rewardjax import assets, checkpoint, contract, distributed, losses, metrics, optim, report, scoring
+from rewardjax import assets, checkpoint, contract, distributed, losses, metrics, optim, run_report, scoring
 from rewardjax import config as config_lib
-from rewardjax.data import pipeline, tokenize
+from rewardjax.data import pack, pipeline, tokenize
 from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.plan import step_pairs
+from rewardjax.data.sources import open_source
+from rewardjax.data.store import TokenizedPairs
 from rewardjax.held_out import HeldOut
-from rewardjax.mesh import Layout, make_mesh, place
+from rewardjax.mesh import Layout, make_mesh, place, row_share
 from rewardjax.models import hf, reward, variants
-from rewardjax.models.config import Compute
+from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.step import make_step, zeros_like
 
 # What a resumed run may change: how and where it is computed, saved and shown, never what is computed. Files may move: their
@@ -49,14 +52,14 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 
     # ------------------------------------------------------------------ data
     tokenizer = load_tokenizer(**config.tokenizer)
-    train_set = tokenize.prepare(tokenizer=tokenizer, **config.data)
+    train_set = load_pairs(tokenizer, **config.data)
     total_steps = config.steps or math.ceil(config.epochs * len(train_set) / config.batch.pairs)
 
     # ------------------------------------------------------------------ model, loss, optimizer
     layout = Layout()
     model = build_model(tokenizer, Compute(**config.compute), layout, config.seed, **config.model)
     graph, params = nnx.split(model, nnx.Param)
-    decoder_config = model.config
+    decoder_config = model.decoder.config
     del model
     schedule = optim.make_schedule(total_steps=total_steps, **config.schedule)
     optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
@@ -66,7 +69,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     # ------------------------------------------------------------------ held-out sets
     score = functools.partial(scoring.score_groups, scoring.make_score_rows(graph), row_length=config.batch.row_length,
                               rows=config.batch.rows, bundles_per_row=config.batch.pairs_per_row, pad_id=tokenizer.pad_id, layout=layout)
-    held_out = [HeldOut.prepare(name, tokenizer, score, **kwargs) for name, kwargs in config.evals.items()]
+    held_out = [HeldOut(name, load_pairs(tokenizer, **kwargs), score) for name, kwargs in config.evals.items()]
 
     # ------------------------------------------------------------------ resume
     bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
@@ -84,36 +87,49 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
                                    compute_dtype=config.compute.dtype)
 
     # ------------------------------------------------------------------ loop
-    steps = pipeline.train_steps(train_set, seed=config.seed, first_step=first_step, num_steps=total_steps, pad_id=tokenizer.pad_id,
-                                 **config.batch)
-    writer = metrics.MetricWriter(workdir, **config.log.writers)
-    progress = metrics.Progress(total_steps, first_step=first_step, elapsed=elapsed)
-    speed = metrics.Speed(decoder_config, jax.device_count())
-    in_flight = None  # the metrics of the step before, fetched while this one runs
+    steps = pipeline.train_steps(train_set, batch=config.batch.pairs, seed=config.seed, rows=config.batch.rows,
+                                 row_length=config.batch.row_length, pairs_per_row=config.batch.pairs_per_row,
+                                 num_steps=total_steps, first_step=first_step, shard=row_share(layout))
+    writer = metrics.MetricWriter(workdir, start_step=first_step, **config.log.writers)
+    progress = metrics.Progress(total_steps, start_step=first_step, elapsed=elapsed, peak=device_peak(), quiet=jax.process_index() > 0)
+
+    def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, float]]]) -> None:
+        """Fetch the metrics of steps that have been dispatched, check that they are finite, show and write them."""
+        for step, on_device, counts in finished:
+            values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {"lr": float(schedule(step - 1))}
+            refuse_non_finite(step, values)
+            progress.update(step, loss=values["loss"], **counts)
+            writer.write(step, values)
+        if finished:
+            writer.write(finished[-1][0], progress.rates())
+
+    in_flight: list[tuple] = []  # the step before, whose metrics are fetched while this one runs
     results: dict[str, float] = {}
     for step, arrays in enumerate(steps, start=first_step + 1):
+        arrays.pop("pair")
+        micro_batches = len(arrays["tokens"])
         total = zeros_like(params)
-        for micro_batch in range(arrays["tokens"].shape[0]):
-            total = accumulate(total, params, place({name: x[micro_batch] for name, x in arrays.items()}, layout))
+        for m in range(micro_batches):
+            total = accumulate(total, params, place({name: x[m] for name, x in arrays.items()}, layout))
         params, opt, step_metrics = update(params, opt, total)
-        in_flight, finished = (step, step_metrics, speed.count(arrays)), in_flight
-        write_step(writer, progress, speed, schedule, finished)
-
+        in_flight.append((step, step_metrics, step_counts(train_set, config.batch, config.seed, step, micro_batches, decoder_config)))
         last = step == total_steps
-        if held_out and (last or step % config.eval_every == 0):
-            write_step(writer, progress, speed, schedule, in_flight)
-            in_flight = None
+        evaluate = held_out and (last or step % config.eval_every == 0)
+        save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
+        ready = len(in_flight) if evaluate or save else len(in_flight) - 1
+        record(in_flight[:ready])
+        del in_flight[:ready]
+        if evaluate:
             with progress.paused():
-                results = {k: v for one in held_out for k, v in one.metrics(params).items()}
+                results = {name: value for one in held_out for name, value in one.metrics(params).items()}
                 writer.write(step, results)
-        if last or (config.checkpoint.every and step % config.checkpoint.every == 0):
-            write_step(writer, progress, speed, schedule, in_flight)
-            in_flight = None
+        if save:
             score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
-            meta = {"bound": bound, "next_step": step, "elapsed": progress.elapsed(), "contract": contract.to_record(score_contract)}
+            meta = {"bound": bound, "next_step": step, "elapsed": progress.state(), "contract": contract.to_record(score_contract)}
             checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results or None)
-    manager.wait_until_finished()
-    manager.close()
+    manager.close()  # waits for the save in flight, and raises what went wrong with it
+    steps.close()
+    writer.close()
     progress.close()
 
     # ------------------------------------------------------------------ results
@@ -121,9 +137,36 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     if jax.process_index() == 0:
         contract.save(score_contract, workdir / contract.FILE)
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write_run_report(workdir, summary, held_out)
+        run_report.write(workdir, summary, held_out, tokenizer)
         (workdir / "DONE").touch()
     return summary
+
+
+def step_counts(pairs: TokenizedPairs, batch: ConfigDict, seed: int, step: int, micro_batches: int, decoder: DecoderConfig) -> dict[str, float]:
+    """What a step had to do, over all hosts: pairs, tokens counted once however they were laid out, row slots, useful FLOPs."""
+    lengths = pairs.lengths[step_pairs(len(pairs), batch.pairs, seed, step - 1)]
+    unique = int(lengths.sum())
+    return {"pairs": batch.pairs, "unique_tokens": unique, "padded_tokens": micro_batches * batch.rows * batch.row_length,
+            "flops": metrics.train_flops(decoder, unique, pack.attention_entries(lengths))}
+
+
+def device_peak() -> float | None:
+    """bf16 FLOP/s of all devices together, None where the kind of device is unknown."""
+    peak = metrics.peak_flops(jax.devices()[0].device_kind)
+    return peak and peak * jax.device_count()
+
+
+def refuse_non_finite(step: int, values: dict[str, float]) -> None:
+    """Raise FloatingPointError naming what is not finite; checkpoints are only written after this check."""
+    broken = [name for name, value in values.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
+                                 f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step")
+
+
+def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> TokenizedPairs:
+    """The tokenised pairs of the data that `source` names; `kwargs` as for `tokenize.prepare`."""
+    return tokenize.prepare(source=open_source(source), tokenizer=tokenizer, **kwargs)
 
 
 def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
@@ -140,8 +183,8 @@ def build_model(tokenizer: ChatTokenizer, compute: Compute, layout: Layout, seed
         model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
     else:
         model = reward.init(variants.get(variant, **(changes or {})), compute, layout, seed)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.config.vocab_size}; "
+    if tokenizer.vocab_size > model.decoder.config.vocab_size:
+        raise ValueError(f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.decoder.config.vocab_size}; "
                          f"set model.changes.vocab_size to at least that many")
     return model
 
@@ -153,21 +196,6 @@ def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathl
     if changed:
         raise ResumeRefused(f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
                             + "\n  ".join(changed))
-
-
-def write_step(writer: metrics.MetricWriter, progress: metrics.Progress, speed: metrics.Speed, schedule: optim.Schedule,
-               finished: tuple[int, dict[str, jax.Array], dict[str, int]] | None) -> None:
-    """Fetch the metrics of a step that has been dispatched, check that they are finite, and write them."""
-    if finished is None:
-        return
-    step, on_device, counts = finished
-    values = {f"train/{name}": float(x) for name, x in jax.device_get(on_device).items()}
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
-                                 f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step")
-    writer.write(step, values | {"train/learning_rate": float(schedule(step - 1))} | speed.figures(counts))
-    progress.update(step, loss=values["train/loss"], pairs=counts["pairs"])
 
 
 def main(argv: list[str]) -> None:

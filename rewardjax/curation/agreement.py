@@ -8,11 +8,12 @@ from scipy import stats
 Label = Hashable
 
 
-def confusion(a: Sequence[Label | None], b: Sequence[Label | None], labels: Sequence[Label] | None = None) -> tuple[list[Label], np.ndarray]:
+def confusion(a: Sequence[Label | None], b: Sequence[Label | None],
+              labels: Sequence[Label] | None = None) -> tuple[list[Label], np.ndarray]:
     """Counts [labels, labels]: entry (i, j) is how often `a` said label i where `b` said label j. None is "no vote" and is left out.
 
-    `labels` fixes which labels there are and their order (default: those seen, sorted). Raises ValueError for lists of different length or a
-    label that `labels` lacks."""
+    `labels` fixes which labels there are and their order (default: those seen, sorted). Raises ValueError for lists of different length
+    or a label that `labels` lacks."""
     if len(a) != len(b):
         raise ValueError(f"agreement: the sources have {len(a)} and {len(b)} labels; they must be about the same items")
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
@@ -29,8 +30,9 @@ def confusion(a: Sequence[Label | None], b: Sequence[Label | None], labels: Sequ
 
 
 def kappa_of(table) -> np.ndarray:
-    """Cohen's kappa (Cohen 1960) of tables [..., labels, labels]: (observed - expected) / (1 - expected), with the agreement that is expected of
-    independent sources with these marginals. NaN where that is 1: both always say one and the same label."""
+    """Cohen's kappa (Cohen 1960) of tables [..., labels, labels]: (observed - expected) / (1 - expected).
+
+    Expected is the agreement of independent sources with these marginals. NaN where it is 1: both always say one and the same label."""
     table = np.asarray(table, np.float64)
     total = table.sum((-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -43,8 +45,8 @@ def compare(a: Sequence[Label | None], b: Sequence[Label | None], *, labels: Seq
             resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Observed agreement (Wilson interval) and Cohen's kappa (percentile bootstrap over items) of two sources about the same items.
 
-    Returns "items" (with both votes), "missing" (without), "agreement", "agreement_low", "agreement_high", "kappa", "kappa_low", "kappa_high";
-    None where undefined: nothing in common, or for kappa both sources always say one and the same label."""
+    Returns "items" (with both votes), "missing" (without), "agreement", "agreement_low", "agreement_high", "kappa", "kappa_low",
+    "kappa_high"; None where undefined: nothing in common, or for kappa both sources always say one and the same label."""
     _, table = confusion(a, b, labels)
     items = int(table.sum())
     result: dict[str, Any] = {"items": items, "missing": len(a) - items}
@@ -63,7 +65,9 @@ def compare(a: Sequence[Label | None], b: Sequence[Label | None], *, labels: Seq
 
 
 def by_cell(a: Sequence[Label | None], b: Sequence[Label | None], cells: Sequence[Hashable], **options) -> dict[Hashable, dict[str, Any]]:
-    """`compare` within each cell, such as a task category or a (category, objectivity) pair; cells [items], largest first. Options as `compare`."""
+    """`compare` within each cell (a task category, a (category, objectivity) tuple, ...); cells [items], result by size, largest first.
+
+    Options are those of `compare`."""
     if len(cells) != len(a) or len(a) != len(b):
         raise ValueError(f"agreement: {len(a)} and {len(b)} labels but {len(cells)} cells; give one of each an item")
     items_of: dict[Hashable, list[int]] = {}

@@ -65,7 +65,14 @@ def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int
 
 def bundle_lengths(lengths: np.ndarray, share: bool = True) -> np.ndarray:
     """Tokens each pair takes in a row, from lengths [n, 3] = (shared prefix, chosen suffix, rejected suffix)."""
-    return lengths @ np.array([1 if share else 2, 1, 1])
+    return lengths @ np.array([1 if share else 2, 1, 1], lengths.dtype)
+
+
+def attention_entries(lengths: np.ndarray) -> int:
+    """(query, key) pairs that see each other in shared bundles, from lengths [n, 3] as above: what attention has to compute."""
+    prefix, chosen, rejected = np.asarray(lengths, np.int64).T
+    triangle = lambda n: n * (n + 1) // 2
+    return int(np.sum(triangle(prefix) + triangle(chosen) + triangle(rejected) + prefix * (chosen + rejected)))
 
 
 def pack_pairs(

@@ -16,8 +16,8 @@ def _all_below(N: int, K: int) -> np.ndarray:
 def expected_best(rewards, correct, ks: Sequence[int]) -> np.ndarray:
     """Expected label [len(ks)] of the highest-reward response among K drawn without replacement from one prompt's N; equal rewards share.
 
-    With responses sorted by reward, a run of equal rewards at places i..j-1 holds the maximum with probability (C(N-i,K) - C(N-j,K)) / C(N,K)
-    and then contributes its mean label (the best-of-K score of PPE, arXiv 2410.14872, computed exactly)."""
+    With responses sorted by reward, a run of equal rewards at places i..j-1 holds the maximum with probability (C(N-i,K) - C(N-j,K)) /
+    C(N,K) and then contributes its mean label (the best-of-K score of PPE, arXiv 2410.14872, computed exactly)."""
     rewards, correct = np.asarray(rewards, np.float64), np.asarray(correct, np.float64)
     if rewards.ndim != 1 or rewards.shape != correct.shape:
         raise ValueError(f"expected one reward and one label a response, got shapes {list(rewards.shape)} and {list(correct.shape)}")
@@ -37,9 +37,10 @@ def curve(rewards: Sequence[Any], correct: Sequence[Any], ks: Sequence[int] | No
           level: float = 0.95, seed: int = 0) -> dict[str, Any]:
     """Best-of-K curve of a scorer over prompts: lists of rewards [N_i] and labels [N_i] (0/1 or graded), one entry a prompt.
 
-    Returns lists over `ks` (default 1, 2, 4, ... up to the smallest N_i, which is included): "score" (mean over prompts of `expected_best`), "low" and "high"
-    (percentile bootstrap over prompts), "oracle" (the labels as rewards), "random" (a random pick: K makes no difference); and "prompts".
-    Any scorer goes in as `rewards`: lengths for a length-only baseline, vote shares for majority voting. Raises ValueError naming the prompt."""
+    Returns lists over `ks` (default 1, 2, 4, ... up to the smallest N_i, which is included): "score" (mean over prompts of
+    `expected_best`), "low" and "high" (percentile bootstrap over prompts), "oracle" (the labels as rewards), "random" (a random pick: K
+    makes no difference); and "prompts". Any scorer goes in as `rewards`: lengths for a length-only baseline, vote shares for majority
+    voting. Raises ValueError naming the prompt."""
     if len(rewards) != len(correct) or not len(rewards):
         raise ValueError(f"best_of_n: needs as many lists of rewards as of labels and at least one, got {len(rewards)} and {len(correct)}")
     if ks is None:

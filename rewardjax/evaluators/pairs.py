@@ -26,9 +26,9 @@ def wilson(correct: float, total: int, level: float = 0.95) -> tuple[float, floa
 def reliability(chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS) -> dict[str, np.ndarray]:
     """Confidence against frequency, in bins of equal mass: {"confidence", "frequency", "count"}, each [bins used].
 
-    The confidence of a pair is sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that the model prefers, so it lies in
-    [1/2, 1]; the frequency is how often the label prefers it too (equal scores: half). Bins are cut at quantiles of the confidence and equal
-    confidences share one, so the order of the pairs does not matter and there can be fewer bins than asked for."""
+    The confidence of a pair is sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that the model prefers,
+    so it lies in [1/2, 1]; the frequency is how often the label prefers it too (equal scores: half). Bins are cut at quantiles of the
+    confidence and equal confidences share one, so the order of the pairs does not matter and there can be fewer bins than asked for."""
     chosen = _checked("chosen", chosen)
     rejected = _checked("rejected", rejected, len(chosen))
     target = np.ones(len(chosen)) if target is None else _checked("target", target, len(chosen))
@@ -47,8 +47,8 @@ def length_slope(chosen, rejected, chosen_length, rejected_length) -> float | No
     """Reward per 100 tokens of response, within pairs, beyond what being chosen explains.
 
     The slope of an ordinary least-squares line, with intercept, of the difference of rewards on the difference of lengths: in
-    reward = (something of the prompt) + a * [is chosen] + b * length, differencing removes the prompt, a is the intercept, and this is 100 b.
-    None when all differences of length are equal."""
+    reward = (something of the prompt) + a * [is chosen] + b * length, differencing removes the prompt, a is the intercept, and this is
+    100 b. None when all differences of length are equal."""
     delta = np.asarray(chosen, np.float64) - np.asarray(rejected, np.float64)
     longer = np.asarray(chosen_length, np.float64) - np.asarray(rejected_length, np.float64)
     if len(longer) < 2 or np.ptp(longer) == 0:
@@ -60,21 +60,22 @@ def length_slope(chosen, rejected, chosen_length, rejected_length) -> float | No
 def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, target=None, tie=None) -> dict[str, Any]:
     """Metrics of rewards [n] of chosen and rejected responses as plain numbers (None where undefined), for one named set of pairs.
 
-    target [n]: P(chosen is better) by the label (default 1; below 1/2 the label prefers the rejected one). tie [n]: the label is "no preference".
-    Label ties (tie, or target = 1/2) are counted as `label_ties` and left out of everything else. With d = chosen - rejected:
+    target [n]: P(chosen is better) by the label (default 1; below 1/2 the label prefers the rejected one). tie [n]: the label is "no
+    preference". Label ties (tie, or target = 1/2) are counted as `label_ties` and left out of everything else. With d = chosen -
+    rejected:
 
     pairs               pairs with a preference; all figures below are of these
     accuracy            the response that the label prefers scores strictly higher: equal scores are wrong (`ties`: their fraction)
     accuracy_ties_half  equal scores count one half
     wilson_low/_high    95 % interval of `accuracy`
     margin_mean/_std    of d, signed towards the preferred response
-    nll, brier          -log likelihood and squared error of sigma(d) against target (Brier 1950); ln 2 and 1/4 for a model that knows nothing
-    ece                 mean |confidence - frequency| over the bins of `reliability`, weighted by their counts (biased upwards for small sets)
+    nll, brier          -log likelihood and squared error of sigma(d) against target (Brier 1950); ln 2 and 1/4 without any knowledge
+    ece                 mean |confidence - frequency| over the bins of `reliability`, weighted by count (biased upwards for small sets)
     chosen_*, rejected_*  mean, std, min, max of the rewards
     length_slope        see `length_slope`; length_accuracy: what preferring the longer response would score (equal lengths: half)
 
-    Exchanging chosen and rejected (with targets as they were) maps accuracy a to 1 - a - ties. Raises ValueError for shapes that differ and for values
-    that are not finite, saying how many."""
+    Exchanging chosen and rejected (with targets as they were) maps accuracy a to 1 - a - ties. Raises ValueError for shapes that differ
+    and for values that are not finite, saying how many."""
     chosen = _checked("chosen", chosen)
     n = len(chosen)
     rejected = _checked("rejected", rejected, n)

@@ -1,7 +1,7 @@
 """What a decoder is (DecoderConfig) and how it is computed (Compute). Both are hashable: static parts of a jitted function."""
 import dataclasses
 
-FAMILIES = ("qwen3", "llama", "qwen2")
+FAMILIES = ("qwen3", "llama", "qwen2")  # named as Hugging Face's `model_type`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class RopeScaling:
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Sizes and switches of one decoder; the defaults are those that most variants share. ValueError for sizes that cannot work."""
-    family: str  # one of FAMILIES: which Hugging Face architecture it is
+    family: str  # one of FAMILIES
     vocab_size: int
     width: int
     mlp_width: int
@@ -27,8 +27,6 @@ class DecoderConfig:
     rope_theta: float
     rope_scaling: RopeScaling | None = None
     norm_eps: float = 1e-6
-    qk_norm: bool = False
-    qkv_bias: bool = False
     tied: bool = False  # whether the language model it comes from shares its embedding with its vocabulary head; a reward model has none
     max_positions: int = 32768  # the longest sequence the language model was made for
 
@@ -39,6 +37,16 @@ class DecoderConfig:
             raise ValueError(f"heads={self.heads} must be a multiple of kv_heads={self.kv_heads}")
         if self.head_dim % 2:
             raise ValueError(f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of numbers")
+
+    @property
+    def qk_norm(self) -> bool:
+        """Queries and keys of a head are normalised before they are rotated."""
+        return self.family == "qwen3"
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Query, key and value projections have a bias."""
+        return self.family == "qwen2"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,11 @@ def normal(rngs: nnx.Rngs, layout: Layout, name: str, shape: tuple[int, ...], st
     return nnx.Param(std * jax.random.normal(rngs.params(), shape, out_sharding=layout.spec(name, shape)))
 
 
+def constant(layout: Layout, name: str, shape: tuple[int, ...], value: float) -> nnx.Param:
+    """A parameter that starts at the same value everywhere, laid out as `layout.<name>` says."""
+    return nnx.Param(jnp.full(shape, value, jnp.float32, out_sharding=layout.spec(name, shape)))
+
+
 def rms_norm(x, scale, eps: float):
     """x / rms(x) * scale over the last axis, in float32 whatever x is (arXiv 1910.07467)."""
     x = x.astype(jnp.float32)
@@ -43,12 +48,12 @@ class Attention(nnx.Module):
         self.v = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
         self.o = normal(rngs, layout, "o_NHD", (N, H, D), (N * H * 2 * config.layers) ** -0.5)
         if config.qkv_bias:
-            self.q_bias = normal(rngs, layout, "q_NH", (N, H), 0.0)
-            self.k_bias = normal(rngs, layout, "kv_KH", (K, H), 0.0)
-            self.v_bias = normal(rngs, layout, "kv_KH", (K, H), 0.0)
+            self.q_bias = constant(layout, "q_NH", (N, H), 0.0)
+            self.k_bias = constant(layout, "kv_KH", (K, H), 0.0)
+            self.v_bias = constant(layout, "kv_KH", (K, H), 0.0)
         if config.qk_norm:
-            self.q_norm = nnx.Param(jnp.ones(H))
-            self.k_norm = nnx.Param(jnp.ones(H))
+            self.q_norm = constant(layout, "norm_H", (H,), 1.0)
+            self.k_norm = constant(layout, "norm_H", (H,), 1.0)
 
     def __call__(self, x_BTD, cos, sin, see_from_BT, see_to_BT):
         config, layout, dtype = self.config, self.layout, x_BTD.dtype
@@ -85,9 +90,9 @@ class Mlp(nnx.Module):
 class Block(nnx.Module):
     def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
         self.eps = config.norm_eps
-        self.attention_norm = nnx.Param(jnp.ones(config.width))
+        self.attention_norm = constant(layout, "norm_D", (config.width,), 1.0)
         self.attention = Attention(config, compute, layout, rngs=rngs)
-        self.mlp_norm = nnx.Param(jnp.ones(config.width))
+        self.mlp_norm = constant(layout, "norm_D", (config.width,), 1.0)
         self.mlp = Mlp(config, layout, rngs=rngs)
 
     def __call__(self, x_BTD, *where):
@@ -106,7 +111,7 @@ class Decoder(nnx.Module):
         self.config, self.compute, self.layout = config, compute, layout
         self.embed = normal(rngs, layout, "embed_VD", (config.vocab_size, config.width), config.width**-0.5)
         self.layers = jax.vmap(lambda r: Block(config, compute, layout, rngs=r))(rngs.split(config.layers))  # every leaf gets a leading [L]
-        self.norm = nnx.Param(jnp.ones(config.width))
+        self.norm = constant(layout, "norm_D", (config.width,), 1.0)
 
     def __call__(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
         """x_BTD after the final norm, in compute dtype; arguments int32 (meaning: docs/architecture.md)."""
@@ -115,6 +120,11 @@ class Decoder(nnx.Module):
 
     def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
         """x_BTD before the final norm, in compute dtype."""
+        # On TPU and GPU a float32 product is by default rounded to fewer bits; who asks for float32 means it.
+        with jax.default_matmul_precision("highest" if self.compute.dtype == "float32" else "default"):
+            return self._hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
+
+    def _hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
         x_BTD = self._look_up(tokens_BT)
         cos, sin = rope.angles(positions_BT, rope.frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling))
         layer = self._remat(lambda x, block: block(x, cos, sin, see_from_BT, see_to_BT))

@@ -11,7 +11,7 @@ from rewardjax.models.decoder import Decoder, normal, rms_norm
 class RewardModel(nnx.Module):
     def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
         self.decoder = Decoder(config, compute, layout, rngs=rngs)
-        self.head = normal(rngs, layout, "head_D", (config.width,), (config.width + 1) ** -0.5)
+        self.head = new_head(config, layout, rngs)
 
     def __call__(self, tokens, positions, see_from, see_to, score_at):
         """rewards_BS float32, one for every slot of `score_at` [B, S] (indices into the row); the other arguments are [B, T], all int32."""
@@ -19,6 +19,11 @@ class RewardModel(nnx.Module):
         z_BSD = jnp.take_along_axis(x_BTD, score_at[..., None], axis=1)  # only these pass the final norm
         z_BSD = rms_norm(z_BSD, self.decoder.norm[...], self.decoder.config.norm_eps)
         return jnp.einsum("BSD,D->BS", z_BSD, self.head[...], precision="highest")
+
+
+def new_head(config: DecoderConfig, layout: Layout, rngs: nnx.Rngs) -> nnx.Param:
+    """head_D ~ N(0, 1 / (D + 1)): first rewards of unit size (as in arXiv 2009.01325)."""
+    return normal(rngs, layout, "head_D", (config.width,), (config.width + 1) ** -0.5)
 
 
 def init(config: DecoderConfig, compute: Compute, layout: Layout, seed: int) -> RewardModel:

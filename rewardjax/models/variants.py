@@ -6,7 +6,7 @@ from rewardjax.models.config import DecoderConfig, RopeScaling
 
 def _qwen3(width, mlp_width, layers, heads, tied):
     return DecoderConfig(family="qwen3", vocab_size=151_936, width=width, mlp_width=mlp_width, layers=layers, heads=heads, kv_heads=8,
-                         head_dim=128, rope_theta=1e6, norm_eps=1e-6, qk_norm=True, tied=tied, max_positions=40_960)
+                         head_dim=128, rope_theta=1e6, norm_eps=1e-6, tied=tied, max_positions=40_960)
 
 
 def _llama3(width, mlp_width, layers, heads, head_dim, stretch, tied):
@@ -17,12 +17,11 @@ def _llama3(width, mlp_width, layers, heads, head_dim, stretch, tied):
 
 def _qwen2(width, mlp_width, layers, heads, kv_heads, head_dim, tied, vocab_size=151_936):
     return DecoderConfig(family="qwen2", vocab_size=vocab_size, width=width, mlp_width=mlp_width, layers=layers, heads=heads,
-                         kv_heads=kv_heads, head_dim=head_dim, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, tied=tied,
-                         max_positions=32_768)
+                         kv_heads=kv_heads, head_dim=head_dim, rope_theta=1e6, norm_eps=1e-6, tied=tied, max_positions=32_768)
 
 
 def _tiny(of, **changes):
-    """A published model's switches at a size that compiles in seconds; heads * head_dim differs from the width on purpose."""
+    """A published model's switches at a size that compiles in seconds; Qwen3's and Llama's heads do not add up to the width."""
     sizes = dict(vocab_size=512, width=48, mlp_width=96, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4, max_positions=4096)
     return dataclasses.replace(of, **(sizes | changes))
 
@@ -43,7 +42,7 @@ VARIANTS = {
 VARIANTS |= {
     "tiny-qwen3": _tiny(VARIANTS["qwen3-0.6b"]),
     "tiny-llama": _tiny(VARIANTS["llama3.2-1b"], rope_scaling=RopeScaling(4.0, 1.0, 4.0, original_positions=64)),
-    "tiny-qwen2": _tiny(VARIANTS["qwen2.5-0.5b"]),
+    "tiny-qwen2": _tiny(VARIANTS["qwen2.5-0.5b"], head_dim=12),
 }
 
 

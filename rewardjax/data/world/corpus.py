@@ -62,9 +62,9 @@ def _check(item: Problem, draw: Draw) -> list[Turn]:
 VERDICT = 5.0
 
 
-def documents(seed: int, num: int) -> Iterator[list[Turn]]:
-    """`num` conversations of the corpus, the same for the same seed."""
-    for index in range(num):
+def documents(seed: int, num: int, start: int = 0) -> Iterator[list[Turn]]:
+    """Conversations start .. start + num - 1 of the seed's endless corpus."""
+    for index in range(start, start + num):
         draw = Draw("corpus", seed, index)
         item = problem("pretrain", seed, index, draw.pick(tuple(TASKS)))
         kind, question = draw.unit(), Turn("user", item.prompt, 0.1, 0.1)

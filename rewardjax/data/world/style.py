@@ -10,8 +10,7 @@ from rewardjax.data.world.draw import Draw
 FEATURES = ("opener", "hedge", "emphasis", "bullets", "filler", "closer")
 OPENERS = ["Sure!", "Great question!", "Of course, happy to help!", "Thank you for asking!"]
 HEDGES = ["I think", "I believe", "As far as I know,"]
-FILLERS = ["I went through it step by step and looked at each part with care.", "Questions like this one come up often, so it is good to know the method.",
-           "I read the question twice and worked on it slowly."]
+FILLERS = ["I checked each part with care.", "It took me a while to work it out.", "I read the question twice and went through it slowly."]
 CLOSERS = ["I hope this helps!", "Let me know if you need more.", "Have a nice day!"]
 FRAMES = ["{}.", "Answer: {}.", "The answer is {}.", "Result: {}."]
 _FRAME = re.compile(r"^(?:the answer is|answer:|result:)\s*", re.IGNORECASE)

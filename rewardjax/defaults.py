@@ -1,4 +1,4 @@
-"""What the experiments share: a complete training config with every field that `rewardjax.train` reads, to be changed field by field."""
+"""The complete training config: every field that `rewardjax.train` reads, for an experiment to change field by field."""
 from ml_collections import ConfigDict
 
 WORLD = "assets:world"  # the tokenizer and the pretrained backbone that ship with the package
