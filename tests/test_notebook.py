@@ -21,7 +21,8 @@ def code_cells(notebook):
 
 def test_it_is_stored_clean_and_opens_in_colab(notebook):
     nbformat.validate(notebook)
-    assert "https://colab.research.google.com/github/" in notebook.cells[0].source and "/notebooks/quickstart.ipynb)" in notebook.cells[0].source
+    badge = notebook.cells[0].source
+    assert "https://colab.research.google.com/github/" in badge and "/notebooks/quickstart.ipynb)" in badge
     for cell in code_cells(notebook):
         assert cell.source.startswith("# @title "), cell.source[:60]
         assert cell.outputs == [] and cell.execution_count is None

@@ -1,6 +1,7 @@
-"""What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOUR WHO`. Prints one JSON line, then behaves."""
+"""What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOUR WHO FOLDER`. Leaves a report, then behaves."""
 import json
 import os
+import pathlib
 import signal
 import sys
 import time
@@ -12,7 +13,7 @@ from rewardjax import distributed
 
 distributed.initialize()
 
-behaviour, who = sys.argv[1], int(sys.argv[2])
+behaviour, who, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
 me, processes = jax.process_index(), jax.process_count()
 mesh = jax.make_mesh((2, 4), ("data", "fsdp"))
 axes = jax.P(("data", "fsdp"))
@@ -22,7 +23,8 @@ x = jax.make_array_from_process_local_data(jax.NamedSharding(mesh, axes), mine)
 total = jax.jit(jax.shard_map(lambda v: jax.lax.psum((v * v).sum(0), ("data", "fsdp")), mesh=mesh, in_specs=axes, out_specs=jax.P()))
 result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()
 distributed.assert_same("the same everywhere", "this text")
-print(json.dumps({"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}), flush=True)
+report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}
+(folder / f"{me}.json").write_text(json.dumps(report))
 
 if behaviour == "differ":
     distributed.assert_same("odd" if me == who else "even", "the config")

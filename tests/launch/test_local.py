@@ -20,41 +20,47 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
 
-def launch(capfd, behaviour, who=1, processes=2, devices=4):
-    """Run the gang; return (exit code, its JSON lines, stderr, seconds)."""
-    started = time.monotonic()
-    code = local.run([*GANG, behaviour, str(who)], processes, devices)
-    out, err = capfd.readouterr()
-    reports = [json.loads(line.partition(" ")[2]) for line in out.splitlines() if '{"devices"' in line]
-    return code, reports, err, time.monotonic() - started
+@pytest.fixture
+def launch(tmp_path):
+    """A function that runs the gang and returns (exit code, its reports, stderr, seconds)."""
+
+    def run(behaviour, who=1, processes=2, devices=4):
+        folder = tmp_path / f"{processes}x{devices}"
+        folder.mkdir()
+        started = time.monotonic()
+        code = local.run([*GANG, behaviour, str(who), str(folder)], processes, devices)
+        seconds = time.monotonic() - started
+        return code, [json.loads(path.read_text()) for path in sorted(folder.iterdir())], capfd.readouterr().err, seconds
+
+    return run
 
 
-def test_two_by_four_computes_what_one_by_eight_does(capfd):
-    code, [one], _, _ = launch(capfd, "end", processes=1, devices=8)
+def test_two_by_four_computes_what_one_by_eight_does(launch):
+    code, [one], _, _ = launch("end", processes=1, devices=8)
     assert code == 0 and one["devices"] == one["local"] == 8
-    code, reports, _, _ = launch(capfd, "end", processes=2, devices=4)
+    code, reports, _, _ = launch("end", processes=2, devices=4)
     assert code == 0
     assert reports == [one | {"local": 4}] * 2
 
 
 @pytest.mark.parametrize("behaviour, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
-def test_an_exception_in_one_process_ends_all_with_its_message(capfd, behaviour, who):
-    code, reports, err, seconds = launch(capfd, behaviour, who)
+def test_an_exception_in_one_process_ends_all_with_its_message(launch, behaviour, who):
+    code, reports, err, seconds = launch(launch, behaviour, who)
     assert code == 1 and len(reports) == 2
     for process in range(2):  # both left by themselves: the peer, too, says why
         assert f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason" in err
     assert seconds < 20
 
 
-def test_hosts_that_disagree_stop_and_name_what(capfd):
-    code, _, err, seconds = launch(capfd, "differ", who=1)
+def test_hosts_that_disagree_stop_and_name_what(launch):
+    code, _, err, seconds = launch("differ", who=1)
     assert code == 1 and "the hosts disagree on the config: process 0 has " in err
     assert seconds < 20
 
 
 @pytest.mark.parametrize("behaviour, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
-def test_a_vanished_process_takes_the_others_along(capfd, behaviour, who, expected):
-    code, reports, _, seconds = launch(capfd, behaviour, who)
+def test_a_vanished_process_takes_the_others_along(launch, behaviour, who, expected):
+    code, reports, _, seconds = launch(launch, behaviour, who)
     assert code == expected and len(reports) == 2
     assert seconds < 25
 
