@@ -90,11 +90,6 @@ def _parse(text: str, want: type, what: str) -> Any:
             if not isinstance(value, (tuple, list)):
                 raise ValueError(text)
             return tuple(value)
-        if want is type(None):  # nothing is known about the type: numbers, tuples, True and None as Python writes them, else text
-            try:
-                return ast.literal_eval(text)
-            except (ValueError, SyntaxError):
-                return text
         return want(text)
     except (ValueError, KeyError, SyntaxError, TypeError) as error:
         raise ValueError(f"{what}: {text!r} is not a {want.__name__}") from error
@@ -138,13 +133,15 @@ def load_module(path: str | os.PathLike) -> types.ModuleType:
 def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -> ConfigDict:
     """Set dotted keys of `config` in place and return it. Raises ValueError on an unknown key, TypeError on another type.
 
-    An int is accepted where a float stands; a field that holds None accepts any value; text is parsed only in the `["key=text"]` form.
+    An int is accepted where a float stands. Text is parsed only in the `["key=text"]` form. What passes here passes as a flag too.
     """
     spelt = not isinstance(overrides, Mapping)
     items = [item.partition("=")[::2] for item in overrides] if spelt else overrides.items()
     for key, value in items:
         section, name = _leaf(config, key)
         want = section.get_type(name)
+        if want is type(None):
+            raise ValueError(f"override {key!r}: the field holds None, so its type is unknown; write config_dict.placeholder(float) there")
         section[name] = _parse(value, want, f"override {key!r}") if spelt else _typed(value, want, key)
     return config
 
@@ -172,7 +169,7 @@ def _typed(value: Any, want: type, key: str) -> Any:
         return float(value)
     if want is tuple and type(value) is list:
         return tuple(value)
-    if want is not type(None) and type(value) is not want:
+    if type(value) is not want:
         raise TypeError(f"override {key!r}: expected {want.__name__}, got {type(value).__name__} {value!r}")
     return value
 
@@ -294,6 +291,14 @@ def write_run_record(workdir: str | os.PathLike, config: ConfigDict, mesh: Any =
         write_json(folder / "config.json", record["config"])
         write_json(run, record | {"earlier_starts": starts})
     return record
+
+
+def read_run_config(workdir: str | os.PathLike) -> dict[str, Any]:
+    """The resolved config that the run in `workdir` was started with. Raises FileNotFoundError where no run was."""
+    path = epath.Path(workdir) / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: {workdir} is not the workdir of a run")
+    return json.loads(path.read_text())
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -120,7 +120,7 @@ def _forward_failures() -> None:
     def excepthook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         previous(kind, error, trace)
         stop.set()
-        message = "".join(traceback.format_exception_only(kind, error)).strip()
+        message = "".join(traceback.format_exception_only(kind, error)).partition("\n")[0]
         _leave(_post(f"{exit_code(error)} process {jax.process_index()}: {message}"))
 
     def finish() -> None:  # a thread inside the client while the interpreter shuts down would crash a run that ended well

@@ -1,0 +1,123 @@
+"""The local launcher, with real processes: the same result on any split, and one fate for all."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from launch import local
+
+GANG = [sys.executable, str(pathlib.Path(__file__).with_name("gang.py"))]
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """A function that runs the gang and returns (exit code, its reports, stderr, seconds)."""
+
+    def run(behaviour, who=1, processes=2, devices=4):
+        folder = tmp_path / f"{processes}x{devices}"
+        folder.mkdir()
+        started = time.monotonic()
+        code = local.run([*GANG, behaviour, str(who), str(folder)], processes, devices)
+        seconds = time.monotonic() - started
+        return code, [json.loads(path.read_text()) for path in sorted(folder.iterdir())], capfd.readouterr().err, seconds
+
+    return run
+
+
+def test_two_by_four_computes_what_one_by_eight_does(launch):
+    code, [one], _, _ = launch("end", processes=1, devices=8)
+    assert code == 0 and one["devices"] == one["local"] == 8
+    code, reports, _, _ = launch("end", processes=2, devices=4)
+    assert code == 0
+    assert reports == [one | {"local": 4}] * 2
+
+
+@pytest.mark.parametrize("behaviour, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
+def test_an_exception_in_one_process_ends_all_with_its_message(launch, behaviour, who):
+    code, reports, err, seconds = launch(launch, behaviour, who)
+    assert code == 1 and len(reports) == 2
+    for process in range(2):  # both left by themselves: the peer, too, says why
+        assert f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason" in err
+    assert seconds < 20
+
+
+def test_hosts_that_disagree_stop_and_name_what(launch):
+    code, _, err, seconds = launch("differ", who=1)
+    assert code == 1 and "the hosts disagree on the config: process 0 has " in err
+    assert seconds < 20
+
+
+@pytest.mark.parametrize("behaviour, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
+def test_a_vanished_process_takes_the_others_along(launch, behaviour, who, expected):
+    code, reports, _, seconds = launch(launch, behaviour, who)
+    assert code == expected and len(reports) == 2
+    assert seconds < 25
+
+
+# The rest needs no jax: any command shows how signals, prefixes and exit codes are handled.
+
+def supervisor(*code, grace=30.0):
+    """`python -m launch.local` over two processes that run `code`."""
+    command = [sys.executable, "-m", "launch.local", "--processes", "2", "--grace", str(grace), "--", sys.executable, "-c", "\n".join(code)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+ME = "import os, signal, sys, time; me = int(os.environ['REWARDJAX_PROCESS_ID'])"
+
+
+def test_output_lines_are_prefixed_and_streams_kept_apart():
+    process = supervisor(ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)")
+    out, err = process.communicate(timeout=30)
+    assert sorted(out.splitlines()) == ["[0] no newline", "[0] out 0", "[1] no newline", "[1] out 1"]
+    assert sorted(line for line in err.splitlines() if line.startswith("[")) == ["[0] err 0", "[1] err 1"]
+
+
+def test_sigterm_is_passed_on_and_processes_may_save():
+    handler = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), os._exit(42)))"
+    process = supervisor(ME, handler, "print('ready', flush=True)", "time.sleep(60)")
+    assert process.stdout is not None
+    assert sorted(process.stdout.readline() for _ in range(2)) == ["[0] ready\n", "[1] ready\n"]
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=20)
+    assert sorted(out.splitlines()) == ["[0] saved", "[1] saved"]
+    assert process.returncode == 42
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_processes_that_ignore_sigterm_are_killed(signals):
+    process = supervisor(ME, "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "print(os.getpid(), flush=True)", "time.sleep(60)",
+                         grace=1.0 if signals == 1 else 60.0)
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
+    for _ in range(signals):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+    process.communicate(timeout=20)
+    assert process.returncode == 137
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_the_first_failure_decides_the_code():
+    process = supervisor(ME, "signal.signal(signal.SIGTERM, lambda *_: os._exit(9))", "time.sleep(30) if me == 0 else sys.exit(44)")
+    process.communicate(timeout=30)
+    assert process.returncode == 44
+
+
+def test_child_env_replaces_a_device_count_and_keeps_other_flags(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_dump_to=/x")
+    env = local.child_env("127.0.0.1:1", processes=2, index=1, devices=4)
+    assert env["XLA_FLAGS"] == "--xla_dump_to=/x"
+    assert (env["REWARDJAX_NUM_PROCESSES"], env["REWARDJAX_PROCESS_ID"], env["REWARDJAX_CPU_DEVICES"]) == ("2", "1", "4")
