@@ -1,0 +1,101 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from rewardjax.kernels import attention
+from rewardjax.mesh import Layout, make_mesh
+
+B, T, N, K, H = 2, 37, 4, 2, 8
+
+
+def case(seed, dtype=np.float32, B=B, T=T):
+    """Random q, k, v and, for every query, a random interval that contains it."""
+    rng = np.random.default_rng(seed)
+    q, k, v = (rng.normal(size=(B, T, heads, H)).astype(dtype) for heads in (N, K, K))
+    own = np.arange(T)
+    see_from = rng.integers(0, own + 1, size=(B, T)).astype(np.int32)
+    see_to = rng.integers(own, T, size=(B, T)).astype(np.int32)
+    return q, k, v, see_from, see_to
+
+
+def by_definition(q, k, v, see_from, see_to):
+    """One query and one head at a time, in float64."""
+    out = np.zeros(q.shape)
+    for b, t, n in np.ndindex(q.shape[:3]):
+        keys = slice(see_from[b, t], see_to[b, t] + 1)
+        scores = k[b, keys, n // (N // K)].astype(np.float64) @ q[b, t, n] / np.sqrt(H)
+        weights = np.exp(scores - scores.max())
+        out[b, t, n] = weights / weights.sum() @ v[b, keys, n // (N // K)]
+    return out
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Output and gradients of a random projection of it, for each backend; compiled once."""
+    def value_and_grads(backend, q, k, v, see_from, see_to, probe):
+        out, pull = jax.vjp(lambda *qkv: backend(*qkv, see_from, see_to), q, k, v)
+        return out, *pull(probe)
+    backends = dict(dense=attention.dense, chunked=functools.partial(attention.chunked, chunk=8), one_chunk=attention.chunked)
+    return {name: jax.jit(functools.partial(value_and_grads, backend)) for name, backend in backends.items()}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_backends_equal_the_definition_and_each_other(run, seed):
+    args = case(seed)
+    probe = np.random.default_rng(seed + 100).normal(size=args[0].shape).astype(np.float32)
+    out, *grads = run["dense"](*args, probe)
+    np.testing.assert_allclose(out, by_definition(*args), atol=2e-6)
+    for other in ("chunked", "one_chunk"):  # 37 queries in chunks of 8: the last one is filled up
+        for ours, dense in zip(run[other](*args, probe), (out, *grads), strict=True):
+            np.testing.assert_allclose(ours, dense, atol=3e-6)
+
+
+def test_a_key_outside_the_interval_has_no_influence(run):
+    q, k, v, see_from, see_to = case(7)
+    see_from, see_to = np.maximum(see_from, 5), np.minimum(see_to, 30)
+    see_to = np.maximum(see_to, see_from)
+    k2, v2 = k.copy(), v.copy()
+    k2[:, :5], v2[:, :5], k2[:, 36:], v2[:, 36:] = 1e3, 1e3, -1e3, 1e3
+    probe = np.ones_like(q)
+    inside = (see_to < 36)[..., None, None]
+    for backend in ("dense", "chunked"):
+        a, b = (run[backend](q, *kv, see_from, see_to, probe)[0] for kv in ((k, v), (k2, v2)))
+        np.testing.assert_array_equal(np.where(inside, a, 0), np.where(inside, b, 0))
+
+
+def test_dtype_of_the_output_is_that_of_q_and_softmax_is_float32():
+    args = case(3, dtype=jnp.bfloat16)
+    out = attention.attend(*(jnp.asarray(a) for a in args))
+    assert out.dtype == jnp.bfloat16
+    exact = by_definition(*(np.asarray(a, np.float32) for a in args[:3]), *args[3:])
+    np.testing.assert_allclose(np.asarray(out, np.float32), exact, atol=0.02)
+
+
+def test_heads_split_over_devices_give_the_same():
+    args = case(4, B=4)
+    layout, mesh = Layout(), make_mesh(data=2, fsdp=2, tensor=2)
+    with jax.set_mesh(mesh):
+        specs = (layout.act_BTNH, layout.act_BTKH, layout.act_BTKH, layout.row_BT, layout.row_BT)
+        placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(args, specs, strict=True)]
+        for backend in (attention.dense, functools.partial(attention.chunked, chunk=8)):
+            out = jax.jit(backend)(*placed)
+            assert out.sharding.spec == P(("data", "fsdp"), None, "tensor", None)
+            np.testing.assert_allclose(out, by_definition(*args), atol=2e-6)
+
+
+def test_chunks_bound_the_memory_of_forward_and_backward():
+    B, T, N, H = 1, 4096, 2, 8
+    x, i = jax.ShapeDtypeStruct((B, T, N, H), jnp.float32), jax.ShapeDtypeStruct((B, T), jnp.int32)
+    grad = jax.jit(jax.grad(lambda q, k, v, a, b: jnp.sum(attention.attend(q, k, v, a, b)), argnums=(0, 1, 2)))  # "auto" at this length
+    scores = B * N * T * T * 4
+    assert grad.lower(x, x, x, i, i).compile().memory_analysis().temp_size_in_bytes < scores / 2
+
+
+def test_unknown_backend_is_named():
+    with pytest.raises(ValueError, match="'flash'.*auto.*dense.*chunked"):
+        attention.attend(*case(0), backend="flash")
