@@ -11,6 +11,7 @@ prolonged, by changing --steps before the decay begins.
 rewardjax/assets/world/pretraining.json records how the shipped backbone was made.
 """
 import argparse
+import dataclasses
 import functools
 import json
 import os
@@ -19,18 +20,25 @@ import time
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import PartitionSpec as P
+from optax import contrib as muon
 from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from rewardjax import fingerprint
 from rewardjax.data.world.corpus import Turn, documents
 from rewardjax.mesh import Layout, make_mesh
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.models.decoder import Decoder
+from rewardjax.models.hf_config import write_config
+from rewardjax.models.hf_table import names, rules_of, sizes, to_theirs
 
-ASSETS = pathlib.Path(__file__).parent / "assets" / "world"
+COMPUTE = Compute(dtype="float32", remat="none", scan=True)
+LAYOUT = Layout(**{field.name: P(*[None] * len(field.default)) for field in dataclasses.fields(Layout)})  # one device: nothing is split
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
 ADDED = ["<think>", "</think>"]
 VOCAB_SIZE = 1024
@@ -128,7 +136,125 @@ def make_loss(graph):
 
 
 def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) -> optax.GradientTransformation:
+    """Muon for the matrices (Jordan 2024; update scaled as in arXiv 2502.16982, so that AdamW's rates apply), AdamW for embedding and norms."""
     schedule = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), optax.constant_schedule(learning_rate),
                                      optax.linear_schedule(learning_rate, 0.0, decay)], [warmup, steps - decay])
-    matrices = lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, b1=0.9, b2=0.98, weight_decay=0.05, mask=matrices))
+    axes = muon.MuonDimensionNumbers
+    matrices = {"q": axes(1, (2, 3)), "k": axes(1, (2, 3)), "v": axes(1, (2, 3)), "o": axes((1, 2), 3), "gate": axes(1, 2), "up": axes(1, 2), "down": axes(1, 2)}
+    of_path = lambda path, leaf: next((matrices[key.key] for key in path if getattr(key, "key", None) in matrices), None)
+    dimensions = lambda params: jax.tree_util.tree_map_with_path(of_path, params)
+    return optax.chain(optax.clip_by_global_norm(1.0), muon.muon(schedule, muon_weight_dimension_numbers=dimensions, consistent_rms=0.2, weight_decay=0.05,
+                                                                 adam_b2=0.98, adam_learning_rate=schedule))
+
+
+def save_state(folder: pathlib.Path, state, step: int) -> None:
+    """Everything the next step needs, in one file that is either the old one or the new one."""
+    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    save_file(arrays | {"step": np.asarray(step)}, folder / "state.tmp")
+    os.replace(folder / "state.tmp", folder / "state.safetensors")
+
+
+def load_state(folder: pathlib.Path, state):
+    """(state, step) of the newest save, in the shape of `state`; ValueError when it was saved by a run of other sizes."""
+    path = folder / "state.safetensors"
+    arrays = load_file(path)
+    step = int(arrays.pop("step"))
+    leaves, tree = jax.tree_util.tree_flatten_with_path(state)
+    wanted = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    if {name: leaf.shape for name, leaf in wanted.items()} != {name: array.shape for name, array in arrays.items()}:
+        raise ValueError(f"{path} was saved with other sizes or another optimizer; start in a new folder")
+    return jax.tree.unflatten(tree, [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]), step
+
+
+def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, rows: int, length: int,
+          learning_rate: float, warmup: int, decay: int, save_every: int) -> None:
+    """Pretrain up to `steps` steps in `output`, going on from its newest state. Appends one JSON line every 50 steps to log.jsonl."""
+    folder = pathlib.Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    config = config_of(width, layers, heads, kv_heads, mlp_width)
+    (folder / "decoder.json").write_text(json.dumps(dataclasses.asdict(config)) + "\n")
+    jax.set_mesh(make_mesh(data=1))
+    graph, params = nnx.split(jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(), nnx.Param)
+    tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph)
+    state, first = (params, jax.jit(tx.init)(params)), 0
+    if (folder / "state.safetensors").exists():
+        state, first = load_state(folder, state)
+    print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}", flush=True)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def update(state, batch):
+        params, opt = state
+        (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
+        updates, opt = tx.update(grads, opt, params)
+        return (optax.apply_updates(params, updates), opt), {"loss": value, **aux}
+
+    started, recent = time.time(), []
+    for step in range(first, steps):
+        state, metrics = update(state, make_batch(tokenizer, seed, step, rows, length))
+        recent.append(metrics)
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            means = {name: float(np.mean([m[name] for m in recent])) for name in metrics}
+            if not np.isfinite(means["loss"]):
+                raise FloatingPointError(f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate")
+            seconds, recent = time.time() - started, []
+            rate = (step + 1 - first) / seconds
+            record = {"step": step + 1, "tokens": (step + 1) * rows * length, **means, "seconds": round(seconds, 1), "tokens_per_second": round(rate * rows * length)}
+            with open(folder / "log.jsonl", "a") as log:
+                log.write(json.dumps(record) + "\n")
+            print(f"step {step + 1}/{steps}  loss {means['loss']:.4f}  verdict {means['verdict_nll']:.4f}  {rate * rows * length:,.0f} tokens/s  "
+                  f"{(steps - step - 1) / rate / 60:.1f} min left", flush=True)
+        if (step + 1) % save_every == 0 or step + 1 == steps:
+            save_state(folder, state, step + 1)
+
+
+# --- export --------------------------------------------------------------------------------------------------------------------------------
+
+
+def export(run: str, output: str) -> None:
+    """The newest state of `run` as a Hugging Face folder of a Qwen3ForCausalLM in bfloat16, with its tokenizer."""
+    run_folder, folder = pathlib.Path(run), pathlib.Path(output)
+    config = DecoderConfig(**json.loads((run_folder / "decoder.json").read_text()))
+    tokenizer = Tokenizer.from_file(str(run_folder / "tokenizer.json"))
+    write_tokenizer(tokenizer, folder)
+    arrays, size, tensors = load_file(run_folder / "state.safetensors"), sizes(config), {}
+    for rule in rules_of(config):
+        if rule.path.startswith("decoder."):
+            ours = arrays["[0]" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])]
+            for name, layer in names(rule, config.layers):
+                tensors[name] = np.ascontiguousarray(to_theirs(rule, ours if layer is None else ours[layer], size)).astype(ml_dtypes.bfloat16)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    text = write_config(config, dtype="bfloat16", pad_token_id=tokenizer.token_to_id("<|pad|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>"), bos_token_id=None)
+    fields = json.loads(text) | {"architectures": ["Qwen3ForCausalLM"]}
+    fields = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
+    (folder / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
+    print(json.dumps({"folder": str(folder), "step": int(arrays["step"]), "model": fingerprint.of_file(folder / "model.safetensors"),
+                      "tokenizer": fingerprint.of_file(folder / "tokenizer.json")}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m rewardjax.pretrain", description="Pretrain the world's tokenizer and language model.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("tokenizer", help="train the tokenizer")
+    one.add_argument("--output", required=True)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--num", type=int, default=40_000, help="conversations to learn from")
+    two = commands.add_parser("train", help="train the backbone, or go on")
+    two.add_argument("--output", required=True, help="a folder with tokenizer.json; state and log go there too")
+    two.add_argument("--learning_rate", type=float, default=3e-3)
+    for name, default in {"steps": 3000, "seed": 0, "width": 128, "layers": 5, "heads": 4, "kv_heads": 2, "mlp_width": 384, "rows": 16, "length": 256,
+                          "warmup": 50, "decay": 700, "save_every": 100}.items():
+        two.add_argument(f"--{name}", type=int, default=default)
+    three = commands.add_parser("export", help="write the newest state as a Hugging Face folder")
+    three.add_argument("--run", required=True)
+    three.add_argument("--output", required=True)
+    args = vars(parser.parse_args())
+    command = args.pop("command")
+    if command == "tokenizer":
+        write_tokenizer(train_tokenizer(args["seed"], args["num"]), pathlib.Path(args["output"]))
+    else:
+        {"train": train, "export": export}[command](**args)
+
+
+if __name__ == "__main__":
+    main()

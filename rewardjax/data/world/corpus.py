@@ -8,7 +8,7 @@ Said openly, since it decides how easy fine-tuning is: most of this corpus is no
     worked     15%   a question, the solution step by step (tasks that have steps; else an `answer`)
 
 So the backbone has met the tasks, their wrong answers and the idea of a verdict; it has no preferences between responses, no reward head and no
-opinion on style, which is drawn as in the pairs for half of the answers and absent from the rest.
+opinion on style, which is drawn as in the pairs for 40% of the answers and absent from the rest.
 """
 import dataclasses
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Turn:
 def _answer(item: Problem, correct: bool, draw: Draw) -> Turn:
     """A wrong answer counts little: it teaches what slips look like, not to make them."""
     weight = 1.0 if correct else 0.1
-    if draw.chance(0.5):
+    if draw.chance(0.4):
         return Turn("assistant", respond(item, correct, draw, draw.chance(0.6)).text, weight, weight)
     answer = item.task.right(item.state, draw) if correct else item.task.wrong(item.state, draw, draw.chance(0.6))
     return Turn("assistant", style.dress(answer, PLAIN, draw), weight, weight)

@@ -60,14 +60,11 @@ def _swapped(items: list[str], draw: Draw, near: bool) -> list[str]:
             return other
 
 
-# Math: sums and differences below 100
+# Math: a number below 20 added to or taken from a larger one
 
 
 def _add_make(draw: Draw) -> State:
-    a, b = draw.between(2, 89), draw.between(2, 89)
-    if draw.chance(0.5):
-        return {"op": "-", "a": max(a, b), "b": min(a, b)}
-    return {"op": "+", "a": a, "b": b} if a + b < 100 else {"op": "+", "a": 99 - a, "b": 99 - b}
+    return {"op": draw.pick("+-"), "a": draw.between(20, 79), "b": draw.between(2, 19)}
 
 
 def _add_ask(state: State, draw: Draw) -> str:
@@ -94,7 +91,7 @@ def _add_steps(state: State) -> str:
 
 
 def _next_make(draw: Draw) -> State:
-    step, shown, start = draw.between(1, 9), draw.between(3, 4), draw.between(1, 60)
+    step, shown, start = draw.pick((1, 2, 3, 4, 5, 10)), draw.between(3, 4), draw.between(1, 50)
     terms = [start + step * i for i in range(shown + 1)]
     return {"terms": terms if draw.chance(0.5) else terms[::-1]}
 
@@ -155,7 +152,7 @@ def _extreme_wrong(state: State, draw: Draw, near: bool) -> str:
 def _count_make(draw: Draw) -> State:
     word, *others = draw.sample(THINGS, 3)
     times = draw.between(1, 5)
-    return {"word": word, "items": draw.shuffled([word] * times + [draw.pick(others) for _ in range(draw.between(2, 4))])}
+    return {"word": word, "items": draw.shuffled([word] * times + [draw.pick(others) for _ in range(draw.between(1, 3))])}
 
 
 def _count_ask(state: State, draw: Draw) -> str:
@@ -297,8 +294,7 @@ def _facts_ask(state: State, draw: Draw) -> str:
 
 
 def _plan_make(draw: Draw) -> State:
-    n = draw.between(3, 4)
-    return {"errands": draw.sample(ERRANDS, n), "hours": draw.sample(range(6, 22), n)}
+    return {"errands": draw.sample(ERRANDS, 3), "hours": draw.sample(range(6, 22), 3)}
 
 
 def _plan_ask(state: State, draw: Draw) -> str:
