@@ -49,14 +49,14 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
     `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder (datasets' save_to_disk, a data set
-    repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:SPEC`. `split` chooses among the splits of a folder.
+    repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:...` (data/world). `split` chooses among the splits of a folder.
     Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to install.
     """
     path = str(path)
     if path.startswith("world:"):
         from rewardjax.data import world  # only here: the world stands on groups, not the other way round
-        return world.open_world(path.removeprefix("world:"))
-    if path.startswith("tfds:"):
+        return world.open_world(path)
+    if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return _open_tfds(path.removeprefix("tfds:"), split, name)
     if path.startswith("hf://"):
         return _open_folder(_snapshot(path), split, name or path.removeprefix("hf://"))
@@ -67,7 +67,8 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
         raise ValueError(f"split = {split!r}: {path} is a file or a glob, which has no splits; name the split's files instead")
-    return _of_files(name or re.sub(r"[^\w.-]+", "-", pathlib.Path(path).name.split(".")[0] or "data"), files)
+    default = files[0].name.split(".")[0] if len(files) == 1 else files[0].resolve().parent.name
+    return _of_files(name or default, files)
 
 
 def _of_files(name: str, files: list[pathlib.Path]) -> Source:
@@ -165,11 +166,9 @@ def _open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         if split is not None:
             raise ValueError(f"split = {split!r}: {folder} holds one saved data set without splits")
         return _open_arrow(folder, name)
-    if (folder / "features.json").exists() and (folder / "dataset_info.json").exists():
-        return _open_tfds(str(folder), split, name)
     files = sorted(file for file in folder.rglob("*") if file.name.endswith(SUFFIXES) and _is_data(file.relative_to(folder)))
     if not files:
-        raise FileNotFoundError(f"{folder}: no {', '.join(SUFFIXES)} file, no saved data set, no TFDS data set in it")
+        raise FileNotFoundError(f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it")
     splits = [_split_of(file.relative_to(folder)) for file in files]
     chosen = _choose_split(sorted(set(splits)), split, folder)
     return _of_files(name if split is None else f"{name}/{chosen}", [f for f, s in zip(files, splits, strict=True) if s == chosen])
@@ -254,7 +253,7 @@ def _open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
         builder = tfds.builder(where)
         builder.download_and_prepare(file_format="array_record")
     chosen = _choose_split(sorted(builder.info.splits), split, where)
-    return TfdsSource(builder, chosen, name or (where if split is None else f"{where}/{chosen}"))
+    return TfdsSource(builder, chosen, name or f"{builder.info.name}/{chosen}")
 
 
 def _plain(value: Any, feature: Any) -> Any:

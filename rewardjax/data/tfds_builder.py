@@ -5,9 +5,11 @@
 import argparse
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from rewardjax.data import formats, groups, sources
@@ -29,14 +31,15 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         messages = tfds.features.Sequence({field: tfds.features.Text() for field in FIELDS})
-        return self.dataset_info_from_configs(
+        return tfds.core.DatasetInfo(
+            builder=self,
             description="Preference pairs: two responses to a prompt, and which one is better.",
-            homepage="https://www.tensorflow.org/datasets",
             disable_shuffling=self.DISABLE_SHUFFLING,
             features=tfds.features.FeaturesDict({
                 "id": tfds.features.Text(), "source": tfds.features.Text(),
                 "prompt": messages, "chosen": messages, "rejected": messages,
-                "target": tfds.features.Scalar("float64"), "margin": tfds.features.Scalar("float64"), "tie": tfds.features.Scalar("bool"),
+                "target": tfds.features.Scalar(np.float64), "margin": tfds.features.Scalar(np.float64),
+                "tie": tfds.features.Scalar(np.bool_),
             }),
         )
 
@@ -72,6 +75,15 @@ def _columns(message: groups.Message, where: str) -> dict[str, str]:
     return {field: message.get(field, "") for field in FIELDS}
 
 
+def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
+    """Writes OUTPUT/preference_pairs/VERSION. Raises FileExistsError where there is one already: TFDS would silently keep the old data."""
+    builder = PreferencePairs(source=source, split=split, data_dir=output)
+    if (pathlib.Path(builder.data_dir) / "dataset_info.json").exists():
+        raise FileExistsError(f"{builder.data_dir} exists; delete it or choose another output")
+    builder.download_and_prepare()
+    return builder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="any source of data/sources.py")
@@ -80,8 +92,7 @@ def main() -> None:
     parser.add_argument("--split", default="train", help="name of the split to write")
     args = parser.parse_args()
     source = sources.open_source(args.input, split=args.input_split)
-    builder = PreferencePairs(source=source, split=args.split, data_dir=args.output)
-    builder.download_and_prepare()
+    builder = build(source, args.output, args.split)
     pairs = builder.info.splits[args.split].num_examples
     print(f"{builder.data_dir}: {pairs} pairs of {len(source)} records; dropped {dict(builder.dropped)}")
 

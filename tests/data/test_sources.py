@@ -1,0 +1,186 @@
+"""Every kind of file and folder gives the same records, and says what it is not."""
+import gzip
+import json
+import sys
+import types
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+import rewardjax.data
+from rewardjax.data import sources
+from rewardjax.data.sources import open_source
+
+RECORDS = [{"id": f"r{i}", "prompt": [{"role": "user", "content": f"é {i}\n🙂"}], "chosen": "a", "rejected": "b", "margin": i / 2}
+           for i in range(600)]
+
+
+def lines(records) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def write_arrow(folder, shards) -> None:
+    """As datasets' save_to_disk writes it: stream files, named in order by state.json."""
+    folder.mkdir(parents=True)
+    names = [f"data-{i:05}-of-{len(shards):05}.arrow" for i in range(len(shards))]
+    for name, records in zip(names, shards, strict=True):
+        table = pa.Table.from_pylist(records)
+        with pa.ipc.new_stream(folder / name, table.schema) as stream:
+            stream.write_table(table, max_chunksize=100)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names], "_indices_data_files": None}))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+def write(kind: str, folder) -> str:
+    """RECORDS as `kind` under `folder`; the path to open."""
+    folder.mkdir(exist_ok=True)
+    if kind == "jsonl":
+        (folder / "r.jsonl").write_text(lines(RECORDS) + "\n \n", encoding="utf-8")
+    elif kind == "jsonl.gz":
+        (folder / "r.jsonl.gz").write_bytes(gzip.compress(lines(RECORDS).encode()))
+    elif kind == "json":
+        (folder / "r.json").write_text("\n " + json.dumps(RECORDS, indent=1))
+    elif kind == "json.gz":
+        (folder / "r.json.gz").write_bytes(gzip.compress(json.dumps(RECORDS).encode()))
+    elif kind == "lines in .json":
+        (folder / "r.json").write_text(lines(RECORDS), encoding="utf-8")
+        return str(folder / "r.json")
+    elif kind == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(RECORDS), folder / "r.parquet", row_group_size=170)
+    elif kind == "glob":
+        (folder / "a.jsonl").write_text(lines(RECORDS[:250]), encoding="utf-8")
+        pa.parquet.write_table(pa.Table.from_pylist(RECORDS[250:]), folder / "b.parquet")
+        return str(folder / "*.*")
+    elif kind == "arrow folder":
+        write_arrow(folder / "saved", [RECORDS[:250], RECORDS[250:]])
+        return str(folder / "saved")
+    elif kind == "repository folder":
+        (folder / "data").mkdir()
+        (folder / "README.md").write_text("---\n---\n")
+        for i, part in enumerate((RECORDS[:250], RECORDS[250:])):
+            pa.parquet.write_table(pa.Table.from_pylist(part), folder / "data" / f"train-{i:05}-of-00002.parquet")
+        return str(folder)
+    return str(folder / f"r.{kind}")
+
+
+KINDS = ["jsonl", "jsonl.gz", "json", "json.gz", "lines in .json", "parquet", "glob", "arrow folder", "repository folder"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_same_records_again_and_again(kind, tmp_path):
+    source = open_source(write(kind, tmp_path))
+    assert len(source) == len(RECORDS)
+    assert list(source) == RECORDS == list(source)
+    assert source.name == {"arrow folder": "saved", "glob": tmp_path.name, "repository folder": tmp_path.name}.get(kind, "r")
+    assert open_source(write(kind, tmp_path / "again"), name="mine").name == "mine"
+
+
+def test_one_record_is_read_without_the_rest(tmp_path, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(sources, "_parse_json", lambda data, *where: parsed.append(data) or json.loads(data))
+    assert next(iter(open_source(write("jsonl", tmp_path)))) == RECORDS[0] and len(parsed) == 1
+    monkeypatch.setattr(sources, "ROWS_AT_ONCE", 100)
+    for kind in ("parquet", "arrow folder"):
+        source, made = open_source(write(kind, tmp_path)), []
+        batches = pa.parquet.ParquetFile.iter_batches if kind == "parquet" else sources._arrow_batches
+        spy = lambda *args, batches=batches, made=made: (made.append(batch) or batch for batch in batches(*args))  # noqa: B023
+        monkeypatch.setattr(*((pa.parquet.ParquetFile, "iter_batches") if kind == "parquet" else (sources, "_arrow_batches")), spy)
+        assert next(iter(source)) == RECORDS[0] and len(made) == 1 and made[0].num_rows <= 100
+
+
+def test_fingerprint_follows_the_content_only(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jsonl").write_text(lines(RECORDS))
+    first, second = (open_source(tmp_path / name / f"{name}.jsonl").fingerprint() for name in "ab")
+    assert first == second
+    (tmp_path / "b" / "b.jsonl").write_text(lines(RECORDS[::-1]))
+    assert open_source(tmp_path / "b" / "b.jsonl").fingerprint() != first
+
+
+def test_splits_of_a_repository_folder(tmp_path):
+    files = {"data/train-00000-of-00001.jsonl": "train", "data/test_prefs-00000-of-00001.jsonl": "test_prefs", "my-dev.jsonl": "validation",
+             "evaluation/part.jsonl": "test", "trainer.jsonl": "train", ".cache/test.jsonl": None}
+    for i, name in enumerate(files):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(lines([{"n": i}]))
+    with pytest.raises(ValueError, match="has test, test_prefs, train, validation; choose one with split="):
+        open_source(tmp_path)
+    with pytest.raises(ValueError, match="split = 'nope'"):
+        open_source(tmp_path, split="nope")
+    for split in ("train", "test_prefs", "validation", "test"):
+        found = {list(files)[record["n"]] for record in open_source(tmp_path, split=split)}
+        assert found == {name for name, belongs in files.items() if belongs == split}
+
+
+def test_splits_of_a_saved_dataset_dict(tmp_path):
+    write_arrow(tmp_path / "train", [RECORDS[:5]])
+    write_arrow(tmp_path / "test", [RECORDS[5:9]])
+    (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
+    assert list(open_source(tmp_path, split="test")) == RECORDS[5:9]
+    with pytest.raises(ValueError, match="has train, test; choose one"):
+        open_source(tmp_path)
+    with pytest.raises(ValueError, match="without splits"):
+        open_source(tmp_path / "train", split="train")
+    state = {"_data_files": [], "_indices_data_files": [{"filename": "indices.arrow"}]}
+    (tmp_path / "train" / "state.json").write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="flatten_indices"):
+        open_source(tmp_path, split="train")
+
+
+@pytest.mark.parametrize("name, content, message", [
+    ("a.jsonl", b'{"x": 1}\n\n{"x": }\n', r"a\.jsonl:3: bad JSON at column 7"),
+    ("a.jsonl", b'{"x": 1}\n[1]\n', r"a\.jsonl:2: a record is a JSON object"),
+    ("a.jsonl", b'{"x": 1}\n{"x": "\xff"}\n', r"a\.jsonl:2: not UTF-8 at byte 8"),
+    ("a.json", b'[{"x": 1},\n {"x": oops}]', r"a\.json:2: bad JSON at column 8"),
+    ("a.json", b'[{"x": 1},\n {"x": "\xff"}]', r"a\.json:2: not UTF-8 at byte 9"),
+    ("a.json", b'[{"x": 1}, 7]', r"a\.json\[1\]: a record is a JSON object"),
+])
+def test_bad_files_are_named_with_their_line(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        list(open_source(tmp_path / name))
+
+
+def test_what_cannot_be_opened(tmp_path):
+    (tmp_path / "a.csv").write_text("x")
+    for path in (tmp_path / "missing.jsonl", tmp_path / "*.jsonl", tmp_path):
+        with pytest.raises(FileNotFoundError):
+            open_source(path)
+    with pytest.raises(ValueError, match=r"a\.csv: not one of \.jsonl"):
+        open_source(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match="which has no splits"):
+        open_source(write("jsonl", tmp_path), split="train")
+
+
+def test_the_hub(tmp_path, monkeypatch):
+    write("repository folder", tmp_path)
+    asked = []
+    hub = types.SimpleNamespace(snapshot_download=lambda repo, **_: asked.append(repo) or str(tmp_path))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    source = open_source("hf://org/name", split="train")
+    assert list(source) == RECORDS and source.name == "org/name/train"
+    assert len(open_source("hf://org/name/data")) == len(RECORDS) and asked == ["org/name", "org/name"]
+
+    def no_network(repo, **_):
+        raise OSError("unreachable")
+    monkeypatch.setattr(hub, "snapshot_download", no_network)
+    with pytest.raises(ConnectionError, match="hf://org/name: cannot be downloaded.*unreachable"):
+        open_source("hf://org/name")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"rewardjax\[hub\]"):
+        open_source("hf://org/name")
+
+
+def test_tfds_missing_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"rewardjax\[tfds\]"):
+        open_source("tfds:anything")
+
+
+def test_the_world_is_opened_by_its_own_module(monkeypatch):
+    world = types.SimpleNamespace(open_world=lambda spec: ["opened", spec])
+    monkeypatch.setitem(sys.modules, "rewardjax.data.world", world)
+    monkeypatch.setattr(rewardjax.data, "world", world, raising=False)
+    assert open_source("world:train?labels=honest") == ["opened", "world:train?labels=honest"]
