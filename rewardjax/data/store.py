@@ -101,7 +101,7 @@ def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
 
 def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
     """Writes index and manifest beside a closed groups file."""
-    np.savez(folder / INDEX, **columns)
+    np.savez(folder / INDEX, **columns)  # pyright: ignore[reportArgumentType]
     manifest = manifest | {"bytes": {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 

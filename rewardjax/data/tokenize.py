@@ -30,7 +30,7 @@ from rewardjax.data.pack import TokenGroup, common_prefix
 from rewardjax.data.sources import Source
 from rewardjax.data.store import TokenizedPairs
 
-FORMAT = 1  # part of the fingerprint: raise it when the same input gives other records
+FORMAT = 1  # part of the fingerprint: raise it when a change here, in formats or in chat gives the same input other records
 EXAMPLES = 20  # dropped rows the manifest shows per reason
 CHUNK = 64  # records per message to a worker process
 
@@ -73,6 +73,7 @@ def prepare(
     if jax.process_index() == 0:
         with store.locked(folder):
             if not store.is_complete(folder, inputs):
+                assert tokenizer.pad_id is not None  # ChatTokenizer refuses to be without one
                 work = functools.partial(_tokenize_record, tokenizer=tokenizer, source=source.name, **settings)
                 _build(folder, source, inputs, tokenizer.pad_id, _map(work, enumerate(source), workers))
     if jax.process_count() > 1:
@@ -109,22 +110,23 @@ def _tokenize_record(
         group, bad = groups.check(formats.to_group(record, row, source))
     except BadRow as error:
         return Outcome(bad_record=error)
-    if not split[0] <= int(fingerprint.of_json(group.prompt), 16) / 16**16 < split[1]:
+    place = int(fingerprint.of_json(group.prompt)[:13], 16) / 16**13  # 52 bits: exact as a float, and below 1
+    if not split[0] <= place < split[1]:
         return Outcome(group.id, outside_split=True)
 
     before = tokenizer.neutralised
     tokens: dict[int, np.ndarray] = {}
-    over_long_ones: dict[int, BadRow] = {}
+    unusable: dict[int, BadRow] = {}
     for k in sorted({k for pair in group.pairs for k in (pair.chosen, pair.rejected)}):
         try:
             tokens[k] = _tokenize(group, k, tokenizer, max_length, over_long)
         except BadRow as error:
-            over_long_ones[k] = error
+            unusable[k] = error
     neutralised = tokenizer.neutralised - before
 
     kept = []
     for pair in group.pairs:
-        errors = [over_long_ones[k] for k in (pair.chosen, pair.rejected) if k in over_long_ones]
+        errors = [unusable[k] for k in (pair.chosen, pair.rejected) if k in unusable]
         if errors:
             bad.append(errors[0])
         elif np.array_equal(tokens[pair.chosen], tokens[pair.rejected]):
