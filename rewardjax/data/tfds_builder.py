@@ -38,7 +38,7 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict({
                 "id": tfds.features.Text(), "source": tfds.features.Text(),
                 "prompt": messages, "chosen": messages, "rejected": messages,
-                "target": tfds.features.Scalar(np.float64), "margin": tfds.features.Scalar(np.float64),
+                "target": tfds.features.Scalar(np.float32), "margin": tfds.features.Scalar(np.float32),
                 "tie": tfds.features.Scalar(np.bool_),
             }),
         )

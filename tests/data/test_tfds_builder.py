@@ -45,8 +45,12 @@ def test_round_trip(written):
     expected = []
     for record in RECORDS[:4] + RECORDS[6:]:
         group = to_group(record, 0, "in")
-        expected += [(group.prompt, group.responses[p.chosen], group.responses[p.rejected], p.target, p.margin, p.tie) for p in group.pairs]
-    assert [(g.prompt, *g.responses, g.pairs[0].target, g.pairs[0].margin, g.pairs[0].tie) for g in found] == expected
+        expected += [(group.prompt, group.responses[pair.chosen], group.responses[pair.rejected], pair) for pair in group.pairs]
+    assert len(found) == len(expected)
+    for group, (prompt, chosen, rejected, pair) in zip(found, expected, strict=True):
+        assert (group.prompt, group.responses) == (prompt, [chosen, rejected])
+        (again,) = group.pairs
+        assert (again.target, again.margin) == pytest.approx((pair.target, pair.margin), rel=1e-7) and again.tie == pair.tie
     assert [g.id for g in found] == ["plain", "turns", "soft", "tie", *(f"four#{n}" for n in range(4))]
 
 
