@@ -72,8 +72,11 @@ def make(tokenizer: ChatTokenizer, *, max_length: int, over_long: str, compute_d
 
 
 def with_golden(contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray]) -> ScoreContract:
-    """Record what `score` gives for the golden conversations."""
-    return dataclasses.replace(contract, golden=tuple(float(x) for x in score(list(GOLDEN_CONVERSATIONS))))
+    """Record what `score` gives for the golden conversations. Raises FloatingPointError where that is no finite number."""
+    golden = tuple(float(x) for x in score(list(GOLDEN_CONVERSATIONS)))
+    if not np.isfinite(golden).all():
+        raise FloatingPointError(f"the golden conversations score {golden}: the weights are damaged, or training has diverged")
+    return dataclasses.replace(contract, golden=golden)
 
 
 def to_record(contract: ScoreContract) -> dict:

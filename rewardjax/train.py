@@ -9,6 +9,7 @@ import functools
 import json
 import math
 import pathlib
+import sys
 import time
 from typing import Any
 
@@ -82,7 +83,7 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         score_contract = contract.from_record(meta["contract"])
-        logging.info("continuing %s at step %d of %d", workdir, first_step, total_steps)
+        print(f"continuing {workdir} at step {first_step} of {total_steps}", file=sys.stderr)
     config_lib.write_run_record(workdir, config, jax.sharding.get_mesh())
     if jax.process_index() == 0:
         tokenizer.save(workdir / "tokenizer")
@@ -208,6 +209,7 @@ def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathl
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unknown arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
     distributed.initialize()
     summary = run(flags.FLAGS.config, flags.FLAGS.workdir)
     if jax.process_index() == 0:

@@ -149,9 +149,9 @@ def test_how_it_is_computed_may_change_at_resume(whole, tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run(whole, tmp_path):
     _, _, cache = whole
     with pytest.raises(FloatingPointError, match="step 2: loss"):
-        train.run(tiny(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0, "checkpoint.every": 1}), tmp_path)
+        train.run(tiny(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
     with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
-        assert manager.latest_step() == 1
+        assert manager.latest_step() is None
 
 
 def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
