@@ -7,6 +7,7 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
+ROOT = pathlib.Path(__file__).parents[1]
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -16,3 +17,34 @@ def shared_data() -> pathlib.Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+def tiny_config(cache, **overrides):
+    """configs/tiny.py, its tokenised data in `cache`, with `overrides` of dotted keys."""
+    from rewardjax import config as config_lib
+
+    config = config_lib.load(ROOT / "configs/tiny.py", overrides)
+    with config.unlocked():
+        for section in (config.data, *config.evals.values()):
+            section.cache = str(cache)
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A finished training run that nothing interrupted: (workdir, summary, cache of its tokenised data). Not to be written to."""
+    from rewardjax import train
+
+    workdir = tmp_path_factory.mktemp("tiny") / "run"
+    cache = workdir.parent / "cache"
+    return workdir, train.run(tiny_config(cache), workdir), cache
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run, tmp_path_factory):
+    """The Hugging Face folder of `tiny_run`. Not to be written to."""
+    from rewardjax.export import export
+
+    folder = tmp_path_factory.mktemp("exported") / "hf"
+    export(tiny_run[0], folder)
+    return folder

@@ -10,21 +10,12 @@ import time
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT, tiny_config
 
 from rewardjax import checkpoint, contract, train
-from rewardjax import config as config_lib
 from rewardjax.metrics import read_metrics
 
-ROOT = pathlib.Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
-
-
-def tiny(cache, **overrides):
-    config = config_lib.load(ROOT / "configs/tiny.py", overrides)
-    with config.unlocked():
-        for section in (config.data, *config.evals.values()):
-            section.cache = str(cache)
-    return config
 
 
 def final_state(workdir) -> dict:
@@ -37,16 +28,8 @@ def losses(workdir) -> list[float]:
     return [row["loss"] for row in read_metrics(workdir)]
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A run that nothing interrupts: (workdir, summary, cache of its tokenised data)."""
-    workdir = tmp_path_factory.mktemp("whole") / "run"
-    cache = workdir.parent / "cache"
-    return workdir, train.run(tiny(cache), workdir), cache
-
-
-def test_a_run_leaves_what_it_promises(whole):
-    workdir, summary, _ = whole
+def test_a_run_leaves_what_it_promises(tiny_run):
+    workdir, summary, _ = tiny_run
     assert summary["steps"] == 6 and summary["pairs"] == 192
     assert json.loads((workdir / "summary.json").read_text()) == summary
     rows = read_metrics(workdir)
@@ -58,9 +41,9 @@ def test_a_run_leaves_what_it_promises(whole):
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
 
 
-def test_stopped_and_resumed_continues_bitwise(whole, tmp_path, monkeypatch):
+def test_stopped_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch):
     """Stopped after step 3, between checkpoints: step 3 is done again from step 2's checkpoint."""
-    workdir, _, cache = whole
+    workdir, _, cache = tiny_run
     with monkeypatch.context() as patch:
         real = train.pipeline.train_steps
 
@@ -71,8 +54,8 @@ def test_stopped_and_resumed_continues_bitwise(whole, tmp_path, monkeypatch):
 
         patch.setattr(train.pipeline, "train_steps", stops)
         with pytest.raises(KeyboardInterrupt):
-            train.run(tiny(cache), tmp_path)
-    train.run(tiny(cache), tmp_path)
+            train.run(tiny_config(cache), tmp_path)
+    train.run(tiny_config(cache), tmp_path)
     assert losses(tmp_path) == losses(workdir)
     assert final_state(tmp_path) == final_state(workdir)
 
@@ -86,8 +69,8 @@ def start(workdir, cache, *prefix, **env):
     return subprocess.Popen(command, cwd=ROOT, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_killed_and_restarted_continues_bitwise(whole, tmp_path):
-    workdir, _, cache = whole
+def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
+    workdir, _, cache = tiny_run
     process = start(tmp_path, cache)
     metrics = tmp_path / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and '"step": 3' in metrics.read_text()):
@@ -102,8 +85,8 @@ def test_killed_and_restarted_continues_bitwise(whole, tmp_path):
     assert final_state(tmp_path) == final_state(workdir)
 
 
-def test_two_processes_of_four_devices_train_as_one_of_eight(whole, tmp_path):
-    workdir, _, cache = whole
+def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path):
+    workdir, _, cache = tiny_run
     process = start(tmp_path, cache, sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--")
     output, _ = process.communicate()
     assert process.returncode == 0, output
@@ -120,14 +103,14 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(whole, tmp_path):
     ({"data.source": "world:train?num=161"}, r"data: "),
     ({"loss.name": "hinge"}, r"config\.loss\.name"),
 ])
-def test_a_changed_run_is_refused_by_the_name_of_the_field(whole, changes, field):
-    workdir, _, cache = whole
+def test_a_changed_run_is_refused_by_the_name_of_the_field(tiny_run, changes, field):
+    workdir, _, cache = tiny_run
     with pytest.raises(train.ResumeRefused, match=field):
-        train.run(tiny(cache, **changes), workdir)
+        train.run(tiny_config(cache, **changes), workdir)
 
 
-def test_a_changed_tokenizer_is_refused(whole, tmp_path):
-    workdir, _, cache = whole
+def test_a_changed_tokenizer_is_refused(tiny_run, tmp_path):
+    workdir, _, cache = tiny_run
     other = tmp_path / "tokenizer"
     tokenizer = train.load_tokenizer("assets:world")
     tokenizer.save(other)
@@ -135,27 +118,27 @@ def test_a_changed_tokenizer_is_refused(whole, tmp_path):
     config["chat_template"] = config["chat_template"].replace("<|im_start|>", "<|im_start|> ")
     (other / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(train.ResumeRefused, match="chat_template"):
-        train.run(tiny(cache, **{"tokenizer.folder": str(other)}), workdir)
+        train.run(tiny_config(cache, **{"tokenizer.folder": str(other)}), workdir)
 
 
-def test_how_it_is_computed_may_change_at_resume(whole, tmp_path):
+def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
     """A finished run asked for again with other rows and another mesh does nothing but finish."""
-    workdir, _, cache = whole
+    workdir, _, cache = tiny_run
     before = final_state(workdir)
-    train.run(tiny(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
+    train.run(tiny_config(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
     assert final_state(workdir) == before
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(whole, tmp_path):
-    _, _, cache = whole
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path):
+    _, _, cache = tiny_run
     with pytest.raises(FloatingPointError, match="step 2: loss"):
-        train.run(tiny(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
+        train.run(tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
     with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
         assert manager.latest_step() is None
 
 
 def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
-    config = tiny(tmp_path)
+    config = tiny_config(tmp_path)
     with config.unlocked():
         config.model.changes.vocab_size = 64
     with pytest.raises(ValueError, match="embedding table 64"):
