@@ -45,8 +45,8 @@ def test_a_mirrored_row_scores_like_its_conversations_apart(model_and_score, con
 
     def apart(tokens):
         valid = own < len(tokens)
-        return dict(tokens=np.concatenate([tokens, np.ones(T - len(tokens))]), positions=own * valid, see_from=np.where(valid, 0, own), see_to=own,
-                    score_at=np.array([len(tokens) - 1] * 2))
+        return dict(tokens=np.concatenate([tokens, np.ones(T - len(tokens))]), positions=own * valid, see_from=np.where(valid, 0, own),
+                    see_to=own, score_at=np.array([len(tokens) - 1] * 2))
 
     rows = [together, apart(np.concatenate([p, c])), apart(np.concatenate([p, r]))] + [apart(p)] * (B - 3)
     rewards_BS, _ = score_rows(model_and_score[1], rows)
