@@ -1,4 +1,6 @@
 """A reward model: a decoder and one linear head, read at the last token of every response."""
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -28,7 +30,12 @@ def new_head(config: DecoderConfig, layout: Layout, rngs: nnx.Rngs) -> nnx.Param
 
 def init(config: DecoderConfig, compute: Compute, layout: Layout, seed: int) -> RewardModel:
     """A model with random weights on the current mesh; no device ever holds more than its part. Same weights on every mesh."""
-    return jax.jit(lambda: RewardModel(config, compute, layout, rngs=nnx.Rngs(params=seed)))()
+    return _init(config, compute, layout, jax.random.key(seed))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _init(config, compute, layout, key):
+    return RewardModel(config, compute, layout, rngs=nnx.Rngs(params=key))
 
 
 def abstract(config: DecoderConfig, compute: Compute, layout: Layout) -> RewardModel:

@@ -1,4 +1,6 @@
 """However a model is run - scanned, rematerialised, in chunks, on any mesh - it is the same function."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from rewardjax.models import decoder, reward, variants
 from rewardjax.models.config import Compute
 
 CONFIG = variants.get("tiny-qwen3")
+QUICK = {"xla_backend_optimization_level": 0}  # these run for milliseconds: compiling is what costs
 EXACT = dict(dtype="float32", remat="none", attention="dense")
 
 
@@ -20,7 +23,7 @@ def rewards_and_grads(compute, mesh, weights, batch):
         graph, abstract = nnx.split(reward.abstract(CONFIG, compute, layout), nnx.Param)
         params = jax.tree.map(lambda leaf, weight: jax.device_put(weight, leaf.sharding), abstract, weights)
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=QUICK)
         def run(params, batch):
             def loss(params):
                 rewards_BS = nnx.merge(graph, params)(**batch)

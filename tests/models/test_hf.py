@@ -1,0 +1,167 @@
+"""Folders: bit-identical round trips on any mesh, and every way in which a folder can be wrong is named."""
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from rewardjax.mesh import AXES, Layout, make_mesh
+from rewardjax.models import hf, reward, variants
+from rewardjax.models.config import Compute
+
+TOKENS = dict(pad_token_id=1, eos_token_id=2)
+
+
+def read_all(folder):
+    """Every tensor of a folder by name."""
+    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+
+
+def assert_identical(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].dtype == b[name].dtype and a[name].shape == b[name].shape, name
+        assert a[name].tobytes() == b[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """variant -> a folder with random tensors in Hugging Face's names and shapes, written without our code."""
+    out = {}
+    for variant in ("tiny-qwen3", "tiny-llama", "tiny-qwen2"):
+        c, rng, folder = variants.get(variant), np.random.default_rng(len(variant)), tmp_path_factory.mktemp(variant)
+        D, F, NH, KH, H = c.width, c.mlp_width, c.heads * c.head_dim, c.kv_heads * c.head_dim, c.head_dim
+        layer = {"input_layernorm.weight": (D,), "post_attention_layernorm.weight": (D,), "self_attn.q_proj.weight": (NH, D),
+                 "self_attn.k_proj.weight": (KH, D), "self_attn.v_proj.weight": (KH, D), "self_attn.o_proj.weight": (D, NH),
+                 "mlp.gate_proj.weight": (F, D), "mlp.up_proj.weight": (F, D), "mlp.down_proj.weight": (D, F)}
+        if c.family == "qwen3":
+            layer |= {"self_attn.q_norm.weight": (H,), "self_attn.k_norm.weight": (H,)}
+        if c.family == "qwen2":
+            layer |= {"self_attn.q_proj.bias": (NH,), "self_attn.k_proj.bias": (KH,), "self_attn.v_proj.bias": (KH,)}
+        shapes = {"model.embed_tokens.weight": (c.vocab_size, D), "model.norm.weight": (D,), "score.weight": (1, D)}
+        shapes |= {f"model.layers.{i}.{name}": shape for i in range(c.layers) for name, shape in layer.items()}
+        save_file({name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}, folder / "model.safetensors")
+        fields = {"model_type": c.family, "architectures": ["XForSequenceClassification"], "vocab_size": c.vocab_size, "hidden_size": D,
+                  "intermediate_size": F, "num_hidden_layers": c.layers, "num_attention_heads": c.heads, "num_key_value_heads": c.kv_heads,
+                  "head_dim": H, "rms_norm_eps": c.norm_eps, "rope_theta": c.rope_theta, "tie_word_embeddings": c.tied,
+                  "max_position_embeddings": c.max_positions, "id2label": {"0": "LABEL_0"}, **TOKENS}
+        if c.rope_scaling:
+            fields["rope_scaling"] = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                      "original_max_position_embeddings": 64}
+        (folder / "config.json").write_text(json.dumps(fields))
+        out[variant] = folder
+    return out
+
+
+@pytest.fixture
+def broken(folders, tmp_path):
+    """Makes a copy of a folder with tensors and config fields changed (None removes)."""
+    def make(tensors=(), config=(), variant="tiny-qwen3"):
+        everything = read_all(folders[variant]) | dict(tensors)
+        save_file({name: tensor for name, tensor in everything.items() if tensor is not None}, tmp_path / "model.safetensors")
+        fields = json.loads((folders[variant] / "config.json").read_text()) | dict(config)
+        (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
+        return tmp_path
+    return make
+
+
+@pytest.mark.parametrize("variant", ["tiny-qwen3", "tiny-llama", "tiny-qwen2"])
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2)], ids=str)
+def test_round_trip_is_bit_identical(folders, variant, shape, tmp_path):
+    with jax.set_mesh(make_mesh(*shape)):
+        model = hf.load(folders[variant], Compute(), Layout())
+        abstract = reward.abstract(variants.get(variant), Compute(), Layout())
+        assert jax.tree.structure(model) == jax.tree.structure(abstract)  # config and all
+        for leaf, wanted in zip(jax.tree.leaves(model), jax.tree.leaves(abstract), strict=True):
+            assert leaf.sharding == wanted.sharding and leaf.dtype == jnp.float32
+        hf.save(model, tmp_path, **TOKENS)
+    assert_identical(read_all(tmp_path), read_all(folders[variant]))
+    assert safe_open(tmp_path / "model.safetensors", framework="numpy").metadata() == {"format": "pt"}
+
+
+def test_bfloat16_in_several_files_round_trips(folders, tmp_path, one_device):
+    model = hf.load(folders["tiny-qwen3"], Compute(), Layout())
+    first, second, single = (tmp_path / name for name in ("first", "second", "single"))
+    hf.save(model, first, **TOKENS, dtype="bfloat16", shard_bytes=30_000)
+    index = json.loads((first / "model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 2
+    assert set(index["weight_map"]) == set(read_all(first))
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_all(first).values())
+    for file in first.glob("*.safetensors"):
+        held = load_file(file)
+        assert sum(tensor.nbytes for tensor in held.values()) <= 30_000 or len(held) == 1
+        assert {index["weight_map"][name] for name in held} == {file.name}
+    hf.save(hf.load(first, Compute(), Layout()), second, **TOKENS, dtype="bfloat16", shard_bytes=30_000)
+    assert_identical(read_all(first), read_all(second))
+    assert_identical(read_all(first), {name: tensor.astype(jnp.bfloat16) for name, tensor in read_all(folders["tiny-qwen3"]).items()})
+    # A later save leaves nothing of an earlier one behind.
+    hf.save(model, first, **TOKENS)
+    hf.save(model, single, **TOKENS)
+    for folder in (first, single):
+        assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_device):
+    vocabulary_head = np.ones((512, 48), np.float32)
+    folder = broken({"score.weight": None, "lm_head.weight": vocabulary_head}, {"architectures": ["Qwen3ForCausalLM"], "id2label": None})
+    with pytest.raises(ValueError, match="score.weight.*init_head=True"):
+        hf.load(folder, Compute(), Layout())
+    a, b, other = (hf.load(folder, Compute(), Layout(), init_head=True, seed=seed).head[...] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert np.any(a != other) and 0.5 < np.std(a) * 7 < 2  # 7 = sqrt(width + 1)
+    kept = hf.load(folders["tiny-qwen3"], Compute(), Layout(), init_head=True).head[...]
+    np.testing.assert_array_equal(kept, read_all(folders["tiny-qwen3"])["score.weight"][0])
+
+
+@pytest.mark.parametrize("tensors, message", [
+    ({"model.layers.1.mlp.up_proj.weight": None}, "1 tensors are missing.*model.layers.1.mlp.up_proj.weight"),
+    ({"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)}, "1 tensors are not part.*model.layers.2.mlp.up_proj.weight"),
+    ({"lm_head.weight": np.ones((512, 48), np.float32)}, "not part.*lm_head.weight"),
+    ({"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)}, r"o_proj.weight has shape \(64, 48\).*\(48, 64\)"),
+    ({"score.weight": np.ones((2, 48), np.float32)}, r"score.weight has shape \(2, 48\).*\(1, 48\)"),
+    ({"model.norm.weight": np.ones(48, np.int8)}, "model.norm.weight is I8"),
+], ids=str)
+def test_wrong_tensors_are_named(broken, tensors, message, one_device):
+    with pytest.raises(ValueError, match=message):
+        hf.load(broken(tensors), Compute(), Layout())
+
+
+def test_files_that_are_missing_or_damaged_are_named(folders, tmp_path, one_device):
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        hf.load(tmp_path, Compute(), Layout())
+    (tmp_path / "config.json").write_text((folders["tiny-qwen3"] / "config.json").read_text())
+    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+        hf.load(tmp_path, Compute(), Layout())
+    whole = (folders["tiny-qwen3"] / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="model.safetensors: not a readable"):
+        hf.load(tmp_path, Compute(), Layout())
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.extra.weight": "model.safetensors"}}))
+    with pytest.raises(ValueError, match="model.extra.weight is not in model.safetensors"):
+        hf.load(tmp_path, Compute(), Layout())
+
+
+def test_save_refuses_before_it_writes(folders, tmp_path, one_device):
+    model = reward.abstract(variants.get("tiny-qwen3"), Compute(), Layout())
+    with pytest.raises(ValueError, match="float16.*bfloat16"):
+        hf.save(model, tmp_path / "x", **TOKENS, dtype="float16")
+    with pytest.raises(ValueError, match="pad_token_id=2 .*eos_token_id=2.*special token"):
+        hf.save(model, tmp_path / "x", pad_token_id=2, eos_token_id=2)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_host_reads_only_the_part_that_it_holds(folders, monkeypatch):
+    """With weights split over 8 devices, no read of a matrix is of more than an eighth of it."""
+    seen = []
+    original = hf.to_ours
+    monkeypatch.setattr(hf, "to_ours", lambda rule, block, size: (seen.append((rule, block.size)), original(rule, block, size))[1])
+    with jax.set_mesh(jax.make_mesh((1, 8, 1), AXES)):
+        hf.load(folders["tiny-llama"], Compute(), Layout())
+    size = hf.sizes(variants.get("tiny-llama"))
+    for rule, read in seen:
+        if len(rule.ours) > 1:
+            assert read * 8 == np.prod(hf.their_shape(rule, size)), rule.name
