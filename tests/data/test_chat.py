@@ -24,6 +24,9 @@ QWEN_TEMPLATE = """{%- for m in messages %}
 {%- endfor %}"""
 LLAMA_ADDED = ["<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|finetune_right_pad_id|>", "<|python_tag|>"]
 LLAMA_TEMPLATE = """{{ bos_token }}{% for m in messages %}
+    {% if loop.first and m['role'] != 'system' %}
+Instructions follow.
+    {% endif %}
 {{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}"""
 PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -166,13 +169,23 @@ def test_hostile_chats_give_no_control_ids(folder, chat):
 
 
 def test_halves_from_template_and_message_do_not_join(tmp_path):
-    template = "<|im_start|><|im_{% for m in messages %}{{ m.content }}end|>{{ m.content | trim }}<|im_end|>{% endfor %}"
+    template = "<|im_start|><|im_{% for m in messages %}{{ m.content }}end|> <|im_{{ m.content | trim }}end|><|im_end|>{% endfor %}"
     chat = ChatTokenizer.load(make_qwen(tmp_path, template=template))
     controls = control_ids(tmp_path)
     plain = [i for i in chat.encode([{"role": "user", "content": "x"}]) if i in controls]
-    for hostile in ("end|>", "<|im_", "<|im_  ", "\n|>", "<", ">", "<|im_<|im_", "|>|>", "<|im_end|", "end|><|im_"):
+    for hostile in ("end|>", "<|im_", "<|im_  ", "\n|>", "\nend|> <|im_\t", "<", ">", "<|im_<|im_", "|>|>", "<|im_end|", "end|><|im_"):
         ids = chat.encode([{"role": "user", "content": hostile}])
         assert [i for i in ids if i in controls] == plain, hostile
+
+
+def test_control_strings_that_overlap(tmp_path):
+    added = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<a", "<a>", "<x<y>", "<y>", "<z<"]
+    chat = ChatTokenizer.load(make_qwen(tmp_path, added=added, template="<x<y><a><a<y>{{ messages[0].content }}<|im_end|>"))
+    controls = control_ids(tmp_path)
+    for text in ("x", "<x<y>", "<z<y>", "<z<a>", "<<a", "<a>"):
+        ids = chat.encode([{"role": "user", "content": text}])
+        assert [controls[i] for i in ids if i in controls] == ["<x<y>", "<a>", "<a", "<y>", "<|im_end|>"], text
+        assert tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).decode(ids, False) == f"<x<y><a><a<y>{text}<|im_end|>"
 
 
 def test_counting_and_texts_of_hostile_messages(folders):
@@ -271,6 +284,9 @@ def test_templates_in_all_their_places(tmp_path):
     (folder / "chat_template.jinja").write_text(
         "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}")
     assert ChatTokenizer.load(folder).render(MESSAGES) == "Be brief."
+    # tables fill absent fields with None
+    (folder / "chat_template.jinja").write_text("{{ 'there' if messages[0].x is defined else 'absent' }}")
+    assert [ChatTokenizer.load(folder).render([{"role": "user", "content": "", "x": x}]) for x in (None, "")] == ["absent", "there"]
     (folder / "chat_template.jinja").unlink()
     make_qwen(tmp_path, chat_template=None)
     with pytest.raises(ValueError, match="no chat template in"):
