@@ -21,7 +21,7 @@ def importable(monkeypatch):
 
 
 @pytest.fixture
-def launch(tmp_path):
+def launch(capfd, tmp_path):
     """A function that runs the gang and returns (exit code, its reports, stderr, seconds)."""
 
     def run(behaviour, who=1, processes=2, devices=4):
