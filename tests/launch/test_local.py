@@ -21,7 +21,7 @@ def importable(monkeypatch):
 
 
 @pytest.fixture
-def launch(tmp_path):
+def launch(capfd, tmp_path):
     """A function that runs the gang and returns (exit code, its reports, stderr, seconds)."""
 
     def run(behaviour, who=1, processes=2, devices=4):
@@ -45,7 +45,7 @@ def test_two_by_four_computes_what_one_by_eight_does(launch):
 
 @pytest.mark.parametrize("behaviour, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
 def test_an_exception_in_one_process_ends_all_with_its_message(launch, behaviour, who):
-    code, reports, err, seconds = launch(launch, behaviour, who)
+    code, reports, err, seconds = launch(behaviour, who)
     assert code == 1 and len(reports) == 2
     for process in range(2):  # both left by themselves: the peer, too, says why
         assert f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason" in err
@@ -60,7 +60,7 @@ def test_hosts_that_disagree_stop_and_name_what(launch):
 
 @pytest.mark.parametrize("behaviour, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
 def test_a_vanished_process_takes_the_others_along(launch, behaviour, who, expected):
-    code, reports, _, seconds = launch(launch, behaviour, who)
+    code, reports, _, seconds = launch(behaviour, who)
     assert code == expected and len(reports) == 2
     assert seconds < 25
 
