@@ -116,7 +116,7 @@ def make_batch(tokenizer: Tokenizer, seed: int, step: int, rows: int, length: in
 
 def config_of(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int) -> DecoderConfig:
     return DecoderConfig(family="qwen3", vocab_size=VOCAB_SIZE, width=width, mlp_width=mlp_width, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=32,
-                         rope_theta=10_000.0, norm_eps=1e-6, qk_norm=True, tied=True, max_positions=4096)
+                         rope_theta=10_000.0, norm_eps=1e-6, tied=True, max_positions=4096)
 
 
 def make_loss(graph):
@@ -147,23 +147,25 @@ def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) ->
                                                                  adam_b2=0.98, adam_learning_rate=schedule))
 
 
+def _named(state) -> dict:
+    """{path: leaf} of a tree; the name that flax gives a variable's own array is left out."""
+    return {jax.tree_util.keystr(path).removesuffix(".value"): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
 def save_state(folder: pathlib.Path, state, step: int) -> None:
     """Everything the next step needs, in one file that is either the old one or the new one."""
-    arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
-    save_file(arrays | {"step": np.asarray(step)}, folder / "state.tmp")
+    save_file({name: np.asarray(leaf) for name, leaf in _named(state).items()} | {"step": np.asarray(step)}, folder / "state.tmp")
     os.replace(folder / "state.tmp", folder / "state.safetensors")
 
 
 def load_state(folder: pathlib.Path, state):
     """(state, step) of the newest save, in the shape of `state`; ValueError when it was saved by a run of other sizes."""
     path = folder / "state.safetensors"
-    arrays = load_file(path)
+    arrays, wanted = load_file(path), _named(state)
     step = int(arrays.pop("step"))
-    leaves, tree = jax.tree_util.tree_flatten_with_path(state)
-    wanted = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
     if {name: leaf.shape for name, leaf in wanted.items()} != {name: array.shape for name, array in arrays.items()}:
         raise ValueError(f"{path} was saved with other sizes or another optimizer; start in a new folder")
-    return jax.tree.unflatten(tree, [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]), step
+    return jax.tree.unflatten(jax.tree.structure(state), [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]), step
 
 
 def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, rows: int, length: int,
