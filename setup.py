@@ -1,4 +1,5 @@
 """Packaging. jax and flax are pinned as one pair per Python line: flax subclasses jax internals that move between releases."""
+
 from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
@@ -41,9 +42,20 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "dev": [
-            "pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "chex>=0.1.90", "ruff>=0.12", "pyright[nodejs]>=1.1.400",
-            "nbclient>=0.10", "nbformat>=5", "ipykernel>=6", "kubernetes-validate>=1.31", "jsonschema>=4", "tensorflow-datasets>=4.9.10",
-            "transformers>=5,<6", f"torch==2.13.0; {PY311}",
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "hypothesis>=6",
+            "chex>=0.1.90",
+            "ruff>=0.12",
+            "pyright[nodejs]>=1.1.400",
+            "nbclient>=0.10",
+            "nbformat>=5",
+            "ipykernel>=6",
+            "kubernetes-validate>=1.31",
+            "jsonschema>=4",
+            "tensorflow-datasets>=4.9.10",
+            "transformers>=5,<6",
+            f"torch==2.13.0; {PY311}",
         ],
     },
 )

@@ -5,20 +5,19 @@
 Reads the harmless-base test split and the real Qwen3 tokenizer from `../shared/data`; dialogues are split by their prompt. 2,000 pairs are
 few for a model that has never read: docs/log.md has what it reaches.
 """
+
 import pathlib
 
-from ml_collections import ConfigDict
-
-from rewardjax.config import load_module, parse_arg
+from rewardjax.config import Config, load_module, parse_arg
 from rewardjax.defaults import held_out
 
 gsm = load_module(pathlib.Path(__file__).with_name("gsm.py"))  # the same model and split
 
 
-def get_config(arg: str | None = None) -> ConfigDict:
-    arg = parse_arg(arg, tiny=False, shared="../shared/data", epochs=3.0)
-    config = gsm.get_config(f"shared={arg.shared},epochs={arg.epochs}" + (",tiny" if arg.tiny else ""))
-    config.data.update(source=f"{arg.shared}/hh_harmless/test.jsonl.gz", pairs_per_group=None, max_length=2048)
+def get_config(arg: str | None = None) -> Config:
+    args = parse_arg(arg, tiny=False, shared="../shared/data", epochs=3.0)
+    config = gsm.get_config(f"shared={args.shared},epochs={args.epochs}" + (",tiny" if args.tiny else ""))
+    config.data.update(source=f"{args.shared}/hh_harmless/test.jsonl.gz", pairs_per_group=None, max_length=2048)
     config.batch.update(pairs=32, row_length=4096, pairs_per_row=32, rows=1)
     config.schedule.peak = 5e-4
     config.evals = {"heldout": held_out(config, split=(gsm.HELD_OUT, 1.0))}

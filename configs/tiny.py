@@ -1,22 +1,21 @@
 """The whole machinery on a model of some 30,000 parameters, from scratch: for tests, and to step through with a debugger.
 
-    python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny      about 20 seconds on 2 CPU cores; learns nothing worth having
+python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny      about 20 seconds on 2 CPU cores; learns nothing worth having
 """
-from ml_collections import ConfigDict
 
-from rewardjax.config import parse_arg
+from rewardjax.config import Config, parse_arg
 from rewardjax.defaults import held_out, training
 
 
-def get_config(arg: str | None = None) -> ConfigDict:
-    arg = parse_arg(arg, steps=6, loss="bradley_terry", family="qwen3")
+def get_config(arg: str | None = None) -> Config:
+    args = parse_arg(arg, steps=6, loss="bradley_terry", family="qwen3")
     config = training()
-    config.model = dict(folder=None, init_head=False, variant=f"tiny-{arg.family}", changes=dict(vocab_size=1024, width=16, mlp_width=32))
+    config.model = dict(folder=None, init_head=False, variant=f"tiny-{args.family}", changes=dict(vocab_size=1024, width=16, mlp_width=32))
     config.compute.update(dtype="float32")
     config.data.update(source="world:train?num=160", max_length=256)
     config.batch.update(pairs=32, row_length=256, pairs_per_row=8, rows=8)
-    config.steps = arg.steps
-    config.loss.name = arg.loss
+    config.steps = args.steps
+    config.loss.name = args.loss
     config.schedule.peak = 1e-2
     config.evals = {"heldout": held_out(config, source="world:heldout?num=32")}
     config.eval_every = 2

@@ -5,6 +5,7 @@
 Arguments of the form --config.KEY=VALUE override fields of the config. Config, overrides and every field of the job are checked
 here, before anything is queued.
 """
+
 import argparse
 import pathlib
 import re
@@ -47,10 +48,18 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     try:
         config_lib.load(args.config, overrides)
         spec = JobSpec(
-            name=args.name or default_name(args.config), tpu=Slice.parse(args.topology), slices=args.slices,
-            image=args.image or DRAFT_IMAGE, config=args.config, workdir=args.workdir, queue=args.queue, restarts=args.restarts,
-            grace_seconds=args.grace, overrides=dict(item.split("=", 1) for item in overrides),
-            env=dict(item.split("=", 1) if "=" in item else (item, "") for item in args.env))
+            name=args.name or default_name(args.config),
+            tpu=Slice.parse(args.topology),
+            slices=args.slices,
+            image=args.image or DRAFT_IMAGE,
+            config=args.config,
+            workdir=args.workdir,
+            queue=args.queue,
+            restarts=args.restarts,
+            grace_seconds=args.grace,
+            overrides=dict(item.split("=", 1) for item in overrides),
+            env=dict(item.split("=", 1) if "=" in item else (item, "") for item in args.env),
+        )
     except (ValueError, TypeError, FileNotFoundError) as error:
         parser.error(str(error))
     return spec, args

@@ -2,6 +2,7 @@
 
 Sources: Google's "Plan TPUs in GKE" (machine types, labels, topologies) and the system pages of each TPU version (HBM).
 """
+
 import dataclasses
 import math
 
@@ -12,6 +13,7 @@ _CUBES = ("2x2x1", "2x2x2", "2x2x4", "2x4x4")  # larger cuboids follow a rule: s
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
     """One TPU version: `gke_label` selects its nodes, `small` lists the topologies that need no rule, `hbm_gib` is per chip."""
+
     gke_label: str
     hbm_gib: int
     small: tuple[str, ...]
@@ -37,6 +39,7 @@ class Slice:
 
     On the three-dimensional versions, a slice beyond the listed ones has sides in multiples of 4, smallest first.
     """
+
     accelerator: str
     topology: str
 

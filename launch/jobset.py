@@ -6,6 +6,7 @@ PodFailurePolicy and a message that names the code, for the codes in FATAL and F
 it by its backoff limit of 0. The JobSet then matches that message: FATAL ends the job, FREE and disruptions restart it without counting,
 and whatever matches no rule restarts it and counts. Should Kubernetes change the wording, every failure is a counted restart.
 """
+
 from typing import Any
 
 import yaml
@@ -13,7 +14,7 @@ import yaml
 from launch.spec import JobSpec
 
 FATAL = (1, 44, 45)  # a restart would meet the same bug, the same data, the same damage
-FREE = (42,)         # preempted after a save
+FREE = (42,)  # preempted after a save
 CONTAINER = "main"
 
 
@@ -47,6 +48,7 @@ def manifest(spec: JobSpec) -> dict[str, Any]:
 
 def failure_policy(restarts: int) -> dict[str, Any]:
     """The JobSet's rules, first match wins; no match means a counted restart."""
+
     def rule(name: str, action: str, pattern: str) -> dict[str, Any]:
         return {"name": name, "action": action, "onJobFailureReasons": ["PodFailurePolicy"], "onJobFailureMessagePatterns": [pattern]}
 
@@ -68,10 +70,12 @@ def job(spec: JobSpec) -> dict[str, Any]:
         "completions": spec.tpu.hosts,
         "completionMode": "Indexed",
         "backoffLimit": 0,
-        "podFailurePolicy": {"rules": [
-            {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": sorted(FATAL + FREE)}},
-            {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        ]},
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": sorted(FATAL + FREE)}},
+                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
         "template": {"spec": pod(spec)},
     }
 
@@ -88,14 +92,19 @@ def pod(spec: JobSpec) -> dict[str, Any]:
             "cloud.google.com/gke-tpu-accelerator": spec.tpu.gke_label,
             "cloud.google.com/gke-tpu-topology": spec.tpu.topology,
         },
-        "containers": [{
-            "name": CONTAINER,
-            "image": spec.image,
-            "command": [_literal(word) for word in spec.command()],
-            "env": [{"name": key, "value": _literal(value)} for key, value in env.items()],
-            "resources": {"requests": {"google.com/tpu": spec.tpu.chips_per_host}, "limits": {"google.com/tpu": spec.tpu.chips_per_host}},
-            "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
-        }],
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": spec.image,
+                "command": [_literal(word) for word in spec.command()],
+                "env": [{"name": key, "value": _literal(value)} for key, value in env.items()],
+                "resources": {
+                    "requests": {"google.com/tpu": spec.tpu.chips_per_host},
+                    "limits": {"google.com/tpu": spec.tpu.chips_per_host},
+                },
+                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+            }
+        ],
         # The default of 64 MiB is too small for the data workers' shared memory.
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],
     }

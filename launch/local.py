@@ -5,6 +5,7 @@
 The command has to call `rewardjax.distributed.initialize()`, as every main of the package does. The processes share one fate: when one
 fails, the others are terminated, then killed, and the first failure's exit code is returned. SIGTERM and SIGINT are passed on.
 """
+
 import argparse
 import os
 import shlex
@@ -33,8 +34,16 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
     pumps: list[threading.Thread] = []
     try:
         for index in range(processes):
-            child = subprocess.Popen(command, env=child_env(coordinator, processes, index, devices), stdin=subprocess.DEVNULL,
-                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True)
+            child = subprocess.Popen(
+                command,
+                env=child_env(coordinator, processes, index, devices),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
             children.append(child)
             for source, sink in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
                 assert source is not None

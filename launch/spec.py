@@ -1,4 +1,5 @@
 """What a job is, whatever runs it. Renderers turn a JobSpec into the words of one cluster."""
+
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ class JobSpec:
     config: "path.py:arg" inside the image; overrides: dotted keys of the config; workdir: where every host reads and writes; queue: Kueue
     queue or None; restarts: how many counted restarts; grace_seconds: from SIGTERM to SIGKILL; env: extra variables.
     """
+
     name: str
     tpu: Slice
     image: str

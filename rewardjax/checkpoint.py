@@ -4,6 +4,7 @@ A step on disk holds trees of arrays by name (`params`, `opt`) and `meta`, a JSO
 to, and a fingerprint of each tree. Orbax restores a flipped bit without a word; the fingerprint does not, and a damaged step makes the
 restore fall back to the one before it.
 """
+
 import pathlib
 import zlib
 from typing import Any

@@ -5,7 +5,7 @@ A config file looks like this:
     from rewardjax.config import parse_arg, product, sweep as vary
 
     def get_config(arg=None):
-        arg = parse_arg(arg, tiny=False, lr=3e-6)
+        args = parse_arg(arg, tiny=False, lr=3e-6)
         config = ConfigDict()
         ...
 
@@ -15,6 +15,7 @@ A config file looks like this:
 A sub-config is the keyword arguments of one function, so that a misspelt key fails when the function is called.
 Commands read it with `config_flags.DEFINE_config_file(lock_config=True)`; tests, sweeps and notebooks with `load`.
 """
+
 import ast
 import difflib
 import functools
@@ -35,6 +36,7 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
@@ -44,7 +46,8 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 # The argument string: what follows the colon in configs/x.py:tiny,lr=3e-6
 # ----------------------------------------------------------------------------------------------------------------------
 
-def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+
+def parse_arg(arg: str | None, **defaults: Any) -> Config:
     """`"tiny,lr=3e-6,steps=10"` -> a locked ConfigDict with the keys of `defaults`.
 
     A bare name turns a boolean on; other keys are `key=value`, read as the type of their default (bool, int, float, str or tuple,
@@ -103,6 +106,7 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 # Loading, changing, comparing
 # ----------------------------------------------------------------------------------------------------------------------
+
 
 def load(path_with_arg: str | os.PathLike, overrides: Mapping[str, Any] | Iterable[str] = ()) -> ConfigDict:
     """The locked config of `"configs/x.py:arg"` with `overrides` applied: `{"optim.lr": 1e-3}` or `["optim.lr=1e-3"]`.
@@ -207,6 +211,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # Sweeps: lists of overrides
 # ----------------------------------------------------------------------------------------------------------------------
 
+
 def sweep(key: str, values: Iterable[Any]) -> list[Overrides]:
     """One trial for each value of `key`."""
     return [{key: value} for value in values]
@@ -245,9 +250,11 @@ def _merge(a: Overrides, b: Overrides) -> Overrides:
 # The record of a run
 # ----------------------------------------------------------------------------------------------------------------------
 
+
 def run_record(config: ConfigDict, mesh: Any = None) -> dict[str, Any]:
     """What is needed to tell one run from another: code, versions, devices, mesh, command line, time (UTC). Starts the jax backends."""
     import jax  # here, so that planning a sweep or rendering a launch does not pay for it
+
     devices = jax.devices()
     return {
         "config": resolve(config),
@@ -281,6 +288,7 @@ def git_state() -> dict[str, Any]:
 def write_run_record(workdir: str | os.PathLike, config: ConfigDict, mesh: Any = None) -> dict[str, Any]:
     """Write `config.json` and `run.json` (with the records of earlier starts) to `workdir` from process 0; return the record."""
     import jax
+
     record = run_record(config, mesh)
     if jax.process_index() == 0:
         folder = epath.Path(workdir)

@@ -4,10 +4,12 @@ A reward is only comparable with another of the same model if template, special 
 same. The record is written beside each checkpoint, export and score file; whoever loads the model re-checks it, and re-scores a few
 golden conversations, before the first number leaves the system.
 """
+
 import dataclasses
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -66,9 +68,8 @@ class ScoreContract:
 
 def make(tokenizer: ChatTokenizer, *, max_length: int, over_long: str, compute_dtype: str, weights_dtype: str = "float32") -> ScoreContract:
     """The contract of a model that reads conversations through `tokenizer`, without golden scores yet."""
-    return ScoreContract(
-        **tokenizer.fingerprints(), max_length=max_length, over_long=over_long, compute_dtype=compute_dtype, weights_dtype=weights_dtype
-    )
+    fields: dict[str, Any] = tokenizer.fingerprints()
+    return ScoreContract(**fields, max_length=max_length, over_long=over_long, compute_dtype=compute_dtype, weights_dtype=weights_dtype)
 
 
 def with_golden(contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray]) -> ScoreContract:
@@ -86,10 +87,11 @@ def to_record(contract: ScoreContract) -> dict:
 
 def from_record(record: dict) -> ScoreContract:
     """The contract that `to_record` wrote. Raises ContractMismatch if the record was edited."""
-    fields = {name: value for name, value in record.items() if name != "fingerprint"}
-    contract = ScoreContract(**fields | {"golden": tuple(record["golden"])})
+    fields: dict[str, Any] = record | {"golden": tuple(record["golden"])}
+    del fields["fingerprint"]
+    contract = ScoreContract(**fields)
     if contract.fingerprint != record["fingerprint"]:
-        raise ContractMismatch(f"field `fingerprint` is {record['fingerprint']}, the contents give {contract.fingerprint}: the record was edited")
+        raise ContractMismatch(f"field `fingerprint` is {record['fingerprint']}, it now gives {contract.fingerprint}: it was edited")
     return contract
 
 

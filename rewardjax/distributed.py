@@ -6,6 +6,7 @@ shutdown barrier, then the runtime aborts everybody with code 134, which reads l
 leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with code 1. An exception that only says
 that a peer or the network went away keeps the runtime's 134, so that it is retried.
 """
+
 import atexit
 import collections
 import os
@@ -23,7 +24,7 @@ from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
 
-FAILED = 1    # exit code: a bug, a config or a data error; restarting would not help
+FAILED = 1  # exit code: a bug, a config or a data error; restarting would not help
 OUTAGE = 134  # exit code: the runtime's own abort; restarting may help
 
 _OUTAGE_STATUSES = ("UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED")
@@ -75,6 +76,7 @@ def assert_same(value_fingerprint: str, what: str) -> None:
 # Finding the job
 # ----------------------------------------------------------------------------------------------------------------------
 
+
 def _job_from_env() -> tuple[str, int, int] | None:
     """(coordinator, processes, process id) from our own variables: jax reads none of that kind. None where they are not set."""
     names = ("REWARDJAX_COORDINATOR", "REWARDJAX_NUM_PROCESSES", "REWARDJAX_PROCESS_ID")
@@ -110,6 +112,7 @@ def _read_int(name: str, low: int, below: int | None = None) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 # Failing together
 # ----------------------------------------------------------------------------------------------------------------------
+
 
 def _forward_failures() -> None:
     """From now on an uncaught exception in one process ends them all with one exit code, even those that wait in a collective."""
@@ -185,4 +188,5 @@ def _try_get(key: str) -> str | None:
 def _client() -> Any:
     """The coordinator's key-value store. JAX offers no public handle; this is the one place that reaches for the private one."""
     from jax._src import distributed
+
     return distributed.global_state.client

@@ -4,6 +4,7 @@
 
 The folder is read back and must give the golden scores before it appears under its name.
 """
+
 import argparse
 import dataclasses
 import functools
@@ -13,11 +14,13 @@ import shutil
 import jax
 from flax import nnx
 
-from rewardjax import contract, score
+from rewardjax import contract, scorer
 from rewardjax.models import hf
 
 
-def export(workdir: str | pathlib.Path, output: str | pathlib.Path, *, dtype: str = "float32", step: int | None = None) -> contract.ScoreContract:
+def export(
+    workdir: str | pathlib.Path, output: str | pathlib.Path, *, dtype: str = "float32", step: int | None = None
+) -> contract.ScoreContract:
     """Write the newest checkpoint of `workdir`, or `step`, to the folder `output`, with weights in `dtype`; returns its score contract.
 
     Raises FileExistsError if `output` exists, ContractMismatch if the folder, read back, scores differently.
@@ -29,15 +32,15 @@ def export(workdir: str | pathlib.Path, output: str | pathlib.Path, *, dtype: st
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
 
-    scorer = score.load(workdir, step=step)
-    tokenizer, saved = scorer.tokenizer, scorer.contract
+    model = scorer.load(workdir, step=step)
+    tokenizer, saved = model.tokenizer, model.contract
     tokenizer.save(partial)
-    with jax.set_mesh(scorer.mesh):
-        hf.save(nnx.merge(scorer.graph, scorer.params), partial, dtype=dtype, pad_token_id=tokenizer.pad_id, eos_token_id=tokenizer.eos_id)
+    with jax.set_mesh(model.mesh):
+        hf.save(nnx.merge(model.graph, model.params), partial, dtype=dtype, pad_token_id=tokenizer.pad_id, eos_token_id=tokenizer.eos_id)
     contract.save(dataclasses.replace(saved, weights_dtype=dtype, golden=()), partial / contract.FILE)
 
-    read_back = score.load(partial, mesh=scorer.mesh)
-    score_golden = functools.partial(score.conversations, read_back)
+    read_back = scorer.load(partial, mesh=model.mesh)
+    score_golden = functools.partial(scorer.conversations, read_back)
     contract.check_golden(saved, score_golden, dtype)
     exported = contract.with_golden(read_back.contract, score_golden)
     contract.save(exported, partial / contract.FILE)

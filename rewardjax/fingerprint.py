@@ -1,4 +1,5 @@
 """Content hashes. Every "has this changed?" question in the project is answered here."""
+
 import hashlib
 import json
 import pathlib

@@ -1,4 +1,5 @@
 """A named set of held-out pairs, scored and measured during training."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,19 @@ class HeldOut:
         self.lengths = np.array([[len(suffix) for suffix in group.suffixes] for group in self.groups])
         self.rewards: np.ndarray | None = None
 
+    def last_rewards(self) -> np.ndarray:
+        """[pairs, 2]: chosen, rejected. The set must have been scored."""
+        assert self.rewards is not None, f"{self.name} was never scored"
+        return self.rewards
+
     def metrics(self, params: Any) -> dict[str, float]:
         """Score the set with `params`; every figure of `pair_metrics`, prefixed by the set's name."""
         self.rewards = np.stack(self.score(params, self.groups))
-        figures = pair_metrics(*self.rewards.T, chosen_length=self.lengths[:, 0], rejected_length=self.lengths[:, 1],
-                               target=self.pairs.target, tie=self.pairs.tie)
+        figures = pair_metrics(
+            *self.rewards.T,
+            chosen_length=self.lengths[:, 0],
+            rejected_length=self.lengths[:, 1],
+            target=self.pairs.target,
+            tie=self.pairs.tie,
+        )
         return {f"{self.name}/{key}": value for key, value in figures.items()}

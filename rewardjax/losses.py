@@ -8,6 +8,7 @@ outcome of their own; only it reads `margin`.
 
 sigma is the logistic function, d = chosen - rejected. -log sigma(x) is always computed as softplus(-x), which neither overflows nor loses
 its gradient."""
+
 import functools
 import inspect
 from collections.abc import Callable
@@ -34,8 +35,20 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def bradley_terry(chosen, rejected, *, margin=0.0, target=1.0, tie=False, margin_scale=0.0, temperature=1.0, label_smoothing=0.0,
-                  centring=0.0, rao_kupper=None, davidson=None) -> jax.Array:
+def bradley_terry(
+    chosen,
+    rejected,
+    *,
+    margin=0.0,
+    target=1.0,
+    tie=False,
+    margin_scale=0.0,
+    temperature=1.0,
+    label_smoothing=0.0,
+    centring=0.0,
+    rao_kupper=None,
+    davidson=None,
+) -> jax.Array:
     """Negative log-likelihood of the label under the Bradley-Terry model (Bradley & Terry 1952), P(win) = sigma(x).
 
     x = (d - margin_scale * margin) / temperature: the margin as in Llama 2 (arXiv 2307.09288, eq. 2), the temperature as in
@@ -145,7 +158,7 @@ def plackett_luce(rewards_RK, valid_RK) -> jax.Array:
 
     The best is drawn by a softmax over all, the next by a softmax over the rest, and so on: sum over k of logsumexp_{j >= k} r_j - r_k
     (Luce 1959, Plackett 1975). K = 2 is Bradley-Terry; a group with fewer than two valid responses has loss 0."""
-    rewards_RK, = _float32(jnp.where(valid_RK, rewards_RK, 0))
+    (rewards_RK,) = _float32(jnp.where(valid_RK, rewards_RK, 0))
     K = rewards_RK.shape[-1]
     later_KK = jnp.arange(K)[None, :] >= jnp.arange(K)[:, None]
     rivals_RKK = (later_KK & valid_RK[:, None, :]) | jnp.eye(K, dtype=bool)  # never empty, so that no logsumexp is -inf

@@ -3,6 +3,7 @@
 `data` repeats the model, `fsdp` splits its weights over the devices that also split the batch, `tensor` splits heads and mlp columns.
 The mesh is explicit: a layout is part of an array's type, and a wrong one fails while tracing, on any machine.
 """
+
 import dataclasses
 import math
 
@@ -13,8 +14,18 @@ from jax.sharding import PartitionSpec as P
 
 AXES = ("data", "fsdp", "tensor")
 ROWS = ("data", "fsdp")  # the axes that split the rows of a batch
-LETTERS = {"B": "rows", "D": "width", "F": "mlp width", "H": "head width", "K": "kv heads", "L": "layers", "N": "query heads",
-           "S": "scored slots", "T": "tokens", "V": "vocabulary"}
+LETTERS = {
+    "B": "rows",
+    "D": "width",
+    "F": "mlp width",
+    "H": "head width",
+    "K": "kv heads",
+    "L": "layers",
+    "N": "query heads",
+    "S": "scored slots",
+    "T": "tokens",
+    "V": "vocabulary",
+}
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> jax.sharding.Mesh:
@@ -38,6 +49,7 @@ class Layout:
 
     Weights stacked over layers have one more leading axis, which is never split. ValueError for an unknown mesh axis or one used twice.
     """
+
     embed_VD: P = P(None, "fsdp")  # split by columns: looking up a token never crosses devices
     q_DNH: P = P("fsdp", "tensor", None)
     kv_DKH: P = P("fsdp", "tensor", None)
@@ -73,8 +85,10 @@ class Layout:
             axes = {axis: mesh.shape[axis] for axis in _mesh_axes(P(part))}
             if size % math.prod(axes.values()):
                 split = " x ".join(f"{axis}={n}" for axis, n in axes.items())
-                raise ValueError(f"{name}: {size} {LETTERS[letter]} cannot be split evenly over mesh axes {split}; "
-                                 f"make {' x '.join(axes)} a divisor of {size}")
+                raise ValueError(
+                    f"{name}: {size} {LETTERS[letter]} cannot be split evenly over mesh axes {split}; "
+                    f"make {' x '.join(axes)} a divisor of {size}"
+                )
         return spec
 
 

@@ -1,4 +1,5 @@
 """What a run reports while it runs: metric lines, a progress line with an ETA, and speed against the hardware's peak."""
+
 import contextlib
 import json
 import math
@@ -18,6 +19,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 # ---------------------------------------------------------------------------------------------------------------- metric lines
+
 
 def _split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Plain values by name, and "name=value" for those that JSON cannot hold: null in the former, so that a record stays readable."""
@@ -48,8 +50,9 @@ class MetricWriter:
     listed under "nonfinite". `start_step` is the first step that this process may write: on resume it supersedes earlier lines with step
     >= start_step. tensorboard: event files under `workdir/tensorboard`. wandb: keyword arguments of `wandb.init`."""
 
-    def __init__(self, workdir: str | pathlib.Path, *, start_step: int = 0, tensorboard: bool = True,
-                 wandb: bool | Mapping[str, Any] = False):
+    def __init__(
+        self, workdir: str | pathlib.Path, *, start_step: int = 0, tensorboard: bool = True, wandb: bool | Mapping[str, Any] = False
+    ):
         self._file: TextIO | None = None
         self._tensorboard = self._wandb = None
         if jax.process_index() != 0:
@@ -124,6 +127,7 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
 
 # ---------------------------------------------------------------------------------------------------------------- FLOPs and peaks
 
+
 def layer_params(config) -> int:
     """Matmul weights of all layers of a DecoderConfig: q, k, v, o, gated MLP. No embedding (a lookup), norms or head (negligible)."""
     attention = 2 * config.width * config.heads * config.head_dim + 2 * config.width * config.kv_heads * config.head_dim
@@ -178,6 +182,7 @@ def peak_flops(device_kind: str) -> float | None:
 
 # ---------------------------------------------------------------------------------------------------------------- progress and speed
 
+
 def _clock_text(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -192,8 +197,18 @@ class Progress:
     ETA, so compilation is not in them. peak: FLOP/s of all devices together, None where unknown. quiet: show nothing (processes other
     than 0)."""
 
-    def __init__(self, total_steps: int, *, start_step: int = 0, elapsed: float = 0.0, peak: float | None = None, interval: float = 10.0,
-                 stream: TextIO | None = None, quiet: bool = False, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        total_steps: int,
+        *,
+        start_step: int = 0,
+        elapsed: float = 0.0,
+        peak: float | None = None,
+        interval: float = 10.0,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self._total, self._step, self._peak, self._interval, self._clock = total_steps, start_step, peak, interval, clock
         self._stream = stream or sys.stderr
         self._elapsed_before, self._start, self._pause = elapsed, clock(), 0.0
@@ -204,8 +219,11 @@ class Progress:
         self._shown: dict[str, float] = {}
         self._quiet = quiet
         is_terminal = not quiet and self._stream.isatty()
-        self._bar = tqdm(total=total_steps, initial=start_step, file=self._stream, dynamic_ncols=True, bar_format="{desc}{bar}{postfix}"
-                         ) if is_terminal else None
+        self._bar = (
+            tqdm(total=total_steps, initial=start_step, file=self._stream, dynamic_ncols=True, bar_format="{desc}{bar}{postfix}")
+            if is_terminal
+            else None
+        )
 
     def _running(self) -> float:
         """Seconds since this object was made, without pauses."""
@@ -261,8 +279,11 @@ class Progress:
         if seconds <= 0 or not self._counts["pairs"]:
             return {}
         per_second = {name: value / seconds for name, value in self._counts.items()}
-        rates = {"pairs_per_second": per_second["pairs"], "useful_tokens_per_second": per_second["unique_tokens"],
-                 "padded_tokens_per_second": per_second["padded_tokens"]}
+        rates = {
+            "pairs_per_second": per_second["pairs"],
+            "useful_tokens_per_second": per_second["unique_tokens"],
+            "padded_tokens_per_second": per_second["padded_tokens"],
+        }
         if self._peak and per_second["flops"]:
             rates["mfu"] = per_second["flops"] / self._peak
         return rates

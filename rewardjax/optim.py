@@ -1,4 +1,5 @@
 """Learning-rate schedules and AdamW, with parameters frozen, scaled or left undecayed by regular expressions on their paths."""
+
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,8 +28,15 @@ def _decay_cosine(progress, end_fraction):
 DECAYS = {"constant": _decay_constant, "linear": _decay_linear, "cosine": _decay_cosine}
 
 
-def make_schedule(name: str = "constant", *, peak: float, total_steps: int, warmup_steps: int | None = None,
-                  warmup_fraction: float | None = None, end_fraction: float = 0.0) -> Schedule:
+def make_schedule(
+    name: str = "constant",
+    *,
+    peak: float,
+    total_steps: int,
+    warmup_steps: int | None = None,
+    warmup_fraction: float | None = None,
+    end_fraction: float = 0.0,
+) -> Schedule:
     """Learning rate as a function of the number of updates already made: linear warm-up to `peak`, then `name`'s decay.
 
     The first update already has peak / warmup_steps (none is wasted at zero), number warmup_steps - 1 has the peak, and after `total_steps`
@@ -88,10 +96,20 @@ def _by_path(value_of: Callable[[str], Any]) -> Callable[[Any], Any]:
     return lambda tree: jax.tree_util.tree_map_with_path(lambda key_path, _: value_of(path_of(key_path)), tree)
 
 
-def make_optimizer(schedule: Schedule, params, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0,
-                   clip_norm: float | None = 1.0, mu_dtype: str | None = None, freeze: Sequence[str] = (),
-                   lr_factors: Sequence[tuple[str, float]] = (),
-                   decay_exclude: Sequence[str] | None = None) -> optax.GradientTransformation:
+def make_optimizer(
+    schedule: Schedule,
+    params,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = 1.0,
+    mu_dtype: str | None = None,
+    freeze: Sequence[str] = (),
+    lr_factors: Sequence[tuple[str, float]] = (),
+    decay_exclude: Sequence[str] | None = None,
+) -> optax.GradientTransformation:
     """AdamW (arXiv 1711.05101) behind clipping by the global norm, for the tree `params` (arrays or shapes; only the paths are used).
 
     freeze: regexes of parameters that get exactly zero updates and no optimizer state; their gradients do not count in the clipped norm.

@@ -1,4 +1,5 @@
 """PNG figures of a run, in one style: readable in grey and for colour-blind eyes (Okabe-Ito colours), no chart junk."""
+
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +17,27 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GREY = "#0072B2", "#E69F00", "#009E
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 MARKERS = "osD^vP"
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 140, "figure.constrained_layout.use": True, "figure.constrained_layout.w_pad": 0.1,
-    "figure.constrained_layout.h_pad": 0.1, "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.edgecolor": "#888888", "xtick.color": "#333333", "ytick.color": "#333333",
-    "lines.linewidth": 1.6, "lines.markersize": 4, "legend.frameon": False, "legend.fontsize": 8,
+    "figure.dpi": 140,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.1,
+    "figure.constrained_layout.h_pad": 0.1,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#888888",
+    "xtick.color": "#333333",
+    "ytick.color": "#333333",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
     "axes.prop_cycle": cycler(color=COLOURS),
 }
 
@@ -127,7 +144,7 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
             ax.set_title(title)
             ax.set_xlabel("step")
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        for ax in list(axes.flat)[len(panels):]:
+        for ax in list(axes.flat)[len(panels) :]:
             ax.set_axis_off()
 
 
@@ -140,8 +157,13 @@ def reliability_diagram(bins: Mapping[str, Any], path: str | pathlib.Path, title
         ax.plot(bins["confidence"], bins["frequency"], color=BLUE, linewidth=1)
         count = np.asarray(bins["count"], np.float64)
         ax.scatter(bins["confidence"], bins["frequency"], s=15 + 60 * count / max(count.max(initial=1), 1), color=BLUE, zorder=3)
-        ax.set(xlim=(0.48, 1.02), ylim=(lowest - 0.02, 1.02), title=title, xlabel="confidence of the preferred response",
-               ylabel="how often the label agrees")
+        ax.set(
+            xlim=(0.48, 1.02),
+            ylim=(lowest - 0.02, 1.02),
+            title=title,
+            xlabel="confidence of the preferred response",
+            ylabel="how often the label agrees",
+        )
         ax.legend(loc="upper left")
 
 
@@ -162,8 +184,9 @@ def reward_histogram(chosen, rejected, path: str | pathlib.Path, title: str = "R
         ax.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2)
 
 
-def reward_against_length(chosen, rejected, chosen_length, rejected_length, path: str | pathlib.Path, title: str = "Reward against length",
-                          most: int = 4000) -> None:
+def reward_against_length(
+    chosen, rejected, chosen_length, rejected_length, path: str | pathlib.Path, title: str = "Reward against length", most: int = 4000
+) -> None:
     """Scatter of rewards on response lengths in tokens, with the mean reward in eight bins of equal mass over all responses.
 
     Shows every k-th pair where there are more than `most`; the means are of all."""

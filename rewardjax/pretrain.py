@@ -10,6 +10,7 @@ prolonged, by changing --steps before the decay begins.
 
 rewardjax/assets/world/pretraining.json records how the shipped backbone was made.
 """
+
 import argparse
 import dataclasses
 import functools
@@ -58,9 +59,15 @@ def train_tokenizer(seed: int, num: int) -> Tokenizer:
     """A byte-level BPE of VOCAB_SIZE tokens, special ones included, learnt from `num` conversations of the corpus."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB_SIZE - len(ADDED), special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE - len(ADDED),
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     tokenizer.train_from_iterator((f"{turn.role}\n{turn.content}" for turns in documents(seed, num) for turn in turns), trainer)
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in ADDED])
     return tokenizer
@@ -71,8 +78,15 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 4096, "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|pad|>",
-        "unk_token": None, "add_bos_token": False, "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 4096,
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|pad|>",
+        "unk_token": None,
+        "add_bos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": CHAT_TEMPLATE,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
@@ -115,8 +129,20 @@ def make_batch(tokenizer: Tokenizer, seed: int, step: int, rows: int, length: in
 
 
 def config_of(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int) -> DecoderConfig:
-    return DecoderConfig(family="qwen3", vocab_size=VOCAB_SIZE, width=width, mlp_width=mlp_width, layers=layers, heads=heads, kv_heads=kv_heads, head_dim=32,
-                         rope_theta=10_000.0, norm_eps=1e-6, tied=True, max_positions=4096)
+    return DecoderConfig(
+        family="qwen3",
+        vocab_size=VOCAB_SIZE,
+        width=width,
+        mlp_width=mlp_width,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=32,
+        rope_theta=10_000.0,
+        norm_eps=1e-6,
+        tied=True,
+        max_positions=4096,
+    )
 
 
 def make_loss(graph):
@@ -137,14 +163,37 @@ def make_loss(graph):
 
 def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) -> optax.GradientTransformation:
     """Muon for the matrices (Jordan 2024; update scaled as in arXiv 2502.16982, so that AdamW's rates apply), AdamW for embedding and norms."""
-    schedule = optax.join_schedules([optax.linear_schedule(0.0, learning_rate, warmup), optax.constant_schedule(learning_rate),
-                                     optax.linear_schedule(learning_rate, 0.0, decay)], [warmup, steps - decay])
+    schedule = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, learning_rate, warmup),
+            optax.constant_schedule(learning_rate),
+            optax.linear_schedule(learning_rate, 0.0, decay),
+        ],
+        [warmup, steps - decay],
+    )
     axes = muon.MuonDimensionNumbers
-    matrices = {"q": axes(1, (2, 3)), "k": axes(1, (2, 3)), "v": axes(1, (2, 3)), "o": axes((1, 2), 3), "gate": axes(1, 2), "up": axes(1, 2), "down": axes(1, 2)}
+    matrices = {
+        "q": axes(1, (2, 3)),
+        "k": axes(1, (2, 3)),
+        "v": axes(1, (2, 3)),
+        "o": axes((1, 2), 3),
+        "gate": axes(1, 2),
+        "up": axes(1, 2),
+        "down": axes(1, 2),
+    }
     of_path = lambda path, leaf: next((matrices[key.key] for key in path if getattr(key, "key", None) in matrices), None)
     dimensions = lambda params: jax.tree_util.tree_map_with_path(of_path, params)
-    return optax.chain(optax.clip_by_global_norm(1.0), muon.muon(schedule, muon_weight_dimension_numbers=dimensions, consistent_rms=0.2, weight_decay=0.05,
-                                                                 adam_b2=0.98, adam_learning_rate=schedule))
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        muon.muon(
+            schedule,
+            muon_weight_dimension_numbers=dimensions,
+            consistent_rms=0.2,
+            weight_decay=0.05,
+            adam_b2=0.98,
+            adam_learning_rate=schedule,
+        ),
+    )
 
 
 def _named(state) -> dict:
@@ -165,11 +214,28 @@ def load_state(folder: pathlib.Path, state):
     step = int(arrays.pop("step"))
     if {name: leaf.shape for name, leaf in wanted.items()} != {name: array.shape for name, array in arrays.items()}:
         raise ValueError(f"{path} was saved with other sizes or another optimizer; start in a new folder")
-    return jax.tree.unflatten(jax.tree.structure(state), [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]), step
+    return jax.tree.unflatten(
+        jax.tree.structure(state), [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
+    ), step
 
 
-def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, rows: int, length: int,
-          learning_rate: float, warmup: int, decay: int, save_every: int) -> None:
+def train(
+    output: str,
+    *,
+    steps: int,
+    seed: int,
+    width: int,
+    layers: int,
+    heads: int,
+    kv_heads: int,
+    mlp_width: int,
+    rows: int,
+    length: int,
+    learning_rate: float,
+    warmup: int,
+    decay: int,
+    save_every: int,
+) -> None:
     """Pretrain up to `steps` steps in `output`, going on from its newest state. Appends one JSON line every 50 steps to log.jsonl."""
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -201,11 +267,20 @@ def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads:
                 raise FloatingPointError(f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate")
             seconds, recent = time.time() - started, []
             rate = (step + 1 - first) / seconds
-            record = {"step": step + 1, "tokens": (step + 1) * rows * length, **means, "seconds": round(seconds, 1), "tokens_per_second": round(rate * rows * length)}
+            record = {
+                "step": step + 1,
+                "tokens": (step + 1) * rows * length,
+                **means,
+                "seconds": round(seconds, 1),
+                "tokens_per_second": round(rate * rows * length),
+            }
             with open(folder / "log.jsonl", "a") as log:
                 log.write(json.dumps(record) + "\n")
-            print(f"step {step + 1}/{steps}  loss {means['loss']:.4f}  verdict {means['verdict_nll']:.4f}  {rate * rows * length:,.0f} tokens/s  "
-                  f"{(steps - step - 1) / rate / 60:.1f} min left", flush=True)
+            print(
+                f"step {step + 1}/{steps}  loss {means['loss']:.4f}  verdict {means['verdict_nll']:.4f}  {rate * rows * length:,.0f} tokens/s  "
+                f"{(steps - step - 1) / rate / 60:.1f} min left",
+                flush=True,
+            )
         if (step + 1) % save_every == 0 or step + 1 == steps:
             save_state(folder, state, step + 1)
 
@@ -224,14 +299,30 @@ def export(run: str, output: str) -> None:
         if rule.path.startswith("decoder."):
             ours = arrays["[0]" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])]
             for name, layer in names(rule, config.layers):
-                tensors[name] = np.ascontiguousarray(to_theirs(rule, ours if layer is None else ours[layer], size)).astype(ml_dtypes.bfloat16)
+                tensors[name] = np.ascontiguousarray(to_theirs(rule, ours if layer is None else ours[layer], size)).astype(
+                    ml_dtypes.bfloat16
+                )
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    text = write_config(config, dtype="bfloat16", pad_token_id=tokenizer.token_to_id("<|pad|>"), eos_token_id=tokenizer.token_to_id("<|im_end|>"), bos_token_id=None)
+    text = write_config(
+        config,
+        dtype="bfloat16",
+        pad_token_id=tokenizer.token_to_id("<|pad|>"),
+        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+        bos_token_id=None,
+    )
     fields = json.loads(text) | {"architectures": ["Qwen3ForCausalLM"]}
     fields = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
     (folder / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
-    print(json.dumps({"folder": str(folder), "step": int(arrays["step"]), "model": fingerprint.of_file(folder / "model.safetensors"),
-                      "tokenizer": fingerprint.of_file(folder / "tokenizer.json")}))
+    print(
+        json.dumps(
+            {
+                "folder": str(folder),
+                "step": int(arrays["step"]),
+                "model": fingerprint.of_file(folder / "model.safetensors"),
+                "tokenizer": fingerprint.of_file(folder / "tokenizer.json"),
+            }
+        )
+    )
 
 
 def main() -> None:
@@ -244,8 +335,20 @@ def main() -> None:
     two = commands.add_parser("train", help="train the backbone, or go on")
     two.add_argument("--output", required=True, help="a folder with tokenizer.json; state and log go there too")
     two.add_argument("--learning_rate", type=float, default=3e-3)
-    for name, default in {"steps": 3000, "seed": 0, "width": 128, "layers": 5, "heads": 4, "kv_heads": 2, "mlp_width": 384, "rows": 16, "length": 256,
-                          "warmup": 50, "decay": 700, "save_every": 100}.items():
+    for name, default in {
+        "steps": 3000,
+        "seed": 0,
+        "width": 128,
+        "layers": 5,
+        "heads": 4,
+        "kv_heads": 2,
+        "mlp_width": 384,
+        "rows": 16,
+        "length": 256,
+        "warmup": 50,
+        "decay": 700,
+        "save_every": 100,
+    }.items():
         two.add_argument(f"--{name}", type=int, default=default)
     three = commands.add_parser("export", help="write the newest state as a Hugging Face folder")
     three.add_argument("--run", required=True)

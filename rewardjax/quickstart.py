@@ -4,6 +4,7 @@
 
 `make quickstart` runs this. Everything it shows can be done with the commands it prints.
 """
+
 import argparse
 import collections
 import json
@@ -14,7 +15,7 @@ import time
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import export, score, train
+from rewardjax import export, scorer, train
 from rewardjax.curation import agreement
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
@@ -27,7 +28,9 @@ LABEL_SOURCES = ("honest", "random:0.3", "style:0.6")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.quickstart", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.quickstart", description="Train on the embedded world, measure, export, score."
+    )
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/quickstart"))
     parser.add_argument("--config", default="configs/quickstart.py")
     args = parser.parse_args()
@@ -50,11 +53,11 @@ def run(output: pathlib.Path, config_path: str, held_out: int = HELD_OUT) -> dic
     print(f"score contract {exported.fingerprint}; the golden conversations score the same when read back")
 
     say("4. Held-out pairs, judged by the oracle")
-    scorer = score.load(output / "hf")
-    accuracy = show_held_out(scorer, held_out)
+    model = scorer.load(output / "hf")
+    accuracy = show_held_out(model, held_out)
 
     say("5. The reward model at work")
-    show_example(scorer)
+    show_example(model)
 
     summary |= {"accuracy": accuracy, "seconds": round(time.monotonic() - started, 1)}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -83,12 +86,12 @@ def held_out_groups(num: int) -> list[tuple[dict, Group]]:
     return [(record, to_group(record, row, "heldout")) for row, record in enumerate(records)]
 
 
-def show_held_out(scorer: score.Scorer, num: int) -> float:
+def show_held_out(model: scorer.Scorer, num: int) -> float:
     """Print accuracy by category beside what length alone would get; returns the accuracy over all pairs."""
     pairs = held_out_groups(num)
-    limits = scorer.contract.max_length, scorer.contract.over_long
-    tokens = [tokenize_group(group, scorer.tokenizer, *limits) for _, group in pairs]
-    rewards = np.stack(score.token_groups(scorer, tokens))
+    limits = model.contract.max_length, model.contract.over_long
+    tokens = [tokenize_group(group, model.tokenizer, *limits) for _, group in pairs]
+    rewards = np.stack(scorer.token_groups(model, tokens))
     lengths = np.array([[len(suffix) for suffix in group.suffixes] for group in tokens])
     members: dict[str, list[int]] = collections.defaultdict(list)
     for i, (record, _) in enumerate(pairs):
@@ -102,10 +105,10 @@ def show_held_out(scorer: score.Scorer, num: int) -> float:
     return figures["accuracy"]
 
 
-def show_example(scorer: score.Scorer) -> None:
+def show_example(model: scorer.Scorer) -> None:
     """Score a right and a wrong answer to a question of our own."""
     prompt, answers = "What is 27 + 45?", ("72", "62")
-    found = score.rewards(scorer, prompt, answers)
+    found = scorer.rewards(model, prompt, answers)
     print(f"user: {prompt}")
     for answer, reward in zip(answers, found, strict=True):
         print(f"assistant: {answer:4} reward {reward:+.3f}")

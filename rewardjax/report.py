@@ -1,4 +1,5 @@
 """One static HTML page about a run: everything inside the file, nothing fetched, every text escaped."""
+
 import base64
 import json
 import pathlib
@@ -110,10 +111,15 @@ def _messages(value: str | Sequence[Mapping[str, str]], role: str) -> list[dict[
     return [{"role": role, "content": value}] if isinstance(value, str) else [dict(message) for message in value]
 
 
-def write_report(path: str | pathlib.Path, title: str, facts: Mapping[str, Any],
-                 tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
-                 figures: Mapping[str, str | pathlib.Path] | None = None,
-                 examples: Sequence[Mapping[str, Any]] | None = None, config: Mapping[str, Any] | None = None) -> None:
+def write_report(
+    path: str | pathlib.Path,
+    title: str,
+    facts: Mapping[str, Any],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    figures: Mapping[str, str | pathlib.Path] | None = None,
+    examples: Sequence[Mapping[str, Any]] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> None:
     """Write the report of a run to `path`, whole or not at all; sections without content are left out.
 
     facts: name -> value (commit, versions, mesh, ...). tables: heading -> rows, each a dict column -> value; columns in order of
@@ -128,15 +134,18 @@ def write_report(path: str | pathlib.Path, title: str, facts: Mapping[str, Any],
         if not data.startswith(b"\x89PNG"):
             raise ValueError(f"report: figure {caption!r}: {file} is not a PNG file")
         shown_figures.append({"caption": caption, "data": base64.b64encode(data).decode()})
-    shown_examples = [{
-        "prompt": _messages(example["prompt"], "user"),
-        "chosen": _messages(example["chosen"], "assistant"),
-        "rejected": _messages(example["rejected"], "assistant"),
-        "chosen_reward": float(example["chosen_reward"]),
-        "rejected_reward": float(example["rejected_reward"]),
-        "correct": example["chosen_reward"] > example["rejected_reward"],
-        "note": example.get("note"),
-    } for example in examples or ()]
+    shown_examples = [
+        {
+            "prompt": _messages(example["prompt"], "user"),
+            "chosen": _messages(example["chosen"], "assistant"),
+            "rejected": _messages(example["rejected"], "assistant"),
+            "chosen_reward": float(example["chosen_reward"]),
+            "rejected_reward": float(example["rejected_reward"]),
+            "correct": example["chosen_reward"] > example["rejected_reward"],
+            "note": example.get("note"),
+        }
+        for example in examples or ()
+    ]
     sections = [(table["id"], table["heading"]) for table in shown_tables]
     sections += [("figures", "Figures")] if shown_figures else []
     sections += [("examples", "Sample pairs")] if shown_examples else []
@@ -145,8 +154,14 @@ def write_report(path: str | pathlib.Path, title: str, facts: Mapping[str, Any],
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["show"] = _show
     html = environment.from_string(TEMPLATE).render(
-        title=title, facts=facts, tables=shown_tables, figures=shown_figures, examples=shown_examples, sections=sections,
-        config=None if config is None else json.dumps(config, indent=2, ensure_ascii=False, default=str))
+        title=title,
+        facts=facts,
+        tables=shown_tables,
+        figures=shown_figures,
+        examples=shown_examples,
+        sections=sections,
+        config=None if config is None else json.dumps(config, indent=2, ensure_ascii=False, default=str),
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(html, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 Held-out evaluation, golden conversations, the score command and the notebook all come through here, so that they agree.
 """
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -64,7 +65,10 @@ def score_groups(
 
 
 def score_conversations(
-    score: Callable[[Any, list[TokenGroup]], list[np.ndarray]], params: Any, tokenizer: ChatTokenizer, conversations: Sequence[list[Message]]
+    score: Callable[[Any, list[TokenGroup]], list[np.ndarray]],
+    params: Any,
+    tokenizer: ChatTokenizer,
+    conversations: Sequence[list[Message]],
 ) -> np.ndarray:
     """Rewards [n] of whole conversations, the last message of each being the response; `score` is `score_groups` with its settings."""
     nothing = np.array([], np.int32)

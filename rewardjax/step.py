@@ -1,4 +1,5 @@
 """The training step as two jitted functions: add a micro-batch to the running total, and apply the total of N pairs."""
+
 from collections.abc import Callable
 from typing import Any
 

@@ -7,6 +7,7 @@ A config file offers `sweep()` or `sweep_<name>()`, which returns or yields dict
 Every trial is checked against the locked config before the first one starts. A trial's id is a hash of its resolved config and
 names its folder, so a second call skips what is done and runs what is missing or has failed.
 """
+
 import argparse
 import concurrent.futures
 import json
@@ -26,6 +27,7 @@ TRAIN = (sys.executable, "-m", "rewardjax.train")
 
 class Trial(NamedTuple):
     """One run of a sweep: `id` is a hash of `resolved`, the whole config as plain JSON values."""
+
     id: str
     overrides: dict[str, Any]
     resolved: dict[str, Any]
@@ -58,8 +60,9 @@ def plan(config: str, name: str = "") -> list[Trial]:
     return trials
 
 
-def run_local(trials: Sequence[Trial], config: str, workdir: str | pathlib.Path, jobs: int = 1,
-              command: Sequence[str] = TRAIN) -> list[dict[str, Any]]:
+def run_local(
+    trials: Sequence[Trial], config: str, workdir: str | pathlib.Path, jobs: int = 1, command: Sequence[str] = TRAIN
+) -> list[dict[str, Any]]:
     """Run each trial as a subprocess, `jobs` at a time, in `workdir/<id>`; return one result a trial, in order.
 
     A trial is skipped if its folder holds DONE and the same config. Every attempt appends a row to `workdir/results.jsonl`
@@ -79,8 +82,12 @@ def run_local(trials: Sequence[Trial], config: str, workdir: str | pathlib.Path,
         with open(home / "log.txt", "ab") as log:
             code = subprocess.run(train_command(trial, config, home, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
         # Code 0 without the marker is a job that stopped early, for instance to be restarted: not a result.
-        row |= {"status": "done" if code == 0 and is_done(home, trial) else "failed", "exit_code": code,
-                "seconds": round(time.monotonic() - started, 3), "summary": read_summary(home)}
+        row |= {
+            "status": "done" if code == 0 and is_done(home, trial) else "failed",
+            "exit_code": code,
+            "seconds": round(time.monotonic() - started, 3),
+            "summary": read_summary(home),
+        }
         with append, open(folder / "results.jsonl", "a") as results:
             results.write(json.dumps(row) + "\n")
         print(f"{trial.id} {row['status']} after {row['seconds']:.0f}s ({home / 'log.txt'})", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@
 One loop, top to bottom. A step consumes exactly `config.batch.pairs` pairs, in as many micro-batches of packed rows as they fill;
 which pairs depends on the data, the seed and the step alone. A run that finds checkpoints in its workdir continues where they end.
 """
+
 import functools
 import json
 import math
@@ -16,7 +17,7 @@ from typing import Any
 import jax
 from absl import app, flags, logging
 from flax import nnx
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from rewardjax import assets, checkpoint, contract, distributed, losses, metrics, optim, run_report, scoring
 from rewardjax import config as config_lib
@@ -33,21 +34,34 @@ from rewardjax.step import make_step, zeros_like
 
 # What a resumed run may change: how and where it is computed, saved and shown, never what is computed. Files may move: their
 # contents are compared by fingerprint.
-MAY_CHANGE = ("mesh", "compute", "evals", "eval_every", "checkpoint", "log", "batch.row_length", "batch.rows", "batch.pairs_per_row",
-              "tokenizer.folder", "model.folder", "data.source", "data.cache")
+MAY_CHANGE = (
+    "mesh",
+    "compute",
+    "evals",
+    "eval_every",
+    "checkpoint",
+    "log",
+    "batch.row_length",
+    "batch.rows",
+    "batch.pairs_per_row",
+    "tokenizer.folder",
+    "model.folder",
+    "data.source",
+    "data.cache",
+)
 
 
 class ResumeRefused(Exception):
     """The workdir holds a run of other data, another tokenizer or another config; the message names each field."""
 
 
-def run(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
     with jax.set_mesh(make_mesh(**config.mesh)):
         return _run(config, pathlib.Path(workdir))
 
 
-def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
     started = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
 
@@ -68,18 +82,26 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
 
     # ------------------------------------------------------------------ held-out sets
-    score = functools.partial(scoring.score_groups, scoring.make_score_rows(graph), row_length=config.batch.row_length,
-                              rows=config.batch.rows, bundles_per_row=config.batch.pairs_per_row, pad_id=tokenizer.pad_id, layout=layout)
+    score = functools.partial(
+        scoring.score_groups,
+        scoring.make_score_rows(graph),
+        row_length=config.batch.row_length,
+        rows=config.batch.rows,
+        bundles_per_row=config.batch.pairs_per_row,
+        pad_id=tokenizer.pad_id,
+        layout=layout,
+    )
     held_out = [HeldOut(name, load_pairs(tokenizer, **kwargs), score) for name, kwargs in config.evals.items()]
 
     # ------------------------------------------------------------------ resume
     bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
     manager = checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
-    score_contract = contract.make(tokenizer, max_length=config.data.max_length, over_long=config.data.over_long,
-                                   compute_dtype=config.compute.dtype)
+    score_contract = contract.make(
+        tokenizer, max_length=config.data.max_length, over_long=config.data.over_long, compute_dtype=config.compute.dtype
+    )
     first_step, elapsed = 0, 0.0
-    if manager.latest_step() is not None:
-        refuse_if_changed(checkpoint.read_meta(manager, manager.latest_step())["bound"], bound, workdir)
+    if (latest := manager.latest_step()) is not None:
+        refuse_if_changed(checkpoint.read_meta(manager, latest)["bound"], bound, workdir)
         first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         score_contract = contract.from_record(meta["contract"])
@@ -89,13 +111,21 @@ def _run(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
         tokenizer.save(workdir / "tokenizer")
 
     # ------------------------------------------------------------------ loop
-    steps = pipeline.train_steps(train_set, batch=config.batch.pairs, seed=config.seed, rows=config.batch.rows,
-                                 row_length=config.batch.row_length, pairs_per_row=config.batch.pairs_per_row,
-                                 num_steps=total_steps, first_step=first_step, shard=row_share(layout))
+    steps = pipeline.train_steps(
+        train_set,
+        batch=config.batch.pairs,
+        seed=config.seed,
+        rows=config.batch.rows,
+        row_length=config.batch.row_length,
+        pairs_per_row=config.batch.pairs_per_row,
+        num_steps=total_steps,
+        first_step=first_step,
+        shard=row_share(layout),
+    )
     writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
     progress = metrics.Progress(total_steps, start_step=first_step, elapsed=elapsed, peak=device_peak(), quiet=jax.process_index() > 0)
 
-    def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, float]]]) -> None:
+    def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, Any]]]) -> None:
         """Fetch the metrics of steps that have been dispatched, check that they are finite, show and write them."""
         for step, on_device, counts in finished:
             values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {"lr": float(schedule(step - 1))}
@@ -150,12 +180,18 @@ def evaluate_all(held_out: list[HeldOut], params: Any) -> dict[str, float]:
     return {name: value for one in held_out for name, value in one.metrics(params).items()}
 
 
-def step_counts(pairs: TokenizedPairs, batch: ConfigDict, seed: int, step: int, micro_batches: int, decoder: DecoderConfig) -> dict[str, float]:
+def step_counts(
+    pairs: TokenizedPairs, batch: config_lib.Config, seed: int, step: int, micro_batches: int, decoder: DecoderConfig
+) -> dict[str, Any]:
     """What a step had to do, over all hosts: pairs, tokens counted once however they were laid out, row slots, useful FLOPs."""
     lengths = pairs.lengths[step_pairs(len(pairs), batch.pairs, seed, step - 1)]
     unique = int(lengths.sum())
-    return {"pairs": batch.pairs, "unique_tokens": unique, "padded_tokens": micro_batches * batch.rows * batch.row_length,
-            "flops": metrics.train_flops(decoder, unique, pack.attention_entries(lengths))}
+    return {
+        "pairs": batch.pairs,
+        "unique_tokens": unique,
+        "padded_tokens": micro_batches * batch.rows * batch.row_length,
+        "flops": metrics.train_flops(decoder, unique, pack.attention_entries(lengths)),
+    }
 
 
 def device_peak() -> float | None:
@@ -168,8 +204,10 @@ def refuse_non_finite(step: int, values: dict[str, float]) -> None:
     """Raise FloatingPointError naming what is not finite; checkpoints are only written after this check."""
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
-        raise FloatingPointError(f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
-                                 f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step")
+        raise FloatingPointError(
+            f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
+            f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step"
+        )
 
 
 def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> TokenizedPairs:
@@ -182,18 +220,29 @@ def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
     return ChatTokenizer.load(assets.resolve(folder), **kwargs)
 
 
-def build_model(tokenizer: ChatTokenizer, compute: Compute, layout: Layout, seed: int, *, folder: str | None = None, init_head: bool = False,
-                variant: str | None = None, changes: dict[str, Any] | None = None) -> reward.RewardModel:
+def build_model(
+    tokenizer: ChatTokenizer,
+    compute: Compute,
+    layout: Layout,
+    seed: int,
+    *,
+    folder: str | None = None,
+    init_head: bool = False,
+    variant: str | None = None,
+    changes: dict[str, Any] | None = None,
+) -> reward.RewardModel:
     """A model from a Hugging Face `folder` (its head initialised only with `init_head`), or a `variant`, with `changes`, from scratch."""
-    if (folder is None) == (variant is None):
-        raise ValueError("model: give exactly one of `folder` (Hugging Face weights) and `variant` (from scratch)")
-    if folder is not None:
+    if folder is not None and variant is None:
         model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
-    else:
+    elif variant is not None and folder is None:
         model = reward.init(variants.get(variant, **(changes or {})), compute, layout, seed)
+    else:
+        raise ValueError("model: give exactly one of `folder` (Hugging Face weights) and `variant` (from scratch)")
     if tokenizer.vocab_size > model.decoder.config.vocab_size:
-        raise ValueError(f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.decoder.config.vocab_size}; "
-                         f"set model.changes.vocab_size to at least that many")
+        raise ValueError(
+            f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.decoder.config.vocab_size}; "
+            f"set model.changes.vocab_size to at least that many"
+        )
     return model
 
 
@@ -202,8 +251,9 @@ def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathl
     allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
     changed = [line for line in config_lib.difference(saved, now) if not line.startswith(allowed)]
     if changed:
-        raise ResumeRefused(f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
-                            + "\n  ".join(changed))
+        raise ResumeRefused(
+            f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  " + "\n  ".join(changed)
+        )
 
 
 def main(argv: list[str]) -> None:

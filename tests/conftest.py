@@ -1,4 +1,5 @@
 """Eight fake CPU devices for every test, and the strictness that catches silent shape and dtype accidents."""
+
 import os
 import pathlib
 

@@ -1,4 +1,5 @@
 """Checkpoints: what is restored is what was saved, on any mesh, and damage is noticed."""
+
 import pathlib
 
 import jax

@@ -1,4 +1,5 @@
 """Configs: strict argument strings and overrides, comparison, the sweep algebra, the record of a run."""
+
 import json
 import sys
 
@@ -10,7 +11,7 @@ from ml_collections.config_dict import placeholder
 from rewardjax import config as config_lib
 from rewardjax.config import chain, difference, fixed, load, override, parse_arg, product, resolve, sweep, zipit
 
-CONFIG = '''
+CONFIG = """
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 from rewardjax.config import parse_arg
@@ -22,7 +23,7 @@ def get_config(arg=None):
     config.mlp_width = config.get_ref("width") * 4
     config.optim = ConfigDict(dict(lr=1e-3, betas=(0.9, 0.95), clip=placeholder(float), warmup=None, name="adamw", nesterov=False))
     return config
-'''
+"""
 
 
 @pytest.fixture
@@ -37,33 +38,39 @@ def file(tmp_path):
 DEFAULTS = dict(tiny=False, lr=1e-3, steps=100, name="a", sizes=(1, 2))
 
 
-@pytest.mark.parametrize("arg, changed", [
-    (None, {}),
-    ("", {}),
-    ("tiny", dict(tiny=True)),
-    ("tiny=false", dict(tiny=False)),
-    ("lr=3e-6,steps=10", dict(lr=3e-6, steps=10)),
-    ("lr=1", dict(lr=1.0)),
-    ("name=x=y:z", dict(name="x=y:z")),
-    ("sizes=(3,4,5),tiny", dict(sizes=(3, 4, 5), tiny=True)),
-    ("sizes=(3,)", dict(sizes=(3,))),
-])
+@pytest.mark.parametrize(
+    "arg, changed",
+    [
+        (None, {}),
+        ("", {}),
+        ("tiny", dict(tiny=True)),
+        ("tiny=false", dict(tiny=False)),
+        ("lr=3e-6,steps=10", dict(lr=3e-6, steps=10)),
+        ("lr=1", dict(lr=1.0)),
+        ("name=x=y:z", dict(name="x=y:z")),
+        ("sizes=(3,4,5),tiny", dict(sizes=(3, 4, 5), tiny=True)),
+        ("sizes=(3,)", dict(sizes=(3,))),
+    ],
+)
 def test_parse_arg_reads_values_as_the_type_of_their_default(arg, changed):
     parsed = parse_arg(arg, **DEFAULTS)
     assert parsed.to_dict() == DEFAULTS | changed
     assert {key: type(value) for key, value in parsed.items()} == {key: type(value) for key, value in DEFAULTS.items()}
 
 
-@pytest.mark.parametrize("arg, message", [
-    ("step=3", "did you mean 'steps'.*lr, name, sizes, steps, tiny"),
-    ("steps=1.5", "'1.5' is not a int"),
-    ("steps=1e3", "is not a int"),
-    ("lr=fast", "'fast' is not a float"),
-    ("tiny=yes", "is not a bool"),
-    ("lr", "needs a value"),
-    ("sizes=3", "is not a tuple"),
-    ("tiny,tiny", "given twice"),
-])
+@pytest.mark.parametrize(
+    "arg, message",
+    [
+        ("step=3", "did you mean 'steps'.*lr, name, sizes, steps, tiny"),
+        ("steps=1.5", "'1.5' is not a int"),
+        ("steps=1e3", "is not a int"),
+        ("lr=fast", "'fast' is not a float"),
+        ("tiny=yes", "is not a bool"),
+        ("lr", "needs a value"),
+        ("sizes=3", "is not a tuple"),
+        ("tiny,tiny", "given twice"),
+    ],
+)
 def test_parse_arg_refuses(arg, message):
     with pytest.raises(ValueError, match=message):
         parse_arg(arg, **DEFAULTS)
@@ -78,12 +85,14 @@ def test_parse_arg_is_locked_and_wants_typed_defaults():
 
 # ---------------------------------------------------------------- loading and overriding
 
+
 def test_load_passes_the_argument_and_follows_references(file):
     assert load(file).width == 64
     assert load(f"{file}:tiny").mlp_width == 32
     assert load(f"{file}:width=16", {"width": 10}).mlp_width == 40
-    assert load(file, ["optim.lr=2e-3", "optim.betas=(0.8,0.9)", "optim.nesterov=true", "optim.clip=1.5"]).optim.to_dict() == \
-        dict(lr=2e-3, betas=(0.8, 0.9), nesterov=True, clip=1.5, warmup=None, name="adamw")
+    assert load(file, ["optim.lr=2e-3", "optim.betas=(0.8,0.9)", "optim.nesterov=true", "optim.clip=1.5"]).optim.to_dict() == dict(
+        lr=2e-3, betas=(0.8, 0.9), nesterov=True, clip=1.5, warmup=None, name="adamw"
+    )
 
 
 def test_load_returns_a_locked_config(file):
@@ -91,21 +100,24 @@ def test_load_returns_a_locked_config(file):
         load(file).new_field = 1
 
 
-@pytest.mark.parametrize("overrides, error, message", [
-    ({"optim.lrr": 1.0}, ValueError, "'optim' has no 'lrr' .did you mean 'lr'.*betas, clip, lr"),
-    ({"optimizer.lr": 1.0}, ValueError, "the config has no 'optimizer'"),
-    ({"width.x": 1}, ValueError, "'width' is a value"),
-    ({"optim": {}}, ValueError, "whole section"),
-    ({"width": 1.5}, TypeError, "'width': expected int, got float"),
-    ({"width": True}, TypeError, "expected int, got bool"),
-    ({"width": "8"}, TypeError, "expected int, got str"),
-    ({"optim.lr": None}, TypeError, "expected float"),
-    ({"optim.nesterov": 1}, TypeError, "expected bool, got int"),
-    ({"optim.betas": 0.9}, TypeError, "expected tuple"),
-    ({"optim.warmup": 1}, ValueError, "'optim.warmup': the field holds None.*placeholder"),
-    (["optim.warmup=1"], ValueError, "placeholder"),
-    (["width=8.0"], ValueError, "'8.0' is not a int"),
-])
+@pytest.mark.parametrize(
+    "overrides, error, message",
+    [
+        ({"optim.lrr": 1.0}, ValueError, "'optim' has no 'lrr' .did you mean 'lr'.*betas, clip, lr"),
+        ({"optimizer.lr": 1.0}, ValueError, "the config has no 'optimizer'"),
+        ({"width.x": 1}, ValueError, "'width' is a value"),
+        ({"optim": {}}, ValueError, "whole section"),
+        ({"width": 1.5}, TypeError, "'width': expected int, got float"),
+        ({"width": True}, TypeError, "expected int, got bool"),
+        ({"width": "8"}, TypeError, "expected int, got str"),
+        ({"optim.lr": None}, TypeError, "expected float"),
+        ({"optim.nesterov": 1}, TypeError, "expected bool, got int"),
+        ({"optim.betas": 0.9}, TypeError, "expected tuple"),
+        ({"optim.warmup": 1}, ValueError, "'optim.warmup': the field holds None.*placeholder"),
+        (["optim.warmup=1"], ValueError, "placeholder"),
+        (["width=8.0"], ValueError, "'8.0' is not a int"),
+    ],
+)
 def test_overrides_are_strict(file, overrides, error, message):
     with pytest.raises(error, match=message):
         load(file, overrides)
@@ -128,6 +140,7 @@ def test_missing_files_and_functions_are_named(tmp_path, file):
 
 
 # ---------------------------------------------------------------- resolving and comparing
+
 
 def test_resolve_gives_json_values():
     config = ConfigDict(dict(a=FieldReference(3), b=dict(c=(1, (2, 3)), d=None), e={}))
@@ -152,6 +165,7 @@ def test_difference_names_fields_both_ways():
 
 # ---------------------------------------------------------------- sweeps
 
+
 def test_sweep_algebra():
     a, b = sweep("a", (1, 2)), sweep("b.c", "xy")
     assert product(a, b) == [{"a": 1, "b.c": "x"}, {"a": 1, "b.c": "y"}, {"a": 2, "b.c": "x"}, {"a": 2, "b.c": "y"}]
@@ -170,6 +184,7 @@ def test_sweep_algebra_refuses_what_would_be_lost():
 
 
 # ---------------------------------------------------------------- the record
+
 
 def test_run_record_says_what_ran_where(tmp_path):
     mesh = jax.make_mesh((2, 4), ("data", "fsdp"))

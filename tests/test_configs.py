@@ -1,4 +1,5 @@
 """Every config in the tree builds, sweeps, and traces a full training step, without a single number being computed."""
+
 import pathlib
 
 import jax
@@ -17,8 +18,12 @@ from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
-ARGUMENTS = {"configs/quickstart.py": [":tiny", ":labels=style:0.6,num=500"], "configs/gsm.py": [":tiny"], "configs/hh.py": [":tiny"],
-             "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"]}
+ARGUMENTS = {
+    "configs/quickstart.py": [":tiny", ":labels=style:0.6,num=500"],
+    "configs/gsm.py": [":tiny"],
+    "configs/hh.py": [":tiny"],
+    "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
+}
 CASES = [path + arg for path in CONFIGS for arg in ["", *ARGUMENTS.get(path, [])]]
 
 
@@ -39,8 +44,19 @@ def trace_step(config) -> None:
 
 def abstract_batch(batch, layout):
     T, P = batch.row_length, batch.pairs_per_row
-    shapes = {"tokens": T, "positions": T, "see_from": T, "see_to": T, "score_at": 2 * P, "chosen": P, "rejected": P,
-              "weight": P, "margin": P, "target": P, "tie": P}
+    shapes = {
+        "tokens": T,
+        "positions": T,
+        "see_from": T,
+        "see_to": T,
+        "score_at": 2 * P,
+        "chosen": P,
+        "rejected": P,
+        "weight": P,
+        "margin": P,
+        "target": P,
+        "tie": P,
+    }
     dtype = lambda name: jnp.float32 if name in ("weight", "margin", "target", "tie") else jnp.int32
     sharding = NamedSharding(jax.sharding.get_mesh(), layout.row_BT)
     return {name: jax.ShapeDtypeStruct((8 * batch.rows, n), dtype(name), sharding=sharding) for name, n in shapes.items()}

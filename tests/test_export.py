@@ -1,11 +1,12 @@
 """Export: a folder that others load, with the same weights, bit for bit, and a contract that says what its scores depend on."""
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from rewardjax import contract, score
+from rewardjax import contract, scorer
 from rewardjax.export import export
 from rewardjax.mesh import Layout, make_mesh
 from rewardjax.models import hf
@@ -13,12 +14,12 @@ from rewardjax.models.config import Compute
 
 
 def test_weights_survive_bit_for_bit(tiny_run, exported, tmp_path):
-    scorer = score.load(tiny_run[0])
+    loaded = scorer.load(tiny_run[0])
     with jax.set_mesh(make_mesh(fsdp=8, data=1)):
         model = hf.load(exported, Compute(dtype="float32"), Layout())
         _, params = nnx.split(model, nnx.Param)
-        jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), jax.device_get(scorer.params))
-        hf.save(model, tmp_path, dtype="float32", pad_token_id=scorer.tokenizer.pad_id, eos_token_id=scorer.tokenizer.eos_id)
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), jax.device_get(loaded.params))
+        hf.save(model, tmp_path, dtype="float32", pad_token_id=loaded.tokenizer.pad_id, eos_token_id=loaded.tokenizer.eos_id)
     first, second = load_file(exported / "model.safetensors"), load_file(tmp_path / "model.safetensors")
     assert first.keys() == second.keys()
     for name in first:
@@ -30,7 +31,7 @@ def test_bfloat16_weights_get_golden_scores_of_their_own(tiny_run, exported, tmp
     exact = contract.load(exported)
     assert rounded.weights_dtype == "bfloat16" and rounded.golden != exact.golden
     np.testing.assert_allclose(rounded.golden, exact.golden, atol=contract.TOLERANCE["bfloat16"])
-    assert score.load(tmp_path / "hf").contract == rounded  # and loading re-checks them
+    assert scorer.load(tmp_path / "hf").contract == rounded  # and loading re-checks them
 
 
 def test_an_existing_folder_is_not_overwritten(tiny_run, exported):

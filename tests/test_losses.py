@@ -1,4 +1,5 @@
 """Losses: closed forms in float64, gradients by finite differences, reductions to Bradley-Terry, and behaviour far from zero."""
+
 import functools
 import itertools
 
@@ -82,16 +83,19 @@ def test_tie_models_match_their_definition_and_sum_to_one(kind, constant):
     np.testing.assert_allclose(sum(probabilities), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name, options, rtol", [
-    ("bradley_terry", dict(temperature=1.0, label_smoothing=0.0, margin_scale=0.0, centring=0.0), 0),
-    ("bradley_terry", dict(rao_kupper=1.0), 0),
-    ("bradley_terry", dict(davidson=0.0), 0),
-    ("bradley_terry", dict(davidson=1e-6), 1e-4),
-    ("focal", dict(gamma=0.0), 0),
-    ("focal_with_penalty", dict(gamma=0.0), 0),
-    ("tempered_log", dict(t=1.0), 0),
-    ("tempered_log", dict(t=1 - 1e-4), 1e-3),
-])
+@pytest.mark.parametrize(
+    "name, options, rtol",
+    [
+        ("bradley_terry", dict(temperature=1.0, label_smoothing=0.0, margin_scale=0.0, centring=0.0), 0),
+        ("bradley_terry", dict(rao_kupper=1.0), 0),
+        ("bradley_terry", dict(davidson=0.0), 0),
+        ("bradley_terry", dict(davidson=1e-6), 1e-4),
+        ("focal", dict(gamma=0.0), 0),
+        ("focal_with_penalty", dict(gamma=0.0), 0),
+        ("tempered_log", dict(t=1.0), 0),
+        ("tempered_log", dict(t=1 - 1e-4), 1e-3),
+    ],
+)
 def test_reduces_to_bradley_terry(name, options, rtol):
     labels = dict(margin=MARGIN, target=TARGET)
     tie = False if options.get("davidson") == 1e-6 else TIE  # an almost impossible tie is not half a win
@@ -159,8 +163,14 @@ def test_unknown_names_options_and_values_are_refused():
         losses.get("focal", temperature=2.0)
     with pytest.raises(ValueError, match="unknown option target"):  # labels are data, not options
         losses.get("hinge", target=1.0)
-    for options in (dict(temperature=0.0), dict(label_smoothing=0.5), dict(centring=-1.0), dict(rao_kupper=0.9), dict(davidson=-0.1),
-                    dict(rao_kupper=2.0, davidson=1.0)):
+    for options in (
+        dict(temperature=0.0),
+        dict(label_smoothing=0.5),
+        dict(centring=-1.0),
+        dict(rao_kupper=0.9),
+        dict(davidson=-0.1),
+        dict(rao_kupper=2.0, davidson=1.0),
+    ):
         with pytest.raises(ValueError, match="bradley_terry: "):
             losses.get("bradley_terry", **options)
     with pytest.raises(ValueError, match="tempered_log: t must lie"):

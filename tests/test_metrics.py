@@ -1,4 +1,5 @@
 """Metric lines that survive kills and restarts, progress on a fake clock, and the FLOP formula against a count by hand."""
+
 import io
 import json
 import sys
@@ -20,6 +21,7 @@ def writer(workdir, **kwargs):
 
 # ------------------------------------------------------------------ metric lines
 
+
 def test_lines_come_back_merged_and_in_order(tmp_path):
     w = writer(tmp_path)
     w.write(2, {"loss": jnp.float32(0.5), "pairs": np.int64(64), "note": "warm", "slope": None})
@@ -29,7 +31,13 @@ def test_lines_come_back_merged_and_in_order(tmp_path):
     first, second = metrics.read_metrics(tmp_path)
     assert first["step"] == 1 and first["loss"] == 0.75
     assert {k: second[k] for k in ("step", "loss", "pairs", "note", "slope", "set/accuracy")} == {
-        "step": 2, "loss": 0.5, "pairs": 64, "note": "warm", "slope": None, "set/accuracy": 0.9}
+        "step": 2,
+        "loss": 0.5,
+        "pairs": 64,
+        "note": "warm",
+        "slope": None,
+        "set/accuracy": 0.9,
+    }
     assert isinstance(second["pairs"], int)
 
 
@@ -124,6 +132,7 @@ def test_wandb_that_is_not_installed_is_a_clear_error(tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------ FLOPs
 
+
 def test_flops_of_qwen3_are_the_published_ones():
     tokens = 2048
     causal = metrics.train_flops(QWEN3_06B, tokens, tokens**2 // 2) / tokens
@@ -158,13 +167,24 @@ def test_live_entries_of_a_mirrored_row():
 
 
 def test_peaks_by_device_kind():
-    kinds = {"TPU v4": 275e12, "TPU v5 lite": 197e12, "TPU v5": 459e12, "TPU v5p": 459e12, "TPU v6 lite": 918e12, "TPU7x": 1153.5e12,
-             "NVIDIA A100-SXM4-80GB": 312e12, "NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H100 PCIe": 756e12, "NVIDIA H200": 989e12}
+    kinds = {
+        "TPU v4": 275e12,
+        "TPU v5 lite": 197e12,
+        "TPU v5": 459e12,
+        "TPU v5p": 459e12,
+        "TPU v6 lite": 918e12,
+        "TPU7x": 1153.5e12,
+        "NVIDIA A100-SXM4-80GB": 312e12,
+        "NVIDIA H100 80GB HBM3": 989e12,
+        "NVIDIA H100 PCIe": 756e12,
+        "NVIDIA H200": 989e12,
+    }
     assert {kind: metrics.peak_flops(kind) for kind in kinds} == kinds
     assert metrics.peak_flops("cpu") is None
 
 
 # ------------------------------------------------------------------ progress
+
 
 class Clock:
     now = 100.0

@@ -1,4 +1,5 @@
 """The notebook runs from top to bottom on the tiny config, and is stored as people should find it."""
+
 import os
 import pathlib
 

@@ -1,4 +1,5 @@
 """Schedules at their corners, and AdamW whose freezing, factors and decay do exactly what their regexes say."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,7 @@ def named(tree):
 
 def run(optimizer, steps=3, grads=GRADS):
     """Updates of the last of `steps` steps, by path, and the final optimizer state; compiled, as in training."""
+
     @jax.jit
     def step(params, state):
         updates, state = optimizer.update(grads, state, params)
@@ -64,14 +66,17 @@ def test_warmup_fraction_is_warmup_steps():
     assert [by_steps(k) for k in (0, 5, 6, 100)] == [by_fraction(k) for k in (0, 5, 6, 100)]
 
 
-@pytest.mark.parametrize("kwargs, message", [
-    (dict(name="step"), "unknown name 'step'.*constant, linear, cosine"),
-    (dict(warmup_steps=1, warmup_fraction=0.1), "not both"),
-    (dict(warmup_steps=10), "warmup_steps < total_steps"),
-    (dict(warmup_fraction=1.0), "warmup_fraction"),
-    (dict(end_fraction=1.5), "end_fraction"),
-    (dict(peak=-1.0), "peak"),
-])
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(name="step"), "unknown name 'step'.*constant, linear, cosine"),
+        (dict(warmup_steps=1, warmup_fraction=0.1), "not both"),
+        (dict(warmup_steps=10), "warmup_steps < total_steps"),
+        (dict(warmup_fraction=1.0), "warmup_fraction"),
+        (dict(end_fraction=1.5), "end_fraction"),
+        (dict(peak=-1.0), "peak"),
+    ],
+)
 def test_impossible_schedules_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         optim.make_schedule(**{"peak": 1.0, "total_steps": 10, **kwargs})
@@ -143,8 +148,10 @@ def test_clipping_can_be_turned_off():
     np.testing.assert_allclose(clipped["embed"], free["embed"] * 1e-3 / norm, rtol=1e-2)
 
 
-@pytest.mark.parametrize("field, value", [("freeze", ("embd",)), ("lr_factors", (("embd", 2.0),)), ("decay_exclude", ("embd",)),
-                                          ("lr_factors", ((".", 1.0), ("embed", 2.0)))])
+@pytest.mark.parametrize(
+    "field, value",
+    [("freeze", ("embd",)), ("lr_factors", (("embd", 2.0),)), ("decay_exclude", ("embd",)), ("lr_factors", ((".", 1.0), ("embed", 2.0)))],
+)
 def test_a_regex_that_applies_to_nothing_is_an_error_that_lists_paths(field, value):
     with pytest.raises(ValueError, match=f"{field}: 'embe?d' applies to no parameter.*layers/kernel"):
         optim.make_optimizer(CONSTANT, PARAMS, **{field: value})

@@ -1,4 +1,5 @@
 """Every figure is drawn from what the evaluators return, holds what it should, and is a real PNG."""
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -30,8 +31,14 @@ def drawn(tmp_path, monkeypatch):
 def run_rows():
     rows = []
     for step in range(1, 81):
-        row = {"step": step, "loss": 1 / step, "lr": 1e-4, "pairs_per_second": 9.0,
-               "useful_tokens_per_second": 80.0, "padded_tokens_per_second": 99.0}
+        row = {
+            "step": step,
+            "loss": 1 / step,
+            "lr": 1e-4,
+            "pairs_per_second": 9.0,
+            "useful_tokens_per_second": 80.0,
+            "padded_tokens_per_second": 99.0,
+        }
         if step % 20 == 0:
             row |= {"a/accuracy": 0.6, "a/wilson_low": 0.5, "a/wilson_high": 0.7, "a/margin_mean": 0.1, "b/accuracy": 0.7}
         rows.append(row)
@@ -42,8 +49,14 @@ def run_rows():
 def test_curves_have_a_panel_for_each_thing_logged(drawn):
     axes = [ax for ax in drawn(plots.curves, run_rows()) if ax.axison]
     titles = [ax.get_title(loc="left") for ax in axes]
-    assert titles == ["Training loss", "Held-out accuracy (95 % band)", "Reward margin", "Learning rate", "Pairs per second",
-                      "Tokens per second"]
+    assert titles == [
+        "Training loss",
+        "Held-out accuracy (95 % band)",
+        "Reward margin",
+        "Learning rate",
+        "Pairs per second",
+        "Tokens per second",
+    ]
     assert [line.get_label() for line in axes[1].lines] == ["a", "b"] and len(axes[1].collections) == 1  # b has no interval
     assert axes[1].lines[0].get_xdata().tolist() == [20, 40, 60, 80]
     assert len(axes[0].lines[0].get_xdata()) == 79

@@ -1,4 +1,5 @@
 """The report: one file, nothing fetched, hostile text inert, well-formed."""
+
 import base64
 import html.parser
 import re
@@ -9,7 +10,7 @@ import pytest
 
 from rewardjax import plots, report
 
-HOSTILE = "<script>alert(1)</script> & \"quotes\" </pre><img src=http://x/y.png> {{ 7 * 7 }}"
+HOSTILE = '<script>alert(1)</script> & "quotes" </pre><img src=http://x/y.png> {{ 7 * 7 }}'
 VOID = {"meta", "img", "link", "br"}
 
 
@@ -52,11 +53,14 @@ def written(tmp_path_factory, figure):
     rows = [{"set": "honest", "accuracy": 0.87654, "pairs": 12345}, {"set": HOSTILE, "accuracy": None, "extra": True}]
     prompt = [{"role": "system", "content": "S"}, {"role": "user", "content": HOSTILE}]
     report.write_report(
-        path, HOSTILE, facts={"commit": "abc", HOSTILE: HOSTILE, "mesh": {"data": 8}},
+        path,
+        HOSTILE,
+        facts={"commit": "abc", HOSTILE: HOSTILE, "mesh": {"data": 8}},
         tables={"Held-out sets": rows, "Empty": []},
         figures={HOSTILE: figure},
         examples=[dict(prompt=prompt, chosen=HOSTILE, rejected="no", chosen_reward=1.5, rejected_reward=2.0, note=HOSTILE)],
-        config={"data": {"source": HOSTILE}})
+        config={"data": {"source": HOSTILE}},
+    )
     return path
 
 
@@ -83,8 +87,20 @@ def test_tables_show_numbers_for_people(written):
     assert "The model does not prefer the chosen response\nby -0.5." in text
 
 
-@pytest.mark.parametrize("value, shown", [(0.00001234, "1.234e-05"), (123456.7, "123,457"), (7, "7"), (True, "true"),
-                                          ([1, "a"], '[1, "a"]'), (float("nan"), "nan"), (-12345.0, "-12,345"), ("x", "x"), (None, "–")])
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (0.00001234, "1.234e-05"),
+        (123456.7, "123,457"),
+        (7, "7"),
+        (True, "true"),
+        ([1, "a"], '[1, "a"]'),
+        (float("nan"), "nan"),
+        (-12345.0, "-12,345"),
+        ("x", "x"),
+        (None, "–"),
+    ],
+)
 def test_values_as_people_read_them(value, shown):
     assert report._show(value) == shown
 

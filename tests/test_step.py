@@ -1,4 +1,5 @@
 """One step over the same pairs has the same loss and gradients, however the pairs are packed, split and spread."""
+
 import functools
 
 import jax
@@ -15,7 +16,9 @@ from rewardjax.models import reward
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.step import make_step, zeros_like
 
-CONFIG = DecoderConfig(family="qwen3", vocab_size=64, width=32, mlp_width=64, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4, qk_norm=True)
+CONFIG = DecoderConfig(
+    family="qwen3", vocab_size=64, width=32, mlp_width=64, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4, qk_norm=True
+)
 PAIRS, PAD = 12, 63
 
 
@@ -34,7 +37,10 @@ def totals(*, mesh=(1, 1, 1), row_length=64, pairs_per_row=4, rows=8, share=True
     if order is not None:
         pairs, labels = [pairs[i] for i in order], {name: x[order] for name, x in labels.items()}
     if swap:
-        pairs, labels = [TokenGroup(p.prefix, p.suffixes[::-1]) for p in pairs], labels | {"target": 1 - labels["target"], "margin": -labels["margin"]}
+        pairs, labels = (
+            [TokenGroup(p.prefix, p.suffixes[::-1]) for p in pairs],
+            labels | {"target": 1 - labels["target"], "margin": -labels["margin"]},
+        )
     lengths = np.array([[len(p.prefix), *map(len, p.suffixes)] for p in pairs])
     plan = pack.plan_rows(pack.bundle_lengths(lengths, share), row_length, pairs_per_row)
     plan += [[] for _ in range(-len(plan) % rows)]
@@ -101,8 +107,16 @@ def test_scoring_equals_training_rewards_and_every_response_has_its_own():
     with jax.set_mesh(jax.make_mesh((2, 4, 1), AXES)):
         layout = Layout()
         graph, params = nnx.split(reward.init(CONFIG, Compute(dtype="float32", remat="none"), layout, 0), nnx.Param)
-        score = functools.partial(scoring.score_groups, scoring.make_score_rows(graph), params, row_length=64, rows=8, bundles_per_row=4,
-                                  pad_id=PAD, layout=layout)
+        score = functools.partial(
+            scoring.score_groups,
+            scoring.make_score_rows(graph),
+            params,
+            row_length=64,
+            rows=8,
+            bundles_per_row=4,
+            pad_id=PAD,
+            layout=layout,
+        )
         together, separate = score([three]), score(alone)
     assert together[0].shape == (3,) and len(set(together[0].tolist())) == 3
     np.testing.assert_allclose(together[0], np.concatenate(separate), rtol=2e-6)

@@ -1,4 +1,5 @@
 """Sweeps: the plan is checked before anything runs; a second call repeats only what is not done."""
+
 import json
 import sys
 import textwrap
@@ -8,7 +9,7 @@ import pytest
 from rewardjax import config as config_lib
 from rewardjax import sweep
 
-CONFIG = '''
+CONFIG = """
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 from rewardjax.config import parse_arg, product, sweep as vary
@@ -32,10 +33,10 @@ def sweep_type():
 
 def sweep_twice():
     return [{"seed": 0}, {"optim.lr": 0.1}]
-'''
+"""
 
 # Stands in for rewardjax.train: same flags, same files; fails while `workdir/../break` names its seed.
-TRAIN = '''
+TRAIN = """
     import json, pathlib, sys
     from absl import app, flags
     from ml_collections import config_flags
@@ -55,7 +56,7 @@ TRAIN = '''
         (workdir / "DONE").touch()
 
     app.run(main)
-'''
+"""
 
 
 @pytest.fixture
@@ -85,12 +86,15 @@ def test_a_trial_is_its_resolved_config(file):
     assert {trial.id for trial in sweep.plan(f"{file}:bias=1")}.isdisjoint(trial.id for trial in trials)
 
 
-@pytest.mark.parametrize("name, error, message", [
-    ("typo", ValueError, r"sweep_typo\(\) trial 1 .*'optim' has no 'lrr'"),
-    ("type", TypeError, r"sweep_type\(\) trial 0 .*expected int, got float"),
-    ("twice", ValueError, "trials 0 and 1 are the same config"),
-    ("lr", AttributeError, r"no sweep_lr\(\); it has: sweep, sweep_twice, sweep_type, sweep_types, sweep_typo"),
-])
+@pytest.mark.parametrize(
+    "name, error, message",
+    [
+        ("typo", ValueError, r"sweep_typo\(\) trial 1 .*'optim' has no 'lrr'"),
+        ("type", TypeError, r"sweep_type\(\) trial 0 .*expected int, got float"),
+        ("twice", ValueError, "trials 0 and 1 are the same config"),
+        ("lr", AttributeError, r"no sweep_lr\(\); it has: sweep, sweep_twice, sweep_type, sweep_types, sweep_typo"),
+    ],
+)
 def test_a_bad_sweep_is_refused_before_anything_runs(file, name, error, message):
     with pytest.raises(error, match=message):
         sweep.plan(file, name)
@@ -100,8 +104,9 @@ def test_plan_prints_the_trials(file, capsys):
     assert sweep.main(["--config", file, "--plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["trial", "optim.lr", "seed"]
-    assert [line.split() for line in lines[1:]] == [[trial.id, str(trial.overrides["optim.lr"]), str(trial.overrides["seed"])]
-                                                    for trial in sweep.plan(file)]
+    assert [line.split() for line in lines[1:]] == [
+        [trial.id, str(trial.overrides["optim.lr"]), str(trial.overrides["seed"])] for trial in sweep.plan(file)
+    ]
 
 
 def test_run_resumes_where_it_failed_and_failures_are_rows(file, command, tmp_path):

@@ -1,4 +1,5 @@
 """The training loop: what a run leaves behind, and that stopping, killing and spreading it change nothing."""
+
 import json
 import os
 import pathlib
@@ -97,12 +98,15 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path)
         assert mine.get("heldout/accuracy") == theirs.get("heldout/accuracy")
 
 
-@pytest.mark.parametrize("changes, field", [
-    ({"schedule.peak": 2e-2}, r"config\.schedule\.peak: 0\.01 -> 0\.02"),
-    ({"seed": 1}, r"config\.seed"),
-    ({"data.source": "world:train?num=161"}, r"data: "),
-    ({"loss.name": "hinge"}, r"config\.loss\.name"),
-])
+@pytest.mark.parametrize(
+    "changes, field",
+    [
+        ({"schedule.peak": 2e-2}, r"config\.schedule\.peak: 0\.01 -> 0\.02"),
+        ({"seed": 1}, r"config\.seed"),
+        ({"data.source": "world:train?num=161"}, r"data: "),
+        ({"loss.name": "hinge"}, r"config\.loss\.name"),
+    ],
+)
 def test_a_changed_run_is_refused_by_the_name_of_the_field(tiny_run, changes, field):
     workdir, _, cache = tiny_run
     with pytest.raises(train.ResumeRefused, match=field):

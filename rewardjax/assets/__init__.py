@@ -1,11 +1,15 @@
 """Files that ship with the package: `assets:world` is the preference world's tokenizer and pretrained backbone."""
+
 import pathlib
 
 SCHEME = "assets:"
 
 
 def resolve(folder: str) -> pathlib.Path:
-    """The path that `folder` names: `assets:NAME` is a folder of the package, anything else is itself. FileNotFoundError if it is not there."""
+    """The path that `folder` names: `assets:NAME` is a folder of the package, anything else is itself.
+
+    Raises FileNotFoundError if it is not there.
+    """
     path = pathlib.Path(__file__).parent / folder.removeprefix(SCHEME) if folder.startswith(SCHEME) else pathlib.Path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")

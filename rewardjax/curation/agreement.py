@@ -1,4 +1,5 @@
 """Agreement between two sources of labels (a human and a judge, a label source and the oracle): how often, and beyond chance."""
+
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -8,8 +9,9 @@ from scipy import stats
 Label = Hashable
 
 
-def confusion(a: Sequence[Label | None], b: Sequence[Label | None],
-              labels: Sequence[Label] | None = None) -> tuple[list[Label], np.ndarray]:
+def confusion(
+    a: Sequence[Label | None], b: Sequence[Label | None], labels: Sequence[Label] | None = None
+) -> tuple[list[Label], np.ndarray]:
     """Counts [labels, labels]: entry (i, j) is how often `a` said label i where `b` said label j. None is "no vote" and is left out.
 
     `labels` fixes which labels there are and their order (default: those seen, sorted). Raises ValueError for lists of different length
@@ -41,8 +43,15 @@ def kappa_of(table) -> np.ndarray:
         return np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)
 
 
-def compare(a: Sequence[Label | None], b: Sequence[Label | None], *, labels: Sequence[Label] | None = None, level: float = 0.95,
-            resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+def compare(
+    a: Sequence[Label | None],
+    b: Sequence[Label | None],
+    *,
+    labels: Sequence[Label] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Observed agreement (Wilson interval) and Cohen's kappa (percentile bootstrap over items) of two sources about the same items.
 
     Returns "items" (with both votes), "missing" (without), "agreement", "agreement_low", "agreement_high", "kappa", "kappa_low",

@@ -9,6 +9,7 @@ strings in the rendered text, wherever they came from. Here they come from the t
 
 Text of the template and of the messages is merged before it is encoded, so harmless chats get the ids they always had.
 """
+
 import functools
 import json
 import pathlib
@@ -28,6 +29,9 @@ PROBE = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "
 PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")  # what a template may print
 PIECES_KEPT = 1024  # recently encoded texts: the K responses of a group repeat their prompt
+
+
+PAD_FIX = "choose an added token that no chat prints with pad_token=: '<|vision_pad|>' (Qwen), '<|finetune_right_pad_id|>' (Llama 3)"
 
 
 class ChatTokenizer:
@@ -50,7 +54,8 @@ class ChatTokenizer:
         full.no_padding()
         self._full = full
         self.vocab_size: int = max(full.get_vocab(with_added_tokens=True).values()) + 1
-        self.bos_id, self.eos_id, self.pad_id = (self._id(name) for name in ("bos_token", "eos_token", "pad_token"))
+        self.bos_id = self._id("bos_token") if "bos_token" in self.special else None
+        self.eos_id, self.pad_id = self._id("eos_token"), self._id("pad_token")
         self._encode_text = _text_encoder(spec)
         self._check_text_is_text()
         rendered = self.render(PROBE)
@@ -118,7 +123,7 @@ class ChatTokenizer:
         ids: list[int] = []
         if self.adds_bos:
             rendered = self._without_bos(rendered)
-            ids.append(self.bos_id)
+            ids.append(self._id("bos_token"))
         for i, piece in enumerate(self._split(rendered)):
             if i % 2:
                 ids.append(self._controls[piece])
@@ -133,28 +138,26 @@ class ChatTokenizer:
     def _without_bos(self, rendered: str) -> str:
         bos = self.special["bos_token"]
         while rendered.startswith(bos):
-            rendered = rendered[len(bos):]
+            rendered = rendered[len(bos) :]
         return rendered
 
-    def _id(self, name: str) -> int | None:
+    def _id(self, name: str) -> int:
         text = self.special.get(name)
         if text is None:
-            return None
+            fix = PAD_FIX if name == "pad_token" else "name the added token that stands there"
+            raise ValueError(f"tokenizer_config.json: {name} is missing; {fix}")
         if text not in self._controls:
             raise ValueError(f"tokenizer_config.json: {name} = {text!r} is not an added token of tokenizer.json")
         return self._controls[text]
 
     def _check_pad(self, rendered: str) -> None:
-        fix = "choose an added token that no chat prints with pad_token=: '<|vision_pad|>' (Qwen), '<|finetune_right_pad_id|>' (Llama 3)"
-        if self.pad_id is None:
-            raise ValueError(f"tokenizer_config.json: pad_token is missing; {fix}")
         if self.pad_id == self.eos_id:
             raise ValueError(
                 f"tokenizer_config.json: pad_token = eos_token = {self.special['pad_token']!r}: whoever looks for the last token "
-                f"that is not padding would read the score at the wrong place; {fix}"
+                f"that is not padding would read the score at the wrong place; {PAD_FIX}"
             )
         if self.special["pad_token"] in rendered:
-            raise ValueError(f"tokenizer_config.json: pad_token = {self.special['pad_token']!r} is printed by the chat template; {fix}")
+            raise ValueError(f"tokenizer_config.json: pad_token = {self.special['pad_token']!r} is printed by the chat template; {PAD_FIX}")
 
     def _check_text_is_text(self) -> None:
         """Some models hold control strings in their ordinary vocabulary too, where an empty added-token table does not hide them."""
@@ -165,7 +168,7 @@ class ChatTokenizer:
     def _check_exact(self, full: tokenizers.Tokenizer, rendered: str) -> None:
         """The last line of defence against a tokenizer feature that `_refuse` does not know."""
         expected = full.encode(self._without_bos(rendered) if self.adds_bos else rendered, add_special_tokens=False).ids
-        if self.encode(PROBE)[int(self.adds_bos):] != expected:
+        if self.encode(PROBE)[int(self.adds_bos) :] != expected:
             raise ValueError("tokenizer.json: text between control tokens is encoded differently on its own; not supported")
 
 
@@ -197,7 +200,7 @@ class Breaker:
         start, end = len(text) - len(text.lstrip()), len(text.rstrip())  # templates trim
         cuts = {match.start() + 1 for match in self._occurrence.finditer(text)}
         cuts |= {i + 1 for i in range(max(0, end - self._longest), end) if text[i:end] in self._beginnings}
-        cuts |= {i for i in range(start, min(end, start + self._longest)) if text[start:i + 1] in self._ends}
+        cuts |= {i for i in range(start, min(end, start + self._longest)) if text[start : i + 1] in self._ends}
         bounds = [0, *sorted(cuts), len(text)]
         return mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False)) if cuts else text
 
@@ -208,6 +211,7 @@ class TemplateRefusal(jinja2.TemplateError):
 
 class GenerationTag(jinja2.ext.Extension):
     """{% generation %} marks what the assistant wrote; here it prints its body."""
+
     tags = {"generation"}
 
     def parse(self, parser):
@@ -218,6 +222,7 @@ class GenerationTag(jinja2.ext.Extension):
 @functools.lru_cache(maxsize=32)
 def compile_template(template: str) -> Callable[..., str]:
     """A chat template's render function, in a sandbox with transformers' options, except that it cannot ask for the date."""
+
     def refuse(message):
         raise TemplateRefusal(message)
 

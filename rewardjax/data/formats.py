@@ -2,23 +2,40 @@
 
 A record that fits none, or contradicts itself, raises BadRow("bad_schema"). Columns that no format knows are ignored.
 """
+
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewardjax.data.groups import BadRow, Group, Message, Pair
 
 Record = dict[str, Any]
-Text = str | list[Message]  # a text, or the messages it stands for
-
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "name")  # of a message, beside role and content
 PROMPTS = ("prompt", "messages", "question", "instruction", "input")
-TWO_RESPONSES = (("response_1", "response_2"), ("response1", "response2"), ("output_1", "output_2"), ("response_a", "response_b"),
-                 ("conversation_a", "conversation_b"))
+TWO_RESPONSES = (
+    ("response_1", "response_2"),
+    ("response1", "response2"),
+    ("output_1", "output_2"),
+    ("response_a", "response_b"),
+    ("conversation_a", "conversation_b"),
+)
 LABELS = (("correct", "is_correct"), ("ranks", "rank"), ("scores", "score"))  # of a group, of one response
-WINNERS = {"1": 1.0, "a": 1.0, "model_a": 1.0, "response_a": 1.0, "2": 0.0, "b": 0.0, "model_b": 0.0, "response_b": 0.0,
-           "0": 0.5, "tie": 0.5, "both": 0.5, "neither": 0.5, "tie (bothbad)": 0.5}  # P(first is better)
+WINNERS = {
+    "1": 1.0,
+    "a": 1.0,
+    "model_a": 1.0,
+    "response_a": 1.0,
+    "2": 0.0,
+    "b": 0.0,
+    "model_b": 0.0,
+    "response_b": 0.0,
+    "0": 0.5,
+    "tie": 0.5,
+    "both": 0.5,
+    "neither": 0.5,
+    "tie (bothbad)": 0.5,
+}  # P(first is better)
 
 
 def to_group(record: Record, index: int, source: str) -> Group:
@@ -30,11 +47,15 @@ def to_group(record: Record, index: int, source: str) -> Group:
     for fits, read in FORMATS:
         if fits(record):
             return Group(id=f"{source}:{index}" if identity is None else str(identity), source=source, **read(record))
-    raise BadRow("bad_schema", f"{source}:{index}: keys {sorted(record)} fit no known format: chosen and rejected; prompt and responses; "
-                               f"prompt, two responses ({' | '.join(map('/'.join, TWO_RESPONSES))}) and label, winner or annotators")
+    raise BadRow(
+        "bad_schema",
+        f"{source}:{index}: keys {sorted(record)} fit no known format: chosen and rejected; prompt and responses; "
+        f"prompt, two responses ({' | '.join(map('/'.join, TWO_RESPONSES))}) and label, winner or annotators",
+    )
 
 
 # --- groups: one prompt, K responses, with correctness, ranks or scores ---
+
 
 def _is_responses(record: Record) -> bool:
     return record.get("responses") is not None or (record.get("response_1") is not None and record.get("scores") is not None)
@@ -68,7 +89,7 @@ def _read_responses(record: Record) -> dict[str, Any]:
     }
 
 
-def _labels(record: Record, items: list[Any], plural: str, singular: str) -> list[Any] | None:
+def _labels(record: Record, items: Sequence[Any], plural: str, singular: str) -> list[Any] | None:
     """A list column, or a field of every response; None where there is neither."""
     if record.get(plural) is not None:
         values = list(record[plural])
@@ -83,8 +104,8 @@ def _pairs(correct: list[bool] | None, ranks: list[float] | None, scores: list[f
     """Right over wrong; without correctness better over worse, a score's difference as margin, and ties as ties."""
     if correct is not None:
         return [Pair(i, j) for i, right in enumerate(correct) if right for j, other in enumerate(correct) if not other]
-    pairs = []
-    for i, rank in enumerate(ranks or []):
+    pairs, ranks = [], ranks or []
+    for i, rank in enumerate(ranks):
         for j, other in enumerate(ranks):
             if rank < other:
                 pairs.append(Pair(i, j, margin=scores[i] - scores[j] if scores else 0.0))
@@ -94,6 +115,7 @@ def _pairs(correct: list[bool] | None, ranks: list[float] | None, scores: list[f
 
 
 # --- chosen and rejected, with the prompt apart or inside both ---
+
 
 def _is_chosen_rejected(record: Record) -> bool:
     return record.get("chosen") is not None and record.get("rejected") is not None
@@ -159,6 +181,7 @@ def _graded_pair(record: Record) -> Pair:
 
 # --- two responses and a verdict ---
 
+
 def _two_responses(record: Record) -> tuple[str, str] | None:
     return next((names for names in TWO_RESPONSES if all(record.get(name) is not None for name in names)), None)
 
@@ -174,12 +197,13 @@ def _is_verdict(record: Record) -> bool:
 
 def _read_verdict(record: Record) -> dict[str, Any]:
     """Verdicts 1, 2, 0 (tie), a, b, model_a, model_b, tie; of several annotators, the share of votes is the target."""
-    first, second = _two_responses(record)
-    sides = [_text(record[name], name) for name in (first, second)]
+    names = _two_responses(record)
+    assert names, "checked by _is_verdict"
+    sides = [_text(record[name], name) for name in names]
     if all(isinstance(side, list) and side[0].get("role") != "assistant" for side in sides):
         prompt, responses = _split_messages(*sides)
     else:
-        prompt, responses = _prompt(record), [_response(record[name], name) for name in (first, second)]
+        prompt, responses = _prompt(record), [_response(record[name], name) for name in names]
     votes = _votes(record)
     if unknown := [vote for vote in votes if str(vote).strip().lower() not in WINNERS]:
         raise BadRow("bad_schema", f"label, winner or annotator = {unknown[0]!r}, not one of {', '.join(WINNERS)}")
@@ -192,6 +216,7 @@ def _read_verdict(record: Record) -> dict[str, Any]:
 
 
 # --- pieces ---
+
 
 def _prompt(record: Record) -> list[Message]:
     name = next((name for name in PROMPTS if record.get(name) is not None), None)
@@ -216,7 +241,7 @@ def _response(item: Any, where: str) -> list[Message]:
     return value if isinstance(value, list) else [{"role": "assistant", "content": value}]
 
 
-def _text(value: Any, where: str) -> Text:
+def _text(value: Any, where: str) -> Any:
     """A string as it is, a transcript or a list of messages as messages with the fields that templates know."""
     if isinstance(value, str):
         return _transcript(value) if value.startswith("\n\nHuman:") else value

@@ -1,4 +1,5 @@
 """The unit of data: one prompt, its responses, and the labelled pairs among them."""
+
 import dataclasses
 import json
 import math
@@ -42,6 +43,7 @@ class BadRow(Exception):
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """Two responses of a group: `target` is the probability that `chosen` is the better one, `margin` how much better."""
+
     chosen: int
     rejected: int
     target: float = 1.0
@@ -52,6 +54,7 @@ class Pair:
 @dataclasses.dataclass(frozen=True)
 class Group:
     """One prompt and its K >= 1 responses. A response is the messages that follow the prompt, the last one the assistant's."""
+
     id: str
     prompt: list[Message]
     responses: list[list[Message]]

@@ -7,6 +7,7 @@
 Reversing the first branch puts the prefix next to both branches, so that "the prefix and my own branch so far" is an interval for either.
 A lone response is a bundle whose first branch is empty. numpy only: this runs in the data loader's threads.
 """
+
 import bisect
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,6 +19,7 @@ Rows = list[list[int]]  # for each row the items it holds, in order
 
 class TokenGroup(NamedTuple):
     """Token ids of one prompt's K responses: conversation k is `prefix` ++ `suffixes[k]`, prefix the longest common one of all K."""
+
     prefix: np.ndarray
     suffixes: list[np.ndarray]
 

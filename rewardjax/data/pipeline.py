@@ -4,6 +4,7 @@ Which pairs a step holds and how they lie in rows is decided from the index alon
 records of its own rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to continue,
 even on another number of hosts, pass `first_step`.
 """
+
 import grain
 import numpy as np
 

@@ -4,6 +4,7 @@ Every epoch is a permutation of the pairs, the epochs follow one another endless
 (k + 1) * batch of that sequence. The permutation is a keyed cipher on indices, not a stored shuffle: any step is computed on its own in
 O(batch), and the order depends on no library's random generator, so it outlives upgrades.
 """
+
 import math
 
 import numpy as np

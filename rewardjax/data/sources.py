@@ -1,4 +1,5 @@
 """Where records come from: one function opens files, folders and data sets, one small class reads them as plain dicts."""
+
 import functools
 import glob
 import gzip
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 
 from rewardjax import fingerprint
 
@@ -18,15 +19,26 @@ SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 ROWS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
 
 # How the hub's data set folders spell a split in file and folder names.
-SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
-               "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation"}
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
 
 
 class Source:
     """Records of one or more files in order, streamed anew by every iteration."""
 
-    def __init__(self, name: str, files: list[pathlib.Path],
-                 read: Callable[[pathlib.Path], Iterator[Record]], count: Callable[[pathlib.Path], int]):
+    def __init__(
+        self, name: str, files: list[pathlib.Path], read: Callable[[pathlib.Path], Iterator[Record]], count: Callable[[pathlib.Path], int]
+    ):
         self.name, self.files, self._read, self._count = name, files, read, count
 
     def __iter__(self) -> Iterator[Record]:
@@ -55,6 +67,7 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     path = str(path)
     if path.startswith("world:"):
         from rewardjax.data import world  # only here: the world stands on groups, not the other way round
+
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return _open_tfds(path.removeprefix("tfds:"), split, name)
@@ -87,7 +100,7 @@ def _read_file(file: pathlib.Path) -> Iterator[Record]:
 
 def _count_file(file: pathlib.Path) -> int:
     if file.name.endswith(".parquet"):
-        return pa.parquet.read_metadata(file).num_rows
+        return pq.read_metadata(file).num_rows
     if _is_json_array(file):
         return sum(1 for _ in _read_json_array(file))
     with _open_bytes(file) as lines:
@@ -125,7 +138,7 @@ def _parse_json(data: bytes, file: pathlib.Path, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{file}:{first_line + error.lineno - 1}: bad JSON at column {error.colno}: {error.msg}") from None
     except UnicodeDecodeError as error:
-        before = data[:error.start]
+        before = data[: error.start]
         line, column = first_line + before.count(b"\n"), len(before) - before.rfind(b"\n")
         raise ValueError(f"{file}:{line}: not UTF-8 at byte {column}: {error.reason}") from None
 
@@ -137,7 +150,7 @@ def _record(value: Any, where: str) -> Record:
 
 
 def _read_parquet(file: pathlib.Path) -> Iterator[Record]:
-    with pa.parquet.ParquetFile(file) as table:
+    with pq.ParquetFile(file) as table:
         for batch in table.iter_batches(ROWS_AT_ONCE):
             yield from batch.to_pylist()
 
@@ -217,8 +230,10 @@ def _snapshot(path: str) -> pathlib.Path:
             f"{organisation}/{name}", repo_type="dataset", allow_patterns=["*.json*", "*.parquet", "*.arrow"]
         )
     except Exception as error:  # the hub's own errors, the HTTP client's, the cache's
-        raise ConnectionError(f"{path}: cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
-                              "is there a network, and does the data set exist? A local folder works without one") from error
+        raise ConnectionError(
+            f"{path}: cannot be downloaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            "is there a network, and does the data set exist? A local folder works without one"
+        ) from error
     return pathlib.Path(root, inner.strip("/"))
 
 

@@ -1,9 +1,10 @@
 """The folder of tokenised pairs: its three files, how it is built all or nothing, and how pairs are read back.
 
-    groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then the token ids
-    index.npz             one entry per pair: where it is, how long, its label; all that planning needs
-    manifest.json         what went in (fingerprints, settings), what came out (counts, drops), the sizes of the other two
+groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then the token ids
+index.npz             one entry per pair: where it is, how long, its label; all that planning needs
+manifest.json         what went in (fingerprints, settings), what came out (counts, drops), the sizes of the other two
 """
+
 import contextlib
 import dataclasses
 import fcntl
@@ -28,6 +29,7 @@ GROUPS_OPTIONS = "group_size:1,zstd:1"  # any other group size makes random read
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenizedPairs:
     """Tokenised pairs on disk, their index in memory. n pairs, taken from m groups."""
+
     folder: pathlib.Path
     manifest: dict[str, Any]
     record: np.ndarray  # [n] int64: which record of groups.array_record holds the pair

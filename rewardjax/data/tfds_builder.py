@@ -1,7 +1,8 @@
 """Preference pairs as a TFDS data set in ArrayRecord files, written and read without TensorFlow.
 
-    python -m rewardjax.data.tfds_builder --input pairs.jsonl --output data/tfds
+python -m rewardjax.data.tfds_builder --input pairs.jsonl --output data/tfds
 """
+
 import argparse
 import collections
 import dataclasses
@@ -35,12 +36,18 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
             builder=self,
             description="Preference pairs: two responses to a prompt, and which one is better.",
             disable_shuffling=self.DISABLE_SHUFFLING,
-            features=tfds.features.FeaturesDict({
-                "id": tfds.features.Text(), "source": tfds.features.Text(),
-                "prompt": messages, "chosen": messages, "rejected": messages,
-                "target": tfds.features.Scalar(np.float32), "margin": tfds.features.Scalar(np.float32),
-                "tie": tfds.features.Scalar(np.bool_),
-            }),
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    "source": tfds.features.Text(),
+                    "prompt": messages,
+                    "chosen": messages,
+                    "rejected": messages,
+                    "target": tfds.features.Scalar(np.float32),
+                    "margin": tfds.features.Scalar(np.float32),
+                    "tie": tfds.features.Scalar(np.bool_),
+                }
+            ),
         )
 
     def _split_generators(self, dl_manager):

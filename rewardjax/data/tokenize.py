@@ -3,6 +3,7 @@
 Any change of data, tokenizer or settings gives another name, so nothing stale is ever read. The manifest accounts for every record
 and pair that came in.
 """
+
 import array
 import collections
 import dataclasses
@@ -85,6 +86,7 @@ def prepare(
 
 class Outcome(NamedTuple):
     """What became of one record; travels between processes."""
+
     id: str = ""
     outside_split: bool = False
     encoded: bytes = b""  # of the responses that kept pairs use; nothing where no pair is kept

@@ -1,4 +1,5 @@
 """Best-of-N: how good is the response that a reward model picks out of K? Exact expectations, no sampling."""
+
 import functools
 import math
 from collections.abc import Sequence
@@ -33,8 +34,15 @@ def expected_best(rewards, correct, ks: Sequence[int]) -> np.ndarray:
     return np.array([(_all_below(len(rewards), K)[starts] - _all_below(len(rewards), K)[ends]) @ labels for K in ks])
 
 
-def curve(rewards: Sequence[Any], correct: Sequence[Any], ks: Sequence[int] | None = None, *, resamples: int = 2000,
-          level: float = 0.95, seed: int = 0) -> dict[str, Any]:
+def curve(
+    rewards: Sequence[Any],
+    correct: Sequence[Any],
+    ks: Sequence[int] | None = None,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Best-of-K curve of a scorer over prompts: lists of rewards [N_i] and labels [N_i] (0/1 or graded), one entry a prompt.
 
     Returns lists over `ks` (default 1, 2, 4, ... up to the smallest N_i, which is included): "score" (mean over prompts of
@@ -58,5 +66,12 @@ def curve(rewards: Sequence[Any], correct: Sequence[Any], ks: Sequence[int] | No
     times_drawn = np.random.default_rng(seed).multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
     low, high = np.quantile(times_drawn @ score / prompts, [(1 - level) / 2, (1 + level) / 2], axis=0)
     random = float(np.mean([np.mean(labels) for labels in correct]))
-    return {"ks": ks, "prompts": prompts, "score": score.mean(0).tolist(), "low": low.tolist(), "high": high.tolist(),
-            "oracle": oracle.mean(0).tolist(), "random": [random] * len(ks)}
+    return {
+        "ks": ks,
+        "prompts": prompts,
+        "score": score.mean(0).tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "oracle": oracle.mean(0).tolist(),
+        "random": [random] * len(ks),
+    }

@@ -1,4 +1,5 @@
 """What a set of labelled pairs says about a reward model: accuracy, calibration, spread, and how much of it is length."""
+
 from typing import Any
 
 import numpy as np

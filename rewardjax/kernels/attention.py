@@ -3,6 +3,7 @@
 Causality, packing, isolation of pairs and of branches, and prefix sharing are all in two integers a query (docs/architecture.md).
 Letters: B rows, T queries, S keys (as many as T), N query heads, K kv heads, G = N / K, H head width, C queries of a chunk.
 """
+
 import jax
 import jax.numpy as jnp
 
@@ -43,7 +44,8 @@ def chunked(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, chunk: int = CHUNK):
     chunks = -(-T // chunk)
     # Queries that fill the last chunk look at key 0 and are cut off again.
     split = lambda x: jnp.moveaxis(
-        jnp.pad(x, [(0, 0), (0, chunks * chunk - T)] + [(0, 0)] * (x.ndim - 2)).reshape(B, chunks, chunk, *x.shape[2:]), 1, 0)
+        jnp.pad(x, [(0, 0), (0, chunks * chunk - T)] + [(0, 0)] * (x.ndim - 2)).reshape(B, chunks, chunk, *x.shape[2:]), 1, 0
+    )
     one = jax.checkpoint(lambda piece: dense(piece[0], k_BTKH, v_BTKH, piece[1], piece[2]), prevent_cse=False)
     o = jax.lax.map(one, (split(q_BTNH), split(see_from_BT), split(see_to_BT)))
     return jnp.moveaxis(o, 0, 1).reshape(B, chunks * chunk, *q_BTNH.shape[2:])[:, :T]

@@ -1,4 +1,5 @@
 """What a decoder is (DecoderConfig) and how it is computed (Compute). Both are hashable: static parts of a jitted function."""
+
 import dataclasses
 
 FAMILIES = ("qwen3", "llama", "qwen2")  # named as Hugging Face's `model_type`
@@ -7,6 +8,7 @@ FAMILIES = ("qwen3", "llama", "qwen2")  # named as Hugging Face's `model_type`
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
     """Llama 3's stretching of the rotary wavelengths (see rope.py)."""
+
     factor: float
     low_freq_factor: float
     high_freq_factor: float
@@ -16,6 +18,7 @@ class RopeScaling:
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Sizes and switches of one decoder; the defaults are those that most variants share. ValueError for sizes that cannot work."""
+
     family: str  # one of FAMILIES
     vocab_size: int
     width: int
@@ -52,6 +55,7 @@ class DecoderConfig:
 @dataclasses.dataclass(frozen=True)
 class Compute:
     """How a model is run; none of it changes what is computed beyond rounding."""
+
     dtype: str = "bfloat16"  # of activations and of weights at use; parameters, norms, softmax and head stay float32
     remat: str = "full"  # what the backward pass finds saved, see decoder.REMAT
     scan: bool = True  # one compiled layer run L times, or L layers unrolled (slower to compile)

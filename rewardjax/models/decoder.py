@@ -3,6 +3,7 @@
 Parameters are float32 and cast to the compute dtype just before use, so that what devices exchange is the smaller type.
 Letters: B rows, T tokens, D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary, L layers.
 """
+
 import jax
 import jax.numpy as jnp
 from flax import nnx

@@ -1,4 +1,5 @@
 """Hugging Face folders of safetensors: read straight into sharded arrays, write back bit for bit."""
+
 import contextlib
 import json
 import math
@@ -57,8 +58,16 @@ def load(folder: str | pathlib.Path, compute: Compute, layout: Layout, init_head
     return model
 
 
-def save(model: RewardModel, folder: str | pathlib.Path, *, pad_token_id: int, eos_token_id: int | list[int],
-         bos_token_id: int | None = None, dtype: str = "float32", shard_bytes: int = 5_000_000_000) -> None:
+def save(
+    model: RewardModel,
+    folder: str | pathlib.Path,
+    *,
+    pad_token_id: int,
+    eos_token_id: int | list[int],
+    bos_token_id: int | None = None,
+    dtype: str = "float32",
+    shard_bytes: int = 5_000_000_000,
+) -> None:
     """Writes `config.json` and the weights of a *ForSequenceClassification folder, in files of at most `shard_bytes` (or one tensor).
 
     All processes must call it; process 0 writes. Weights of an earlier save are replaced, and `config.json` comes last: a folder that has
@@ -133,7 +142,7 @@ def _check(folder: pathlib.Path, tensors: dict[str, Any], rules: list[Rule], lay
             raise ValueError(f"{folder}: {name} is {tensors[name].get_dtype()}; only float32, bfloat16 and float16 weights are read")
 
 
-def _reader(tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: dict[str, int]) -> Callable[[tuple[slice, ...]], np.ndarray]:
+def _reader(tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: dict[str, int]) -> Callable[[Any], np.ndarray]:
     """index into our parameter -> that block, float32. Devices that hold the same block share one read."""
     blocks = {}
 

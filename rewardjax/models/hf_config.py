@@ -1,4 +1,5 @@
 """A Hugging Face `config.json` and our DecoderConfig, in both directions. What we would compute differently is refused, not ignored."""
+
 import json
 import pathlib
 
@@ -64,7 +65,8 @@ def write_config(config: DecoderConfig, *, dtype: str, pad_token_id: int, eos_to
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_dim,
         "rope_theta": config.rope_theta,
-        "rope_scaling": scaling and {
+        "rope_scaling": scaling
+        and {
             "rope_type": "llama3",
             "factor": scaling.factor,
             "low_freq_factor": scaling.low_freq_factor,
@@ -103,8 +105,10 @@ def _refuse_what_differs(raw: dict, path: pathlib.Path) -> None:
 
 def _refuse_pad_that_ends(pad: int | None, eos: int | list[int] | None, where) -> None:
     if pad is not None and pad in (eos if isinstance(eos, list) else [eos]):
-        raise ValueError(f"{where}: pad_token_id={pad} is also eos_token_id={eos}: a server that looks for the last token that is not "
-                         "padding would read the reward too early; set pad_token_id to a special token that never occurs in a conversation")
+        raise ValueError(
+            f"{where}: pad_token_id={pad} is also eos_token_id={eos}: a server that looks for the last token that is not "
+            "padding would read the reward too early; set pad_token_id to a special token that never occurs in a conversation"
+        )
 
 
 def _rope(raw: dict, path: pathlib.Path) -> tuple[float, RopeScaling | None]:
@@ -119,8 +123,12 @@ def _rope(raw: dict, path: pathlib.Path) -> tuple[float, RopeScaling | None]:
     if kind != "llama3":
         raise ValueError(f"{path}: rotary scaling {kind!r} is not implemented; remove it if no text outgrows the original context")
     need = lambda key: _need(rope, key, path)
-    return float(theta), RopeScaling(float(need("factor")), float(need("low_freq_factor")), float(need("high_freq_factor")),
-                                     int(need("original_max_position_embeddings")))
+    return float(theta), RopeScaling(
+        float(need("factor")),
+        float(need("low_freq_factor")),
+        float(need("high_freq_factor")),
+        int(need("original_max_position_embeddings")),
+    )
 
 
 def _need(raw: dict, key: str, path: pathlib.Path):

@@ -3,6 +3,7 @@
 Letters: D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary. A word of `theirs` is one axis of their tensor;
 two letters in a word are one axis that holds both. Our layers are stacked, so ours have one more leading axis there.
 """
+
 import dataclasses
 import math
 
@@ -46,15 +47,27 @@ TABLE = (
 
 def rules_of(config: DecoderConfig) -> list[Rule]:
     """The part of the table that a family has."""
-    present = {"q_bias": config.qkv_bias, "k_bias": config.qkv_bias, "v_bias": config.qkv_bias,
-               "q_norm": config.qk_norm, "k_norm": config.qk_norm}
+    present = {
+        "q_bias": config.qkv_bias,
+        "k_bias": config.qkv_bias,
+        "v_bias": config.qkv_bias,
+        "q_norm": config.qk_norm,
+        "k_norm": config.qk_norm,
+    }
     return [rule for rule in TABLE if present.get(rule.path.split(".")[-1], True)]
 
 
 def sizes(config: DecoderConfig) -> dict[str, int]:
     """Letter -> number; "1" is an axis that ours have not."""
-    return {"V": config.vocab_size, "D": config.width, "F": config.mlp_width, "N": config.heads, "K": config.kv_heads, "H": config.head_dim,
-            "1": 1}
+    return {
+        "V": config.vocab_size,
+        "D": config.width,
+        "F": config.mlp_width,
+        "N": config.heads,
+        "K": config.kv_heads,
+        "H": config.head_dim,
+        "1": 1,
+    }
 
 
 def names(rule: Rule, layers: int) -> list[tuple[str, int | None]]:

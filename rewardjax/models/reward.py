@@ -1,4 +1,5 @@
 """A reward model: a decoder and one linear head, read at the last token of every response."""
+
 import functools
 
 import jax

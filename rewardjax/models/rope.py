@@ -2,6 +2,7 @@
 
 Source: RoFormer (arXiv 2104.09864); number i of a head is paired with number i + H/2, as in the Hugging Face weights of Llama and Qwen.
 """
+
 import jax.numpy as jnp
 import numpy as np
 

@@ -1,23 +1,61 @@
 """The table of known decoders. Sizes as in the config.json that each model was published with on the Hugging Face hub."""
+
 import dataclasses
 
 from rewardjax.models.config import DecoderConfig, RopeScaling
 
 
 def _qwen3(width, mlp_width, layers, heads, tied):
-    return DecoderConfig(family="qwen3", vocab_size=151_936, width=width, mlp_width=mlp_width, layers=layers, heads=heads, kv_heads=8,
-                         head_dim=128, rope_theta=1e6, norm_eps=1e-6, tied=tied, max_positions=40_960)
+    return DecoderConfig(
+        family="qwen3",
+        vocab_size=151_936,
+        width=width,
+        mlp_width=mlp_width,
+        layers=layers,
+        heads=heads,
+        kv_heads=8,
+        head_dim=128,
+        rope_theta=1e6,
+        norm_eps=1e-6,
+        tied=tied,
+        max_positions=40_960,
+    )
 
 
 def _llama3(width, mlp_width, layers, heads, head_dim, stretch, tied):
     scaling = RopeScaling(factor=stretch, low_freq_factor=1.0, high_freq_factor=4.0, original_positions=8192)
-    return DecoderConfig(family="llama", vocab_size=128_256, width=width, mlp_width=mlp_width, layers=layers, heads=heads, kv_heads=8,
-                         head_dim=head_dim, rope_theta=5e5, rope_scaling=scaling, norm_eps=1e-5, tied=tied, max_positions=131_072)
+    return DecoderConfig(
+        family="llama",
+        vocab_size=128_256,
+        width=width,
+        mlp_width=mlp_width,
+        layers=layers,
+        heads=heads,
+        kv_heads=8,
+        head_dim=head_dim,
+        rope_theta=5e5,
+        rope_scaling=scaling,
+        norm_eps=1e-5,
+        tied=tied,
+        max_positions=131_072,
+    )
 
 
 def _qwen2(width, mlp_width, layers, heads, kv_heads, head_dim, tied, vocab_size=151_936):
-    return DecoderConfig(family="qwen2", vocab_size=vocab_size, width=width, mlp_width=mlp_width, layers=layers, heads=heads,
-                         kv_heads=kv_heads, head_dim=head_dim, rope_theta=1e6, norm_eps=1e-6, tied=tied, max_positions=32_768)
+    return DecoderConfig(
+        family="qwen2",
+        vocab_size=vocab_size,
+        width=width,
+        mlp_width=mlp_width,
+        layers=layers,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        rope_theta=1e6,
+        norm_eps=1e-6,
+        tied=tied,
+        max_positions=32_768,
+    )
 
 
 def _tiny(of, **changes):

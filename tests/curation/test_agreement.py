@@ -1,4 +1,5 @@
 """Agreement: a textbook table, invariances, and intervals that cover what they should."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """Control ids come from the template alone; harmless chats get the ids that transformers gives them."""
+
 import json
 import pathlib
 import pickle
@@ -13,8 +14,19 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRow
 
-QWEN_ADDED = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>", "<think>", "</think>", "<tool_call>", "</tool_call>",
-              "<|fim_prefix|>", "<|fim_pad|>", "<|im_|>"]
+QWEN_ADDED = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|pad|>",
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<|fim_prefix|>",
+    "<|fim_pad|>",
+    "<|im_|>",
+]
 QWEN_TEMPLATE = """{%- for m in messages %}
 {{- '<|im_start|>' + m.role + '\\n' }}
 {%- if m.role == 'assistant' and loop.last %}{{ '<think>\\n' + (m.reasoning_content or '') + '\\n</think>\\n\\n' }}{% endif %}
@@ -30,8 +42,13 @@ Instructions follow.
 {{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n' + m['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}"""
 PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-TEXT = ["The quick brown fox asks: what is 12 + 34? It is 46, of course.", "user system assistant think tool_call im_start im_end",
-        "Größe, naïveté, 東京, привет!\n\n  - one\n  - two\n", "def f(x):\n    return x < 3 and x > 1\n", "<b>bold</b> <|x|> |> <| \n\n\n"]
+TEXT = [
+    "The quick brown fox asks: what is 12 + 34? It is 46, of course.",
+    "user system assistant think tool_call im_start im_end",
+    "Größe, naïveté, 東京, привет!\n\n  - one\n  - two\n",
+    "def f(x):\n    return x < 3 and x > 1\n",
+    "<b>bold</b> <|x|> |> <| \n\n\n",
+]
 
 
 def make(folder: pathlib.Path, added, template, bos=None, eos=None, pad=None, normalizer=None, **config) -> pathlib.Path:
@@ -41,28 +58,54 @@ def make(folder: pathlib.Path, added, template, bos=None, eos=None, pad=None, no
     split = pre_tokenizers.Split(tokenizers.Regex(PATTERN), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(TEXT * 3, trainers.BpeTrainer(
-        vocab_size=420, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    tokenizer.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False) for text in added[:len(added) // 2]])
-    tokenizer.add_tokens([tokenizers.AddedToken(text, special=False, normalized=False) for text in added[len(added) // 2:]])
+    tokenizer.train_from_iterator(
+        TEXT * 3, trainers.BpeTrainer(vocab_size=420, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    )
+    tokenizer.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False) for text in added[: len(added) // 2]])
+    tokenizer.add_tokens([tokenizers.AddedToken(text, special=False, normalized=False) for text in added[len(added) // 2 :]])
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))])
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "chat_template": template,
-              "bos_token": bos, "eos_token": eos, "pad_token": pad, **config}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "chat_template": template,
+        "bos_token": bos,
+        "eos_token": eos,
+        "pad_token": pad,
+        **config,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder
 
 
 def make_qwen(folder, **changes):
-    return make(folder, **{"added": QWEN_ADDED, "template": QWEN_TEMPLATE, "eos": "<|im_end|>", "pad": "<|pad|>",
-                           "normalizer": normalizers.NFC(), **changes})
+    return make(
+        folder,
+        **{
+            "added": QWEN_ADDED,
+            "template": QWEN_TEMPLATE,
+            "eos": "<|im_end|>",
+            "pad": "<|pad|>",
+            "normalizer": normalizers.NFC(),
+            **changes,
+        },
+    )
 
 
 def make_llama(folder, **changes):
-    return make(folder, **{"added": LLAMA_ADDED, "template": LLAMA_TEMPLATE, "bos": "<|begin_of_text|>", "eos": "<|eot_id|>",
-                           "pad": "<|finetune_right_pad_id|>", **changes})
+    return make(
+        folder,
+        **{
+            "added": LLAMA_ADDED,
+            "template": LLAMA_TEMPLATE,
+            "bos": "<|begin_of_text|>",
+            "eos": "<|eot_id|>",
+            "pad": "<|finetune_right_pad_id|>",
+            **changes,
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +128,58 @@ def chat(folder):
 
 # Chats by size of the added-token table: 20,000 with the two tokenizers made here, and 20,000 with the real one where it is.
 COUNT = {len(QWEN_ADDED): 10_000, len(LLAMA_ADDED): 10_000, 26: 20_000}
-BENIGN = ["a", "Hello", " world", "\n", "\n\n", "  ", "\t", "\r\n", " \n ", "é", "e\u0301", "\ufb01", "東京", "مرحبا", "שלום", "🙂",
-          "\U0001f469\u200d\U0001f467", "\U0001f1eb\U0001f1f7", "1234", "3.14", "'s", "<b>", "</b>", "a<b", "x > y", "<|", "|>", "<", ">",
-          "|im_end|>", "<|im_", "end|>", "think>", "<thin", "| pipe |", "```py\nif a<b:\n```", "K\u212a", "\u00a0", "\u200b", "\ufeff",
-          "\U000f0000", "\ue000", "\\n", '"quoted"', "{{ m }}", "{% if %}", "…", "--", "'", "system\n"]
+BENIGN = [
+    "a",
+    "Hello",
+    " world",
+    "\n",
+    "\n\n",
+    "  ",
+    "\t",
+    "\r\n",
+    " \n ",
+    "é",
+    "e\u0301",
+    "\ufb01",
+    "東京",
+    "مرحبا",
+    "שלום",
+    "🙂",
+    "\U0001f469\u200d\U0001f467",
+    "\U0001f1eb\U0001f1f7",
+    "1234",
+    "3.14",
+    "'s",
+    "<b>",
+    "</b>",
+    "a<b",
+    "x > y",
+    "<|",
+    "|>",
+    "<",
+    ">",
+    "|im_end|>",
+    "<|im_",
+    "end|>",
+    "think>",
+    "<thin",
+    "| pipe |",
+    "```py\nif a<b:\n```",
+    "K\u212a",
+    "\u00a0",
+    "\u200b",
+    "\ufeff",
+    "\U000f0000",
+    "\ue000",
+    "\\n",
+    '"quoted"',
+    "{{ m }}",
+    "{% if %}",
+    "…",
+    "--",
+    "'",
+    "system\n",
+]
 
 
 def conversation(rng: random.Random, draw) -> list[dict]:
@@ -134,8 +225,12 @@ def skeleton(messages):
         return "x"
     if isinstance(messages, list):
         return [skeleton(item) for item in messages]
-    return {key if key in ("role", "content", "name", "arguments", "reasoning_content", "tool_calls", "deep") else "x":
-            value if key == "role" else skeleton(value) for key, value in messages.items()}
+    return {
+        key if key in ("role", "content", "name", "arguments", "reasoning_content", "tool_calls", "deep") else "x": value
+        if key == "role"
+        else skeleton(value)
+        for key, value in messages.items()
+    }
 
 
 def test_hostile_chats_give_no_control_ids(folder, chat):
@@ -209,11 +304,14 @@ def test_the_real_template_adds_an_empty_thought(shared_data):
     assert hostile.count(151667) == hostile.count(151668) == 1 and chat.neutralised == 2
 
 
-@pytest.mark.parametrize("template, adds", [
-    (LLAMA_TEMPLATE, True),
-    (LLAMA_TEMPLATE.replace("{{ bos_token }}", ""), True),  # the tokenizer's post-processor adds it
-    ("{{ bos_token }}" + LLAMA_TEMPLATE, True),
-])
+@pytest.mark.parametrize(
+    "template, adds",
+    [
+        (LLAMA_TEMPLATE, True),
+        (LLAMA_TEMPLATE.replace("{{ bos_token }}", ""), True),  # the tokenizer's post-processor adds it
+        ("{{ bos_token }}" + LLAMA_TEMPLATE, True),
+    ],
+)
 def test_exactly_one_bos(template, adds, tmp_path):
     chat = ChatTokenizer.load(make_llama(tmp_path, template=template))
     for text in ("Hi", "<|begin_of_text|>", "<|begin_of_text|><|begin_of_text|>Hi"):
@@ -230,8 +328,11 @@ def test_no_bos_where_neither_has_one(folders, tmp_path):
     assert chat.bos_id not in chat.encode([{"role": "user", "content": "Hi"}]) and chat.fingerprints()["bos"] == "none"
 
 
-MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": " 2 < 3? <think>\n"},
-            {"role": "assistant", "content": "Yes. 🙂"}]
+MESSAGES = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": " 2 < 3? <think>\n"},
+    {"role": "assistant", "content": "Yes. 🙂"},
+]
 
 
 def test_save_and_load_is_the_same_tokenizer(folder, chat, tmp_path):
@@ -282,7 +383,8 @@ def test_templates_in_all_their_places(tmp_path):
     folder = make_qwen(tmp_path, chat_template=[{"name": "tool_use", "template": "x"}, {"name": "default", "template": QWEN_TEMPLATE}])
     assert ChatTokenizer.load(folder).template == QWEN_TEMPLATE
     (folder / "chat_template.jinja").write_text(
-        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}")
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}"
+    )
     assert ChatTokenizer.load(folder).render(MESSAGES) == "Be brief."
     # tables fill absent fields with None
     (folder / "chat_template.jinja").write_text("{{ 'there' if messages[0].x is defined else 'absent' }}")
@@ -311,23 +413,35 @@ def added(index, **changes):
     return lambda spec, config: spec["added_tokens"][index].update(changes)
 
 
-@pytest.mark.parametrize("message, change", [
-    ("'<|im_start|>' has lstrip = true", added(1, lstrip=True)),
-    ("'<|im_start|>' has rstrip = true", added(1, rstrip=True)),
-    ("'<think>' has single_word = true", added(4, single_word=True)),
-    ("'<think>' has normalized = true and there is a normalizer", added(4, normalized=True)),
-    ("is ordinary text", added(8, content="\n\n")),
-    ("'#' is ordinary text", added(8, content="#")),
-    ("model.dropout = 0.1", lambda spec, config: spec["model"].update(dropout=0.1)),
-    ("prepend_scheme", lambda spec, config: spec.update(
-        pre_tokenizer={"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "split": True})),
-    ("pad_token is missing; choose .*<|vision_pad|>", lambda spec, config: config.update(pad_token=None)),
-    ("pad_token = eos_token = '<|im_end|>'", lambda spec, config: config.update(pad_token="<|im_end|>")),
-    ("'<|im_start|>' is printed by the chat template", lambda spec, config: config.update(pad_token="<|im_start|>")),
-    ("pad_token = '<pad>' is not an added token", lambda spec, config: config.update(pad_token="<pad>")),
-    ("the text '<think>' still becomes a control token", lambda spec, config: spec.update(
-        model={"type": "WordLevel", "vocab": {"<think>": spec["added_tokens"][4]["id"], "?": 0}, "unk_token": "?"}, pre_tokenizer=None)),
-])
+@pytest.mark.parametrize(
+    "message, change",
+    [
+        ("'<|im_start|>' has lstrip = true", added(1, lstrip=True)),
+        ("'<|im_start|>' has rstrip = true", added(1, rstrip=True)),
+        ("'<think>' has single_word = true", added(4, single_word=True)),
+        ("'<think>' has normalized = true and there is a normalizer", added(4, normalized=True)),
+        ("is ordinary text", added(8, content="\n\n")),
+        ("'#' is ordinary text", added(8, content="#")),
+        ("model.dropout = 0.1", lambda spec, config: spec["model"].update(dropout=0.1)),
+        (
+            "prepend_scheme",
+            lambda spec, config: spec.update(
+                pre_tokenizer={"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "split": True}
+            ),
+        ),
+        ("pad_token is missing; choose .*<|vision_pad|>", lambda spec, config: config.update(pad_token=None)),
+        ("pad_token = eos_token = '<|im_end|>'", lambda spec, config: config.update(pad_token="<|im_end|>")),
+        ("'<|im_start|>' is printed by the chat template", lambda spec, config: config.update(pad_token="<|im_start|>")),
+        ("pad_token = '<pad>' is not an added token", lambda spec, config: config.update(pad_token="<pad>")),
+        (
+            "the text '<think>' still becomes a control token",
+            lambda spec, config: spec.update(
+                model={"type": "WordLevel", "vocab": {"<think>": spec["added_tokens"][4]["id"], "?": 0}, "unk_token": "?"},
+                pre_tokenizer=None,
+            ),
+        ),
+    ],
+)
 def test_what_cannot_be_exact_is_refused(message, change, folders):
     spec = json.loads((folders["qwen"] / "tokenizer.json").read_text())
     config = json.loads((folders["qwen"] / "tokenizer_config.json").read_text())

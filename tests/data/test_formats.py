@@ -1,4 +1,5 @@
 """Every format people have their preferences in becomes the same group."""
+
 import gzip
 import itertools
 import json
@@ -21,24 +22,28 @@ Q, GOOD, BAD = "Which is bigger, 2 or 3?", "3 is bigger.", "2 is bigger."
 SAME = Group("s:7", [user(Q)], [[bot(GOOD)], [bot(BAD)]], [Pair(0, 1)], source="s")
 
 
-@pytest.mark.parametrize("record", [
-    {"prompt": Q, "chosen": GOOD, "rejected": BAD},
-    {"prompt": [user(Q)], "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
-    {"prompt": [user(Q)], "chosen": GOOD, "rejected": BAD},
-    {"prompt": Q, "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
-    {"prompt": Q, "chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
-    {"chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
-    {"chosen": f"{Q}\n{GOOD}", "rejected": f"{Q}\n{BAD}"},
-    {"chosen": f"\n\nHuman: {Q}\n\nAssistant: {GOOD}", "rejected": f"\n\nHuman: {Q}\n\nAssistant: {BAD}"},
-    {"prompt": f"\n\nHuman: {Q}\n\nAssistant:", "chosen": GOOD, "rejected": BAD},
-    {"messages": [user(Q)], "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
-    {"prompt": [{**user(Q), "reasoning_content": None, "name": "", "date": "today"}], "chosen": GOOD, "rejected": BAD},
-    {"input": Q, "output_1": GOOD, "output_2": BAD, "label": 1},
-    {"prompt": Q, "response_1": GOOD, "response_2": BAD, "winner": "model_a"},
-    {"conversation_a": [user(Q), bot(GOOD)], "conversation_b": [user(Q), bot(BAD)], "winner": "model_a"},
-    {"prompt": Q, "responses": [GOOD, BAD], "ranks": [1, 2]} | {"source": "ignored", "extra": 3},
-    {"prompt": Q, "responses": [{"content": GOOD, "correct": True}, {"content": BAD, "correct": False}]},
-], ids=lambda record: "+".join(record))
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": Q, "chosen": GOOD, "rejected": BAD},
+        {"prompt": [user(Q)], "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
+        {"prompt": [user(Q)], "chosen": GOOD, "rejected": BAD},
+        {"prompt": Q, "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
+        {"prompt": Q, "chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
+        {"chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
+        {"chosen": f"{Q}\n{GOOD}", "rejected": f"{Q}\n{BAD}"},
+        {"chosen": f"\n\nHuman: {Q}\n\nAssistant: {GOOD}", "rejected": f"\n\nHuman: {Q}\n\nAssistant: {BAD}"},
+        {"prompt": f"\n\nHuman: {Q}\n\nAssistant:", "chosen": GOOD, "rejected": BAD},
+        {"messages": [user(Q)], "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
+        {"prompt": [{**user(Q), "reasoning_content": None, "name": "", "date": "today"}], "chosen": GOOD, "rejected": BAD},
+        {"input": Q, "output_1": GOOD, "output_2": BAD, "label": 1},
+        {"prompt": Q, "response_1": GOOD, "response_2": BAD, "winner": "model_a"},
+        {"conversation_a": [user(Q), bot(GOOD)], "conversation_b": [user(Q), bot(BAD)], "winner": "model_a"},
+        {"prompt": Q, "responses": [GOOD, BAD], "ranks": [1, 2]} | {"source": "ignored", "extra": 3},
+        {"prompt": Q, "responses": [{"content": GOOD, "correct": True}, {"content": BAD, "correct": False}]},
+    ],
+    ids=lambda record: "+".join(record),
+)
 def test_one_preference_in_many_formats(record):
     group = to_group(record, 7, "s")
     assert (group.id, group.prompt, group.responses, group.pairs, group.source) == (SAME.id, SAME.prompt, SAME.responses, SAME.pairs, "s")
@@ -49,27 +54,37 @@ def test_ids():
     assert [to_group({"id": i, "prompt": Q, "responses": [GOOD]}, 3, "s").id for i in ("x", 0, None)] == ["x", "0", "s:3"]
 
 
-@pytest.mark.parametrize("fields, pair", [
-    ({"margin": 2}, Pair(0, 1, margin=2.0)),
-    ({"strength": 1.5}, Pair(0, 1, margin=1.5)),
-    ({"score_chosen": 8, "score_rejected": 5.5}, Pair(0, 1, margin=2.5)),
-    ({"score_chosen": 8}, Pair(0, 1)),
-    ({"target": 0.75}, Pair(0, 1, target=0.75)),
-    ({"preference": 0.25, "margin": None}, Pair(0, 1, target=0.25)),
-    ({"target": 0.5, "margin": 3}, Pair(0, 1, target=0.5, tie=True)),
-    ({"tie": True}, Pair(0, 1, target=0.5, tie=True)),
-    ({"tie": False}, Pair(0, 1)),
-])
+@pytest.mark.parametrize(
+    "fields, pair",
+    [
+        ({"margin": 2}, Pair(0, 1, margin=2.0)),
+        ({"strength": 1.5}, Pair(0, 1, margin=1.5)),
+        ({"score_chosen": 8, "score_rejected": 5.5}, Pair(0, 1, margin=2.5)),
+        ({"score_chosen": 8}, Pair(0, 1)),
+        ({"target": 0.75}, Pair(0, 1, target=0.75)),
+        ({"preference": 0.25, "margin": None}, Pair(0, 1, target=0.25)),
+        ({"target": 0.5, "margin": 3}, Pair(0, 1, target=0.5, tie=True)),
+        ({"tie": True}, Pair(0, 1, target=0.5, tie=True)),
+        ({"tie": False}, Pair(0, 1)),
+    ],
+)
 def test_grades_of_a_pair(fields, pair):
     assert to_group({"prompt": Q, "chosen": GOOD, "rejected": BAD, **fields}, 0, "s").pairs == [pair]
 
 
-@pytest.mark.parametrize("fields, pair", [
-    ({"label": 1}, Pair(0, 1)), ({"label": 2}, Pair(1, 0)), ({"label": 0}, Pair(0, 1, target=0.5, tie=True)), ({"label": "A"}, Pair(0, 1)),
-    ({"winner": "model_b"}, Pair(1, 0)), ({"winner": "tie (bothbad)"}, Pair(0, 1, target=0.5, tie=True)),
-    ({"annotator1": 2, "annotator2": 2, "annotator3": 0}, Pair(1, 0, target=1 - 0.5 / 3)),
-    ({"annotator1": 1, "annotator2": 2}, Pair(0, 1, target=0.5, tie=True)),
-])
+@pytest.mark.parametrize(
+    "fields, pair",
+    [
+        ({"label": 1}, Pair(0, 1)),
+        ({"label": 2}, Pair(1, 0)),
+        ({"label": 0}, Pair(0, 1, target=0.5, tie=True)),
+        ({"label": "A"}, Pair(0, 1)),
+        ({"winner": "model_b"}, Pair(1, 0)),
+        ({"winner": "tie (bothbad)"}, Pair(0, 1, target=0.5, tie=True)),
+        ({"annotator1": 2, "annotator2": 2, "annotator3": 0}, Pair(1, 0, target=1 - 0.5 / 3)),
+        ({"annotator1": 1, "annotator2": 2}, Pair(0, 1, target=0.5, tie=True)),
+    ],
+)
 def test_verdicts(fields, pair):
     (found,) = to_group({"instruction": Q, "response1": GOOD, "response2": BAD, **fields}, 0, "s").pairs
     assert (found.chosen, found.rejected, found.tie) == (pair.chosen, pair.rejected, pair.tie)
@@ -125,40 +140,46 @@ def test_conversations_that_part_before_the_last_turn():
         assert group.prompt == chosen[:shared] == rejected[:shared] and group.responses == [chosen[shared:], rejected[shared:]]
 
 
-@pytest.mark.parametrize("chosen, rejected, prompt, rests", [
-    ("Q: 2+2? A: 4", "Q: 2+2? A: 5", "Q: 2+2? A:", ["4", "5"]),
-    ("Q: a b\n\nfourteen", "Q: a b\n\nforty", "Q: a b", ["fourteen", "forty"]),
-    ("Say yes or no: yes", "Say yes or no: yes!", "Say yes or no:", ["yes", "yes!"]),
-])
+@pytest.mark.parametrize(
+    "chosen, rejected, prompt, rests",
+    [
+        ("Q: 2+2? A: 4", "Q: 2+2? A: 5", "Q: 2+2? A:", ["4", "5"]),
+        ("Q: a b\n\nfourteen", "Q: a b\n\nforty", "Q: a b", ["fourteen", "forty"]),
+        ("Say yes or no: yes", "Say yes or no: yes!", "Say yes or no:", ["yes", "yes!"]),
+    ],
+)
 def test_plain_texts_part_at_a_white_space(chosen, rejected, prompt, rests):
     group = to_group({"chosen": chosen, "rejected": rejected}, 0, "s")
     assert group.prompt == [user(prompt)] and group.responses == [[bot(rest)] for rest in rests]
 
 
-@pytest.mark.parametrize("reason, words, record", [
-    ("bad_schema", "keys ['text', 'url'] fit no known format", {"url": "x", "text": "y"}),
-    ("bad_schema", "keys ['chosen', 'prompt'] fit no", {"prompt": Q, "chosen": GOOD}),
-    ("bad_schema", "fit no known format", {"prompt": Q, "chosen": GOOD, "rejected": None}),
-    ("bad_schema", "fit no known format", {"prompt": Q, "response_1": GOOD, "response_2": BAD}),
-    ("bad_schema", "no prompt", {"responses": [GOOD]}),
-    ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
-    ("bad_schema", "responses[1]: no content among ['model']", {"prompt": Q, "responses": [GOOD, {"model": "m"}]}),
-    ("bad_schema", "responses[0] = 5", {"prompt": Q, "responses": [5]}),
-    ("bad_schema", "correct has 1 values for 2 responses", {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]}),
-    ("bad_schema", "ranks has 3 values for 2 responses", {"prompt": Q, "responses": [GOOD, BAD], "ranks": [0, 1, 2]}),
-    ("bad_schema", "correct = 'yes'", {"prompt": Q, "responses": [GOOD], "correct": ["yes"]}),
-    ("bad_schema", "scores = nan", {"prompt": Q, "responses": [GOOD], "scores": [float("nan")]}),
-    ("bad_schema", "one is a text, the other", {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD)]}),
-    ("bad_schema", "starts with the assistant", {"chosen": [bot(GOOD)], "rejected": [bot(BAD)]}),
-    ("bad_schema", "share no start", {"chosen": [user("x"), bot(GOOD)], "rejected": [user("y"), bot(BAD)]}),
-    ("bad_schema", "share no start", {"chosen": GOOD, "rejected": BAD}),
-    ("bad_schema", "neither a text nor", {"prompt": Q, "chosen": [GOOD], "rejected": [BAD]}),
-    ("bad_schema", "target (or preference) = 1.5", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "target": 1.5}),
-    ("bad_schema", "margin = 'big'", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "margin": "big"}),
-    ("bad_schema", "rejected is better", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "score_chosen": 1, "score_rejected": 2}),
-    ("bad_schema", "= 3, not one of 1, a", {"prompt": Q, "response_1": GOOD, "response_2": BAD, "label": 3}),
-    ("equal", "no prompt tells where", {"chosen": GOOD, "rejected": GOOD}),
-])
+@pytest.mark.parametrize(
+    "reason, words, record",
+    [
+        ("bad_schema", "keys ['text', 'url'] fit no known format", {"url": "x", "text": "y"}),
+        ("bad_schema", "keys ['chosen', 'prompt'] fit no", {"prompt": Q, "chosen": GOOD}),
+        ("bad_schema", "fit no known format", {"prompt": Q, "chosen": GOOD, "rejected": None}),
+        ("bad_schema", "fit no known format", {"prompt": Q, "response_1": GOOD, "response_2": BAD}),
+        ("bad_schema", "no prompt", {"responses": [GOOD]}),
+        ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
+        ("bad_schema", "responses[1]: no content among ['model']", {"prompt": Q, "responses": [GOOD, {"model": "m"}]}),
+        ("bad_schema", "responses[0] = 5", {"prompt": Q, "responses": [5]}),
+        ("bad_schema", "correct has 1 values for 2 responses", {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]}),
+        ("bad_schema", "ranks has 3 values for 2 responses", {"prompt": Q, "responses": [GOOD, BAD], "ranks": [0, 1, 2]}),
+        ("bad_schema", "correct = 'yes'", {"prompt": Q, "responses": [GOOD], "correct": ["yes"]}),
+        ("bad_schema", "scores = nan", {"prompt": Q, "responses": [GOOD], "scores": [float("nan")]}),
+        ("bad_schema", "one is a text, the other", {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD)]}),
+        ("bad_schema", "starts with the assistant", {"chosen": [bot(GOOD)], "rejected": [bot(BAD)]}),
+        ("bad_schema", "share no start", {"chosen": [user("x"), bot(GOOD)], "rejected": [user("y"), bot(BAD)]}),
+        ("bad_schema", "share no start", {"chosen": GOOD, "rejected": BAD}),
+        ("bad_schema", "neither a text nor", {"prompt": Q, "chosen": [GOOD], "rejected": [BAD]}),
+        ("bad_schema", "target (or preference) = 1.5", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "target": 1.5}),
+        ("bad_schema", "margin = 'big'", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "margin": "big"}),
+        ("bad_schema", "rejected is better", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "score_chosen": 1, "score_rejected": 2}),
+        ("bad_schema", "= 3, not one of 1, a", {"prompt": Q, "response_1": GOOD, "response_2": BAD, "label": 3}),
+        ("equal", "no prompt tells where", {"chosen": GOOD, "rejected": GOOD}),
+    ],
+)
 def test_what_does_not_fit_is_named(reason, words, record):
     with pytest.raises(BadRow) as caught:
         to_group(record, 4, "s")
@@ -166,8 +187,11 @@ def test_what_does_not_fit_is_named(reason, words, record):
 
 
 def test_odd_messages_are_left_to_check():
-    for record in ({"prompt": [{"content": "x"}], "responses": [GOOD]}, {"prompt": [{"role": "user", "content": [1]}], "responses": [GOOD]},
-                   {"prompt": Q, "responses": [{"content": 5}]}):
+    for record in (
+        {"prompt": [{"content": "x"}], "responses": [GOOD]},
+        {"prompt": [{"role": "user", "content": [1]}], "responses": [GOOD]},
+        {"prompt": Q, "responses": [{"content": 5}]},
+    ):
         with pytest.raises(BadRow):
             check(to_group(record, 0, "s"))
 

@@ -1,4 +1,5 @@
 """What a group is, and what makes a row unusable."""
+
 import dataclasses
 import itertools
 import pickle
@@ -19,45 +20,56 @@ def group(**changes) -> Group:
 
 
 def test_a_sound_group_passes_unchanged():
-    tools = [{"role": "assistant", "content": "", "tool_calls": [{"name": "max", "arguments": {"of": [2, 3]}}]},
-             {"role": "tool", "content": "3"}, {"role": "tool", "content": "4"}, {"role": "assistant", "content": "3."}]
+    tools = [
+        {"role": "assistant", "content": "", "tool_calls": [{"name": "max", "arguments": {"of": [2, 3]}}]},
+        {"role": "tool", "content": "3"},
+        {"role": "tool", "content": "4"},
+        {"role": "assistant", "content": "3."},
+    ]
     system = {"role": "system", "content": ""}
     longer = [system, USER, {"role": "assistant", "content": "3"}, USER]
     for sound in (group(), group(prompt=longer), group(responses=[tools, *says("3")]), group(pairs=[]), group(correct=[True, False])):
         assert check(sound) == (sound, [])
 
 
-@pytest.mark.parametrize("reason, where, changes", [
-    ("bad_role", "prompt[0].role = 'assistant'", {"prompt": says("hello")[0]}),
-    ("bad_role", "prompt[1].role = 'system'", {"prompt": [USER, {"role": "system", "content": "x"}]}),
-    ("bad_role", "prompt[1].role = 'user'", {"prompt": [USER, USER]}),
-    ("bad_role", "prompt[0].role = 'human'", {"prompt": [{"role": "human", "content": "x"}]}),
-    ("bad_role", "prompt[0].role = None", {"prompt": [{"content": "x"}]}),
-    ("bad_role", "prompt[0].role = 'system'", {"prompt": [{"role": "system", "content": "x"}]}),
-    ("bad_role", "prompt[1].role = 'assistant'", {"prompt": [USER, *says("x")[0]]}),
-    ("bad_role", "responses[1][0].role = 'user'", {"responses": [*says("x"), [USER]]}),
-    ("bad_role", "responses[0][-1].role = 'user'", {"responses": [[*says("x")[0], USER], *says("y")]}),
-    ("bad_role", "responses[0][0].role = 'tool'", {"responses": [[{"role": "tool", "content": "x"}], *says("y")]}),
-    ("bad_schema", "prompt = []", {"prompt": []}),
-    ("bad_schema", "prompt[0] = 'text'", {"prompt": ["text"]}),
-    ("bad_schema", "prompt[0].content = None", {"prompt": [{"role": "user", "content": None}]}),
-    ("bad_schema", "responses[0][0].content = 3", {"responses": says(3, "2")}),
-    ("bad_schema", "responses = []", {"responses": []}),
-    ("bad_schema", "responses[1] = []", {"responses": [*says("x"), []]}),
-    ("bad_schema", "correct has 1 values for 2 responses", {"correct": [True]}),
-    ("bad_schema", "ranks has 3 values for 2 responses", {"ranks": [0.0, 1.0, 2.0]}),
-    ("bad_schema", "rejected = 2", {"pairs": [Pair(0, 2)]}),
-    ("bad_schema", "chosen = -1", {"pairs": [Pair(-1, 0)]}),
-    ("bad_schema", "chosen = rejected = 1", {"pairs": [Pair(1, 1)]}),
-    ("bad_schema", "target = nan", {"pairs": [Pair(0, 1, target=float("nan"))]}),
-    ("bad_schema", "target = 1.5", {"pairs": [Pair(0, 1, target=1.5)]}),
-    ("bad_schema", "margin = inf", {"pairs": [Pair(0, 1, margin=float("inf"))]}),
-    ("empty", "prompt[0].content = ' \\n'", {"prompt": [{"role": "user", "content": " \n"}]}),
-    ("empty", "responses[1][-1].content = '\\u3000\\t'", {"responses": says("x", "\u3000\t")}),
-    ("bad_text", "responses[0][0].content has the lone surrogate U+D83D at character 2", {"responses": says("ab\ud83d", "x")}),
-    ("bad_text", "prompt[0].content has a NUL at character 1", {"prompt": [{"role": "user", "content": "a\0b"}]}),
-    ("bad_text", "'b'[0] has a NUL", {"responses": [[{"role": "assistant", "content": "x", "tool_calls": [{"b": ["\0"]}]}], *says("y")]}),
-])
+@pytest.mark.parametrize(
+    "reason, where, changes",
+    [
+        ("bad_role", "prompt[0].role = 'assistant'", {"prompt": says("hello")[0]}),
+        ("bad_role", "prompt[1].role = 'system'", {"prompt": [USER, {"role": "system", "content": "x"}]}),
+        ("bad_role", "prompt[1].role = 'user'", {"prompt": [USER, USER]}),
+        ("bad_role", "prompt[0].role = 'human'", {"prompt": [{"role": "human", "content": "x"}]}),
+        ("bad_role", "prompt[0].role = None", {"prompt": [{"content": "x"}]}),
+        ("bad_role", "prompt[0].role = 'system'", {"prompt": [{"role": "system", "content": "x"}]}),
+        ("bad_role", "prompt[1].role = 'assistant'", {"prompt": [USER, *says("x")[0]]}),
+        ("bad_role", "responses[1][0].role = 'user'", {"responses": [*says("x"), [USER]]}),
+        ("bad_role", "responses[0][-1].role = 'user'", {"responses": [[*says("x")[0], USER], *says("y")]}),
+        ("bad_role", "responses[0][0].role = 'tool'", {"responses": [[{"role": "tool", "content": "x"}], *says("y")]}),
+        ("bad_schema", "prompt = []", {"prompt": []}),
+        ("bad_schema", "prompt[0] = 'text'", {"prompt": ["text"]}),
+        ("bad_schema", "prompt[0].content = None", {"prompt": [{"role": "user", "content": None}]}),
+        ("bad_schema", "responses[0][0].content = 3", {"responses": says(3, "2")}),
+        ("bad_schema", "responses = []", {"responses": []}),
+        ("bad_schema", "responses[1] = []", {"responses": [*says("x"), []]}),
+        ("bad_schema", "correct has 1 values for 2 responses", {"correct": [True]}),
+        ("bad_schema", "ranks has 3 values for 2 responses", {"ranks": [0.0, 1.0, 2.0]}),
+        ("bad_schema", "rejected = 2", {"pairs": [Pair(0, 2)]}),
+        ("bad_schema", "chosen = -1", {"pairs": [Pair(-1, 0)]}),
+        ("bad_schema", "chosen = rejected = 1", {"pairs": [Pair(1, 1)]}),
+        ("bad_schema", "target = nan", {"pairs": [Pair(0, 1, target=float("nan"))]}),
+        ("bad_schema", "target = 1.5", {"pairs": [Pair(0, 1, target=1.5)]}),
+        ("bad_schema", "margin = inf", {"pairs": [Pair(0, 1, margin=float("inf"))]}),
+        ("empty", "prompt[0].content = ' \\n'", {"prompt": [{"role": "user", "content": " \n"}]}),
+        ("empty", "responses[1][-1].content = '\\u3000\\t'", {"responses": says("x", "\u3000\t")}),
+        ("bad_text", "responses[0][0].content has the lone surrogate U+D83D at character 2", {"responses": says("ab\ud83d", "x")}),
+        ("bad_text", "prompt[0].content has a NUL at character 1", {"prompt": [{"role": "user", "content": "a\0b"}]}),
+        (
+            "bad_text",
+            "'b'[0] has a NUL",
+            {"responses": [[{"role": "assistant", "content": "x", "tool_calls": [{"b": ["\0"]}]}], *says("y")]},
+        ),
+    ],
+)
 def test_what_spoils_a_group_is_named(reason, where, changes):
     with pytest.raises(BadRow) as caught:
         check(group(**changes))

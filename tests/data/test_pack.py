@@ -1,4 +1,5 @@
 """Packed rows against slow, obvious definitions: what a token may see is a statement about its conversation, not about indices."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,10 +56,7 @@ def dense_row(row, token_lists):
         cells += [(b, "prefix", i, chosen[i]) for i in range(m)]
         cells += [(b, "rejected", i, rejected[i]) for i in range(m, len(rejected))]
     cells += [("padding", t, 0, PAD) for t in range(ROW - len(cells))]
-    sees = [
-        [q is k or (q[0] == k[0] and k[1] in ("prefix", q[1]) and k[2] < q[2]) for k in cells]
-        for q in cells
-    ]
+    sees = [[q is k or (q[0] == k[0] and k[1] in ("prefix", q[1]) and k[2] < q[2]) for k in cells] for q in cells]
     return [cell[3] for cell in cells], [cell[2] for cell in cells], np.array(sees)
 
 

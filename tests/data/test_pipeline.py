@@ -1,4 +1,5 @@
 """Steps of exactly N pairs: the same pairs whatever the rows, hosts, threads and restarts."""
+
 import random
 
 import numpy as np

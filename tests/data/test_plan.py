@@ -1,4 +1,5 @@
 """The batch plan: epochs are permutations, steps are slices of them, and the numbers never change."""
+
 import collections
 import itertools
 

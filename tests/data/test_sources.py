@@ -1,4 +1,5 @@
 """Every kind of file and folder gives the same records, and says what it is not."""
+
 import gzip
 import json
 import sys
@@ -12,8 +13,10 @@ import rewardjax.data
 from rewardjax.data import sources
 from rewardjax.data.sources import open_source
 
-RECORDS = [{"id": f"r{i}", "prompt": [{"role": "user", "content": f"é {i}\n🙂"}], "chosen": "a", "rejected": "b", "margin": i / 2}
-           for i in range(600)]
+RECORDS = [
+    {"id": f"r{i}", "prompt": [{"role": "user", "content": f"é {i}\n🙂"}], "chosen": "a", "rejected": "b", "margin": i / 2}
+    for i in range(600)
+]
 
 
 def lines(records) -> str:
@@ -100,8 +103,14 @@ def test_fingerprint_follows_the_content_only(tmp_path):
 
 
 def test_splits_of_a_repository_folder(tmp_path):
-    files = {"data/train-00000-of-00001.jsonl": "train", "data/test_prefs-00000-of-00001.jsonl": "test_prefs", "my-dev.jsonl": "validation",
-             "evaluation/part.jsonl": "test", "trainer.jsonl": "train", ".cache/test.jsonl": None}
+    files = {
+        "data/train-00000-of-00001.jsonl": "train",
+        "data/test_prefs-00000-of-00001.jsonl": "test_prefs",
+        "my-dev.jsonl": "validation",
+        "evaluation/part.jsonl": "test",
+        "trainer.jsonl": "train",
+        ".cache/test.jsonl": None,
+    }
     for i, name in enumerate(files):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(lines([{"n": i}]))
@@ -129,14 +138,17 @@ def test_splits_of_a_saved_dataset_dict(tmp_path):
         open_source(tmp_path, split="train")
 
 
-@pytest.mark.parametrize("name, content, message", [
-    ("a.jsonl", b'{"x": 1}\n\n{"x": }\n', r"a\.jsonl:3: bad JSON at column 7"),
-    ("a.jsonl", b'{"x": 1}\n[1]\n', r"a\.jsonl:2: a record is a JSON object"),
-    ("a.jsonl", b'{"x": 1}\n{"x": "\xff"}\n', r"a\.jsonl:2: not UTF-8 at byte 8"),
-    ("a.json", b'[{"x": 1},\n {"x": oops}]', r"a\.json:2: bad JSON at column 8"),
-    ("a.json", b'[{"x": 1},\n {"x": "\xff"}]', r"a\.json:2: not UTF-8 at byte 9"),
-    ("a.json", b'[{"x": 1}, 7]', r"a\.json\[1\]: a record is a JSON object"),
-])
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("a.jsonl", b'{"x": 1}\n\n{"x": }\n', r"a\.jsonl:3: bad JSON at column 7"),
+        ("a.jsonl", b'{"x": 1}\n[1]\n', r"a\.jsonl:2: a record is a JSON object"),
+        ("a.jsonl", b'{"x": 1}\n{"x": "\xff"}\n', r"a\.jsonl:2: not UTF-8 at byte 8"),
+        ("a.json", b'[{"x": 1},\n {"x": oops}]', r"a\.json:2: bad JSON at column 8"),
+        ("a.json", b'[{"x": 1},\n {"x": "\xff"}]', r"a\.json:2: not UTF-8 at byte 9"),
+        ("a.json", b'[{"x": 1}, 7]', r"a\.json\[1\]: a record is a JSON object"),
+    ],
+)
 def test_bad_files_are_named_with_their_line(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -165,6 +177,7 @@ def test_the_hub(tmp_path, monkeypatch):
 
     def no_network(repo, **_):
         raise OSError("unreachable")
+
     monkeypatch.setattr(hub, "snapshot_download", no_network)
     with pytest.raises(ConnectionError, match="hf://org/name: cannot be downloaded.*unreachable"):
         open_source("hf://org/name")

@@ -1,4 +1,5 @@
 """Pairs written as a TFDS data set come back as the same groups, with or without TensorFlow."""
+
 import json
 import subprocess
 import sys
@@ -15,8 +16,11 @@ USER = {"role": "user", "content": "Größer: 2 oder 3? 🙂"}
 SAYS_3 = {"role": "assistant", "content": "3"}
 RECORDS = [
     {"id": "plain", "prompt": "2 or 3?", "chosen": "3", "rejected": "2", "margin": 0.1},
-    {"id": "turns", "chosen": [USER, {**SAYS_3, "reasoning_content": "hm"}, USER, SAYS_3],
-     "rejected": [USER, {"role": "assistant", "content": "2"}]},
+    {
+        "id": "turns",
+        "chosen": [USER, {**SAYS_3, "reasoning_content": "hm"}, USER, SAYS_3],
+        "rejected": [USER, {"role": "assistant", "content": "2"}],
+    },
     {"id": "soft", "prompt": [{"role": "system", "content": ""}, USER], "chosen": "3", "rejected": "2", "target": 0.7},
     {"id": "tie", "prompt": [USER], "chosen": "3", "rejected": "drei", "tie": True},
     {"id": "equal", "prompt": [USER], "chosen": "3", "rejected": "3"},
@@ -61,6 +65,7 @@ def test_the_second_run_does_not_keep_the_old_data_silently(written):
 
 def test_splits_and_fingerprint(written, tmp_path):
     from rewardjax.data import tfds_builder
+
     (tmp_path / "in.jsonl").write_text(json.dumps(RECORDS[0]))
     source = open_source(tmp_path / "in.jsonl")
     builder = tfds_builder.build(source, str(tmp_path / "a"), split="heldout")
@@ -73,6 +78,7 @@ def test_splits_and_fingerprint(written, tmp_path):
 
 def test_messages_it_cannot_hold_are_refused(tmp_path):
     from rewardjax.data import tfds_builder
+
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}
     record = {"id": "t", "prompt": [USER], "chosen": [call, {"role": "tool", "content": "1"}, SAYS_3], "rejected": [SAYS_3]}
     (tmp_path / "in.jsonl").write_text(json.dumps(record))

@@ -1,4 +1,5 @@
 """Tokenised once: every record accounted for, nothing stale or half-built ever used, ids exactly the tokenizer's."""
+
 import json
 import os
 import shutil
@@ -113,6 +114,7 @@ def test_a_conversation_is_cut_the_same_with_and_without_its_siblings():
         group = formats.to_group({"prompt": "p" * 50, "responses": responses, "ranks": list(range(len(responses)))}, 0, "test")
         prefix, suffixes = tokenize_group(group, CHAT, 70, "left")
         return [[*prefix, *suffix] for suffix in suffixes]
+
     together = tokens(["a", "bb" * 10, "c" * 15])
     assert together == [tokens([text])[0] for text in ("a", "bb" * 10, "c" * 15)]
     assert [len(conversation) for conversation in together] == [70, 70, 70]
@@ -251,9 +253,13 @@ except FileNotFoundError as error:
     environment = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", script, address, str(i), str(tmp_path / "cache")], env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        ) for i in range(2)
+            [sys.executable, "-c", script, address, str(i), str(tmp_path / "cache")],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for i in range(2)
     ]
     try:
         outputs = [process.communicate(timeout=100) for process in processes]

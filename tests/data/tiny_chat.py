@@ -1,4 +1,5 @@
 """A chat tokenizer of 256 bytes and a few control tokens, and files of records: enough to test everything behind them."""
+
 import json
 import pathlib
 

@@ -1,4 +1,5 @@
 """Best-of-N against enumeration of every draw, the golden numbers of PPE's rule, and the baselines."""
+
 import itertools
 
 import numpy as np

@@ -1,4 +1,5 @@
 """Pair metrics: identities that hold for any rewards, and values computed by hand."""
+
 import numpy as np
 import pytest
 from scipy import special
@@ -45,9 +46,21 @@ def test_order_of_pairs_does_not_matter():
 def test_values_by_hand():
     m = pairs.pair_metrics([2.0, 1.0, 0.0, 5.0], [0.0, 1.0, 1.0, 5.5], tie=[False, False, False, True])
     p = special.expit([2.0, 0.0, -1.0])
-    expected = dict(pairs=3, label_ties=1, accuracy=1 / 3, ties=1 / 3, accuracy_ties_half=0.5, margin_mean=1 / 3,
-                    margin_std=np.std([2, 0, -1]), nll=-np.mean(np.log(p)), brier=np.mean((1 - p) ** 2), chosen_mean=1.0,
-                    chosen_max=2.0, rejected_min=0.0, rejected_std=np.std([0, 1, 1]))
+    expected = dict(
+        pairs=3,
+        label_ties=1,
+        accuracy=1 / 3,
+        ties=1 / 3,
+        accuracy_ties_half=0.5,
+        margin_mean=1 / 3,
+        margin_std=np.std([2, 0, -1]),
+        nll=-np.mean(np.log(p)),
+        brier=np.mean((1 - p) ** 2),
+        chosen_mean=1.0,
+        chosen_max=2.0,
+        rejected_min=0.0,
+        rejected_std=np.std([0, 1, 1]),
+    )
     for name, value in expected.items():
         np.testing.assert_allclose(m[name], value, rtol=1e-12, err_msg=name)
 

@@ -37,9 +37,11 @@ def by_definition(q, k, v, see_from, see_to):
 @pytest.fixture(scope="module")
 def run():
     """Output and gradients of a random projection of it, for each backend; compiled once."""
+
     def value_and_grads(backend, q, k, v, see_from, see_to, probe):
         out, pull = jax.vjp(lambda *qkv: backend(*qkv, see_from, see_to), q, k, v)
         return out, *pull(probe)
+
     backends = dict(dense=attention.dense, chunked=functools.partial(attention.chunked, chunk=8), one_chunk=attention.chunked)
     return {name: jax.jit(functools.partial(value_and_grads, backend)) for name, backend in backends.items()}
 

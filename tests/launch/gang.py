@@ -1,4 +1,5 @@
 """What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOUR WHO FOLDER`. Leaves a report, then behaves."""
+
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ me, processes = jax.process_index(), jax.process_count()
 mesh = jax.make_mesh((2, 4), ("data", "fsdp"))
 axes = jax.P(("data", "fsdp"))
 everything = np.arange(32, dtype=np.float32).reshape(8, 4)
-mine = everything[me * 8 // processes:(me + 1) * 8 // processes]
+mine = everything[me * 8 // processes : (me + 1) * 8 // processes]
 x = jax.make_array_from_process_local_data(jax.NamedSharding(mesh, axes), mine)
 total = jax.jit(jax.shard_map(lambda v: jax.lax.psum((v * v).sum(0), ("data", "fsdp")), mesh=mesh, in_specs=axes, out_specs=jax.P()))
 result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()

@@ -1,4 +1,5 @@
 """The rendered JobSet against strict schemas, and its restart policy against the contract of exit codes."""
+
 import copy
 import re
 
@@ -25,26 +26,58 @@ JOBSET = closed(
     ["apiVersion", "kind", "metadata", "spec"],
     apiVersion={"const": "jobset.x-k8s.io/v1alpha2"},
     kind={"const": "JobSet"},
-    metadata=closed(["name"], name={"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"},
-                    annotations={"type": "object", "additionalProperties": {"type": "string"}},
-                    labels={"type": "object", "additionalProperties": {"type": "string"}}),
+    metadata=closed(
+        ["name"],
+        name={"type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"},
+        annotations={"type": "object", "additionalProperties": {"type": "string"}},
+        labels={"type": "object", "additionalProperties": {"type": "string"}},
+    ),
     spec=closed(
         ["failurePolicy", "replicatedJobs"],
         network=closed([], enableDNSHostnames={"type": "boolean"}, publishNotReadyAddresses={"type": "boolean"}),
-        failurePolicy=closed(["maxRestarts"], maxRestarts={"type": "integer", "minimum": 0}, rules={"type": "array", "items": closed(
-            ["name", "action"],
-            name={"type": "string", "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"},
-            action={"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]},
-            onJobFailureReasons=STRINGS, onJobFailureMessagePatterns=STRINGS, targetReplicatedJobs=STRINGS)}),
-        replicatedJobs={"type": "array", "minItems": 1, "items": closed(
-            ["name", "template"], name={"type": "string"}, replicas={"type": "integer", "minimum": 1},
-            template=closed(["spec"], metadata={"type": "object"}, spec={"type": "object"}))}))
+        failurePolicy=closed(
+            ["maxRestarts"],
+            maxRestarts={"type": "integer", "minimum": 0},
+            rules={
+                "type": "array",
+                "items": closed(
+                    ["name", "action"],
+                    name={"type": "string", "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"},
+                    action={"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]},
+                    onJobFailureReasons=STRINGS,
+                    onJobFailureMessagePatterns=STRINGS,
+                    targetReplicatedJobs=STRINGS,
+                ),
+            },
+        ),
+        replicatedJobs={
+            "type": "array",
+            "minItems": 1,
+            "items": closed(
+                ["name", "template"],
+                name={"type": "string"},
+                replicas={"type": "integer", "minimum": 1},
+                template=closed(["spec"], metadata={"type": "object"}, spec={"type": "object"}),
+            ),
+        },
+    ),
+)
 
 
 def make(**changes) -> JobSpec:
-    fields = dict(name="rm-8b", tpu=Slice.parse("v5p:2x2x4"), slices=2, image="registry/rewardjax:1.0", config="configs/tiny.py:runlocal",
-                  workdir="gs://bucket/runs/a b", overrides={"optim.lr": 1e-3, "name": "$(HOME); rm -rf /"}, queue="team", restarts=3,
-                  grace_seconds=90, env={"WANDB_MODE": "offline", "NOTE": "$(X) $Y"})
+    fields = dict(
+        name="rm-8b",
+        tpu=Slice.parse("v5p:2x2x4"),
+        slices=2,
+        image="registry/rewardjax:1.0",
+        config="configs/tiny.py:runlocal",
+        workdir="gs://bucket/runs/a b",
+        overrides={"optim.lr": 1e-3, "name": "$(HOME); rm -rf /"},
+        queue="team",
+        restarts=3,
+        grace_seconds=90,
+        env={"WANDB_MODE": "offline", "NOTE": "$(X) $Y"},
+    )
     return JobSpec(**(fields | changes))
 
 
@@ -76,17 +109,29 @@ def test_manifests_pass_strict_schemas_and_match_the_slice(topology, slices):
     assert manifest["spec"]["replicatedJobs"][0]["replicas"] == slices
     assert container["resources"]["limits"]["google.com/tpu"] * job["parallelism"] == spec.tpu.chips
     assert job["template"]["spec"]["nodeSelector"] == {
-        "cloud.google.com/gke-tpu-accelerator": spec.tpu.gke_label, "cloud.google.com/gke-tpu-topology": topology.split(":")[1]}
+        "cloud.google.com/gke-tpu-accelerator": spec.tpu.gke_label,
+        "cloud.google.com/gke-tpu-topology": topology.split(":")[1],
+    }
 
 
 def test_what_a_pod_runs_is_an_argv_that_nothing_expands():
     manifest = jobset.manifest(make())
     container = container_of(manifest)
     assert container["command"] == [
-        "python", "-m", "rewardjax.train", "--config=configs/tiny.py:runlocal", "--workdir=gs://bucket/runs/a b",
-        "--config.optim.lr=0.001", "--config.name=$$(HOME); rm -rf /"]
+        "python",
+        "-m",
+        "rewardjax.train",
+        "--config=configs/tiny.py:runlocal",
+        "--workdir=gs://bucket/runs/a b",
+        "--config.optim.lr=0.001",
+        "--config.name=$$(HOME); rm -rf /",
+    ]
     assert {item["name"]: item["value"] for item in container["env"]} == {
-        "JAX_DISTRIBUTED": "1", "PYTHONUNBUFFERED": "1", "WANDB_MODE": "offline", "NOTE": "$$(X) $Y"}
+        "JAX_DISTRIBUTED": "1",
+        "PYTHONUNBUFFERED": "1",
+        "WANDB_MODE": "offline",
+        "NOTE": "$$(X) $Y",
+    }
     assert job_of(manifest)["template"]["spec"]["terminationGracePeriodSeconds"] == 90
     assert manifest["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team"}
 
@@ -97,6 +142,7 @@ def test_a_workdir_that_hosts_cannot_share_is_refused():
 
 
 # ---------------------------------------------------------------- a validator that accepts anything would pass the tests above
+
 
 def pod_of(manifest):
     return job_of(manifest)["template"]["spec"]
@@ -147,6 +193,7 @@ def test_a_mutated_manifest_is_rejected(name):
 
 # ---------------------------------------------------------------- what happens after a pod ends
 
+
 def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
     """What the Job and JobSet controllers do when one pod ends: evaluates the rendered rules as their documentation says."""
     reason, message = "BackoffLimitExceeded", "Job has reached the specified backoff limit"
@@ -166,21 +213,24 @@ def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
     return "RestartJobSet"
 
 
-@pytest.mark.parametrize("exit_code, disrupted, expected", [
-    (1, False, "FailJobSet"),
-    (44, False, "FailJobSet"),
-    (45, False, "FailJobSet"),
-    (42, False, "RestartJobSetAndIgnoreMaxRestarts"),
-    (42, True, "RestartJobSetAndIgnoreMaxRestarts"),
-    (143, True, "RestartJobSetAndIgnoreMaxRestarts"),
-    (137, True, "RestartJobSetAndIgnoreMaxRestarts"),
-    (43, False, "RestartJobSet"),
-    (134, False, "RestartJobSet"),
-    (137, False, "RestartJobSet"),
-    (139, False, "RestartJobSet"),
-    (142, False, "RestartJobSet"),  # no code is recognised by a part of it
-    (11, False, "RestartJobSet"),
-])
+@pytest.mark.parametrize(
+    "exit_code, disrupted, expected",
+    [
+        (1, False, "FailJobSet"),
+        (44, False, "FailJobSet"),
+        (45, False, "FailJobSet"),
+        (42, False, "RestartJobSetAndIgnoreMaxRestarts"),
+        (42, True, "RestartJobSetAndIgnoreMaxRestarts"),
+        (143, True, "RestartJobSetAndIgnoreMaxRestarts"),
+        (137, True, "RestartJobSetAndIgnoreMaxRestarts"),
+        (43, False, "RestartJobSet"),
+        (134, False, "RestartJobSet"),
+        (137, False, "RestartJobSet"),
+        (139, False, "RestartJobSet"),
+        (142, False, "RestartJobSet"),  # no code is recognised by a part of it
+        (11, False, "RestartJobSet"),
+    ],
+)
 def test_restarts_follow_the_exit_code(exit_code, disrupted, expected):
     assert outcome(jobset.manifest(make()), exit_code, disrupted) == expected
 

@@ -1,4 +1,5 @@
 """The local launcher, with real processes: the same result on any split, and one fate for all."""
+
 import json
 import os
 import pathlib
@@ -67,6 +68,7 @@ def test_a_vanished_process_takes_the_others_along(launch, behaviour, who, expec
 
 # The rest needs no jax: any command shows how signals, prefixes and exit codes are handled.
 
+
 def supervisor(*code, grace=30.0):
     """`python -m launch.local` over two processes that run `code`."""
     command = [sys.executable, "-m", "launch.local", "--processes", "2", "--grace", str(grace), "--", sys.executable, "-c", "\n".join(code)]
@@ -96,8 +98,13 @@ def test_sigterm_is_passed_on_and_processes_may_save():
 
 @pytest.mark.parametrize("signals", [1, 2])
 def test_processes_that_ignore_sigterm_are_killed(signals):
-    process = supervisor(ME, "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "print(os.getpid(), flush=True)", "time.sleep(60)",
-                         grace=1.0 if signals == 1 else 60.0)
+    process = supervisor(
+        ME,
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "print(os.getpid(), flush=True)",
+        "time.sleep(60)",
+        grace=1.0 if signals == 1 else 60.0,
+    )
     assert process.stdout is not None
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     for _ in range(signals):

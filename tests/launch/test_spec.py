@@ -1,4 +1,5 @@
 """What a job may be, and the command that renders it."""
+
 import dataclasses
 
 import pytest
@@ -10,25 +11,49 @@ from launch.spec import NAME_LIMIT, JobSpec
 
 GOOD = dict(name="rm", tpu=Slice.parse("v5e:4x4"), image="rewardjax:1", config="configs/x.py", workdir="gs://bucket/run")
 
-CONFIG = '''
+CONFIG = """
 from ml_collections import ConfigDict
 
 def get_config(arg=None):
     return ConfigDict(dict(lr=1.0, optim=dict(name="a"), arg=arg or ""))
-'''
+"""
 
 
-@pytest.mark.parametrize("field, value", [
-    ("name", ""), ("name", "RM"), ("name", "rm_8b"), ("name", "-rm"), ("name", "rm-"), ("name", "8b"), ("name", "a.b"), ("name", "rm\n"),
-    ("name", "a" * (NAME_LIMIT + 1)),
-    ("queue", "Team"), ("queue", ""), ("queue", "a" * 64),
-    ("image", "rewardjax"), ("image", "re ward:1"), ("image", "rewardjax@sha256:12"), ("image", "--privileged:1"),
-    ("module", "rewardjax.train; ls"), ("module", "rewardjax/train"),
-    ("config", "configs/x"), ("config", "/etc/x.py"), ("config", "../x.py"),
-    ("workdir", "runs/x"), ("workdir", "s3://bucket"),
-    ("slices", 0), ("slices", True), ("restarts", -1), ("grace_seconds", 0), ("grace_seconds", 1.5),
-    ("env", {"A-B": "1"}), ("env", {"A": 1}),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("name", ""),
+        ("name", "RM"),
+        ("name", "rm_8b"),
+        ("name", "-rm"),
+        ("name", "rm-"),
+        ("name", "8b"),
+        ("name", "a.b"),
+        ("name", "rm\n"),
+        ("name", "a" * (NAME_LIMIT + 1)),
+        ("queue", "Team"),
+        ("queue", ""),
+        ("queue", "a" * 64),
+        ("image", "rewardjax"),
+        ("image", "re ward:1"),
+        ("image", "rewardjax@sha256:12"),
+        ("image", "--privileged:1"),
+        ("module", "rewardjax.train; ls"),
+        ("module", "rewardjax/train"),
+        ("config", "configs/x"),
+        ("config", "/etc/x.py"),
+        ("config", "../x.py"),
+        ("workdir", "runs/x"),
+        ("workdir", "s3://bucket"),
+        ("slices", 0),
+        ("slices", True),
+        ("restarts", -1),
+        ("grace_seconds", 0),
+        ("grace_seconds", 1.5),
+        ("env", {"A-B": "1"}),
+        ("env", {"A": 1}),
+    ],
+)
 def test_a_field_no_cluster_would_take_is_named(field, value):
     with pytest.raises(ValueError, match=f"^job {field} "):
         JobSpec(**GOOD | {field: value})
@@ -50,17 +75,21 @@ def test_a_spec_cannot_change_after_its_checks():
         spec.env["A"] = "1"  # pyright: ignore[reportIndexIssue]
 
 
-@pytest.mark.parametrize("config, name", [
-    ("configs/qwen3_8b.py:tiny", "qwen3-8b"),
-    ("configs/X__y.py", "x-y"),
-    ("a" * 60 + ".py", "a" * NAME_LIMIT),
-])
+@pytest.mark.parametrize(
+    "config, name",
+    [
+        ("configs/qwen3_8b.py:tiny", "qwen3-8b"),
+        ("configs/X__y.py", "x-y"),
+        ("a" * 60 + ".py", "a" * NAME_LIMIT),
+    ],
+)
 def test_default_name_is_a_legal_one(config, name):
     assert default_name(config) == name
     JobSpec(**GOOD | {"name": name})
 
 
 # ---------------------------------------------------------------- python -m launch
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -79,21 +108,28 @@ def test_dry_run_prints_the_manifest_and_writes_nothing(here, capsys):
     assert manifest["metadata"]["name"] == "rm-8b"
     container = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]
     assert container["command"][3:] == [
-        "--config=configs/rm_8b.py:x", "--workdir=gs://bucket/run", "--config.lr=0.5", "--config.optim.name=a=b"]
+        "--config=configs/rm_8b.py:x",
+        "--workdir=gs://bucket/run",
+        "--config.lr=0.5",
+        "--config.optim.name=a=b",
+    ]
     assert {"name": "A", "value": "b=c"} in container["env"]
     assert [path.name for path in here.iterdir()] == ["configs"]
 
 
-@pytest.mark.parametrize("args, message", [
-    (["--config.lrr=1.0"], "did you mean 'lr'"),
-    (["--config.lr=fast"], "'fast' is not a float"),
-    (["--config.lr"], "unknown arguments: --config.lr"),
-    (["--topologyy=x"], "unknown arguments"),
-    (["--topology", "v5p:4x4"], "v5p has no topology '4x4'"),
-    (["--name", "RM"], "job name 'RM'"),
-    (["--config", "configs/none.py"], "no config file at configs/none.py"),
-    (["--env", "A-B=1"], "job env"),
-])
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--config.lrr=1.0"], "did you mean 'lr'"),
+        (["--config.lr=fast"], "'fast' is not a float"),
+        (["--config.lr"], "unknown arguments: --config.lr"),
+        (["--topologyy=x"], "unknown arguments"),
+        (["--topology", "v5p:4x4"], "v5p has no topology '4x4'"),
+        (["--name", "RM"], "job name 'RM'"),
+        (["--config", "configs/none.py"], "no config file at configs/none.py"),
+        (["--env", "A-B=1"], "job env"),
+    ],
+)
 def test_a_mistake_ends_before_anything_is_rendered(here, capsys, args, message):
     with pytest.raises(SystemExit) as exit_info:
         main([*ARGS, *args, "--dry_run"])

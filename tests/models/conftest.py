@@ -1,4 +1,5 @@
 """Meshes and batches that the model tests share."""
+
 import jax
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ def conversations():
     lengths[0] = T
     own = np.tile(np.arange(T), (B, 1))
     valid = own < lengths[:, None]
-    batch = dict(tokens=np.where(valid, rng.integers(3, 512, size=(B, T)), 1), positions=np.where(valid, own, 0),
-                 see_from=np.where(valid, 0, own), see_to=own, score_at=np.stack([lengths // 2, lengths - 1], axis=1))
+    batch = dict(
+        tokens=np.where(valid, rng.integers(3, 512, size=(B, T)), 1),
+        positions=np.where(valid, own, 0),
+        see_from=np.where(valid, 0, own),
+        see_to=own,
+        score_at=np.stack([lengths // 2, lengths - 1], axis=1),
+    )
     return {name: array.astype(np.int32) for name, array in batch.items()}

@@ -1,4 +1,5 @@
 """However a model is run - scanned, rematerialised, in chunks, on any mesh - it is the same function."""
+
 import functools
 
 import jax
@@ -28,6 +29,7 @@ def rewards_and_grads(compute, mesh, weights, batch):
             def loss(params):
                 rewards_BS = nnx.merge(graph, params)(**batch)
                 return jnp.mean(jax.nn.softplus(rewards_BS[:, 0] - rewards_BS[:, 1])), rewards_BS
+
             (_, rewards_BS), grads = jax.value_and_grad(loss, has_aux=True)(params)
             return rewards_BS, grads
 
@@ -80,11 +82,13 @@ def test_remat_policies_save_what_they_say(single):
     """The fewer names a policy saves, the fewer numbers the forward pass hands to the backward pass."""
     shape = jax.ShapeDtypeStruct((4, 64), jnp.int32)
     with jax.set_mesh(single):
+
         def saved(remat):
             graph, params = nnx.split(reward.abstract(variants.get("tiny-qwen3"), Compute(remat=remat), Layout()), nnx.Param)
             forward = lambda params, where: jnp.sum(nnx.merge(graph, params).decoder(where, where, where, where))
             pull = jax.eval_shape(lambda params, where: jax.vjp(lambda p: forward(p, where), params)[1], params, shape)
             return sum(leaf.size for leaf in jax.tree.leaves(pull))
+
         sizes = [saved(remat) for remat in ("full", "attn_out", "qkv", "gate_up", "none")]
     assert sizes == sorted(set(sizes))
 

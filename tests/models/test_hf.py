@@ -1,4 +1,5 @@
 """Folders: bit-identical round trips on any mesh, and every way in which a folder can be wrong is named."""
+
 import json
 
 import jax
@@ -34,9 +35,17 @@ def folders(tmp_path_factory):
     for variant in ("tiny-qwen3", "tiny-llama", "tiny-qwen2"):
         c, rng, folder = variants.get(variant), np.random.default_rng(len(variant)), tmp_path_factory.mktemp(variant)
         D, F, NH, KH, H = c.width, c.mlp_width, c.heads * c.head_dim, c.kv_heads * c.head_dim, c.head_dim
-        layer = {"input_layernorm.weight": (D,), "post_attention_layernorm.weight": (D,), "self_attn.q_proj.weight": (NH, D),
-                 "self_attn.k_proj.weight": (KH, D), "self_attn.v_proj.weight": (KH, D), "self_attn.o_proj.weight": (D, NH),
-                 "mlp.gate_proj.weight": (F, D), "mlp.up_proj.weight": (F, D), "mlp.down_proj.weight": (D, F)}
+        layer = {
+            "input_layernorm.weight": (D,),
+            "post_attention_layernorm.weight": (D,),
+            "self_attn.q_proj.weight": (NH, D),
+            "self_attn.k_proj.weight": (KH, D),
+            "self_attn.v_proj.weight": (KH, D),
+            "self_attn.o_proj.weight": (D, NH),
+            "mlp.gate_proj.weight": (F, D),
+            "mlp.up_proj.weight": (F, D),
+            "mlp.down_proj.weight": (D, F),
+        }
         if c.family == "qwen3":
             layer |= {"self_attn.q_norm.weight": (H,), "self_attn.k_norm.weight": (H,)}
         if c.family == "qwen2":
@@ -44,13 +53,31 @@ def folders(tmp_path_factory):
         shapes = {"model.embed_tokens.weight": (c.vocab_size, D), "model.norm.weight": (D,), "score.weight": (1, D)}
         shapes |= {f"model.layers.{i}.{name}": shape for i in range(c.layers) for name, shape in layer.items()}
         save_file({name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}, folder / "model.safetensors")
-        fields = {"model_type": c.family, "architectures": ["XForSequenceClassification"], "vocab_size": c.vocab_size, "hidden_size": D,
-                  "intermediate_size": F, "num_hidden_layers": c.layers, "num_attention_heads": c.heads, "num_key_value_heads": c.kv_heads,
-                  "head_dim": H, "rms_norm_eps": c.norm_eps, "rope_theta": c.rope_theta, "tie_word_embeddings": c.tied,
-                  "max_position_embeddings": c.max_positions, "id2label": {"0": "LABEL_0"}, **TOKENS}
+        fields = {
+            "model_type": c.family,
+            "architectures": ["XForSequenceClassification"],
+            "vocab_size": c.vocab_size,
+            "hidden_size": D,
+            "intermediate_size": F,
+            "num_hidden_layers": c.layers,
+            "num_attention_heads": c.heads,
+            "num_key_value_heads": c.kv_heads,
+            "head_dim": H,
+            "rms_norm_eps": c.norm_eps,
+            "rope_theta": c.rope_theta,
+            "tie_word_embeddings": c.tied,
+            "max_position_embeddings": c.max_positions,
+            "id2label": {"0": "LABEL_0"},
+            **TOKENS,
+        }
         if c.rope_scaling:
-            fields["rope_scaling"] = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                      "original_max_position_embeddings": 64}
+            fields["rope_scaling"] = {
+                "rope_type": "llama3",
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            }
         (folder / "config.json").write_text(json.dumps(fields))
         out[variant] = folder
     return out
@@ -59,12 +86,14 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def broken(folders, tmp_path):
     """Makes a copy of a folder with tensors and config fields changed (None removes)."""
+
     def make(tensors=(), config=(), variant="tiny-qwen3"):
         everything = read_all(folders[variant]) | dict(tensors)
         save_file({name: tensor for name, tensor in everything.items() if tensor is not None}, tmp_path / "model.safetensors")
         fields = json.loads((folders[variant] / "config.json").read_text()) | dict(config)
         (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
         return tmp_path
+
     return make
 
 
@@ -116,14 +145,18 @@ def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_devic
     np.testing.assert_array_equal(kept, read_all(folders["tiny-qwen3"])["score.weight"][0])
 
 
-@pytest.mark.parametrize("tensors, message", [
-    ({"model.layers.1.mlp.up_proj.weight": None}, "1 tensors are missing.*model.layers.1.mlp.up_proj.weight"),
-    ({"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)}, "1 tensors are not part.*model.layers.2.mlp.up_proj.weight"),
-    ({"lm_head.weight": np.ones((512, 48), np.float32)}, "not part.*lm_head.weight"),
-    ({"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)}, r"o_proj.weight has shape \(64, 48\).*\(48, 64\)"),
-    ({"score.weight": np.ones((2, 48), np.float32)}, r"score.weight has shape \(2, 48\).*\(1, 48\)"),
-    ({"model.norm.weight": np.ones(48, np.int8)}, "model.norm.weight is I8"),
-], ids=str)
+@pytest.mark.parametrize(
+    "tensors, message",
+    [
+        ({"model.layers.1.mlp.up_proj.weight": None}, "1 tensors are missing.*model.layers.1.mlp.up_proj.weight"),
+        ({"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)}, "1 tensors are not part.*model.layers.2.mlp.up_proj.weight"),
+        ({"lm_head.weight": np.ones((512, 48), np.float32)}, "not part.*lm_head.weight"),
+        ({"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)}, r"o_proj.weight has shape \(64, 48\).*\(48, 64\)"),
+        ({"score.weight": np.ones((2, 48), np.float32)}, r"score.weight has shape \(2, 48\).*\(1, 48\)"),
+        ({"model.norm.weight": np.ones(48, np.int8)}, "model.norm.weight is I8"),
+    ],
+    ids=str,
+)
 def test_wrong_tensors_are_named(broken, tensors, message, one_device):
     with pytest.raises(ValueError, match=message):
         hf.load(broken(tensors), Compute(), Layout())

@@ -9,11 +9,13 @@ from rewardjax.models.hf_config import read_config, write_config
 @pytest.fixture
 def folder(tmp_path):
     """Writes the config of a variant with fields changed (None removes) and returns its folder."""
+
     def make(changes=(), variant="llama3.2-1b"):
         fields = json.loads(write_config(variants.get(variant), dtype="bfloat16", pad_token_id=9, eos_token_id=[7, 8], bos_token_id=6))
         fields |= dict(changes)
         (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
         return tmp_path
+
     return make
 
 
@@ -32,29 +34,34 @@ def test_both_spellings_of_the_rotary_fields_mean_the_same(variant, folder):
 def test_transformers_reads_what_we_write(folder):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoConfig.from_pretrained(folder())
-    assert theirs.rope_parameters == dict(rope_type="llama3", rope_theta=5e5, factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                                          original_max_position_embeddings=8192)
+    assert theirs.rope_parameters == dict(
+        rope_type="llama3", rope_theta=5e5, factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192
+    )
     assert (theirs.num_labels, theirs.pad_token_id, theirs.eos_token_id) == (1, 9, [7, 8])
     assert (theirs.head_dim, theirs.tie_word_embeddings) == (64, True)
     assert str(theirs.dtype).endswith("bfloat16")
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"model_type": "gpt2"}, "model_type='gpt2'.*qwen3"),
-    ({"hidden_act": "gelu"}, "hidden_act='gelu'.*'silu'"),
-    ({"attention_bias": True}, "attention_bias=True"),
-    ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
-    ({"quantization_config": {"bits": 4}}, "quantization_config"),
-    ({"id2label": {"0": "bad", "1": "good"}}, "num_labels=2.*one output"),
-    ({"id2label": None, "num_labels": 3}, "num_labels=3"),
-    ({"pad_token_id": 7}, r"pad_token_id=7 .*eos_token_id=\[7, 8\].*special token"),
-    ({"eos_token_id": 9}, "pad_token_id=9 .*eos_token_id=9"),
-    ({"rope_theta": None}, "rope_theta"),
-    ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
-    ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "'linear'"),
-    ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "low_freq_factor is missing"),
-    ({"hidden_size": None}, "hidden_size is missing"),
-], ids=str)
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model_type": "gpt2"}, "model_type='gpt2'.*qwen3"),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu'.*'silu'"),
+        ({"attention_bias": True}, "attention_bias=True"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"id2label": {"0": "bad", "1": "good"}}, "num_labels=2.*one output"),
+        ({"id2label": None, "num_labels": 3}, "num_labels=3"),
+        ({"pad_token_id": 7}, r"pad_token_id=7 .*eos_token_id=\[7, 8\].*special token"),
+        ({"eos_token_id": 9}, "pad_token_id=9 .*eos_token_id=9"),
+        ({"rope_theta": None}, "rope_theta"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
+        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "'linear'"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "low_freq_factor is missing"),
+        ({"hidden_size": None}, "hidden_size is missing"),
+    ],
+    ids=str,
+)
 def test_what_we_would_compute_differently_is_refused_by_name(changes, message, folder):
     with pytest.raises(ValueError, match=f"config.json: .*{message}"):
         read_config(folder(changes))

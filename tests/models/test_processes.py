@@ -1,4 +1,5 @@
 """Two processes give what one gives: rows are placed, weights read, rewards computed and folders written together."""
+
 import json
 import os
 import pathlib
@@ -32,8 +33,16 @@ def run_two(source, target, fsdp, tensor):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(SCRIPT.parents[2])}
-    running = [subprocess.Popen([sys.executable, str(SCRIPT), address, str(i), str(fsdp), str(tensor), str(source), str(target)], env=env,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(2)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(SCRIPT), address, str(i), str(fsdp), str(tensor), str(source), str(target)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
     try:
         outputs = [process.communicate(timeout=240) for process in running]
     finally:

@@ -21,6 +21,7 @@ def model_and_score():
     def score(batch):
         with jax.set_mesh(mesh):
             return jax.device_get(run(model, batch))
+
     return model, score
 
 
@@ -38,15 +39,23 @@ def test_a_mirrored_row_scores_like_its_conversations_apart(model_and_score, con
     n, m, k = 7, 9, 5
     c, p, r = (rng.integers(3, 512, size=length) for length in (n, m, k))
     own = np.arange(T)
-    together = dict(tokens=np.concatenate([c[::-1], p, r, np.ones(T - n - m - k)]),
-                    positions=np.concatenate([np.arange(m + n - 1, m - 1, -1), np.arange(m), np.arange(m, m + k), np.zeros(T - n - m - k)]),
-                    see_from=np.where(own < n, own, np.where(own < n + m + k, n, own)),
-                    see_to=np.where(own < n, n + m - 1, own), score_at=np.array([0, n + m + k - 1]))
+    together = dict(
+        tokens=np.concatenate([c[::-1], p, r, np.ones(T - n - m - k)]),
+        positions=np.concatenate([np.arange(m + n - 1, m - 1, -1), np.arange(m), np.arange(m, m + k), np.zeros(T - n - m - k)]),
+        see_from=np.where(own < n, own, np.where(own < n + m + k, n, own)),
+        see_to=np.where(own < n, n + m - 1, own),
+        score_at=np.array([0, n + m + k - 1]),
+    )
 
     def apart(tokens):
         valid = own < len(tokens)
-        return dict(tokens=np.concatenate([tokens, np.ones(T - len(tokens))]), positions=own * valid, see_from=np.where(valid, 0, own),
-                    see_to=own, score_at=np.array([len(tokens) - 1] * 2))
+        return dict(
+            tokens=np.concatenate([tokens, np.ones(T - len(tokens))]),
+            positions=own * valid,
+            see_from=np.where(valid, 0, own),
+            see_to=own,
+            score_at=np.array([len(tokens) - 1] * 2),
+        )
 
     rows = [together, apart(np.concatenate([p, c])), apart(np.concatenate([p, r]))] + [apart(p)] * (B - 3)
     rewards_BS, _ = score_rows(model_and_score[1], rows)

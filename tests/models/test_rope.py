@@ -32,12 +32,25 @@ def test_llama3_scaling_is_that_of_transformers(name):
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("torch")
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
     config = variants.get(name)
     scaling = config.rope_scaling
-    theirs, _ = ROPE_INIT_FUNCTIONS["llama3"](transformers.LlamaConfig(
-        hidden_size=config.width, num_attention_heads=config.heads, head_dim=config.head_dim, rope_parameters=dict(
-            rope_type="llama3", rope_theta=config.rope_theta, factor=scaling.factor, low_freq_factor=scaling.low_freq_factor,
-            high_freq_factor=scaling.high_freq_factor, original_max_position_embeddings=scaling.original_positions)), "cpu")
+    theirs, _ = ROPE_INIT_FUNCTIONS["llama3"](
+        transformers.LlamaConfig(
+            hidden_size=config.width,
+            num_attention_heads=config.heads,
+            head_dim=config.head_dim,
+            rope_parameters=dict(
+                rope_type="llama3",
+                rope_theta=config.rope_theta,
+                factor=scaling.factor,
+                low_freq_factor=scaling.low_freq_factor,
+                high_freq_factor=scaling.high_freq_factor,
+                original_max_position_embeddings=scaling.original_positions,
+            ),
+        ),
+        "cpu",
+    )
     np.testing.assert_allclose(rope.frequencies(config.head_dim, config.rope_theta, scaling), theirs.numpy(), rtol=1e-6)
 
 

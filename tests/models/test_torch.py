@@ -1,4 +1,5 @@
 """Rewards and gradients are those of transformers' *ForSequenceClassification, in float32, from the same folder."""
+
 import functools
 import os
 
@@ -21,15 +22,32 @@ FAMILIES = {"qwen3": "tiny-qwen3", "llama": "tiny-llama", "qwen2": "tiny-qwen2"}
 
 def torch_model(config, seed=0):
     """A random model in which every tensor matters: no bias is 0, no norm 1, attention is far from uniform."""
-    shared = dict(vocab_size=config.vocab_size, hidden_size=config.width, intermediate_size=config.mlp_width,
-                  num_hidden_layers=config.layers, num_attention_heads=config.heads, num_key_value_heads=config.kv_heads,
-                  head_dim=config.head_dim, rms_norm_eps=config.norm_eps, max_position_embeddings=config.max_positions,
-                  tie_word_embeddings=config.tied, num_labels=1, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=None,
-                  attn_implementation="eager")
+    shared = dict(
+        vocab_size=config.vocab_size,
+        hidden_size=config.width,
+        intermediate_size=config.mlp_width,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        rms_norm_eps=config.norm_eps,
+        max_position_embeddings=config.max_positions,
+        tie_word_embeddings=config.tied,
+        num_labels=1,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        bos_token_id=None,
+        attn_implementation="eager",
+    )
     rope = dict(rope_type="default", rope_theta=config.rope_theta)
     if s := config.rope_scaling:
-        rope |= dict(rope_type="llama3", factor=s.factor, low_freq_factor=s.low_freq_factor, high_freq_factor=s.high_freq_factor,
-                     original_max_position_embeddings=s.original_positions)
+        rope |= dict(
+            rope_type="llama3",
+            factor=s.factor,
+            low_freq_factor=s.low_freq_factor,
+            high_freq_factor=s.high_freq_factor,
+            original_max_position_embeddings=s.original_positions,
+        )
     name = {"qwen3": "Qwen3", "llama": "Llama", "qwen2": "Qwen2"}[config.family]
     their_config = getattr(transformers, f"{name}Config")(rope_parameters=rope, **shared)
     model = getattr(transformers, f"{name}ForSequenceClassification")(their_config)
@@ -77,14 +95,21 @@ def both(request, tmp_path_factory, conversations):
             def loss(params):
                 rewards_BS = nnx.merge(graph, params)(**batch)
                 return jnp.mean(jax.nn.softplus(rewards_BS[:, 0] - rewards_BS[:, 1])), rewards_BS
+
             (_, rewards_BS), grads = jax.value_and_grad(loss, has_aux=True)(params)
             return rewards_BS, grads
 
         rewards_BS, grads = run(params, place(conversations, Layout()))
     theirs = torch_rewards(model, sequences_of(conversations), "right").reshape(-1, 2)
     torch.nn.functional.softplus(theirs[:, 0] - theirs[:, 1]).mean().backward()
-    return dict(folder=folder, config=ours.decoder.config, torch=model, theirs=theirs.detach().numpy(), ours=np.asarray(rewards_BS),
-                grads=nnx.merge(graph, grads))
+    return dict(
+        folder=folder,
+        config=ours.decoder.config,
+        torch=model,
+        theirs=theirs.detach().numpy(),
+        ours=np.asarray(rewards_BS),
+        grads=nnx.merge(graph, grads),
+    )
 
 
 def test_config_is_read_back_as_the_variant_it_was_made_from(both):

@@ -9,9 +9,17 @@ from rewardjax.models.config import Compute, DecoderConfig
 
 # Parameters of the published language models, as the hub counts their safetensors (a vocabulary head that is tied counted once).
 PUBLISHED = {
-    "qwen3-0.6b": 596_049_920, "qwen3-1.7b": 1_720_574_976, "qwen3-4b": 4_022_468_096, "qwen3-8b": 8_190_735_360,
-    "llama3.1-8b": 8_030_261_248, "llama3.2-1b": 1_235_814_400, "llama3.2-3b": 3_212_749_824,
-    "qwen2.5-0.5b": 494_032_768, "qwen2.5-1.5b": 1_543_714_304, "qwen2.5-3b": 3_085_938_688, "qwen2.5-7b": 7_615_616_512,
+    "qwen3-0.6b": 596_049_920,
+    "qwen3-1.7b": 1_720_574_976,
+    "qwen3-4b": 4_022_468_096,
+    "qwen3-8b": 8_190_735_360,
+    "llama3.1-8b": 8_030_261_248,
+    "llama3.2-1b": 1_235_814_400,
+    "llama3.2-3b": 3_212_749_824,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-3b": 3_085_938_688,
+    "qwen2.5-7b": 7_615_616_512,
 }
 
 
@@ -52,8 +60,10 @@ def test_changes_and_typos():
         variants.get("tiny-qwen3", n_layers=3)
 
 
-@pytest.mark.parametrize("change, message", [
-    (dict(family="gpt2"), "gpt2.*qwen3"), (dict(heads=3), "heads=3.*kv_heads=2"), (dict(head_dim=15), "head_dim=15.*even")])
+@pytest.mark.parametrize(
+    "change, message",
+    [(dict(family="gpt2"), "gpt2.*qwen3"), (dict(heads=3), "heads=3.*kv_heads=2"), (dict(head_dim=15), "head_dim=15.*even")],
+)
 def test_impossible_sizes_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         variants.get("tiny-qwen3", **change)
