@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple
 
@@ -39,6 +39,12 @@ CHUNK = 64  # records per message to a worker process
 def tokenize_group(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> TokenGroup:
     """Token ids of all K conversations, their longest common prefix split off. Raises BadRow("over_long") where one does not fit."""
     return _split_prefix([_tokenize(group, k, tokenizer, max_length, over_long) for k in range(len(group.responses))])
+
+
+def in_split(group: Group, split: Sequence[float]) -> bool:
+    """Whether the hash of the group's prompt, as a fraction, lies in [split[0], split[1])."""
+    place = int(fingerprint.of_json(group.prompt)[:13], 16) / 16**13  # 52 bits: exact as a float, and below 1
+    return split[0] <= place < split[1]
 
 
 def prepare(
@@ -112,8 +118,7 @@ def _tokenize_record(
         group, bad = groups.check(formats.to_group(record, row, source))
     except BadRow as error:
         return Outcome(bad_record=error)
-    place = int(fingerprint.of_json(group.prompt)[:13], 16) / 16**13  # 52 bits: exact as a float, and below 1
-    if not split[0] <= place < split[1]:
+    if not in_split(group, split):
         return Outcome(group.id, outside_split=True)
 
     before = tokenizer.neutralised

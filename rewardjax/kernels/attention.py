@@ -6,6 +6,7 @@ Letters: B rows, T queries, S keys (as many as T), N query heads, K kv heads, G 
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 DENSE_UP_TO = 1024  # tokens a row; above it [T, T] scores cost more memory than they save time
 CHUNK = 256  # queries at a time
@@ -29,13 +30,19 @@ def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
     """The definition, and the reference for every other backend."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
-    q_BTKGH = q_BTNH.reshape(B, T, K, N // K, H)  # G query heads read one kv head, which is never repeated in memory
+    # G query heads read one kv head, which is never repeated in memory. The mesh axis of N goes to K, also where K = 1 leaves JAX a choice.
+    spec = jax.typeof(q_BTNH).sharding.spec
+    q_BTKGH = _reshape(q_BTNH, (B, T, K, N // K, H), P(*spec[:3], None, *spec[3:]))
     scores = jnp.einsum("BTKGH,BSKH->BKGTS", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
     key_S = jnp.arange(S)
     seen_BTS = (see_from_BT[..., None] <= key_S) & (key_S <= see_to_BT[..., None])
     weights = jax.nn.softmax(jnp.where(seen_BTS[:, None, None], scores, -jnp.inf), axis=-1).astype(v_BSKH.dtype)
     o_BTKGH = jnp.einsum("BKGTS,BSKH->BTKGH", weights, v_BSKH, preferred_element_type=jnp.float32)
-    return o_BTKGH.reshape(B, T, N, H).astype(q_BTNH.dtype)
+    return _reshape(o_BTKGH, (B, T, N, H), spec).astype(q_BTNH.dtype)
+
+
+def _reshape(x, shape, spec):
+    return jnp.reshape(x, shape, out_sharding=None if jax.sharding.get_abstract_mesh().empty else spec)
 
 
 def chunked(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, chunk: int = CHUNK):

@@ -101,3 +101,15 @@ def test_chunks_bound_the_memory_of_forward_and_backward():
 def test_unknown_backend_is_named():
     with pytest.raises(ValueError, match="'flash'.*auto.*dense.*chunked"):
         attention.attend(*case(0), backend="flash")
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_all_query_heads_may_share_one_kv_head_on_a_mesh(backend):
+    q, k, v, see_from, see_to = case(7, B=8)
+    expected = attention.dense(q[:, :, :2], k[:, :, :1], v[:, :, :1], see_from, see_to)
+    layout, mesh = Layout(), make_mesh(data=8)
+    with jax.set_mesh(mesh):
+        put = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
+        args = put(q[:, :, :2], layout.act_BTNH), put(k[:, :, :1], layout.act_BTKH), put(v[:, :, :1], layout.act_BTKH)
+        found = jax.jit(attention.BACKENDS[backend])(*args, put(see_from, layout.row_BT), put(see_to, layout.row_BT))
+    np.testing.assert_allclose(found, expected, atol=2e-6)
