@@ -25,11 +25,11 @@ def get_config(arg: str | None = None) -> Config:
     config.compute.update(dtype="float32", remat="none")
     config.data.update(
         source=f"{args.shared}/zeroeval/gsm_responses.jsonl.gz",
-        max_length=1024,
-        pairs_per_group=1 if args.tiny else 16,
+        max_length=512,
+        pairs_per_group=1 if args.tiny else 8,
         split=(0.0, HELD_OUT),
     )
-    config.batch.update(pairs=64, row_length=2048, pairs_per_row=32, rows=2)
+    config.batch.update(pairs=64, row_length=1024, pairs_per_row=16, rows=4)
     config.epochs = args.epochs
     config.steps = 4 if args.tiny else 0
     config.schedule.update(name="cosine", peak=1e-3, warmup_fraction=0.1)

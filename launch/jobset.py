@@ -76,7 +76,8 @@ def job(spec: JobSpec) -> dict[str, Any]:
                 {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             ]
         },
-        "template": {"spec": pod(spec)},
+        # The sidecar that mounts the bucket is injected by this annotation.
+        "template": {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": pod(spec)},
     }
 
 
@@ -102,11 +103,20 @@ def pod(spec: JobSpec) -> dict[str, Any]:
                     "requests": {"google.com/tpu": spec.tpu.chips_per_host},
                     "limits": {"google.com/tpu": spec.tpu.chips_per_host},
                 },
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "bucket", "mountPath": f"/gcs/{spec.bucket}"}],
             }
         ],
         # The default of 64 MiB is too small for the data workers' shared memory.
-        "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],
+        "volumes": [
+            {"name": "shm", "emptyDir": {"medium": "Memory"}},
+            {
+                "name": "bucket",
+                "csi": {
+                    "driver": "gcsfuse.csi.storage.gke.io",
+                    "volumeAttributes": {"bucketName": spec.bucket, "mountOptions": "implicit-dirs", "hostNetworkPodKSA": "true"},
+                },
+            },
+        ],
     }
 
 

@@ -58,10 +58,16 @@ class JobSpec:
         for key, value in self.env.items():
             _check(_ENV_NAME.fullmatch(key) is not None and isinstance(value, str), "env", {key: value}, "NAME=text")
 
+    @property
+    def bucket(self) -> str | None:
+        """The bucket of a gs:// workdir, which the hosts mount at /gcs/BUCKET."""
+        return self.workdir.removeprefix("gs://").partition("/")[0] if self.workdir.startswith("gs://") else None
+
     def command(self) -> list[str]:
         """The argv of every host; no shell reads it."""
         flags = [f"--config.{key}={value}" for key, value in self.overrides.items()]
-        return ["python", "-m", self.module, f"--config={self.config}", f"--workdir={self.workdir}", *flags]
+        workdir = self.workdir.replace("gs://", "/gcs/", 1)
+        return ["python", "-m", self.module, f"--config={self.config}", f"--workdir={workdir}", *flags]
 
 
 def _check(condition: bool, field: str, value: Any, expected: str) -> None:

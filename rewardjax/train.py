@@ -57,6 +57,8 @@ class ResumeRefused(Exception):
 
 def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
+    if "://" in str(workdir):
+        raise ValueError(f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount")
     with jax.set_mesh(make_mesh(**config.mesh)):
         return _run(config, pathlib.Path(workdir))
 
@@ -158,7 +160,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
         if save:
             score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
             meta = {"bound": bound, "next_step": step, "elapsed": progress.state(), "contract": contract.to_record(score_contract)}
-            checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results or None)
+            checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results if evaluate else None)
     manager.close()  # waits for the save in flight, and raises what went wrong with it
     steps.close()
     writer.close()

@@ -122,7 +122,7 @@ def test_what_a_pod_runs_is_an_argv_that_nothing_expands():
         "-m",
         "rewardjax.train",
         "--config=configs/tiny.py:runlocal",
-        "--workdir=gs://bucket/runs/a b",
+        "--workdir=/gcs/bucket/runs/a b",
         "--config.optim.lr=0.001",
         "--config.name=$$(HOME); rm -rf /",
     ]
@@ -134,6 +134,13 @@ def test_what_a_pod_runs_is_an_argv_that_nothing_expands():
     }
     assert job_of(manifest)["template"]["spec"]["terminationGracePeriodSeconds"] == 90
     assert manifest["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team"}
+
+
+def test_every_host_mounts_the_bucket_of_the_workdir():
+    pod = jobset.pod(make(workdir="gs://bucket/run"))
+    (bucket,) = [volume for volume in pod["volumes"] if "csi" in volume]
+    assert bucket["csi"]["volumeAttributes"]["bucketName"] == "bucket"
+    assert {"name": bucket["name"], "mountPath": "/gcs/bucket"} in pod["containers"][0]["volumeMounts"]
 
 
 def test_a_workdir_that_hosts_cannot_share_is_refused():

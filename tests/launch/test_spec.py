@@ -109,7 +109,7 @@ def test_dry_run_prints_the_manifest_and_writes_nothing(here, capsys):
     container = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]
     assert container["command"][3:] == [
         "--config=configs/rm_8b.py:x",
-        "--workdir=gs://bucket/run",
+        "--workdir=/gcs/bucket/run",
         "--config.lr=0.5",
         "--config.optim.name=a=b",
     ]
