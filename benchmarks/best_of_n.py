@@ -2,8 +2,8 @@
 
     python -m benchmarks.best_of_n --model runs/gsm --input ../shared/data/zeroeval/gsm_responses.jsonl.gz --from 0.85
 
-Groups whose prompt hash lies in [--from, --to) are scored: the same fractions as a training config's `split`, so that held-out problems stay
-held out. Prints one JSON line last; writes `best_of_n.png` into --output.
+Groups whose prompt hash lies in [--from, --to) are scored, the same fractions as a training config's `split`, so that held-out problems
+stay held out. Prints one JSON line last; writes `best_of_n.png` into --output.
 """
 
 import argparse
@@ -64,12 +64,13 @@ def main() -> None:
     }
     output = args.output or pathlib.Path(args.model)
     plots.best_of_n(curves, output / "best_of_n.png")
-    shown = {name: {key: np.asarray(curve[key]).round(4).tolist() for key in ("ks", "score", "low", "high")} for name, curve in curves.items()}
+    rounded = lambda values: np.asarray(values).round(4).tolist()
+    shown = {name: {key: rounded(curve[key]) for key in ("ks", "score", "low", "high")} for name, curve in curves.items()}
     first = curves["reward model"]
     result = {
         "prompts": len(kept),
         "left_out": left_out,
-        "oracle": np.asarray(first["oracle"]).round(4).tolist(),
+        "oracle": rounded(first["oracle"]),
         "random": float(np.mean([values.mean() for values in correct])),
         **shown,
     }

@@ -1,12 +1,17 @@
-"""Eight fake CPU devices for every test, and the strictness that catches silent shape and dtype accidents."""
+"""Eight fake CPU devices for every test and every process a test starts, and small runs that several tests read."""
 
 import os
 import pathlib
+import tempfile
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# Programs run for milliseconds here: compiling is what costs, so it is done quickly, and once.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), f"rewardjax-tests-{os.getuid()}"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
 ROOT = pathlib.Path(__file__).parents[1]
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
