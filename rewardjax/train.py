@@ -150,7 +150,8 @@ def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
         last = step == total_steps
         evaluate = bool(held_out) and (last or step % config.eval_every == 0)
         save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
-        ready = len(in_flight) if evaluate or save else len(in_flight) - 1
+        compiled = step == first_step + 1  # the clock of the speed figures starts when this step is done
+        ready = len(in_flight) if evaluate or save or compiled else len(in_flight) - 1
         record(in_flight[:ready])
         del in_flight[:ready]
         if evaluate:
