@@ -26,15 +26,15 @@ def get_config(arg: str | None = None) -> Config:
     config.data.update(
         source=f"{args.shared}/zeroeval/gsm_responses.jsonl.gz",
         max_length=512,
-        pairs_per_group=1 if args.tiny else 8,
+        pairs_per_group=1 if args.tiny else 4,
         split=(0.0, HELD_OUT),
     )
-    config.batch.update(pairs=64, row_length=1024, pairs_per_row=16, rows=4)
+    config.batch.update(pairs=32, row_length=1024, pairs_per_row=16, rows=4)
     config.epochs = args.epochs
     config.steps = 4 if args.tiny else 0
     config.schedule.update(name="cosine", peak=1e-3, warmup_fraction=0.1)
     config.optimizer.weight_decay = 0.1
-    config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 8)}
-    config.eval_every = 2 if args.tiny else 50
-    config.checkpoint.update(every=2 if args.tiny else 50, keep=dict(keep=2, best="heldout/accuracy"))
+    config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 4)}
+    config.eval_every = 2 if args.tiny else 25
+    config.checkpoint.update(every=2 if args.tiny else 25, keep=dict(keep=2, best="heldout/accuracy"))
     return config
