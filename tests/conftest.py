@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 import pytest
+from tiny import tiny_config
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs run for milliseconds here: compiling is what costs, so it is done quickly, and once.
@@ -13,7 +14,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettemp
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
-ROOT = pathlib.Path(__file__).parents[1]
 SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -25,21 +25,10 @@ def shared_data() -> pathlib.Path:
     return SHARED_DATA
 
 
-def tiny_config(cache, **overrides):
-    """configs/tiny.py, its tokenised data in `cache`, with `overrides` of dotted keys."""
-    from rewardjax import config as config_lib
-
-    config = config_lib.load(ROOT / "configs/tiny.py", overrides)
-    with config.unlocked():
-        for section in (config.data, *config.evals.values()):
-            section.cache = str(cache)
-    return config
-
-
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A finished training run that nothing interrupted: (workdir, summary, cache of its tokenised data). Not to be written to."""
-    from rewardjax import train
+    from rewardjax import train  # not above: JAX must see the environment set there
 
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     cache = workdir.parent / "cache"

@@ -5,9 +5,9 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import pytest
-from conftest import ROOT
 from flax import nnx
 from jax.sharding import NamedSharding
+from tiny import ROOT
 
 from rewardjax import assets, losses, optim
 from rewardjax import config as config_lib

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from tiny import ROOT
 
 from rewardjax import contract, score, scorer
 from rewardjax.data import sources

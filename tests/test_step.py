@@ -16,9 +16,7 @@ from rewardjax.models import reward
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.step import make_step, zeros_like
 
-CONFIG = DecoderConfig(
-    family="qwen3", vocab_size=64, width=32, mlp_width=64, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4, qk_norm=True
-)
+CONFIG = DecoderConfig(family="qwen3", vocab_size=64, width=32, mlp_width=64, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4)
 PAIRS, PAD = 12, 63
 
 

@@ -1,0 +1,16 @@
+"""The smallest training config, as tests use it."""
+
+import pathlib
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def tiny_config(cache, **overrides):
+    """configs/tiny.py, its tokenised data in `cache`, with `overrides` of dotted keys."""
+    from rewardjax import config as config_lib
+
+    config = config_lib.load(ROOT / "configs/tiny.py", overrides)
+    with config.unlocked():
+        for section in (config.data, *config.evals.values()):
+            section.cache = str(cache)
+    return config
