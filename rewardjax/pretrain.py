@@ -31,14 +31,17 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from rewardjax import fingerprint
 from rewardjax.data.world.corpus import Turn, documents
-from rewardjax.mesh import Layout, make_mesh
+from rewardjax.data.world.tasks import TASKS
+from rewardjax.mesh import Layout, make_mesh, place
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.models.decoder import Decoder
 from rewardjax.models.hf_config import write_config
 from rewardjax.models.hf_table import names, rules_of, sizes, to_theirs
 
 COMPUTE = Compute(dtype="float32", remat="none", scan=True)
-LAYOUT = Layout(**{field.name: P(*[None] * len(field.default)) for field in dataclasses.fields(Layout)})  # one device: nothing is split
+LAYOUT = Layout(**{  # rows over the devices, every weight on each of them
+    field.name: P(*("data" if field.name.startswith(("act_B", "row_B", "lookup_B")) and i == 0 else None for i in range(len(field.default))))
+    for field in dataclasses.fields(Layout)})
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>"]
 ADDED = ["<think>", "</think>"]
 VOCAB_SIZE = 1024
@@ -48,7 +51,7 @@ CHAT_TEMPLATE = (
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
-DOCUMENTS_PER_ROW = 4.4  # of 256 tokens: a little more than fit, so that rows are full
+DOCUMENTS_PER_ROW = 4.8  # of 256 tokens: a little more than fit, so that rows are full
 
 
 # --- tokenizer -----------------------------------------------------------------------------------------------------------------------------
@@ -80,32 +83,43 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
 # --- data ----------------------------------------------------------------------------------------------------------------------------------
 
 
-def encode(tokenizer: Tokenizer, turns: list[Turn]) -> tuple[list[int], list[float]]:
-    """Token ids of a conversation in the chat format, and the loss weight of each: `verdict` for the first token of a message, `weight` for the rest."""
+def encode(tokenizer: Tokenizer, turns: list[Turn]) -> tuple[list[int], list[float], list[int]]:
+    """Token ids of a conversation in the chat format; the loss weight of each (`verdict` for the first token of a message, `weight` for the rest); and
+    whether the answer it belongs to has gone wrong by then: 1 yes, 0 no, -1 not said."""
     start, end, newline = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>"), tokenizer.encode("\n").ids
-    ids, weights = [], []
+    ids, weights, wrong = [], [], []
     for turn in turns:
         role, content = tokenizer.encode(turn.role).ids + newline, tokenizer.encode(turn.content).ids
         ids += [start, *role, *content, end, *newline]
         weights += [0.1] * (1 + len(role)) + [turn.verdict] + [turn.weight] * len(content) + [0.1] * len(newline)
-    return ids, weights
+        wrong += [-1] * (1 + len(role)) + _wrong_by_then(content, turn, tokenizer) + [-1 if turn.correct is None else int(not turn.correct)] * (1 + len(newline))
+    return ids, weights, wrong
 
 
-def make_batch(tokenizer: Tokenizer, seed: int, step: int, rows: int, length: int) -> dict[str, np.ndarray]:
+def _wrong_by_then(content: list[int], turn: Turn, tokenizer: Tokenizer) -> list[int]:
+    """For each token of a message: 1 from where it leaves its right twin, 0 before; -1 where the turn has no twin."""
+    if turn.twin is None:
+        return [-1] * len(content)
+    twin = tokenizer.encode(turn.twin).ids
+    same = next((i for i, (one, other) in enumerate(zip(content, twin, strict=False)) if one != other), min(len(content), len(twin)))
+    return [int(i >= same) for i in range(len(content))]
+
+
+def make_batch(tokenizer: Tokenizer, seed: int, step: int, rows: int, length: int, repeat: float, tasks: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Step `step`'s arrays [rows, length]: conversations packed longest first into the first row with room, each seeing only itself.
     Those that fit nowhere are left out."""
     num = int(rows * length / 256 * DOCUMENTS_PER_ROW)
-    encoded = sorted((encode(tokenizer, turns) for turns in documents(seed, num, start=step * num)), key=lambda item: -len(item[0]))
+    encoded = sorted((encode(tokenizer, turns) for turns in documents(seed, num, step * num, repeat, tasks)), key=lambda item: -len(item[0]))
     batch = {name: np.zeros((rows, length), np.int32) for name in ("tokens", "positions")}
     batch |= {name: np.tile(np.arange(length, dtype=np.int32), (rows, 1)) for name in ("see_from", "see_to")}
-    batch["weights"] = np.zeros((rows, length), np.float32)
+    batch["weights"], batch["wrong"] = np.zeros((rows, length), np.float32), np.full((rows, length), -1, np.int32)
     used = np.zeros(rows, int)
-    for ids, weights in encoded:
+    for ids, weights, wrong in encoded:
         fits = np.flatnonzero(used + len(ids) <= length)
         if fits.size:
             row, at = fits[0], slice(used[fits[0]], used[fits[0]] + len(ids))
             batch["tokens"][row, at], batch["positions"][row, at], batch["weights"][row, at] = ids, np.arange(len(ids)), weights
-            batch["see_from"][row, at] = used[row]
+            batch["see_from"][row, at], batch["wrong"][row, at] = used[row], wrong
             used[row] += len(ids)
     batch["weights"][batch["positions"] == 0] = 0.0  # nothing comes before a conversation's first token
     return batch
@@ -119,18 +133,21 @@ def config_of(width: int, layers: int, heads: int, kv_heads: int, mlp_width: int
                          rope_theta=10_000.0, norm_eps=1e-6, tied=True, max_positions=4096)
 
 
-def make_loss(graph):
-    """loss(params, batch): weighted mean cross-entropy of the next token through the tied embedding, and the mean over verdicts alone."""
+def make_loss(graph, wrong_weight: float):
+    """loss(params, batch): weighted mean cross-entropy of the next token through the tied embedding, plus wrong_weight times the mean cross-entropy
+    of a linear probe that says at each token of an answer whether it has gone wrong by then. Also both parts, and the verdicts' cross-entropy alone."""
 
     def loss(params, batch):
-        model = nnx.merge(graph, params)
+        model = nnx.merge(graph, params["decoder"])
         x_BTD = model(batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"])
-        logits_BTV = jnp.einsum("BTD,VD->BTV", x_BTD, model.embed[...].astype(x_BTD.dtype), preferred_element_type=jnp.float32)[:, :-1]
+        logits_BTV = jnp.einsum("BTD,VD->BTV", x_BTD, model.embed[...])[:, :-1]
         nll_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, batch["tokens"][:, 1:])
         weights_BT = batch["weights"][:, 1:]
-        verdict_BT = weights_BT > 1
-        mean = lambda w: jnp.sum(nll_BT * w) / jnp.maximum(jnp.sum(w), 1)
-        return mean(weights_BT), {"verdict_nll": mean(verdict_BT)}
+        mean = lambda values, w: jnp.sum(values * w) / jnp.maximum(jnp.sum(w), 1)
+        probe_BT = jnp.einsum("BTD,D->BT", x_BTD, params["probe"]["w"]) + params["probe"]["b"]
+        text = mean(nll_BT, weights_BT)
+        wrong = mean(optax.sigmoid_binary_cross_entropy(probe_BT, jnp.maximum(batch["wrong"], 0)), (batch["wrong"] >= 0).astype(jnp.float32))
+        return text + wrong_weight * wrong, {"text": text, "wrong": wrong, "verdict": mean(nll_BT, weights_BT > 1)}
 
     return loss
 
@@ -169,16 +186,17 @@ def load_state(folder: pathlib.Path, state):
 
 
 def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, rows: int, length: int,
-          learning_rate: float, warmup: int, decay: int, save_every: int) -> None:
+          learning_rate: float, wrong_weight: float, repeat: float, tasks: str, warmup: int, decay: int, save_every: int) -> None:
     """Pretrain up to `steps` steps in `output`, going on from its newest state. Appends one JSON line every 50 steps to log.jsonl."""
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = config_of(width, layers, heads, kv_heads, mlp_width)
     (folder / "decoder.json").write_text(json.dumps(dataclasses.asdict(config)) + "\n")
-    jax.set_mesh(make_mesh(data=1))
+    jax.set_mesh(make_mesh())
     graph, params = nnx.split(jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(), nnx.Param)
-    tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph)
+    params = {"decoder": params, "probe": {"w": jnp.zeros(width), "b": jnp.zeros(())}}
+    tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph, wrong_weight)
     state, first = (params, jax.jit(tx.init)(params)), 0
     if (folder / "state.safetensors").exists():
         state, first = load_state(folder, state)
@@ -193,7 +211,7 @@ def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads:
 
     started, recent = time.time(), []
     for step in range(first, steps):
-        state, metrics = update(state, make_batch(tokenizer, seed, step, rows, length))
+        state, metrics = update(state, place(make_batch(tokenizer, seed, step, rows, length, repeat, tuple(tasks.split("+"))), LAYOUT))
         recent.append(metrics)
         if (step + 1) % 50 == 0 or step + 1 == steps:
             means = {name: float(np.mean([m[name] for m in recent])) for name in metrics}
@@ -204,7 +222,7 @@ def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads:
             record = {"step": step + 1, "tokens": (step + 1) * rows * length, **means, "seconds": round(seconds, 1), "tokens_per_second": round(rate * rows * length)}
             with open(folder / "log.jsonl", "a") as log:
                 log.write(json.dumps(record) + "\n")
-            print(f"step {step + 1}/{steps}  loss {means['loss']:.4f}  verdict {means['verdict_nll']:.4f}  {rate * rows * length:,.0f} tokens/s  "
+            print(f"step {step + 1}/{steps}  text {means['text']:.4f}  verdict {means['verdict']:.4f}  wrong {means['wrong']:.4f}  {rate * rows * length:,.0f} tokens/s  "
                   f"{(steps - step - 1) / rate / 60:.1f} min left", flush=True)
         if (step + 1) % save_every == 0 or step + 1 == steps:
             save_state(folder, state, step + 1)
@@ -222,7 +240,7 @@ def export(run: str, output: str) -> None:
     arrays, size, tensors = load_file(run_folder / "state.safetensors"), sizes(config), {}
     for rule in rules_of(config):
         if rule.path.startswith("decoder."):
-            ours = arrays["[0]" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])]
+            ours = arrays["[0]['decoder']" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])]
             for name, layer in names(rule, config.layers):
                 tensors[name] = np.ascontiguousarray(to_theirs(rule, ours if layer is None else ours[layer], size)).astype(ml_dtypes.bfloat16)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -243,8 +261,11 @@ def main() -> None:
     one.add_argument("--num", type=int, default=40_000, help="conversations to learn from")
     two = commands.add_parser("train", help="train the backbone, or go on")
     two.add_argument("--output", required=True, help="a folder with tokenizer.json; state and log go there too")
-    two.add_argument("--learning_rate", type=float, default=3e-3)
-    for name, default in {"steps": 3000, "seed": 0, "width": 128, "layers": 5, "heads": 4, "kv_heads": 2, "mlp_width": 384, "rows": 16, "length": 256,
+    two.add_argument("--learning_rate", type=float, default=6e-3)
+    two.add_argument("--repeat", type=float, default=0.2, help="share of the corpus that asks to repeat something")
+    two.add_argument("--tasks", default="+".join(TASKS), help="the tasks that the rest of the corpus is about, joined by +")
+    two.add_argument("--wrong_weight", type=float, default=1.0)
+    for name, default in {"steps": 3000, "seed": 0, "width": 128, "layers": 7, "heads": 4, "kv_heads": 2, "mlp_width": 320, "rows": 12, "length": 192,
                           "warmup": 50, "decay": 700, "save_every": 100}.items():
         two.add_argument(f"--{name}", type=int, default=default)
     three = commands.add_parser("export", help="write the newest state as a Hugging Face folder")

@@ -17,6 +17,12 @@ class Draw:
     def __init__(self, *parts: Any):
         self._state = int.from_bytes(hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), "little")
 
+    def copy(self) -> "Draw":
+        """A stream that goes on as this one would."""
+        other = Draw()
+        other._state = self._state
+        return other
+
     def bits(self) -> int:
         """The next 64 bits."""
         self._state = (self._state + _STEP) & _MASK
