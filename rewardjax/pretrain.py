@@ -30,6 +30,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from rewardjax import fingerprint
+from rewardjax.data.world import VERSION
 from rewardjax.data.world.corpus import Turn, documents
 from rewardjax.data.world.tasks import TASKS
 from rewardjax.mesh import Layout, make_mesh, place
@@ -188,6 +189,7 @@ def load_state(folder: pathlib.Path, state):
 def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads: int, kv_heads: int, mlp_width: int, rows: int, length: int,
           learning_rate: float, wrong_weight: float, repeat: float, tasks: str, warmup: int, decay: int, save_every: int) -> None:
     """Pretrain up to `steps` steps in `output`, going on from its newest state. Appends one JSON line every 50 steps to log.jsonl."""
+    locals_of_call = dict(locals())
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -200,6 +202,9 @@ def train(output: str, *, steps: int, seed: int, width: int, layers: int, heads:
     state, first = (params, jax.jit(tx.init)(params)), 0
     if (folder / "state.safetensors").exists():
         state, first = load_state(folder, state)
+    settings = {name: value for name, value in locals_of_call.items() if name != "output"}
+    with open(folder / "log.jsonl", "a") as log:
+        log.write(json.dumps({"start": first, "settings": settings, "world_version": VERSION, "jax": jax.__version__}) + "\n")
     print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}", flush=True)
 
     @functools.partial(jax.jit, donate_argnums=0)

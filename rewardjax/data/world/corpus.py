@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.pairs import Problem, problem, respond
 from rewardjax.data.world.tasks import TASKS, State, Task
-from rewardjax.data.world.words import LETTERS, NAMES, THINGS
+from rewardjax.data.world.words import KINDS, LETTERS, NAMES, THINGS
 
 VERDICT = 5.0
 OPEN = ("brainstorm", "write")  # tasks with many right answers
@@ -31,7 +31,21 @@ class Turn:
     weight: float = 1.0
     verdict: float = 1.0
     correct: bool | None = None     # of an answer
-    twin: str | None = None         # a right answer in the same words, where it shows at which token a wrong one goes wrong
+    twin: str | None = None         # a text that it shares its beginning with for as long as it is right
+
+
+def _right_so_far(item: Problem, text: str, answer: str) -> str:
+    """The part of a wrong response before it goes wrong, for the tasks with many right answers: up to the first item that breaks a rule, or, where only
+    the whole can be judged, up to the end of the last one."""
+    state, at, seen = item.state, 0, []
+    for part in answer.split(", " if item.task.name == "brainstorm" else " "):
+        at = text.index(part, at)
+        allowed = part in KINDS[state["kind"]] and part not in state["not"] if item.task.name == "brainstorm" else part.startswith(state["letter"])
+        if not allowed or part in seen or len(seen) == state["n"]:
+            return text[:at]
+        at += len(part)
+        seen.append(part)
+    return text[:at]
 
 
 def _answer(item: Problem, correct: bool, draw: Draw) -> Turn:
@@ -40,7 +54,8 @@ def _answer(item: Problem, correct: bool, draw: Draw) -> Turn:
     plain = not draw.chance(0.4)
     near = not (plain and correct) and draw.chance(0.6)
     response = respond(item, correct, draw, near, plain)
-    return Turn("assistant", response.text, weight, weight, correct, response.twin if correct or item.task.name not in OPEN else None)
+    twin = response.twin if correct or item.task.name not in OPEN else _right_so_far(item, response.text, response.answer)
+    return Turn("assistant", response.text, weight, weight, correct, twin)
 
 
 def _feedback(item: Problem, draw: Draw) -> list[Turn]:
