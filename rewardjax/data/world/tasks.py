@@ -60,11 +60,11 @@ def _swapped(items: list[str], draw: Draw, near: bool) -> list[str]:
             return other
 
 
-# Math: a number below 20 added to or taken from a larger one
+# Math: one digit added to or taken from two
 
 
 def _add_make(draw: Draw) -> State:
-    return {"op": draw.pick("+-"), "a": draw.between(20, 79), "b": draw.between(2, 19)}
+    return {"op": draw.pick("+-"), "a": draw.between(10, 90), "b": draw.between(1, 9)}
 
 
 def _add_ask(state: State, draw: Draw) -> str:
@@ -87,11 +87,11 @@ def _add_steps(state: State) -> str:
     return f"Ones: {ones_a + 10 * borrow} - {ones_b} = {ones_a + 10 * borrow - ones_b}. Tens: {tens_a} - {tens_b} - {borrow} = {tens_a - tens_b - borrow}."
 
 
-# Reasoning: the next number; who comes first
+# Reasoning: the next number; who is more
 
 
 def _next_make(draw: Draw) -> State:
-    step, shown, start = draw.pick((1, 2, 3, 4, 5, 10)), draw.between(3, 4), draw.between(1, 50)
+    step, shown, start = draw.pick((1, 2, 3, 5, 10)), draw.between(3, 4), draw.between(10, 55)
     terms = [start + step * i for i in range(shown + 1)]
     return {"terms": terms if draw.chance(0.5) else terms[::-1]}
 
@@ -107,21 +107,23 @@ def _next_steps(state: State) -> str:
     return f"From {before} to {last} is {sign} {abs(last - before)}. {last} {sign} {abs(last - before)} = {answer}."
 
 
-COMPARED = {"taller": ("shorter", "tallest", "shortest"), "older": ("younger", "oldest", "youngest"), "faster": ("slower", "fastest", "slowest")}
+COMPARED = {"taller": "shorter", "older": "younger", "faster": "slower", "richer": "poorer"}
 
 
 def _order_make(draw: Draw) -> State:
-    return {"ranked": draw.sample(NAMES, 3), "word": draw.pick(list(COMPARED)), "place": draw.pick((0, 0, 2, 2, 1)),
-            "turned": [draw.chance(0.5), draw.chance(0.5)], "late": draw.chance(0.5)}
+    return {"names": draw.sample(NAMES, 2), "words": draw.shuffled(draw.pick(list(COMPARED.items()))), "same": draw.chance(0.5), "options": draw.chance(0.5)}
 
 
 def _order_ask(state: State, draw: Draw) -> str:
-    more, (less, most, least) = state["word"], COMPARED[state["word"]]
-    said = []
-    for (high, low), turned in zip(zip(state["ranked"], state["ranked"][1:], strict=False), state["turned"], strict=True):
-        said.append(f"{low} is {less} than {high}." if turned else f"{high} is {more} than {low}.")
-    asked = [f"Who is the {most}?", "Who is in the middle?", f"Who is the {least}?"][state["place"]]
-    return " ".join((said[::-1] if state["late"] else said) + [asked])
+    """names[0] is words[0] than names[1]; asked is words[0] (`same`) or its opposite."""
+    (one, other), (said, opposite) = state["names"], state["words"]
+    options = f"{one} or {other}" if state["options"] else f"{other} or {one}"
+    asked = said if state["same"] else opposite
+    return draw.pick((f"{one} is {said} than {other}. Who is {asked}, {options}?", f"If {one} is {said} than {other}, who is {asked}: {options}?"))
+
+
+def _order_solve(state: State) -> str:
+    return state["names"][0 if state["same"] else 1]
 
 
 # Data analysis: the extreme of a list; how often a word occurs
@@ -195,7 +197,7 @@ def _reverse_wrong(state: State, draw: Draw, near: bool) -> str:
 
 
 def _edit_make(draw: Draw) -> State:
-    words = draw.sample(THINGS, draw.between(3, 5))
+    words = draw.sample(THINGS, draw.between(3, 4))
     return {"words": words, "old": draw.pick(words), "new": draw.pick([w for w in THINGS if w not in words]) if draw.chance(0.5) else None}
 
 
@@ -294,7 +296,7 @@ def _facts_ask(state: State, draw: Draw) -> str:
 
 
 def _plan_make(draw: Draw) -> State:
-    return {"errands": draw.sample(ERRANDS, 3), "hours": draw.sample(range(6, 22), 3)}
+    return {"errands": draw.sample(ERRANDS, 3), "hours": draw.sample(range(10, 22), 3)}
 
 
 def _plan_ask(state: State, draw: Draw) -> str:
@@ -390,7 +392,7 @@ def _write_check(state: State, answer: str) -> bool:
 
 
 def _advice_make(draw: Draw) -> State:
-    return {"goods": draw.sample(GOODS, 3), "prices": draw.sample(range(10, 100), 3), "cheap": draw.chance(0.5)}
+    return {"goods": draw.sample(GOODS, 3), "prices": draw.sample(range(10, 100, 10), 3), "cheap": draw.chance(0.5)}
 
 
 def _advice_ask(state: State, draw: Draw) -> str:
@@ -414,8 +416,7 @@ TASKS = {task.name: task for task in (
          **_equals(lambda state: str(_add_solve(state)))),
     Task("next", "Reasoning", _next_make, _next_ask, wrong=lambda state, draw, near: _wrong_number(state["terms"][-1], draw, near), steps=_next_steps,
          **_equals(lambda state: str(state["terms"][-1]))),
-    Task("order", "Reasoning", _order_make, _order_ask, **_equals(lambda state: state["ranked"][state["place"]]),
-         wrong=lambda state, draw, near: draw.pick([name for name in state["ranked"] if name != state["ranked"][state["place"]]])),
+    Task("order", "Reasoning", _order_make, _order_ask, wrong=lambda state, draw, near: state["names"][1 if state["same"] else 0], **_equals(_order_solve)),
     Task("extreme", "Data analysis", _extreme_make, _extreme_ask, wrong=_extreme_wrong, **_equals(lambda state: str(_extreme_solve(state)))),
     Task("count", "Data analysis", _count_make, _count_ask, wrong=_count_wrong, steps=_count_steps,
          **_equals(lambda state: str(state["items"].count(state["word"])))),
