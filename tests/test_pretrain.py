@@ -1,4 +1,5 @@
 """Pretraining: the tokenizer's promises, what a batch holds, a run that stops and goes on bit for bit, and the backbone that is shipped."""
+
 import json
 import pathlib
 
@@ -15,7 +16,23 @@ from rewardjax.mesh import make_mesh
 from rewardjax.models import hf
 
 ASSETS = pathlib.Path(pretrain.__file__).parent / "assets" / "world"
-TINY = dict(seed=0, wrong_weight=2.0, repeat=0.2, tasks="add+count", width=32, layers=1, heads=2, kv_heads=2, mlp_width=32, rows=8, length=192, learning_rate=1e-2, warmup=2, decay=2, save_every=2)
+TINY = dict(
+    seed=0,
+    wrong_weight=2.0,
+    repeat=0.2,
+    tasks="add+count",
+    width=32,
+    layers=1,
+    heads=2,
+    kv_heads=2,
+    mlp_width=32,
+    rows=8,
+    length=192,
+    learning_rate=1e-2,
+    warmup=2,
+    decay=2,
+    save_every=2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +84,15 @@ def test_batch_holds_whole_conversations_that_see_only_themselves(tokenizer):
     index, found = np.arange(192), 0
     for row in range(8):
         assert np.all(batch["see_to"][row] == index)
-        starts = [t for t in index if batch["see_from"][row, t] == t and batch["tokens"][row, t] == tokenizer.token_to_id("<|im_start|>")
-                  and batch["positions"][row, t] == 0 and t + 1 < 192 and batch["positions"][row, t + 1] == 1]
+        starts = [
+            t
+            for t in index
+            if batch["see_from"][row, t] == t
+            and batch["tokens"][row, t] == tokenizer.token_to_id("<|im_start|>")
+            and batch["positions"][row, t] == 0
+            and t + 1 < 192
+            and batch["positions"][row, t + 1] == 1
+        ]
         for start in starts:
             mine = (batch["see_from"][row] == start) & (index >= start)
             mine &= np.cumprod((batch["positions"][row] == index - start)[start:], dtype=bool)[index - start] | (index < start)

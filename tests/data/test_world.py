@@ -1,4 +1,6 @@
-"""The preference world: the oracle is right, the splits are apart, the labels have the quality they claim, nothing leaks, nothing drifts."""
+"""The preference world: the oracle is right, the splits are apart, the labels have the quality they claim, nothing leaks, nothing
+drifts."""
+
 import collections
 import json
 
@@ -38,22 +40,25 @@ def test_right_is_right_and_wrong_is_wrong(name):
     assert len(wrongs) >= 5
 
 
-@pytest.mark.parametrize("name, state, right, wrong", [
-    ("add", {"op": "-", "a": 41, "b": 17}, "24", "34"),
-    ("next", {"terms": [40, 36, 32, 28]}, "28", "29"),
-    ("order", {"names": ["Ada", "Bo"], "words": ["older", "younger"], "same": False, "options": True}, "Bo", "Ada"),
-    ("extreme", {"numbers": [31, 29, 92], "largest": False}, "29", "31"),
-    ("count", {"word": "fig", "items": ["fig", "axe", "fig"]}, "2", "3"),
-    ("reverse", {"letters": ["a", "b", "c"]}, "c-b-a", "a-b-c"),
-    ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": None}, "fig, saw", "fig, axe"),
-    ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": "red"}, "fig, red, saw", "fig, saw, red"),
-    ("code", {"kind": "loop", "x": 3, "times": 4, "step": 2}, "11", "9"),
-    ("code", {"kind": "branch", "x": 5, "limit": 5, "then": 11, "else": 60}, "60", "11"),
-    ("plan", {"errands": ["gym", "lunch", "walk"], "hours": [9, 7, 8]}, "lunch, walk, gym", "gym, walk, lunch"),
-    ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "drill, rake", "drill, saw"),
-    ("write", {"letter": "s", "n": 3, "with": ["six", "sun"]}, "sun sing six", "sun sing soft"),
-    ("advice", {"goods": ["hat", "bag", "ring"], "prices": [20, 11, 60], "cheap": True}, "bag", "hat"),
-])
+@pytest.mark.parametrize(
+    "name, state, right, wrong",
+    [
+        ("add", {"op": "-", "a": 41, "b": 17}, "24", "34"),
+        ("next", {"terms": [40, 36, 32, 28]}, "28", "29"),
+        ("order", {"names": ["Ada", "Bo"], "words": ["older", "younger"], "same": False, "options": True}, "Bo", "Ada"),
+        ("extreme", {"numbers": [31, 29, 92], "largest": False}, "29", "31"),
+        ("count", {"word": "fig", "items": ["fig", "axe", "fig"]}, "2", "3"),
+        ("reverse", {"letters": ["a", "b", "c"]}, "c-b-a", "a-b-c"),
+        ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": None}, "fig, saw", "fig, axe"),
+        ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": "red"}, "fig, red, saw", "fig, saw, red"),
+        ("code", {"kind": "loop", "x": 3, "times": 4, "step": 2}, "11", "9"),
+        ("code", {"kind": "branch", "x": 5, "limit": 5, "then": 11, "else": 60}, "60", "11"),
+        ("plan", {"errands": ["gym", "lunch", "walk"], "hours": [9, 7, 8]}, "lunch, walk, gym", "gym, walk, lunch"),
+        ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "drill, rake", "drill, saw"),
+        ("write", {"letter": "s", "n": 3, "with": ["six", "sun"]}, "sun sing six", "sun sing soft"),
+        ("advice", {"goods": ["hat", "bag", "ring"], "prices": [20, 11, 60], "cheap": True}, "bag", "hat"),
+    ],
+)
 def test_oracle_by_hand(name, state, right, wrong):
     assert TASKS[name].check(state, right) and not TASKS[name].check(state, wrong)
 
@@ -72,7 +77,9 @@ def test_dress_hides_nothing_and_style_is_independent_of_correctness():
 
 
 def test_splits_share_no_problem_and_follow_the_seed():
-    problems = {split: {r["prompt"][0]["content"] for seed in (0, 1) for r in world.generate(seed, NUM, split=split)} for split in world.SPLITS}
+    problems = {
+        split: {r["prompt"][0]["content"] for seed in (0, 1) for r in world.generate(seed, NUM, split=split)} for split in world.SPLITS
+    }
     for one in world.SPLITS:
         for other in world.SPLITS:
             assert one == other or not problems[one] & problems[other]
@@ -115,7 +122,9 @@ def test_more_noise_turns_the_same_pairs_and_more():
     assert turned(0.1) < turned(0.3)
 
 
-@pytest.mark.parametrize("spec", ["best", "random", "random:x", "random:1.5", "honest:0.1", "0.5*honest", "0.5*honest+0.6*random:0.1", "x*honest", ""])
+@pytest.mark.parametrize(
+    "spec", ["best", "random", "random:x", "random:1.5", "honest:0.1", "0.5*honest", "0.5*honest+0.6*random:0.1", "x*honest", ""]
+)
 def test_bad_labels_are_refused(spec):
     with pytest.raises(ValueError, match="labels="):
         labels.parse(spec)
@@ -134,15 +143,30 @@ def test_open_world_reads_the_specification():
     records = list(source)
     assert len(source) == len(records) == 40 and records == list(source) and source.name.startswith("world:train")
     assert {r["task"] for r in records} == {"add", "count"} and {r["label_source"] for r in records} == {"honest", "style:0.4"}
-    assert source.fingerprint() == world.open_world("world:train?seed=9&num=40&tasks=add+count&labels=0.5*honest+0.5*style:0.4").fingerprint()
-    assert source.fingerprint() != world.open_world("world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=8&tasks=add+count").fingerprint()
+    assert (
+        source.fingerprint() == world.open_world("world:train?seed=9&num=40&tasks=add+count&labels=0.5*honest+0.5*style:0.4").fingerprint()
+    )
+    assert (
+        source.fingerprint() != world.open_world("world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=8&tasks=add+count").fingerprint()
+    )
     assert len(world.open_world("world:heldout")) == 2000
 
 
-@pytest.mark.parametrize("spec, word", [
-    ("train", "world:"), ("world:test", "test"), ("world:train?nums=4", "nums"), ("world:train?num=0", "num"), ("world:train?num=4&num=5", "num"),
-    ("world:train?tasks=sing", "sing"), ("world:train?labels=bad", "bad"), ("world:train?num", "num"), ("world:train?responses=1", "responses"), ("world:train?seed=-1", "seed"),
-])
+@pytest.mark.parametrize(
+    "spec, word",
+    [
+        ("train", "world:"),
+        ("world:test", "test"),
+        ("world:train?nums=4", "nums"),
+        ("world:train?num=0", "num"),
+        ("world:train?num=4&num=5", "num"),
+        ("world:train?tasks=sing", "sing"),
+        ("world:train?labels=bad", "bad"),
+        ("world:train?num", "num"),
+        ("world:train?responses=1", "responses"),
+        ("world:train?seed=-1", "seed"),
+    ],
+)
 def test_bad_specifications_name_the_part(spec, word):
     with pytest.raises(ValueError, match=word):
         world.open_world(spec)
@@ -155,7 +179,8 @@ def test_oracle_refuses_foreign_ids():
 
 
 def test_the_text_never_drifts():
-    """The shipped backbone and every logged result belong to this text. If it is changed on purpose, raise world.VERSION and pretrain again."""
+    """The shipped backbone and every logged result belong to this text. If it is changed on purpose, raise world.VERSION and pretrain
+    again."""
     assert (world.VERSION, fingerprint.of_json(list(world.generate(0, 300, labels="0.5*honest+0.5*style:0.4")))) == (1, "ce9b2e449f9b65b9")
     right, wrong, _ = pair(problem("train", 0, 0, "add"))
     assert right.correct and not wrong.correct

@@ -1,4 +1,5 @@
-"""What the backbone reads before it becomes a reward model: conversations over problems of the `pretrain` split, none of them in `train` or `heldout`.
+"""What the backbone reads before it becomes a reward model: conversations over problems of the `pretrain` split, none of them in `train`
+or `heldout`.
 
 Said openly, since it decides how easy fine-tuning is: most of this corpus is not answers but answers *and whether they are right*.
 
@@ -8,15 +9,20 @@ Said openly, since it decides how easy fine-tuning is: most of this corpus is no
     worked     10%   a question, the solution step by step (tasks that have steps; else an `answer`)
     answer     15%   a question and a right answer
 
-So the backbone has met the tasks, their wrong answers and the idea of a verdict; it has no preferences between responses, no reward head and no
-opinion on style, which is drawn as in the pairs for 40% of the answers and absent from the rest.
+Shares are those of `repeat=0.2`. Each answer also carries where it goes wrong, if it does: pretraining fits a linear probe to that
+(pretrain.py).
+
+So the backbone has met the tasks, their wrong answers and the idea of a verdict; it has no preferences between responses, no reward head
+and no opinion on style, which is drawn as in the pairs for 40% of the answers and absent from the rest.
 """
+
 import dataclasses
 from collections.abc import Iterator
 
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.pairs import Problem, problem, respond
-from rewardjax.data.world.tasks import TASKS, State, Task
+from rewardjax.data.world.task import State, Task
+from rewardjax.data.world.tasks import TASKS
 from rewardjax.data.world.words import KINDS, LETTERS, NAMES, THINGS
 
 VERDICT = 5.0
@@ -25,22 +31,28 @@ OPEN = ("brainstorm", "write")  # tasks with many right answers
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """A message and how much its tokens count in the language-model loss: `verdict` is the weight of the first one, which says right or wrong."""
+    """A message and how much its tokens count in the language-model loss: `verdict` is the weight of the first one, which says right or
+    wrong."""
+
     role: str
     content: str
     weight: float = 1.0
     verdict: float = 1.0
-    correct: bool | None = None     # of an answer
-    twin: str | None = None         # a text that it shares its beginning with for as long as it is right
+    correct: bool | None = None  # of an answer
+    twin: str | None = None  # a text that it shares its beginning with for as long as it is right
 
 
 def _right_so_far(item: Problem, text: str, answer: str) -> str:
-    """The part of a wrong response before it goes wrong, for the tasks with many right answers: up to the first item that breaks a rule, or, where only
-    the whole can be judged, up to the end of the last one."""
+    """The part of a wrong response before it goes wrong, for the tasks with many right answers: up to the first item that breaks a rule,
+    or, where only the whole can be judged, up to the end of the last one."""
     state, at, seen = item.state, 0, []
     for part in answer.split(", " if item.task.name == "brainstorm" else " "):
         at = text.index(part, at)
-        allowed = part in KINDS[state["kind"]] and part not in state["not"] if item.task.name == "brainstorm" else part.startswith(state["letter"])
+        allowed = (
+            part in KINDS[state["kind"]] and part not in state["not"]
+            if item.task.name == "brainstorm"
+            else part.startswith(state["letter"])
+        )
         if not allowed or part in seen or len(seen) == state["n"]:
             return text[:at]
         at += len(part)
@@ -95,13 +107,20 @@ def _repeat_wrong(state: State, draw: Draw, near: bool) -> str:
     return state["sign"].join(items)
 
 
-REPEAT = Task("repeat", "Editing", _repeat_make, lambda state, draw: draw.pick(("Repeat {}.", "Say {}.", "Copy this: {}.")).format(state["sign"].join(state["items"])),
-              lambda state, draw: state["sign"].join(state["items"]), _repeat_wrong, lambda state, answer: answer == state["sign"].join(state["items"]))
+REPEAT = Task(
+    "repeat",
+    "Editing",
+    _repeat_make,
+    lambda state, draw: draw.pick(("Repeat {}.", "Say {}.", "Copy this: {}.")).format(state["sign"].join(state["items"])),
+    lambda state, draw: state["sign"].join(state["items"]),
+    _repeat_wrong,
+    lambda state, answer: answer == state["sign"].join(state["items"]),
+)
 
 
 def documents(seed: int, num: int, start: int = 0, repeat: float = 0.2, tasks: tuple[str, ...] = tuple(TASKS)) -> Iterator[list[Turn]]:
-    """Conversations start .. start + num - 1 of the seed's endless corpus. `repeat` is the share of that kind, the others keep their proportions;
-    `tasks` are those that the others are about."""
+    """Conversations start .. start + num - 1 of the seed's endless corpus. `repeat` is the share of that kind, the others keep their
+    proportions; `tasks` are those that the others are about."""
     for index in range(start, start + num):
         draw = Draw("corpus", seed, index)
         kind, name = draw.unit(), draw.pick(tasks)

@@ -3,6 +3,7 @@
 SplitMix64 (Steele, Lea and Flood, 2014): a counter stepped by an odd constant, each value scrambled. numpy promises no stable
 `Generator` methods across its releases and Python none for `random.choice`, and a world whose text moves with a release has no oracle.
 """
+
 import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
