@@ -2,10 +2,11 @@
 
     python -m benchmarks.world_baselines [--num 20000] [--heldout 4000]
 
-Pairwise logistic regression on differences of word counts, trained on honest labels and tested on the held-out split: of the responses alone; of
-responses and all products of a prompt word and a response word, which memorise what a table could. And the best rule on length alone. The last line is one
-JSON object: held-out accuracy of each, overall and by task.
+Pairwise logistic regression on differences of word counts, trained on honest labels and tested on the held-out split: of the responses
+alone; of responses and all products of a prompt word and a response word, which memorise what a table could. And the best rule on length
+alone. The last line is one JSON object: held-out accuracy of each, overall and by task.
 """
+
 import argparse
 import json
 import re

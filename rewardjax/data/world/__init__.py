@@ -4,10 +4,11 @@
     source = open_world("world:heldout?num=500&responses=8")                   a record a group of 8 responses with their correctness
     oracle(record["id"])                                                       the right response's text; the records of pairs never say
 
-Thirteen tasks of ten of the paper's categories (tasks.py) whose answers a program can check; right and wrong answers of the same surface; a style that
-is drawn without looking at either (style.py); labels that are honest, noisy, or biased toward style (labels.py). The splits `pretrain`, `train`
-and `heldout` share no problem, whatever the seed. The text is the same on every Python and numpy.
+Thirteen tasks of ten of the paper's categories (tasks.py) whose answers a program can check; right and wrong answers of the same surface;
+a style that is drawn without looking at either (style.py); labels that are honest, noisy, or biased toward style (labels.py). The splits
+`pretrain`, `train` and `heldout` share no problem, whatever the seed. The text is the same on every Python and numpy.
 """
+
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,9 +39,11 @@ def _features(dressed: dict[str, bool]) -> list[str]:
     return [feature for feature in style.FEATURES if dressed[feature]]
 
 
-def generate(seed: int, num: int, *, labels: str = "honest", split: str = "train", tasks: tuple[str, ...] = tuple(TASKS)) -> Iterator[dict[str, Any]]:
-    """`num` pairs: {"id", "prompt", "chosen", "rejected", "label_source", "task", "category", "objectivity", "controversiality", "difficulty",
-    "style_chosen", "style_rejected"}; the first three message lists. Nothing in a record tells whether the label is right.
+def generate(
+    seed: int, num: int, *, labels: str = "honest", split: str = "train", tasks: tuple[str, ...] = tuple(TASKS)
+) -> Iterator[dict[str, Any]]:
+    """`num` pairs: {"id", "prompt", "chosen", "rejected", "label_source", "task", "category", "objectivity", "controversiality",
+    "difficulty", "style_chosen", "style_rejected"}; the first three message lists. Nothing in a record tells whether the label is right.
     Raises ValueError on a bad label specification (labels.py says how to write one)."""
     sources = label_sources.parse(labels)
     for item in _problems(split, seed, num, tasks):
@@ -60,14 +63,20 @@ def generate(seed: int, num: int, *, labels: str = "honest", split: str = "train
         }
 
 
-def generate_groups(seed: int, num: int, *, responses: int, split: str = "heldout", tasks: tuple[str, ...] = tuple(TASKS),
-                    p_right: float = 0.3) -> Iterator[dict[str, Any]]:
-    """`num` groups for best-of-N: {"id", "prompt": messages, "responses": [text] * K, "correct": [bool] * K, "task", ...}. One of the first two
-    responses is right and one wrong; each other one is right with probability p_right."""
+def generate_groups(
+    seed: int, num: int, *, responses: int, split: str = "heldout", tasks: tuple[str, ...] = tuple(TASKS), p_right: float = 0.3
+) -> Iterator[dict[str, Any]]:
+    """`num` groups for best-of-N: {"id", "prompt": messages, "responses": [text] * K, "correct": [bool] * K, "task", ...}. One of the
+    first two responses is right and one wrong; each other one is right with probability p_right."""
     for item in _problems(split, seed, num, tasks):
         given = candidates(item, responses, p_right)
-        yield {"id": item.id, "prompt": [{"role": "user", "content": item.prompt}], "responses": [r.text for r in given], "correct": [r.correct for r in given],
-               **_about(item)}
+        yield {
+            "id": item.id,
+            "prompt": [{"role": "user", "content": item.prompt}],
+            "responses": [r.text for r in given],
+            "correct": [r.correct for r in given],
+            **_about(item),
+        }
 
 
 class World:
@@ -90,15 +99,23 @@ class World:
 
 
 def open_world(spec: str) -> World:
-    """The source that "world:SPLIT?key=value&..." names. Keys: num (default 20000 for train and pretrain, 2000 for heldout), seed (0), labels (honest),
-    tasks (all; several joined by "+"), responses (K: groups instead of pairs). Raises ValueError that names an unknown split, key, task or bad value."""
+    """The source that "world:SPLIT?key=value&..." names. Keys: num (default 20000 for train and pretrain, 2000 for heldout), seed (0),
+    labels (honest), tasks (all; several joined by "+"), responses (K: groups instead of pairs). Raises ValueError that names an unknown
+    split, key, task or bad value."""
     scheme, colon, rest = spec.partition(":")
     if scheme != "world" or not colon:
         raise ValueError(f"{spec!r} is no world; write world:SPLIT?key=value&..., e.g. world:train?num=20000&labels=honest&seed=1")
     split, _, query = rest.partition("?")
     if split not in SPLITS:
         raise ValueError(f"{spec!r}: unknown split {split!r}; there are {', '.join(SPLITS)}")
-    settings: dict[str, Any] = {"split": split, "num": 2000 if split == "heldout" else 20000, "seed": 0, "labels": "honest", "tasks": tuple(TASKS), "responses": None}
+    settings: dict[str, Any] = {
+        "split": split,
+        "num": 2000 if split == "heldout" else 20000,
+        "seed": 0,
+        "labels": "honest",
+        "tasks": tuple(TASKS),
+        "responses": None,
+    }
     try:
         given = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True) if query else []
     except ValueError:

@@ -3,6 +3,7 @@
 SplitMix64 (Steele, Lea and Flood, 2014): a counter stepped by an odd constant, each value scrambled. numpy promises no stable
 `Generator` methods across its releases and Python none for `random.choice`, and a world whose text moves with a release has no oracle.
 """
+
 import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -16,6 +17,12 @@ class Draw:
 
     def __init__(self, *parts: Any):
         self._state = int.from_bytes(hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), "little")
+
+    def copy(self) -> "Draw":
+        """A stream that goes on as this one would."""
+        other = Draw()
+        other._state = self._state
+        return other
 
     def bits(self) -> int:
         """The next 64 bits."""

@@ -4,12 +4,13 @@ A label specification is a source or a weighted mixture of sources joined by "+"
 
     honest                                          the right response is chosen, always
     random:0.3                                      as honest, but 30% of the labels are turned, whatever the pair
-    style:0.4                                       on 40% of the pairs the labeller looks at style alone and chooses the response that shows more of it
-                                                    (equally stylish: the right one); on the others it is honest
+    style:0.4                                       on 40% of the pairs the labeller looks at style alone and chooses the response that
+                                                    shows more of it (equally stylish: the right one); on the others it is honest
     0.5*honest+0.3*random:0.4+0.2*style:0.8         each pair is labelled by one source, drawn with these weights (they sum to 1)
 
 random errors carry no pattern; style errors do, and a reward model learns it.
 """
+
 import dataclasses
 
 from rewardjax.data.world.draw import Draw
@@ -17,14 +18,15 @@ from rewardjax.data.world.draw import Draw
 
 @dataclasses.dataclass(frozen=True)
 class LabelSource:
-    name: str       # as written, without the weight: what a record's `label_source` says
-    kind: str       # honest | random | style
+    name: str  # as written, without the weight: what a record's `label_source` says
+    kind: str  # honest | random | style
     p: float
     weight: float
 
 
 def parse(spec: str) -> list[LabelSource]:
-    """The sources of a label specification. Raises ValueError, naming the part, on an unknown source, a bad number or weights that do not sum to 1."""
+    """The sources of a label specification. Raises ValueError, naming the part, on an unknown source, a bad number or weights that do not
+    sum to 1."""
     parts = spec.split("+")
     sources = []
     for part in parts:

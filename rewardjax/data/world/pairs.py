@@ -1,15 +1,18 @@
 """From a name to a problem, its responses and its pair: everything about item `index` of a split is a function of its id.
 
-An id spells (split, seed, index, task), and nothing else enters the text: the same pair has the same id, prompt and responses under every label
-source. That is what keeps the truth apart from the labels: `oracle(id)` builds the pair again and says which response is right; no record does.
+An id spells (split, seed, index, task), and nothing else enters the text: the same pair has the same id, prompt and responses under every
+label source. That is what keeps the truth apart from the labels: `oracle(id)` builds the pair again and says which response is right; no
+record does.
 """
+
 import dataclasses
 import hashlib
 import json
 
 from rewardjax.data.world import style
 from rewardjax.data.world.draw import Draw
-from rewardjax.data.world.tasks import TASKS, State, Task
+from rewardjax.data.world.task import State, Task
+from rewardjax.data.world.tasks import TASKS
 
 SPLITS = ("pretrain", "train", "heldout")
 
@@ -17,9 +20,10 @@ SPLITS = ("pretrain", "train", "heldout")
 @dataclasses.dataclass(frozen=True)
 class Response:
     text: str
-    answer: str                 # undressed
+    answer: str  # undressed
     style: dict[str, bool]
     correct: bool
+    twin: str  # a right answer in the same dress: where a wrong response leaves it, it goes wrong
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +49,16 @@ def problem(split: str, seed: int, index: int, task: str) -> Problem:
     return Problem(id, TASKS[task], state, TASKS[task].ask(state, draw))
 
 
-def respond(problem: Problem, correct: bool, draw: Draw, near: bool = True) -> Response:
-    """A response of the asked correctness in a style of its own. A wrong one is a slip (`near`) or anything plausible."""
+def respond(problem: Problem, correct: bool, draw: Draw, near: bool = True, plain: bool = False) -> Response:
+    """A response of the asked correctness, in a style of its own or (`plain`) without any. A wrong one is a slip (`near`) or anything
+    plausible."""
     answer = problem.task.right(problem.state, draw) if correct else problem.task.wrong(problem.state, draw, near)
-    dressed = style.draw_style(draw)
-    return Response(style.dress(answer, dressed, draw), answer, dressed, correct)
+    dressed = dict.fromkeys(style.FEATURES, False) if plain else style.draw_style(draw)
+    twin = draw.copy()
+    text = style.dress(answer, dressed, draw)
+    return Response(
+        text, answer, dressed, correct, text if correct else style.dress(problem.task.right(problem.state, twin.copy()), dressed, twin)
+    )
 
 
 def pair(problem: Problem) -> tuple[Response, Response, bool]:

@@ -3,6 +3,7 @@
 `dress` and `undress` are inverse on the answer: dressing adds politeness, hedging, emphasis, bullets and filler; undressing finds the bare
 answer again, so that a judge or an oracle can read a response as it stands.
 """
+
 import re
 
 from rewardjax.data.world.draw import Draw
@@ -17,7 +18,8 @@ _FRAME = re.compile(r"^(?:the answer is|answer:|result:)\s*", re.IGNORECASE)
 
 
 def draw_style(draw: Draw) -> dict[str, bool]:
-    """Which features a response has. A level is drawn first, so that pairs differ in how stylish they are and not only in which features."""
+    """Which features a response has. A level is drawn first, so that pairs differ in how stylish they are and not only in which
+    features."""
     level = draw.pick((0.05, 0.3, 0.6, 0.9))
     return {feature: draw.chance(level) for feature in FEATURES}
 

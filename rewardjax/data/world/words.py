@@ -1,4 +1,5 @@
 """The words the world is made of, and its one table of invented facts."""
+
 from rewardjax.data.world.draw import Draw
 
 NAMES = ["Ada", "Bo", "Cy", "Dora", "Eli", "Fay", "Gus", "Hana", "Ivo", "June", "Kai", "Lena"]
