@@ -59,9 +59,10 @@ def differences(records: list[dict], features) -> scipy.sparse.csr_matrix:
 def fit(x: scipy.sparse.csr_matrix, l2: float) -> np.ndarray:
     """The weights that minimise mean softplus(-x w) + l2 / 2 |w|^2."""
 
-    def objective(w):
+    def objective(w: np.ndarray) -> tuple:
         margin = x @ w
-        return np.mean(np.logaddexp(0, -margin)) + l2 / 2 * w @ w, -(x.T @ expit(-margin)) / x.shape[0] + l2 * w
+        rows, _ = x.shape
+        return np.mean(np.logaddexp(0, -margin)) + l2 / 2 * w @ w, -(x.T @ expit(-margin)) / rows + l2 * w
 
     return scipy.optimize.minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
 

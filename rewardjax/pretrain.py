@@ -37,6 +37,7 @@ from safetensors.numpy import load_file, save, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from rewardjax import fingerprint
+from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.world import VERSION
 from rewardjax.data.world.corpus import Turn, documents
 from rewardjax.data.world.tasks import TASKS
@@ -50,7 +51,10 @@ COMPUTE = Compute(dtype="float32", remat="none", scan=True)
 LAYOUT = Layout(
     **{  # rows over the devices, every weight on each of them
         field.name: P(
-            *("data" if field.name.startswith(("act_B", "row_B", "lookup_B")) and i == 0 else None for i in range(len(field.default)))
+            *(
+                "data" if field.name.startswith(("act_B", "row_B", "lookup_B")) and i == 0 else None
+                for i in range(len(getattr(Layout, field.name)))
+            )
         )
         for field in dataclasses.fields(Layout)
     }
@@ -145,7 +149,7 @@ def make_batch(
     encoded = sorted(
         (encode(tokenizer, turns) for turns in documents(seed, num, step * num, repeat, tasks)), key=lambda item: -len(item[0])
     )
-    batch = {name: np.zeros((rows, length), np.int32) for name in ("tokens", "positions")}
+    batch: dict[str, np.ndarray] = {name: np.zeros((rows, length), np.int32) for name in ("tokens", "positions")}
     batch |= {name: np.tile(np.arange(length, dtype=np.int32), (rows, 1)) for name in ("see_from", "see_to")}
     batch["weights"], batch["wrong"] = np.zeros((rows, length), np.float32), np.full((rows, length), -1, np.int32)
     used = np.zeros(rows, int)
@@ -350,8 +354,8 @@ def export(run: str, output: str) -> None:
                 theirs = to_theirs(rule, ours if layer is None else ours[layer], size)
                 tensors[name] = np.ascontiguousarray(theirs).astype(ml_dtypes.bfloat16)
     (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-    token_id = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id
-    text = write_config(config, dtype="bfloat16", pad_token_id=token_id("<|pad|>"), eos_token_id=token_id("<|im_end|>"), bos_token_id=None)
+    chat = ChatTokenizer.load(folder)
+    text = write_config(config, dtype="bfloat16", pad_token_id=chat.pad_id, eos_token_id=chat.eos_id, bos_token_id=None)
     fields = json.loads(text) | {"architectures": ["Qwen3ForCausalLM"]}
     fields = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
     (folder / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")

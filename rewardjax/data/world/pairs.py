@@ -53,7 +53,7 @@ def respond(problem: Problem, correct: bool, draw: Draw, near: bool = True, plai
     """A response of the asked correctness, in a style of its own or (`plain`) without any. A wrong one is a slip (`near`) or anything
     plausible."""
     answer = problem.task.right(problem.state, draw) if correct else problem.task.wrong(problem.state, draw, near)
-    dressed = dict.fromkeys(style.FEATURES, False) if plain else style.draw_style(draw)
+    dressed: dict[str, bool] = {name: False for name in style.FEATURES} if plain else style.draw_style(draw)
     twin = draw.copy()
     text = style.dress(answer, dressed, draw)
     return Response(

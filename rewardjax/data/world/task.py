@@ -37,7 +37,7 @@ class Task:
     controversiality: str = "Low"
 
 
-def equals(solve: Callable[[State], str]) -> dict[str, Callable]:
+def equals(solve: Callable[[State], str]) -> dict[str, Any]:
     """right and check of a task with exactly one right answer."""
     return {"right": lambda state, draw: solve(state), "check": lambda state, answer: answer == solve(state)}
 

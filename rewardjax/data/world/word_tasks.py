@@ -46,7 +46,7 @@ def _edit_ask(state: State, draw: Draw) -> str:
 
 
 def _edited(words: list[str], old: str, new: str | None) -> list[str]:
-    return [new if word == old else word for word in words if new or word != old]
+    return [(new or word) if word == old else word for word in words if new or word != old]
 
 
 def _edit_wrong(state: State, draw: Draw, near: bool) -> str:
