@@ -12,6 +12,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -56,12 +57,12 @@ def differences(records: list[dict], features) -> scipy.sparse.csr_matrix:
     return scipy.sparse.csr_matrix((values, (rows, columns)), shape=(len(records), BUCKETS))
 
 
-def fit(x: scipy.sparse.csr_matrix, l2: float) -> np.ndarray:
-    """The weights that minimise mean softplus(-x w) + l2 / 2 |w|^2."""
+def fit(x: Any, l2: float) -> np.ndarray:
+    """The weights that minimise mean softplus(-x w) + l2 / 2 |w|^2, for a sparse x (whose stubs do not know its shape)."""
 
     def objective(w: np.ndarray) -> tuple:
         margin = x @ w
-        rows, _ = x.shape
+        rows = x.shape[0]
         return np.mean(np.logaddexp(0, -margin)) + l2 / 2 * w @ w, -(x.T @ expit(-margin)) / rows + l2 * w
 
     return scipy.optimize.minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
