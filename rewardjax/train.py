@@ -133,9 +133,8 @@ def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
             values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {"lr": float(schedule(step - 1))}
             refuse_non_finite(step, values)
             progress.update(step, loss=values["loss"], **counts)
-            writer.write(step, values)
-        if finished:
-            writer.write(finished[-1][0], progress.rates())
+            # Of several steps at once only the first has had its time; the others count in the next window.
+            writer.write(step, values | (progress.rates() if step == finished[0][0] else {}))
 
     in_flight: list[tuple] = []  # the step before, whose metrics are fetched while this one runs
     results: dict[str, float] = {}
