@@ -18,7 +18,7 @@ def get_config(arg: str | None = None) -> Config:
     config.compute.update(dtype="float32", remat="none")
     num = 256 if args.tiny else args.num
     config.data.update(source=f"world:train?num={num}&labels={args.labels}&seed={args.seed}", max_length=256)
-    config.batch.update(pairs=32 if args.tiny else 96, row_length=256, pairs_per_row=8, rows=16)
+    config.batch.update(pairs=32 if args.tiny else 96, row_length=256, pairs_per_row=8, rows=8)
     config.schedule.peak = 1e-3
     config.evals = {"heldout": held_out(config, source=f"world:heldout?num={64 if args.tiny else 1000}")}
     config.eval_every = 4 if args.tiny else 40
