@@ -17,11 +17,14 @@ from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
 
+Manager = ocp.CheckpointManager
+
+
 class DamagedCheckpoint(Exception):
     """No step of a checkpoint folder could be restored and verified."""
 
 
-def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None = None) -> ocp.CheckpointManager:
+def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None = None) -> Manager:
     """A manager of `folder` that keeps the `keep` latest steps and, where `best` names a metric, the step that scored highest."""
     policies: list[Any] = [checkpoint_managers.LatestN(keep)]
     if best is not None:
@@ -36,7 +39,7 @@ def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None 
     )
 
 
-def save(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any], meta: dict, metrics: dict[str, float] | None = None) -> None:
+def save(manager: Manager, step: int, trees: dict[str, Any], meta: dict, metrics: dict[str, float] | None = None) -> None:
     """Start an asynchronous save of `trees` and `meta` as `step`. A failure of the previous save is raised here, not swallowed."""
     manager.wait_until_finished()
     meta = meta | {"fingerprints": {name: fingerprint(tree) for name, tree in trees.items()}}
@@ -44,12 +47,12 @@ def save(manager: ocp.CheckpointManager, step: int, trees: dict[str, Any], meta:
     manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), metrics=metrics)
 
 
-def read_meta(manager: ocp.CheckpointManager, step: int) -> dict:
+def read_meta(manager: Manager, step: int) -> dict:
     """The JSON record of `step`, without its arrays."""
     return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
 
-def restore(manager: ocp.CheckpointManager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
+def restore(manager: Manager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
     """Restore and verify the named trees of `step`, or of the newest step that verifies, onto the shardings of `abstract_trees`.
 
     Returns (step, trees, meta). Raises DamagedCheckpoint with the reason found for each step tried.

@@ -59,13 +59,15 @@ def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any
     """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
     if "://" in str(workdir):
         raise ValueError(f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount")
-    with jax.set_mesh(make_mesh(**config.mesh)):
-        return _run(config, pathlib.Path(workdir))
-
-
-def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
-    started = time.monotonic()
+    workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
+    # The manager is closed whatever happens, so that a save in flight ends before the same process starts the run again.
+    with jax.set_mesh(make_mesh(**config.mesh)), checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep) as manager:
+        return _run(config, workdir, manager)
+
+
+def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.Manager) -> dict[str, Any]:
+    started = time.monotonic()
 
     # ------------------------------------------------------------------ data
     tokenizer = load_tokenizer(**config.tokenizer)
@@ -97,7 +99,6 @@ def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
 
     # ------------------------------------------------------------------ resume
     bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
-    manager = checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
     score_contract = contract.make(
         tokenizer, max_length=config.data.max_length, over_long=config.data.over_long, compute_dtype=config.compute.dtype
     )
@@ -161,7 +162,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path) -> dict[str, Any]:
             score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
             meta = {"bound": bound, "next_step": step, "elapsed": progress.state(), "contract": contract.to_record(score_contract)}
             checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results if evaluate else None)
-    manager.close()  # waits for the save in flight, and raises what went wrong with it
+    manager.wait_until_finished()  # raises what went wrong with the save in flight
     steps.close()
     writer.close()
     progress.close()
