@@ -47,11 +47,11 @@ ADD = Task(
 )
 
 
-# Reasoning: the next number; who is more
+# Reasoning: the next number; who comes first
 
 
 def _next_make(draw: Draw) -> State:
-    step, shown, start = draw.pick((1, 2, 3, 5, 10)), draw.between(3, 4), draw.between(10, 55)
+    step, shown, start = draw.pick((1, 2, 5, 10)), draw.between(3, 4), draw.between(10, 55)
     terms = [start + step * i for i in range(shown + 1)]
     return {"terms": terms if draw.chance(0.5) else terms[::-1]}
 
@@ -67,30 +67,26 @@ def _next_steps(state: State) -> str:
     return f"From {before} to {last} is {sign} {abs(last - before)}. {last} {sign} {abs(last - before)} = {answer}."
 
 
-COMPARED = {"taller": "shorter", "older": "younger", "faster": "slower", "richer": "poorer"}
+SUPERLATIVES = {"taller": ("tallest", "shortest"), "older": ("oldest", "youngest"), "faster": ("fastest", "slowest")}
 
 
 def _order_make(draw: Draw) -> State:
-    return {
-        "names": draw.sample(NAMES, 2),
-        "words": draw.shuffled(draw.pick(list(COMPARED.items()))),
-        "same": draw.chance(0.5),
-        "options": draw.chance(0.5),
-    }
+    return {"names": draw.sample(NAMES, 3), "word": draw.pick(list(SUPERLATIVES)), "place": draw.below(3)}
 
 
 def _order_ask(state: State, draw: Draw) -> str:
-    """names[0] is words[0] than names[1]; asked is words[0] (`same`) or its opposite."""
-    (one, other), (said, opposite) = state["names"], state["words"]
-    options = f"{one} or {other}" if state["options"] else f"{other} or {one}"
-    asked = said if state["same"] else opposite
+    (one, two, three), word, (most, least) = state["names"], state["word"], SUPERLATIVES[state["word"]]
+    asked = ("Who is the " + most, "Who is in the middle", "Who is the " + least)[state["place"]]
     return draw.pick(
-        (f"{one} is {said} than {other}. Who is {asked}, {options}?", f"If {one} is {said} than {other}, who is {asked}: {options}?")
+        (
+            f"{one} is {word} than {two}. {two} is {word} than {three}. {asked}?",
+            f"{one} is {word} than {two} and {two} is {word} than {three}. {asked}?",
+        )
     )
 
 
 def _order_solve(state: State) -> str:
-    return state["names"][0 if state["same"] else 1]
+    return state["names"][state["place"]]
 
 
 NEXT = Task(
@@ -108,7 +104,7 @@ ORDER = Task(
     "Reasoning",
     _order_make,
     _order_ask,
-    wrong=lambda state, draw, near: state["names"][1 if state["same"] else 0],
+    wrong=lambda state, draw, near: draw.pick([name for name in state["names"] if name != _order_solve(state)]),
     **equals(_order_solve),
 )
 
@@ -146,8 +142,8 @@ def _extreme_wrong(state: State, draw: Draw, near: bool) -> str:
 
 def _count_make(draw: Draw) -> State:
     word, *others = draw.sample(THINGS, 3)
-    times = draw.between(1, 5)
-    return {"word": word, "items": draw.shuffled([word] * times + [draw.pick(others) for _ in range(draw.between(1, 3))])}
+    times = draw.between(1, 4)
+    return {"word": word, "items": draw.shuffled([word] * times + [draw.pick(others) for _ in range(draw.between(1, 2))])}
 
 
 def _count_ask(state: State, draw: Draw) -> str:
@@ -163,7 +159,7 @@ def _count_ask(state: State, draw: Draw) -> str:
 
 def _count_wrong(state: State, draw: Draw, near: bool) -> str:
     true = state["items"].count(state["word"])
-    return str(draw.pick([n for n in range(1, 7) if n != true and (abs(n - true) == 1) == near]))
+    return str(draw.pick([n for n in range(1, 6) if n != true and (abs(n - true) == 1) == near]))
 
 
 def _count_steps(state: State) -> str:

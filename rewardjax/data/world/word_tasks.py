@@ -1,8 +1,8 @@
-"""Tasks about words: edits, facts, plans, lists, lines of verse, and what to buy."""
+"""Tasks about words: edits, facts, plans, lists, lines of verse, and what to take."""
 
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.task import State, Task, equals, swapped
-from rewardjax.data.world.words import BY_LETTER, ERRANDS, FACTS, FACTS_ASKED, GOODS, KINDS, LETTERS, THINGS, TOWNS
+from rewardjax.data.world.words import BY_LETTER, ERRANDS, FACTS, FACTS_ASKED, GOODS, KINDS, LETTERS, THINGS, TOWNS, WEATHER
 
 # Editing: letters backwards; a change to a list of words
 
@@ -114,22 +114,19 @@ KNOW = Task(
 )
 
 
-# Planning: errands in order of time
+# Planning: errands told out of order
+
+
+TIMES = ("first", "then", "last")
 
 
 def _plan_make(draw: Draw) -> State:
-    return {"errands": draw.sample(ERRANDS, 3), "hours": draw.sample(range(10, 22), 3)}
+    return {"errands": draw.sample(ERRANDS, 3), "told": draw.shuffled(range(3))}
 
 
 def _plan_ask(state: State, draw: Draw) -> str:
-    shown = ", ".join(f"{errand} at {hour}" for errand, hour in zip(state["errands"], state["hours"], strict=True))
-    return draw.pick(
-        (f"Put my day in order: {shown}.", f"My plans: {shown}. List them by time.", f"Plan my day from early to late: {shown}.")
-    )
-
-
-def _plan_solve(state: State) -> list[str]:
-    return [errand for _, errand in sorted(zip(state["hours"], state["errands"], strict=True))]
+    told = ", ".join(f"{TIMES[i]} {state['errands'][i]}" for i in state["told"])
+    return draw.pick((f"Put my day in order: {told}.", f"My plans: {told}. List them by time.", f"Plan my day from early to late: {told}."))
 
 
 PLAN = Task(
@@ -137,8 +134,8 @@ PLAN = Task(
     "Planning",
     _plan_make,
     _plan_ask,
-    wrong=lambda state, draw, near: ", ".join(swapped(_plan_solve(state), draw, near)),
-    **equals(lambda state: ", ".join(_plan_solve(state))),
+    wrong=lambda state, draw, near: ", ".join(swapped(state["errands"], draw, near)),
+    **equals(lambda state: ", ".join(state["errands"])),
 )
 
 
@@ -257,31 +254,29 @@ WRITE = Task(
 )
 
 
-# Advice seeking: what to buy
+# Advice seeking: what to take, by the user's own rule
 
 
 def _advice_make(draw: Draw) -> State:
-    return {"goods": draw.sample(GOODS, 3), "prices": draw.sample(range(10, 100, 10), 3), "cheap": draw.chance(0.5)}
+    return {"goods": draw.sample(GOODS, 3), "weather": draw.sample(WEATHER, 3), "now": draw.below(3)}
 
 
 def _advice_ask(state: State, draw: Draw) -> str:
-    shown = ", ".join(f"the {good} costs {price}" for good, price in zip(state["goods"], state["prices"], strict=True))
-    shown = shown[0].upper() + shown[1:]
-    wish = (
-        draw.pick(("I want to spend little", "I have not much money"))
-        if state["cheap"]
-        else draw.pick(("I want the dearest", "Money does not matter, I want the best"))
+    (one, two, three), (this, that, other), now = state["goods"], state["weather"], state["weather"][state["now"]]
+    return draw.pick(
+        (
+            f"In {this} I take the {one}, in {that} the {two}, in {other} the {three}. Today we have {now}. What should I take?",
+            f"I have a {one} for {this}, a {two} for {that} and a {three} for {other}. We expect {now}. What do you advise?",
+        )
     )
-    return draw.pick((f"{shown}. {wish}. What should I buy?", f"{wish}. {shown}. Which one do you advise?"))
 
 
 def _advice_solve(state: State) -> str:
-    return (min if state["cheap"] else max)(zip(state["prices"], state["goods"], strict=True))[1]
+    return state["goods"][state["now"]]
 
 
 def _advice_wrong(state: State, draw: Draw, near: bool) -> str:
-    ranked = [good for _, good in sorted(zip(state["prices"], state["goods"], strict=True), reverse=not state["cheap"])]
-    return ranked[1] if near else ranked[2]
+    return draw.pick([good for good in (state["goods"] if near else GOODS) if good != _advice_solve(state)])
 
 
 ADVICE = Task(

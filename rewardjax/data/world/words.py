@@ -13,6 +13,7 @@ THINGS = [word for words in KINDS.values() for word in words]
 LETTERS = "abcdefghiklmnoprstu"
 ERRANDS = ["dentist", "gym", "lunch", "market", "meeting", "music", "party", "school", "swim", "walk"]
 GOODS = ["bag", "bike", "boat", "book", "chair", "clock", "hat", "lamp", "ring", "tent"]
+WEATHER = ["fog", "frost", "rain", "snow", "storm", "sun", "wind"]
 BY_LETTER = {
     "b": ["big", "bear", "bakes", "bread", "bold", "bees", "buy", "beans"],
     "c": ["calm", "cooks", "count", "clever", "cold", "cows", "cakes", "call"],
