@@ -16,7 +16,6 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-
 Manager = ocp.CheckpointManager
 
 

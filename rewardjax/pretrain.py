@@ -292,48 +292,48 @@ def train(
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = config_of(width, layers, heads, kv_heads, mlp_width)
     (folder / "decoder.json").write_text(json.dumps(dataclasses.asdict(config)) + "\n")
-    jax.set_mesh(make_mesh())
-    graph, params = nnx.split(jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(), nnx.Param)
-    params = {"decoder": params, "probe": {"w": jnp.zeros(width), "b": jnp.zeros(())}}
-    tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph, wrong_weight)
-    state, first = (params, jax.jit(tx.init)(params)), 0
-    if (folder / "state.safetensors").exists():
-        state, first = load_state(folder, state)
-    with open(folder / "log.jsonl", "a") as log:
-        log.write(json.dumps({"start": first, "settings": settings, "world_version": VERSION, "jax": jax.__version__}) + "\n")
-    print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}", flush=True)
+    with jax.set_mesh(make_mesh()):
+        graph, params = nnx.split(jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(), nnx.Param)
+        params = {"decoder": params, "probe": {"w": jnp.zeros(width), "b": jnp.zeros(())}}
+        tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph, wrong_weight)
+        state, first = (params, jax.jit(tx.init)(params)), 0
+        if (folder / "state.safetensors").exists():
+            state, first = load_state(folder, state)
+        with open(folder / "log.jsonl", "a") as log:
+            log.write(json.dumps({"start": first, "settings": settings, "world_version": VERSION, "jax": jax.__version__}) + "\n")
+        print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}", flush=True)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def update(state, batch):
-        params, opt = state
-        (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
-        updates, opt = tx.update(grads, opt, params)
-        return (optax.apply_updates(params, updates), opt), {"loss": value, **aux}
+        @functools.partial(jax.jit, donate_argnums=0)
+        def update(state, batch):
+            params, opt = state
+            (value, aux), grads = jax.value_and_grad(loss, has_aux=True)(params, batch)
+            updates, opt = tx.update(grads, opt, params)
+            return (optax.apply_updates(params, updates), opt), {"loss": value, **aux}
 
-    started, recent = time.time(), []
-    for step in range(first, steps):
-        state, metrics = update(state, place(make_batch(tokenizer, seed, step, rows, length, repeat, tuple(tasks.split("+"))), LAYOUT))
-        recent.append(metrics)
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            means = {name: float(np.mean([m[name] for m in recent])) for name in metrics}
-            if not np.isfinite(means["loss"]):
-                raise FloatingPointError(f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate")
-            seconds, recent = time.time() - started, []
-            rate = (step + 1 - first) / seconds
-            record = {
-                "step": step + 1,
-                "tokens": (step + 1) * rows * length,
-                **means,
-                "seconds": round(seconds, 1),
-                "tokens_per_second": round(rate * rows * length),
-            }
-            with open(folder / "log.jsonl", "a") as log:
-                log.write(json.dumps(record) + "\n")
-            losses = "  ".join(f"{name} {means[name]:.4f}" for name in ("text", "verdict", "wrong"))
-            left = (steps - step - 1) / rate / 60
-            print(f"step {step + 1}/{steps}  {losses}  {record['tokens_per_second']:,} tokens/s  {left:.1f} min left", flush=True)
-        if (step + 1) % save_every == 0 or step + 1 == steps:
-            save_state(folder, state, step + 1)
+        started, recent = time.time(), []
+        for step in range(first, steps):
+            state, metrics = update(state, place(make_batch(tokenizer, seed, step, rows, length, repeat, tuple(tasks.split("+"))), LAYOUT))
+            recent.append(metrics)
+            if (step + 1) % 50 == 0 or step + 1 == steps:
+                means = {name: float(np.mean([m[name] for m in recent])) for name in metrics}
+                if not np.isfinite(means["loss"]):
+                    raise FloatingPointError(f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate")
+                seconds, recent = time.time() - started, []
+                rate = (step + 1 - first) / seconds
+                record = {
+                    "step": step + 1,
+                    "tokens": (step + 1) * rows * length,
+                    **means,
+                    "seconds": round(seconds, 1),
+                    "tokens_per_second": round(rate * rows * length),
+                }
+                with open(folder / "log.jsonl", "a") as log:
+                    log.write(json.dumps(record) + "\n")
+                losses = "  ".join(f"{name} {means[name]:.4f}" for name in ("text", "verdict", "wrong"))
+                left = (steps - step - 1) / rate / 60
+                print(f"step {step + 1}/{steps}  {losses}  {record['tokens_per_second']:,} tokens/s  {left:.1f} min left", flush=True)
+            if (step + 1) % save_every == 0 or step + 1 == steps:
+                save_state(folder, state, step + 1)
 
 
 # --- export ----------------------------------------------------------------------------------------------
