@@ -11,8 +11,8 @@
 What it learns from: data/world/corpus.py. Two losses: the next token, and a linear probe that says at each token of an answer whether the
 answer has gone wrong by then (the probe is thrown away). Without the probe, and without a first stage that is mostly repeating, a model
 of this size was still at chance at telling right from wrong after 5 million tokens of the full mixture: comparing is learnt quickly where
-it is asked alone, and then carries over. The third stage is mostly sums, sequences and counting (their names seven times in --tasks, before all
-tasks once), which are learnt late. The whole takes about 40 minutes on 2 cores.
+it is asked alone, and then carries over. The third stage is mostly sums, sequences and counting, which are learnt late (FEW: their names
+seven times, then those of all tasks). The whole takes about 40 minutes on 2 cores.
 
 Step k reads the conversations k * n .. (k + 1) * n - 1 of the seed's corpus, so the batches are a pure function of (seed, step). A run
 that is killed and started again goes on from its newest state. The learning rate is constant after a warmup and falls to zero over the
