@@ -175,6 +175,8 @@ def main() -> None:
             missing.append(job)
     lines = table(rows)
     print("\n".join(lines))
+    if missing:
+        print(f"missing: {', '.join(f'{job.model} {job.topology}' for job in missing)}", file=sys.stderr)
     if args.write:
         write(args.write, lines)
     print(json.dumps(summary(rows, missing)))

@@ -7,6 +7,7 @@ The mesh is explicit: a layout is part of an array's type, and a wrong one fails
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,9 +30,8 @@ LETTERS = {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-    """Mesh over `devices`, by default all of all processes; at most one size is -1 and takes the rest. ValueError when they do not multiply
-    out."""
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
+    """Mesh over `devices` (default: all of all processes); at most one size is -1 and takes the rest. ValueError when they do not multiply out."""
     sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
     count = jax.device_count() if devices is None else len(devices)
     free = [axis for axis, size in sizes.items() if size == -1]

@@ -24,7 +24,10 @@ from rewardjax.step import make_step, zeros_like
 from rewardjax.train import decoder_config
 
 LABELS = ("weight", "margin", "target", "tie")
-_OOM = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) (?:of )?hbm", re.IGNORECASE)
+# The compiler refuses a program early, by what it needs beside its arguments, or late, by everything.
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")
+_EVERYTHING = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+_IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _compile(name: str, function: Callable, *args: Any) -> Program:
     try:
         executable = function.lower(*args).compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = _needed_gib(str(error))
+        needed = _needed_gib(str(error), held)
         if needed is None:
             raise
         return Program(name, held, needed - held, needed, 0.0, time.monotonic() - started, None)
@@ -133,10 +136,12 @@ def _compile(name: str, function: Callable, *args: Any) -> Program:
     return Program(name, held, temp, held + temp, memory.host_temp_size_in_bytes / GIB, time.monotonic() - started, executable.as_text())
 
 
-def _needed_gib(message: str) -> float | None:
+def _needed_gib(message: str, held: float) -> float | None:
     """GiB that the compiler wanted, from its message; None where it failed for another reason."""
-    match = _OOM.search(message)
-    return match and float(match[1]) * {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2**10, "": 2**-30}[match[2].upper()]
+    for pattern, beside in ((_TEMPORARIES, held), (_EVERYTHING, 0.0)):
+        if match := pattern.search(message):
+            return beside + float(match[1]) * _IN_GIB[match[2]]
+    return None
 
 
 def _gib(tree: Any) -> float:

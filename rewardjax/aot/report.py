@@ -9,7 +9,6 @@ from rewardjax.aot import hlo, lengths, roofline
 from rewardjax.aot.program import MODES, Compiled
 from rewardjax.aot.topology import Topology, mesh_shapes
 from rewardjax.models.config import DecoderConfig
-from rewardjax.models.decoder import REMAT
 from rewardjax.train import decoder_config
 
 CURATED_PAIRS = 26_000_000  # of the paper's curated subset
@@ -119,9 +118,9 @@ def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled
     temp = max(program.temp_gib for program in compiled.programs)
     told = lambda change, saves: f"{change}: saves about {saves:.1f} GiB" + (", enough" if saves >= over else "")
     if len(compiled.state_gib) > 1:
-        saved = saved_gib(decoder, config.compute.remat, rows * config.batch.row_length)
-        for policy in REMAT:
-            less = saved - saved_gib(decoder, policy, rows * config.batch.row_length)
+        saved = roofline.saved_gib(decoder, config.compute.remat, rows * config.batch.row_length)
+        for policy in roofline.SAVES:
+            less = saved - roofline.saved_gib(decoder, policy, rows * config.batch.row_length)
             if less > 0:
                 yield told(f"compute.remat={policy}", less)
         if config.optimizer.get("mu_dtype") is None:
@@ -136,20 +135,6 @@ def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled
         yield f"a slice of {chips} chips with all of the added ones in mesh.fsdp"
     if rows == 1:
         yield f"batch.row_length below {config.batch.row_length} (with data.max_length), which the temporaries of {temp:.1f} GiB grow with"
-
-
-def saved_gib(decoder: DecoderConfig, remat: str, tokens: int) -> float:
-    """GiB that a remat policy keeps of `tokens` tokens for the backward pass, beside the layers' inputs."""
-    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
-    widths = {"attn_out": N * H, "qkv": (N + 2 * K) * H, "gate_up": 2 * F}
-    names = REMAT[remat]
-    width = sum(widths.get(name, 0) for name in names) if names is not None else sum(widths.values()) + 4 * D + F
-    return 2 * width * decoder.layers * tokens / 2**30
-
-
-def from_most_saved(decoder: DecoderConfig) -> list[str]:
-    """Remat policies from the one that saves most, and so computes least again, to the one that saves least."""
-    return sorted(REMAT, key=lambda remat: -saved_gib(decoder, remat, 1))
 
 
 def text(result: dict[str, Any]) -> str:

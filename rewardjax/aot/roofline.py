@@ -12,12 +12,21 @@ from rewardjax.aot.hlo import Collective
 from rewardjax.aot.lengths import Packing
 from rewardjax.aot.topology import GIB, Topology, torus_dimensions
 from rewardjax.models.config import DecoderConfig
-from rewardjax.models.decoder import REMAT
 
 MATMUL = 0.7  # of peak that large bf16 products reach: published runs of long dense training come to 0.65 of peak in all
 ATTENTION = 0.4  # of peak inside a live tile, whose softmax runs on slower units
 BLOCK = 512  # queries and keys of a tile
 ATTENTION_BACKWARD = 3.5  # matmuls of the kernel's backward pass over those of its forward pass: 7 to 2, scores being made twice
+
+# What the remat policies of models/decoder.py keep of a layer for its backward pass, on the device. "none": everything.
+SAVES = {
+    "offload": (),
+    "full": ("layer_input",),
+    "attn_out": ("layer_input", "attn_out"),
+    "qkv": ("layer_input", "attn_out", "qkv"),
+    "gate_up": ("layer_input", "attn_out", "qkv", "gate_up"),
+    "none": ("layer_input", "attn_out", "qkv", "gate_up", "rest"),
+}
 
 ASSUMPTIONS = (
     f"matmuls reach {MATMUL} of the peak and attention tiles of {BLOCK} x {BLOCK} reach {ATTENTION}",
@@ -68,7 +77,7 @@ def predict(
     assert peak is not None, topology.device_kind
     training = mode == "train"
     micro_batches = math.ceil(pairs * packing.rows / rows) if training else 1
-    pairs = pairs if training else rows / packing.rows
+    done = pairs if training else rows / packing.rows
     slots = micro_batches * rows * row_length
     tiles = packing.tile_entries / packing.rows * micro_batches * rows  # an empty row still has its diagonal: less than this
 
@@ -87,12 +96,12 @@ def predict(
     update = 2 * state_gib * GIB / topology.chip.hbm_bytes_per_s if training else 0.0
     total = max(compute, loop) + other + update
     useful = (metrics.train_flops if training else metrics.forward_flops)(
-        decoder, round(pairs * packing.tokens), round(pairs * packing.entries)
+        decoder, round(done * packing.tokens), round(done * packing.entries)
     )
     return Prediction(
         micro_batches,
-        pairs,
-        pairs * packing.tokens,
+        done,
+        done * packing.tokens,
         useful,
         matmul + attention,
         compute,
@@ -106,14 +115,21 @@ def predict(
 
 def recomputed(decoder: DecoderConfig, remat: str) -> tuple[float, float]:
     """What a backward pass runs again: the share of a layer's matmuls, and whether (1 or 0) the attention kernel."""
-    saved = REMAT[remat]
-    if saved is None:
+    saved = SAVES[remat]
+    if "rest" in saved:
         return 0.0, 0.0
     D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
     again = D * N * H  # the output projection, for the mlp's input; the mlp's output is never needed again
     again += 0 if "gate_up" in saved else 2 * D * F
     again += 0 if "qkv" in saved else D * (N + 2 * K) * H
     return again * decoder.layers / metrics.layer_params(decoder), float("attn_out" not in saved)
+
+
+def saved_gib(decoder: DecoderConfig, remat: str, tokens: int) -> float:
+    """GiB of a device that a remat policy keeps of `tokens` bf16 tokens for the backward pass."""
+    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
+    widths = {"layer_input": D, "attn_out": N * H, "qkv": (N + 2 * K) * H, "gate_up": 2 * F, "rest": 4 * D + F}
+    return 2 * sum(widths[name] for name in SAVES[remat]) * decoder.layers * tokens / GIB
 
 
 def exchange_seconds(one: Collective, topology: Topology) -> float:

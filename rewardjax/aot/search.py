@@ -4,10 +4,10 @@ import sys
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax.aot.report import from_most_saved, measure
+from rewardjax.aot import roofline
+from rewardjax.aot.report import measure
 from rewardjax.aot.topology import Topology, mesh_shapes
 from rewardjax.sweep import table
-from rewardjax.train import decoder_config
 
 ROWS = (1, 2, 4)  # a device
 
@@ -18,7 +18,7 @@ def search(config: config_lib.Config, topology: Topology, mode: str = "train", k
     For each mesh and number of rows the policies are tried from the one that saves most, which computes least, until one fits; where none
     does, more rows are not tried."""
     tried: list[dict[str, Any]] = []
-    policies = from_most_saved(decoder_config(**config.model)) if mode == "train" else ["none"]
+    policies = list(reversed(roofline.SAVES)) if mode == "train" else ["none"]
     for data, fsdp in mesh_shapes(topology.sides, topology.chip):
         for rows in ROWS:
             for remat in policies:
