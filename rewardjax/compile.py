@@ -18,7 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the programs are compiled for t
 
 from rewardjax import config as config_lib  # noqa: E402
 from rewardjax.aot import report, search  # noqa: E402
-from rewardjax.aot.lengths import MEANS  # noqa: E402
+from rewardjax.aot.lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import CannotDescribe, describe  # noqa: E402
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="such as v5e:4x4, v5p:4x4x4, v6e:8x8")
     parser.add_argument("--mode", choices=list(MODES), default="train")
     parser.add_argument(
-        "--lengths", choices=list(MEANS), default="short", help="the kind of data to predict times for (default: short prompts)"
+        "--lengths", choices=list(DISTRIBUTIONS), default="short", help="the kind of data to predict times for (default: short prompts)"
     )
     parser.add_argument("--search", action="store_true", help="try mesh shapes, rows a chip and remat policies, and rank what fits")
     parser.add_argument("--json", action="store_true", help="print one JSON line and nothing else")

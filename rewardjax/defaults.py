@@ -17,7 +17,13 @@ def training() -> Config:
             compute=dict(dtype="bfloat16", remat="full", scan=True, attention="auto"),  # models.config.Compute
             mesh=dict(data=-1, fsdp=1, tensor=1),  # mesh.make_mesh
             data=dict(
-                source="", max_length=1024, over_long="drop", pairs_per_group=None, split=(0.0, 1.0), cache="runs/cache"
+                source="",
+                max_length=1024,
+                max_pair_length=None,
+                over_long="drop",
+                pairs_per_group=None,
+                split=(0.0, 1.0),
+                cache="runs/cache",
             ),  # data.tokenize.prepare
             batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8),  # data.pipeline.train_steps
             steps=0,  # 0: as many as `epochs` need

@@ -31,7 +31,7 @@ LETTERS = {
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
-    """Mesh over `devices` (default: all of all processes); at most one size is -1 and takes the rest. ValueError when they do not multiply out."""
+    """Mesh over `devices`, or all of all processes; at most one size is -1 and takes the rest. ValueError if they do not multiply out."""
     sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
     count = jax.device_count() if devices is None else len(devices)
     free = [axis for axis, size in sizes.items() if size == -1]

@@ -24,7 +24,7 @@ def test_recipes_are_those_of_the_paper(path: pathlib.Path):
     rate = 1e-6 if "8b" in path.stem else 4e-6
     assert (development.batch.pairs, development.schedule.name, development.schedule.peak) == (256, "linear", rate)
     for config in (final, development):
-        assert config.data.max_length == config.batch.row_length == 16_384
+        assert config.data.max_length == config.data.max_pair_length == config.batch.row_length == 16_384
         assert config.loss.to_dict() == dict(name="bradley_terry") and config.epochs == 1.0
 
 

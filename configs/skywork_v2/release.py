@@ -106,6 +106,7 @@ def get_config(arg: str | None = None) -> Config:
     config.compute.remat = spread.remat
     config.mesh.update(data=spread.data, fsdp=spread.fsdp)
     config.data.update(source=args.data or release.data, max_length=16_384, split=(0.0, HELD_OUT), cache=args.cache)
+    config.data.max_pair_length = 16_384  # both responses lie in one row
     config.batch.update(row_length=16_384, pairs_per_row=64, rows=spread.data * spread.fsdp * spread.rows)
     config.optimizer.update(weight_decay=1e-3)
     if args.recipe == "final":

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import math
 import re
+from typing import NamedTuple
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
@@ -45,16 +46,18 @@ class Collective:
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """The collectives of an optimised HLO module for `devices` devices. ValueError for a loop whose number of turns it does not say."""
+    """The collectives of an optimised HLO module for `devices` devices. ValueError for one in a loop whose number of turns is not said."""
     computations = _computations(text)
-    times = _times(computations)
+    runs = _runs(computations)
     found: dict[tuple, Collective] = {}
     for name, lines in computations.items():
-        turns, looped = times.get(name, (0, False))
-        for line in lines if turns else ():
-            one = _collective(line, name, devices, turns, looped)
+        times, in_loop, unknown = runs.get(name, _Runs(0))
+        for line in lines if times else ():
+            one = _collective(line, name, devices, times, in_loop)
             if one is None:
                 continue
+            if unknown:
+                raise ValueError(f"a loop that exchanges does not say how often it turns: {unknown}")
             channel = re.search(r"channel_id=(\d+)", line)
             key = (one.kind, channel[1]) if channel else (name, line)
             if key not in found or found[key].bytes < one.bytes:
@@ -83,37 +86,44 @@ def _computations(text: str) -> dict[str, list[str]]:
     return computations
 
 
-def _times(computations: dict[str, list[str]]) -> dict[str, tuple[int, bool]]:
-    """How often each computation runs in a call of the program, and whether inside a loop."""
-    times: dict[str, tuple[int, bool]] = {"ENTRY": (1, False)}
+class _Runs(NamedTuple):
+    """How often a computation runs in a call of the program, whether inside a loop, and a loop around it of unknown length."""
+
+    times: int
+    in_loop: bool = False
+    unknown: str = ""
+
+
+def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
+    runs = {"ENTRY": _Runs(1)}
     waiting = collections.deque(["ENTRY"])
     while waiting:
         name = waiting.popleft()
-        turns, looped = times[name]
+        times, in_loop, unknown = runs[name]
         for line in computations.get(name, ()):
             for role, called in _CALLED.findall(line):
-                loop = role == "body"
-                here = (turns * (_trips(line, computations) if loop else 1), looped or loop)
+                here = _Runs(times, in_loop, unknown)
+                if role == "body":
+                    turns = _turns(line, computations)
+                    here = _Runs(times * (turns or 1), True, unknown or ("" if turns else line.strip()[:200]))
                 for target in re.findall(r"[\w.\-]+", called):
-                    if target in computations and times.get(target, (0, False)) < here:
-                        times[target] = here
+                    if target in computations and runs.get(target, _Runs(0)) < here:
+                        runs[target] = here
                         waiting.append(target)
-    return times
+    return runs
 
 
-def _trips(line: str, computations: dict[str, list[str]]) -> int:
-    """Turns of the `while` in a line: said by the compiler, or the one constant that its condition compares with."""
+def _turns(line: str, computations: dict[str, list[str]]) -> int | None:
+    """Turns of the `while` in a line: said by the compiler, or the one constant that its condition compares with. None where neither is."""
     if known := _TRIPS.search(line):
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", line)
     compared = computations.get(condition[1], []) if condition else []
     constants = {int(n) for instruction in compared for n in re.findall(r" constant\((\d+)\)", instruction)}
-    if len(constants) != 1:
-        raise ValueError(f"a loop does not say how often it turns: {line.strip()[:200]}")
-    return constants.pop()
+    return constants.pop() if len(constants) == 1 else None
 
 
-def _collective(line: str, computation: str, devices: int, turns: int, looped: bool) -> Collective | None:
+def _collective(line: str, computation: str, devices: int, times: int, in_loop: bool) -> Collective | None:
     match = _INSTRUCTION.match(line)
     if match is None:
         return None
@@ -130,7 +140,7 @@ def _collective(line: str, computation: str, devices: int, turns: int, looped: b
         elements, total = elements * group, total * group
     if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):  # how the TPU compiler spells its reduce-scatter
         kind = "reduce-scatter"
-    return Collective(kind, dtype, elements, total, group, turns, looped, _source(line))
+    return Collective(kind, dtype, elements, total, group, times, in_loop, _source(line))
 
 
 def _source(line: str) -> str:

@@ -1,7 +1,6 @@
 """Two kinds of preference data, as lengths: what predictions assume where no data is at hand.
 
-Log-normal token counts with the means given here and sigma 0.8; four tokens of template surround each part. Short prompts are single
-questions, long ones several turns of a dialogue.
+Log-normal token counts. Short prompts are single questions, as in UltraFeedback, long ones several turns of a dialogue.
 """
 
 import functools
@@ -11,18 +10,21 @@ import numpy as np
 
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
+from rewardjax.kernels.tiles import key_blocks
 
-MEANS = {"short": (220, 370, 370), "long": (950, 370, 370)}  # of prompt, chosen, rejected
-SIGMA, TEMPLATE = 0.8, 4
+# name -> mean prompt, mean response, and the standard deviations of their logarithms
+DISTRIBUTIONS = {"short": (220, 370, 0.8, 0.7), "long": (950, 370, 0.8, 0.6)}
 
 
 def draw(kind: str, pairs: int, seed: int = 0) -> np.ndarray:
     """Lengths [pairs, 3] of shared prefix, chosen and rejected suffix. ValueError for an unknown kind."""
-    if kind not in MEANS:
-        raise ValueError(f"lengths={kind!r}: choose one of {', '.join(MEANS)}")
+    if kind not in DISTRIBUTIONS:
+        raise ValueError(f"lengths={kind!r}: choose one of {', '.join(DISTRIBUTIONS)}")
+    prompt, response, prompt_spread, response_spread = DISTRIBUTIONS[kind]
     generator = np.random.default_rng(seed)
-    parts = [generator.lognormal(np.log(mean) - SIGMA**2 / 2, SIGMA, pairs) for mean in MEANS[kind]]
-    return np.stack(parts, axis=1).astype(np.int64) + TEMPLATE
+    parts = [(prompt, prompt_spread), (response, response_spread), (response, response_spread)]
+    drawn = [generator.lognormal(np.log(mean) - spread**2 / 2, spread, pairs) for mean, spread in parts]
+    return np.rint(np.stack(drawn, axis=1)).astype(np.int64).clip(1)
 
 
 class Packing(NamedTuple):
@@ -64,9 +66,3 @@ def intervals(lengths: np.ndarray, rows: pack.Rows, row_length: int, pairs_per_r
     pairs = [TokenGroup(zeros(prefix), [zeros(chosen), zeros(rejected)]) for prefix, chosen, rejected in lengths]
     arrays = pack.pack_pairs(pairs, {}, rows, row_length, pairs_per_row, pad_id=0)
     return arrays["see_from"], arrays["see_to"]
-
-
-def key_blocks(see_from: np.ndarray, see_to: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and last block of keys that each block of queries sees."""
-    split = lambda x: x.reshape(len(x), -1, block)
-    return split(see_from).min(-1) // block, split(see_to).max(-1) // block

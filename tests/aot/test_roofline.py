@@ -92,7 +92,7 @@ def test_days_for_a_number_of_pairs():
     assert found.days(found.pairs * 86_400 / found.seconds) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("kind, tokens, live", [("short", 972, 0.20), ("long", 1702, 0.30)])
+@pytest.mark.parametrize("kind, tokens, live", [("short", 960, 0.20), ("long", 1690, 0.30)])
 def test_packed_rows_leave_few_tiles(kind, tokens, live):
     """At most 0.20 and 0.30 of the causal tiles hold anything, at 16,384 tokens a row."""
     packing = lengths.packing(kind, 16_384, 64, 512)
