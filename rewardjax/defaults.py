@@ -30,7 +30,7 @@ def training() -> Config:
             epochs=1.0,
             loss=dict(name="bradley_terry"),  # losses.get
             schedule=dict(name="linear", peak=1e-4, warmup_fraction=0.05),  # optim.make_schedule
-            optimizer=dict(weight_decay=0.0, clip_norm=1.0),  # optim.make_optimizer
+            optimizer=dict(weight_decay=0.0, clip_norm=1.0, mu_dtype="float32"),  # optim.make_optimizer
             evals={},  # name -> data.tokenize.prepare, all held-out sets
             eval_every=100,
             checkpoint=dict(every=0, keep=dict(keep=2, best=None)),  # every: steps, 0 for the last step only; keep: checkpoint.open_manager

@@ -24,18 +24,22 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One collective operation of a program: `elements` of the whole array that it makes or reduces (of the largest, where several share
-    it), `bytes` of all of them, `group` devices that take part, `times` it runs in one call of the program, and whether it runs inside a
-    loop."""
+    """One collective operation of a program: `shapes` of the whole arrays that it makes or reduces (several may share it), their `bytes`,
+    `group` devices that take part, `times` it runs in one call of the program, and whether it runs inside a loop."""
 
     kind: str
     dtype: str
-    elements: int
+    shapes: tuple[tuple[int, ...], ...]
     bytes: int
     group: int
     times: int
     in_loop: bool
     source: str
+
+    @property
+    def elements(self) -> int:
+        """Of its largest array."""
+        return max(math.prod(shape) for shape in self.shapes)
 
     @property
     def wire_bytes(self) -> float:
@@ -133,14 +137,13 @@ def _collective(line: str, computation: str, devices: int, times: int, in_loop: 
     arrays = [(dtype, tuple(int(n) for n in dims.split(",") if n)) for dtype, dims in _ARRAY.findall(match[1])]
     if match[2].endswith("-start") and kind != "all-reduce":  # holds its operands, then its results, then (a permute) two counters
         arrays = arrays[1:2] if kind == "collective-permute" else arrays[len(arrays) // 2 :]
-    sized = [(math.prod(shape), math.prod(shape) * BYTES.get(dtype, 4), dtype) for dtype, shape in arrays]
-    elements, _, dtype = max(sized)
-    total, group = sum(size for _, size, _ in sized), _group(line, devices)
+    group = _group(line, devices)
     if kind == "reduce-scatter":  # its result is one part of what was reduced
-        elements, total = elements * group, total * group
+        arrays = [(dtype, (group, *shape)) for dtype, shape in arrays]
     if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):  # how the TPU compiler spells its reduce-scatter
         kind = "reduce-scatter"
-    return Collective(kind, dtype, elements, total, group, times, in_loop, _source(line))
+    total = sum(math.prod(shape) * BYTES.get(dtype, 4) for dtype, shape in arrays)
+    return Collective(kind, arrays[0][0], tuple(shape for _, shape in arrays), total, group, times, in_loop, _source(line))
 
 
 def _source(line: str) -> str:

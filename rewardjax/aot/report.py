@@ -101,13 +101,22 @@ def checks(exchanges: dict[str, list[hlo.Collective]], decoder: DecoderConfig) -
     whole weights that are all-reduced in the layer loop rather than scattered."""
     found = [one for program in exchanges.values() for one in program]
     table = decoder.vocab_size * decoder.width
-    # The smallest of a layer's matrices is k or v, as large as a loop's collective must be to hold a whole one.
-    weight = decoder.width * decoder.kv_heads * decoder.head_dim
+    smallest = decoder.width * decoder.kv_heads * decoder.head_dim  # a layer's k or v
+    reduced = [one for one in found if one.kind == "all-reduce" and one.in_loop]
     return {
         "of_table_size": sum(one.elements >= table for one in found),
-        "float32_weight_gathers": sum(one.kind == "all-gather" and one.dtype == "f32" and one.elements >= weight for one in found),
-        "full_weight_all_reduces_in_loop": sum(one.kind == "all-reduce" and one.in_loop and one.elements >= weight for one in found),
+        "float32_weight_gathers": sum(one.kind == "all-gather" and one.dtype == "f32" and one.elements >= smallest for one in found),
+        "full_weight_all_reduces_in_loop": sum(any(is_weight(shape, decoder) for shape in one.shapes) for one in reduced),
     }
+
+
+def is_weight(shape: tuple[int, ...], decoder: DecoderConfig) -> bool:
+    """Whether an array has the shape of a whole matrix of a layer, its axes in any order and perhaps padded, rather than of a part of one."""
+    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
+    found = sorted(side for side in shape if side > 1)
+    whole = (sorted(matrix) for matrix in ((D, F), (D, N, H), (D, K, H), (D, N * H), (D, K * H)))
+    covers = lambda matrix: len(matrix) == len(found) and all(side <= ours < 2 * side for side, ours in zip(matrix, found, strict=True))
+    return any(map(covers, whole))
 
 
 def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled, decoder: DecoderConfig, over: float) -> Iterator[str]:
@@ -123,7 +132,7 @@ def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled
             less = saved - roofline.saved_gib(decoder, policy, rows * config.batch.row_length)
             if less > 0:
                 yield told(f"compute.remat={policy}", less)
-        if config.optimizer.get("mu_dtype") is None:
+        if config.optimizer.mu_dtype == "float32":
             yield told("optimizer.mu_dtype=bfloat16", compiled.state_gib["optimizer"] / 4)
     if rows > 1:
         yield told(f"batch.rows={shards}, one row a device", temp * (1 - 1 / rows))

@@ -56,6 +56,9 @@ def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     assert result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["over_gib"] > 0
     helps = "\n".join(result["what_helps"])
     assert "compute.remat=full: saves about" in helps and "batch.rows=16, one row a device" in helps
+    for change in result["what_helps"]:
+        settings = [word.strip(",") for word in change.partition(":")[0].split() if "=" in word]
+        config_lib.override(small_config("v5e:4x4"), settings)  # what is proposed can be typed
     assert "DOES NOT FIT" in report.text(result) and "what would make it fit" in report.text(result)
 
 

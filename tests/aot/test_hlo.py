@@ -109,6 +109,7 @@ def test_what_the_tpu_compiler_writes():
     assert found["all-gather"].elements == found["reduce-scatter"].elements == 64 * 128
     assert found["reduce-scatter"].wire_bytes == 5 * 2 * 64 * 128 * 3 / 4
     assert (found["all-reduce"].elements, found["all-reduce"].bytes) == (128, 4 * 8 + 2 * 128)
+    assert found["all-reduce"].shapes == ((8,), (32, 4))
 
 
 def test_a_loop_without_a_known_number_of_turns_is_refused():

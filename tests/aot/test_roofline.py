@@ -39,7 +39,7 @@ def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train"):
 
 
 def gather(gib, in_loop, times=1):
-    return Collective("all-gather", "bf16", 1, int(gib * 2**30), 16, times, in_loop, "")
+    return Collective("all-gather", "bf16", ((1,),), int(gib * 2**30), 16, times, in_loop, "")
 
 
 def test_a_step_takes_as_many_micro_batches_as_its_rows_fill():

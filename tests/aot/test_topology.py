@@ -7,7 +7,7 @@ from rewardjax.aot import topology
 
 
 def test_the_kinds_are_those_that_jobs_can_be_started_on():
-    assert set(topology.CHIPS) == set(ACCELERATORS)
+    assert set(topology.CHIPS) == set(ACCELERATORS) - {"v4"}
     for name, chip in topology.CHIPS.items():
         assert chip.dimensions == ACCELERATORS[name].dimensions
         # The compiler keeps a little of a chip's memory for itself.
