@@ -111,7 +111,7 @@ def checks(exchanges: dict[str, list[hlo.Collective]], decoder: DecoderConfig) -
 
 
 def is_weight(shape: tuple[int, ...], decoder: DecoderConfig) -> bool:
-    """Whether an array has the shape of a whole matrix of a layer, its axes in any order and perhaps padded, rather than of a part of one."""
+    """Whether an array has the shape of a whole matrix of a layer, axes in any order and perhaps padded, rather than of a part of one."""
     D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
     found = sorted(side for side in shape if side > 1)
     whole = (sorted(matrix) for matrix in ((D, F), (D, N, H), (D, K, H), (D, N * H), (D, K * H)))
