@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
 from rewardjax.kernels.blocks import blocks
+from rewardjax.kernels.splash import splash
 
 DENSE_UP_TO = 128  # tokens a row; a longer one is faster in tiles, on CPU by a factor of 4 at 256 already
 
@@ -17,16 +18,18 @@ DENSE_UP_TO = 128  # tokens a row; a longer one is faster in tiles, on CPU by a 
 def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"):
     """o_BTNH in q's dtype: query t is the softmax mixture of v over keys see_from[t] <= k <= see_to[t], scores scaled by H**-0.5.
 
-    Scores and softmax are float32. `backend`: "dense" holds all [T, S] scores, "blocks" those of a tile at a time; "auto" chooses by
-    T. Where there are fewer queries than keys (the last layer's) they are few: always dense. An interval must not be empty: its query
-    would be NaN. ValueError for an unknown backend.
+    Scores and softmax are float32. `backend`: "dense" holds all [T, S] scores; the others touch only tiles that something is in, "blocks"
+    on any platform and "splash" on TPU; "auto" chooses by platform (that of the current mesh, which need not be there) and T. Where
+    there are fewer queries than keys (the last layer's) they are few: always dense. An interval must not be empty: its query would be
+    NaN. ValueError for an unknown backend.
     """
-    T, S = q_BTNH.shape[1], k_BSKH.shape[1]
-    if backend == "auto":
-        backend = "dense" if T <= DENSE_UP_TO else "blocks"
-    if backend not in BACKENDS:
+    if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"attention={backend!r}; choose one of {('auto', *BACKENDS)}")
-    backend = "dense" if T < S else backend
+    T, S = q_BTNH.shape[1], k_BSKH.shape[1]
+    if T < S or (backend == "auto" and T <= DENSE_UP_TO):
+        backend = "dense"
+    elif backend == "auto":
+        backend = FASTEST.get(_platform(), "blocks")
     with jax.named_scope(f"attend_{backend}"):
         return BACKENDS[backend](q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
 
@@ -50,6 +53,12 @@ def _reshape(x, shape, spec):
     return jnp.reshape(x, shape, out_sharding=None if jax.sharding.get_abstract_mesh().empty else spec)
 
 
+def _platform() -> str:
+    """ "cpu", "gpu" or "tpu": what the current mesh consists of, also when it is one to compile for; without a mesh, what there is."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()
+
+
 def per_device(kernel):
     """A kernel that knows no mesh, run by each device on its own rows and heads; the cut is that of q, k and v already."""
 
@@ -65,4 +74,5 @@ def per_device(kernel):
     return run
 
 
-BACKENDS = {"dense": dense, "blocks": per_device(blocks)}
+BACKENDS = {"dense": dense, "blocks": per_device(blocks), "splash": per_device(splash)}
+FASTEST = {"tpu": "splash"}  # elsewhere: blocks

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def key_blocks(see_from_T, see_to_T, block: int):
-    """(first_Z, last_Z): the key blocks that each of the Z = T / block blocks of queries sees; leading axes are kept. numpy in, numpy out."""
+    """(first_Z, last_Z): the key blocks that each of the Z = T / block query blocks sees; leading axes stay. numpy in, numpy out."""
     per_block = lambda x: x.reshape(*x.shape[:-1], -1, block)
     return per_block(see_from_T).min(-1) // block, per_block(see_to_T).max(-1) // block
 
