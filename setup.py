@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
+LINUX = 'sys_platform == "linux" and platform_machine == "x86_64"'  # where libtpu is published
 
 setup(
     name="rewardjax",
@@ -54,6 +55,8 @@ setup(
             "kubernetes-validate>=1.31",
             "jsonschema>=4",
             "tensorflow-datasets>=4.9.10",
+            f"jax[tpu]>=0.10.2,<0.11; {PY311} and {LINUX}",  # programs for TPU slices are compiled in the tests, without one
+            f"jax[tpu]>=0.12,<0.13; {PY312} and {LINUX}",
             "transformers>=5,<6",
             f"torch==2.13.0; {PY311}",
         ],
