@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewardjax import fingerprint
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRow, Group, check_text
 from rewardjax.data.pack import TokenGroup
@@ -27,6 +28,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.list_(pa.int32())),  # of each response, without the prompt
         ("characters", pa.list_(pa.int32())),
         ("prompt_tokens", pa.int32()),
+        ("prompt", pa.string()),  # fingerprint
     ]
 )
 META = b"rewardjax"  # key of the schema's metadata
@@ -37,14 +39,15 @@ WINDOW = 512  # items tokenised and scored at a time
 class Scores:
     """A benchmark's items with what a model gave each of their responses, all lists in the order of the items.
 
-    rewards: float32 [K], NaN without a score. tokens, characters: int [K], of each response alone. prompt_tokens: of the prompt, which all
-    responses share. unscored: {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
+    rewards: float32 [K], NaN without a score. tokens, characters: int [K], of each response alone, -1 where it cannot be encoded.
+    prompt_tokens: of the prompt, which all responses share; prompts: its fingerprint, equal for items of one prompt. unscored: {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
 
     items: list[Item]
     rewards: list[np.ndarray]
     tokens: list[np.ndarray]
     characters: list[np.ndarray]
     prompt_tokens: list[int]
+    prompts: list[str]
     unscored: list[dict[str, Any]]
     meta: dict[str, Any]
 
@@ -78,7 +81,8 @@ def compute(
         advance(len(window))
     characters = [np.array([len(response[-1]["content"]) for response in group.responses], np.int32) for group in examples.groups]
     meta = {"benchmark": examples.name, "data": examples.fingerprint, **meta}
-    return Scores(examples.items, rewards, tokens, characters, prompt_tokens, unscored, meta)
+    prompts = [fingerprint.of_json(group.prompt) for group in examples.groups]
+    return Scores(examples.items, rewards, tokens, characters, prompt_tokens, prompts, unscored, meta)
 
 
 class _Tokenized(NamedTuple):
@@ -120,9 +124,10 @@ def write(scores: Scores, path: str | pathlib.Path) -> None:
             "tokens": tokens,
             "characters": characters,
             "prompt_tokens": prompt_tokens,
+            "prompt": prompt,
         }
-        for item, rewards, tokens, characters, prompt_tokens in zip(
-            scores.items, scores.rewards, scores.tokens, scores.characters, scores.prompt_tokens, strict=True
+        for item, rewards, tokens, characters, prompt_tokens, prompt in zip(
+            scores.items, scores.rewards, scores.tokens, scores.characters, scores.prompt_tokens, scores.prompts, strict=True
         )
     ]
     meta = {META: json.dumps(scores.meta | {"unscored": scores.unscored}).encode()}
@@ -146,6 +151,7 @@ def read(path: str | pathlib.Path) -> Scores:
         tokens=[np.array(row["tokens"], np.int32) for row in rows],
         characters=[np.array(row["characters"], np.int32) for row in rows],
         prompt_tokens=[row["prompt_tokens"] for row in rows],
+        prompts=[row["prompt"] for row in rows],
         unscored=meta.pop("unscored"),
         meta=meta,
     )
