@@ -40,7 +40,8 @@ class Scores:
     """A benchmark's items with what a model gave each of their responses, all lists in the order of the items.
 
     rewards: float32 [K], NaN without a score. tokens, characters: int [K], of each response alone, -1 where it cannot be encoded.
-    prompt_tokens: of the prompt, which all responses share; prompts: its fingerprint, equal for items of one prompt. unscored: {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
+    prompt_tokens: of the prompt, which all responses share. prompts: its fingerprint, equal for items of one prompt. unscored:
+    {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
 
     items: list[Item]
     rewards: list[np.ndarray]
