@@ -152,7 +152,9 @@ def _rmb() -> dict[str, list[Record]]:
             if i < 3:
                 pairs.append({"pair_uid": f"{place}-{i}", **about, "chosen": answer(right), "reject": answer(wrong[0])})
             else:
-                lists.append({"bon_uid": f"{place}-{i}", **about, "bon_best": answer(right), "loser_list": [answer(text) for text in wrong]})
+                lists.append(
+                    {"bon_uid": f"{place}-{i}", **about, "bon_best": answer(right), "loser_list": [answer(text) for text in wrong]}
+                )
         files[f"rmb/RMB_dataset/Pairwise_set/{place}.json"] = pairs
         files[f"rmb/RMB_dataset/BoN_set/{place}.json"] = lists
     return files
