@@ -3,18 +3,15 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group, check_text
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.tokenize import tokenize_group
-from rewardjax.evaluators.benchmark import Examples, Item
+from rewardjax.evaluators.benchmark import Item
 
 Score = Callable[[list[TokenGroup]], list[np.ndarray]]
 
