@@ -22,7 +22,7 @@ item is left out of every number and counted as `unscored`. Equal rewards are tr
     results.json                     {"model", "contract", "results": {name: Result as a dict}, "missing": {name: how to get it}, ...}
     results.md                       the same for reading
     scores/NAME.parquet              one row an item: id, subset, label (JSON text), rewards, tokens, characters (one of each a response),
-                                     prompt_tokens; the score contract and all fingerprints in the schema's metadata (scores.py)
+                                     prompt_tokens, prompt (fingerprint); the score contract and all fingerprints in the schema's metadata (scores.py)
 
 `scores.read(path) -> Scores` gives it back, `NAMES` lists the benchmarks in the order of the paper's table, `get(name)` is the module.
 """

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardjax import assets, fingerprint
-from rewardjax.data import sources
+from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow, Group, Message
+from rewardjax.data.tokenize import in_split
 
 Rewards = Sequence[np.ndarray]  # one [K] an item; NaN for a response without a score
 
@@ -38,13 +39,15 @@ class Part:
     """One number and what it is made of.
 
     value: in [0, 1] where it is an accuracy, None without examples. n: examples it is over. ties: comparisons between equal rewards among
-    them. expected: n of the published benchmark, None where there is no such number. unscored: examples left out for want of a reward."""
+    them. expected: examples of the published benchmark, None where there is no such number. unscored: examples left out for want of a
+    reward. unused: examples that the rule leaves out, such as votes without a preference; they count towards `expected`."""
 
     value: float | None
     n: int
     ties: int = 0
     expected: int | None = None
     unscored: int = 0
+    unused: int = 0
 
     @property
     def missing(self) -> bool:
@@ -52,8 +55,8 @@ class Part:
 
     @property
     def partial(self) -> bool:
-        """Fewer examples than were published, or than were read."""
-        return self.unscored > 0 or (self.expected is not None and self.n != self.expected)
+        """Fewer examples than were read, or other than were published."""
+        return self.unscored > 0 or (self.expected is not None and self.n + self.unused != self.expected)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +93,14 @@ class Result:
     def denominators(self) -> str:
         """What the headline is over, such as "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
         there = len(self.parts) - len(self.missing)
-        n, unscored = (sum(getattr(part, field) for part in self.parts.values()) for field in ("n", "unscored"))
-        expected = [part.expected for part in self.parts.values()]
-        whole = "" if None in expected else f" of {sum(x for x in expected if x is not None):,}"
-        return f"{there} of {len(self.parts)} parts, {n:,}{whole} examples" + (f", {unscored:,} unscored" if unscored else "")
+        total = lambda field: sum(getattr(part, field) or 0 for part in self.parts.values())
+        whole = "" if any(part.expected is None for part in self.parts.values()) else f" of {total('expected'):,}"
+        text = f"{there} of {len(self.parts)} parts, {total('n') + total('unused'):,}{whole} examples"
+        return text + (f", {total('unscored'):,} unscored" if total("unscored") else "")
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON, with what follows from the fields for whoever reads it without this class."""
-        derived = {"missing": self.missing, "partial": self.partial, "denominators": self.denominators, "ties": self.ties}
+        derived = {name: getattr(self, name) for name in ("missing", "partial", "denominators", "ties")}
         return dataclasses.asdict(self) | derived
 
     @classmethod
@@ -128,9 +131,9 @@ def mean_part(credit, ties, expected: int | None = None) -> Part:
 def pool(parts: Iterable[Part], expected: int | None = None) -> Part:
     """The parts as one: the mean over all their examples."""
     parts = list(parts)
-    n, ties, unscored = (sum(getattr(part, field) for part in parts) for field in ("n", "ties", "unscored"))
+    n, ties, unscored, unused = (sum(getattr(part, field) for part in parts) for field in ("n", "ties", "unscored", "unused"))
     total = sum(part.value * part.n for part in parts if part.value is not None)
-    return Part(total / n if n else None, n, ties, expected, unscored)
+    return Part(total / n if n else None, n, ties, expected, unscored, unused)
 
 
 def strict_wins(chosen, rejected) -> tuple[np.ndarray, np.ndarray]:
@@ -138,6 +141,11 @@ def strict_wins(chosen, rejected) -> tuple[np.ndarray, np.ndarray]:
     chosen, rejected = np.asarray(chosen, np.float64), np.asarray(rejected, np.float64)
     credit = np.where(np.isnan(chosen) | np.isnan(rejected), np.nan, chosen > rejected)
     return credit, chosen == rejected
+
+
+def is_scored(rewards) -> bool:
+    """Whether every response of an item has a reward."""
+    return not np.isnan(rewards).any()
 
 
 def by_subset(items: Sequence[Item], rewards: Rewards) -> dict[str, list[tuple[Item, np.ndarray]]]:
@@ -208,6 +216,18 @@ def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
     """The records of a source, each with where it stands."""
     for row, record in enumerate(source):
         yield f"{source.name}:{row}", record
+
+
+def groups_of(source: sources.Source, split: Sequence[float]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`numbered` for records of `data/formats.py`, each with an id, without those whose prompt falls outside of `split`."""
+    for where, record in numbered(source):
+        record = {**record, "id": where if record.get("id") is None else record["id"]}
+        try:
+            keep = tuple(split) == (0.0, 1.0) or in_split(formats.to_group(record, 0, source.name), split)
+        except BadRow:
+            keep = True  # `collect` meets it again, and lists it
+        if keep:
+            yield where, record
 
 
 def example(id: Any, subset: str, label: dict[str, Any], prompt: list[Message], responses: Sequence[str]) -> tuple[Item, Group]:
