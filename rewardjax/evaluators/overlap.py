@@ -31,7 +31,10 @@ class Prompts(NamedTuple):
 def index_prompts(examples: Mapping[str, Examples], n: int = N, mode: str = "paper") -> Prompts:
     """The index of all benchmarks' prompts; `mode` is one of ngrams.TOKENS."""
     turns = [
-        (name, item.id, text) for name, one in examples.items() for item, g in zip(one.items, one.groups, strict=True) for text in _turns(g)
+        (name, item.id, text)
+        for name, one in examples.items()
+        for item, group in zip(one.items, one.groups, strict=True)
+        for text in _turns(group)
     ]
     names, ids, texts = zip(*turns, strict=True) if turns else ((), (), ())
     return Prompts(ngrams.build(texts, n, mode), list(names), list(ids))

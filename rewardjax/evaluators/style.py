@@ -27,12 +27,17 @@ HEDGE = re.compile(
     r"it appears|seems? to|appears? to|tends? to|not (?:entirely |completely |quite |fully )?(?:sure|certain|clear)|as far as i know|"
     r"to my knowledge|it depends|in some cases|to some extent|more or less|sort of|kind of)\b"
 )
-PRAISE = r"great|excellent|good|fantastic|wonderful|amazing|brilliant|insightful|thoughtful|interesting|fascinating|lovely|superb|awesome|perfect"
+PRAISE = (
+    r"great|excellent|good|fantastic|wonderful|amazing|brilliant|insightful|thoughtful|interesting|fascinating|lovely|superb|awesome|"
+    r"perfect"
+)
 OPENER = re.compile(
     rf"\W*(?:(?:what an?|that(?:'s| is) (?:an?|such an?)|this is (?:an?|such an?)|such an?) (?:\w+ ){{0,2}}(?:{PRAISE})\b|"
     rf"(?:{PRAISE}) (?:\w+ )?(?:question|point|idea|choice|job|work|thought|request|thinking|observation|topic)\b|"
-    r"you(?:'re| are) (?:\w+ )?(?:right|correct)\b|(?:absolutely|certainly|definitely|of course|sure|sure thing|gladly|happily)\s*[!,.]|"
-    r"i(?:'d| would) (?:be (?:\w+ )?(?:happy|glad|delighted|thrilled|honou?red)|love) to\b|i(?:'m| am) (?:\w+ )?(?:happy|glad|delighted) to\b|"
+    r"you(?:'re| are) (?:\w+ )?(?:right|correct)\b|"
+    r"(?:absolutely|certainly|definitely|of course|sure thing|sure|gladly|happily)\s*[!,.]|"
+    r"i(?:'d| would) (?:be (?:\w+ )?(?:happy|glad|delighted|thrilled|honou?red)|love) to\b|"
+    r"i(?:'m| am) (?:\w+ )?(?:happy|glad|delighted) to\b|"
     r"i (?:completely |totally |fully |wholeheartedly )?(?:agree|love (?:this|that|your|how))\b|"
     r"thank(?:s| you)(?: so much| very much)? for (?:asking|your|sharing|reaching|bringing)\b)"
 )
