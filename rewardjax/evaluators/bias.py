@@ -34,7 +34,8 @@ def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | No
     "features": for each, "mean" and "share" (of responses that have any of it); "audit" and "selected", each with
 
     correlation  between reward and feature, both centred within prompts, every prompt weighing the same; with `_low` and `_high`
-    partial      the same with the other features and `quality` held fixed: standardised coefficient of the joint regression; with `_low` and `_high`
+    partial      the same with the other features and `quality` held fixed: standardised coefficient of the joint regression;
+                 with `_low` and `_high`
     pooled       correlation over all responses without centring: what differs between prompts is in it, so read the other ones
 
     and "shift": how far the pick of best-of-K is from the average response, in within-prompt standard deviations, for K = 2, 4, ...:

@@ -50,7 +50,7 @@ def test_planted_copies_are_found_with_evidence(tmp_path):
     assert [(total, unread) for total, unread, _ in windows] == [(6, 1)]
     assert [(row["row"], row["benchmark"], row["item"], row["shared"]) for row in rows] == [
         (1, "one", "one0", 8),
-        (2, "two", "two0", 8),
+        (2, "two", "two0", 7),
         (3, "one", "one1", 0),
     ]
     assert rows[0]["coverage"] == 1.0 and rows[0]["source"] == "train" and rows[0]["id"] == "train:1"
