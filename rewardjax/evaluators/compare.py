@@ -52,7 +52,7 @@ def credits(module: Any, scores: Scores) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in found], np.float64)
 
 
-def headline(module: Any, scores: Scores, groups: int = GROUPS) -> dict[str, float | None]:
+def headline(module: Any, scores: Scores, groups: int = GROUPS) -> dict[str, Any]:
     """A benchmark's "headline" with a 95 % interval, "low" and "high": the delete-a-group jackknife (Quenouille 1956) over prompts.
 
     The prompts are dealt into `groups`; the headline is computed without each in turn by the benchmark's own rule, whatever that is, and
@@ -86,7 +86,8 @@ def models(module: Any, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
     """Every two models on one benchmark: the difference of their headlines, and `paired` credits of the examples that both have.
 
     One row a pair: "first model", "second model", "headline_difference" (first - second) with "headline_low" and "headline_high"
-    (`headline`'s jackknife, of the difference), and the fields of `paired`, whose means are over examples, clustered by prompt. Raises ValueError where the benchmark's data differ between the models."""
+    (`headline`'s jackknife, of the difference), and the fields of `paired`, whose means are over examples, clustered by prompt.
+    Raises ValueError where the benchmark's data differ between the models."""
     data = {name: scores.meta["data"] for name, scores in by_model.items()}
     if len(set(data.values())) > 1:
         raise ValueError(f"compare: the models were not scored on the same data, their fingerprints are {data}")

@@ -1,4 +1,4 @@
-"""Which response of an example is better than which, in every benchmark: for calibration and length, which no benchmark scores."""
+"""Which response of an example is better than which, in every benchmark: for calibration and length, which no benchmark scores, and for bias."""
 
 import itertools
 from collections.abc import Sequence
@@ -28,6 +28,18 @@ def of(benchmark: str, item: Item, responses: int) -> list[tuple[int, int]]:
     return list(itertools.product(range(better), range(better, responses)))
 
 
+def quality(benchmark: str, item: Item, responses: int) -> np.ndarray:
+    """What the label says of each response [K]: its correctness where there is one, else of how many others it is better less worse."""
+    correct = item.label.get("correct")
+    if isinstance(correct, list):
+        return np.array(correct, np.float64)
+    value = np.zeros(responses)
+    for better, worse in of(benchmark, item, responses):
+        value[better] += 1
+        value[worse] -= 1
+    return value
+
+
 class Pairs(NamedTuple):
     """Rewards and lengths in tokens [n] of pairs that a label decides and of which both have a reward; `prompts` [n] says which belong
     together."""
@@ -47,4 +59,5 @@ def pairs(scores: Scores) -> Pairs:
             if np.isfinite(rewards[i]) and np.isfinite(rewards[j]):
                 rows.append((rewards[i], rewards[j], tokens[i], tokens[j]))
                 prompts.append(prompt)
-    return Pairs(*np.array(rows, np.float64).reshape(-1, 4).T, prompts)
+    better, worse, better_length, worse_length = np.array(rows, np.float64).reshape(-1, 4).T
+    return Pairs(better, worse, better_length, worse_length, prompts)
