@@ -23,8 +23,8 @@ from tqdm import tqdm
 from rewardjax import checkpoint, contract, distributed, evaluators, fingerprint, scorer
 from rewardjax import config as config_lib
 from rewardjax.data import sources
-from rewardjax.evaluators import scores as scores_lib
 from rewardjax.evaluators import audit, report, table
+from rewardjax.evaluators import scores as scores_lib
 from rewardjax.evaluators.benchmark import Examples, Result
 from rewardjax.evaluators.scores import Scores
 from rewardjax.mesh import make_mesh
@@ -43,7 +43,9 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     if not examples:
         raise ValueError("no benchmark has files:\n  " + "\n  ".join(f"{name}: {why}" for name, why in missing.items()))
     if unknown := set(config.counterfactual.benchmarks) - set(config.benchmarks):
-        raise ValueError(f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}")
+        raise ValueError(
+            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}"
+        )
     training = [sources.open_source(**{"name": name, **kwargs}) for name, kwargs in config.overlap.to_dict().items()]
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)

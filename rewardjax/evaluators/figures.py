@@ -2,15 +2,17 @@
 
 import contextlib
 import pathlib
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rewardjax.evaluators import style
-from rewardjax.evaluators.pairs import reliability
+from rewardjax.evaluators.pairs import reliability, wilson
 from rewardjax.evaluators.preferences import Pairs
 from rewardjax.plots import BLUE, COLOURS, GREY, MARKERS, VERMILION, figure
 
@@ -30,13 +32,13 @@ def headlines(
     """One panel a benchmark, one bar a model: the evaluated ones first, each a list of {"headline", "low", "high", "partial"} in [0, 1]
     or None, then published ones in percent. A star marks a partial number, the dotted line is chance."""
     names = [*models, *published]
-    with figure(path, 1, len(titles), size=(1.75, 0.9 + 0.27 * len(names))) as axes:
+    with figure(path, 1, len(titles), size=(2.0, 0.9 + 0.27 * len(names))) as axes:
         for column, (ax, title) in enumerate(zip(axes[0], titles, strict=True)):
             for row, name in enumerate(names):
                 if name in published:
                     _bar(ax, row, published[name][column], LIGHT)
                 elif (found := models[name][column]) is None or found["headline"] is None:
-                    ax.text(2, row, "missing", va="center", fontsize=7, color=GREY, style="italic")
+                    ax.text(3, row, "missing", va="center", fontsize=7.5, color=GREY, style="italic")
                 else:
                     low, high = (None if found[side] is None else 100 * found[side] for side in ("low", "high"))
                     star = "*" if found["partial"] else ""
@@ -57,8 +59,8 @@ def _bar(ax: Axes, row: int, value: float, colour: str, low: float | None = None
     ax.barh(row, max(value, 0), color=colour, height=0.7)
     if low is not None and high is not None:
         ax.errorbar(value, row, xerr=[[value - low], [high - value]], fmt="none", ecolor=DARK, elinewidth=1, capsize=2)
-    inside = colour != LIGHT
-    ax.text(2, row, f"{value:.1f}{mark}", va="center", fontsize=7, color="white" if inside else DARK, weight="bold" if inside else "normal")
+    weight = "normal" if colour == LIGHT else "bold"
+    ax.text(1.04, row, f"{value:.1f}{mark}", va="center", fontsize=7.5, color=DARK, weight=weight, transform=ax.get_yaxis_transform())
 
 
 def categories(parts: Mapping[str, Mapping[str, Any]], path: Path, title: str, chance: float | None) -> None:
@@ -95,27 +97,30 @@ def difficulty(
     on the left; the 3 x 3 matrix of each evaluated model, averaged over domains, on the right."""
     levels = ("easy", "normal", "hard")
     styles = ("concise", "detailed", "markdown")
-    with figure(path, 1, 1 + len(matrices), size=(4.6 if len(matrices) < 2 else 3.9, 3.7)) as axes:
+    with figure(path, 1, 1 + len(matrices), size=(4.4, 3.9)) as axes:
         ax = axes[0, 0]
-        for name, values in published.items():
-            ax.plot(levels, values, color=LIGHT, linewidth=1, zorder=1)
-            ax.text(2.06, values[2], name, fontsize=6.5, color=GREY, va="center")
+        heights = _apart([values[2] for values in published.values()], 4.6)
+        for (name, values), height in zip(published.items(), heights, strict=True):
+            ax.plot(range(3), values, color=LIGHT, linewidth=1, zorder=1)
+            ax.text(2.1, height, name, fontsize=6.5, color=GREY, va="center")
         for i, (name, found) in enumerate(models.items()):
             values = np.array([100 * found[level] for level in levels])
             low, high = (np.array([100 * found.get(f"{level}_{side}", np.nan) for level in levels]) for side in ("low", "high"))
             reach = None if np.isnan(low).any() else (values - low, high - values)
+            place = np.arange(3) + 0.05 * (i - (len(models) - 1) / 2)
             ax.errorbar(
-                levels, values, yerr=reach, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], capsize=2.5, label=name
+                place, values, yerr=reach, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], capsize=2.5, label=name
             )
         ax.axhline(50, color=DARK, linestyle=":", linewidth=1)
+        ax.set_xticks(range(3), levels)
         ax.set(
-            title="RM-Bench by difficulty", ylabel="accuracy, % (dotted: chance)", xlim=(-0.15, 2.9 if published else 2.2), ylim=(0, 102)
+            title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", xlim=(-0.2, 3.25 if published else 2.2), ylim=(0, 102)
         )
         ax.legend(loc="lower left")
         for ax, (name, matrix) in zip(axes[0, 1:], matrices.items(), strict=True):
             ax.imshow(matrix, vmin=0, vmax=1, cmap="RdBu")
             for i, j in np.ndindex(3, 3):
-                pale = 0.25 < matrix[i, j] < 0.75
+                pale = 0.15 < matrix[i, j] < 0.85
                 ax.text(j, i, f"{100 * matrix[i, j]:.0f}", ha="center", va="center", color=DARK if pale else "white", fontsize=11)
             ax.set_xticks(range(3), styles)
             ax.set_yticks(range(3), styles)
@@ -123,55 +128,75 @@ def difficulty(
             ax.grid(visible=False)
 
 
+def _apart(values: Sequence[float], least: float) -> np.ndarray:
+    """The values moved as little as needed, from the highest down, to be `least` apart: places for labels."""
+    out, order = np.array(values, np.float64), np.argsort(values)[::-1]
+    for above, below in zip(order[:-1], order[1:], strict=True):
+        out[below] = min(out[below], out[above] - least)
+    return out
+
+
 def best_of_n(curves: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
     """One panel a set of prompts: curves of `best_of_n.curve` by the name of the scorer, with the oracle and the random pick."""
-    with _panels(path, len(curves), size=(3.6, 3.2)) as axes:
-        for ax, (title, by_name) in zip(axes, curves.items(), strict=False):
+    names = list(dict.fromkeys(name for by_name in curves.values() for name in by_name))
+    with _panels(path, len(curves), size=(3.1, 3.0)) as axes:
+        for i, (ax, (title, by_name)) in enumerate(zip(axes, curves.items(), strict=True)):
             first = next(iter(by_name.values()))
-            ax.plot(first["ks"], first["oracle"], color="black", linestyle="--", linewidth=1.2, label="oracle")
-            for i, (name, curve) in enumerate(by_name.items()):
-                colour = COLOURS[i % len(COLOURS)]
-                ax.plot(curve["ks"], curve["score"], color=colour, marker=MARKERS[i % len(MARKERS)], label=name)
-                ax.fill_between(curve["ks"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
-            ax.plot(first["ks"], first["random"], color=GREY, linestyle=":", label="random pick")
-            ax.set_xscale("log", base=2)
             ticks = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k <= max(first["ks"])]
+            ax.plot(first["ks"], first["oracle"], color="black", linestyle="--", linewidth=1.2)
+            for name, curve in by_name.items():
+                k = names.index(name)
+                marked = [place for place, K in enumerate(curve["ks"]) if K in ticks or K == curve["ks"][-1]]
+                ax.plot(curve["ks"], curve["score"], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], markevery=marked)
+                ax.fill_between(curve["ks"], curve["low"], curve["high"], color=COLOURS[k % len(COLOURS)], alpha=0.15, linewidth=0)
+            ax.plot(first["ks"], first["random"], color=GREY, linestyle=":")
+            ax.set_xscale("log", base=2)
             ax.set_xticks(ticks, [str(k) for k in ticks])
             ax.set_xticks([], minor=True)
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-            ax.set_title(f"{title} ({first['prompts']:,} prompts)")
+            ax.set_title(f"{textwrap.fill(title, 32)}\n{first['prompts']:,} prompts", fontsize=9)
             ax.set_xlabel("responses to choose from")
-        axes[0].set_ylabel("right picks (95 % band over prompts)")
-        axes[0].legend(loc="best", fontsize=7)
+            ax.set_ylabel("right picks, 95 % band" if i % COLUMNS == 0 else "")
+        lines = [
+            Line2D([], [], color="black", linestyle="--", label="oracle"),
+            Line2D([], [], color=GREY, linestyle=":", label="random pick"),
+        ]
+        for k, name in enumerate(names):
+            lines.append(Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], label=name))
+        axes[0].figure.legend(handles=lines, loc="outside lower center", ncols=6)
 
 
 def calibration(by_set: Mapping[str, Pairs], path: Path) -> None:
-    """Reliability diagrams, a panel a set of pairs; below the diagonal is over-confident. Dot area: pairs."""
-    with _panels(path, len(by_set), size=(2.8, 2.8)) as axes:
-        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=False)):
-            bins = reliability(pairs.better, pairs.worse)
+    """Reliability diagrams with Wilson intervals, a panel a set of pairs; below the diagonal is over-confident."""
+    with _panels(path, len(by_set), size=(2.8, 2.9)) as axes:
+        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=True)):
+            bins = reliability(pairs.better, pairs.worse, bins=min(10, max(1, len(pairs.better) // 25)))
+            middle, frequency = bins["confidence"], bins["frequency"]
+            low, high = np.array([wilson(round(f * n), n) for f, n in zip(frequency, bins["count"].tolist(), strict=True)]).T
+            reach = (np.maximum(frequency - low, 0), np.maximum(high - frequency, 0))
             ax.plot([0.5, 1], [0.5, 1], color=GREY, linestyle="--", linewidth=1)
-            ax.plot(bins["confidence"], bins["frequency"], color=BLUE, linewidth=1)
-            size = 10 + 40 * bins["count"] / bins["count"].max()
-            ax.scatter(bins["confidence"], bins["frequency"], s=size, color=BLUE, zorder=3)
-            ax.set(xlim=(0.48, 1.02), ylim=(min(0.38, bins["frequency"].min() - 0.05), 1.03))
-            ax.set_title(f"{title} ({len(pairs.better):,} pairs)", fontsize=9)
-            ax.set_xlabel("confidence")
+            ax.errorbar(middle, frequency, yerr=reach, color=BLUE, marker="o", linewidth=1, capsize=2)
+            ax.set(xlim=(0.48, 1.02), ylim=(min(0.28, low.min() - 0.03), 1.03), xlabel="confidence")
+            ax.set_title(f"{textwrap.fill(title, 30)}\n{len(pairs.better):,} pairs", fontsize=9)
             ax.set_ylabel("label agrees" if i % COLUMNS == 0 else "")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_formatter(PercentFormatter(1))
+            ax.set_xticks([0.5, 0.75, 1])
 
 
 def margins(by_set: Mapping[str, Pairs], path: Path) -> None:
     """Distributions of the margin, reward of the better response less that of the worse; left of zero is wrong."""
-    with _panels(path, len(by_set), size=(2.8, 2.3)) as axes:
-        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=False)):
+    with _panels(path, len(by_set), size=(2.8, 2.4)) as axes:
+        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=True)):
             margin = pairs.better - pairs.worse
-            bins = np.histogram_bin_edges(margin, bins=min(40, max(8, int(np.sqrt(len(margin))))))
-            counts, edges = np.histogram(margin, bins)
-            colours = [BLUE if centre > 0 else VERMILION for centre in (edges[:-1] + edges[1:]) / 2]
+            width = (np.ptp(margin) or 1.0) / min(40, max(8, int(np.sqrt(len(margin)))))
+            edges = width * np.arange(np.floor(margin.min() / width), np.ceil(margin.max() / width) + 1.5)  # zero is an edge
+            counts, _ = np.histogram(margin, edges)
+            colours = [BLUE if left > -width / 2 else VERMILION for left in edges[:-1]]
             ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color=colours, alpha=0.75)
             ax.axvline(0, color=DARK, linewidth=1)
             ax.axvline(margin.mean(), color=DARK, linewidth=1, linestyle="--")
-            ax.set_title(f"{title}: mean {margin.mean():.2f}", fontsize=9)
+            ax.set_title(f"{textwrap.fill(title, 30)}\nmean {margin.mean():.2f}", fontsize=9)
             ax.set_xlabel("margin")
             ax.set_ylabel("pairs" if i % COLUMNS == 0 else "")
             ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -182,7 +207,7 @@ def length(by_set: Mapping[str, Pairs], path: Path, most: int = 1500) -> None:
     """Margin against the difference of lengths, within pairs: what a model that pays for length shows as a slope. Every k-th pair where
     there are more than `most`; the black line is the mean in up to eight bins of equal mass, of all pairs, with its standard error."""
     with _panels(path, len(by_set), size=(2.9, 2.7)) as axes:
-        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=False)):
+        for i, (ax, (title, pairs)) in enumerate(zip(axes, by_set.items(), strict=True)):
             longer, margin = pairs.better_length - pairs.worse_length, pairs.better - pairs.worse
             stride = -(-len(margin) // most)
             colours = np.where(margin > 0, BLUE, VERMILION)
@@ -195,13 +220,13 @@ def length(by_set: Mapping[str, Pairs], path: Path, most: int = 1500) -> None:
             ax.errorbar(centres, [g.mean() for g in groups], yerr=error, color="black", marker="s", markersize=3, capsize=2, linewidth=1.2)
             ax.axhline(0, color=DARK, linewidth=0.8)
             ax.axvline(0, color=DARK, linewidth=0.8)
-            ax.set_title(title, fontsize=9)
+            ax.set_title(textwrap.fill(title, 30), fontsize=9)
             ax.set_xlabel("better - worse, tokens")
             ax.set_ylabel("margin" if i % COLUMNS == 0 else "")
             ax.xaxis.set_major_locator(MaxNLocator(5))
 
 
-def differences(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def differences(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Forest plot of rows {"label", "difference", "low", "high"}, in [-1, 1]: which intervals leave out zero."""
     with figure(path, size=(6.4, 0.95 + 0.28 * len(rows))) as axes:
         ax = axes[0, 0]
@@ -244,7 +269,7 @@ def bias(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             ax.axvline(0, color=DARK, linewidth=1)
             ax.set_yticks(range(len(names)), names if column == 0 else [""] * len(names))
             ax.set_ylim(len(names) - 0.5, -0.5)
-            ax.set_title(f"{title} ({found['prompts']:,} prompts)", fontsize=9)
+            ax.set_title(f"{textwrap.fill(title, 34)}\n{found['prompts']:,} prompts", fontsize=9)
             ax.set_xlabel("correlation with reward within prompts")
             ax.xaxis.set_major_locator(MaxNLocator(5))
         handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -301,6 +326,9 @@ def counterfactual(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
                         entry["both"]["rate"], place(i, k), color=DARK, marker="|", markersize=9, markeredgewidth=1.6, linestyle="none"
                     )
             left.plot([], [], color=colour, marker="o", label=title)
+        for i, name in enumerate(names):
+            if not any(found.get(name, {}).get("responses") for found in by_set.values()):
+                left.text(0.02, i, "nothing to change", transform=left.get_yaxis_transform(), va="center", fontsize=8, color=GREY)
         for ax in (left, right):
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.grid(axis="y", visible=False)
@@ -308,7 +336,7 @@ def counterfactual(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         left.set_yticks(range(len(names)), names)
         right.set_yticks(range(len(names)), [""] * len(names))
         left.set(title="Shift of the reward", xlabel="standard deviations of the reward, 95 % interval")
-        right.set(title="Preferences that flip", xlabel="changing the lower response alone (tick: changing both)", xlim=(0, None))
+        right.set(title="Preferences that flip", xlabel="changing the lower response alone (tick: changing both)", xlim=(0, 1.03))
         right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         left.figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 

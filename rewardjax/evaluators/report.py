@@ -8,7 +8,6 @@ Everything is computed from results.json and the stored scores; no model is need
 import argparse
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,8 +16,10 @@ import numpy as np
 
 from rewardjax import evaluators
 from rewardjax import report as page
-from rewardjax.evaluators import best_of_n, compare, figures, majority, pairs, preferences, scores, style, table
+from rewardjax.evaluators import audit_sections, best_of_n, compare, figures, majority, pairs, table
+from rewardjax.evaluators.audit_sections import Draw
 from rewardjax.evaluators.benchmark import Part, Result
+from rewardjax.evaluators.evaluation import Evaluation, between, percent, read
 from rewardjax.evaluators.scores import Scores
 from rewardjax.report import Section
 
@@ -44,45 +45,6 @@ SHOWN = (
 MANY = 8  # panels of a figure; benchmarks with fewer pairs are left to the tables
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """One output folder of `rewardjax.evaluate`, read."""
-
-    name: str
-    record: dict[str, Any]
-    results: dict[str, Result]
-    scores: dict[str, Scores]
-
-    def title(self, benchmark: str) -> str:
-        """What a benchmark of the config is called: its title, with the config's name where that says more."""
-        title = self.record["benchmarks"][benchmark]
-        return title if benchmark == self.results[benchmark].name else f"{title}: {benchmark}"
-
-    @functools.cached_property
-    def intervals(self) -> dict[str, dict[str, Any]]:
-        """`compare.headline` of every benchmark, with "partial"."""
-        return {
-            name: compare.headline(evaluators.get(result.name), self.scores[name]) | {"partial": result.partial}
-            for name, result in self.results.items()
-        }
-
-    @functools.cached_property
-    def pairs(self) -> dict[str, preferences.Pairs]:
-        """Decided pairs of every benchmark that has some, by its title."""
-        found = {self.title(name): preferences.pairs(one) for name, one in self.scores.items()}
-        return {title: one for title, one in found.items() if len(one.better)}
-
-
-def read(folder: str | pathlib.Path) -> Evaluation:
-    """What `rewardjax.evaluate` left in `folder`. Raises FileNotFoundError naming it where it left nothing."""
-    folder = pathlib.Path(folder)
-    if not (folder / "results.json").exists():
-        raise FileNotFoundError(f"{folder} has no results.json: give an output folder of rewardjax.evaluate")
-    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    results = {name: Result.from_record(one) for name, one in record["results"].items()}
-    return Evaluation(record["model"], record, results, {name: scores.read(folder / "scores" / f"{name}.parquet") for name in results})
-
-
 def write(folders: Sequence[str | pathlib.Path], output: str | pathlib.Path) -> None:
     """Write the page about the evaluations in `folders` to `output`, and its figures to the folder `plots` beside it.
 
@@ -92,14 +54,13 @@ def write(folders: Sequence[str | pathlib.Path], output: str | pathlib.Path) -> 
     draw = functools.partial(_draw, plots)
     first = models[0]
     made = [make(models, draw) for make in (_headlines, _comparison, _rm_bench, _best_of_n)]
-    made += [make(first, draw) for make in (_categories, _pairs, _bias, _counterfactual, _overlap)]
+    made += [
+        make(first, draw) for make in (_categories, _pairs, audit_sections.bias, audit_sections.counterfactual, audit_sections.overlap)
+    ]
     made.append(_incomplete(models))
     facts = {key: first.record[key] for key in ("path", "weights", "dtype", "max_length", "over_long", "seconds")}
     facts |= {"score contract": first.record["contract"]["fingerprint"]}
     page.write_report(output, "Evaluation: " + " and ".join(model.name for model in models), facts, parts=[one for one in made if one])
-
-
-Draw = Callable[..., pathlib.Path]
 
 
 def _draw(folder: pathlib.Path, name: str, function: Callable[..., None], *args: Any, **kwargs: Any) -> pathlib.Path:
@@ -118,14 +79,6 @@ def _distinct(models: list[Evaluation]) -> list[Evaluation]:
     return out
 
 
-def _percent(value: float | None, mark: str = "") -> str | None:
-    return None if value is None else f"{100 * value:.1f}{mark}"
-
-
-def _between(low: float | None, high: float | None, scale: float = 100, digits: int = 1) -> str | None:
-    return None if low is None or high is None else f"{scale * low:.{digits}f} to {scale * high:.{digits}f}"
-
-
 # ---------------------------------------------------------------------------------------------------------------- results
 
 
@@ -135,14 +88,15 @@ def _headlines(models: list[Evaluation], draw: Draw) -> Section:
     for model in models:
         values, mean = table.paper_row(model.results)
         partial = [name in model.results and model.results[name].partial for name in evaluators.PAPER]
-        cells = [_percent(None if value is None else value / 100, "*" if star else "") for value, star in zip(values, partial, strict=True)]
-        average = _percent(None if mean is None else mean / 100, "*" if any(partial) else "")
+        cells = [percent(None if value is None else value / 100, "*" if star else "") for value, star in zip(values, partial, strict=True)]
+        average = percent(None if mean is None else mean / 100, "*" if any(partial) else "")
         rows.append({"model": model.name, **dict(zip(titles, cells, strict=True)), "average": average})
         if mean is None:
             text.append(f"{model.name} has no average: {values.count(None)} of the seven benchmarks have no number.")
     if any("*" in (cell or "") for row in rows for cell in row.values()):
         text.append(
-            "A star marks a number over less than the published benchmark: it must not be set beside the others. The next table says of what."
+            "A star marks a number over less than the published benchmark: it must not be set beside the others. The next table "
+            "says of what."
         )
     published = {"(chance)": table.CHANCE, **table.PUBLISHED}
     rows += [
@@ -166,9 +120,9 @@ def _details(model: Evaluation, named: bool) -> Iterable[dict[str, Any]]:
         yield {
             **({"model": model.name} if named else {}),
             "benchmark": model.title(name),
-            "score, %": _percent(result.headline, "*" if result.partial else ""),
-            "95 % interval": _between(found["low"], found["high"]),
-            "chance, %": _percent(result.chance),
+            "score, %": percent(result.headline, "*" if result.partial else ""),
+            "95 % interval": between(found["low"], found["high"]),
+            "chance, %": percent(result.chance),
             "ties": result.ties,
             "over": result.denominators,
             "rule": result.rule,
@@ -192,16 +146,17 @@ def _comparison(models: list[Evaluation], draw: Draw) -> Section | None:
         for one in found:
             rows.append(_compared(title, one))
             if one["headline_low"] is not None:
-                label = f"{title}\n{one['first model']} - {one['second model']}" if len(models) > 2 else title
-                low, high = one["headline_low"], one["headline_high"]
-                forest.append({"label": label, "difference": one["headline_difference"], "low": low, "high": high})
+                label = title if len(models) == 2 else f"{title}: {one['first model']} - {one['second model']}"
+                interval = {"low": one["headline_low"], "high": one["headline_high"]}
+                forest.append({"label": label, "difference": one["headline_difference"], **interval})
     text = [
-        "Headlines differ by the jackknife over prompts. The other columns are over single examples, each scored by the benchmark's own rule: "
+        "Headlines differ by the jackknife over prompts. The other columns are over single examples, each scored by the benchmark's "
+        "own rule: "
         "the interval draws whole prompts again; p is McNemar's exact test of the examples that one model gets more of than the other.",
         *apart,
     ]
-    caption = "Difference of the headlines: " + (f"{models[0].name} - {models[1].name}" if len(models) == 2 else "first - second")
-    shown = {caption: draw("differences", figures.differences, forest)} if forest else {}
+    title = f"Headlines: {models[0].name} less {models[1].name}" if len(models) == 2 else "Differences of the headlines"
+    shown = {title: draw("differences", figures.differences, forest, title=title)} if forest else {}
     return Section("Comparison of models", text, shown, {"": rows})
 
 
@@ -209,10 +164,10 @@ def _compared(title: str, one: Mapping[str, Any]) -> dict[str, Any]:
     row = {"benchmark": title, "first": one["first model"], "second": one["second model"]}
     difference = one["headline_difference"]
     row["headline difference, points"] = None if difference is None else f"{100 * difference:+.1f}"
-    row["interval"] = _between(one["headline_low"], one["headline_high"])
+    row["interval"] = between(one["headline_low"], one["headline_high"])
     if one["n"]:
         row |= {"examples": one["n"], "prompts": one["prompts"], "difference over examples": f"{100 * one['difference']:+.1f}"}
-        row |= {"its interval": _between(one["low"], one["high"]), "only first": one["first_only"], "only second": one["second_only"]}
+        row |= {"its interval": between(one["low"], one["high"]), "only first": one["first_only"], "only second": one["second_only"]}
         row["p"] = f"{one['p']:.2g}"
     return row
 
@@ -231,7 +186,7 @@ def _rm_bench(models: list[Evaluation], draw: Draw) -> Section | None:
             found[model.name] = {key: np.nan if value is None else value for key, value in values.items()}
             matrices[model.name] = np.mean(list(result.other["matrix"].values()), axis=0)
             gap = {"easy - hard, points": f"{100 * (values['easy'] - values['hard']):.1f}"}
-            rows.append({"model": model.name, **{level: _percent(values[level]) for level in levels}, **gap})
+            rows.append({"model": model.name, **{level: percent(values[level]) for level in levels}, **gap})
     if not found:
         return None
     rows += [
@@ -274,8 +229,8 @@ def _best_of_n(models: list[Evaluation], draw: Draw) -> Section | None:
         first = next(iter(by_name.values()))
         for who, curve in by_name.items():
             last = {
-                f"best of {curve['ks'][-1]}, %": _percent(curve["score"][-1]),
-                "interval": _between(curve["low"][-1], curve["high"][-1]),
+                f"best of {curve['ks'][-1]}, %": percent(curve["score"][-1]),
+                "interval": between(curve["low"][-1], curve["high"][-1]),
             }
             rows.append({"set": title, "picked by": who, "prompts": curve["prompts"], **last})
         rows.append(
@@ -283,7 +238,7 @@ def _best_of_n(models: list[Evaluation], draw: Draw) -> Section | None:
                 "set": title,
                 "picked by": "the oracle",
                 "prompts": first["prompts"],
-                **{k: _percent(first["oracle"][-1]) for k in last if "best" in k},
+                **{k: percent(first["oracle"][-1]) for k in last if "best" in k},
             }
         )
         rows.append(
@@ -291,11 +246,12 @@ def _best_of_n(models: list[Evaluation], draw: Draw) -> Section | None:
                 "set": title,
                 "picked by": "chance",
                 "prompts": first["prompts"],
-                **{k: _percent(first["random"][-1]) for k in last if "best" in k},
+                **{k: percent(first["random"][-1]) for k in last if "best" in k},
             }
         )
     text = [
-        "Expected correctness of the pick among K responses drawn without replacement, exact; prompts with only right or only wrong responses are left out."
+        "Expected correctness of the pick among K responses drawn without replacement, exact; prompts with only right or only wrong "
+        "responses are left out."
     ]
     if any("majority vote" in by_name for by_name in curves.values()):
         text.append(f"The majority vote is over final numbers, by {majority.DRAWS} draws a prompt.")
@@ -335,7 +291,7 @@ def _categories(model: Evaluation, draw: Draw) -> Section | None:
             title = f"{model.title(name)}: by category"
             shown[title] = draw(f"categories_{name}", figures.categories, bars, title=title, chance=result.chance)
         for key, part in (result.parts | result.subsets).items():
-            cells = {"score, %": _percent(part.value), "examples": part.n, "published": part.expected, "ties": part.ties}
+            cells = {"score, %": percent(part.value), "examples": part.n, "published": part.expected, "ties": part.ties}
             rows.append({"benchmark": model.title(name), "part": key, **cells, "unscored": part.unscored})
     text = ["Intervals of the bars are Wilson's, which takes examples for independent; scores that are no share of examples have none."]
     return Section("By category", text, shown, {"": rows}) if rows else None
@@ -355,10 +311,10 @@ def _pairs(model: Evaluation, draw: Draw) -> Section | None:
     rows = []
     for title, one in model.pairs.items():
         found = pairs.pair_metrics(one.better, one.worse, chosen_length=one.better_length, rejected_length=one.worse_length)
-        row = {"benchmark": title, "pairs": found["pairs"], "accuracy, %": _percent(found["accuracy"]), "ties, %": _percent(found["ties"])}
+        row = {"benchmark": title, "pairs": found["pairs"], "accuracy, %": percent(found["accuracy"]), "ties, %": percent(found["ties"])}
         row |= {"mean margin": found["margin_mean"], "negative log likelihood": found["nll"], "Brier": found["brier"]}
         row |= {"calibration error": found["ece"], "reward per 100 tokens": found["length_slope"]}
-        rows.append(row | {"preferring the longer, %": _percent(found["length_accuracy"])})
+        rows.append(row | {"preferring the longer, %": percent(found["length_accuracy"])})
     most = dict(sorted(model.pairs.items(), key=lambda item: -len(item[1].better))[:MANY])
     most = {title: one for title, one in model.pairs.items() if title in most}
     shown = {
@@ -369,96 +325,11 @@ def _pairs(model: Evaluation, draw: Draw) -> Section | None:
         "Margin against difference of lengths, within pairs (black: means with standard error)": draw("length", figures.length, most),
     }
     text = [
-        "All pairs of a better and a worse response that a benchmark's labels hold, each counting once. Reward per 100 tokens is the slope within "
+        "All pairs of a better and a worse response that a benchmark's labels hold, each counting once. Reward per 100 tokens is "
+        "the slope within "
         "pairs beyond what being better explains."
     ]
     return Section("Calibration, margins and length", text, shown, {"": rows})
-
-
-# ---------------------------------------------------------------------------------------------------------------- audits
-
-
-def _bias(model: Evaluation, draw: Draw) -> Section | None:
-    found = {model.title(name): one for name, one in model.record["bias"].items() if one["features"]}
-    if not found:
-        return None
-    rank = lambda item: (item[1]["selected_prompts"] > 0, item[1]["prompts"])
-    shown_sets = dict(sorted(found.items(), key=rank, reverse=True)[: figures.COLUMNS])
-    rows = []
-    for title, one in found.items():
-        for feature, entry in one["features"].items():
-            row = {"set": title, "feature": feature, "has any, %": _percent(entry["share"])}
-            for where, label in (("audit", "as they are"), ("selected", f"picked of {one['n']}")):
-                here = entry[where] or {}
-                row[f"correlation, {label}"] = _signed(here.get("correlation"))
-                row[f"others fixed, {label}"] = _signed(here.get("partial"))
-                row[f"interval, {label}"] = _between(here.get("partial_low"), here.get("partial_high"), 1, 2)
-            shift = entry["shift"]
-            row["shift of the pick"] = _signed(shift["value"][-1])
-            row["K"] = shift["ks"][-1]
-            rows.append(row)
-    text = [
-        "What reward goes with inside a prompt, on the responses as they are and on those that best-of-n picks: a bias that is absent from the "
-        "first and present in the second comes back as soon as the model is used to choose. Filled marks are plain correlations; hollow ones "
-        "hold the other features, and correctness where it is known, fixed. Intervals are 95 %, prompts drawn again.",
-        "Shift: the pick of best-of-K less the average response, in standard deviations within prompts; dashed: the same when picking by the "
-        "label, which is the part that quality asks for.",
-        *(f"{name}: {meaning}." for name, meaning in style.FEATURES.items()),
-    ]
-    shown = {
-        "Reward and style within prompts": draw("bias", figures.bias, shown_sets),
-        "What choosing by reward does to style": draw("selection", figures.selection, shown_sets),
-    }
-    return Section("Bias", text, shown, {"": rows})
-
-
-def _signed(value: float | None) -> str | None:
-    return None if value is None else f"{value:+.2f}"
-
-
-def _counterfactual(model: Evaluation, draw: Draw) -> Section | None:
-    found = {model.title(name): one for name, one in model.record["counterfactual"].items()}
-    if not found:
-        return None
-    rows = []
-    for title, one in found.items():
-        for change, entry in one.items():
-            row = {"set": title, "change": change, "responses": entry["responses"], "mean shift": _signed(entry["shift"])}
-            row["interval"] = _between(entry["shift_low"], entry["shift_high"], 1, 2)
-            row["shift in sd"] = _signed(entry["shift_sd"])
-            for side, label in (("loser", "lower"), ("winner", "higher"), ("both", "both")):
-                row[f"flips, {label} changed, %"] = None if entry[side] is None else _percent(entry[side]["rate"])
-            rows.append(row | {"pairs": None if entry["loser"] is None else entry["loser"]["pairs"]})
-    text = [
-        "Each change leaves what the response says as it is (rules on text, no language model; the paraphrase swaps set phrases only). A flip is "
-        "a pair of responses to a prompt whose order no longer holds. Answer order changes no text, only which response is scored first: "
-        "anything but zero there is numerical noise or a fault."
-    ]
-    return Section(
-        "Counterfactual changes",
-        text,
-        {"What changes that say nothing do": draw("counterfactual", figures.counterfactual, found)},
-        {"": rows},
-    )
-
-
-def _overlap(model: Evaluation, draw: Draw) -> Section | None:
-    found = model.record.get("overlap")
-    if found is None:
-        return None
-    titles = {name: model.title(name) for name in model.results}
-    counts = [
-        row | {"benchmark": titles.get(row["benchmark"], row["benchmark"]), "share": f"{100 * row['share']:.1f} %"}
-        for row in found["counts"]
-    ]
-    shown = ("benchmark", "item", "source", "row", "shared", "coverage", "ngram")
-    evidence = [{key: row[key] for key in shown} for row in found["evidence"]]
-    text = [
-        f"{found['records']:,} training records were looked at, {found['unread']:,} of them are no group. A prompt is found where a turn of the user "
-        f"in the training data shares {found['n']} words in a row with it, or equals it where it is shorter than that. These are flags for a "
-        "person to judge, not verdicts: boilerplate has a low coverage."
-    ]
-    return Section("Overlap with the training data", text, {}, {"Counts": counts, "Evidence, highest coverage first": evidence})
 
 
 def _incomplete(models: list[Evaluation]) -> Section | None:
