@@ -34,6 +34,7 @@ nav a { margin-right: 1rem; color: var(--good); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
 td.number, th.number { text-align: right; padding-left: .8rem; white-space: nowrap; }
 figure { margin: 0 0 1.4rem; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
@@ -108,7 +109,7 @@ class Section(NamedTuple):
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
-NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+ ?[*%]?")  # as a formatted number is written; a star is for a footnote
+NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?")  # a formatted number or interval; a star is for a footnote
 
 
 def _is_number(value: Any) -> bool:

@@ -29,7 +29,8 @@ def annotate(examples: Examples) -> Examples:
 def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | None = None, n: int = N, **settings: Any) -> dict[str, Any]:
     """Bias of rewards (one [K] an item) over items of `annotate`; responses without a reward are left out, prompts with fewer than 2 too.
 
-    quality: a label [K] an item (`preferences.quality`) to hold fixed in `partial` and to give the shift of picking by label. Returns "prompts", "responses", "n", "selected_prompts" (those with more than n responses), and
+    quality: a label [K] an item (`preferences.quality`) to hold fixed in `partial` and to give the shift of picking by label.
+    Returns "prompts", "responses", "n", "selected_prompts" (those with more than n responses), and
     "features": for each, "mean" and "share" (of responses that have any of it); "audit" and "selected", each with
 
     correlation  between reward and feature, both centred within prompts, every prompt weighing the same; with `_low` and `_high`

@@ -111,7 +111,7 @@ def difficulty(
             ax.errorbar(
                 place, values, yerr=reach, color=COLOURS[i % len(COLOURS)], marker=MARKERS[i % len(MARKERS)], capsize=2.5, label=name
             )
-        ax.axhline(50, color=DARK, linestyle=":", linewidth=1)
+        ax.plot([-0.2, 2.05], [50, 50], color=DARK, linestyle=":", linewidth=1)
         ax.set_xticks(range(3), levels)
         ax.set(
             title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", xlim=(-0.2, 3.25 if published else 2.2), ylim=(0, 102)
@@ -279,7 +279,7 @@ def bias(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 def selection(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """How far best-of-K moves each feature from the average response, by K: a line an audit set; dashed: picking by the label."""
     with figure(path, 1, len(style.FEATURES), size=(2.3, 2.7)) as axes:
-        for column, (ax, name) in enumerate(zip(axes[0], style.FEATURES, strict=True)):
+        for ax, name in zip(axes[0], style.FEATURES, strict=True):
             for i, (title, found) in enumerate(by_set.items()):
                 shift, colour = found["features"][name]["shift"], COLOURS[i % len(COLOURS)]
                 if shift["value"][0] is None:

@@ -1,4 +1,4 @@
-"""Which response of an example is better than which, in every benchmark: for calibration and length, which no benchmark scores, and for bias."""
+"""Which response of an example is better than which, in every benchmark: for calibration, length and bias, which none of them scores."""
 
 import itertools
 from collections.abc import Sequence

@@ -221,34 +221,17 @@ def _best_of_n(models: list[Evaluation], draw: Draw) -> Section | None:
                 by_name = curves.setdefault(title, {})
                 by_name[model.name] = curve
                 if len(by_name) == 1 and result.name == "best_of_n":
-                    by_name |= _baselines(model.scores[name], curve["ks"])
+                    by_name |= baselines(model.scores[name], curve["ks"])
     if not curves:
         return None
     rows = []
     for title, by_name in curves.items():
         first = next(iter(by_name.values()))
+        line = {"set": title, "prompts": first["prompts"], "responses": first["ks"][-1]}
         for who, curve in by_name.items():
-            last = {
-                f"best of {curve['ks'][-1]}, %": percent(curve["score"][-1]),
-                "interval": between(curve["low"][-1], curve["high"][-1]),
-            }
-            rows.append({"set": title, "picked by": who, "prompts": curve["prompts"], **last})
-        rows.append(
-            {
-                "set": title,
-                "picked by": "the oracle",
-                "prompts": first["prompts"],
-                **{k: percent(first["oracle"][-1]) for k in last if "best" in k},
-            }
-        )
-        rows.append(
-            {
-                "set": title,
-                "picked by": "chance",
-                "prompts": first["prompts"],
-                **{k: percent(first["random"][-1]) for k in last if "best" in k},
-            }
-        )
+            interval = between(curve["low"][-1], curve["high"][-1])
+            rows.append({**line, "picked by": who, "right, %": percent(curve["score"][-1]), "95 % interval": interval})
+        rows += [{**line, "picked by": who, "right, %": percent(first[who][-1])} for who in ("oracle", "random")]
     text = [
         "Expected correctness of the pick among K responses drawn without replacement, exact; prompts with only right or only wrong "
         "responses are left out."
@@ -267,7 +250,7 @@ def _curves(title: str, result: Result) -> Iterable[tuple[str, dict[str, Any]]]:
             yield f"PPE {part}", figures_of["best-of-K"]
 
 
-def _baselines(found: Scores, ks: Sequence[int]) -> dict[str, Any]:
+def baselines(found: Scores, ks: Sequence[int]) -> dict[str, Any]:
     """Curves of scorers that need no model: the shortest response, and the majority of final answers where at least half have one."""
     told = [i for i, item in enumerate(found.items) if len(set(item.label["correct"])) == 2 and np.isfinite(found.rewards[i]).all()]
     correct = [found.items[i].label["correct"] for i in told]
