@@ -58,5 +58,8 @@ def evaluation() -> Config:
             max_length=0,  # tokens of one conversation; 0: the contract's
             over_long="left",  # as the references: the prompt's oldest tokens go; "drop" leaves such responses without a score
             benchmarks={},  # name -> evaluators.load
+            counterfactual=dict(benchmarks=(), most=200),  # evaluators.audit.counterfactual_of: on which of the benchmarks
+            overlap={},  # name of training data -> data.sources.open_source
+            against=(),  # output folders of other evaluations, to compare with in the report
         )
     )

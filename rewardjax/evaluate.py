@@ -3,9 +3,9 @@
     python -m rewardjax.evaluate --config=configs/eval/all.py --config.model=DIR [--config.benchmarks.rmb.path=...]
 
 DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder (config.output, by default runs/eval/NAME) gets
-results.json, results.md, and the score of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
-same command again, after a kill or with another benchmark added, computes only what is not there. A benchmark whose files are missing is
-listed with how to get it.
+results.json, results.md, report.html, and the score of every response under scores/ (evaluators/__init__.py says what is in them). Scores
+are kept: the same command again, after a kill or with another benchmark added, computes only what is not there. A benchmark whose files
+are missing is listed with how to get it.
 """
 
 import json
@@ -22,8 +22,9 @@ from tqdm import tqdm
 
 from rewardjax import checkpoint, contract, distributed, evaluators, fingerprint, scorer
 from rewardjax import config as config_lib
+from rewardjax.data import sources
+from rewardjax.evaluators import audit, report, table
 from rewardjax.evaluators import scores as scores_lib
-from rewardjax.evaluators import table
 from rewardjax.evaluators.benchmark import Examples, Result
 from rewardjax.evaluators.scores import Scores
 from rewardjax.mesh import make_mesh
@@ -41,13 +42,17 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     examples, missing = load_all(config.benchmarks)
     if not examples:
         raise ValueError("no benchmark has files:\n  " + "\n  ".join(f"{name}: {why}" for name, why in missing.items()))
+    if unknown := set(config.counterfactual.benchmarks) - set(config.benchmarks):
+        raise ValueError(
+            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}"
+        )
+    training = [sources.open_source(**{"name": name, **kwargs}) for name, kwargs in config.overlap.to_dict().items()]
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
     config_lib.write_run_record(output, config, model.mesh)
-    results: dict[str, Result] = {}
-    for name, one in examples.items():
-        scores = score(model, name, one, output, meta, config.over_long)
-        results[name] = evaluators.get(one.name).summarize(scores.items, scores.rewards)
+    scored = lambda name, one: score(model, name, one, output, meta, config.over_long)
+    scores = {name: scored(name, one) for name, one in examples.items()}
+    results = {name: evaluators.get(one.name).summarize(one.items, scores[name].rewards) for name, one in examples.items()}
     record = {
         "model": config.name or pathlib.Path(config.model).resolve().name,
         **meta,
@@ -55,11 +60,16 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         "results": {name: result.to_record() for name, result in results.items()},
         "left_out": {name: one.left_out for name, one in examples.items() if one.left_out},
         "missing": missing,
+        "bias": audit.bias_of(examples, scores),
+        "counterfactual": audit.counterfactual_of(examples, scored, **config.counterfactual),
         "seconds": round(time.monotonic() - started, 1),
     }
     if jax.process_index() == 0:
+        if training:
+            record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
         config_lib.write_json(output / "results.json", record)
         (output / "results.md").write_text(to_markdown(record, results), encoding="utf-8")
+        report.write([output, *config.against], output / "report.html")
     return record
 
 

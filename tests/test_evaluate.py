@@ -21,6 +21,7 @@ def mini(model, output, names=(), **changes):
         for name in list(config.benchmarks):
             if names and name not in names:
                 del config.benchmarks[name]
+        config.counterfactual.benchmarks = tuple(name for name in config.counterfactual.benchmarks if name in config.benchmarks)
     return config
 
 
