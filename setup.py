@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
+CURATE = ["duckdb>=1.4", "datatrove>=0.10,<0.11", "rensa>=0.5,<0.6"]
 
 setup(
     name="rewardjax",
@@ -41,7 +42,9 @@ setup(
         "hub": ["huggingface_hub>=0.34"],
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
+        "curate": CURATE,
         "dev": [
+            *CURATE,
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",
