@@ -176,14 +176,16 @@ def test_static_embedder_is_pinned():
     """The hashing is part of every stored vector: this changes only with the embedder's name."""
     one = embed.static(width=64)
     vector = one.embed(["What is 3 + 4?"])[0]
-    assert (np.round(vector[:6] * 100).astype(int).tolist(), one.name) == PINNED
+    assert one.name == "static-64-17faa485f5409354"
+    np.testing.assert_allclose(
+        vector[:6],
+        [0.022700000554323196, 0.0681999996304512, -0.0681999996304512, -0.0681999996304512, 0.0681999996304512, 0.1136000007390976],
+        atol=1e-4,
+    )
     assert one.embed([""]).tolist() == [[0.0] * 64]
     assert embed.static(embed.fit_rarity(TEXTS), 64).name != one.name
     with pytest.raises(ValueError, match="multiple of 64"):
         embed.static(width=100)
-
-
-PINNED = ([0, 0, 0, 0, 0, 0], "")
 
 
 def test_cosines_survive_the_projection():
