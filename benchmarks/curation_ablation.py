@@ -48,7 +48,7 @@ def run(workdir: pathlib.Path, names: Sequence[str], seeds: int, scale: float) -
     trials = {name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] < seeds] for name in names}
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
-        lab = models.open_lab(workdir / "models", config_lib.load(config).backbone)
+        lab = models.open_lab(workdir / "models", str(config_lib.load(config).backbone))
         for name, trial in [(name, trial) for name, of_name in trials.items() for trial in of_name]:
             bar.set_description(f"{name} {trial.id}")
             results[name].append({"overrides": trial.overrides, **result_of(lab, config, trial, workdir)})

@@ -180,7 +180,7 @@ def decision_precision(
     original [n]: "a" or "b"; audit [n]: a trusted "a", "b", or None. An audited tie is right for neither. None where nothing is audited."""
     other = {"a": "b", "b": "a"}
     result = {}
-    for action, wanted in (("keep", lambda label: label), ("flip", other.get)):
+    for action, wanted in (("keep", lambda label: label), ("flip", lambda label: other.get(str(label)))):
         items = [i for i, one in enumerate(decision) if one == action]
         audited = [i for i in items if audit[i] is not None]
         right = sum(audit[i] == wanted(original[i]) for i in audited)

@@ -45,8 +45,9 @@ class Embedder:
 
 def text_of(prompt: Sequence[Message], attributes: Mapping[str, Any] | None = None) -> str:
     """What is embedded: a line for each turn of the prompt, then one for each attribute that is known, as `field: value`."""
+    known = attributes or {}
     lines = [f"{message['role']}: {message['content']}" for message in prompt]
-    return "\n".join(lines + [f"{field}: {attributes[field]}" for field in FIELDS if (attributes or {}).get(field)])
+    return "\n".join(lines + [f"{field}: {known[field]}" for field in FIELDS if known.get(field)])
 
 
 # ---------------------------------------------------------------------------------------------------------------- static

@@ -140,7 +140,8 @@ def search(mesh: jax.sharding.Mesh, k: int) -> tuple[Callable, Callable]:
     def finish(best):
         everywhere = lambda x: jax.reshard(x, P())
         side_by_side = lambda x: jnp.moveaxis(everywhere(x), 0, 2).reshape(*x.shape[1:3], -1)
-        return _first_k(*map(side_by_side, best), k)
+        similarity, row = best
+        return _first_k(side_by_side(similarity), side_by_side(row), k)
 
     split = P(AXES)
     step = jax.shard_map(step, mesh=mesh, in_specs=((split, split), P(), split, P(), P()), out_specs=(split, split), check_vma=False)
@@ -198,7 +199,7 @@ def _nothing_yet(mesh: jax.sharding.Mesh, blocks: int, block: int, k: int) -> tu
 def _place(array: Any, first: int, size: int, mesh: jax.sharding.Mesh, spec: P) -> jax.Array:
     """Rows first .. first + size of a host array on the mesh, zeros after its end; a process touches only the rows its devices hold."""
 
-    def part(index: tuple[slice, ...]) -> np.ndarray:
+    def part(index: Any) -> np.ndarray:
         low, high, _ = index[0].indices(size)
         found = np.asarray(array[first + low : first + high])
         if len(found) and (longest := np.linalg.norm(found.astype(np.float32), axis=1).max()) > LONGEST:
