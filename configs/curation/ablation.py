@@ -27,14 +27,14 @@ def get_config(arg: str | None = None) -> Config:
             experiment="pipeline",  # or "labels": unverified.num pairs labelled by unverified.labels, no curation
             seed=0,
             backbone="assets:world",
-            heldout=1000,
+            heldout=400,
             people=True,
-            unverified=dict(num=3000, labels=HARD),
-            wild=dict(num=3000, labels=WILD),
+            unverified=dict(num=800, labels=HARD),
+            wild=dict(num=500, labels=WILD),
             voters=dict(human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)),  # world.opinion, world.panel
-            stage1=dict(iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8),
+            stage1=dict(iterations=2, first=160, budget=120, human_share=0.4, select="retrieval", k_max=8),
             stage2=dict(table="flip_both"),  # a preset of curation/decide.py; "" leaves Stage 2 out
-            model=dict(epochs=1.0, batch=24, peak=1e-3),  # models.train
+            model=dict(epochs=1.0, batch=12, rate=5e-4),  # models.train
             sets=("original", "filtered", "flipped"),  # what reward models are trained on
             measure="all",  # stages after which they are; or "last"
         )
@@ -71,5 +71,5 @@ def sweep_filters():
 
 
 def sweep_quantity():
-    numbers, qualities = vary("unverified.num", (500, 1000, 2000, 4000)), vary("unverified.labels", (WILD, "random:0.1"))
+    numbers, qualities = vary("unverified.num", (100, 200, 400, 800)), vary("unverified.labels", (WILD, "random:0.1"))
     return product(vary("seed", SEEDS), fixed(experiment="labels"), qualities, numbers)

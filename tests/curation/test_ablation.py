@@ -16,7 +16,7 @@ from rewardjax.curation.scores import OwnTrainingPair
 from rewardjax.curation.store import Store
 from rewardjax.mesh import AXES
 
-CONFIG = f"{pathlib.Path(__file__).parents[2] / 'configs/curation/ablation.py'}:scale=0.04"
+CONFIG = f"{pathlib.Path(__file__).parents[2] / 'configs/curation/ablation.py'}:scale=0.15"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_an_arm_with_people(lab, with_people):
         assert stage["filtered"]["pairs"] <= stage["flipped"]["pairs"] <= stage["original"]["pairs"]
         assert all(0 <= stage[name]["accuracy"] <= 1 for name in ("original", "filtered", "flipped"))
     seed, first, last = found["stages"]
-    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (20, 40) and last["original"]["pairs"] > 100
+    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (24, 42) and last["original"]["pairs"] > 100
     # the labels that models were trained on are those of the ledger
     again = {row["pair_id"]: row for row in decide.recompute(store, "stage1-1").to_pylist() + decide.recompute(store, "stage2").to_pylist()}
     counts = {action: sum(row["action"] == action for row in again.values()) for action in ("keep", "flip")}
@@ -90,16 +90,16 @@ def test_every_selection_fills_the_budget_with_new_pairs(lab, tmp_path, select):
     arm = pipeline.Arm(lab, config(**{"stage1.select": select}), tmp_path)
     pipeline.pick(arm, 0)
     pipeline.pick(arm, 1)
-    assert len(set(arm.seen)) == len(arm.seen) == 40 and len(arm.gold) == 16 and len(arm.silver) == 24
+    assert len(set(arm.seen)) == len(arm.seen) == 42 and len(arm.gold) == 17 and len(arm.silver) == 25
 
 
 def test_voters_are_as_good_as_they_are_said_to_be(lab):
-    items = world.items(lab.tokenizer, seed=5, num=1500)
+    items = world.items(lab.tokenizer, seed=5, num=1000)
     right = lambda spec, voter: np.mean([world.opinion(item, spec, voter) == item.truth for item in items])
     assert right("honest", "x") == 1 and abs(right("random:0.2", "x") - 0.8) < 0.04
     stylish = [item for item in items if item.styles[1] > item.styles[0]]
     assert all(world.opinion(item, "style:1", "x") != item.truth for item in stylish)
-    assert 0.5 < np.mean([item.truth == "a" for item in items]) + 0.5 < 1.5 and len(stylish) > 300
+    assert abs(np.mean([item.truth == "a" for item in items]) - 0.5) < 0.06 and len(stylish) > 200
     for item in items[:50]:
         prefix, (first, second) = item.tokens
         right_text = item.record["chosen"][0]["content"]
