@@ -26,7 +26,7 @@ from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
-ROW, PER_ROW, ROWS = 256, 8, 4  # tokens and pairs of a row, rows of a micro-batch
+ROW, PER_ROW, ROWS = 256, 8, 2  # tokens and pairs of a row, rows of a micro-batch
 WARMUP = 5  # steps
 
 Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
