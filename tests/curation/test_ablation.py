@@ -111,3 +111,32 @@ def test_intervals_and_sweeps():
     assert mean == pytest.approx(0.8) and high - mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5) and mean - low == high - mean
     for name in curation_ablation.SWEEPS:
         assert len(sweep.plan(CONFIG, name)) % 3 == 0
+
+
+def trial(people, *accuracies, precision=0.8):
+    stages = [
+        {
+            "stage": f"stage {i}",
+            **{
+                name: {"accuracy": value + shift, "labels_right": 0.7}
+                for name, shift in (("original", 0), ("filtered", 0.1), ("flipped", 0.2))
+            },
+        }
+        for i, value in enumerate(accuracies)
+    ]
+    of = {action: {"precision": precision} for action in ("keep", "flip")}
+    audits = {"gold RM": of, "best RM": of, "both": {"keep": {"precision": 0.9}, "flip": {"precision": None}}}
+    return {"overrides": {"people": people}, "stages": stages, "precision": audits, "rm": {"gold": 0.8, "best": 0.7}, "votes": []}
+
+
+def test_summary_and_claims_by_hand():
+    trials = [trial(True, 0.5, 0.5), trial(True, 0.54, 0.52), trial(False, 0.5, 0.4), trial(False, 0.5, 0.42)]
+    found = curation_ablation.summary({"curves": trials})
+    assert found["original"][0][:2] == ["stage 0", pytest.approx(0.52)]
+    assert found["no_human"][1][1] == pytest.approx(0.51) and found["no_human_flipped"][1][1] == pytest.approx(0.61)
+    assert found["kept_precision"]["both"] == pytest.approx((0.9, 0.9, 0.9)) and found["flipped_precision"]["both"] == (None, None, None)
+    claims = found["claims"]
+    grown = claims["uncurated: Stage 2 adds nothing over the last iteration"]
+    assert grown["difference"][0] == pytest.approx(-0.01) and grown["holds"] is True
+    assert claims["flip: both RMs more precise than the gold RM"] == {"difference": [None, None, None], "holds": None}
+    json.dumps(found, allow_nan=False)
