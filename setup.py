@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
 LINUX = 'sys_platform == "linux" and platform_machine == "x86_64"'  # where libtpu is published
+CURATE = ["duckdb>=1.4", "datatrove>=0.10,<0.11", "rensa>=0.5,<0.6"]
 
 setup(
     name="rewardjax",
@@ -42,7 +43,9 @@ setup(
         "hub": ["huggingface_hub>=0.34"],
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
+        "curate": CURATE,
         "dev": [
+            *CURATE,
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",
@@ -54,6 +57,7 @@ setup(
             "ipykernel>=6",
             "kubernetes-validate>=1.31",
             "jsonschema>=4",
+            "faiss-cpu>=1.9",
             "tensorflow-datasets>=4.9.10",
             f"jax[tpu]>=0.10.2,<0.11; {PY311} and {LINUX}",  # programs for TPU slices are compiled in the tests, without one
             f"jax[tpu]>=0.12,<0.13; {PY312} and {LINUX}",
