@@ -28,11 +28,12 @@ class JudgeDown(Exception):
 class Judge:
     """An annotator model and how it is asked; the keyword arguments of a config's judge.
 
-    name: the voter is "judge:NAME". revision: any text that tells apart what the model's name does not (weights, server version); a new
-    one asks everything again. samples: judgements of a pair, half of them in each order. max_in_flight: requests at a time. retries: after
+    name: the voter is "judge:NAME". base_url: several servers of the same model are joined by commas and share the work. revision: any text that tells apart what the model's name does not (weights, server version); a new
+    one asks everything again. samples: judgements of a pair, half of them in each order. max_in_flight: requests at a time,
+    per server. retries: after
     429, 5xx, timeouts and lost connections; asks: how often a question is asked before an unreadable answer is given up. price_*: dollars
     per million tokens. key_env: the environment variable with the API key. answer_format: one of FORMATS, or "auto" to find out.
-    seed: sent as `seed` + sample, None to send none. extra: further fields of the request body."""
+    seed: sent as `seed` + sample + 1000 x attempt, None to send none. extra: further fields of the request body."""
 
     name: str
     model: str
@@ -68,16 +69,20 @@ class Judge:
         return f"judge:{self.name}"
 
     @property
+    def urls(self) -> list[str]:
+        return [url.strip() for url in self.base_url.split(",")]
+
+    @property
     def price(self) -> Price:
         return Price(self.price_input, self.price_cached, self.price_output)
 
 
-def body(judge: Judge, messages: list[dict], schema: dict[str, Any], format: str, sample: int) -> dict[str, Any]:
+def body(judge: Judge, messages: list[dict], schema: dict[str, Any], format: str, sample: int, attempt: int = 0) -> dict[str, Any]:
     """A chat completion's JSON body, asking for an answer of `schema` (JSON schema with a title) in one of FORMATS."""
     sampling = {"temperature": judge.temperature, "top_p": judge.top_p, "max_tokens": judge.max_tokens, **judge.extra}
     found = {"model": judge.model, "messages": messages, **sampling}
     if judge.seed is not None:
-        found["seed"] = judge.seed + sample
+        found["seed"] = judge.seed + sample + 1000 * attempt  # asked afresh with one seed, a model would say the same again
     if format == "json_schema":
         found["response_format"] = {"type": "json_schema", "json_schema": {"name": schema["title"], "strict": True, "schema": schema}}
     elif format == "json_object":
@@ -91,13 +96,12 @@ def known_as(judge: Judge) -> str:
 
 
 class Endpoint:
-    """A judge's connection, to be used within one event loop. `stopped`: why it takes no more requests, None while it does."""
+    """A judge's connection to one server, to be used within one event loop."""
 
-    def __init__(self, judge: Judge, ledger: CallLedger):
-        self.judge, self.ledger = judge, ledger
-        self.stopped: str | None = None
+    def __init__(self, judge: Judge, url: str, ledger: CallLedger):
+        self.judge, self.url, self.ledger = judge, url, ledger
         self._client = openai.AsyncOpenAI(
-            base_url=judge.base_url,
+            base_url=url,
             api_key=os.environ.get(judge.key_env, "none"),
             max_retries=0,  # every try is counted here
             timeout=judge.timeout,
@@ -136,11 +140,8 @@ class Endpoint:
                 else:
                     self._back_off(tried, error.response.headers.get("retry-after"))
                     continue
-            except openai.APITimeoutError:
-                lost += 1
-                self._back_off(tried, None)
-                continue
-            except openai.APIConnectionError:
+            except openai.APIConnectionError as error:
+                lost += isinstance(error, openai.APITimeoutError) and not _unsent(error)
                 self._back_off(tried, None)
                 continue
             self.ledger.settle(row, request, answer, seconds=time.monotonic() - started, tries=tried, lost=lost)
@@ -168,7 +169,7 @@ class Endpoint:
         self._resume_at = max(self._resume_at, time.monotonic() + pause)
 
     def _who(self) -> str:
-        return f"judge {self.judge.name} ({self.judge.model} at {self.judge.base_url})"
+        return f"judge {self.judge.name} ({self.judge.model} at {self.url})"
 
     async def answer_format(self, purse: "Purse") -> str:
         """The strongest of FORMATS that the server honours, asked once per model and revision."""
@@ -187,6 +188,11 @@ class Endpoint:
             format = FORMATS[-1]
         self.ledger.set_format(known_as(self.judge), format)
         return format
+
+
+def _unsent(error: openai.APIConnectionError) -> bool:
+    """Whether there was no connection, so that nothing can be charged; a refused one comes as a time-out of connecting."""
+    return type(error.__cause__).__name__.startswith("Connect")
 
 
 PROBE = "probe"

@@ -89,7 +89,7 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
     for attempt in range(judge.asks):
         request = Request(
             voter=judge.voter,
-            body=body(judge, messages + answered, json_schema, format, question.sample),
+            body=body(judge, messages + answered, json_schema, format, question.sample, attempt),
             revision=judge.revision,
             price=judge.price,
             sample=question.sample,
@@ -160,7 +160,7 @@ def _objects(text: str) -> Iterator[dict]:
 def ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, *, task: str = "judge", purpose: str = "") -> dict[str, Any]:
     """Put every question about `items` to every judge, paying only for what `ledger` lacks; all judges work at the same time.
 
-    Returns "questions", "settled", "unreadable" (settled without a value), "stopped" (judge -> why it took no more; the others went on),
+    Returns "questions", "settled", "unreadable" (settled without a value), "stopped" (server -> why it took no more; the others went on),
     "out_of_budget" (a sentence, or None) and "dollars" booked in all. Call it again to go on where it stopped. Raises ValueError for a
     pair or a judge's name given twice."""
     _refuse_repeats("pair", [item.pair_id for item in items])
@@ -174,35 +174,37 @@ async def _ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedge
     report["questions"] = len(items) * sum(judge.samples if task == "judge" else 1 for judge in judges)
     with tqdm(total=report["questions"], unit="question", disable=not sys.stderr.isatty()) as bar:
 
+        async def unless_stopped(endpoint: Endpoint, working: Awaitable[T]) -> T | None:
+            try:
+                return await working
+            except JudgeDown as error:
+                report["stopped"].setdefault(endpoint.url, str(error))
+            except BudgetExceeded as error:
+                report["out_of_budget"] = report["out_of_budget"] or str(error)
+
         async def work(endpoint: Endpoint, waiting: Iterator[Question], format: str) -> None:
             for question in waiting:  # shared by the judge's workers: each takes the next one
-                if report["out_of_budget"] or endpoint.judge.name in report["stopped"]:
-                    return  # a request in flight is never cancelled: it is paid for
-                while isinstance(step := settle(question, format, ledger), Request):
-                    if ledger.out(step.key) is not None or await endpoint.call(step, purse) is None:
-                        break  # a batch file holds it, or every try failed
-                else:
+                step = settle(question, format, ledger)
+                while isinstance(step, Request) and ledger.out(step.key) is None:
+                    if report["out_of_budget"] or endpoint.url in report["stopped"]:
+                        break  # pay no more; what is in flight is paid for and is waited for
+                    if await unless_stopped(endpoint, endpoint.call(step, purse)) is None:
+                        break
+                    step = settle(question, format, ledger)
+                if isinstance(step, Outcome):
                     counts["unreadable" if step.value is None else "readable"] += 1
                 bar.update()
                 bar.set_postfix_str(f"{ledger.spent():.4f} dollars", refresh=False)
                 await asyncio.sleep(0)  # answers from the ledger come without a pause in which others could work
 
-        async def stopping(endpoint: Endpoint, working: Awaitable[T]) -> T | None:
-            try:
-                return await working
-            except JudgeDown as error:
-                report["stopped"].setdefault(endpoint.judge.name, str(error))
-            except BudgetExceeded as error:
-                report["out_of_budget"] = report["out_of_budget"] or str(error)
-
         async def serve(judge: Judge) -> None:
-            endpoint = Endpoint(judge, ledger)
+            endpoints = [Endpoint(judge, url, ledger) for url in judge.urls]
             waiting = (question for item in items for question in questions(item, judge, task, purpose))
             try:
-                if format := await stopping(endpoint, endpoint.answer_format(purse)):
-                    await asyncio.gather(*(stopping(endpoint, work(endpoint, waiting, format)) for _ in range(judge.max_in_flight)))
+                if format := await unless_stopped(endpoints[0], endpoints[0].answer_format(purse)):
+                    await asyncio.gather(*(work(one, waiting, format) for one in endpoints for _ in range(judge.max_in_flight)))
             finally:
-                await endpoint.close()
+                await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
 
         await asyncio.gather(*map(serve, judges))
     report |= {"settled": counts.total(), "unreadable": counts["unreadable"], "dollars": ledger.spent()}
