@@ -36,7 +36,10 @@ KINDS = ("original", "human", "judge", "panel", "rm")  # who votes: the label it
 VALUES = ("a", "b", "tie", "undecided")  # the better response; no preference; a person who cannot decide (the pair is then dropped)
 ENTRIES = ("unverified", "wild")  # the pool a pair enters: its label was made by people, or not
 SHOWN = ("ab", "ba")
-ACTIONS = ("hold", "flag", "restore", "drop")  # of a finding: out until reviewed; noted only; a review lets it in again, or keeps it out
+ACTIONS = ("keep", "flip", "annotate", "discard")  # of a decision
+OPINIONS = ("for", "against", "even", "undecided", "none")  # of a voter about the original label
+ROW_GROUP = 2**16  # rows; with the order by pair_id it is what lets a query of a range of pairs skip the rest
+FINDINGS = ("hold", "flag", "restore", "drop")  # of a finding: out until reviewed; noted only; a review lets it in again, or keeps it out
 
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float32()
 
@@ -93,6 +96,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     "embeddings": _schema(("pair_id", _TEXT), ("embedder", _TEXT), ("vector", pa.list_(_REAL))),
     # What cleaning found, and what a reviewer said about it. finding: "near_duplicate", "contaminated", "pii", ... evidence: JSON.
     "findings": _schema(("pair_id", _TEXT), ("finding", _TEXT), ("action", _TEXT), optional=[("evidence", _TEXT)]),
+    # What became of a pair, looked up in a decision table (decide.py). value: the label it goes on with; the rest as the table saw it.
+    "decisions": _schema(
+        ("pair_id", _TEXT),
+        ("action", _TEXT),
+        ("rule", _TEXT),
+        *((seat, _TEXT) for seat in ("original", "gold", "best", "judges", "humans")),
+        optional=[("value", _TEXT)],
+    ),
     # Rows that never became a pair, with the reason (a key of groups.REASONS).
     "rejects": _schema(("source", _TEXT), ("row", _INT), ("reason", _TEXT), ("detail", _TEXT)),
 }
@@ -104,6 +115,7 @@ KEYS = {  # unique within a shard, and its order
     "attributes": ("pair_id", "voter"),
     "embeddings": ("pair_id", "embedder"),
     "findings": ("pair_id", "finding", "action"),
+    "decisions": ("pair_id",),
     "rejects": ("source", "row", "reason", "detail"),
 }
 LEGAL = {
@@ -111,7 +123,8 @@ LEGAL = {
     "votes": {"kind": KINDS, "value": VALUES, "shown": SHOWN},
     "training": {"value": ("a", "b")},
     "attributes": {"kind": ("judge", "human")},
-    "findings": {"action": ACTIONS},
+    "findings": {"action": FINDINGS},
+    "decisions": {"action": ACTIONS, "value": ("a", "b")} | dict.fromkeys(("original", "gold", "best", "judges", "humans"), OPINIONS),
 }
 _STAMP = [
     pa.field("iteration", pa.int32(), nullable=False),
@@ -178,7 +191,8 @@ class Store:
         final, manifest_path = self._path(ledger, stage, unit), self._manifest_path(ledger, stage, unit)
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._writing(final) as part:
-            pq.write_table(table, part, compression="zstd", use_dictionary=[n for n in table.column_names if n in _DICTIONARY])
+            words: Any = [name for name in table.column_names if name in _DICTIONARY]
+            pq.write_table(table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP)
             manifest = {
                 "ledger": ledger,
                 "stage": stage,
@@ -301,13 +315,13 @@ class Store:
     def _manifest_path(self, ledger: str, stage: str, unit: str) -> pathlib.Path:
         return self._path(ledger, stage, unit).with_suffix(".json")
 
-    def _table(self, ledger: str, stage: str, unit: str, rows: Iterable[Mapping[str, Any]] | pa.Table, iteration: int) -> pa.Table:
+    def _table(self, ledger: str, stage: str, unit: str, rows: Any, iteration: int) -> pa.Table:
         """The rows as a checked, stamped table in the order of their key."""
         where, schema = f"{self._path(ledger, stage, unit)}", SCHEMAS[ledger]
         if isinstance(rows, pa.Table):
             table = rows
         else:
-            given = [dict(row) for row in rows]
+            given = list(map(dict, rows))
             if unknown := {name for row in given for name in row} - set(schema.names):
                 raise ValueError(f"{where}: {ledger} has no column {sorted(unknown)[0]!r}; it has {', '.join(schema.names)}")
             table = pa.Table.from_pylist(given, schema=_nullable(schema))
@@ -368,7 +382,7 @@ _DICTIONARY = (
     "action",
     "reason",
 )
-_DICTIONARY += ("task_category", "objectivity", "controversiality", "stage", "unit")
+_DICTIONARY += ("rule", "original", "gold", "best", "judges", "humans", "task_category", "objectivity", "controversiality", "stage", "unit")
 
 
 def full_schema(ledger: str) -> pa.Schema:

@@ -1,0 +1,78 @@
+"""Decide a store of many pairs on one machine: votes and scores, no text.
+
+    python -m benchmarks.curation_scale --folder /tmp/scale [--pairs 40000000]
+
+Writes a synthetic store (made once, kept in --folder): for each pair an original vote, rewards of a gold and a best RM, and for a third
+of them a panel vote; people voted on 1 in 1000. Then decides them by the preset `flip_both` and prints one JSON line last: seconds of the
+decision, peak memory of this process, disk, actions.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import shutil
+import time
+
+import duckdb
+
+from rewardjax.curation.decide import decide
+from rewardjax.curation.store import SCHEMAS, Store
+
+ROWS = 2_000_000  # a shard
+# Columns of each ledger, of the row number i and a hash h of it; u(k) is uniform in [0, 1).
+UNIFORM = "(hash(i * 16 + {0}) / 18446744073709551616.0)"
+LEDGERS = {
+    "original": ("votes", "true", "'original:synthetic' voter, 'original' kind, if(u(1) < 0.5, 'a', 'b') as value, i as sample"),
+    "panel": ("votes", "u(2) < 0.33", "'panel' voter, 'panel' kind, if((u(1) < 0.5) = (u(3) < 0.75), 'a', 'b') as value, 0 as sample"),
+    "people": ("votes", "u(4) < 0.001", "'human:one' voter, 'human' kind, if((u(1) < 0.5) = (u(5) < 0.8), 'a', 'b') as value, 0 as sample"),
+    "gold": ("scores", "true", "'gold' scorer, 'g' model, 'c' contract, if(u(1) < 0.5, 1, -1) * (u(6) * 4 - 1) reward_a, 0 reward_b"),
+    "best": ("scores", "true", "'best' scorer, 'b' model, 'c' contract, if(u(1) < 0.5, 1, -1) * (u(7) * 4 - 1) reward_a, 0 reward_b"),
+}
+
+
+def make(store: Store, pairs: int) -> None:
+    """Write the synthetic ledgers that are not there yet."""
+    with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
+        connection.execute(f"create macro u(k) as {UNIFORM.format('k')}")
+        for stage, (ledger, where, columns) in LEDGERS.items():
+            for unit, first in enumerate(range(0, pairs, ROWS)):
+                if not store.has(ledger, stage, f"{unit:04d}"):
+                    names = "pair_id, voter, kind, value, sample" if ledger == "votes" else ", ".join(SCHEMAS[ledger].names)
+                    source = f"select range as i from range({first}, {min(first + ROWS, pairs)})"
+                    nulls = ", null confidence, null shown, null evidence" if ledger == "votes" else ""
+                    sql = f"select {names}{nulls} from (select printf('%016x', hash(i)) pair_id, {columns} from ({source}) where {where})"
+                    store.append(ledger, stage, f"{unit:04d}", connection.sql(sql).to_arrow_table())
+            print(f"{stage}: done", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.curation_scale", description="Decide a large store of votes and scores.")
+    parser.add_argument("--folder", type=pathlib.Path, required=True)
+    parser.add_argument("--pairs", type=int, default=40_000_000)
+    args = parser.parse_args()
+    store = Store(args.folder / str(args.pairs))
+    make(store, args.pairs)
+    shutil.rmtree(store.folder / "decisions", ignore_errors=True)
+    read = sum(path.stat().st_size for path in store.folder.rglob("*.parquet"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    started = time.monotonic()
+    actions = decide(store, "stage2", table="flip_both")
+    seconds = time.monotonic() - started
+    assert sum(actions.values()) == args.pairs, actions
+    result = {
+        "benchmark": "curation_scale",
+        "pairs": args.pairs,
+        "seconds": round(seconds, 1),
+        "pairs_per_second": round(args.pairs / seconds),
+        "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+        "memory_before_gb": round(before / 1e9, 2),
+        "ledger_gb": round(read / 1e9, 2),
+        "decisions_gb": round(sum(path.stat().st_size for path in (store.folder / "decisions").glob("*.parquet")) / 1e9, 2),
+        "actions": actions,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Where a pair stands: exactly one of the paper's pools, derived from the ledger each time it is asked."""
+
+import pyarrow as pa
+
+from rewardjax.curation.decide import HELD, HUMAN_VERDICTS, SIDE
+from rewardjax.curation.store import Store
+
+POOLS = ("gold", "silver", "unverified", "wild", "discarded")
+
+# value: the label the pair goes on with ("a", "b", "tie" or null); since: the iteration that put it there; reason: in words.
+_POOLS = f"""
+with original as (
+    select pair_id, case sign(sum({SIDE})) when 1 then 'a' when -1 then 'b' else 'tie' end as value
+    from votes where kind = 'original' group by pair_id
+), humans as (
+    select pair_id, case side when 1 then 'a' when -1 then 'b' when 0 then 'tie' else 'undecided' end as value, iteration
+    from ({HUMAN_VERDICTS.format(where="iteration <= $iteration")})
+), panel as (
+    select pair_id, arg_max(value, iteration) as value, max(iteration) as iteration
+    from votes where kind = 'panel' and voter = $judges and iteration <= $iteration group by pair_id
+), decided as (
+    select pair_id, arg_max(action, (iteration, stage)) as action, arg_max(value, (iteration, stage)) as value,
+        arg_max(rule, (iteration, stage)) as rule, max(iteration) as iteration
+    from decisions where iteration <= $iteration group by pair_id
+), held as (select pair_id, true as held from ({HELD}))
+select pair_id, source, entry, original.value as original,
+    case when held then 'discarded'
+        when humans.value = 'undecided' then 'discarded'
+        when humans.value is not null then 'gold'
+        when decided.action = 'discard' then 'discarded'
+        when entry = 'unverified' and panel.value in ('a', 'b') then 'silver'
+        when entry = 'unverified' and panel.value is not null then 'discarded'
+        else entry end as pool,
+    case when held or humans.value = 'undecided' then null
+        when humans.value is not null then humans.value
+        when decided.action = 'discard' then null
+        when decided.action in ('keep', 'flip') then decided.value
+        when entry = 'unverified' and panel.value is not null then if(panel.value in ('a', 'b'), panel.value, null)
+        else original.value end as value,
+    case when held then 'held for review'
+        when humans.value = 'undecided' then 'people could not decide'
+        when humans.value is not null then 'people'
+        when decided.action in ('keep', 'flip', 'discard') then decided.action || ': ' || decided.rule
+        when entry = 'unverified' and panel.value is not null then 'judges'
+        else 'original label' end as reason,
+    case when humans.value is not null then humans.iteration
+        when decided.action in ('keep', 'flip', 'discard') then decided.iteration
+        when entry = 'unverified' and panel.value is not null then panel.iteration
+        else 0 end as since
+from pairs
+left join original using (pair_id) left join humans using (pair_id) left join panel using (pair_id) left join decided using (pair_id)
+left join held using (pair_id)"""
+
+
+def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> pa.Table:
+    """Every pair once, by pair_id: pair_id, source, entry, original, pool, value, reason, since; as it stood after `iteration`.
+
+    People decide before decisions, decisions before judges. A wild pair stays wild when it is kept or flipped: `value` is then its
+    label. A pair that people see as a tie is gold with value "tie"; one that judges see as a tie is discarded."""
+    sql = f"{_POOLS} order by pair_id"
+    return store.query(sql, {"iteration": 2**31 - 1 if iteration is None else iteration, "judges": judges})
+
+
+def sizes(table: pa.Table) -> dict[str, int]:
+    """Pairs in each pool, of what `pools` gave."""
+    pool = table.column("pool").to_pylist()
+    return {name: pool.count(name) for name in POOLS}
