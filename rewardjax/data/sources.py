@@ -72,7 +72,7 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return _open_tfds(path.removeprefix("tfds:"), split, name)
     if path.startswith("hf://"):
-        return _open_folder(_snapshot(path), split, name or path.removeprefix("hf://"))
+        return _open_folder(snapshot(path), split, name or path.removeprefix("hf://"))
     if pathlib.Path(path).is_dir():
         return _open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
     files = [pathlib.Path(path)] if pathlib.Path(path).is_file() else sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
@@ -218,7 +218,7 @@ def _open_arrow(folder: pathlib.Path, name: str) -> Source:
     return Source(name, [folder / entry["filename"] for entry in state["_data_files"]], _read_arrow, _count_arrow)
 
 
-def _snapshot(path: str) -> pathlib.Path:
+def snapshot(path: str) -> pathlib.Path:
     """Downloads a hub data set repository's data files, and returns the folder."""
     try:
         import huggingface_hub

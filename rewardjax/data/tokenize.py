@@ -38,7 +38,7 @@ CHUNK = 64  # records per message to a worker process
 
 def tokenize_group(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> TokenGroup:
     """Token ids of all K conversations, their longest common prefix split off. Raises BadRow("over_long") where one does not fit."""
-    return _split_prefix([_tokenize(group, k, tokenizer, max_length, over_long) for k in range(len(group.responses))])
+    return split_prefix([_tokenize(group, k, tokenizer, max_length, over_long) for k in range(len(group.responses))])
 
 
 def in_split(group: Group, split: Sequence[float]) -> bool:
@@ -149,7 +149,7 @@ def _tokenize_record(
         shared = common_prefix(chosen, rejected)
         renumbered = dataclasses.replace(pair, chosen=used.index(pair.chosen), rejected=used.index(pair.rejected))
         pairs.append((renumbered, (shared, len(chosen) - shared, len(rejected) - shared)))
-    encoded = store.encode(_split_prefix([tokens[k] for k in used])) if used else b""
+    encoded = store.encode(split_prefix([tokens[k] for k in used])) if used else b""
     return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=neutralised)
 
 
@@ -168,7 +168,8 @@ def _tokenize(group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, o
     return np.concatenate([tokens[:first], tokens[first + excess :]])
 
 
-def _split_prefix(conversations: list[np.ndarray]) -> TokenGroup:
+def split_prefix(conversations: list[np.ndarray]) -> TokenGroup:
+    """Conversations as their longest common prefix and what follows it in each."""
     first = conversations[0]
     shared = min((common_prefix(first, other) for other in conversations[1:]), default=len(first))
     return TokenGroup(first[:shared], [tokens[shared:] for tokens in conversations])

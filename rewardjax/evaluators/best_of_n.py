@@ -7,6 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from rewardjax.data import formats, sources
+from rewardjax.data.groups import BadRow, Group
+from rewardjax.evaluators import benchmark
+from rewardjax.evaluators.benchmark import Examples, Item, Part, Result, Rewards
+
+TITLE = "Best of N"
+SOURCE = "groups of your own with `responses` and `correct`, in any format of data/formats.py"
+
 
 @functools.lru_cache(maxsize=4096)
 def _all_below(N: int, K: int) -> np.ndarray:
@@ -75,3 +83,44 @@ def curve(
         "oracle": oracle.mean(0).tolist(),
         "random": [random] * len(ks),
     }
+
+
+def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
+    """Whatever `data/sources.py` opens, an item a group with correctness; split: the fraction of prompts to keep, as for training."""
+    source = sources.open_source(path)
+
+    def read(record: dict[str, Any]) -> tuple[Item, Group]:
+        group = formats.to_group(record, 0, source.name)
+        if group.correct is None:
+            raise BadRow("bad_schema", "no `correct`: which responses are right?")
+        subset = str(record.get("subset") or record.get("category") or "all")
+        return Item(group.id, subset, {"correct": [int(right) for right in group.correct]}), group
+
+    return benchmark.collect("best_of_n", benchmark.groups_of(source, split), read, [source])
+
+
+def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
+    """How often the best of all responses is right, by subset below; `other`: the curve. Prompts whose responses are all right or all wrong
+    say nothing about a scorer and are unused."""
+    subsets = {name: _part(rows) for name, rows in benchmark.by_subset(items, rewards).items()}
+    rows = [(item, np.asarray(found, np.float64)) for item, found in zip(items, rewards, strict=True)]
+    part, told = _part(rows), _telling(rows)
+    labels = [item.label["correct"] for item, _ in told]
+    other = {"curve": curve([found for _, found in told], labels)} if told else {}
+    chance = float(np.mean([np.mean(label) for label in labels])) if told else None
+    rule = "expected correctness of the response with the highest reward"
+    return Result("best_of_n", part.value, rule, chance, {"prompts": part}, subsets if len(subsets) > 1 else {}, other)
+
+
+def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.ndarray]]:
+    """Items with both right and wrong responses, all of them scored."""
+    return [(item, found) for item, found in rows if len(set(item.label["correct"])) == 2 and benchmark.is_scored(found)]
+
+
+def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
+    """ties: prompts in which several responses share the highest reward."""
+    told = _telling(rows)
+    picked = [float(expected_best(found, item.label["correct"], [len(found)])[0]) for item, found in told]
+    ties = sum(int(np.sum(found == found.max()) > 1) for _, found in told)
+    unscored = sum(not benchmark.is_scored(found) for _, found in rows)
+    return Part(float(np.mean(picked)) if told else None, len(told), ties, None, unscored, len(rows) - len(told) - unscored)

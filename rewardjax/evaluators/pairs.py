@@ -1,10 +1,18 @@
 """What a set of labelled pairs says about a reward model: accuracy, calibration, spread, and how much of it is length."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
+from rewardjax.data import formats, sources
+from rewardjax.data.groups import BadRow, Group, check
+from rewardjax.evaluators import benchmark
+from rewardjax.evaluators.benchmark import Examples, Item, Part, Result, Rewards
+
+TITLE = "Held-out pairs"
+SOURCE = "preference pairs of your own, in any format of data/formats.py"
 CALIBRATION_BINS = 10
 
 
@@ -109,3 +117,46 @@ def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, 
         result["length_slope"] = length_slope(delta * towards, longer)
         result["length_accuracy"] = float(np.mean((1 + np.sign(longer)) / 2))
     return result
+
+
+def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
+    """Whatever `data/sources.py` opens, an item a group with labelled pairs; split: the fraction of prompts to keep, as for training."""
+    source = sources.open_source(path)
+
+    def read(record: dict[str, Any]) -> tuple[Item, Group]:
+        group, _ = check(formats.to_group(record, 0, source.name))
+        if not group.pairs:
+            raise BadRow("equal", "no pair of different responses with a label")
+        pairs = [[pair.chosen, pair.rejected, pair.target, pair.tie] for pair in group.pairs]
+        subset = str(record.get("subset") or record.get("category") or "all")
+        return Item(group.id, subset, {"pairs": pairs}), group
+
+    return benchmark.collect("pairs", benchmark.groups_of(source, split), read, [source])
+
+
+def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
+    """Accuracy as the headline, by subset below, and `other`: all of `pair_metrics` but lengths. Pairs labelled as ties are unused."""
+    subsets = {name: _part(rows) for name, rows in benchmark.by_subset(items, rewards).items()}
+    rows = [(item, np.asarray(found, np.float64)) for item, found in zip(items, rewards, strict=True)]
+    part, figures = _part(rows), _figures(rows)
+    rule = "accuracy over labelled pairs"
+    return Result("pairs", part.value, rule, 0.5, {"pairs": part}, subsets if len(subsets) > 1 else {}, figures)
+
+
+def _table(rows: Sequence[tuple[Item, np.ndarray]]) -> np.ndarray:
+    """[pairs, 4]: reward of chosen, of rejected, target, tie; NaN where a response has no score."""
+    table = [(found[i], found[j], target, tie) for item, found in rows for i, j, target, tie in item.label["pairs"]]
+    return np.array(table, np.float64).reshape(-1, 4)
+
+
+def _figures(rows: Sequence[tuple[Item, np.ndarray]]) -> dict[str, Any]:
+    table = _table(rows)
+    chosen, rejected, target, tie = table[~np.isnan(table).any(1)].T
+    return pair_metrics(chosen, rejected, target=target, tie=tie)
+
+
+def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
+    """n, ties, unscored and unused count pairs."""
+    figures, unscored = _figures(rows), int(np.isnan(_table(rows)).any(1).sum())
+    ties = round(figures.get("ties", 0) * figures["pairs"])
+    return Part(figures.get("accuracy"), figures["pairs"], ties, None, unscored, figures["label_ties"])

@@ -1,0 +1,81 @@
+"""Paired comparisons: exact p by enumeration, clusters that matter, the benchmark's own rule example by example."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from rewardjax import evaluators
+from rewardjax.evaluators import compare
+from rewardjax.evaluators.benchmark import Item
+from rewardjax.evaluators.scores import Scores
+
+
+def test_mcnemar_by_enumeration():
+    first, second = [1, 1, 1, 1, 0, 1, 0], [0, 0, 0, 0, 1, 1, 0]
+    found = compare.mcnemar(first, second)
+    as_extreme = sum(abs(sum(draw) - 2.5) >= 1.5 for draw in itertools.product((0, 1), repeat=5)) / 2**5
+    assert found == {"first_only": 4, "second_only": 1, "p": pytest.approx(as_extreme)}
+    assert compare.mcnemar([1, 0], [1, 0])["p"] == 1.0
+
+
+def test_exchanging_the_models_changes_signs_only():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 2, (2, 80)).astype(float)
+    one, other = compare.paired(a, b), compare.paired(b, a)
+    assert one["difference"] == -other["difference"] and one["p"] == other["p"]
+    np.testing.assert_allclose([one["low"], one["high"]], [-other["high"], -other["low"]])
+    half_width = 1.96 * np.std(a - b) / np.sqrt(80)
+    np.testing.assert_allclose((one["high"] - one["low"]) / 2, half_width, rtol=0.1)
+
+
+def test_examples_without_a_credit_are_left_out_and_counted():
+    found = compare.paired([1, np.nan, 0, 1], [1, 1, np.nan, 0], ["p", "q", "r", "p"])
+    assert (found["n"], found["left_out"], found["prompts"], found["difference"]) == (2, 2, 1, 0.5)
+    assert compare.paired([np.nan], [1.0]) == {"n": 0, "left_out": 1, "prompts": 0}
+    with pytest.raises(ValueError, match="same examples"):
+        compare.paired([1.0], [1.0, 0.0])
+
+
+def test_clusters_widen_the_interval_when_examples_of_a_prompt_agree():
+    rng = np.random.default_rng(1)
+    a, b = np.repeat(rng.integers(0, 2, (2, 40)), 6, axis=1)
+    clustered, single = compare.paired(a, b, np.repeat(np.arange(40), 6)), compare.paired(a, b)
+    assert clustered["high"] - clustered["low"] > 2 * (single["high"] - single["low"])
+
+
+def scores(name, rewards, data="d", prompts=None, subset="mt-bench-easy"):
+    items = [Item(f"{subset}/{i}", subset, {}) for i in range(len(rewards))]
+    shape = [np.ones(len(r), np.int32) for r in rewards]
+    prompts = prompts or [str(i) for i in range(len(rewards))]
+    return Scores(
+        items, [np.array(r, np.float32) for r in rewards], shape, shape, [1] * len(rewards), prompts, [], {"benchmark": name, "data": data}
+    )
+
+
+def test_credits_are_the_benchmarks_own_rule():
+    module = evaluators.get("rewardbench")
+    one = scores("rewardbench", [[2, 1], [1, 2], [1, 1], [np.nan, 1]])
+    np.testing.assert_array_equal(compare.credits(module, one), [1, 0, 0, np.nan])
+    best_of_four = scores("rewardbench2", [[1, 1, 0, 0], [3, 1, 2, 0]], subset="Focus")
+    np.testing.assert_array_equal(compare.credits(evaluators.get("rewardbench2"), best_of_four), [0.5, 1])
+
+
+def test_models_are_matched_by_id_and_clustered_by_prompt():
+    module = evaluators.get("rewardbench")
+    rng = np.random.default_rng(2)
+    prompts = [str(i // 2) for i in range(30)]
+    a, b, c = (scores("rewardbench", rng.normal(size=(30, 2)), prompts=prompts) for _ in range(3))
+    c = scores("rewardbench", c.rewards[:20], prompts=prompts[:20])
+    rows = compare.models(module, {"a": a, "b": b, "c": c})
+    assert [(row["first model"], row["second model"], row["n"], row["prompts"]) for row in rows] == [
+        ("a", "b", 30, 15),
+        ("a", "c", 20, 10),
+        ("b", "c", 20, 10),
+    ]
+    right = [np.array([r[0] > r[1] for r in one.rewards]) for one in (a, b)]
+    wins, losses = int(np.sum(right[0] & ~right[1])), int(np.sum(~right[0] & right[1]))
+    assert rows[0]["p"] == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
+    with pytest.raises(ValueError, match="not scored on the same data"):
+        compare.models(module, {"a": a, "b": scores("rewardbench", b.rewards, data="e")})
