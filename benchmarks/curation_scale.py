@@ -20,21 +20,29 @@ from rewardjax.curation.decide import decide
 from rewardjax.curation.store import SCHEMAS, Store
 
 ROWS = 2_000_000  # a shard
-# Columns of each ledger, of the row number i and a hash h of it; u(k) is uniform in [0, 1).
-UNIFORM = "(hash(i * 16 + {0}) / 18446744073709551616.0)"
+# What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one for every k.
+UNIFORM = "create macro u(i, k) as (hash(i * 16 + k) / 18446744073709551616.0)"
 LEDGERS = {
-    "original": ("votes", "true", "'original:synthetic' voter, 'original' kind, if(u(1) < 0.5, 'a', 'b') as value, i as sample"),
-    "panel": ("votes", "u(2) < 0.33", "'panel' voter, 'panel' kind, if((u(1) < 0.5) = (u(3) < 0.75), 'a', 'b') as value, 0 as sample"),
-    "people": ("votes", "u(4) < 0.001", "'human:one' voter, 'human' kind, if((u(1) < 0.5) = (u(5) < 0.8), 'a', 'b') as value, 0 as sample"),
-    "gold": ("scores", "true", "'gold' scorer, 'g' model, 'c' contract, if(u(1) < 0.5, 1, -1) * (u(6) * 4 - 1) reward_a, 0 reward_b"),
-    "best": ("scores", "true", "'best' scorer, 'b' model, 'c' contract, if(u(1) < 0.5, 1, -1) * (u(7) * 4 - 1) reward_a, 0 reward_b"),
+    "original": ("votes", "true", "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, i as sample"),
+    "panel": (
+        "votes",
+        "u(i, 2) < 0.33",
+        "'panel' voter, 'panel' kind, if((u(i, 1) < 0.5) = (u(i, 3) < 0.75), 'a', 'b') as value, 0 as sample",
+    ),
+    "people": (
+        "votes",
+        "u(i, 4) < 0.001",
+        "'human:one' voter, 'human' kind, if((u(i, 1) < 0.5) = (u(i, 5) < 0.8), 'a', 'b') as value, 0 as sample",
+    ),
+    "gold": ("scores", "true", "'gold' scorer, 'g' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 6) * 4 - 1) reward_a, 0 reward_b"),
+    "best": ("scores", "true", "'best' scorer, 'b' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 7) * 4 - 1) reward_a, 0 reward_b"),
 }
 
 
 def make(store: Store, pairs: int) -> None:
     """Write the synthetic ledgers that are not there yet."""
     with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
-        connection.execute(f"create macro u(k) as {UNIFORM.format('k')}")
+        connection.execute(UNIFORM)
         for stage, (ledger, where, columns) in LEDGERS.items():
             for unit, first in enumerate(range(0, pairs, ROWS)):
                 if not store.has(ledger, stage, f"{unit:04d}"):

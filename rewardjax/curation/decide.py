@@ -28,7 +28,7 @@ SAYS = {
     "humans": OPINIONS,
 }
 UNDECIDED = 2  # the "side" of people who could not decide
-PAIRS_AT_ONCE = 4_000_000  # decided in one query: what bounds memory
+PAIRS_AT_ONCE = 2_500_000  # decided in one query: what bounds memory
 
 # ---------------------------------------------------------------------------------------------------------------- readings of the paper
 
@@ -161,25 +161,11 @@ def _opinions_sql(where: str, scope: str) -> str:
 
     One pass: every source gives (pair, seat, side, iteration), a group takes the latest of each seat. A reward model's side is the sign
     of p - 0.5 with p = sigmoid((reward_a - reward_b) / temperature), 0 within `band` of it."""
-    rm = lambda seat, scorer: (
-        f"""
-        select pair_id, {seat}::utinyint, (reward_a - reward_b)::float, iteration from scores where scorer = ${scorer} and {where}"""
-    )
-    sign = lambda scorer: (
-        f"""
-        case when abs(1 / (1 + exp(-greatest(-80, least(80, {scorer} / ${scorer}_temperature)))) - 0.5) <= $band
-        then 0 else sign({scorer}) end as {scorer}"""
-    )
-    word = lambda seat: (
-        f"""
-        case when {seat} is null then 'none' when {seat} = {UNDECIDED} then 'undecided' when {seat} = 0 then 'even'
-        when {seat} = side then 'for' else 'against' end as {seat}"""
-    )
     return f"""
     with said(pair_id, seat, side, iteration) as (
         select pair_id, 1::utinyint, ({SIDE})::float, iteration from votes where kind = 'original' and {where}
-        union all {rm(2, "gold")}
-        union all {rm(3, "best")}
+        union all {_rewards_sql(2, "gold", where)}
+        union all {_rewards_sql(3, "best", where)}
         union all select pair_id, 4::utinyint, ({SIDE})::float, iteration from votes where kind = 'panel' and voter = $judges and {where}
         union all select pair_id, 5::utinyint, coalesce(side, {UNDECIDED})::float, iteration from ({HUMAN_VERDICTS.format(where=where)})
     ), heard as (
@@ -191,23 +177,46 @@ def _opinions_sql(where: str, scope: str) -> str:
             any_value(side) filter (seat = 5) as humans
         from said group by pair_id
     ), sided as (
-        select pair_id, original, {sign("gold")}, {sign("best")}, judges, humans, case original when -1 then -1 else 1 end as side
+        select pair_id, original, {_sign_sql("gold")}, {_sign_sql("best")}, judges, humans, case original when -1 then -1 else 1 end as side
         from heard where {scope}
     )
     select pair_id, side,
-        case when original is null then 'none' when original = 0 then 'even' else 'for' end as original,
-        {", ".join(map(word, SEATS[1:]))}
+        (case when original is null then 'none' when original = 0 then 'even' else 'for' end)::{_enum(OPINIONS)} as original,
+        {", ".join(map(_word_sql, SEATS[1:]))}
     from sided"""
+
+
+def _rewards_sql(seat: int, scorer: str, where: str) -> str:
+    return f"select pair_id, {seat}::utinyint, (reward_a - reward_b)::float, iteration from scores where scorer = ${scorer} and {where}"
+
+
+def _sign_sql(scorer: str) -> str:
+    """The side that a margin speaks for; the sigmoid is cut where float64 would overflow, far beyond any band."""
+    p = f"1 / (1 + exp(-greatest(-80, least(80, {scorer} / ${scorer}_temperature))))"
+    return f"case when abs({p} - 0.5) <= $band then 0 else sign({scorer}) end as {scorer}"
+
+
+def _word_sql(seat: str) -> str:
+    return f"""(case when {seat} is null then 'none' when {seat} = {UNDECIDED} then 'undecided' when {seat} = 0 then 'even'
+        when {seat} = side then 'for' else 'against' end)::{_enum(OPINIONS)} as {seat}"""
+
+
+def _enum(words: Sequence[str]) -> str:
+    """The SQL type of these words, a byte each where text would be copied."""
+    return f"enum({', '.join(map(_quoted, words))})"
 
 
 def _decisions_sql(table: Sequence[Rule], where: str, scope: str) -> str:
     """The rows of `decisions`: opinions, and the first rule that fits them."""
     test = lambda rule: " and ".join(f"{seat} in ({_words(rule[seat])})" for seat in SEATS if seat in rule) or "true"
-    case = lambda field: "case " + " ".join(f"when {test(rule)} then {_quoted(rule[field])}" for rule in table) + " end"
+    whens = lambda field: " ".join(f"when {test(rule)} then {_quoted(rule[field])}" for rule in table)
+    action, rule = (
+        f"(case {whens(field)} end)::{_enum(words)}" for field, words in (("then", ACTIONS), ("rule", [r["rule"] for r in table]))
+    )
     return f"""
     select pair_id, action, rule, {", ".join(SEATS)},
-        case action when 'keep' then if(side = 1, 'a', 'b') when 'flip' then if(side = 1, 'b', 'a') end as value
-    from (select *, {case("then")} as action, {case("rule")} as rule from ({_opinions_sql(where, scope)}))"""
+        (case action when 'keep' then if(side = 1, 'a', 'b') when 'flip' then if(side = 1, 'b', 'a') end)::{_enum("ab")} as value
+    from (select *, {action} as action, {rule} as rule from ({_opinions_sql(where, scope)}))"""
 
 
 def _quoted(text: str) -> str:

@@ -13,6 +13,7 @@ a flip is another label and never another text.
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -191,7 +192,7 @@ class Store:
         final, manifest_path = self._path(ledger, stage, unit), self._manifest_path(ledger, stage, unit)
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._writing(final) as part:
-            words: Any = [name for name in table.column_names if name in _DICTIONARY]
+            words: Any = sorted(_WORDS & set(table.column_names))
             pq.write_table(table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP)
             manifest = {
                 "ledger": ledger,
@@ -327,14 +328,18 @@ class Store:
             table = pa.Table.from_pylist(given, schema=_nullable(schema))
         if missing := set(schema.names) - set(table.column_names):
             raise ValueError(f"{where}: the table has no column {sorted(missing)[0]!r}; {ledger} has {', '.join(schema.names)}")
-        table = table.select(schema.names).cast(_nullable(schema)).combine_chunks()
+        table = table.select(schema.names).cast(_physical(_nullable(schema))).unify_dictionaries().combine_chunks()
         _check_values(table, ledger, where)
-        order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in KEYS[ledger]])
+        keys = table.select(KEYS[ledger]).cast(pa.schema([schema.field(name).with_nullable(True) for name in KEYS[ledger]]))
+        order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in KEYS[ledger]])
+        _refuse_twice(keys.take(order), where)
         table = table.take(order)
-        _refuse_twice(table, ledger, where)
+        for i, name in enumerate(table.column_names):
+            if name in _WORDS:  # numbered anew in the order of the rows: the bytes of a shard must not depend on how its rows came
+                table = table.set_column(i, name, table.column(name).cast(_TEXT).dictionary_encode())
         for field, value in zip(_STAMP, (iteration, stage, unit), strict=True):
             table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
-        return table.cast(full_schema(ledger))
+        return table.cast(_physical(full_schema(ledger)))
 
     def _refuse_own_training_pairs(self, table: pa.Table, where: str) -> None:
         if not table.num_rows or not self.manifests("training"):
@@ -367,22 +372,8 @@ class Store:
 
 CURRENT_ATTRIBUTES = """select * from attributes
     qualify row_number() over (partition by pair_id order by (kind = 'human') desc, iteration desc, voter) = 1"""
-_DICTIONARY = (
-    "voter",
-    "kind",
-    "value",
-    "shown",
-    "scorer",
-    "model",
-    "contract",
-    "source",
-    "entry",
-    "embedder",
-    "finding",
-    "action",
-    "reason",
-)
-_DICTIONARY += ("rule", "original", "gold", "best", "judges", "humans", "task_category", "objectivity", "controversiality", "stage", "unit")
+_WORDS = {"voter", "kind", "value", "shown", "scorer", "model", "contract", "source", "entry", "embedder", "finding", "action", "reason"}
+_WORDS |= {"rule", "original", "gold", "best", "judges", "humans", "task_category", "objectivity", "controversiality", "stage", "unit"}
 
 
 def full_schema(ledger: str) -> pa.Schema:
@@ -395,6 +386,11 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in schema])
 
 
+def _physical(schema: pa.Schema) -> pa.Schema:
+    """The schema as it is held in memory: words that repeat once each."""
+    return pa.schema([field.with_type(pa.dictionary(pa.int32(), _TEXT)) if field.name in _WORDS else field for field in schema])
+
+
 def _check_values(table: pa.Table, ledger: str, where: str) -> None:
     """Raises ValueError for a null in a required column, a word that is not legal, a confidence or reward that is no number."""
     for field in SCHEMAS[ledger]:
@@ -404,7 +400,8 @@ def _check_values(table: pa.Table, ledger: str, where: str) -> None:
         if not field.nullable and column.null_count:
             bad, wanted = pc.is_null(column), "a value"
         elif legal:
-            bad, wanted = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, pa.array(legal)))), f"one of {', '.join(legal)}"
+            if not set(pc.unique(column).to_pylist()) <= {None, *legal}:
+                bad, wanted = pc.invert(pc.is_in(column.cast(_TEXT), pa.array([None, *legal], _TEXT))), f"one of {', '.join(legal)}"
         elif field.name == "confidence":
             bad, wanted = pc.invert(pc.and_(pc.greater_equal(column, 0.0), pc.less_equal(column, 1.0))), "a probability"
         elif field.type == _REAL:
@@ -414,16 +411,14 @@ def _check_values(table: pa.Table, ledger: str, where: str) -> None:
             raise ValueError(f"{where}: row {row}: {field.name} = {column[row].as_py()!r}, not {wanted}")
 
 
-def _refuse_twice(table: pa.Table, ledger: str, where: str) -> None:
-    """Raises ValueError where two neighbours of the sorted table have the same key."""
-    if table.num_rows < 2:
+def _refuse_twice(keys: pa.Table, where: str) -> None:
+    """Raises ValueError where two neighbours of the sorted keys are the same."""
+    if keys.num_rows < 2:
         return
-    keys = [table.column(name).combine_chunks() for name in KEYS[ledger]]
-    same = pa.array([True] * (table.num_rows - 1))
-    for column in keys:
-        same = pc.and_(same, pc.equal(column[:-1], column[1:]))
+    columns = [column.combine_chunks() for column in keys.columns]
+    same = functools.reduce(pc.and_, (pc.equal(column[:-1], column[1:]) for column in columns))
     if (row := pc.index(same, True).as_py()) >= 0:
-        key = ", ".join(f"{name} {column[row].as_py()!r}" for name, column in zip(KEYS[ledger], keys, strict=True))
+        key = ", ".join(f"{name} {column[row].as_py()!r}" for name, column in zip(keys.column_names, columns, strict=True))
         raise ValueError(f"{where}: two rows with {key}; give one, or another `sample` or stage")
 
 
