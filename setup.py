@@ -56,6 +56,7 @@ setup(
             "ipykernel>=6",
             "kubernetes-validate>=1.31",
             "jsonschema>=4",
+            "faiss-cpu>=1.9",
             "tensorflow-datasets>=4.9.10",
             "transformers>=5,<6",
             f"torch==2.13.0; {PY311}",

@@ -244,3 +244,35 @@ def accuracy_bars(cells: Mapping[str, Mapping[str, Any]], path: str | pathlib.Pa
         ax.set(title=title, xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel="accuracy (dotted: chance)")
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(axis="y", visible=False)
+
+
+def stages(curves_by_name: Mapping[str, Sequence[Sequence[Any]]], path: str | pathlib.Path, title: str) -> None:
+    """One line a data set over the stages of curation, points [stage, mean, low, high], with error bars (the paper's figure 7)."""
+    with _figure(path, size=(6.0, 3.6)) as axes:
+        ax = axes[0, 0]
+        names = list(dict.fromkeys(point[0] for points in curves_by_name.values() for point in points))
+        for i, (name, points) in enumerate(curves_by_name.items()):
+            mean, low, high = (np.array([point[column] for point in points]) for column in (1, 2, 3))
+            place = [names.index(point[0]) + 0.04 * (i - (len(curves_by_name) - 1) / 2) for point in points]  # bars side by side
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+            ax.errorbar(place, mean, yerr=(mean - low, high - mean), label=name, capsize=2.5, elinewidth=0.9, **style)
+        ax.set_xticks(range(len(names)), names)
+        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        ax.set(title=title)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title: str) -> None:
+    """One bar a name, top to bottom in the order given: (mean, low, high), with error bars (the paper's figure 8). Not from zero."""
+    names = list(values)[::-1]
+    mean, low, high = (np.array([values[name][column] for name in names]) for column in range(3))
+    with _figure(path, size=(6.4, 0.9 + 0.3 * len(names))) as axes:
+        ax = axes[0, 0]
+        start = float(np.floor(20 * min(low.min(), 0.5)) / 20)
+        ax.barh(names, mean - start, left=start, color=SKY, height=0.65)
+        ax.errorbar(mean, names, xerr=(mean - low, high - mean), fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)
+        for i, value in enumerate(mean):
+            ax.text(1.02, i, f"{100 * value:.1f} %", va="center", fontsize=8, transform=ax.get_yaxis_transform())
+        ax.set(title=title, xlim=(start, None), ylim=(-0.6, len(names) - 0.4))
+        ax.xaxis.set_major_formatter(PercentFormatter(1))
+        ax.grid(axis="y", visible=False)

@@ -17,7 +17,8 @@ from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*.py"))  # of training
+OTHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*/*.py"))
 ARGUMENTS = {
     "configs/quickstart.py": [":tiny", ":labels=style:0.6,num=500"],
     "configs/gsm.py": [":tiny"],
@@ -72,7 +73,7 @@ def test_config_builds_and_traces_a_training_step(case, monkeypatch):
         trace_step(config)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", CONFIGS + OTHERS)
 def test_sweeps_expand_to_legal_overrides(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     module = config_lib.load_module(path)

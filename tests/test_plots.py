@@ -109,3 +109,13 @@ def test_accuracy_bars(drawn, tmp_path):
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [cells["lists"]["accuracy"], cells["sums"]["accuracy"]])
     with pytest.raises(ValueError, match="no cell"):
         plots.accuracy_bars({"empty": cells["empty"]}, tmp_path / "x.png")
+
+
+def test_stages_and_bars_of_the_ablation(drawn):
+    points = [["seed", 0.6, 0.55, 0.65], ["iteration 1", 0.7, 0.68, 0.72]]
+    axes = drawn(lambda path: plots.stages({"original": points[:1], "filtered": points}, path, "Curves"))
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["seed", "iteration 1"]
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["original", "filtered"]
+    axes = drawn(lambda path: plots.bars({"first": (0.6, 0.5, 0.7), "second": (0.8, 0.7, 0.9)}, path, "Bars"))
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["second", "first"]
+    assert sorted(text.get_text() for text in axes[0].texts) == ["60.0 %", "80.0 %"]

@@ -1,10 +1,13 @@
-"""Agreement between two sources of labels (a human and a judge, a label source and the oracle): how often, and beyond chance."""
+"""Agreement between sources of labels (a human and a judge, two reward models, a source and the oracle): how often, and beyond chance."""
 
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from rewardjax.evaluators.pairs import wilson
 
 Label = Hashable
 
@@ -84,3 +87,104 @@ def by_cell(a: Sequence[Label | None], b: Sequence[Label | None], cells: Sequenc
         items_of.setdefault(cell, []).append(i)
     largest_first = sorted(items_of, key=lambda cell: (-len(items_of[cell]), str(cell)))
     return {cell: compare([a[i] for i in items_of[cell]], [b[i] for i in items_of[cell]], **options) for cell in largest_first}
+
+
+# ---------------------------------------------------------------------------------------------------- reward models, and everybody
+
+
+def votes_of(reward_a, reward_b) -> list[str | None]:
+    """A reward model's votes [n] from its rewards: "a", "b", "tie" where they are equal, None where it has none (NaN)."""
+    difference = np.asarray(reward_a, np.float64) - np.asarray(reward_b, np.float64)
+    return [None if np.isnan(d) else "tie" if d == 0 else "a" if d > 0 else "b" for d in difference]
+
+
+def margin_correlation(first, second) -> dict[str, Any]:
+    """How alike two models' margins (reward a - reward b, [n], NaN: none) are: Pearson, and Spearman, which no rescaling changes.
+
+    Returns {"items", "pearson", "spearman"}; None where one of the two does not vary or fewer than 3 items have both."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    both = np.isfinite(first) & np.isfinite(second)
+    first, second = first[both], second[both]
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return {"items": len(first), "pearson": None, "spearman": None}
+    pearson, spearman = np.corrcoef(first, second)[0, 1], np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1]
+    return {"items": len(first), "pearson": float(pearson), "spearman": float(spearman)}
+
+
+def dual(
+    gold: tuple[Sequence[float], Sequence[float]],
+    best: tuple[Sequence[float], Sequence[float]],
+    cells: Mapping[str, Sequence[Hashable]],
+    **options,
+) -> list[dict[str, Any]]:
+    """Gold RM against best RM: one row for all pairs, one for each value of each of `cells` (source, category, ...), largest first.
+
+    gold, best: rewards of responses a and of responses b, each [n] (NaN: not scored). A row is {"by", "value"}, the figures of `compare`,
+    and "pearson" and "spearman" of the margins. Options are those of `compare`."""
+    a, b = votes_of(*gold), votes_of(*best)
+    margins = [np.asarray(rewards[0], np.float64) - np.asarray(rewards[1], np.float64) for rewards in (gold, best)]
+    members: dict[tuple[str, Hashable], list[int]] = {("all", "all"): list(range(len(a)))}
+    for name, values in cells.items():
+        if len(values) != len(a):
+            raise ValueError(f"agreement: {name} has {len(values)} values for {len(a)} pairs")
+        of_value: dict[tuple[str, Hashable], list[int]] = {}
+        for i, value in enumerate(values):
+            of_value.setdefault((name, value), []).append(i)
+        members |= sorted(of_value.items(), key=lambda item: (-len(item[1]), str(item[0][1])))
+    rows = []
+    for (name, value), rows_of in members.items():
+        alike = margin_correlation(margins[0][rows_of], margins[1][rows_of])
+        figures = compare([a[i] for i in rows_of], [b[i] for i in rows_of], **options)
+        rows.append({"by": name, "value": value, **figures, "pearson": alike["pearson"], "spearman": alike["spearman"]})
+    return rows
+
+
+def vote_table(
+    votes: Mapping[str, Sequence[Label | None]], decision: Sequence[str] | None = None, audit: Sequence[Label | None] | None = None
+) -> list[dict[str, Any]]:
+    """Every combination of votes that occurs, most frequent first: {"original": "a", "gold": "b", ..., "pairs"}; None is "no vote".
+
+    votes: voter -> [n]. With `decision` [n] (keep, flip, ...) a row also counts each of them. With `audit` [n], a trusted label where
+    there is one, it has "audited" and for each voter "VOTER right", the share of audited pairs on which its vote is the audit's (None
+    without any). Raises ValueError for lists of different length."""
+    sizes = {name: len(values) for name, values in {**votes, "decision": decision or (), "audit": audit or ()}.items() if len(values)}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"vote_table: lists of different length: {sizes}")
+    items_of: dict[tuple[Label | None, ...], list[int]] = {}
+    for i, combination in enumerate(zip(*votes.values(), strict=True)):
+        items_of.setdefault(combination, []).append(i)
+    actions = sorted(set(decision or ()))
+    rows = []
+    for combination, items in sorted(items_of.items(), key=lambda item: (-len(item[1]), str(item[0]))):
+        row: dict[str, Any] = {**dict(zip(votes, combination, strict=True)), "pairs": len(items)}
+        if decision is not None:
+            counts = Counter(decision[i] for i in items)
+            row |= {action: counts[action] for action in actions}
+        if audit is not None:
+            known = [audit[i] for i in items if audit[i] is not None]
+            row["audited"] = len(known)
+            row |= {
+                f"{name} right": sum(label == vote for label in known) / len(known) if known else None
+                for name, vote in zip(votes, combination, strict=True)
+            }
+        rows.append(row)
+    return rows
+
+
+def decision_precision(
+    original: Sequence[Label | None], decision: Sequence[str], audit: Sequence[Label | None]
+) -> dict[str, dict[str, Any]]:
+    """Audited precision of "keep" (the audit has the original label) and of "flip" (it has the other one), as in the paper's table of
+    human agreement with the filter (section 1.6): {"keep": {"pairs", "audited", "right", "precision", "low", "high"}, "flip": ...}.
+
+    original [n]: "a" or "b"; audit [n]: a trusted "a", "b", or None. An audited tie is right for neither. None where nothing is audited."""
+    other = {"a": "b", "b": "a"}
+    result = {}
+    for action, wanted in (("keep", lambda label: label), ("flip", lambda label: other.get(str(label)))):
+        items = [i for i, one in enumerate(decision) if one == action]
+        audited = [i for i in items if audit[i] is not None]
+        right = sum(audit[i] == wanted(original[i]) for i in audited)
+        interval = dict(zip(("low", "high"), wilson(right, len(audited)) if audited else (None, None), strict=True))
+        precision = right / len(audited) if audited else None
+        result[action] = {"pairs": len(items), "audited": len(audited), "right": right, "precision": precision, **interval}
+    return result

@@ -79,3 +79,80 @@ def test_bad_input_is_refused():
         agreement.confusion(["a", "b"], ["a", "a"], labels=["a"])
     with pytest.raises(ValueError, match="but 1 cells"):
         agreement.by_cell(["a", "b"], ["a", "b"], ["x"])
+
+
+# -------------------------------------------------------------------------------------------- reward models, and everybody
+
+
+def test_votes_of_rewards():
+    assert agreement.votes_of([1.0, 0.0, 2.0, np.nan], [0.5, 1.0, 2.0, 1.0]) == ["a", "b", "tie", None]
+
+
+def test_margin_correlation_by_hand():
+    found = agreement.margin_correlation([1.0, 2.0, 3.0, np.nan], [1.0, 4.0, 9.0, 5.0])
+    assert found["items"] == 3 and found["spearman"] == pytest.approx(1)
+    assert found["pearson"] == pytest.approx(8 / np.sqrt(2 * (121 + 4 + 169) / 9))  # deviations (-1, 0, 1) and (-11, -2, 13) / 3
+    assert agreement.margin_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])["pearson"] is None
+    assert agreement.margin_correlation([1.0, 2.0], [1.0, 2.0]) == {"items": 2, "pearson": None, "spearman": None}
+
+
+def test_dual_by_source_and_cell():
+    gold = np.array([1.0, 1.0, -1.0, -1.0, 2.0, np.nan]), np.zeros(6)
+    best = np.array([1.0, 2.0, -1.0, 1.0, -2.0, 1.0]), np.zeros(6)
+    cells = {"source": ["x", "x", "x", "y", "y", "y"], "task_category": ["Math"] * 4 + [None] * 2}
+    rows = agreement.dual(gold, best, cells, resamples=50)
+    assert [(row["by"], row["value"], row["items"], row["missing"]) for row in rows] == [
+        ("all", "all", 5, 1),
+        ("source", "x", 3, 0),
+        ("source", "y", 2, 1),
+        ("task_category", "Math", 4, 0),
+        ("task_category", None, 1, 1),
+    ]
+    assert [row["agreement"] for row in rows] == pytest.approx([0.6, 1.0, 0.0, 0.75, 0.0])
+    assert rows[1]["kappa"] == 1 and rows[1]["pearson"] == pytest.approx(np.corrcoef([1, 1, -1], [1, 2, -1])[0, 1])
+    whole = agreement.compare(agreement.votes_of(*gold), agreement.votes_of(*best), resamples=50)
+    assert {name: rows[0][name] for name in whole} == whole
+    with pytest.raises(ValueError, match="source has 1 values for 6"):
+        agreement.dual(gold, best, {"source": ["x"]})
+
+
+def test_vote_table_by_hand():
+    votes = {
+        "original": ["a", "a", "a", "b", "a", "a"],
+        "gold": ["a", "b", "a", "b", "b", "a"],
+        "judges": [None, "b", None, "a", "b", "tie"],
+    }
+    decision = ["keep", "flip", "keep", "keep", "discard", "keep"]
+    audit = ["a", "b", "b", None, "a", None]
+    rows = agreement.vote_table(votes, decision, audit)
+    assert sum(row["pairs"] for row in rows) == 6
+    assert rows[0] == {
+        "original": "a",
+        "gold": "a",
+        "judges": None,
+        "pairs": 2,
+        "discard": 0,
+        "flip": 0,
+        "keep": 2,
+        "audited": 2,
+        "original right": 0.5,
+        "gold right": 0.5,
+        "judges right": 0.0,
+    }
+    turned = next(row for row in rows if row["judges"] == "b")
+    assert (turned["pairs"], turned["flip"], turned["discard"], turned["gold right"]) == (2, 1, 1, 0.5)
+    assert [row["gold right"] for row in rows if row["audited"] == 0] == [None, None]
+    assert agreement.vote_table({"original": ["a"]}) == [{"original": "a", "pairs": 1}]
+    with pytest.raises(ValueError, match="different length"):
+        agreement.vote_table(votes, decision[:2])
+
+
+def test_decision_precision_by_hand():
+    original = ["a", "a", "b", "a", "b", "a", "a"]
+    decision = ["keep", "keep", "keep", "flip", "flip", "flip", "discard"]
+    audit = ["a", "b", None, "b", "a", "tie", "a"]
+    found = agreement.decision_precision(original, decision, audit)
+    assert (found["keep"]["pairs"], found["keep"]["audited"], found["keep"]["right"], found["keep"]["precision"]) == (3, 2, 1, 0.5)
+    assert (found["flip"]["pairs"], found["flip"]["audited"], found["flip"]["right"]) == (3, 3, 2)
+    assert found["flip"]["low"] < 2 / 3 < found["flip"]["high"]
+    assert agreement.decision_precision(["a"], ["discard"], ["a"])["keep"]["precision"] is None

@@ -1,0 +1,135 @@
+"""Reward models of the curation ablation: many small ones, trained and used in one process and kept on disk by the hash of what made them.
+
+`rewardjax.train` would start, compile, checkpoint and report for every one of them. The step, the packing, the plan of pairs and the
+scoring are its own.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+
+from benchmarks.ablation.world import Item
+from rewardjax import assets, fingerprint, losses, optim, scoring
+from rewardjax.data import pack
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.pack import TokenGroup
+from rewardjax.data.plan import step_pairs, steps_for
+from rewardjax.mesh import Layout, place
+from rewardjax.models import hf
+from rewardjax.models.config import Compute
+from rewardjax.step import make_step, zeros_like
+
+ROW, PER_ROW, ROWS = 256, 8, 4  # tokens and pairs of a row, rows of a micro-batch
+
+Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """What every model starts from, and the folder of finished ones."""
+
+    tokenizer: ChatTokenizer
+    graph: nnx.GraphDef
+    start: Callable[[int], Any]  # seed -> parameters
+    score_rows: scoring.ScoreRows
+    backbone: str  # fingerprint of its weights
+    folder: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A finished reward model: its name is the hash of what made it."""
+
+    name: str
+    folder: pathlib.Path
+
+
+def open_lab(folder: pathlib.Path, backbone: str) -> Lab:
+    """A lab around a Hugging Face folder. Call it, and everything below, within `jax.set_mesh`."""
+    home = assets.resolve(backbone)
+    load = lambda seed: nnx.split(hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True, seed=seed), nnx.Param)
+    graph, _ = load(0)
+    score_rows = scoring.make_score_rows(graph)
+    weights = fingerprint.of_file(home / "model.safetensors")
+    return Lab(ChatTokenizer.load(home), graph, lambda seed: load(seed)[1], score_rows, weights, folder)
+
+
+def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, peak: float) -> Model:
+    """The Bradley-Terry reward model of `pairs`, from the lab's folder if it is there: AdamW, linear decay after 5% warm-up."""
+    pairs = sorted(pairs, key=lambda pair: pair[0].pair_id)
+    said = [[item.pair_id, value] for item, value in pairs]
+    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, peak, [ROW, PER_ROW, ROWS], said])
+    model = Model(name, lab.folder / name)
+    if not (model.folder / "params.npz").exists():
+        tokens = [towards(item.tokens, value) for item, value in pairs]
+        params = fit(lab, tokens, seed=seed, epochs=epochs, batch=min(batch, len(pairs)), peak=peak)
+        model.folder.mkdir(parents=True, exist_ok=True)
+        _write(model.folder / "params.npz", lambda file: np.savez(file, *map(np.asarray, jax.tree.leaves(params))))
+    return model
+
+
+def towards(tokens: TokenGroup, value: str) -> TokenGroup:
+    """The pair with the better response first, as packing wants it."""
+    return tokens if value == "a" else TokenGroup(tokens.prefix, tokens.suffixes[::-1])
+
+
+def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, peak: float) -> Any:
+    """Parameters after `epochs` passes over `pairs`, the chosen response first."""
+    steps = steps_for(len(pairs), batch, epochs)
+    params = lab.start(seed)
+    schedule = optim.make_schedule("linear", peak=peak, total_steps=steps, warmup_steps=steps // 20)
+    optimizer = optim.make_optimizer(schedule, params)
+    accumulate, update = make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
+    state = jax.jit(optimizer.init)(params)
+    for step in range(steps):
+        total = zeros_like(params)
+        for micro_batch in micro_batches([pairs[i] for i in step_pairs(len(pairs), batch, seed, step)], lab.tokenizer.pad_id):
+            total = accumulate(total, params, place(micro_batch, Layout()))
+        params, state, _ = update(params, state, total)
+    return params
+
+
+def micro_batches(pairs: Sequence[TokenGroup], pad_id: int) -> list[dict[str, np.ndarray]]:
+    """The pairs of one step in packed rows, ROWS at a time."""
+    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], ROW, PER_ROW)
+    rows += [[] for _ in range(-len(rows) % ROWS)]
+    labels = {"margin": np.zeros(len(pairs)), "target": np.ones(len(pairs)), "tie": np.zeros(len(pairs))}
+    arrays = pack.pack_pairs(pairs, labels, rows, ROW, PER_ROW, pad_id)
+    arrays.pop("pair")
+    return [{name: array[i : i + ROWS] for name, array in arrays.items()} for i in range(0, len(rows), ROWS)]
+
+
+def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
+    """Rewards [n, 2] of responses a and b, kept beside the model."""
+    path = model.folder / f"rewards-{fingerprint.of_json([item.pair_id for item in items])}.npy"
+    if not path.exists():
+        structure = lab.start(0)
+        with np.load(model.folder / "params.npz") as saved:
+            leaves = [jax.device_put(saved[f"arr_{i}"], like.sharding) for i, like in enumerate(jax.tree.leaves(structure))]
+        params = jax.tree.unflatten(jax.tree.structure(structure), leaves)
+        found = scoring.score_groups(
+            lab.score_rows,
+            params,
+            [item.tokens for item in items],
+            row_length=ROW,
+            rows=ROWS,
+            bundles_per_row=PER_ROW,
+            pad_id=lab.tokenizer.pad_id,
+            layout=Layout(),
+        )
+        _write(path, lambda file: np.save(file, np.stack(found)))
+    return np.load(path)
+
+
+def _write(path: pathlib.Path, save: Callable[[Any], None]) -> None:
+    """A file that is there whole or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with open(part, "wb") as file:
+        save(file)
+    part.replace(path)

@@ -1,0 +1,75 @@
+"""The ablations of the curation pipeline on the embedded world; `python -m benchmarks.curation_ablation` runs them all.
+
+    curves       original, filtered and flipped at the seed, each iteration and Stage 2, with people and without (the paper's figure 7)
+    protocol     who labels iteration 1: nobody, judges, people, both, both with retrieval (figure 8)
+    selection    retrieval against random, uncertainty and diversity at one budget
+    filters      Stage 2 by the gold RM alone, the best RM alone, both
+    quantity     more pairs at a fixed quality of labels
+
+A field is read by `benchmarks/ablation/pipeline.py`. Label qualities are specifications of `rewardjax/data/world/labels.py`.
+"""
+
+from ml_collections import ConfigDict
+
+from rewardjax.config import Config, chain, fixed, parse_arg, product
+from rewardjax.config import sweep as vary
+
+SEEDS = (0, 1, 2)
+HARD, WILD = "0.4*honest+0.2*random:0.5+0.4*style:1", "0.1*honest+0.4*random:0.5+0.5*style:1"  # about 27% and 41% wrong
+JUDGE = "0.5*style:0.9+0.5*random:0.3"  # about a third wrong; what three of them share is the weakness for style
+
+
+def get_config(arg: str | None = None) -> Config:
+    args = parse_arg(arg, scale=1.0)
+    return ConfigDict(
+        dict(
+            scale=args.scale,  # of every number of pairs below
+            experiment="pipeline",  # or "labels": unverified.num pairs labelled by unverified.labels, no curation
+            seed=0,
+            backbone="assets:world",
+            heldout=1000,
+            people=True,
+            unverified=dict(num=3000, labels=HARD),
+            wild=dict(num=3000, labels=WILD),
+            voters=dict(human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)),  # world.opinion, world.panel
+            stage1=dict(iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8),
+            stage2=dict(table="flip_both"),  # a preset of curation/decide.py; "" leaves Stage 2 out
+            model=dict(epochs=1.0, batch=24, peak=1e-3),  # models.train
+            sets=("original", "filtered", "flipped"),  # what reward models are trained on
+            measure="all",  # stages after which they are; or "last"
+        )
+    ).lock()
+
+
+ITERATION_1 = fixed(**{"stage1.iterations": 1, "stage2.table": "", "measure": "last"})
+
+
+def sweep_curves():
+    people = fixed(people=True)
+    without = fixed(people=False, sets=("filtered", "flipped"), **{"stage2.table": "no_human"})
+    return product(vary("seed", SEEDS), chain(people, without))
+
+
+def sweep_protocol():
+    labellers = chain(
+        fixed(people=False, sets=("original", "filtered"), **{"stage1.select": "random"}),  # unverified pairs; judged pairs
+        fixed(people=True, sets=("filtered",), **{"stage1.select": "random", "stage1.human_share": 1.0}),
+        fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "random"}),
+        fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "retrieval"}),
+    )
+    return product(vary("seed", SEEDS), ITERATION_1, labellers)
+
+
+def sweep_selection():
+    strategies = vary("stage1.select", ("retrieval", "random", "uncertainty", "diversity"))
+    return product(vary("seed", SEEDS), ITERATION_1, fixed(sets=("filtered", "flipped")), strategies)
+
+
+def sweep_filters():
+    tables = vary("stage2.table", ("gold_rm", "best_rm", "both_rms"))
+    return product(vary("seed", SEEDS), fixed(measure="last", sets=("filtered", "flipped")), tables)
+
+
+def sweep_quantity():
+    numbers, qualities = vary("unverified.num", (500, 1000, 2000, 4000)), vary("unverified.labels", (WILD, "random:0.1"))
+    return product(vary("seed", SEEDS), fixed(experiment="labels"), qualities, numbers)

@@ -1,0 +1,216 @@
+"""The ledger of paid requests: a cache of answers and a hard budget, in one SQLite file that survives a kill.
+
+A request is known by the hash of everything that could change its answer. Before it is sent, a row reserves the most it can cost; when
+the answer comes the row takes the answer and the real cost. So
+
+- an answered request is never sent again, by whichever process asks;
+- booked money (costs, plus reservations of what is still out) never exceeds the budget, whatever the number of requests in flight;
+- what was in flight when a process died stays booked at its reservation: nobody can know whether the server charged for it.
+
+The file wants a local disk (SQLite's write-ahead log does not work on network file systems).
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from rewardjax import fingerprint
+
+TEMPLATE_TOKENS = 64  # a chat template's own tokens, beyond the bytes of what it renders: generous
+
+
+class BudgetExceeded(Exception):
+    """The next request could cost more than what is left of the budget."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens."""
+
+    input: float = 0.0
+    cached: float = 0.0
+    output: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One chat completion. `body` is what is sent; `revision` tells apart what the model's name does not (weights, server); `sample` and
+    `attempt` tell apart requests of the same body; the rest says what it is for and is not part of its identity."""
+
+    voter: str
+    body: dict[str, Any]
+    revision: str
+    price: Price
+    sample: int = 0
+    attempt: int = 0
+    shown: str | None = None
+    subject: str = ""  # pair_id
+    purpose: str = ""
+
+    @functools.cached_property
+    def key(self) -> str:
+        identity = {"body": self.body, "revision": self.revision, "sample": self.sample, "attempt": self.attempt, "shown": self.shown}
+        return fingerprint.of_json(identity)
+
+    def most(self) -> float:
+        """The most it can cost, dollars: no tokenizer makes more tokens than there are bytes."""
+        tokens = len(json.dumps([self.body["messages"], self.body.get("response_format")], ensure_ascii=False).encode()) + TEMPLATE_TOKENS
+        dearest = max(self.price.input, self.price.cached)
+        return (tokens * dearest + self.body["max_tokens"] * self.price.output) / 1e6
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What came back. status: "answered", or "rejected" by the server as it stands (and then `text` says why)."""
+
+    text: str
+    finish: str = "stop"
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    counted: bool = True  # whether the server said how many tokens it used
+    status: str = "answered"
+
+
+def cost(request: Request, answer: Answer, discount: float = 1.0) -> float:
+    """Dollars. A rejected request costs nothing; an answer without token counts costs the most it could."""
+    if answer.status == "rejected":
+        return 0.0
+    if not answer.counted:
+        return request.most() * discount
+    fresh = answer.prompt_tokens - answer.cached_tokens
+    price = request.price
+    return (fresh * price.input + answer.cached_tokens * price.cached + answer.completion_tokens * price.output) * discount / 1e6
+
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS calls (
+  id INTEGER PRIMARY KEY, key TEXT NOT NULL, voter TEXT NOT NULL, subject TEXT NOT NULL, purpose TEXT NOT NULL, sample INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, shown TEXT, batch TEXT, state TEXT NOT NULL, booked REAL NOT NULL, text TEXT, finish TEXT,
+  prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, counted INTEGER, seconds REAL, tries INTEGER
+);
+CREATE UNIQUE INDEX IF NOT EXISTS answers ON calls (key) WHERE state IN ('answered', 'rejected');
+CREATE INDEX IF NOT EXISTS out ON calls (key) WHERE state = 'sent';
+CREATE TABLE IF NOT EXISTS booked (only INTEGER PRIMARY KEY CHECK (only = 0), dollars REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS formats (model TEXT PRIMARY KEY, format TEXT NOT NULL);
+INSERT OR IGNORE INTO booked VALUES (0, 0);
+"""
+_ANSWER = "text, finish, prompt_tokens, cached_tokens, completion_tokens, counted, state"
+
+
+class CallLedger:
+    """The ledger in file `path`. `budget`: dollars that all its requests together may cost, those of earlier runs included; None: no
+    limit. Several processes may share the file."""
+
+    def __init__(self, path: str | pathlib.Path, budget: float | None = None):
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.budget = pathlib.Path(path), budget
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def lookup(self, key: str) -> Answer | None:
+        """The answer to a request, None where there is none yet."""
+        row = self._db.execute(f"SELECT {_ANSWER} FROM calls WHERE key = ? AND state IN ('answered', 'rejected')", [key]).fetchone()
+        return None if row is None else Answer(*row[:5], counted=bool(row[5]), status=row[6])
+
+    def reserve(self, request: Request, *, batch: str | None = None, discount: float = 1.0) -> int | None:
+        """Book the most that `request` can cost and return its row, or None where that is more than what is left."""
+        most = request.most() * discount
+        with _transaction(self._db):
+            if self.budget is not None and most > 0 and self.spent() + most > self.budget:
+                return None
+            values = (request.key, request.voter, request.subject, request.purpose, request.sample, request.attempt, request.shown)
+            cursor = self._db.execute(
+                "INSERT INTO calls (key, voter, subject, purpose, sample, attempt, shown, batch, state, booked)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?)",
+                [*values, batch, most],
+            )
+            self._book(most)
+            return cursor.lastrowid
+
+    def settle(
+        self, row: int, request: Request, answer: Answer, *, seconds: float | None = None, tries: int = 1, lost: int = 0, discount=1.0
+    ) -> None:
+        """Put the answer in its row. `lost`: how many tries timed out, each of which may have been charged and is booked in full. Where
+        another process has answered the same request meanwhile, this cost is booked and the first answer stays."""
+        dollars = cost(request, answer, discount) + lost * request.most() * discount
+        fields = dataclasses.astuple(answer)[:-1]
+        sql = (
+            "UPDATE calls SET state = ?, booked = ?, text = ?, finish = ?, prompt_tokens = ?, cached_tokens = ?, completion_tokens = ?,"
+            " counted = ?, seconds = ?, tries = ? WHERE id = ?"
+        )
+        with _transaction(self._db):
+            second = self.lookup(request.key) is not None
+            self._book(dollars - self._reserved(row))
+            self._db.execute(sql, ["duplicate" if second else answer.status, dollars, *fields, seconds, tries, row])
+
+    def abandon(self, row: int, request: Request, *, tries: int, lost: int) -> None:
+        """No answer: what was reserved is free again, but for tries that timed out. The request may be sent again later."""
+        dollars = lost * request.most()
+        with _transaction(self._db):
+            self._book(dollars - self._reserved(row))
+            self._db.execute("UPDATE calls SET state = 'failed', booked = ?, tries = ? WHERE id = ?", [dollars, tries, row])
+
+    def out(self, key: str) -> int | None:
+        """The row of a request that was written to a batch file and not yet read back."""
+        row = self._db.execute("SELECT id FROM calls WHERE key = ? AND state = 'sent' AND batch IS NOT NULL", [key]).fetchone()
+        return None if row is None else row[0]
+
+    def release(self, batch: str) -> None:
+        """Forget the requests of a batch file (its full path) that will never be read back: their reservations are free again."""
+        with _transaction(self._db):
+            where = "batch = ? AND state = 'sent'"
+            freed = self._db.execute(f"SELECT coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]).fetchone()[0]
+            self._db.execute(f"UPDATE calls SET state = 'failed', booked = 0, tries = 0 WHERE {where}", [batch])
+            self._book(-freed)
+
+    def spent(self) -> float:
+        """Dollars booked: costs, and reservations of what is out or was when a process died."""
+        return self._db.execute("SELECT dollars FROM booked").fetchone()[0]
+
+    def format_of(self, model: str) -> str | None:
+        """How a model is asked for JSON, as probed once; `model` is any name of it."""
+        row = self._db.execute("SELECT format FROM formats WHERE model = ?", [model]).fetchone()
+        return None if row is None else row[0]
+
+    def set_format(self, model: str, format: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO formats VALUES (?, ?)", [model, format])
+
+    def costs(self) -> list[dict[str, Any]]:
+        """The cost ledger: a row per (purpose, voter) with counts of requests by what became of them, tokens and dollars. `in_doubt` is
+        the part of `dollars` that is reserved for requests without an answer."""
+        sql = """SELECT purpose, voter,
+            sum(state IN ('answered', 'duplicate')) AS answered, sum(state = 'rejected') AS rejected, sum(state = 'failed') AS failed,
+            sum(state = 'sent') AS out, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens,
+            coalesce(sum(completion_tokens), 0) AS completion_tokens, sum(booked) AS dollars,
+            sum(CASE WHEN state IN ('sent', 'failed') THEN booked ELSE 0 END) AS in_doubt
+            FROM calls GROUP BY purpose, voter ORDER BY purpose, voter"""
+        rows = self._db.execute(sql)
+        names = [column[0] for column in rows.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _reserved(self, row: int) -> float:
+        return self._db.execute("SELECT booked FROM calls WHERE id = ?", [row]).fetchone()[0]
+
+    def _book(self, dollars: float) -> None:
+        self._db.execute("UPDATE booked SET dollars = dollars + ?", [dollars])
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """One process at a time reads what is booked and books more."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
