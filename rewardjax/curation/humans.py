@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -135,7 +135,8 @@ def votes(tasks: Iterable[Task], answers: Iterable[Answer]) -> tuple[list[dict[s
             seen.add(answer.task)
             value = VALUES.get(answer.choice) or task.shown[answer.choice == "right"]
             evidence = {"task": task.id, "check": task.check} | ({"seconds": answer.seconds} if answer.seconds is not None else {})
-            row = {"pair_id": task.pair_id, "voter": f"human:{task.annotator}", "kind": "human", "value": value, "sample": 0}
+            row = {"pair_id": task.pair_id, "voter": f"human:{task.annotator}", "value": value, "sample": 0}
+            row["kind"] = "check" if task.check else "human"
             rows.append(row | {"confidence": answer.confidence, "shown": task.shown, "evidence": json.dumps(evidence, sort_keys=True)})
     return rows, bad
 
@@ -267,27 +268,26 @@ def simulate(
 
 
 def quality(store: Store, tasks: Sequence[Task]) -> dict[str, Any]:
-    """How well people do: `checks`, a row for each annotator (seeded checks answered, share right against the majority of the others), and
+    """How well people do: `checks`, a row for each annotator (checks answered, share that says what most people said about the pair), and
     `overlap`, agreement where two answered the same pair (None without any)."""
-    rows = store.query("select pair_id, voter, value from votes where kind = 'human' order by iteration, stage, unit").to_pylist()
-    said: dict[str, dict[str, str]] = defaultdict(dict)
+    rows = store.query("select * from votes where kind in ('human', 'check') order by iteration, stage, unit").to_pylist()
+    said: dict[str, dict[str, dict[str, str]]] = {"human": defaultdict(dict), "check": defaultdict(dict)}
     for row in rows:
-        said[row["pair_id"]][row["voter"].removeprefix("human:")] = row["value"]
+        said[row["kind"]][row["pair_id"]][row["voter"].removeprefix("human:")] = row["value"]
     checks = []
     for name in dict.fromkeys(task.annotator for task in tasks):
-        results = [_matches(said[task.pair_id], name) for task in tasks if task.check and task.annotator == name]
+        mine = [task.pair_id for task in tasks if task.check and task.annotator == name]
+        results = [_matches(said["check"][pair_id].get(name), said["human"][pair_id]) for pair_id in mine]
         known = [result for result in results if result is not None]
         checks.append({"annotator": name, "checks": len(known), "right": sum(known) / len(known) if known else None})
-    shared = [sorted(by.items())[:2] for _, by in sorted(said.items()) if len(by) > 1]
+    shared = [sorted(by.items())[:2] for _, by in sorted(said["human"].items()) if len(by) > 1]
     both = agreement.compare([pair[0][1] for pair in shared], [pair[1][1] for pair in shared]) if shared else None
     return {"checks": checks, "overlap": both}
 
 
-def _matches(said: Mapping[str, str], name: str) -> bool | None:
-    """Whether `name` said what most others said; None where that is not known."""
-    others = [value for other, value in said.items() if other != name]
-    if name not in said or not others:
+def _matches(value: str | None, others: Mapping[str, str]) -> bool | None:
+    """Whether an answer is what most people said; None where one of the two is missing."""
+    if value is None or not others:
         return None
-    counts = {value: others.count(value) for value in others}
-    best = max(counts.values())
-    return said[name] in {value for value, count in counts.items() if count == best}
+    counts = Counter(others.values())
+    return counts[value] == max(counts.values())

@@ -22,7 +22,15 @@ def world_items(num: int, seed: int = 0):
 
 
 def judge_at(server, name: str, **more) -> Judge:
-    settings = {"samples": 2, "max_in_flight": 4, "retries": 6, "price_input": 1.0, "price_output": 4.0, "max_tokens": 200, "base_url": server.url}
+    settings = {
+        "samples": 2,
+        "max_in_flight": 4,
+        "retries": 6,
+        "price_input": 1.0,
+        "price_output": 4.0,
+        "max_tokens": 200,
+        "base_url": server.url,
+    }
     return Judge(name, name, **settings | more)
 
 

@@ -69,6 +69,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     assert pools_lib.sizes(pools_lib.pools(store)) == {
         "gold": 0,
         "silver": 0,
+        "curated": 0,
         "unverified": 20_000 - len(planted),
         "wild": 0,
         "discarded": len(planted),
