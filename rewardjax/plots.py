@@ -276,3 +276,15 @@ def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title:
         ax.set(title=title, xlim=(start, None), ylim=(-0.6, len(names) - 0.4))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(axis="y", visible=False)
+
+
+def stacked(amounts: Mapping[str, Sequence[float]], stages: Sequence[str], path: str | pathlib.Path, title: str) -> None:
+    """One bar a stage, from the bottom up the amounts [stages] of each name: how pools grow."""
+    with _figure(path, size=(5.6, 3.2)) as axes:
+        ax, bottom = axes[0, 0], np.zeros(len(stages))
+        for i, (name, values) in enumerate(amounts.items()):
+            ax.bar(stages, values, 0.65, bottom=bottom, label=name, color=COLOURS[i % len(COLOURS)])
+            bottom += np.asarray(values, np.float64)
+        ax.yaxis.set_major_formatter(EngFormatter())
+        ax.set(title=title)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import rensa  # pyright: ignore
+import rensa
 from loguru import logger
 
 from rewardjax import fingerprint, ngrams
@@ -189,7 +189,7 @@ def _signature(sides: list) -> np.ndarray:
     """MinHash [BANDS * ROWS] of the word 5-grams of prompt and responses. Numbers stay what they are: in a task they are the point."""
     words = re.findall(r"\w+", "\n".join(map(_text, sides)).lower())
     shingles = [" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))]
-    minhash = rensa.RMinHash(num_perm=BANDS * ROWS, seed=1)
+    minhash = rensa.RMinHash(num_perm=BANDS * ROWS, seed=1)  # pyright: ignore[reportAttributeAccessIssue]
     minhash.update(shingles)
     return np.array(minhash.digest(), np.uint32)
 

@@ -32,8 +32,8 @@ def export(
     pair came without one), reason, since, record_id. labels: "current" as curation stands (after `iteration`), or "original" as the pairs
     came. flips: False leaves out the pairs whose current label is not the original one: the paper's "filtered" against
     "filtered + flipped"; with labels="original" it has the same pairs with the labels they came with.
-    Left out, and counted: ties, pairs without a label, flips where they are not wanted, pairs with tool calls (which a table of
-    messages cannot hold). Rows are ordered by pair_id, which is a hash: shuffled, and always the same way."""
+    Left out, and counted: pairs held for review, ties, pairs without a label, flips where they are not wanted, pairs with tool calls
+    (which a table of messages cannot hold). Rows are ordered by pair_id, which is a hash: shuffled, and always the same way."""
     if unknown := set(pools) - set(pools_lib.POOLS):
         raise ValueError(f"pools: {sorted(unknown)[0]!r}, not one of {', '.join(pools_lib.POOLS)}")
     if labels not in LABELS:
@@ -64,7 +64,17 @@ def _labelled(
             continue
         turned = row["original"] in ("a", "b") and row["value"] in ("a", "b") and row["original"] != row["value"]
         label = row["value"] if labels == "current" else row["original"]
-        fate = "flip" if turned and not flips else "tie" if label == "tie" else "no label" if label is None else "written"
+        fate = (
+            "held"
+            if row["reason"] == pools_lib.HELD_BACK
+            else "flip"
+            if turned and not flips
+            else "tie"
+            if label == "tie"
+            else "no label"
+            if label is None
+            else "written"
+        )
         if fate == "written":
             original = "none" if row["original"] not in ("a", "b") else "kept" if label == row["original"] else "flipped"
             yield row | {"label": label, "original_label": original}

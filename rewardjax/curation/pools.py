@@ -1,11 +1,16 @@
-"""Where a pair stands: exactly one of the paper's pools, derived from the ledger each time it is asked."""
+"""Where a pair stands: in exactly one pool, derived from the ledger each time it is asked.
+
+The paper's pools, and `curated` for the wild pairs that Stage 2 kept or flipped.
+"""
 
 import pyarrow as pa
 
 from rewardjax.curation.decide import HELD, HUMAN_VERDICTS, SIDE
 from rewardjax.curation.store import Store
 
-POOLS = ("gold", "silver", "unverified", "wild", "discarded")
+POOLS = ("gold", "silver", "curated", "unverified", "wild", "discarded")
+
+HELD_BACK = "held for review"
 
 # value: the label the pair goes on with ("a", "b", "tie" or null); since: the iteration that put it there; reason: in words.
 _POOLS = f"""
@@ -30,6 +35,7 @@ select pair_id, source, entry, original.value as original,
         when decided.action = 'discard' then 'discarded'
         when entry = 'unverified' and panel.value in ('a', 'b') then 'silver'
         when entry = 'unverified' and panel.value is not null then 'discarded'
+        when entry = 'wild' and decided.action in ('keep', 'flip') then 'curated'
         else entry end as pool,
     case when held or humans.value = 'undecided' then null
         when humans.value is not null then humans.value
@@ -37,7 +43,7 @@ select pair_id, source, entry, original.value as original,
         when decided.action in ('keep', 'flip') then decided.value
         when entry = 'unverified' and panel.value is not null then if(panel.value in ('a', 'b'), panel.value, null)
         else original.value end as value,
-    case when held then 'held for review'
+    case when held then '{HELD_BACK}'
         when humans.value = 'undecided' then 'people could not decide'
         when humans.value is not null then 'people'
         when decided.action in ('keep', 'flip', 'discard') then decided.action || ': ' || decided.rule
@@ -55,8 +61,8 @@ left join held using (pair_id)"""
 def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> pa.Table:
     """Every pair once, by pair_id: pair_id, source, entry, original, pool, value, reason, since; as it stood after `iteration`.
 
-    People decide before decisions, decisions before judges. A wild pair stays wild when it is kept or flipped: `value` is then its
-    label. A pair that people see as a tie is gold with value "tie"; one that judges see as a tie is discarded."""
+    People decide before decisions, decisions before judges. A pair that people see as a tie is gold with value "tie"; one that judges
+    see as a tie is discarded. `value` of an unverified or wild pair is the label it came with."""
     sql = f"{_POOLS} order by pair_id"
     return store.query(sql, {"iteration": 2**31 - 1 if iteration is None else iteration, "judges": judges})
 

@@ -33,7 +33,9 @@ from rewardjax.data.groups import Message
 pc: Any = pyarrow.compute  # its functions are made when it is imported, so that a type checker knows none
 
 FORMAT = 1
-KINDS = ("original", "human", "judge", "panel", "rm")  # who votes: the label it came with, a person, one judge sample, merged judges, an RM
+# Who votes: the label it came with, a person, a person's answer to a check (which measures the person and decides nothing), one sample of
+# a judge, the judges merged, a reward model.
+KINDS = ("original", "human", "check", "judge", "panel", "rm")
 VALUES = ("a", "b", "tie", "undecided")  # the better response; no preference; a person who cannot decide (the pair is then dropped)
 ENTRIES = ("unverified", "wild")  # the pool a pair enters: its label was made by people, or not
 SHOWN = ("ab", "ba")
@@ -97,6 +99,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     "embeddings": _schema(("pair_id", _TEXT), ("embedder", _TEXT), ("vector", pa.list_(_REAL))),
     # What cleaning found, and what a reviewer said about it. finding: "near_duplicate", "contaminated", "pii", ... evidence: JSON.
     "findings": _schema(("pair_id", _TEXT), ("finding", _TEXT), ("action", _TEXT), optional=[("evidence", _TEXT)]),
+    # Pairs chosen to be labelled: by whom ("people", "judges"), in which order, and why (evidence, JSON: what pulled it).
+    "picks": _schema(("pair_id", _TEXT), ("labeller", _TEXT), ("place", _INT), optional=[("evidence", _TEXT)]),
     # What became of a pair, looked up in a decision table (decide.py). value: the label it goes on with; the rest as the table saw it.
     "decisions": _schema(
         ("pair_id", _TEXT),
@@ -116,6 +120,7 @@ KEYS = {  # unique within a shard, and its order
     "attributes": ("pair_id", "voter"),
     "embeddings": ("pair_id", "embedder"),
     "findings": ("pair_id", "finding", "action"),
+    "picks": ("pair_id",),
     "decisions": ("pair_id",),
     "rejects": ("source", "row", "reason", "detail"),
 }
@@ -125,6 +130,7 @@ LEGAL = {
     "training": {"value": ("a", "b")},
     "attributes": {"kind": ("judge", "human")},
     "findings": {"action": FINDINGS},
+    "picks": {"labeller": ("people", "judges")},
     "decisions": {"action": ACTIONS, "value": ("a", "b")} | dict.fromkeys(("original", "gold", "best", "judges", "humans"), OPINIONS),
 }
 _STAMP = [
@@ -372,7 +378,22 @@ class Store:
 
 CURRENT_ATTRIBUTES = """select * from attributes
     qualify row_number() over (partition by pair_id order by (kind = 'human') desc, iteration desc, voter) = 1"""
-_WORDS = {"voter", "kind", "value", "shown", "scorer", "model", "contract", "source", "entry", "embedder", "finding", "action", "reason"}
+_WORDS = {
+    "voter",
+    "kind",
+    "value",
+    "shown",
+    "scorer",
+    "model",
+    "contract",
+    "source",
+    "entry",
+    "embedder",
+    "finding",
+    "action",
+    "reason",
+    "labeller",
+}
 _WORDS |= {"rule", "original", "gold", "best", "judges", "humans", "task_category", "objectivity", "controversiality", "stage", "unit"}
 
 

@@ -64,12 +64,12 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
         assert all(
             hit["benchmark"] == "bench" and hit["ngram"] in prompts[planted[i]].lower() for hit in row["evidence"] if i not in (7, 8)
         )
-    assert {hit["mode"] for hit in found[7]["evidence"]} == {"strict", "paper"} or {hit["mode"] for hit in found[7]["evidence"]} == {
-        "strict"
-    }
+    shared = {hit["mode"]: hit["shared"] > 0 for hit in found[7]["evidence"]}
+    assert shared == {"strict": True, "paper": False}  # the paper's tokens leave too few for an n-gram: found as the same few words
     assert pools_lib.sizes(pools_lib.pools(store)) == {
         "gold": 0,
         "silver": 0,
+        "curated": 0,
         "unverified": 20_000 - len(planted),
         "wild": 0,
         "discarded": len(planted),

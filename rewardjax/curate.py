@@ -1,0 +1,138 @@
+"""Curate preference pairs: humans, judges and reward models in one loop, every opinion in a ledger.
+
+    python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan]      the two stages; the same command resumes
+    python -m rewardjax.curate status FOLDER                                               pools, votes, scores, decisions
+    python -m rewardjax.curate explain FOLDER PAIR_ID                                      every vote, score and rule about a pair
+    python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild        records of any known format into the ledger
+    python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]    chosen and rejected, with provenance
+    python -m rewardjax.curate audit FOLDER                                                shards sound, decisions follow from the ledger
+
+FOLDER is a workspace (curation/workspace.py). Exit code 3: the run waits for people, money or a server, and says for what.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from rewardjax import config as config_lib
+from rewardjax import sweep
+from rewardjax.curation import decide, explain
+from rewardjax.curation import pools as pools_lib
+from rewardjax.curation.export import LABELS, export
+from rewardjax.curation.intake import conflicts, take_in
+from rewardjax.curation.store import ENTRIES, Store
+from rewardjax.data.sources import open_source
+
+WAITING = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        return args.verb(args)
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        print(f"curate {args.command}: {error.args[0] if error.args else error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rewardjax.curate", description="Curate preference pairs.")
+    verbs = parser.add_subparsers(dest="command", required=True)
+
+    def verb(name: str, function, text: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=text, description=text)
+        sub.add_argument("folder", type=pathlib.Path)
+        sub.set_defaults(verb=function)
+        return sub
+
+    run = verb("run", _run, "run or resume both stages")
+    run.add_argument("--config", required=True, metavar="FILE[:ARG]")
+    run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the config; repeat")
+    run.add_argument("--plan", action="store_true", help="show counts and cost of every step, and do nothing")
+    verb("status", _status, "what the ledger holds")
+    verb("explain", _explain, "everything about one pair").add_argument("pair_id", help="or the beginning of it")
+    out = verb("export", _export, "write a Hugging Face data set of pairs")
+    out.add_argument("--output", type=pathlib.Path, required=True)
+    out.add_argument("--pools", nargs="+", choices=pools_lib.POOLS, default=["gold", "silver", "curated"])
+    out.add_argument("--labels", choices=LABELS, default="current")
+    out.add_argument("--no-flips", action="store_true", help="leave out pairs whose label was turned")
+    out.add_argument("--iteration", type=int, help="as things stood after it")
+    into = verb("import", _import, "take records in")
+    into.add_argument("--source", required=True, help="what data/sources.py opens")
+    into.add_argument("--name", required=True, help="of the source, in votes and provenance")
+    into.add_argument("--entry", choices=ENTRIES, required=True, help="unverified: people made the labels; wild: they did not")
+    verb("audit", _audit, "check the shards, and decide again")
+    return parser
+
+
+def _store(folder: pathlib.Path) -> Store:
+    """The store of a workspace that exists."""
+    if not (folder / "store" / "store.json").exists():
+        raise FileNotFoundError(f"{folder} is no workspace: it has no store/; make one with `curate import` or `curate run`")
+    return Store(folder / "store")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from rewardjax.curation import plan, stage1, stage2  # these start jax, which the other verbs do not need
+    from rewardjax.curation.workspace import Paused, open_workspace
+
+    with open_workspace(args.folder, config_lib.load(args.config, args.set)) as ws:
+        if args.plan:
+            print(sweep.table(plan.plan(ws)))
+            return 0
+        try:
+            stage1.prepare(ws)
+            for iteration in range(ws.config.stage1.iterations + 1):
+                print(f"Stage 1, iteration {iteration} of {ws.config.stage1.iterations}", flush=True)
+                stage1.iterate(ws, iteration)
+            if ws.config.stage2.table:
+                print("Stage 2", flush=True)
+                stage2.run(ws)
+        except Paused as error:
+            print(f"paused: {error}", file=sys.stderr)
+            return WAITING
+        print(sweep.table(explain.status(ws.store)["Pools"]))
+        summary = {"pools": pools_lib.sizes(pools_lib.pools(ws.store)), "dollars": ws.calls.spent(), "ledger": ws.store.fingerprint()}
+        print(json.dumps(summary))
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    for heading, rows in explain.status(_store(args.folder)).items():
+        if rows:
+            print(f"{heading}\n{sweep.table(rows)}\n")
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    print(explain.as_text(explain.explain(_store(args.folder), args.pair_id)))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    options = {"pools": args.pools, "labels": args.labels, "flips": not args.no_flips, "iteration": args.iteration}
+    print(json.dumps(export(_store(args.folder), args.output, **options)))
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    store = Store(args.folder / "store")
+    counts = take_in(store, open_source(args.source), entry=args.entry, name=args.name)
+    print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))
+    return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    store = _store(args.folder)
+    problems = store.verify()
+    for stage in sorted({m["stage"] for m in store.manifests("decisions")}) if not problems else ():
+        if wrong := decide.audit(store, stage):
+            problems.append(f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}")
+    print("\n".join(problems) or "sound: every shard is as it was written, and every decision follows from the ledger")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

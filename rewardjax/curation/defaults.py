@@ -1,0 +1,39 @@
+"""The complete curation config: every field that `rewardjax.curate run` reads, for an experiment to change field by field."""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from rewardjax import defaults
+from rewardjax.config import Config
+
+
+def curation() -> Config:
+    """Each sub-config is the keyword arguments of the function or class named beside it, where one is."""
+    return ConfigDict(
+        dict(
+            seed=0,
+            sources={},  # name -> dict(source=..., entry="unverified" | "wild"): data.sources.open_source, intake.take_in
+            clean=dict(benchmarks={}, n=13, modes=("paper", "strict"), near=0.8, pii="rewardjax.curation.clean:find_pii", executor={}),
+            judges=(),  # client.Judge, one dict each
+            panel=dict(method="consistency"),  # judges.panel
+            tag=True,  # ask the judges for attributes before retrieval
+            shots=4,  # gold examples that a judge is shown
+            people=dict(
+                kind="simulated",  # simulated: labelling.people; or files: a queue is written, and answers are waited for
+                annotators=("one", "two"),
+                overlap=0.1,  # humans.queue
+                checks=0.05,
+                truth="world",  # what a simulated annotator knows: the world's oracle, or a JSONL file of pair_id and value
+                accuracy=0.92,
+                p_undecided=0.0,
+            ),
+            embedder=dict(name="static", width=256, folder=""),  # embed.static, or embed.backbone of `folder`
+            stage1=dict(iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8),
+            stage2=dict(table="flip_both", band=0.0),  # decide.decide
+            budget=dict(judges=placeholder(float), people=placeholder(float)),  # dollars; None: no limit
+            prices=dict(
+                gold=0.5, silver=0.05, stage2=0.01
+            ),  # budget.PRICES: of a label by a person, and, without tokens' prices, by judges
+            train=defaults.training(),  # rewardjax.train; its data and held-out sets are filled in
+        )
+    )
