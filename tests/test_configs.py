@@ -10,8 +10,8 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from tiny import ROOT
 
-from rewardjax import evaluators, losses, optim
 from rewardjax import config as config_lib
+from rewardjax import evaluators, losses, optim
 from rewardjax.defaults import evaluation, training
 from rewardjax.mesh import AXES, Layout
 from rewardjax.models import reward
