@@ -10,6 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec as P
 
 from rewardjax.kernels.blocks import blocks
+from rewardjax.kernels.pallas_gpu import pallas_gpu
 from rewardjax.kernels.splash import splash
 
 DENSE_UP_TO = 128  # tokens a row; a longer one is faster in tiles, on CPU by a factor of 4 at 256 already
@@ -19,9 +20,9 @@ def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"
     """o_BTNH in q's dtype: query t is the softmax mixture of v over keys see_from[t] <= k <= see_to[t], scores scaled by H**-0.5.
 
     Scores and softmax are float32. `backend`: "dense" holds all [T, S] scores; the others touch only tiles that something is in, "blocks"
-    on any platform and "splash" on TPU; "auto" chooses by platform (that of the current mesh, which need not be there) and T. Where
-    there are fewer queries than keys (the last layer's) they are few: always dense. An interval must not be empty: its query would be
-    NaN. ValueError for an unknown backend.
+    on any platform, "splash" on TPU, "pallas" on GPU. "auto" chooses by T and by the platform of the current mesh, which may be one that
+    is only compiled for. Where there are fewer queries than keys (the last layer's) they are few: always dense. An interval must not be
+    empty: its query would be NaN. ValueError for an unknown backend.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"attention={backend!r}; choose one of {('auto', *BACKENDS)}")
@@ -74,5 +75,5 @@ def per_device(kernel):
     return run
 
 
-BACKENDS = {"dense": dense, "blocks": per_device(blocks), "splash": per_device(splash)}
-FASTEST = {"tpu": "splash"}  # elsewhere: blocks
+BACKENDS = {"dense": dense, "blocks": per_device(blocks), "splash": per_device(splash), "pallas": per_device(pallas_gpu)}
+FASTEST = {"tpu": "splash", "gpu": "pallas"}  # elsewhere: blocks

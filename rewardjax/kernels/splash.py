@@ -34,7 +34,7 @@ def splash(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, block: int | None = N
         by_head = (tiles.fill_up(x, multiple, axis=0).swapaxes(0, 1) for x in (q_TNH, k_TKH, v_TKH))
         attention = kernel.SplashAttentionKernel(
             *_tables(see_from_T, see_to_T, block),
-            block_sizes=kernel.BlockSizes(*[block] * 8),
+            block_sizes=_block_sizes(block),
             is_mqa=False,
             save_residuals=False,
             mask_value=kernel.DEFAULT_MASK_VALUE,
@@ -43,9 +43,13 @@ def splash(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, block: int | None = N
             mask_function=sees,
             interpret=interpret,
         )
-        return attention(*by_head).swapaxes(0, 1)[:T]
+        return jnp.swapaxes(attention(*by_head), 0, 1)[:T]  # pyright: ignore[reportArgumentType]
 
     return jax.vmap(row)(scaled_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT)
+
+
+def _block_sizes(block: int) -> kernel.BlockSizes:
+    return kernel.BlockSizes(block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block)
 
 
 def sees(interval, key):
