@@ -30,7 +30,7 @@ class Size:
 
     @property
     def pairs_per_row(self) -> int:
-        return self.row_length // 32
+        return self.row_length // 128
 
 
 _QWEN3 = variants.get("qwen3-0.6b")
