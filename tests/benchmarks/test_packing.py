@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks import lengths, packing
 
+from benchmarks import lengths, packing
 from rewardjax.data.pack import common_prefix
 
 

@@ -7,9 +7,9 @@ pytest.importorskip("torch", reason="the peer is a torch model")
 pytest.importorskip("transformers")
 
 import jax
+
 from benchmarks import lengths, ours, peer, scoring, train_step
 from benchmarks.sizes import SMOKE
-
 from rewardjax.data.pack import TokenGroup
 from rewardjax.mesh import make_mesh
 
