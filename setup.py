@@ -41,6 +41,7 @@ setup(
         "hub": ["huggingface_hub>=0.34"],
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
+        "peer": ["trl>=1.10,<2", "transformers>=5,<6", "torch>=2.6"],  # the other side of benchmarks/
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3",
