@@ -44,6 +44,7 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "curate": CURATE,
+        "peer": ["trl>=1.10,<2", "transformers>=5,<6", "torch>=2.6"],  # the other side of benchmarks/
         "dev": [
             *CURATE,
             "pytest>=8",

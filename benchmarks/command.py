@@ -11,8 +11,8 @@ from typing import Any
 
 import jax
 import torch
-from benchmarks.sizes import SIZES, SMOKE, Size, pin
 
+from benchmarks.sizes import SIZES, SMOKE, Size, pin
 from rewardjax.mesh import make_mesh
 
 Compare = Callable[[Size, str, pathlib.Path, pathlib.Path], dict[str, Any]]  # size, platform, shared data, scratch folder
@@ -43,7 +43,7 @@ def _prepare(platform: str, one_core: bool) -> None:
     if platform == "gpu":
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two frameworks share the memory
         if jax.default_backend() != "gpu" or not torch.cuda.is_available():
-            raise SystemExit(f"--platform=gpu: JAX runs on {jax.default_backend()}, torch.cuda is {torch.cuda.is_available()}; both need the GPU")
+            raise SystemExit(f"--platform=gpu: JAX runs on {jax.default_backend()}, torch sees CUDA: {torch.cuda.is_available()}")
         return
     jax.config.update("jax_platforms", "cpu")
     if one_core:

@@ -1,8 +1,8 @@
-"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real text, all as tokenised folders on disk.
+"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real text, all as tokenised folders.
 
 "short": prompts of about 220 tokens and responses of about 370, as in UltraFeedback; "long": multi-turn prompts of about 950. Lognormal,
-with spreads chosen so that padding costs what it costs on such data: a batch of 8 (64) pairs, cut at 16,384 tokens and padded to its longest
-response, holds 2.9 (4.6) slots for each token that is needed when short, 3.6 (6.5) when long.
+with spreads chosen so that padding costs what it costs on such data: batches of 8 (64) pairs of up to 16,384 tokens, padded to the longest
+response, hold 2.9 (4.6) slots for each token that is needed when short, 3.6 (6.5) when long.
 """
 
 import pathlib

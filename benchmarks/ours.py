@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks.lengths import PAD
-from benchmarks.sizes import Size
 from flax import nnx
 from safetensors.numpy import load_file
 
+from benchmarks.lengths import PAD
+from benchmarks.sizes import Size
 from rewardjax import losses, optim, scoring
 from rewardjax.data import pipeline
 from rewardjax.data.pack import TokenGroup

@@ -3,9 +3,9 @@
     python -m benchmarks.packing [--smoke]
 
 Pairs of up to 16,384 tokens, of both distributions of lengths, in rows of 16,384 tokens. `fill`: share of slots that hold a token, packing
-windows of 512 pairs. `us_per_pair`: microseconds to plan the rows of a window and write all arrays of its batch, from token ids in memory.
-`loader_tokens_per_cpu_s`: tokens (each prompt once) through the training pipeline: plan, read from ArrayRecord, decode, pack, hand over by Grain.
-Of the two distributions the worse figure counts; both are in `cases`. Prints one JSON line last.
+windows of 512 pairs. `us_per_pair`: microseconds to plan the rows of a window and write all arrays of its batch, from token ids in
+memory. `loader_tokens_per_cpu_s`: tokens (each prompt once) through the training pipeline: plan, read from ArrayRecord, decode, pack, hand
+over by Grain. Of the two distributions the worse figure counts; both are in `cases`. Prints one JSON line last.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import tempfile
 from typing import Any
 
 import numpy as np
+
 from benchmarks import lengths
 from benchmarks.sizes import cost, pin
-
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.store import TokenizedPairs
@@ -42,7 +42,9 @@ def packing(pairs: TokenizedPairs) -> dict[str, float]:
     tokens, starts = pairs.load(range(len(pairs))), range(0, len(pairs), WINDOW)
     windows = [(tokens[start : start + WINDOW], pairs.lengths[start : start + WINDOW]) for start in starts]
     slots = sum(pack_window(*window)["tokens"].size for window in windows)  # warms up, too
-    per_pair = lambda work: 1e6 / len(pairs) * statistics.median(cost(lambda: [work(*window) for window in windows], "cpu") for _ in range(ROUNDS))
+    per_pair = lambda work: (
+        1e6 / len(pairs) * statistics.median(cost(lambda: [work(*window) for window in windows], "cpu") for _ in range(ROUNDS))
+    )
     plan = lambda _, lengths_n3: pack.plan_rows(pack.bundle_lengths(lengths_n3), ROW_LENGTH, PAIRS_PER_ROW)
     return {
         "fill": round(int(pairs.lengths.sum()) / slots, 4),
@@ -55,7 +57,7 @@ def loading(pairs: TokenizedPairs) -> float:
     """Tokens a CPU second over an epoch, everything from opening the iterator to closing it."""
 
     def read(steps: int) -> None:
-        layout = dict(rows=1, row_length=ROW_LENGTH, pairs_per_row=PAIRS_PER_ROW)
+        layout: dict[str, Any] = dict(rows=1, row_length=ROW_LENGTH, pairs_per_row=PAIRS_PER_ROW)
         iterator = pipeline.train_steps(pairs, batch=WINDOW, seed=0, num_steps=steps, **layout)
         seen = sum(int(np.count_nonzero(step["weight"])) for step in iterator)
         iterator.close()
@@ -79,7 +81,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             cases[name] = packing(pairs) | {"loader_tokens_per_cpu_s": round(loading(pairs))}
         print(name, json.dumps(cases[name]), flush=True)
     worst = {"fill": min, "us_per_pair": max, "loader_tokens_per_cpu_s": min}
-    result = {"benchmark": "packing", **{field: pick(case[field] for case in cases.values()) for field, pick in worst.items()}, "cases": cases}
+    result = {
+        "benchmark": "packing",
+        **{field: pick(case[field] for case in cases.values()) for field, pick in worst.items()},
+        "cases": cases,
+    }
     print(json.dumps(result))
     return result
 

@@ -1,8 +1,9 @@
-"""The other side of the comparisons: what TRL's RewardTrainer does in a step, from token ids to updated weights, re-created on transformers.
+"""The other side of the comparisons: a step of TRL's RewardTrainer, from token ids to updated weights, re-created on transformers.
 
-TRL 1.16: right padding to the longest of a batch's 2B sequences, chosen ones first; a transformers *ForSequenceClassification with SDPA; mean
-of -log sigmoid(chosen - rejected); fused AdamW without weight decay, gradients clipped to norm 1. Its defaults: 8 pairs a batch, checkpointing,
-bfloat16 autocast over float32 weights, pairs with more than 1024 tokens left out. `benchmarks.trl_step` compares this file with the real one.
+TRL 1.16: right padding to the longest of a batch's 2B sequences, chosen ones first; a transformers *ForSequenceClassification with SDPA;
+the mean of -log sigmoid(chosen - rejected); fused AdamW without weight decay, gradients clipped to norm 1. Its defaults: 8 pairs a batch,
+checkpointing, bfloat16 autocast over float32 weights, pairs with more than 1024 tokens left out. `benchmarks.trl_step` compares this
+file with the real one.
 """
 
 import pathlib
@@ -10,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from benchmarks.lengths import PAD
 from torch.nn.functional import logsigmoid
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from benchmarks.lengths import PAD
 from rewardjax.data.pack import TokenGroup
 
 LEARNING_RATE, CLIP_NORM = 1e-4, 1.0

@@ -2,10 +2,10 @@
 
     python -m benchmarks.scoring [--platform=gpu] [--smoke] [--shared=../shared/data]
 
-`ratio`: pairs with short prompts, `ratio_long`: with long ones, `ratio_best_of_n`: 32 responses to each of some long prompts, `ratio_gsm`: real
-pairs. The peer takes batches of conversations in their order, padded to the longest, as TRL's evaluation and reward-bench do; of the best of 32, the
-responses of one prompt; `ratio_sorted`, `ratio_best_of_n_sorted`: all conversations sorted by length. Both sides take turns. CPU: CPU seconds of one core, float32; GPU:
-wall seconds, bfloat16, and MFU on useful FLOPs. Prints one JSON line last.
+`ratio`: pairs with short prompts; `ratio_long`: with long ones; `ratio_best_of_n`: 32 responses to each of some long prompts; `ratio_gsm`:
+real pairs. The peer takes batches of conversations in their order, padded to the longest, as TRL's evaluation and reward-bench do; of the
+best of 32, the responses of one prompt. `ratio_sorted`, `ratio_best_of_n_sorted`: all conversations sorted by length. Both sides take
+turns. On the CPU: CPU seconds of one core, float32. On a GPU: wall seconds, bfloat16, and MFU on useful FLOPs. Prints one JSON line last.
 """
 
 import dataclasses
@@ -17,12 +17,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from benchmarks import command, lengths, ours, peer
-from benchmarks.sizes import Size, cost
 from tqdm import tqdm
 
+from benchmarks import command, lengths, ours, peer
+from benchmarks.sizes import Size, cost
 from rewardjax import metrics
-from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
 
 STEPS = 4  # training steps' worth of pairs in a measurement
@@ -61,7 +60,8 @@ def measure(
         "peer": lambda: found.update(peer=their(groups)),
         "peer_sorted": lambda: their(alone),
     }
-    our(groups), their(groups[:1])  # compiles and warms up
+    for score in (our, their):  # compiles and warms up
+        score(groups[:1])
     seconds: dict[str, list[float]] = {side: [] for side in work}
     for _ in tqdm(range(size.steps), rounds, unit="rounds"):
         for side, run in work.items():
@@ -83,7 +83,9 @@ def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Pat
     model = peer.load(folder / "hf", platform)
     vocab_size, many = size.model.vocab_size, size.pairs * STEPS
     best = dataclasses.replace(size, max_length=size.best_of_length, row_length=size.best_of_length)
-    random = lambda name, of, groups, responses: lengths.random_groups(lengths.draw(name, groups, responses, of.max_length, 0), vocab_size, 0)
+    random = lambda name, of, groups, responses: lengths.random_groups(
+        lengths.draw(name, groups, responses, of.max_length, 0), vocab_size, 0
+    )
     cases: dict[str, tuple[Size, list[TokenGroup], int]] = {
         "short": (size, random("short", size, many, 2), 2 * size.peer_batch),
         "long": (size, random("long", size, many, 2), 2 * size.peer_batch),

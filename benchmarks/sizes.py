@@ -30,12 +30,32 @@ class Size:
 
     @property
     def pairs_per_row(self) -> int:
-        return self.row_length // 32
+        return self.row_length // 128
 
 
 _QWEN3 = variants.get("qwen3-0.6b")
-_SMALL = dataclasses.replace(_QWEN3, vocab_size=8192, width=256, mlp_width=768, layers=4, heads=8, kv_heads=4, head_dim=32, max_positions=4096)
-_GPU = dict(dtype="bfloat16", remat="full", pairs=64, max_length=4096, row_length=8192, rows=2, default_batch=8, steps=4)
+_SMALL = dataclasses.replace(
+    _QWEN3, vocab_size=8192, width=256, mlp_width=768, layers=4, heads=8, kv_heads=4, head_dim=32, max_positions=4096
+)
+
+
+def _gpu(model: str, peer_batch: int) -> Size:
+    return Size(
+        variants.get(model),
+        dtype="bfloat16",
+        remat="full",
+        pairs=64,
+        max_length=4096,
+        row_length=8192,
+        rows=2,
+        peer_batch=peer_batch,
+        default_batch=8,
+        steps=4,
+        best_of=32,
+        prompts=8,
+        best_of_length=8192,
+    )
+
 
 SIZES = {
     "cpu": {
@@ -55,10 +75,7 @@ SIZES = {
             best_of_length=4096,
         )
     },
-    "gpu": {
-        "qwen3-0.6b": Size(_QWEN3, **_GPU, peer_batch=8, best_of=32, prompts=8, best_of_length=8192),
-        "qwen3-1.7b": Size(variants.get("qwen3-1.7b"), **_GPU, peer_batch=4, best_of=32, prompts=8, best_of_length=8192),
-    },
+    "gpu": {"qwen3-0.6b": _gpu("qwen3-0.6b", peer_batch=8), "qwen3-1.7b": _gpu("qwen3-1.7b", peer_batch=4)},
 }
 SMOKE = Size(
     variants.get("tiny-qwen3"),

@@ -2,11 +2,11 @@
 
     python -m benchmarks.train_step [--platform=gpu] [--smoke] [--shared=../shared/data]
 
-Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on a GPU wall seconds, in bfloat16, with MFU on
-useful FLOPs (each token once, each visible (query, key) entry once, no recomputation). A ratio is the peer's median cost of a needed token over
-ours. `ratio_short` and `ratio_long`: one padded batch without checkpointing against rows without; `ratio_trl_default`: TRL's defaults, which are
-checkpointing and batches of 8; `ratio_both_checkpoint`: and with it on our side too; `ratio_sorted`: the peer's batches cut from all pairs
-sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON line last.
+Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on a GPU wall seconds, in bfloat16, with
+MFU on useful FLOPs (each token once, each visible (query, key) entry once, no recomputation). A ratio is the peer's median cost of a needed
+token over ours. `ratio_short` and `ratio_long`: one padded batch without checkpointing against rows without; `ratio_trl_default`: TRL's
+defaults, which are checkpointing and batches of 8; `ratio_both_checkpoint`: and with it on our side too; `ratio_sorted`: the peer's
+batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON line last.
 """
 
 import json
@@ -17,16 +17,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from benchmarks import command, lengths, ours, peer
-from benchmarks.sizes import Size, cost
 from tqdm import tqdm
 
+from benchmarks import command, lengths, ours, peer
+from benchmarks.sizes import Size, cost
 from rewardjax import metrics
 from rewardjax.data import pack
 from rewardjax.data.plan import step_pairs
 from rewardjax.data.store import TokenizedPairs
 
-WINDOW = 50  # steps' worth of pairs that batches are drawn from and, where the peer sorts, sorted over: as transformers' length sampler does
+WINDOW = 50  # steps' worth of pairs to draw batches from; the peer sorts over as many, like transformers' length sampler
+    50  # steps' worth of pairs that batches are drawn from and, where the peer sorts, sorted over: as transformers' length sampler does
+)
 Side = Callable[[int], tuple[float, np.ndarray]]  # step -> its cost and its pairs
 
 
@@ -77,7 +79,7 @@ def measure(size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str
     }
 
 
-def ratio(costs: dict[str, dict[str, float]], theirs: str, our: str = "ours") -> float:
+def ratio(costs: dict[str, dict[str, Any]], theirs: str, our: str = "ours") -> float:
     return round(costs[theirs]["s_per_1k_tokens"] / costs[our]["s_per_1k_tokens"], 3)
 
 
@@ -116,7 +118,7 @@ def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Pat
     """All cases of one size; `folder` is for weights and tokens."""
     params = ours.init(size, folder / "hf")
     result: dict[str, Any] = {}
-    costs: dict[str, dict[str, dict[str, float]]] = {}
+    costs: dict[str, dict[str, dict[str, Any]]] = {}
     for case in (*lengths.DISTRIBUTIONS, *lengths.REAL):
         where, many = folder / case, size.pairs * WINDOW
         if case in lengths.DISTRIBUTIONS:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.trl_step [--smoke]
 
-Needs TRL (pip install 'rewardjax[peer]'). Prints one JSON line last: the largest difference of losses and of weights after some steps, whether
-all batches were the same, and the CPU seconds of a step of each on one core.
+Needs TRL (pip install 'rewardjax[peer]'). Prints one JSON line last: the largest difference of losses and of weights after some steps,
+whether all batches were the same, and the CPU seconds of a step of each on one core.
 """
 
 import argparse
@@ -18,12 +18,12 @@ from typing import Any
 import jax
 import numpy as np
 import torch
-from benchmarks import lengths, ours, peer
-from benchmarks.lengths import PAD
-from benchmarks.sizes import SIZES, SMOKE, Size, cost, pin
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast, TrainerCallback
 
+from benchmarks import lengths, ours, peer
+from benchmarks.lengths import PAD
+from benchmarks.sizes import SIZES, SMOKE, Size, cost, pin
 from rewardjax.data.pack import TokenGroup, take_pair
 from rewardjax.mesh import make_mesh
 
@@ -43,9 +43,9 @@ class Clock(TrainerCallback):
 
 def train_with_trl(size: Size, model: Any, pairs: list[TokenGroup], folder: pathlib.Path) -> dict[str, Any]:
     """Runs the real trainer; returns its batches, in order, the loss and the CPU seconds of each step. `model` is changed in place."""
-    import datasets
-    from trl import RewardConfig, RewardTrainer
-    from trl.trainer.reward_trainer import DataCollatorForPreference
+    import datasets  # pyright: ignore[reportMissingImports]
+    from trl import RewardConfig, RewardTrainer  # pyright: ignore[reportMissingImports]
+    from trl.trainer.reward_trainer import DataCollatorForPreference  # pyright: ignore[reportMissingImports]
 
     collator, batches = DataCollatorForPreference(pad_token_id=PAD), []
 
