@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
+from jax.experimental import multihost_utils
 from ml_collections import config_flags
 from tqdm import tqdm
 
@@ -122,6 +123,8 @@ def score(model: scorer.Scorer, name: str, examples: Examples, output: pathlib.P
             parts=parts,
             advance=bar.update,
         )
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"scored {key}")  # all have looked for files before one writes or removes any
     if jax.process_index() == 0:
         scores_lib.write(found, file)
         shutil.rmtree(parts, ignore_errors=True)

@@ -1,7 +1,10 @@
 """The evaluate command on a tiny model: what it leaves, that scores are kept and killed runs go on, and that nothing missing is hidden."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -103,6 +106,33 @@ def test_a_killed_run_goes_on_where_it_stopped(evaluated, exported, tmp_path, mo
     for name in names:
         expected = evaluated[0]["results"][name]
         assert record["results"][name]["headline"] == pytest.approx(expected["headline"], abs=1e-12)
+
+
+CONFIG = """
+from rewardjax.config import load
+
+def get_config(arg=None):
+    config = load("{mini}")
+    with config.unlocked():
+        config.benchmarks = {{name: config.benchmarks[name].to_dict() for name in ("rm_bench", "judgebench")}}
+        if "counterfactual" in config:
+            config.counterfactual.benchmarks = ()
+    return config
+"""
+
+
+def test_two_processes_of_four_devices_score_as_one_of_eight(evaluated, exported, tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG.format(mini=ROOT / "configs/eval/mini.py"))
+    command = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--"]
+    command += [sys.executable, "-m", "rewardjax.evaluate", f"--config={tmp_path / 'config.py'}"]
+    command += [f"--config.model={exported}", f"--config.output={tmp_path / 'out'}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["processes"] == 2
+    for name in ("rm_bench", "judgebench"):
+        here, there = (scores.read(folder / "scores" / f"{name}.parquet") for folder in (tmp_path / "out", evaluated[1]))
+        np.testing.assert_allclose(np.concatenate(here.rewards), np.concatenate(there.rewards), rtol=1e-5, atol=1e-6)
 
 
 def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
