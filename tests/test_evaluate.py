@@ -12,7 +12,7 @@ from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
 from rewardjax import evaluate, evaluators, scorer, train
-from rewardjax.evaluators import scores, table
+from rewardjax.evaluators import report, scores, table
 from rewardjax.evaluators.benchmark import Result
 from rewardjax.metrics import read_metrics
 
@@ -24,8 +24,16 @@ def mini(model, output, names=(), **changes):
         for name in list(config.benchmarks):
             if names and name not in names:
                 del config.benchmarks[name]
-        config.counterfactual.benchmarks = tuple(name for name in config.counterfactual.benchmarks if name in config.benchmarks)
+        config.counterfactual.benchmarks, config.overlap = (), {}
     return config
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_page():
+    """The page takes seconds to draw; evaluators/test_report.py looks at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write", lambda folders, output: None)
+        yield
 
 
 @pytest.fixture(scope="module")

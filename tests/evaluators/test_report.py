@@ -21,15 +21,16 @@ SETS = ("rewardbench", "rewardbench2", "rm_bench", "judgebench", "llmbar", "best
 @pytest.fixture(scope="module")
 def folders(exported, tmp_path_factory):
     """Two evaluations: the tiny model's on some miniatures, with training data that overlaps, and a copy with other rewards."""
-    first, second = (tmp_path_factory.mktemp("report") / name for name in ("first", "second"))
-    training = first.parent / "train.jsonl"
+    folder = tmp_path_factory.mktemp("report")
+    first, second = folder / "first", folder / "second"
+    training = folder / "train.jsonl"
     changes = {"model": str(exported), "output": str(first), "name": "<b>first</b>", "counterfactual.most": 3}
-    config = config_lib.load(ROOT / "configs/eval/mini.py:pairs=20,prompts=6", changes)
+    config = config_lib.load(ROOT / "configs/eval/mini.py:pairs=20,prompts=16", changes)
     with config.unlocked():
         for name in set(config.benchmarks) - set(SETS):
             del config.benchmarks[name]
         config.counterfactual.benchmarks = ("llmbar",)
-        config.benchmarks.rmb = dict(benchmark="rmb", path=str(first.parent / "nowhere"))
+        config.benchmarks.rmb = dict(benchmark="rmb", path=str(folder / "nowhere"))
         config.overlap = {"train": {"path": str(training)}}
     prompts = [group.prompt[0]["content"] for group in evaluate.load_all(config.benchmarks)[0]["llmbar"].groups]
     rows = [{"prompt": text, "chosen": "a", "rejected": "b"} for text in ("What is new?", *prompts[:3])]
@@ -65,7 +66,7 @@ def test_evaluate_leaves_a_report_with_every_section(folders):
     assert "Comparison of models" not in text
     assert "Skywork-Reward-V2-Llama-3.1-8B-40M" in text and "A star marks a number over less than the published benchmark" in text
     assert "has no average: 3 of the seven benchmarks have no number" in text and "benchmarks.rmb.path" in text
-    assert all(name in text for name in (*style.FEATURES, *counterfactual.CHANGES, counterfactual.ORDER, "majority vote", "oracle"))
+    assert all(name in text for name in (*style.FEATURES, *counterfactual.CHANGES, counterfactual.ORDER, "shortest response", "oracle"))
     assert "<b>first" not in (folders[0] / "report.html").read_text(), "names are text"
 
 
