@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -27,7 +28,7 @@ from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
 ROW, PER_ROW, ROWS = 256, 8, 2  # tokens and pairs of a row, rows of a micro-batch
-WARMUP = 5  # steps
+WARMUP = 2  # steps
 
 Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
 
@@ -38,7 +39,7 @@ class Lab:
 
     tokenizer: ChatTokenizer
     graph: nnx.GraphDef
-    start: Callable[[int], Any]  # seed -> parameters
+    start: Any  # parameters; the head is 0
     score_rows: scoring.ScoreRows
     backbone: str  # fingerprint of its weights
     folder: pathlib.Path
@@ -55,11 +56,13 @@ class Model:
 def open_lab(folder: pathlib.Path, backbone: str) -> Lab:
     """A lab around a Hugging Face folder. Call it, and everything below, within `jax.set_mesh`."""
     home = assets.resolve(backbone)
-    load = lambda seed: nnx.split(hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True, seed=seed), nnx.Param)
-    graph, _ = load(0)
+    model = hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True)
+    graph, params = nnx.split(model, nnx.Param)
+    # A model of some ten steps would mostly show which way its random head happened to point.
+    start = jax.tree_util.tree_map_with_path(lambda path, x: jnp.zeros_like(x) if optim.path_of(path) == "head" else x, params)
     score_rows = scoring.make_score_rows(graph)
     weights = fingerprint.of_file(home / "model.safetensors")
-    return Lab(ChatTokenizer.load(home), graph, lambda seed: load(seed)[1], score_rows, weights, folder)
+    return Lab(ChatTokenizer.load(home), graph, start, score_rows, weights, folder)
 
 
 def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, rate: float) -> Model:
@@ -84,7 +87,7 @@ def towards(tokens: TokenGroup, value: str) -> TokenGroup:
 
 def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, rate: float) -> Any:
     """Parameters after `epochs` passes over `pairs`, the chosen response first."""
-    params = lab.start(seed)
+    params = jax.tree.map(jnp.copy, lab.start)  # the step overwrites its arguments
     initial, accumulate, update = step_functions(lab, batch, rate)
     state = initial(params)
     for step in range(steps_for(len(pairs), batch, epochs)):
@@ -99,7 +102,7 @@ def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batc
 def step_functions(lab: Lab, batch: int, rate: float) -> tuple[Callable, Callable, Callable]:
     """`initial(params)`, `accumulate` and `update` of `make_step`: compiled once for all models of a lab."""
     schedule = optim.make_schedule("constant", peak=rate, total_steps=WARMUP + 1, warmup_steps=WARMUP)
-    optimizer = optim.make_optimizer(schedule, lab.start(0))
+    optimizer = optim.make_optimizer(schedule, lab.start)
     return jax.jit(optimizer.init), *make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
 
 
@@ -135,7 +138,7 @@ def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
 @functools.lru_cache(maxsize=2)
 def parameters(lab: Lab, model: Model) -> Any:
     """The model's parameters, read back."""
-    like, structure = jax.tree.flatten(lab.start(0))
+    like, structure = jax.tree.flatten(lab.start)
     with np.load(model.folder / "params.npz") as saved:
         leaves = [jax.device_put(saved[f"arr_{i}"], one.sharding) for i, one in enumerate(like)]
     return jax.tree.unflatten(structure, leaves)

@@ -29,14 +29,14 @@ def get_config(arg: str | None = None) -> Config:
             experiment="pipeline",  # or "labels": unverified.num pairs labelled by unverified.labels, no curation
             seed=0,
             backbone="assets:world",
-            heldout=400,
+            heldout=300,
             people=True,
             unverified=dict(num=600, labels=HARD),
-            wild=dict(num=360, labels=WILD),
+            wild=dict(num=240, labels=WILD),
             voters=dict(human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)),  # world.opinion, world.panel
-            stage1=dict(iterations=2, first=60, budget=60, human_share=0.4, select="retrieval", k_max=8),
+            stage1=dict(iterations=2, first=72, budget=60, human_share=0.4, select="retrieval", k_max=8),
             stage2=dict(table="flip_both"),  # a preset of curation/decide.py; "" leaves Stage 2 out
-            model=dict(epochs=1.0, batch=6, rate=5e-4),  # models.train
+            model=dict(epochs=1.0, batch=6, rate=1e-3),  # models.train
             sets=("original", "filtered", "flipped"),  # what reward models are trained on
             measure="all",  # stages after which they are; or "last"
         )
