@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
-CURATE = ["duckdb>=1.4", "datatrove>=0.10,<0.11", "rensa>=0.5,<0.6"]
+CURATE = ["duckdb>=1.4", "datatrove>=0.10,<0.11", "rensa>=0.5,<0.6", "openai[aiohttp]>=3,<4", "pydantic>=2.10,<3"]
 
 setup(
     name="rewardjax",

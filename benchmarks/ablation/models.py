@@ -25,8 +25,6 @@ from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
-ROW, PER_ROW, ROWS = 256, 8, 4  # tokens and pairs of a row, rows of a micro-batch
-
 Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
 
 
@@ -40,6 +38,9 @@ class Lab:
     score_rows: scoring.ScoreRows
     backbone: str  # fingerprint of its weights
     folder: pathlib.Path
+    row: int = 256  # tokens of a row
+    per_row: int = 8  # pairs of a row
+    rows: int = 4  # of a micro-batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,7 @@ def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, pe
     """The Bradley-Terry reward model of `pairs`, from the lab's folder if it is there: AdamW, linear decay after 5% warm-up."""
     pairs = sorted(pairs, key=lambda pair: pair[0].pair_id)
     said = [[item.pair_id, value] for item, value in pairs]
-    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, peak, [ROW, PER_ROW, ROWS], said])
+    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, peak, [lab.row, lab.per_row, lab.rows], said])
     model = Model(name, lab.folder / name)
     if not (model.folder / "params.npz").exists():
         tokens = [towards(item.tokens, value) for item, value in pairs]
@@ -89,20 +90,20 @@ def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batc
     state = jax.jit(optimizer.init)(params)
     for step in range(steps):
         total = zeros_like(params)
-        for micro_batch in micro_batches([pairs[i] for i in step_pairs(len(pairs), batch, seed, step)], lab.tokenizer.pad_id):
+        for micro_batch in micro_batches(lab, [pairs[i] for i in step_pairs(len(pairs), batch, seed, step)]):
             total = accumulate(total, params, place(micro_batch, Layout()))
         params, state, _ = update(params, state, total)
     return params
 
 
-def micro_batches(pairs: Sequence[TokenGroup], pad_id: int) -> list[dict[str, np.ndarray]]:
-    """The pairs of one step in packed rows, ROWS at a time."""
-    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], ROW, PER_ROW)
-    rows += [[] for _ in range(-len(rows) % ROWS)]
+def micro_batches(lab: Lab, pairs: Sequence[TokenGroup]) -> list[dict[str, np.ndarray]]:
+    """The pairs of one step in packed rows, `lab.rows` at a time."""
+    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], lab.row, lab.per_row)
+    rows += [[] for _ in range(-len(rows) % lab.rows)]
     labels = {"margin": np.zeros(len(pairs)), "target": np.ones(len(pairs)), "tie": np.zeros(len(pairs))}
-    arrays = pack.pack_pairs(pairs, labels, rows, ROW, PER_ROW, pad_id)
+    arrays = pack.pack_pairs(pairs, labels, rows, lab.row, lab.per_row, lab.tokenizer.pad_id)
     arrays.pop("pair")
-    return [{name: array[i : i + ROWS] for name, array in arrays.items()} for i in range(0, len(rows), ROWS)]
+    return [{name: array[i : i + lab.rows] for name, array in arrays.items()} for i in range(0, len(rows), lab.rows)]
 
 
 def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
@@ -117,9 +118,9 @@ def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
             lab.score_rows,
             params,
             [item.tokens for item in items],
-            row_length=ROW,
-            rows=ROWS,
-            bundles_per_row=PER_ROW,
+            row_length=lab.row,
+            rows=lab.rows,
+            bundles_per_row=lab.per_row,
             pad_id=lab.tokenizer.pad_id,
             layout=Layout(),
         )

@@ -28,12 +28,12 @@ class JudgeDown(Exception):
 class Judge:
     """An annotator model and how it is asked; the keyword arguments of a config's judge.
 
-    name: the voter is "judge:NAME". base_url: several servers of the same model are joined by commas and share the work. revision: any text that tells apart what the model's name does not (weights, server version); a new
-    one asks everything again. samples: judgements of a pair, half of them in each order. max_in_flight: requests at a time,
-    per server. retries: after
-    429, 5xx, timeouts and lost connections; asks: how often a question is asked before an unreadable answer is given up. price_*: dollars
-    per million tokens. key_env: the environment variable with the API key. answer_format: one of FORMATS, or "auto" to find out.
-    seed: sent as `seed` + sample + 1000 x attempt, None to send none. extra: further fields of the request body."""
+    name: the voter is "judge:NAME". base_url: several servers of one model are joined by commas and share its work. revision: any text that
+    tells apart what the model's name does not (weights, server version); a new one asks everything again. samples: judgements of a pair,
+    half of them in each order. max_in_flight: requests at a time, per server. retries: after 429, 5xx, timeouts and lost connections; asks:
+    how often a question is asked before an unreadable answer is given up. price_*: dollars per million tokens. key_env: the environment
+    variable with the API key. answer_format: one of FORMATS, or "auto" to find out. seed: sent as `seed` + sample + 1000 x attempt, None to
+    send none. extra: further fields of the request body."""
 
     name: str
     model: str
