@@ -23,6 +23,7 @@ from rewardjax.curation import pools as pools_lib
 from rewardjax.curation.export import LABELS, export
 from rewardjax.curation.intake import conflicts, take_in
 from rewardjax.curation.store import ENTRIES, Store
+from rewardjax.curation.workspace import ConfigChanged, Paused, open_workspace
 from rewardjax.data.sources import open_source
 
 WAITING = 3
@@ -30,9 +31,10 @@ WAITING = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
+    wrong_use = (ConfigChanged,) if args.command == "run" else (ValueError, KeyError, FileNotFoundError)  # of a run, see the traceback
     try:
         return args.verb(args)
-    except (ValueError, KeyError, FileNotFoundError) as error:
+    except wrong_use as error:
         print(f"curate {args.command}: {error.args[0] if error.args else error}", file=sys.stderr)
         return 2
 
@@ -76,8 +78,6 @@ def _store(folder: pathlib.Path) -> Store:
 
 def _run(args: argparse.Namespace) -> int:
     from rewardjax.curation import plan, stage1, stage2  # these start jax, which the other verbs do not need
-    from rewardjax.curation.workspace import Paused, open_workspace
-
     with open_workspace(args.folder, config_lib.load(args.config, args.set)) as ws:
         if args.plan:
             print(sweep.table(plan.plan(ws)))

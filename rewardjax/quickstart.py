@@ -1,8 +1,10 @@
-"""The whole story in one command: train on the embedded world, measure against its oracle, export, score.
+"""The whole story in one command: curate noisy pairs with people, judges and reward models, train on what comes out, measure, export.
 
-    python -m rewardjax.quickstart [--output runs/quickstart] [--config configs/quickstart.py]
+    python -m rewardjax.quickstart [--output runs/quickstart] [--tiny]
 
-`make quickstart` runs this. Everything it shows can be done with the commands it prints.
+`make quickstart` runs this. Everything it shows can be done with the commands it prints. People are simulated and judges are scripted
+(`curation/judge_server.py`, over real HTTP); both know the world's oracle and err as often as they are told to. `--tiny` goes through the
+same motions in a minute and learns nothing.
 """
 
 import argparse
@@ -15,53 +17,75 @@ import time
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import export, scorer, train
+from rewardjax import curate, export, plots, scorer, sweep, train
+from rewardjax.config import Config
 from rewardjax.curation import agreement
+from rewardjax.curation.judge_server import Behaviour, serve, truth_of
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
 from rewardjax.data.groups import Group
+from rewardjax.data.sources import open_source
 from rewardjax.data.tokenize import tokenize_group
 from rewardjax.evaluators.pairs import pair_metrics
 
+CURATION, TRAINING = "configs/curation/world.py", "configs/quickstart.py"
 HELD_OUT = 1000
-LABEL_SOURCES = ("honest", "random:0.3", "style:0.6")
+JUDGES = {
+    "sharp": Behaviour(accuracy=0.8),
+    "longwinded": Behaviour(accuracy=0.75, length_bias=0.3),
+    "lopsided": Behaviour(accuracy=0.75, position_bias=0.3),
+}
+ARMS = {
+    "original": "all pairs that were looked at, labels as they came",
+    "filtered": "those whose label was confirmed",
+    "flipped": "and those whose label was turned",
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m rewardjax.quickstart", description="Train on the embedded world, measure, export, score."
-    )
+    parser = argparse.ArgumentParser(prog="python -m rewardjax.quickstart", description="Curate the embedded world, train, measure, export.")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/quickstart"))
-    parser.add_argument("--config", default="configs/quickstart.py")
+    parser.add_argument("--tiny", action="store_true", help="small numbers, a model that learns nothing")
     args = parser.parse_args()
-    run(args.output, args.config)
+    run(args.output, tiny=args.tiny)
 
 
-def run(output: pathlib.Path, config_path: str, held_out: int = HELD_OUT) -> dict:
-    """Train, measure, export and score in a fresh `output`; returns what `summary.json` holds."""
+def run(output: pathlib.Path, tiny: bool = False) -> dict:
+    """The story in a fresh `output`; returns what `summary.json` holds."""
     started = time.monotonic()
     shutil.rmtree(output, ignore_errors=True)
+    size = ":tiny" if tiny else ""
 
-    say("1. The label sources of the preference world, against its oracle")
-    show_label_sources()
+    say("1. Two pools of noisy pairs, against the oracle of the preference world")
+    sources = config_lib.load(CURATION + size).sources
+    show_labels(sources)
 
-    say(f"2. Training a reward model in {output} (python -m rewardjax.train --config={config_path} --workdir={output})")
-    summary = train.run(config_lib.load(config_path), output)
+    say(f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})")
+    truth = {key: known for source in sources.values() for key, known in truth_of(open_source(source.source)).items()}
+    with serve(JUDGES, truth) as server:
+        config = f"{CURATION}{size}{',' if size else ':'}url={server.url}"
+        if code := curate.main(["run", str(output / "curation"), "--config", config]):
+            raise SystemExit(code)
 
-    say(f"3. A Hugging Face folder, {output / 'hf'} (python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})")
+    say(f"3. A reward model on each data set that came out (python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)")
+    arms = {name: train_arm(name, output, size) for name in ARMS}
+    show_arms(arms, output / "plots" / "curation.png")
+
+    say(f"4. A Hugging Face folder, {output / 'hf'} (python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})")
     exported = export.export(output, output / "hf")
     print(f"score contract {exported.fingerprint}; the golden conversations score the same when read back")
 
-    say("4. Held-out pairs, judged by the oracle")
+    say("5. The last model on held-out pairs, judged by the oracle")
     model = scorer.load(output / "hf")
-    accuracy = show_held_out(model, held_out)
+    accuracy = show_held_out(model, 64 if tiny else HELD_OUT)
 
-    say("5. The reward model at work")
+    say("6. The reward model at work")
     show_example(model)
 
-    summary |= {"accuracy": accuracy, "seconds": round(time.monotonic() - started, 1)}
+    seconds = round(time.monotonic() - started, 1)
+    summary = arms["flipped"] | {"accuracy": accuracy, "seconds": seconds, "arms": arms}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    say(f"Done in {summary['seconds']:.0f} s. Open {output / 'report.html'}; curves are in {output / 'plots'}.")
+    say(f"Done in {seconds:.0f} s. Open {output / 'report.html'}; what curation did is in {output / 'curation' / 'reports'}.")
     return summary
 
 
@@ -69,15 +93,37 @@ def say(title: str) -> None:
     print(f"\n=== {title}", flush=True)
 
 
-def show_label_sources(num: int = 2000) -> None:
-    """Print how often each label source agrees with the oracle about `num` pairs, and by how much more than chance (Cohen's kappa)."""
-    prefers = lambda record: "AB"[record["chosen"][0]["content"] > record["rejected"][0]["content"]]  # A: the text that sorts first
-    oracle = [prefers(record) for record in world.generate(seed=0, num=num)]  # honest labels are the oracle's
-    print(f"{'labels':16} {'agreement':>10} {'95% interval':>16} {'kappa':>7}")
-    for source in LABEL_SOURCES:
-        found = agreement.compare([prefers(record) for record in world.generate(seed=0, num=num, labels=source)], oracle)
+def show_labels(sources: Config) -> None:
+    """Print how often the labels of each source agree with the oracle, and by how much more than chance (Cohen's kappa)."""
+    print(f"{'pool':8} {'pairs':>6} {'agreement':>10} {'95% interval':>16} {'kappa':>7}  labels")
+    for name, source in sources.items():
+        records = list(open_source(source.source))
+        texts = [(record["chosen"][0]["content"], record["rejected"][0]["content"]) for record in records]
+        labels = ["AB"[chosen != min(chosen, rejected)] for chosen, rejected in texts]  # A: the text that sorts first
+        oracle = ["AB"[world.oracle(record["id"]) != min(pair)] for record, pair in zip(records, texts, strict=True)]
+        found = agreement.compare(labels, oracle)
         interval = f"{found['agreement_low']:.3f} - {found['agreement_high']:.3f}"
-        print(f"{source:16} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}")
+        spec = source.source.partition("labels=")[2].partition("&")[0]
+        print(f"{name:8} {len(records):6d} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}  {spec}")
+
+
+def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
+    """Train on one of curation's data sets, the last one in `output` itself; returns the run's summary."""
+    data = output / "curation" / "data" / f"{name}.parquet"
+    print(f"{name}: {ARMS[name]} ({len(open_source(data))} pairs)", flush=True)
+    config = config_lib.load(TRAINING + size, {"data.source": str(data)})
+    return train.run(config, output if name == list(ARMS)[-1] else output / name)
+
+
+def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
+    """Print and plot held-out accuracy by training data."""
+    held_out = {name: [arm[f"heldout/{field}"] for field in ("accuracy", "wilson_low", "wilson_high")] for name, arm in arms.items()}
+    rows = [
+        {"data": name, "pairs": arms[name]["pairs"], "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}", "what": ARMS[name]}
+        for name, (mean, low, high) in held_out.items()
+    ]
+    print(sweep.table(rows))
+    plots.bars(held_out, plot, "Held-out accuracy by training data")
 
 
 def held_out_groups(num: int) -> list[tuple[dict, Group]]:

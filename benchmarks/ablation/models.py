@@ -27,7 +27,6 @@ from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
-ROW, PER_ROW, ROWS = 256, 8, 2  # tokens and pairs of a row, rows of a micro-batch
 WARMUP = 2  # steps
 
 Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
@@ -43,6 +42,9 @@ class Lab:
     score_rows: scoring.ScoreRows
     backbone: str  # fingerprint of its weights
     folder: pathlib.Path
+    row: int = 256  # tokens of a row
+    per_row: int = 8  # pairs of a row
+    rows: int = 2  # of a micro-batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, ra
     schedule of the paper's final runs, and one compiled step for sets of every size)."""
     pairs = sorted(pairs, key=lambda pair: pair[0].pair_id)
     said = [[item.pair_id, value] for item, value in pairs]
-    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, rate, [ROW, PER_ROW, ROWS], said])
+    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, rate, [lab.row, lab.per_row, lab.rows], said])
     model = Model(name, lab.folder / name)
     if not (model.folder / "params.npz").exists():
         tokens = [towards(item.tokens, value) for item, value in pairs]
@@ -92,7 +94,7 @@ def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batc
     state = initial(params)
     for step in range(steps_for(len(pairs), batch, epochs)):
         total = zeros_like(params)
-        for micro_batch in micro_batches([pairs[i] for i in step_pairs(len(pairs), batch, seed, step)], lab.tokenizer.pad_id):
+        for micro_batch in micro_batches(lab, [pairs[i] for i in step_pairs(len(pairs), batch, seed, step)]):
             total = accumulate(total, params, place(micro_batch, Layout()))
         params, state, _ = update(params, state, total)
     return params
@@ -106,14 +108,14 @@ def step_functions(lab: Lab, batch: int, rate: float) -> tuple[Callable, Callabl
     return jax.jit(optimizer.init), *make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
 
 
-def micro_batches(pairs: Sequence[TokenGroup], pad_id: int) -> list[dict[str, np.ndarray]]:
-    """The pairs of one step in packed rows, ROWS at a time."""
-    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], ROW, PER_ROW)
-    rows += [[] for _ in range(-len(rows) % ROWS)]
+def micro_batches(lab: Lab, pairs: Sequence[TokenGroup]) -> list[dict[str, np.ndarray]]:
+    """The pairs of one step in packed rows, `lab.rows` at a time."""
+    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], lab.row, lab.per_row)
+    rows += [[] for _ in range(-len(rows) % lab.rows)]
     labels = {"margin": np.zeros(len(pairs)), "target": np.ones(len(pairs)), "tie": np.zeros(len(pairs))}
-    arrays = pack.pack_pairs(pairs, labels, rows, ROW, PER_ROW, pad_id)
+    arrays = pack.pack_pairs(pairs, labels, rows, lab.row, lab.per_row, lab.tokenizer.pad_id)
     arrays.pop("pair")
-    return [{name: array[i : i + ROWS] for name, array in arrays.items()} for i in range(0, len(rows), ROWS)]
+    return [{name: array[i : i + lab.rows] for name, array in arrays.items()} for i in range(0, len(rows), lab.rows)]
 
 
 def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
@@ -125,9 +127,9 @@ def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
             lab.score_rows,
             params,
             [item.tokens for item in items],
-            row_length=ROW,
-            rows=ROWS,
-            bundles_per_row=PER_ROW,
+            row_length=lab.row,
+            rows=lab.rows,
+            bundles_per_row=lab.per_row,
             pad_id=lab.tokenizer.pad_id,
             layout=Layout(),
         )

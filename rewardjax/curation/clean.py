@@ -4,10 +4,11 @@ Nothing is dropped in silence. What is found becomes a row of the ledger `findin
 reviewer restores it (the paper restored 23% of what the first 13-gram pass flagged), `flag` only notes it. Unusable rows and exact
 duplicates never get this far: intake.py lists and merges them.
 
-The work runs on datatrove's executors, shard by shard and then once over all, so that the same code runs on one machine, on Slurm and on
-Ray. Every task writes shards of its own and may be killed and repeated.
+The work is functions of (shards, rank, world size), shard by shard and then once over all: run in this process, or by datatrove's
+executors on the cores of a machine, on Slurm or on Ray. Every task writes shards of its own and may be killed and repeated.
 """
 
+import collections
 import functools
 import importlib
 import json
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import rensa
-from loguru import logger
 
 from rewardjax import fingerprint, ngrams
 from rewardjax.curation.store import Store
@@ -58,21 +58,24 @@ def clean(
     benchmarks: name -> source of records with a prompt that must not be trained on. n, modes: a shared n-gram of tokens as ngrams.TOKENS
     has them holds a pair (paper: 13, any prompt turn). near: of pairs whose word 5-grams (prompt and both responses) have an estimated
     Jaccard similarity of at least this, all but the first by pair_id are held; None: not looked for. pii: "module:function", text -> the
-    kinds of personal data in it; flags only. executor: {"name": "local" | "slurm" | "ray", "tasks": N, ...} and that executor's own
-    keyword arguments. Raises ValueError for an unknown executor, mode or an unreadable benchmark."""
+    kinds of personal data in it; flags only. executor: None to work in this process, or {"name": "local" | "slurm" | "ray", "tasks": N,
+    ...} with that datatrove executor's own keyword arguments; Slurm's returns when the jobs are queued: call again when they are done.
+    Raises ValueError for an unknown executor or mode, or an unreadable benchmark."""
     settings = {"n": n, "modes": list(modes), "near": near, "pii": pii, "benchmarks": _benchmarks(benchmarks or {})}
     names = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]
     name, state = fingerprint.of_json(settings), store.fingerprint("pairs")
     work = store.folder / "work" / f"clean-{name}"
     work.mkdir(parents=True, exist_ok=True)
     (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks or {})))
-    options = {"name": "local", "tasks": 1, "workers": 1} | dict(executor or {})
     given: dict[str, Any] = dict(folder=str(store.folder), work=str(work), names=names, settings=settings)
-    first = _executor(work / f"look-{state}", [functools.partial(_look_through, name=name, **given)], options)
-    merge = functools.partial(_hold_near_duplicates, unit=f"{name}-{state}", **given)
-    last = first if near is None else _executor(work / f"merge-{state}", [merge], options | {"tasks": 1, "depends": first})
-    logger.disable("datatrove")  # pages of its own bookkeeping; what goes wrong is raised
-    last.run()
+    look = functools.partial(_look_through, name=name, **given)
+    merge = functools.partial(_hold_near_duplicates, unit=f"{name}-{state}", **given) if near is not None else _nothing
+    if executor:
+        first = _executor(work / f"look-{state}", look, executor)
+        _executor(work / f"merge-{state}", merge, {**executor, "tasks": 1, "depends": first}).run()
+    else:
+        for step in (look, merge):
+            collections.deque(step(None, 0, 1), maxlen=0)
     counts = store.query(
         "select finding, count(distinct pair_id) as pairs from findings where action in ('hold', 'flag') group by finding"
     ).to_pylist()
@@ -114,13 +117,22 @@ def _prompts(benchmarks: Mapping[str, str]) -> list[dict[str, str]]:
 # ---------------------------------------------------------------------------------------------------------------- tasks
 
 
-def _executor(folder: pathlib.Path, pipeline: list[Callable], options: Mapping[str, Any]) -> Any:
-    """A datatrove executor that runs `pipeline`, its completions and logs in `folder`."""
-    name, options = options["name"], {key: value for key, value in options.items() if key != "name"}
+def _executor(folder: pathlib.Path, step: Callable, options: Mapping[str, Any]) -> Any:
+    """A datatrove executor that runs a step, its completions and logs in `folder`."""
+    name, options = options.get("name"), {key: value for key, value in options.items() if key != "name"}
     if name not in EXECUTORS:
         raise ValueError(f"executor.name = {name!r}, not one of {', '.join(EXECUTORS)}")
     module, _, attribute = EXECUTORS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)(pipeline, logging_dir=str(folder), **options)
+    made = getattr(importlib.import_module(module), attribute)([step], logging_dir=str(folder), **options)
+    if name == "local":
+        import multiprocess  # datatrove's; by default it forks, which a process with JAX's threads may not survive
+
+        multiprocess.set_start_method("forkserver", force=True)  # pyright: ignore[reportAttributeAccessIssue]
+    return made
+
+
+def _nothing(_: Any, rank: int, world_size: int) -> Iterator[Any]:
+    yield from ()
 
 
 def _look_through(_: Any, rank: int, world_size: int, *, name: str, folder: str, work: str, names: list, settings: dict) -> Iterator[Any]:
@@ -144,7 +156,6 @@ def _look_through(_: Any, rank: int, world_size: int, *, name: str, folder: str,
         if settings["near"] is not None:
             _save(signatures, np.stack([_signature(text) for text in texts]) if texts else np.zeros((0, BANDS * ROWS), np.uint32))
         store.append("findings", STAGE, shard, found, config=settings)
-        logger.info(f"{shard}: {len(ids)} pairs, {len(found)} findings")
         yield shard
 
 
@@ -217,7 +228,6 @@ def _hold_near_duplicates(
                 evidence = {"of": str(ids[j]), "similarity": round(float(np.mean(signatures[i] == signatures[j])), 3)}
                 rows.append({"pair_id": str(ids[i]), "finding": "near_duplicate", "action": "hold", "evidence": json.dumps(evidence)})
         store.append("findings", f"{STAGE}-near", unit, rows, config=settings)
-        logger.info(f"{len(ids)} pairs, {len(rows)} near duplicates held")
     yield unit
 
 

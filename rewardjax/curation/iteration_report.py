@@ -15,8 +15,11 @@ SHOWN = 600  # characters of a text
 
 
 def write(ws: Workspace, iteration: int) -> pathlib.Path:
-    """Write `reports/iteration-N.html` from the ledger as it stands; returns the path."""
+    """Write `reports/iteration-N.html` from the ledger as it stands, unless it is there; returns the path."""
     folder = ws.folder / "reports"
+    path = folder / f"iteration-{iteration}.html"
+    if path.exists():
+        return path
     folder.mkdir(exist_ok=True)
     stages = [pools_lib.pools(ws.store, i) for i in range(-1, iteration + 1)]
     names = ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
@@ -36,7 +39,6 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Labels that were turned": examples(ws, iteration),
     }
     facts = {"pairs": stages[-1].num_rows, "iteration": iteration, "ledger": ws.store.fingerprint(), **config_lib.git_state()}
-    path = folder / f"iteration-{iteration}.html"
     config = config_lib.resolve(ws.config)
     report.write_report(path, f"Curation, {names[-1]}", facts, tables, {"Pools after each iteration": figure}, config=config)
     return path

@@ -292,7 +292,7 @@ class Store:
         return found
 
     def current_attributes(self) -> pa.Table:
-        """One row a pair, by pair_id: a person's edit before a judge's, the highest iteration first, then voter name."""
+        """One row a pair, by pair_id: a person's edit before the judges', the highest iteration first, then the merged one."""
         return self.query(CURRENT_ATTRIBUTES + " order by pair_id")
 
     def verify(self) -> list[str]:
@@ -377,7 +377,7 @@ class Store:
 
 
 CURRENT_ATTRIBUTES = """select * from attributes
-    qualify row_number() over (partition by pair_id order by (kind = 'human') desc, iteration desc, voter) = 1"""
+    qualify row_number() over (partition by pair_id order by (kind = 'human') desc, iteration desc, voter = 'panel' desc, voter) = 1"""
 _WORDS = {
     "voter",
     "kind",

@@ -26,6 +26,10 @@ class Paused(Exception):
     same command then goes on."""
 
 
+class ConfigChanged(ValueError):
+    """The workspace was started with another config; the message names each field."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Workspace:
     """What every stage is given."""
@@ -39,15 +43,15 @@ class Workspace:
 
 @contextlib.contextmanager
 def open_workspace(folder: str | pathlib.Path, config: Config) -> Iterator[Workspace]:
-    """The workspace in `folder`, made where there is none. Raises ValueError naming the fields in which it was started with another
-    config, beyond MAY_CHANGE."""
+    """The workspace in `folder`, made where there is none. Raises ConfigChanged naming the fields in which it was started with
+    another config, beyond MAY_CHANGE."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record, now = folder / "config.json", config_lib.resolve(config)
     if record.exists():
         changed = [line for line in config_lib.difference(json.loads(record.read_text()), _bound(now)) if not line.startswith(MAY_CHANGE)]
         if changed:
-            raise ValueError(f"{folder} was started with another config; use another folder, or change back:\n  " + "\n  ".join(changed))
+            raise ConfigChanged(f"{folder} was started with another config; use another folder, or change back:\n  " + "\n  ".join(changed))
     else:
         config_lib.write_json(record, _bound(now))
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:

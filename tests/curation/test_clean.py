@@ -56,7 +56,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     store = Store(tmp_path / "store")
     for unit in range(4):
         store.append("pairs", "import", str(unit), rows[unit::4])
-    counts = clean(store, benchmarks={"bench": str(path)}, near=None, pii=None, executor={"tasks": 2})
+    counts = clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
     found = findings(store, "contaminated")
     assert set(found) == set(planted) and counts == {"contaminated": len(planted)}
     for i, row in found.items():
@@ -77,7 +77,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     # A reviewer lets one in again; cleaning again changes nothing about that.
     store.append("findings", "review", "0", [{"pair_id": f"{8:016x}", "finding": "contaminated", "action": "restore"}])
     before = store.fingerprint()
-    clean(store, benchmarks={"bench": str(path)}, near=None, pii=None, executor={"tasks": 2})
+    clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
     assert store.fingerprint() == before
     assert pools_lib.sizes(pools_lib.pools(store))["discarded"] == len(planted) - 1
 
@@ -109,7 +109,7 @@ def test_near_duplicates_and_personal_data_are_found(tmp_path):
     assert pools_lib.sizes(pools_lib.pools(store))["discarded"] == 2  # a flag keeps nothing out
 
 
-@pytest.mark.parametrize("executor", [{"tasks": 3, "workers": 2}, {"tasks": 7, "workers": 1}])
+@pytest.mark.parametrize("executor", [{"name": "local", "tasks": 3, "workers": 2}, {"name": "local", "tasks": 5, "workers": 1}])
 def test_the_findings_do_not_depend_on_how_the_work_is_spread(tmp_path, executor):
     stores = [small_store(tmp_path / name) for name in "xy"]
     clean(stores[0])

@@ -1,11 +1,12 @@
-"""The whole pipeline in miniature: real HTTP judges, simulated people, reward models too small to learn; killed anywhere, the same store."""
+"""The whole pipeline in miniature: judges over HTTP, simulated people, tiny reward models; killed anywhere, the same store."""
 
 import contextlib
 import json
+import math
 import os
-import pathlib
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import ROOT
 
-from rewardjax import curate
 from rewardjax import config as config_lib
+from rewardjax import curate
 from rewardjax.curation import decide
 from rewardjax.curation import pools as pools_lib
 from rewardjax.curation.judge_server import Behaviour, serve, truth_of
@@ -32,7 +33,11 @@ def scripted_judges():
     truth = {}
     for source in config.sources.values():
         truth |= truth_of(open_source(source.source))
-    behaviours = {"sharp": Behaviour(accuracy=0.9), "longwinded": Behaviour(length_bias=0.3), "lopsided": Behaviour(position_bias=0.3, malformed=0.1)}
+    behaviours = {
+        "sharp": Behaviour(accuracy=0.9),
+        "longwinded": Behaviour(length_bias=0.3),
+        "lopsided": Behaviour(position_bias=0.3, malformed=0.1),
+    }
     with serve(behaviours, truth) as server:
         yield server, f"{CONFIG}:tiny,url={server.url}"
 
@@ -69,5 +74,166 @@ def test_reports_and_sets_are_written(finished):
         assert "Pools" in page and "Judges: position and length" in page and "judge:lopsided" in page
     assert "Gold errors of the best RM" in page and "gold and best RM agree" in page
     rows = {name: pq.read_table(folder / f"data/{name}.parquet").to_pylist() for name in ("original", "filtered", "flipped")}
-    kept = {row["pair_id"]: row["chosen"] for row in rows["filtered"]}
-    assert kept.items() <= {row["pair_id"]: row["chosen"] for row in rows["original"]}.items().__class__ and len(kept) > 5
+    chosen = {name: {row["pair_id"]: row["chosen"] for row in table} for name, table in rows.items()}
+    assert 5 < len(chosen["filtered"]) < len(chosen["flipped"]) <= len(chosen["original"])
+    assert chosen["filtered"].keys() <= chosen["flipped"].keys() <= chosen["original"].keys()
+    for pair_id, response in chosen["filtered"].items():  # a kept label is the original one
+        assert chosen["original"][pair_id] == chosen["flipped"][pair_id] == response
+    for row in rows["flipped"]:
+        assert (row["chosen"] != chosen["original"][row["pair_id"]]) == (row["original_label"] == "flipped")
+
+
+def test_a_finished_run_started_again_changes_and_asks_nothing(finished, capsys):
+    folder, config, server = finished
+    before, paid = Store(folder / "store").fingerprint(), sum(server.paid.values())
+    assert curate.main(["run", str(folder), "--config", config]) == 0
+    assert Store(folder / "store").fingerprint() == before == json.loads(capsys.readouterr().out.splitlines()[-1])["ledger"]
+    assert sum(server.paid.values()) == paid and max(server.paid.values()) == 1
+    assert curate.main(["run", str(folder), "--config", config, "--set", "stage1.first=99"]) == 2
+    assert "stage1.first: 24 -> 99" in capsys.readouterr().err
+
+
+def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
+    folder, _, _ = finished
+    assert curate.main(["status", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "curated" in shown and "judge:sharp" in shown and "stage2-final" in shown
+    store = Store(folder / "store")
+    (flipped,) = store.query("select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1").column(0)
+    assert curate.main(["explain", str(folder), flipped.as_py()[:12]]) == 0
+    shown = capsys.readouterr().out
+    said = store.query("select count(*) from votes where pair_id = ?", [flipped.as_py()]).column(0)[0].as_py()
+    assert shown.count("voter judge:") + shown.count("voter original:") + shown.count("voter panel") >= said > 1
+    for word in ("original:wild", "scorer gold", "scorer best", "action flip", "because of: flip", "assistant:"):
+        assert word in shown
+    assert curate.main(["explain", str(folder), "nothing"]) == 2
+    assert "no pair" in capsys.readouterr().err
+
+
+def test_import_and_export_by_command(tmp_path, capsys):
+    records = tmp_path / "records.jsonl"
+    records.write_text('{"prompt": "One?", "chosen": "yes", "rejected": "no"}\n{"prompt": "", "chosen": "x", "rejected": "y"}\n')
+    folder = str(tmp_path / "w")
+    assert curate.main(["status", folder]) == 2
+    assert "no workspace" in capsys.readouterr().err
+    assert curate.main(["import", folder, "--source", str(records), "--name", "r", "--entry", "wild"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rows": 2, "pairs": 1, "duplicates": 0, "rejects": 1, "contradicting": 0}
+    out = tmp_path / "out.parquet"
+    assert curate.main(["export", folder, "--output", str(out), "--pools", "wild"]) == 0
+    assert pq.read_table(out).to_pylist()[0]["chosen"] == [{"role": "assistant", "content": "yes"}]
+
+
+# ---------------------------------------------------------------------------------------------------------------- interruptions
+
+CHEAP = ["--set", "stage1.iterations=0", "--set", "stage2.table="]  # everything but reward models
+
+
+class Killed(Exception):
+    """Stands for a kill, in this process."""
+
+
+@contextlib.contextmanager
+def killed_at_commit(monkeypatch, number: int, before: bool):
+    """The `number`-th shard committed from here on is the last: its rows are in place, its manifest is not (`before`), or just is."""
+    commits, write = 0, config_lib.write_json
+
+    def interrupting(path, value):
+        nonlocal commits
+        shard = isinstance(value, dict) and "ledger" in value
+        commits += shard
+        if shard and commits == number and before:
+            raise Killed
+        write(path, value)
+        if shard and commits == number:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(config_lib, "write_json", interrupting)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cheap(tmp_path_factory):
+    """(arguments of a run without reward models, fingerprint of its store when nothing interrupts it)."""
+    folder = tmp_path_factory.mktemp("cheap")
+    with scripted_judges() as (_, config), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rewardjax.curation.workspace.UNIT", 15)
+        arguments = ["--config", config, *CHEAP]
+        assert curate.main(["run", str(folder), *arguments]) == 0
+        yield arguments, Store(folder / "store").fingerprint()
+
+
+def test_killed_at_every_commit_the_store_ends_the_same(cheap, tmp_path, monkeypatch):
+    arguments, whole = cheap
+    kills = 0
+    while True:
+        with killed_at_commit(monkeypatch, 1 if kills % 2 else 2, before=kills % 3 > 0):
+            try:
+                assert curate.main(["run", str(tmp_path), *arguments]) == 0
+                break
+            except Killed:
+                kills += 1
+    assert kills >= 20
+    assert Store(tmp_path / "store").fingerprint() == whole and Store(tmp_path / "store").verify() == []
+
+
+def test_a_spent_budget_pauses_and_is_never_exceeded(cheap, tmp_path, capsys):
+    arguments, whole = cheap
+    assert curate.main(["run", str(tmp_path), *arguments, "--set", "budget.judges=0.01"]) == curate.WAITING
+    assert "budget" in capsys.readouterr().err
+    database = sqlite3.connect(tmp_path / "calls.sqlite")
+    assert 0.005 < database.execute("select sum(booked) from calls").fetchone()[0] <= 0.01
+    assert curate.main(["run", str(tmp_path), *arguments, "--set", "budget.judges=10.0"]) == 0
+    assert Store(tmp_path / "store").fingerprint() == whole
+
+
+def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
+    arguments, _ = cheap
+    by_file = [*arguments, "--set", "people.kind=files"]
+    for _ in range(2):
+        assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+        assert "tasks for people" in capsys.readouterr().err
+    tasks = [json.loads(line) for line in (tmp_path / "queue/people-0.tasks.jsonl").read_text().splitlines()]
+    answers = [{"task": task["task"], "choice": "left"} for task in tasks] + [{"task": "unknown", "choice": "left"}]
+    (tmp_path / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    assert curate.main(["run", str(tmp_path), *by_file]) == 0
+    votes = Store(tmp_path / "store").query("select * from votes where kind = 'human'").to_pylist()
+    assert len(votes) == len(tasks) and all(vote["value"] == vote["shown"][0] for vote in votes)
+    assert "unknown: not in the queue" in (tmp_path / "queue/people-0.refused.txt").read_text()
+
+
+def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
+    arguments, _ = cheap
+    assert curate.main(["run", str(tmp_path / "whole"), *arguments[:2], "--plan"]) == 0
+    assert "Stage 2: judges, at most" in capsys.readouterr().out and not Store(tmp_path / "whole/store").manifests()
+    assert curate.main(["run", str(tmp_path), *arguments]) == 0
+    spent = json.loads(capsys.readouterr().out.splitlines()[-1])["dollars"]
+    assert curate.main(["run", str(tmp_path), *arguments, "--plan"]) == 0
+    after = capsys.readouterr().out
+    states = {line[: line.index("  ")]: line.split("  ")[1:] for line in after.splitlines()[1:]}
+    assert all("done" in "".join(rest) for step, rest in states.items() if not step.startswith("left to do"))
+    total = sum(float(line.split()[-2]) for line in after.splitlines()[1:-1])
+    assert spent <= total  # what was planned for the steps is an upper bound of what they cost
+
+
+@pytest.mark.slow
+def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
+    folder, config, _ = finished
+    command = [sys.executable, "-m", "rewardjax.curate", "run", str(tmp_path), "--config", config]
+    files = lambda: sum(1 for _ in tmp_path.rglob("*"))
+    rng, kills = random.Random(0), 0
+    while True:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        target = files() + rng.randrange(12) if kills < 20 else math.inf  # how far this one may get: files, whatever the machine's speed
+        while process.poll() is None and files() < target:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.3) if process.poll() is None else 0)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # its own process group: whatever it started goes with it
+            kills += 1
+        output = process.communicate()[0].decode()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, output
+    assert kills >= 20
+    assert Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint()
