@@ -67,6 +67,8 @@ JUDGES_ALONE = (
     {"then": "discard", "rule": "judges see no better response"},
 )
 DECIDERS = {"gold RM": "gold_rm", "best RM": "best_rm", "both RMs": "both_rms", "judges": JUDGES_ALONE, "stage 2": STAGE2}
+Decided = dict[str, dict[str, Any]]  # pair_id -> its row of `decisions`
+
 MODEL: dict[str, Any] = {"width": 64, "mlp_width": 192, "layers": 2, "heads": 2, "kv_heads": 2, "head_dim": 32}
 TRAINING: dict[str, Any] = {"epochs": 2.0, "batch": 32, "peak": 2e-3}
 
@@ -154,47 +156,53 @@ def run(lab: Lab, groups: Sequence[Group], seed: int, workdir: pathlib.Path, ser
     shutil.rmtree(workdir / f"store-{seed}", ignore_errors=True)  # a ledger is cheap; models and judges' answers are kept
     store, calls = Store(workdir / f"store-{seed}"), CallLedger(workdir / "calls.sqlite")
     pools = {name: items(groups, name, seed, lab.tokenizer) for name in SPLITS}
-    unverified, wild, heldout = pools.values()
     for name in ("unverified", "wild"):
         world.write_pool(store, pools[name], name, NOISE)
-
-    gold, silver = Draw("gold", seed).shuffled(unverified), []
-    gold, silver = gold[: round(GOLD * len(gold))], gold[round(GOLD * len(gold)) :]
-    store.append(
-        "votes", "people", "all", [world.vote(item, "human:simulated", "human", world.opinion(item, HUMAN, "human")) for item in gold]
-    )
-    store.append("votes", "judges-silver", "all", ask(silver, server, calls))
-    stage1 = settle(store, "stage1", "stage1", "unverified", 0)
-
-    chairs = {"gold": [(item, stage1[item.pair_id]["value"]) for item in gold]}
-    chairs["best"] = [(item, stage1[item.pair_id]["value"]) for item in silver if stage1[item.pair_id]["value"]]
-    trained = {chair: models.train(lab, pairs, seed=seed, **TRAINING) for chair, pairs in chairs.items()}
-    for chair, model in trained.items():
-        store.append("training", chair, "all", [{"pair_id": i.pair_id, "model": model.name, "value": v} for i, v in chairs[chair]])
+    wild, heldout = pools["wild"], pools["heldout"]
+    labelled, gold, silver = stage1(store, pools["unverified"], seed, server, calls)
+    trained = {chair: models.train(lab, pairs, seed=seed, **TRAINING) for chair, pairs in (("gold", gold), ("best", silver))}
+    for (chair, model), pairs in zip(trained.items(), (gold, silver), strict=True):
+        store.append("training", chair, "all", [{"pair_id": i.pair_id, "model": model.name, "value": v} for i, v in pairs])
         store.append("scores", chair, "all", score_rows(lab, model, wild, chair), iteration=1)
+    decided, judged = stage2(store, wild, server, calls)
+    return {
+        "pools": {name: len(pool) for name, pool in pools.items()},
+        "trained_on": {"gold": len(gold), "best": len(silver)},
+        "labels_right": float(np.mean([original(item, "wild") == item.truth for item in wild])),
+        "longer_is_right": float(np.mean([item.styles[0] > item.styles[1] for item in heldout])),
+        "judges_right": float(np.mean([judged.get(item.pair_id) == item.truth for item in wild])),
+        "reward_models": {chair: accuracy(lab, model, heldout) for chair, model in trained.items()},
+        "decisions": {name: audit(wild, actions) for name, actions in decided.items()},
+        "accuracy": final_models(lab, pools, labelled, decided["stage 2"], seed),
+    }
 
+
+def stage1(store: Store, pool: Sequence[Item], seed: int, server: JudgeServer, calls: CallLedger) -> tuple[Decided, Labelled, Labelled]:
+    """(decisions about the unverified pool, pairs labelled by people, pairs labelled by judges)."""
+    shuffled = Draw("gold", seed).shuffled(pool)
+    people, machines = shuffled[: round(GOLD * len(pool))], shuffled[round(GOLD * len(pool)) :]
+    said = [world.vote(item, "human:simulated", "human", world.opinion(item, HUMAN, "human")) for item in people]
+    store.append("votes", "people", "all", said)
+    store.append("votes", "judges-silver", "all", ask(machines, server, calls))
+    decided = settle(store, "stage1", "stage1", "unverified", 0)
+    gold, silver = (
+        [(item, decided[item.pair_id]["value"]) for item in part if decided[item.pair_id]["value"]] for part in (people, machines)
+    )
+    return decided, gold, silver
+
+
+def stage2(store: Store, wild: Sequence[Item], server: JudgeServer, calls: CallLedger) -> tuple[dict[str, Decided], dict[str, str]]:
+    """(decisions about the wild pool by each of DECIDERS, what the judges say of every pair). Only "judges" decides with all of that; the
+    others hear the judges where Stage 2 asks them."""
     asked = settle(store, "stage2-ask", STAGE2, "wild", 1)
     wanted = [item for item in wild if asked[item.pair_id]["action"] == "annotate"]
     store.append("votes", "judges-wild", "all", ask(wanted, server, calls), iteration=1)
     everywhere = [row | {"voter": "panel-everywhere"} for row in ask(wild, server, calls) if row["voter"] == "panel"]
-    store.append("votes", "judges-audit", "all", everywhere, iteration=1)
-
-    decided = {}
-    for name, table in DECIDERS.items():
-        voter = "panel-everywhere" if name == "judges" else "panel"
-        decided[name] = settle(store, f"by-{name.replace(' ', '-')}", table, "wild", 1, judges=voter)
-    said = {row["pair_id"]: row["value"] for row in everywhere}
-    return {
-        "pools": {name: len(pool) for name, pool in pools.items()},
-        "asked": len(wanted),
-        "dollars": calls.spent(),
-        "labels_right": float(np.mean([original(item, "wild") == item.truth for item in wild])),
-        "longer_is_right": float(np.mean([item.styles[0] > item.styles[1] for item in heldout])),
-        "judges": float(np.mean([said.get(item.pair_id) == item.truth for item in wild])),
-        "reward_models": {chair: accuracy(lab, model, heldout) for chair, model in trained.items()},
-        "decisions": {name: audit(wild, actions) for name, actions in decided.items()},
-        "accuracy": final_models(lab, pools, stage1, decided["stage 2"], seed),
-    }
+    store.append("votes", "judges-everywhere", "all", everywhere, iteration=1)
+    voter = {name: "panel-everywhere" if name == "judges" else "panel" for name in DECIDERS}
+    stage = lambda name: f"by-{name.replace(' ', '-')}"
+    decided = {name: settle(store, stage(name), table, "wild", 1, judges=voter[name]) for name, table in DECIDERS.items()}
+    return decided, {row["pair_id"]: row["value"] for row in everywhere}
 
 
 def ask(pool: Sequence[Item], server: JudgeServer, calls: CallLedger) -> list[dict[str, Any]]:
@@ -219,8 +227,8 @@ def score_rows(lab: Lab, model: Model, pool: Sequence[Item], chair: str) -> list
     return [{"pair_id": item.pair_id, **about, "reward_a": a, "reward_b": b} for item, (a, b) in found]
 
 
-def settle(store: Store, stage: str, table: Any, entry: str, iteration: int, **settings: Any) -> dict[str, dict[str, Any]]:
-    """Decide a pool: {pair_id: its row of `decisions`}."""
+def settle(store: Store, stage: str, table: Any, entry: str, iteration: int, **settings: Any) -> Decided:
+    """Decide a pool."""
     decide.decide(store, stage, table=table, entry=entry, iteration=iteration, **settings)
     return {row["pair_id"]: row for row in store.query("select * from decisions where stage = ?", [stage]).to_pylist()}
 
@@ -239,7 +247,7 @@ def original(item: Item, entry: str) -> str:
     return item.truth if planted(item, entry)[1] else other(item.truth)
 
 
-def audit(pool: Sequence[Item], decided: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def audit(pool: Sequence[Item], decided: Decided) -> dict[str, Any]:
     """Precision and recall of keep (labels that are right) and of flip (labels that are wrong), and of the wrong labels of each kind the
     share that was flipped and the share that slipped through."""
     actions = [decided[item.pair_id]["action"] for item in pool]
@@ -260,11 +268,11 @@ def audit(pool: Sequence[Item], decided: dict[str, dict[str, Any]]) -> dict[str,
     return result
 
 
-def final_models(lab: Lab, pools: dict[str, list[Item]], stage1: dict, stage2: dict, seed: int) -> dict[str, float]:
+def final_models(lab: Lab, pools: dict[str, list[Item]], unverified: Decided, wild: Decided, seed: int) -> dict[str, float]:
     """Held-out accuracy of a model of all pairs with their original labels, of those kept, of those kept or flipped, and of the oracle's
     labels of all pairs."""
     rows = [
-        (item, entry, decision[item.pair_id]) for entry, decision in (("unverified", stage1), ("wild", stage2)) for item in pools[entry]
+        (item, entry, decision[item.pair_id]) for entry, decision in (("unverified", unverified), ("wild", wild)) for item in pools[entry]
     ]
     sets: dict[str, Labelled] = {
         "original": [(item, original(item, entry)) for item, entry, _ in rows],
