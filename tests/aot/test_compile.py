@@ -51,7 +51,8 @@ def test_state_is_what_adam_and_float32_accumulation_hold(measured):
     parameters = measured["state"]["parameters"]
     assert measured["state"]["gradients"] == pytest.approx(parameters, rel=1e-3)
     assert measured["state"]["optimizer"] == pytest.approx(2 * parameters, rel=1e-3)
-    assert measured["fits"] and measured["state_gib"] + measured["temp_gib"] < measured["limit_gib"]
+    # Not all temporaries are there at once.
+    assert measured["fits"] and measured["state_gib"] < measured["needed_gib"] <= measured["state_gib"] + measured["temp_gib"] + 0.01
 
 
 def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
