@@ -25,7 +25,7 @@ from rewardjax.train import decoder_config
 
 LABELS = ("weight", "margin", "target", "tie")
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
-_TOO_LARGE = re.compile(r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds available HBM| of [\d.]+[KMGT]? hbm)")
+_TOO_LARGE = re.compile(r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds| of [\d.]+[KMGT]? hbm)")
 _IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 
@@ -131,8 +131,15 @@ def _compile(name: str, function: Callable, *args: Any) -> Program:
             raise
         return Program(name, held, needed - held, needed, 0.0, time.monotonic() - started, None)
     memory = executable.memory_analysis()
-    sizes = (memory.temp_size_in_bytes, memory.peak_memory_in_bytes, memory.host_temp_size_in_bytes)
-    return Program(name, held, *(size / GIB for size in sizes), time.monotonic() - started, executable.as_text())
+    return Program(
+        name,
+        held_gib=held,
+        temp_gib=memory.temp_size_in_bytes / GIB,
+        needed_gib=memory.peak_memory_in_bytes / GIB,
+        host_gib=memory.host_temp_size_in_bytes / GIB,
+        seconds=time.monotonic() - started,
+        text=executable.as_text(),
+    )
 
 
 def _needed_gib(message: str) -> float | None:
