@@ -31,8 +31,8 @@ _IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One compiled function. Sizes are GiB of one device: `held_gib` of its arguments, `temp_gib` of the area for all else, `needed_gib` the
-    most at any one time, `host_gib` of what it offloads to its host. One that does not fit has no `text`."""
+    """One compiled function. Sizes are GiB of one device: `held_gib` of its arguments, `temp_gib` of the area for all else, `needed_gib`
+    the most at any one time, `host_gib` of what it offloads to its host. One that does not fit has no `text`."""
 
     name: str
     held_gib: float
