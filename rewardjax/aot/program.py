@@ -24,16 +24,15 @@ from rewardjax.step import make_step, zeros_like
 from rewardjax.train import decoder_config
 
 LABELS = ("weight", "margin", "target", "tie")
-# The compiler refuses a program early, by what it needs beside its arguments, or late, by everything.
-_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")
-_EVERYTHING = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+# The compiler refuses a program early or late, each time by all that it needs, arguments included.
+_TOO_LARGE = re.compile(r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds| of [\d.]+[KMGT]? hbm)")
 _IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One compiled function. Sizes are GiB of one device: `held_gib` of what stays there while it runs, `temp_gib` beyond that; `host_gib`
-    is what it offloads to its host. One that does not fit has no `text`, and `needed_gib` is what the compiler asked for."""
+    """One compiled function. Sizes are GiB of one device: `held_gib` of its arguments, `temp_gib` of the area for all else, `needed_gib`
+    the most at any one time, `host_gib` of what it offloads to its host. One that does not fit has no `text`."""
 
     name: str
     held_gib: float
@@ -127,21 +126,26 @@ def _compile(name: str, function: Callable, *args: Any) -> Program:
     try:
         executable = function.lower(*args).compile()
     except jax.errors.JaxRuntimeError as error:
-        needed = _needed_gib(str(error), held)
+        needed = _needed_gib(str(error))
         if needed is None:
             raise
         return Program(name, held, needed - held, needed, 0.0, time.monotonic() - started, None)
     memory = executable.memory_analysis()
-    temp = memory.temp_size_in_bytes / GIB
-    return Program(name, held, temp, held + temp, memory.host_temp_size_in_bytes / GIB, time.monotonic() - started, executable.as_text())
+    return Program(
+        name,
+        held_gib=held,
+        temp_gib=memory.temp_size_in_bytes / GIB,
+        needed_gib=memory.peak_memory_in_bytes / GIB,
+        host_gib=memory.host_temp_size_in_bytes / GIB,
+        seconds=time.monotonic() - started,
+        text=executable.as_text(),
+    )
 
 
-def _needed_gib(message: str, held: float) -> float | None:
+def _needed_gib(message: str) -> float | None:
     """GiB that the compiler wanted, from its message; None where it failed for another reason."""
-    for pattern, beside in ((_TEMPORARIES, held), (_EVERYTHING, 0.0)):
-        if match := pattern.search(message):
-            return beside + float(match[1]) * _IN_GIB[match[2]]
-    return None
+    match = _TOO_LARGE.search(message)
+    return match and float(match[1]) * _IN_GIB[match[2]]
 
 
 def _gib(tree: Any) -> float:

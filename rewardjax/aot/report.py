@@ -171,7 +171,7 @@ def text(result: dict[str, Any]) -> str:
 
 def _verdict(result: dict[str, Any]) -> str:
     if result["fits"]:
-        return f"fits: {result['needed_gib']:.2f} of {result['limit_gib']:.2f} GiB a device"
+        return f"fits: at most {result['needed_gib']:.2f} of {result['limit_gib']:.2f} GiB a device at a time"
     over, limit = result["over_gib"], result["limit_gib"]
     return f"DOES NOT FIT: {result['needed_gib']:.2f} GiB a device, {over:.2f} GiB more than the {limit:.2f} there are"
 

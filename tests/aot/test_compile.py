@@ -29,10 +29,10 @@ def uncached():
 SMALL = dict(layers=2, width=256, mlp_width=512, heads=4, kv_heads=4, head_dim=128, vocab_size=4096)
 
 
-def small_config(topology, **overrides):
+def small_config(topology, changes=SMALL, **overrides):
     """A release config's spread over `topology`, with its real loss and optimizer, on a decoder of two small layers."""
     config = config_lib.load(ROOT / f"configs/skywork_v2/qwen3_0_6b.py:slice={topology}")
-    config.model.changes = SMALL
+    config.model.changes = changes
     return config_lib.override(config, {"batch.row_length": 1024, "batch.pairs_per_row": 8} | overrides)
 
 
@@ -51,7 +51,8 @@ def test_state_is_what_adam_and_float32_accumulation_hold(measured):
     parameters = measured["state"]["parameters"]
     assert measured["state"]["gradients"] == pytest.approx(parameters, rel=1e-3)
     assert measured["state"]["optimizer"] == pytest.approx(2 * parameters, rel=1e-3)
-    assert measured["fits"] and measured["state_gib"] + measured["temp_gib"] < measured["limit_gib"]
+    # Not all temporaries are there at once; the program itself takes some 20 MiB.
+    assert measured["fits"] and measured["state_gib"] < measured["needed_gib"] <= measured["state_gib"] + measured["temp_gib"] + 0.1
 
 
 def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
@@ -62,12 +63,21 @@ def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
 
 
 def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
-    config = small_config("v5e:4x4", **{"batch.rows": 16 * 65_536, "compute.remat": "none"})
+    """An embedding table of 32 GiB, which is 8 on a device, with its gradient and moments."""
+    config = small_config("v5e:4x4", SMALL | {"vocab_size": 2**25}, **{"batch.rows": 32, "compute.remat": "none"})
     result = report.measure(config, describe("v5e:4x4"))
     assert not result["fits"] and result["mfu"] is None
-    assert result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["over_gib"] > 0
+    assert (
+        result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["needed_gib"] > result["state_gib"] > 32
+    )
     helps = "\n".join(result["what_helps"])
-    assert "compute.remat=full: saves about" in helps and "batch.rows=16, one row a device" in helps
+    for proposed in (
+        "compute.remat=full: saves about",
+        "batch.rows=16, one row a device",
+        "mesh.data=1 mesh.fsdp=16",
+        "optimizer.mu_dtype",
+    ):
+        assert proposed in helps
     for change in result["what_helps"]:
         settings = [word.strip(",") for word in change.partition(":")[0].split() if "=" in word]
         config_lib.override(small_config("v5e:4x4"), settings)  # what is proposed can be typed
