@@ -70,7 +70,7 @@ DECIDERS = {"gold RM": "gold_rm", "best RM": "best_rm", "both RMs": "both_rms", 
 Decided = dict[str, dict[str, Any]]  # pair_id -> its row of `decisions`
 
 MODEL: dict[str, Any] = {"width": 64, "mlp_width": 192, "layers": 2, "heads": 2, "kv_heads": 2, "head_dim": 32}
-TRAINING: dict[str, Any] = {"epochs": 2.0, "batch": 32, "peak": 2e-3}
+TRAINING: dict[str, Any] = {"epochs": 2.0, "batch": 32, "rate": 2e-3}
 
 
 def main() -> None:
@@ -136,10 +136,9 @@ def open_lab(folder: pathlib.Path, tokenizer: pathlib.Path) -> Lab:
     """Small models from scratch."""
     chat = ChatTokenizer.load(tokenizer, pad_token="<|vision_pad|>")
     config = variants.get("tiny-qwen3", vocab_size=151_680, **MODEL)
-    new = lambda seed: nnx.split(reward.init(config, Compute(dtype="float32", remat="none"), Layout(), seed), nnx.Param)
-    graph, _ = new(0)
+    graph, start = nnx.split(reward.init(config, Compute(dtype="float32", remat="none"), Layout(), seed=0), nnx.Param)
     score_rows = scoring.make_score_rows(graph)
-    return Lab(chat, graph, lambda seed: new(seed)[1], score_rows, f"scratch {MODEL}", folder, row=512, per_row=4, rows=8)
+    return Lab(chat, graph, start, score_rows, f"scratch {MODEL}", folder, row=512, per_row=4, rows=8)
 
 
 def accuracy(lab: Lab, model: Model, pool: Sequence[Item]) -> float:

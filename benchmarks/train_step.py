@@ -27,8 +27,6 @@ from rewardjax.data.plan import step_pairs
 from rewardjax.data.store import TokenizedPairs
 
 WINDOW = 50  # steps' worth of pairs to draw batches from; the peer sorts over as many, like transformers' length sampler
-    50  # steps' worth of pairs that batches are drawn from and, where the peer sorts, sorted over: as transformers' length sampler does
-)
 Side = Callable[[int], tuple[float, np.ndarray]]  # step -> its cost and its pairs
 
 

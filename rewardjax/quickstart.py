@@ -43,7 +43,7 @@ ARMS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.quickstart", description="Curate the embedded world, train, measure, export.")
+    parser = argparse.ArgumentParser(prog="python -m rewardjax.quickstart", description="Curate, train, measure, export.")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/quickstart"))
     parser.add_argument("--tiny", action="store_true", help="small numbers, a model that learns nothing")
     args = parser.parse_args()
@@ -119,7 +119,7 @@ def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
     """Print and plot held-out accuracy by training data."""
     held_out = {name: [arm[f"heldout/{field}"] for field in ("accuracy", "wilson_low", "wilson_high")] for name, arm in arms.items()}
     rows = [
-        {"data": name, "pairs": arms[name]["pairs"], "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}", "what": ARMS[name]}
+        {"data": name, "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}", "what": ARMS[name]}
         for name, (mean, low, high) in held_out.items()
     ]
     print(sweep.table(rows))

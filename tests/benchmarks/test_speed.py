@@ -11,12 +11,12 @@ import jax
 from benchmarks import lengths, ours, peer, scoring, train_step
 from benchmarks.sizes import SMOKE
 from rewardjax.data.pack import TokenGroup
-from rewardjax.mesh import make_mesh
+from rewardjax.mesh import AXES
 
 
 @pytest.fixture(scope="module")
 def mesh():
-    with jax.set_mesh(make_mesh()):
+    with jax.set_mesh(jax.make_mesh((1, 1, 1), AXES, devices=jax.devices()[:1])):
         yield
 
 
