@@ -12,7 +12,7 @@ from rewardjax.defaults import held_out, training
 
 
 def get_config(arg: str | None = None) -> Config:
-    args = parse_arg(arg, tiny=False, labels="honest", num=24_000, seed=0)
+    args = parse_arg(arg, tiny=False, labels="honest", num=12_000, seed=0)
     config = training()
     config.seed = args.seed
     config.compute.update(dtype="float32", remat="none")

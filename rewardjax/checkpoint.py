@@ -51,6 +51,27 @@ def read_meta(manager: Manager, step: int) -> dict:
     return manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
 
 
+def newest_meta(manager: Manager) -> dict | None:
+    """The JSON record of the newest step whose record can be read; None where the folder holds no step.
+
+    Raises DamagedCheckpoint with the reason found for each step.
+    """
+    manager.reload()
+    reasons = []
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            return read_meta(manager, step)
+        except Exception as error:  # as in `restore`, which will not use this step either
+            reasons.append(_reason(step, error))
+    if reasons:
+        raise DamagedCheckpoint(f"{manager.directory}: " + "; ".join(reasons))
+    return None
+
+
+def _reason(step: int, error: Exception) -> str:
+    return f"step {step}: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}"
+
+
 def restore(manager: Manager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
     """Restore and verify the named trees of `step`, or of the newest step that verifies, onto the shardings of `abstract_trees`.
 
@@ -68,7 +89,7 @@ def restore(manager: Manager, abstract_trees: dict[str, Any], step: int | None =
                 return candidate, {name: found[name] for name in items}, found["meta"]
             reasons.append(f"step {candidate}: `{damaged[0]}` does not have the fingerprint recorded when it was saved")
         except Exception as error:  # Orbax and TensorStore raise many kinds for a truncated, missing or half-copied file
-            reasons.append(f"step {candidate}: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}")
+            reasons.append(_reason(candidate, error))
         logging.error("checkpoint %s is damaged: %s", manager.directory, reasons[-1])
     raise DamagedCheckpoint(f"{manager.directory}: " + ("; ".join(reasons) or "there is no finished checkpoint here"))
 

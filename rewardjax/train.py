@@ -108,8 +108,8 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         tokenizer, max_length=config.data.max_length, over_long=config.data.over_long, compute_dtype=config.compute.dtype
     )
     first_step, elapsed = 0, 0.0
-    if (latest := manager.latest_step()) is not None:
-        refuse_if_changed(checkpoint.read_meta(manager, latest)["bound"], bound, workdir)
+    if (saved := checkpoint.newest_meta(manager)) is not None:
+        refuse_if_changed(saved["bound"], bound, workdir)
         first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         score_contract = contract.from_record(meta["contract"])

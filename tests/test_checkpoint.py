@@ -81,3 +81,17 @@ def test_a_damaged_step_is_not_used(tmp_path, mesh):
         np.testing.assert_array_equal(restored["params"]["w"], first["params"]["w"])
         with pytest.raises(checkpoint.DamagedCheckpoint, match="step 2"):
             checkpoint.restore(manager, checkpoint.abstract(first), step=2)
+
+
+def test_a_damaged_record_is_passed_over(tmp_path, mesh):
+    state = make_state(mesh, P("data"))
+    with checkpoint.open_manager(tmp_path) as manager:
+        assert checkpoint.newest_meta(manager) is None
+        for step in (1, 2):
+            checkpoint.save(manager, step, state, {"bound": step})
+    (record,) = [p for p in (tmp_path / "2" / "meta").rglob("*") if p.is_file() and '"bound"' in p.read_text(errors="ignore")]
+    record.write_text(record.read_text()[:20])
+    with checkpoint.open_manager(tmp_path) as manager:
+        assert checkpoint.newest_meta(manager)["bound"] == 1
+        step, _, meta = checkpoint.restore(manager, checkpoint.abstract(state))
+        assert step == 1 and meta["bound"] == 1

@@ -147,6 +147,13 @@ def stop(step):
         raise KeyboardInterrupt
 
 
+def test_shipped_tokenizer_is_what_the_command_makes(tmp_path):
+    record = json.loads((ASSETS / "pretraining.json").read_text())["tokenizer"]
+    pretrain.write_tokenizer(pretrain.train_tokenizer(record["seed"], record["num"]), tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / name).read_bytes() == (ASSETS / name).read_bytes()
+
+
 def test_shipped_backbone_is_the_recorded_one_and_small():
     record = json.loads((ASSETS / "pretraining.json").read_text())
     assert record["model"]["fingerprint"] == fingerprint.of_file(ASSETS / "model.safetensors")
