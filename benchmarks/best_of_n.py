@@ -36,13 +36,14 @@ def settings(args: argparse.Namespace) -> config_lib.Config:
         str(args.output or pathlib.Path("runs/eval") / f"best_of_n-{pathlib.Path(args.model).resolve().name}"),
     )
     config.scorer.dtype = args.dtype
-    config.benchmarks.groups = dict(benchmark="best_of_n", path=args.input, split=(args.start, args.end))
+    config.benchmarks.groups = dict(benchmark="best_of_n", path=args.input, split=(args.start, args.end), least=args.responses)
+    config.max_length = args.max_length
     return config
 
 
-def tokens_of(examples: Examples, model: scorer.Scorer) -> list[TokenGroup]:
+def tokens_of(examples: Examples, model: scorer.Scorer, max_length: int) -> list[TokenGroup]:
     """The examples as the evaluation scores them."""
-    found = [scores.tokenize(group, model.tokenizer, model.contract.max_length, "left") for group in examples.groups]
+    found = [scores.tokenize(group, model.tokenizer, max_length or model.contract.max_length, "left") for group in examples.groups]
     return [one.tokens for one in found if one.tokens is not None]
 
 
@@ -126,6 +127,8 @@ def main() -> None:
     parser.add_argument("--input", required=True, help="groups with correctness")
     parser.add_argument("--from", dest="start", type=float, default=0.0)
     parser.add_argument("--to", dest="end", type=float, default=1.0)
+    parser.add_argument("--responses", type=int, default=1, help="leave out prompts with fewer")
+    parser.add_argument("--max-length", type=int, default=0, help="tokens of one conversation; default: the model's contract")
     parser.add_argument("--output", type=pathlib.Path, help="folder of the evaluation; default: runs/eval/best_of_n-NAME")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: the model's")
     parser.add_argument("--compare", type=int, default=0, help="prompts to time against transformers, float32; needs a Hugging Face folder")
@@ -135,12 +138,17 @@ def main() -> None:
     record = evaluate.run(config)
     kept = scores.read(pathlib.Path(config.output) / "scores" / "groups.parquet")
     found = record["results"]["groups"]
+    if "curve" not in found["other"]:
+        raise SystemExit(
+            f"no prompt has right and wrong responses that are all scored: {found['denominators']}; is --max-length too short?"
+        )
     curve = found["other"]["curve"]
     curves = {"reward model": curve, **report.baselines(kept, curve["ks"])}
     rounded = lambda values: np.asarray(values).round(4).tolist()
     result = {
         "prompts": curve["prompts"],
         "unused": found["parts"]["prompts"]["unused"],
+        "left_out": len(record["left_out"].get("groups", [])),
         "responses_a_prompt": [int(min(map(len, kept.rewards))), int(max(map(len, kept.rewards)))],
         "ks": curve["ks"],
         **{name: {key: rounded(one[key]) for key in ("score", "low", "high")} for name, one in curves.items()},
@@ -149,7 +157,7 @@ def main() -> None:
         "report": str(pathlib.Path(config.output) / "report.html"),
     }
     model = scorer.load(args.model, dtype="float32" if args.compare else args.dtype)
-    tokens = tokens_of(evaluators.load(**config.benchmarks.groups.to_dict()), model)
+    tokens = tokens_of(evaluators.load(**config.benchmarks.groups.to_dict()), model, args.max_length)
     result |= prompt_work(tokens, model.tokenizer.pad_id)
     if args.compare:
         result |= comparison(model, args.model, tokens[: args.compare])

@@ -23,7 +23,7 @@ TEMPLATE = """<!doctype html>
   :root { --ink: #e4e6ea; --soft: #9aa2af; --page: #15171a; --panel: #1e2126; --line: #363b43; --good: #6cb8e6; --bad: #f0955a; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; color: var(--ink); background: var(--page);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 80rem; color: var(--ink); background: var(--page);
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .7rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }

@@ -129,3 +129,16 @@ def test_a_browser_renders_it(written):
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", written.as_uri()]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "Sample pairs" in dom and dom.count("<img") == 1
+
+
+def test_sections_come_first_with_their_figures_and_tables(tmp_path, figure):
+    path = tmp_path / "report.html"
+    rows = [{"model": "a", "score, %": "71.4*", "interval": "-1.0 to 72.5", "note": HOSTILE}, {"model": "b", "score, %": None}]
+    parts = [report.Section("One", ["A paragraph.", HOSTILE], {"the caption": figure}, {"Rows": rows, "Empty": []}), report.Section("Two")]
+    report.write_report(path, "Parts", {"steps": 3}, {"Last": rows}, parts=parts)
+    page = Page(path.read_text())
+    headings = [text for text in page.text if text in ("One", "the caption", "Rows", "Two", "Last", "The run")]
+    assert headings[4:] == ["One", "the caption", "Rows", "Two", "Last", "The run"], "after the four links, in this order"
+    text = path.read_text()
+    assert '<td class="number">71.4*</td><td class="number">-1.0 to 72.5</td>' in text and "Empty" not in text
+    assert "script" not in page.tags and all(link[1:] in page.ids for link in page.links)

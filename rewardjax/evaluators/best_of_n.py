@@ -85,14 +85,17 @@ def curve(
     }
 
 
-def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
-    """Whatever `data/sources.py` opens, an item a group with correctness; split: the fraction of prompts to keep, as for training."""
+def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> Examples:
+    """Whatever `data/sources.py` opens, an item a group with correctness; split: the fraction of prompts to keep, as for training; least:
+    groups with fewer responses are left out, so that the curve reaches that far."""
     source = sources.open_source(path)
 
     def read(record: dict[str, Any]) -> tuple[Item, Group]:
         group = formats.to_group(record, 0, source.name)
         if group.correct is None:
             raise BadRow("bad_schema", "no `correct`: which responses are right?")
+        if len(group.responses) < least:
+            raise BadRow("bad_schema", f"{len(group.responses)} responses, least = {least}")
         subset = str(record.get("subset") or record.get("category") or "all")
         answers = [majority.final_answer(response[-1]["content"]) for response in group.responses]
         return Item(group.id, subset, {"correct": [int(right) for right in group.correct], "answers": answers}), group

@@ -238,9 +238,7 @@ def differences(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> No
             ax.text(1.02, i, f"{value:+.1f}  [{low:+.1f}, {high:+.1f}]", va="center", fontsize=8, transform=ax.get_yaxis_transform())
         ax.axvline(0, color=DARK, linewidth=1)
         ax.set_yticks(range(len(rows)), [row["label"] for row in rows])
-        ax.set(
-            title="Difference of the headlines", xlabel="percentage points, 95 % interval (grey: may be zero)", ylim=(len(rows) - 0.5, -0.6)
-        )
+        ax.set(title=title, xlabel="percentage points, 95 % interval (grey: may be zero)", ylim=(len(rows) - 0.5, -0.6))
         ax.grid(axis="y", visible=False)
 
 

@@ -163,11 +163,11 @@ def _comparison(models: list[Evaluation], draw: Draw) -> Section | None:
 def _compared(title: str, one: Mapping[str, Any]) -> dict[str, Any]:
     row = {"benchmark": title, "first": one["first model"], "second": one["second model"]}
     difference = one["headline_difference"]
-    row["headline difference, points"] = None if difference is None else f"{100 * difference:+.1f}"
+    row["headline, points"] = None if difference is None else f"{100 * difference:+.1f}"
     row["interval"] = between(one["headline_low"], one["headline_high"])
     if one["n"]:
-        row |= {"examples": one["n"], "prompts": one["prompts"], "difference over examples": f"{100 * one['difference']:+.1f}"}
-        row |= {"its interval": between(one["low"], one["high"]), "only first": one["first_only"], "only second": one["second_only"]}
+        row |= {"examples": one["n"], "prompts": one["prompts"], "per example, points": f"{100 * one['difference']:+.1f}"}
+        row |= {"its interval": between(one["low"], one["high"]), "more by first": one["first_only"], "by second": one["second_only"]}
         row["p"] = f"{one['p']:.2g}"
     return row
 

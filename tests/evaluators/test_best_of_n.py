@@ -1,6 +1,7 @@
 """Best-of-N against enumeration of every draw, the golden numbers of PPE's rule, and the baselines."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -78,3 +79,18 @@ def test_errors_name_the_prompt():
         best_of_n.curve([[1, 2, 3]], [[0, 1]])
     with pytest.raises(ValueError, match="at least one"):
         best_of_n.curve([], [])
+
+
+def test_groups_with_too_few_responses_are_left_out_and_answers_are_read(tmp_path):
+    path = tmp_path / "groups.jsonl"
+    rows = [
+        {"prompt": f"{K} responses", "responses": [{"content": f"The answer is {k}.", "correct": k == 1} for k in range(K)]}
+        for K in (2, 5, 3)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    examples = best_of_n.load(str(path), least=3)
+    assert [item.label for item in examples.items] == [
+        {"correct": [0, 1, 0, 0, 0], "answers": ["0", "1", "2", "3", "4"]},
+        {"correct": [0, 1, 0], "answers": ["0", "1", "2"]},
+    ]
+    assert [entry["detail"] for entry in examples.left_out] == ["2 responses, least = 3"]
