@@ -6,7 +6,8 @@
     filters      Stage 2 by the gold RM alone, the best RM alone, both
     quantity     more pairs at a fixed quality of labels
 
-Sizes are small because the backbone is good: it has read the world's verdicts, and some 200 well labelled pairs take it to its ceiling.
+The backbone has read right and wrong answers: 72 pairs of which a third are wrong at random take a reward model to its ceiling. What can
+mislead it is a pattern, so original labels err toward style, as people's and models' preferences do, and so do the judges, less.
 
 A field is read by `benchmarks/ablation/pipeline.py`. Label qualities are specifications of `rewardjax/data/world/labels.py`.
 """
@@ -17,7 +18,7 @@ from rewardjax.config import Config, chain, fixed, parse_arg, product
 from rewardjax.config import sweep as vary
 
 SEEDS = (0, 1, 2)
-HARD, WILD = "0.2*honest+0.3*random:0.5+0.5*style:1", "0.1*honest+0.4*random:0.5+0.5*style:1"  # about 36% and 41% wrong
+HARD, WILD = "0.2*honest+0.8*style:1", "0.1*honest+0.1*random:0.5+0.8*style:1"  # about 33% and 39% wrong, mostly for style
 JUDGE = "0.5*style:0.9+0.5*random:0.3"  # about a third wrong; what three of them share is the weakness for style
 
 
