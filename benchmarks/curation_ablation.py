@@ -69,8 +69,11 @@ def result_of(lab: models.Lab, config: str, trial: sweep.Trial, workdir: pathlib
 # ---------------------------------------------------------------------------------------------------------------- figures over seeds
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Mean, and the t interval of it; of one value that value three times."""
+def interval(found: Iterable[float | None], level: float = 0.95) -> tuple[float | None, float | None, float | None]:
+    """Mean, and the t interval of it, of the values that are there; of one value that value three times, of none None."""
+    values = [value for value in found if value is not None]
+    if not values:
+        return None, None, None
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, mean, mean
@@ -108,12 +111,12 @@ def curve(trials: Sequence[Result], name: str, figure: str = "accuracy") -> list
     return [[stage, *interval([trial["stages"][i][name][figure] for trial in trials])] for i, stage in enumerate(_stages(trials))]
 
 
-def precisions(trials: Sequence[Result], action: str) -> dict[str, tuple[float, float, float]]:
+def precisions(trials: Sequence[Result], action: str) -> dict[str, tuple]:
     """Audited precision of an action in Stage 2, by the reward models that decide."""
     return {name: interval([trial["precision"][name][action]["precision"] for trial in trials]) for name in pipeline.AUDITED}
 
 
-def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict[str, tuple[float, float, float]]:
+def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict[str, tuple]:
     """Mean and interval of the last stage of every kind of trial and set of pairs, in the order of the sweep."""
     values: dict[str, list[float]] = {}
     for trial in trials:
@@ -148,27 +151,29 @@ def _quantity(overrides: dict[str, Any]) -> str:
 
 def claims(people: Sequence[Result], without: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """The paper's claims as differences within seeds: [mean, low, high], and whether the interval says so."""
-    at = lambda trials, stage, name: np.array([trial["stages"][stage][name]["accuracy"] for trial in trials])
-    precision = lambda who, action: np.array([trial["precision"][who][action]["precision"] for trial in people])
+    at = lambda trials, stage, name: [trial["stages"][stage][name]["accuracy"] for trial in trials]
+    precision = lambda who, action: [trial["precision"][who][action]["precision"] for trial in people]
+    minus = lambda a, b: [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)]
     better = {
-        "filtered beats original": at(people, -1, "filtered") - at(people, -1, "original"),
-        "flipped beats filtered, with people": at(people, -1, "flipped") - at(people, -1, "filtered"),
-        "filtered with people beats filtered without": at(people, -1, "filtered") - at(without, -1, "filtered"),
+        "filtered beats original": minus(at(people, -1, "filtered"), at(people, -1, "original")),
+        "flipped beats filtered, with people": minus(at(people, -1, "flipped"), at(people, -1, "filtered")),
+        "filtered with people beats filtered without": minus(at(people, -1, "filtered"), at(without, -1, "filtered")),
     }
     for action in ("keep", "flip"):
         for alone in ("gold RM", "best RM"):
-            better[f"{action}: both RMs more precise than the {alone}"] = precision("both", action) - precision(alone, action)
+            better[f"{action}: both RMs more precise than the {alone}"] = minus(precision("both", action), precision(alone, action))
     same = {
-        "uncurated: Stage 2 adds nothing over the last iteration": at(people, -1, "original") - at(people, -2, "original"),
-        "flipped adds nothing over filtered, without people": at(without, -1, "flipped") - at(without, -1, "filtered"),
+        "uncurated: Stage 2 adds nothing over the last iteration": minus(at(people, -1, "original"), at(people, -2, "original")),
+        "flipped adds nothing over filtered, without people": minus(at(without, -1, "flipped"), at(without, -1, "filtered")),
     }
     verdicts = {name: _verdict(values, lambda low, high: low > 0) for name, values in better.items()}
     return verdicts | {name: _verdict(values, lambda low, high: low <= 0) for name, values in same.items()}
 
 
-def _verdict(values: np.ndarray, holds: Callable[[float, float], bool]) -> dict[str, Any]:
-    mean, low, high = interval(values.tolist())
-    return {"difference": [mean, low, high], "holds": bool(holds(low, high)) if len(values) > 1 else None}
+def _verdict(values: Sequence[float | None], holds: Callable[[float, float], bool]) -> dict[str, Any]:
+    mean, low, high = interval(values)
+    spread = low is not None and high is not None and low < high  # several seeds, and they differ
+    return {"difference": [mean, low, high], "holds": holds(float(low or 0), float(high or 0)) if spread else None}
 
 
 # ---------------------------------------------------------------------------------------------------------------- for people
@@ -192,7 +197,7 @@ def draw(found: dict[str, Any], workdir: pathlib.Path) -> None:
 
 def show(found: dict[str, Any]) -> None:
     """Everything as text."""
-    number = lambda value: f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
+    number = lambda value: "-" if value[0] is None else f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
     for name in ("original", "filtered", "flipped", "no_human", "no_human_flipped"):
         if name in found:
             print(f"{name:18}", "   ".join(f"{stage}: {number(values)}" for stage, *values in found[name]))
@@ -202,7 +207,7 @@ def show(found: dict[str, Any]) -> None:
             for label, values in found[name].items():
                 print(f"  {label:44} {number(values)}")
     for name, claim in found.get("claims", {}).items():
-        verdict = {True: "holds", False: "not shown", None: "one seed"}[claim["holds"]]
+        verdict = {True: "holds", False: "not shown", None: "unknown"}[claim["holds"]]
         print(f"{verdict:10} {name}: {number(claim['difference'])}")
     if "votes" in found:
         print("\nStage 2 votes, first seed\n" + sweep.table(found["votes"]))

@@ -45,18 +45,19 @@ def score_groups(
     layout: Layout,
     advance: Callable[[int], Any] = lambda groups: None,
 ) -> list[np.ndarray]:
-    """Rewards of every response of `groups`: one float32 array [K] each, in order.
+    """Rewards of every response of `groups`: one float32 array [K] each, in order; [K, ...] where `score_rows` gives [B, S, ...].
 
     `rows` packed rows of `row_length` tokens are scored at a time, over all processes; every process gets all rewards.
     `advance` is told how many groups each window finished, for a progress bar.
     """
-    rewards = [np.full(len(group.suffixes), np.nan, np.float32) for group in groups]
+    rewards: list[np.ndarray] = []
     for first in range(0, len(groups), WINDOW):
         window = groups[first : first + WINDOW]
         packed = pack.pack_groups(window, row_length, bundles_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
         on_device = [score_rows(params, place(batch, layout)) for batch in _local_batches(packed, rows, layout)]  # dispatched ahead
         found = np.concatenate([_fetch(x) for x in on_device])
+        rewards += [np.full((len(group.suffixes), *found.shape[2:]), np.nan, np.float32) for group in window]
         for row, slot in zip(*np.nonzero(owner[..., 0] >= 0), strict=True):
             group, response = owner[row, slot]
             rewards[first + group][response] = found[row, slot]

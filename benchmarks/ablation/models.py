@@ -5,12 +5,14 @@ scoring are its own.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -25,22 +27,22 @@ from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 
+ROW, PER_ROW, ROWS = 256, 8, 2  # tokens and pairs of a row, rows of a micro-batch
+WARMUP = 2  # steps
+
 Labelled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Lab:
     """What every model starts from, and the folder of finished ones."""
 
     tokenizer: ChatTokenizer
     graph: nnx.GraphDef
-    start: Callable[[int], Any]  # seed -> parameters
+    start: Any  # parameters; the head is 0
     score_rows: scoring.ScoreRows
     backbone: str  # fingerprint of its weights
     folder: pathlib.Path
-    row: int = 256  # tokens of a row
-    per_row: int = 8  # pairs of a row
-    rows: int = 4  # of a micro-batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,22 +56,25 @@ class Model:
 def open_lab(folder: pathlib.Path, backbone: str) -> Lab:
     """A lab around a Hugging Face folder. Call it, and everything below, within `jax.set_mesh`."""
     home = assets.resolve(backbone)
-    load = lambda seed: nnx.split(hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True, seed=seed), nnx.Param)
-    graph, _ = load(0)
+    model = hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True)
+    graph, params = nnx.split(model, nnx.Param)
+    # A model of some ten steps would mostly show which way its random head happened to point.
+    start = jax.tree_util.tree_map_with_path(lambda path, x: jnp.zeros_like(x) if optim.path_of(path) == "head" else x, params)
     score_rows = scoring.make_score_rows(graph)
     weights = fingerprint.of_file(home / "model.safetensors")
-    return Lab(ChatTokenizer.load(home), graph, lambda seed: load(seed)[1], score_rows, weights, folder)
+    return Lab(ChatTokenizer.load(home), graph, start, score_rows, weights, folder)
 
 
-def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, peak: float) -> Model:
-    """The Bradley-Terry reward model of `pairs`, from the lab's folder if it is there: AdamW, linear decay after 5% warm-up."""
+def train(lab: Lab, pairs: Labelled, *, seed: int, epochs: float, batch: int, rate: float) -> Model:
+    """The Bradley-Terry reward model of `pairs`, from the lab's folder if it is there: AdamW at a constant rate after WARMUP steps (the
+    schedule of the paper's final runs, and one compiled step for sets of every size)."""
     pairs = sorted(pairs, key=lambda pair: pair[0].pair_id)
     said = [[item.pair_id, value] for item, value in pairs]
-    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, peak, [lab.row, lab.per_row, lab.rows], said])
+    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, rate, [ROW, PER_ROW, ROWS], said])
     model = Model(name, lab.folder / name)
     if not (model.folder / "params.npz").exists():
         tokens = [towards(item.tokens, value) for item, value in pairs]
-        params = fit(lab, tokens, seed=seed, epochs=epochs, batch=min(batch, len(pairs)), peak=peak)
+        params = fit(lab, tokens, seed=seed, epochs=epochs, batch=batch, rate=rate)
         model.folder.mkdir(parents=True, exist_ok=True)
         _write(model.folder / "params.npz", lambda file: np.savez(file, *map(np.asarray, jax.tree.leaves(params))))
     return model
@@ -80,52 +85,63 @@ def towards(tokens: TokenGroup, value: str) -> TokenGroup:
     return tokens if value == "a" else TokenGroup(tokens.prefix, tokens.suffixes[::-1])
 
 
-def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, peak: float) -> Any:
+def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, rate: float) -> Any:
     """Parameters after `epochs` passes over `pairs`, the chosen response first."""
-    steps = steps_for(len(pairs), batch, epochs)
-    params = lab.start(seed)
-    schedule = optim.make_schedule("linear", peak=peak, total_steps=steps, warmup_steps=steps // 20)
-    optimizer = optim.make_optimizer(schedule, params)
-    accumulate, update = make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
-    state = jax.jit(optimizer.init)(params)
-    for step in range(steps):
+    params = jax.tree.map(jnp.copy, lab.start)  # the step overwrites its arguments
+    initial, accumulate, update = step_functions(lab, batch, rate)
+    state = initial(params)
+    for step in range(steps_for(len(pairs), batch, epochs)):
         total = zeros_like(params)
-        for micro_batch in micro_batches(lab, [pairs[i] for i in step_pairs(len(pairs), batch, seed, step)]):
+        for micro_batch in micro_batches([pairs[i] for i in step_pairs(len(pairs), batch, seed, step)], lab.tokenizer.pad_id):
             total = accumulate(total, params, place(micro_batch, Layout()))
         params, state, _ = update(params, state, total)
     return params
 
 
-def micro_batches(lab: Lab, pairs: Sequence[TokenGroup]) -> list[dict[str, np.ndarray]]:
-    """The pairs of one step in packed rows, `lab.rows` at a time."""
-    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], lab.row, lab.per_row)
-    rows += [[] for _ in range(-len(rows) % lab.rows)]
+@functools.lru_cache(maxsize=4)
+def step_functions(lab: Lab, batch: int, rate: float) -> tuple[Callable, Callable, Callable]:
+    """`initial(params)`, `accumulate` and `update` of `make_step`: compiled once for all models of a lab."""
+    schedule = optim.make_schedule("constant", peak=rate, total_steps=WARMUP + 1, warmup_steps=WARMUP)
+    optimizer = optim.make_optimizer(schedule, lab.start)
+    return jax.jit(optimizer.init), *make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
+
+
+def micro_batches(pairs: Sequence[TokenGroup], pad_id: int) -> list[dict[str, np.ndarray]]:
+    """The pairs of one step in packed rows, ROWS at a time."""
+    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], ROW, PER_ROW)
+    rows += [[] for _ in range(-len(rows) % ROWS)]
     labels = {"margin": np.zeros(len(pairs)), "target": np.ones(len(pairs)), "tie": np.zeros(len(pairs))}
-    arrays = pack.pack_pairs(pairs, labels, rows, lab.row, lab.per_row, lab.tokenizer.pad_id)
+    arrays = pack.pack_pairs(pairs, labels, rows, ROW, PER_ROW, pad_id)
     arrays.pop("pair")
-    return [{name: array[i : i + lab.rows] for name, array in arrays.items()} for i in range(0, len(rows), lab.rows)]
+    return [{name: array[i : i + ROWS] for name, array in arrays.items()} for i in range(0, len(rows), ROWS)]
 
 
 def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
     """Rewards [n, 2] of responses a and b, kept beside the model."""
     path = model.folder / f"rewards-{fingerprint.of_json([item.pair_id for item in items])}.npy"
     if not path.exists():
-        structure = lab.start(0)
-        with np.load(model.folder / "params.npz") as saved:
-            leaves = [jax.device_put(saved[f"arr_{i}"], like.sharding) for i, like in enumerate(jax.tree.leaves(structure))]
-        params = jax.tree.unflatten(jax.tree.structure(structure), leaves)
+        params = parameters(lab, model)
         found = scoring.score_groups(
             lab.score_rows,
             params,
             [item.tokens for item in items],
-            row_length=lab.row,
-            rows=lab.rows,
-            bundles_per_row=lab.per_row,
+            row_length=ROW,
+            rows=ROWS,
+            bundles_per_row=PER_ROW,
             pad_id=lab.tokenizer.pad_id,
             layout=Layout(),
         )
         _write(path, lambda file: np.save(file, np.stack(found)))
     return np.load(path)
+
+
+@functools.lru_cache(maxsize=2)
+def parameters(lab: Lab, model: Model) -> Any:
+    """The model's parameters, read back."""
+    like, structure = jax.tree.flatten(lab.start)
+    with np.load(model.folder / "params.npz") as saved:
+        leaves = [jax.device_put(saved[f"arr_{i}"], one.sharding) for i, one in enumerate(like)]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _write(path: pathlib.Path, save: Callable[[Any], None]) -> None:

@@ -96,7 +96,7 @@ def labels_only(lab: Lab, config: Config) -> dict[str, Any]:
     spec = config.unverified.labels
     pairs = [
         (item, world.opinion(item, spec, "label"))
-        for item in world.items(lab.tokenizer, seed=3000, num=size(config, config.unverified.num))
+        for item in world.items(lab.tokenizer, seed=3000 + config.seed, num=size(config, config.unverified.num))
     ]
     heldout = world.items(lab.tokenizer, seed=HELD_OUT_SEED, num=size(config, config.heldout), split="heldout")
     margin = np.subtract(*models.rewards(lab, models.train(lab, pairs, seed=config.seed, **config.model), heldout).T)

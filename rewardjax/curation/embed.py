@@ -19,12 +19,11 @@ import numpy as np
 import scipy.sparse
 from flax import nnx
 
-from rewardjax import checkpoint, fingerprint
-from rewardjax.data import pack
+from rewardjax import checkpoint, fingerprint, scoring
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.mesh import ROWS, Layout, place
+from rewardjax.mesh import Layout
 from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.models.decoder import rms_norm
@@ -137,17 +136,18 @@ def backbone(
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         mesh = jax.sharding.get_mesh()
-        shards = mesh.shape[ROWS[0]] * mesh.shape[ROWS[1]]
         nothing = np.array([], np.int32)
         ids = [np.array(tokenizer.encode([{"role": "user", "content": text}])[:max_length], np.int32) for text in texts]
-        packed = pack.pack_groups([TokenGroup(nothing, [one]) for one in ids], max_length, max_length // 8, tokenizer.pad_id, rows * shards)
-        owner = packed.pop("owner")
-        found = np.zeros((len(texts), full), np.float32)
-        for start in range(0, len(owner), rows * shards):
-            part = slice(start, start + rows * shards)
-            vectors = np.asarray(hidden(params, place({name: array[part] for name, array in packed.items()}, Layout())))
-            row, slot = np.nonzero(owner[part, :, 0] >= 0)
-            found[owner[part][row, slot, 0]] = vectors[row, slot]
-        return unit(found[:, :width])
+        vectors = scoring.score_groups(
+            hidden,
+            params,
+            [TokenGroup(nothing, [one]) for one in ids],
+            row_length=max_length,
+            rows=rows * mesh.shape["data"] * mesh.shape["fsdp"],
+            bundles_per_row=max(1, max_length // 32),
+            pad_id=tokenizer.pad_id,
+            layout=Layout(),
+        )
+        return unit(np.concatenate([np.zeros((0, full)), *vectors])[:, :width])
 
     return Embedder(f"backbone-{fingerprint.of_json(about)}", width or full, embed)

@@ -16,7 +16,7 @@ from rewardjax.curation.scores import OwnTrainingPair
 from rewardjax.curation.store import Store
 from rewardjax.mesh import AXES
 
-CONFIG = f"{pathlib.Path(__file__).parents[2] / 'configs/curation/ablation.py'}:scale=0.04"
+CONFIG = f"{pathlib.Path(__file__).parents[2] / 'configs/curation/ablation.py'}:scale=0.3"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def lab(exported, tmp_path_factory):
 
 
 def config(**overrides):
-    return config_lib.load(CONFIG, {"stage1.iterations": 1, "model.batch": 8, **overrides})
+    return config_lib.load(CONFIG, {"stage1.iterations": 1, **overrides})
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_an_arm_with_people(lab, with_people):
         assert stage["filtered"]["pairs"] <= stage["flipped"]["pairs"] <= stage["original"]["pairs"]
         assert all(0 <= stage[name]["accuracy"] <= 1 for name in ("original", "filtered", "flipped"))
     seed, first, last = found["stages"]
-    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (20, 40) and last["original"]["pairs"] > 100
+    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (22, 40) and last["original"]["pairs"] == 112
     # the labels that models were trained on are those of the ledger
     again = {row["pair_id"]: row for row in decide.recompute(store, "stage1-1").to_pylist() + decide.recompute(store, "stage2").to_pylist()}
     counts = {action: sum(row["action"] == action for row in again.values()) for action in ("keep", "flip")}
@@ -94,12 +94,12 @@ def test_every_selection_fills_the_budget_with_new_pairs(lab, tmp_path, select):
 
 
 def test_voters_are_as_good_as_they_are_said_to_be(lab):
-    items = world.items(lab.tokenizer, seed=5, num=1500)
+    items = world.items(lab.tokenizer, seed=5, num=1000)
     right = lambda spec, voter: np.mean([world.opinion(item, spec, voter) == item.truth for item in items])
     assert right("honest", "x") == 1 and abs(right("random:0.2", "x") - 0.8) < 0.04
     stylish = [item for item in items if item.styles[1] > item.styles[0]]
     assert all(world.opinion(item, "style:1", "x") != item.truth for item in stylish)
-    assert 0.5 < np.mean([item.truth == "a" for item in items]) + 0.5 < 1.5 and len(stylish) > 300
+    assert abs(np.mean([item.truth == "a" for item in items]) - 0.5) < 0.06 and len(stylish) > 200
     for item in items[:50]:
         prefix, (first, second) = item.tokens
         right_text = item.record["chosen"][0]["content"]
@@ -111,3 +111,32 @@ def test_intervals_and_sweeps():
     assert mean == pytest.approx(0.8) and high - mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5) and mean - low == high - mean
     for name in curation_ablation.SWEEPS:
         assert len(sweep.plan(CONFIG, name)) % 3 == 0
+
+
+def trial(people, *accuracies, precision=0.8):
+    stages = [
+        {
+            "stage": f"stage {i}",
+            **{
+                name: {"accuracy": value + shift, "labels_right": 0.7}
+                for name, shift in (("original", 0), ("filtered", 0.1), ("flipped", 0.2))
+            },
+        }
+        for i, value in enumerate(accuracies)
+    ]
+    of = {action: {"precision": precision} for action in ("keep", "flip")}
+    audits = {"gold RM": of, "best RM": of, "both": {"keep": {"precision": 0.9}, "flip": {"precision": None}}}
+    return {"overrides": {"people": people}, "stages": stages, "precision": audits, "rm": {"gold": 0.8, "best": 0.7}, "votes": []}
+
+
+def test_summary_and_claims_by_hand():
+    trials = [trial(True, 0.5, 0.5), trial(True, 0.54, 0.52), trial(False, 0.5, 0.4), trial(False, 0.5, 0.42)]
+    found = curation_ablation.summary({"curves": trials})
+    assert found["original"][0][:2] == ["stage 0", pytest.approx(0.52)]
+    assert found["no_human"][1][1] == pytest.approx(0.51) and found["no_human_flipped"][1][1] == pytest.approx(0.61)
+    assert found["kept_precision"]["both"] == pytest.approx((0.9, 0.9, 0.9)) and found["flipped_precision"]["both"] == (None, None, None)
+    claims = found["claims"]
+    grown = claims["uncurated: Stage 2 adds nothing over the last iteration"]
+    assert grown["difference"][0] == pytest.approx(-0.01) and grown["holds"] is True
+    assert claims["flip: both RMs more precise than the gold RM"] == {"difference": [None, None, None], "holds": None}
+    json.dumps(found, allow_nan=False)
