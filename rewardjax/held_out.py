@@ -1,12 +1,16 @@
-"""A named set of held-out pairs, scored and measured during training."""
+"""Named sets of held-out pairs, and benchmarks, scored and measured during training."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rewardjax import evaluators
+from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.store import TokenizedPairs
+from rewardjax.evaluators import scores
 from rewardjax.evaluators.pairs import pair_metrics
 
 Score = Callable[[Any, list[TokenGroup]], list[np.ndarray]]  # (params, groups) -> rewards of each group's responses
@@ -37,3 +41,20 @@ class HeldOut:
             tie=self.pairs.tie,
         )
         return {f"{self.name}/{key}": value for key, value in figures.items()}
+
+
+class HeldOutBenchmark:
+    """A benchmark in memory, tokenised once. benchmark, kwargs: as for `evaluators.load`."""
+
+    def __init__(self, name: str, tokenizer: ChatTokenizer, score: Score, max_length: int, *, benchmark: str, **kwargs: Any):
+        self.name, self.score, self.module = name, score, evaluators.get(benchmark)
+        examples = self.module.load(**kwargs)
+        self.items = examples.items
+        self.tokenized = [scores.tokenize(group, tokenizer, max_length, "left") for group in examples.groups]
+
+    def metrics(self, params: Any) -> dict[str, float | None]:
+        """Score it with `params`; `name/headline` and the parts of the headline (None without examples), ties and unscored examples."""
+        result = self.module.summarize(self.items, scores.rewards_of(self.tokenized, functools.partial(self.score, params)))
+        figures = {part.lower().replace(" ", "_"): found.value for part, found in result.parts.items()}
+        figures |= {"ties": result.ties, "unscored": sum(part.unscored for part in result.parts.values())}
+        return {f"{self.name}/{key}": value for key, value in {"headline": result.headline, **figures}.items()}

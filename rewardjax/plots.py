@@ -43,14 +43,14 @@ STYLE: dict[Any, Any] = {
 
 
 @contextlib.contextmanager
-def _figure(path: str | pathlib.Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.8, 3.2)) -> Iterator[np.ndarray]:
+def figure(path: str | pathlib.Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.8, 3.2)) -> Iterator[np.ndarray]:
     """Axes [rows, columns] to draw on; the figure is written to `path` afterwards. No pyplot, so no global state and no display."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(size[0] * columns, size[1] * rows))
-        FigureCanvasAgg(figure)
-        yield figure.subplots(rows, columns, squeeze=False)
+        sheet = Figure(figsize=(size[0] * columns, size[1] * rows))
+        FigureCanvasAgg(sheet)
+        yield sheet.subplots(rows, columns, squeeze=False)
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        sheet.savefig(path)
 
 
 def _series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +138,7 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
     if not panels:
         raise ValueError(f"curves: none of the known metrics was logged; there are {sorted(seen)}")
     columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    with _figure(path, -(-len(panels) // columns), columns, size=(4.0, 2.8)) as axes:
+    with figure(path, -(-len(panels) // columns), columns, size=(4.0, 2.8)) as axes:
         for ax, (_, title, draw) in zip(axes.flat, panels, strict=False):
             draw(ax)
             ax.set_title(title)
@@ -150,7 +150,7 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
 
 def reliability_diagram(bins: Mapping[str, Any], path: str | pathlib.Path, title: str = "Calibration") -> None:
     """Confidence against frequency from `evaluators.pairs.reliability`; below the diagonal is over-confident. Dot area: pairs."""
-    with _figure(path, size=(4.2, 4.0)) as axes:
+    with figure(path, size=(4.2, 4.0)) as axes:
         ax = axes[0, 0]
         lowest = min(0.5, float(np.min(bins["frequency"], initial=0.5)))
         ax.plot([0.5, 1], [0.5, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
@@ -171,7 +171,7 @@ def reward_histogram(chosen, rejected, path: str | pathlib.Path, title: str = "R
     """Distributions of the rewards of chosen and rejected responses over shared bins."""
     chosen, rejected = np.asarray(chosen, np.float64), np.asarray(rejected, np.float64)
     bins = np.histogram_bin_edges(np.concatenate([chosen, rejected]), bins=min(60, max(10, int(np.sqrt(len(chosen))))))
-    with _figure(path) as axes:
+    with figure(path) as axes:
         ax = axes[0, 0]
         for rewards, label, colour, line in ((rejected, "rejected", VERMILION, "--"), (chosen, "chosen", BLUE, "-")):
             ax.hist(rewards, bins, color=colour, alpha=0.3)
@@ -196,7 +196,7 @@ def reward_against_length(
     edges = np.unique(np.quantile(lengths, np.arange(1, 8) / 8))
     bin_of = np.searchsorted(edges, lengths, side="right")
     used = np.unique(bin_of)
-    with _figure(path) as axes:
+    with figure(path) as axes:
         ax = axes[0, 0]
         drawn = ((rejected_length, rejected, "rejected", VERMILION, "x"), (chosen_length, chosen, "chosen", BLUE, "o"))
         for x, y, label, colour, marker in drawn:
@@ -211,7 +211,7 @@ def reward_against_length(
 def best_of_n(curves_by_name: Mapping[str, Mapping[str, Any]], path: str | pathlib.Path, title: str = "Best of N") -> None:
     """Curves of `evaluators.best_of_n.curve` by the name of the scorer, with the oracle and the random pick of the first one for scale."""
     first = next(iter(curves_by_name.values()))
-    with _figure(path) as axes:
+    with figure(path) as axes:
         ax = axes[0, 0]
         ax.plot(first["ks"], first["oracle"], color="black", linestyle="--", label="oracle")
         for i, (name, curve) in enumerate(curves_by_name.items()):
@@ -233,7 +233,7 @@ def accuracy_bars(cells: Mapping[str, Mapping[str, Any]], path: str | pathlib.Pa
         raise ValueError("accuracy_bars: no cell has an accuracy")
     values = np.array([cells[name]["accuracy"] for name in names])
     low, high = (np.array([cells[name][key] for name in names]) for key in ("wilson_low", "wilson_high"))
-    with _figure(path, size=(6.0, 0.9 + 0.3 * len(names))) as axes:
+    with figure(path, size=(6.0, 0.9 + 0.3 * len(names))) as axes:
         ax = axes[0, 0]
         ax.barh(names, values, color=SKY, height=0.65)
         ax.errorbar(values, names, xerr=(values - low, high - values), fmt="none", ecolor="#333333", elinewidth=1, capsize=2.5)

@@ -3,8 +3,9 @@
 import base64
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
@@ -26,11 +27,14 @@ body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; color: var(
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .7rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+p { margin: .4rem 0 .8rem; max-width: 60rem; }
 nav a { margin-right: 1rem; color: var(--good); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { color: var(--soft); font-weight: 600; white-space: nowrap; }
+td:first-child { white-space: nowrap; }
 td.number, th.number { text-align: right; padding-left: .8rem; white-space: nowrap; }
 figure { margin: 0 0 1.4rem; }
 figure img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
@@ -46,19 +50,30 @@ summary { cursor: pointer; }
 <body>
 <h1>{{ title }}</h1>
 <nav>{% for id, heading in sections %}<a href="#{{ id }}">{{ heading }}</a>{% endfor %}</nav>
-{% for table in tables %}
-<h2 id="{{ table.id }}">{{ table.heading }}</h2>
+{% macro show_table(table) %}
 <div class="scroll"><table>
 <thead><tr>{% for column in table.columns %}<th{% if column in table.numeric %} class="number"{% endif %}>{{ column }}</th>{% endfor
 %}</tr></thead> <tbody>
 {% for row in table.rows %}<tr>{% for column in table.columns -%}
 <td{% if column in table.numeric %} class="number"{% endif %}>{{ row.get(column) | show }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
+{% endmacro %}
+{% macro show_figure(figure) %}
+<figure><img src="data:image/png;base64,{{ figure.data }}" alt="{{ figure.caption }}"><figcaption>{{ figure.caption }}</figcaption></figure>
+{% endmacro %}
+{% for part in parts %}
+<h2 id="{{ part.id }}">{{ part.heading }}</h2>
+{% for paragraph in part.text %}<p>{{ paragraph }}</p>
+{% endfor %}
+{% for figure in part.figures %}{{ show_figure(figure) }}{% endfor %}
+{% for table in part.tables %}{% if table.heading %}<h3>{{ table.heading }}</h3>{% endif %}{{ show_table(table) }}{% endfor %}
+{% endfor %}
+{% for table in tables %}
+<h2 id="{{ table.id }}">{{ table.heading }}</h2>
+{{ show_table(table) }}
 {% endfor %}
 {% if figures %}<h2 id="figures">Figures</h2>
-{% for figure in figures %}
-<figure><img src="data:image/png;base64,{{ figure.data }}" alt="{{ figure.caption }}"><figcaption>{{ figure.caption }}</figcaption></figure>
-{% endfor %}{% endif %}
+{% for figure in figures %}{{ show_figure(figure) }}{% endfor %}{% endif %}
 {% if examples %}<h2 id="examples">Sample pairs</h2>
 {% for example in examples %}
 <div class="example">
@@ -85,7 +100,21 @@ by {{ (example.chosen_reward - example.rejected_reward) | show }}.</div>
 """
 
 
+class Section(NamedTuple):
+    """A part of a page: paragraphs, then figures (caption -> PNG file), then tables (heading, may be "", -> rows as in `write_report`)."""
+
+    heading: str
+    text: Sequence[str] = ()
+    figures: Mapping[str, str | pathlib.Path] = {}
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+
+
+NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?")  # a formatted number or interval; a star is for a footnote
+
+
 def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value) is not None
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -107,6 +136,17 @@ def _table(index: int, heading: str, rows: Sequence[Mapping[str, Any]]) -> dict[
     return {"id": f"table-{index}", "heading": heading, "columns": columns, "numeric": numeric, "rows": rows}
 
 
+def _figures(figures: Mapping[str, str | pathlib.Path]) -> list[dict[str, str]]:
+    """Captions and base64 data. Raises ValueError for a file that is not a PNG."""
+    shown = []
+    for caption, file in figures.items():
+        data = pathlib.Path(file).read_bytes()
+        if not data.startswith(b"\x89PNG"):
+            raise ValueError(f"report: figure {caption!r}: {file} is not a PNG file")
+        shown.append({"caption": caption, "data": base64.b64encode(data).decode()})
+    return shown
+
+
 def _messages(value: str | Sequence[Mapping[str, str]], role: str) -> list[dict[str, str]]:
     return [{"role": role, "content": value}] if isinstance(value, str) else [dict(message) for message in value]
 
@@ -119,21 +159,27 @@ def write_report(
     figures: Mapping[str, str | pathlib.Path] | None = None,
     examples: Sequence[Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
+    parts: Sequence[Section] = (),
 ) -> None:
     """Write the report of a run to `path`, whole or not at all; sections without content are left out.
 
     facts: name -> value (commit, versions, mesh, ...). tables: heading -> rows, each a dict column -> value; columns in order of
     appearance. figures: caption -> PNG file. examples: dicts of prompt, chosen, rejected (text or message lists), chosen_reward,
-    rejected_reward and an optional note. config: shown folded, as JSON. Raises ValueError for a figure that is not a PNG, KeyError for
-    an incomplete example."""
+    rejected_reward and an optional note. config: shown folded, as JSON. parts: sections of their own, first on the page. Raises
+    ValueError for a figure that is not a PNG, KeyError for an incomplete example."""
     path = pathlib.Path(path)
     shown_tables = [_table(i, heading, rows) for i, (heading, rows) in enumerate((tables or {}).items()) if rows]
-    shown_figures = []
-    for caption, file in (figures or {}).items():
-        data = pathlib.Path(file).read_bytes()
-        if not data.startswith(b"\x89PNG"):
-            raise ValueError(f"report: figure {caption!r}: {file} is not a PNG file")
-        shown_figures.append({"caption": caption, "data": base64.b64encode(data).decode()})
+    shown_figures = _figures(figures or {})
+    shown_parts = [
+        {
+            "id": f"part-{i}",
+            "heading": part.heading,
+            "text": part.text,
+            "figures": _figures(part.figures),
+            "tables": [_table(j, heading, rows) for j, (heading, rows) in enumerate(part.tables.items()) if rows],
+        }
+        for i, part in enumerate(parts)
+    ]
     shown_examples = [
         {
             "prompt": _messages(example["prompt"], "user"),
@@ -146,7 +192,7 @@ def write_report(
         }
         for example in examples or ()
     ]
-    sections = [(table["id"], table["heading"]) for table in shown_tables]
+    sections = [(one["id"], one["heading"]) for one in (*shown_parts, *shown_tables)]
     sections += [("figures", "Figures")] if shown_figures else []
     sections += [("examples", "Sample pairs")] if shown_examples else []
     sections.append(("facts", "The run"))
@@ -156,6 +202,7 @@ def write_report(
     html = environment.from_string(TEMPLATE).render(
         title=title,
         facts=facts,
+        parts=shown_parts,
         tables=shown_tables,
         figures=shown_figures,
         examples=shown_examples,

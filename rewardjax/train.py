@@ -12,6 +12,7 @@ import math
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.plan import step_pairs
 from rewardjax.data.sources import open_source
 from rewardjax.data.store import TokenizedPairs
-from rewardjax.held_out import HeldOut
+from rewardjax.held_out import HeldOut, HeldOutBenchmark
 from rewardjax.mesh import Layout, make_mesh, place, row_share
 from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute, DecoderConfig
@@ -38,6 +39,7 @@ MAY_CHANGE = (
     "mesh",
     "compute",
     "evals",
+    "benchmarks",
     "eval_every",
     "checkpoint",
     "log",
@@ -96,6 +98,9 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         layout=layout,
     )
     held_out = [HeldOut(name, load_pairs(tokenizer, **kwargs), score) for name, kwargs in config.evals.items()]
+    longest = min(config.data.max_length, config.batch.row_length)
+    benchmarks = [HeldOutBenchmark(name, tokenizer, score, longest, **kwargs) for name, kwargs in config.benchmarks.items()]
+    measured = [*held_out, *benchmarks]
 
     # ------------------------------------------------------------------ resume
     bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
@@ -148,7 +153,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         params, opt, step_metrics = update(params, opt, total)
         in_flight.append((step, step_metrics, step_counts(train_set, config.batch, config.seed, step, micro_batches, decoder_config)))
         last = step == total_steps
-        evaluate = bool(held_out) and (last or step % config.eval_every == 0)
+        evaluate = bool(measured) and (last or step % config.eval_every == 0)
         save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
         compiled = step == first_step + 1  # the clock of the speed figures starts when this step is done
         ready = len(in_flight) if evaluate or save or compiled else len(in_flight) - 1
@@ -156,7 +161,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         del in_flight[:ready]
         if evaluate:
             with progress.paused():
-                results = evaluate_all(held_out, params)
+                results = evaluate_all(measured, params)
                 writer.write(step, results)
         if save:
             score_contract = contract.with_golden(score_contract, functools.partial(scoring.score_conversations, score, params, tokenizer))
@@ -168,7 +173,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
     progress.close()
 
     # ------------------------------------------------------------------ results
-    results = results or evaluate_all(held_out, params)  # a finished run, started again, takes no step
+    results = results or evaluate_all(measured, params)  # a finished run, started again, takes no step
     summary = {"steps": total_steps, "pairs": total_steps * config.batch.pairs, "seconds": round(time.monotonic() - started, 1), **results}
     if jax.process_index() == 0:
         contract.save(score_contract, workdir / contract.FILE)
@@ -178,9 +183,9 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
     return summary
 
 
-def evaluate_all(held_out: list[HeldOut], params: Any) -> dict[str, float]:
-    """The figures of every held-out set, by `set/figure`."""
-    return {name: value for one in held_out for name, value in one.metrics(params).items()}
+def evaluate_all(measured: Sequence[HeldOut | HeldOutBenchmark], params: Any) -> dict[str, Any]:
+    """The figures of every held-out set and benchmark, by `set/figure`."""
+    return {name: value for one in measured for name, value in one.metrics(params).items()}
 
 
 def step_counts(

@@ -1,5 +1,6 @@
 """Every config in the tree builds, sweeps, and traces a full training step, without a single number being computed."""
 
+import inspect
 import pathlib
 
 import jax
@@ -9,9 +10,9 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from tiny import ROOT
 
-from rewardjax import assets, losses, optim
+from rewardjax import assets, evaluators, losses, optim
 from rewardjax import config as config_lib
-from rewardjax.defaults import training
+from rewardjax.defaults import evaluation, training
 from rewardjax.mesh import AXES, Layout
 from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute
@@ -25,7 +26,8 @@ ARGUMENTS = {
     "configs/hh.py": [":tiny"],
     "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
 }
-CASES = [path + arg for path in CONFIGS for arg in ["", *ARGUMENTS.get(path, [])]]
+TRAINING = [path for path in CONFIGS if not path.startswith("configs/eval/")]
+CASES = [path + arg for path in TRAINING for arg in ["", *ARGUMENTS.get(path, [])]]
 
 
 def trace_step(config) -> None:
@@ -84,3 +86,14 @@ def test_sweeps_expand_to_legal_overrides(path, monkeypatch):
             for trial in trials:
                 config_lib.override(config_lib.load(path), trial)
     assert pathlib.Path(path).suffix == ".py"
+
+
+@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(TRAINING)))
+def test_an_evaluation_config_builds_and_names_benchmarks_that_exist(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    config = config_lib.load(path)
+    config_lib.resolve(config)
+    assert set(config.keys()) == set(evaluation().keys()) and config.benchmarks
+    for kwargs in config.benchmarks.values():
+        inspect.signature(evaluators.load).bind(**kwargs)
+        inspect.signature(evaluators.get(kwargs.benchmark).load).bind(**{k: v for k, v in kwargs.items() if k != "benchmark"})

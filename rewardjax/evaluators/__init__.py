@@ -22,13 +22,15 @@ item is left out of every number and counted as `unscored`. Equal rewards are tr
     results.json                     {"model", "contract", "results": {name: Result as a dict}, "missing": {name: how to get it}, ...}
     results.md                       the same for reading
     scores/NAME.parquet              one row an item: id, subset, label (JSON text), rewards, tokens, characters (one of each a response),
-                                     prompt_tokens, prompt (fingerprint); the score contract and all fingerprints in the schema's metadata (scores.py)
+                                     prompt_tokens, prompt (fingerprint); the score contract and all fingerprints in the schema's
+                                     metadata (scores.py)
 
 `scores.read(path) -> Scores` gives it back, `NAMES` lists the benchmarks in the order of the paper's table, `get(name)` is the module.
 """
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 # Name -> module; the first seven, in this order, are the columns of the paper's table.
 PAPER = ("rewardbench", "rewardbench2", "ppe_preference", "ppe_correctness", "rmb", "rm_bench", "judgebench")
@@ -37,6 +39,16 @@ NAMES = (*PAPER, "llmbar", "pairs", "best_of_n")
 
 def get(name: str) -> ModuleType:
     """The module of a benchmark. Raises ValueError naming those there are."""
+    return importlib.import_module(f"{__name__}.{NAMES[position(name)]}")
+
+
+def position(name: str) -> int:
+    """The place of a benchmark in NAMES. Raises ValueError naming those there are."""
     if name not in NAMES:
         raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(NAMES)}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return NAMES.index(name)
+
+
+def load(benchmark: str, **kwargs: Any) -> Any:
+    """The Examples of a benchmark; `kwargs` as for the `load` of its module."""
+    return get(benchmark).load(**kwargs)

@@ -168,9 +168,11 @@ def local(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def open_split(path: str | pathlib.Path, split: str) -> sources.Source:
-    """A file as it is, or the `split` of a folder or a hub repository."""
+    """A file as it is, the only file of a folder, or the `split` of a folder or a hub repository."""
     where = local(path)
-    return sources.open_source(where, split=split if where.is_dir() else None)
+    if where.is_dir() and len(files := files_in(where)) > 1:
+        return sources.open_source(where, split=split)
+    return sources.open_source(files[0] if where.is_dir() else where)
 
 
 def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:
@@ -189,7 +191,8 @@ def collect(
 ) -> Examples:
     """Examples of (where, record) pairs; a record that `read` refuses with BadRow is listed in left_out, an id met before gets a number.
 
-    of: sources or files whose contents make the fingerprint. Raises ValueError where no record could be read, with the first reason."""
+    of: sources or files whose contents make the fingerprint, with the items. Raises ValueError where no record could be read, with the
+    first reason."""
     items: list[Item] = []
     groups: list[Group] = []
     left_out: list[dict[str, str]] = []
@@ -209,7 +212,7 @@ def collect(
         first = f"; the first: {left_out[0]['where']}: {left_out[0]['detail']}" if left_out else ""
         raise ValueError(f"{name}: none of {len(left_out)} records is one of this benchmark{first}")
     prints = [fingerprint.of_file(one) if isinstance(one, pathlib.Path) else one.fingerprint() for one in of]
-    return Examples(name, items, groups, fingerprint.of_json([name, prints]), left_out)
+    return Examples(name, items, groups, fingerprint.of_json([name, prints, items]), left_out)  # the same files may be read in part
 
 
 def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:

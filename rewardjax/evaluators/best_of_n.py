@@ -9,7 +9,7 @@ import numpy as np
 
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow, Group
-from rewardjax.evaluators import benchmark
+from rewardjax.evaluators import benchmark, majority
 from rewardjax.evaluators.benchmark import Examples, Item, Part, Result, Rewards
 
 TITLE = "Best of N"
@@ -94,7 +94,8 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
         if group.correct is None:
             raise BadRow("bad_schema", "no `correct`: which responses are right?")
         subset = str(record.get("subset") or record.get("category") or "all")
-        return Item(group.id, subset, {"correct": [int(right) for right in group.correct]}), group
+        answers = [majority.final_answer(response[-1]["content"]) for response in group.responses]
+        return Item(group.id, subset, {"correct": [int(right) for right in group.correct], "answers": answers}), group
 
     return benchmark.collect("best_of_n", benchmark.groups_of(source, split), read, [source])
 

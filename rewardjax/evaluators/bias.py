@@ -29,8 +29,8 @@ def annotate(examples: Examples) -> Examples:
 def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | None = None, n: int = N, **settings: Any) -> dict[str, Any]:
     """Bias of rewards (one [K] an item) over items of `annotate`; responses without a reward are left out, prompts with fewer than 2 too.
 
-    quality: a label [K] an item (correctness) to hold fixed in `partial` and to give the shift of picking by label; default: the items'
-    own "correct" where all have it. Returns "prompts", "responses", "n", "selected_prompts" (those with more than n responses), and
+    quality: a label [K] an item (`preferences.quality`) to hold fixed in `partial` and to give the shift of picking by label.
+    Returns "prompts", "responses", "n", "selected_prompts" (those with more than n responses), and
     "features": for each, "mean" and "share" (of responses that have any of it); "audit" and "selected", each with
 
     correlation  between reward and feature, both centred within prompts, every prompt weighing the same; with `_low` and `_high`
@@ -40,8 +40,6 @@ def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | No
 
     and "shift": how far the pick of best-of-K is from the average response, in within-prompt standard deviations, for K = 2, 4, ...:
     "ks", "value", "low", "high", "by_quality" (of picking by label). None where undefined. settings: of `bootstrap.interval`."""
-    if quality is None and items and all("correct" in item.label for item in items):
-        quality = [item.label["correct"] for item in items]
     prompts = []
     for i, (item, found) in enumerate(zip(items, rewards, strict=True)):
         scored = np.isfinite(np.asarray(found, np.float64))

@@ -10,6 +10,8 @@ from scipy import stats
 from rewardjax.evaluators import bootstrap
 from rewardjax.evaluators.scores import Scores
 
+GROUPS = 20  # of prompts, for the interval of a headline
+
 
 def mcnemar(first, second) -> dict[str, Any]:
     """McNemar's exact test (1947) of credits [n] that two models earned on the same examples: only examples that they differ on speak.
@@ -50,20 +52,53 @@ def credits(module: Any, scores: Scores) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in found], np.float64)
 
 
-def models(module: Any, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """`paired` of every two models on the examples that both have scores of, which must be of the same data; one row a pair of models.
+def headline(module: Any, scores: Scores, groups: int = GROUPS) -> dict[str, Any]:
+    """A benchmark's "headline" with a 95 % interval, "low" and "high": the delete-a-group jackknife (Quenouille 1956) over prompts.
 
-    Examples are matched by id and clustered by prompt. Raises ValueError where the benchmark's data differ between the models."""
+    The prompts are dealt into `groups`; the headline is computed without each in turn by the benchmark's own rule, whatever that is, and
+    the interval is headline +- t(groups - 1) * sqrt((G - 1) / G * sum of (replicate - mean)^2). None where undefined."""
+    value, replicates = _replicates(module, scores, groups)
+    return {"headline": value, **_jackknife(value, replicates)}
+
+
+def _replicates(module: Any, scores: Scores, groups: int) -> tuple[float | None, np.ndarray]:
+    """The headline of all, and [G] without each group of prompts; NaN where there is none. Same prompts, same groups."""
+    _, prompt = np.unique(scores.prompts, return_inverse=True)
+    value = module.summarize(scores.items, scores.rewards).headline
+    found = []
+    for group in range(min(groups, prompt.max(initial=-1) + 1)):
+        rest = np.flatnonzero(prompt % groups != group)
+        left = module.summarize([scores.items[i] for i in rest], [scores.rewards[i] for i in rest]).headline if len(rest) else None
+        found.append(np.nan if left is None else left)
+    return value, np.array(found)
+
+
+def _jackknife(value: float | None, replicates: np.ndarray) -> dict[str, float | None]:
+    G = len(replicates)
+    if value is None or G < 2 or np.isnan(replicates).any():
+        return {"low": None, "high": None}
+    error = np.sqrt((G - 1) / G * np.sum((replicates - replicates.mean()) ** 2))
+    reach = float(stats.t.ppf(0.975, G - 1) * error)
+    return {"low": value - reach, "high": value + reach}
+
+
+def models(module: Any, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """Every two models on one benchmark: the difference of their headlines, and `paired` credits of the examples that both have.
+
+    One row a pair: "first model", "second model", "headline_difference" (first - second) with "headline_low" and "headline_high"
+    (`headline`'s jackknife, of the difference), and the fields of `paired`, whose means are over examples, clustered by prompt.
+    Raises ValueError where the benchmark's data differ between the models."""
     data = {name: scores.meta["data"] for name, scores in by_model.items()}
     if len(set(data.values())) > 1:
         raise ValueError(f"compare: the models were not scored on the same data, their fingerprints are {data}")
-    earned = {
-        name: dict(zip((item.id for item in scores.items), credits(module, scores), strict=True)) for name, scores in by_model.items()
-    }
-    prompt_of = {item.id: prompt for scores in by_model.values() for item, prompt in zip(scores.items, scores.prompts, strict=True)}
+    found = {name: _replicates(module, scores, GROUPS) for name, scores in by_model.items()}
+    earned = {name: credits(module, scores) for name, scores in by_model.items()}
     rows = []
     for a, b in itertools.combinations(by_model, 2):
-        ids = [id for id in earned[a] if id in earned[b]]
-        found = paired([earned[a][id] for id in ids], [earned[b][id] for id in ids], [prompt_of[id] for id in ids])
-        rows.append({"first model": a, "second model": b} | found)
+        (first, without_first), (second, without_second) = found[a], found[b]
+        difference = None if first is None or second is None else first - second
+        interval = _jackknife(difference, without_first - without_second)
+        row = {"first model": a, "second model": b, "headline_difference": difference}
+        row |= {f"headline_{side}": value for side, value in interval.items()}
+        rows.append(row | paired(earned[a], earned[b], by_model[a].prompts))
     return rows

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rewardjax import fingerprint
 from rewardjax.data.groups import Group
 from rewardjax.evaluators import bootstrap
 from rewardjax.evaluators.benchmark import Examples, Item, Rewards
@@ -160,7 +161,8 @@ def expand(examples: Examples) -> Examples:
         opposite = dataclasses.replace(group, id=f"{item.id}/reversed", responses=group.responses[::-1], pairs=[], correct=None, ranks=None)
         items += [Item(item.id, item.subset, label), Item(opposite.id, item.subset, {"reversed": item.id})]
         groups += [whole, opposite]
-    return dataclasses.replace(examples, name="counterfactual", items=items, groups=groups)
+    texts = fingerprint.of_json([examples.fingerprint, [group.responses for group in groups]])
+    return dataclasses.replace(examples, name="counterfactual", items=items, groups=groups, fingerprint=texts)
 
 
 def _with_changes(group: Group) -> tuple[Group, dict[str, list[int | None]]]:

@@ -17,6 +17,7 @@ from rewardjax.evaluators.benchmark import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench 2"
 SOURCE = "hf://allenai/reward-bench-2, split test (ODC-BY): data/test-00000-of-00001.parquet"
+TIES_WEIGHTS = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
 EXPECTED = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495, "Ties": 102}
 
 
@@ -67,8 +68,7 @@ def ties_score(questions: Sequence[Question], zero_spread: str = "limit") -> dic
     mean = lambda values: float(np.mean(values)) if len(values) else float("nan")
     terms = {"tied": mean(accurate["tied"]), "ref": mean(accurate["ref"]), "pref": mean(gap > spread), "hard": mean(smaller > spread)}
     terms["margin"] = mean(margin) if len(margin) or not both else 0.0
-    weights = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
-    return {"score": sum(weights[name] * terms[name] for name in weights), **terms}
+    return {"score": sum(weight * terms[name] for name, weight in TIES_WEIGHTS.items()), **terms}
 
 
 def load(path: str | pathlib.Path, split: str = "test") -> Examples:

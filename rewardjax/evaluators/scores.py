@@ -3,9 +3,10 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,7 +41,8 @@ class Scores:
     """A benchmark's items with what a model gave each of their responses, all lists in the order of the items.
 
     rewards: float32 [K], NaN without a score. tokens, characters: int [K], of each response alone, -1 where it cannot be encoded.
-    prompt_tokens: of the prompt, which all responses share; prompts: its fingerprint, equal for items of one prompt. unscored: {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
+    prompt_tokens: of the prompt, which all responses share. prompts: its fingerprint, equal for items of one prompt. unscored:
+    {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
 
     items: list[Item]
     rewards: list[np.ndarray]
@@ -52,50 +54,19 @@ class Scores:
     meta: dict[str, Any]
 
 
-def compute(
-    examples: Examples,
-    tokenizer: ChatTokenizer,
-    score: Score,
-    *,
-    max_length: int,
-    over_long: str,
-    meta: dict[str, Any],
-    advance: Callable[[int], Any] = lambda items: None,
-) -> Scores:
-    """Score every response; `max_length` and `over_long` as for `tokenize.prepare`. What does not fit, or is no text that can be encoded,
-    has no score and is listed; an empty response is scored like any other, as the reference implementations do.
+class Tokenized(NamedTuple):
+    """A group's responses that can be scored, and why the others cannot."""
 
-    `advance` is told how many items each window finished."""
-    rewards, tokens, prompt_tokens, unscored = [], [], [], []
-    for first in range(0, len(examples.groups), WINDOW):
-        window = [_tokenize(group, tokenizer, max_length, over_long) for group in examples.groups[first : first + WINDOW]]
-        found = iter(score([one.tokens for one in window if one.tokens is not None]))
-        for one in window:
-            values = np.full(len(one.lengths), np.nan, np.float32)
-            if one.tokens is not None:
-                values[one.fits] = next(found)
-            rewards.append(values)
-            tokens.append(one.lengths)
-            prompt_tokens.append(one.prompt_tokens)
-            unscored += one.bad
-        advance(len(window))
-    characters = [np.array([len(response[-1]["content"]) for response in group.responses], np.int32) for group in examples.groups]
-    meta = {"benchmark": examples.name, "data": examples.fingerprint, **meta}
-    prompts = [fingerprint.of_json(group.prompt) for group in examples.groups]
-    return Scores(examples.items, rewards, tokens, characters, prompt_tokens, prompts, unscored, meta)
-
-
-class _Tokenized(NamedTuple):
-    tokens: TokenGroup | None  # of the responses that fit
+    tokens: TokenGroup | None  # of those that fit, None where none does
     fits: list[int]
     lengths: np.ndarray  # [K] tokens of each response, -1 where it cannot be encoded
     prompt_tokens: int  # -1 where it cannot be encoded
-    bad: list[dict[str, Any]]
+    unscored: list[dict[str, Any]]
 
 
-def _tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> _Tokenized:
-    """A group's responses that can be scored, and a line for each of the others."""
-    conversations, fits, bad = [], [], []
+def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
+    """`max_length` and `over_long` as for `tokenize.prepare`. An empty response is encoded like any other, as the references do."""
+    conversations, fits, unscored = [], [], []
     lengths, prompt_tokens = np.full(len(group.responses), -1, np.int32), -1
     for k, response in enumerate(group.responses):
         try:
@@ -109,8 +80,63 @@ def _tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long
             conversations.append(tokens)
             fits.append(k)
         except BadRow as error:
-            bad.append({"id": group.id, "response": k, "reason": error.reason, "detail": error.detail})
-    return _Tokenized(split_prefix(conversations) if fits else None, fits, lengths, prompt_tokens, bad)
+            unscored.append({"id": group.id, "response": k, "reason": error.reason, "detail": error.detail})
+    return Tokenized(split_prefix(conversations) if fits else None, fits, lengths, prompt_tokens, unscored)
+
+
+def rewards_of(tokenized: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
+    """Rewards float32 [K] of all responses of each group, NaN for those that cannot be scored."""
+    scorable = [one.tokens for one in tokenized if one.tokens is not None]
+    found = iter(score(scorable) if scorable else [])
+    rewards = [np.full(len(one.lengths), np.nan, np.float32) for one in tokenized]
+    for one, values in zip(tokenized, rewards, strict=True):
+        if one.tokens is not None:
+            values[one.fits] = next(found)
+    return rewards
+
+
+def compute(
+    examples: Examples,
+    tokenizer: ChatTokenizer,
+    score: Score,
+    *,
+    max_length: int,
+    over_long: str,
+    meta: dict[str, Any],
+    parts: pathlib.Path | None = None,
+    advance: Callable[[int], Any] = lambda items: None,
+) -> Scores:
+    """Score every response of a benchmark, a window of items at a time; `advance` is told how many items each window finished.
+
+    parts: a folder to keep finished windows in, so that a run which is killed goes on; whoever starts anew has removed it."""
+    tokenized: list[Tokenized] = []
+    rewards: list[np.ndarray] = []
+    for first in range(0, len(examples.groups), WINDOW):
+        window = [tokenize(group, tokenizer, max_length, over_long) for group in examples.groups[first : first + WINDOW]]
+        file = parts / f"{first:08d}.npy" if parts is not None else None
+        if file is not None and file.exists():
+            whole = np.load(file)
+            found = np.split(whole, np.cumsum([len(one.lengths) for one in window])[:-1])
+        else:
+            found = rewards_of(window, score)
+            if file is not None and jax.process_index() == 0:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                partial = file.with_suffix(".partial.npy")
+                np.save(partial, np.concatenate(found))
+                partial.replace(file)
+        tokenized += [one._replace(tokens=None) for one in window]
+        rewards += found
+        advance(len(window))
+    return Scores(
+        items=examples.items,
+        rewards=rewards,
+        tokens=[one.lengths for one in tokenized],
+        characters=[np.array([len(response[-1]["content"]) for response in group.responses], np.int32) for group in examples.groups],
+        prompt_tokens=[one.prompt_tokens for one in tokenized],
+        prompts=[fingerprint.of_json(group.prompt) for group in examples.groups],
+        unscored=[entry for one in tokenized for entry in one.unscored],
+        meta={"benchmark": examples.name, "data": examples.fingerprint, **meta},
+    )
 
 
 def write(scores: Scores, path: str | pathlib.Path) -> None:

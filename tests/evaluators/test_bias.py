@@ -10,11 +10,8 @@ from rewardjax.evaluators.benchmark import Examples, Item
 NAMES = list(style.FEATURES)
 
 
-def items_of(styles, correct=None):
-    return [
-        Item(str(i), "all", {"style": rows.tolist()} | ({} if correct is None else {"correct": correct[i]}))
-        for i, rows in enumerate(styles)
-    ]
+def items_of(styles):
+    return [Item(str(i), "all", {"style": rows.tolist()}) for i, rows in enumerate(styles)]
 
 
 def planted(seed=0, prompts=60, K=8, **weights):
@@ -70,7 +67,7 @@ def test_quality_that_explains_the_style_takes_the_blame():
     styles = rng.normal(size=(150, 6, len(NAMES)))
     styles[..., 0] += 2 * correct  # right responses are longer, and only being right is paid for
     rewards = 3.0 * correct + rng.normal(size=(150, 6))
-    entry = bias.summary(items_of(styles, correct.tolist()), rewards, resamples=200)["features"]["length"]
+    entry = bias.summary(items_of(styles), rewards, correct, resamples=200)["features"]["length"]
     assert entry["audit"]["correlation_low"] > 0.3 and entry["audit"]["partial_low"] < 0 < entry["audit"]["partial_high"]
     assert all(entry["shift"]["by_quality"][i] > 0.3 for i in range(len(entry["shift"]["ks"])))
 

@@ -1,0 +1,160 @@
+"""Where does a reward model stand? All benchmarks on one model.
+
+    python -m rewardjax.evaluate --config=configs/eval/all.py --config.model=DIR [--config.benchmarks.rmb.path=...]
+
+DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder (config.output, by default runs/eval/NAME) gets
+results.json, results.md, report.html, and the score of every response under scores/ (evaluators/__init__.py says what is in them). Scores
+are kept: the same command again, after a kill or with another benchmark added, computes only what is not there. A benchmark whose files
+are missing is listed with how to get it.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+import time
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from jax.experimental import multihost_utils
+from ml_collections import config_flags
+from tqdm import tqdm
+
+from rewardjax import checkpoint, contract, distributed, evaluators, fingerprint, scorer
+from rewardjax import config as config_lib
+from rewardjax.data import sources
+from rewardjax.evaluators import audit, report, table
+from rewardjax.evaluators import scores as scores_lib
+from rewardjax.evaluators.benchmark import Examples, Result
+from rewardjax.evaluators.scores import Scores
+from rewardjax.mesh import make_mesh
+
+FORMAT = 1  # raise it when the same model and files would give other scores
+
+
+def run(config: config_lib.Config) -> dict[str, Any]:
+    """Evaluate as `config` says; returns the record that is also written to results.json. On several hosts the output folder must be on
+    storage that all of them share. Raises ValueError for a config without a model, or where no benchmark could be read."""
+    if not config.model:
+        raise ValueError("config.model is empty: give a Hugging Face folder or the workdir of a run with --config.model=DIR")
+    output = pathlib.Path(config.output or pathlib.Path("runs/eval") / pathlib.Path(config.model).resolve().name)
+    started = time.monotonic()
+    examples, missing = load_all(config.benchmarks)
+    if not examples:
+        raise ValueError("no benchmark has files:\n  " + "\n  ".join(f"{name}: {why}" for name, why in missing.items()))
+    if unknown := set(config.counterfactual.benchmarks) - set(config.benchmarks):
+        raise ValueError(
+            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}"
+        )
+    training = [sources.open_source(**{"name": name, **kwargs}) for name, kwargs in config.overlap.to_dict().items()]
+    model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
+    meta = describe(model, config)
+    config_lib.write_run_record(output, config, model.mesh)
+    scored = lambda name, one: score(model, name, one, output, meta, config.over_long)
+    scores = {name: scored(name, one) for name, one in examples.items()}
+    results = {name: evaluators.get(one.name).summarize(one.items, scores[name].rewards) for name, one in examples.items()}
+    record = {
+        "model": config.name or pathlib.Path(config.model).resolve().name,
+        **meta,
+        "benchmarks": {name: evaluators.get(one.name).TITLE for name, one in examples.items()},
+        "results": {name: result.to_record() for name, result in results.items()},
+        "left_out": {name: one.left_out for name, one in examples.items() if one.left_out},
+        "missing": missing,
+        "bias": audit.bias_of(examples, scores),
+        "counterfactual": audit.counterfactual_of(examples, scored, **config.counterfactual),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    if jax.process_index() == 0:
+        if training:
+            record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
+        config_lib.write_json(output / "results.json", record)
+        (output / "results.md").write_text(to_markdown(record, results), encoding="utf-8")
+        report.write([output, *config.against], output / "report.html")
+    return record
+
+
+def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[str, str]]:
+    """The examples of every benchmark whose files are there, and for the others what is missing and how to get it.
+
+    Files that are there but wrong are an error, raised before any model is loaded."""
+    examples, missing = {}, {}
+    names = sorted(benchmarks, key=lambda name: evaluators.position(benchmarks[name]["benchmark"]))
+    for name in names:
+        kwargs = benchmarks[name].to_dict()
+        try:
+            examples[name] = evaluators.load(**kwargs)
+        except (FileNotFoundError, ConnectionError, ImportError) as error:
+            how = evaluators.get(kwargs["benchmark"]).SOURCE
+            missing[name] = f"{error}. Get it from {how}, and set benchmarks.{name}.path"
+    return examples, missing
+
+
+def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
+    """What all scores of an evaluation share: stored with each of them."""
+    with jax.set_mesh(model.mesh):
+        weights = checkpoint.fingerprint(model.params)
+    return {
+        "path": str(config.model),
+        "weights": weights,
+        "contract": config_lib.resolve(contract.to_record(model.contract)),
+        "dtype": config.scorer.dtype or model.contract.compute_dtype,
+        "max_length": config.max_length or model.contract.max_length,
+        "over_long": config.over_long,
+    }
+
+
+def score(model: scorer.Scorer, name: str, examples: Examples, output: pathlib.Path, meta: dict[str, Any], over_long: str) -> Scores:
+    """The scores of a benchmark: those in the output folder if model, files and settings are the same, else computed, window by window."""
+    key = fingerprint.of_json([FORMAT, examples.fingerprint, {field: value for field, value in meta.items() if field != "path"}])
+    file, parts = output / "scores" / f"{name}.parquet", output / "scores" / f"{name}.{key}"
+    if file.exists() and (kept := scores_lib.read(file)).meta.get("key") == key:
+        print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
+        return kept
+    quiet = jax.process_index() > 0 or not sys.stderr.isatty()
+    with tqdm(total=len(examples.items), desc=name, unit="examples", disable=quiet) as bar:
+        found = scores_lib.compute(
+            examples,
+            model.tokenizer,
+            lambda groups: scorer.token_groups(model, groups),
+            max_length=meta["max_length"],
+            over_long=over_long,
+            meta={**meta, "key": key},
+            parts=parts,
+            advance=bar.update,
+        )
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"scored {key}")  # all have looked for files before one writes or removes any
+    if jax.process_index() == 0:
+        scores_lib.write(found, file)
+        shutil.rmtree(parts, ignore_errors=True)
+        print(f"{name}: {len(found.items):,} examples scored, {len(found.unscored):,} responses without a score", file=sys.stderr)
+    return found
+
+
+def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
+    """The record for reading."""
+    facts = {name: record[name] for name in ("path", "weights", "dtype", "max_length", "over_long", "seconds")}
+    facts["score contract"] = record["contract"]["fingerprint"]
+    left_out = {name: f"{len(rows):,} records could not be read, the first: {rows[0]}" for name, rows in record["left_out"].items()}
+    return table.page(record["model"], results, record["missing"], {**facts, **left_out})
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
+    distributed.initialize()
+    record = run(flags.FLAGS.config)
+    if jax.process_index() == 0:
+        results = {name: Result.from_record(one) for name, one in record["results"].items()}
+        print(table.paper_table(record["model"], results))
+        for name, why in record["missing"].items():
+            print(f"missing: {name}: {why}")
+        print(json.dumps({name: one.headline for name, one in results.items()}))
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "Path of a config file: configs/eval/all.py", lock_config=True)
+    flags.mark_flags_as_required(["config"])
+    app.run(main)

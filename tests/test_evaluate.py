@@ -1,0 +1,186 @@
+"""The evaluate command on a tiny model: what it leaves, that scores are kept and killed runs go on, and that nothing missing is hidden."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tiny import ROOT, tiny_config
+
+from rewardjax import config as config_lib
+from rewardjax import evaluate, evaluators, scorer, train
+from rewardjax.evaluators import report, scores, table
+from rewardjax.evaluators.benchmark import Result
+from rewardjax.metrics import read_metrics
+
+
+def mini(model, output, names=(), **changes):
+    """configs/eval/mini.py for a model, with only the benchmarks `names` if given."""
+    config = config_lib.load(ROOT / "configs/eval/mini.py:pairs=20,prompts=4", {"model": str(model), "output": str(output), **changes})
+    with config.unlocked():
+        for name in list(config.benchmarks):
+            if names and name not in names:
+                del config.benchmarks[name]
+        config.counterfactual.benchmarks, config.overlap = (), {}
+    return config
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_page():
+    """The page takes seconds to draw; evaluators/test_report.py looks at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "write", lambda folders, output: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def evaluated(exported, tmp_path_factory):
+    """All miniatures on the tiny model: (record, output folder). Not to be written to."""
+    output = tmp_path_factory.mktemp("evaluated") / "out"
+    return evaluate.run(mini(exported, output)), output
+
+
+def test_every_benchmark_has_a_number_that_is_labelled_partial(evaluated):
+    record, output = evaluated
+    results = {name: Result.from_record(one) for name, one in record["results"].items()}
+    assert set(results) == {*evaluators.PAPER, "llmbar", "heldout", "best_of_16"} and not record["missing"]
+    assert all(0 <= one.headline <= 1 and all(part.unscored == 0 for part in one.parts.values()) for one in results.values())
+    assert all(results[name].partial for name in evaluators.PAPER) and not results["heldout"].partial
+    assert json.loads((output / "results.json").read_text()) == record
+    text = (output / "results.md").read_text()
+    assert "| **hf** |" in text and "of 2,985 examples" in text and "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
+    row = next(line for line in text.splitlines() if line.startswith("| **hf**"))
+    assert row.count("*") == 4 + 8, "seven partial numbers and a partial average"
+
+
+def test_any_rule_can_be_recomputed_from_the_stored_scores(evaluated):
+    record, output = evaluated
+    for name, one in record["results"].items():
+        kept = scores.read(output / "scores" / f"{name}.parquet")
+        again = evaluators.get(one["name"]).summarize(kept.items, kept.rewards)
+        assert again == Result.from_record(one)
+        assert kept.meta["contract"] == record["contract"] and kept.meta["weights"] == record["weights"]
+        assert len(kept.prompts) == len(kept.items) and all(t.shape == r.shape for t, r in zip(kept.tokens, kept.rewards, strict=True))
+
+
+def test_scores_are_those_of_one_response_at_a_time(evaluated, exported):
+    model = scorer.load(exported)
+    examples = evaluators.load("rmb", path="assets:benchmarks/rmb")
+    kept = scores.read(evaluated[1] / "scores" / "rmb.parquet")
+    for k in (0, -1):
+        texts = [response[0]["content"] for response in examples.groups[k].responses]
+        alone = [scorer.rewards(model, examples.groups[k].prompt, [text])[0] for text in texts]
+        np.testing.assert_allclose(kept.rewards[k], alone, atol=1e-4)
+
+
+def test_a_second_run_computes_nothing_and_says_the_same(evaluated, exported, tmp_path, monkeypatch):
+    record, output = evaluated
+    shutil.copytree(output, tmp_path / "out")
+    load = scorer.load
+    loaded = load(exported)
+    monkeypatch.setattr(scorer, "load", lambda *args, **kwargs: loaded)
+    monkeypatch.setattr(scorer, "token_groups", lambda *_: pytest.fail("scored again"))
+    again = evaluate.run(mini(exported, tmp_path / "out"))
+    assert again["results"] == record["results"]
+    with pytest.raises(pytest.fail.Exception, match="scored again"):  # other settings are other scores
+        evaluate.run(mini(exported, tmp_path / "out", max_length=64))
+
+
+def test_a_killed_run_goes_on_where_it_stopped(evaluated, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "WINDOW", 8)
+    names, calls, real = ("llmbar", "rm_bench"), [], scorer.token_groups
+    loaded = scorer.load(exported)
+    monkeypatch.setattr(scorer, "load", lambda *args, **kwargs: loaded)
+
+    def stop_at(limit):
+        def token_groups(model, groups):
+            if len(calls) == limit:
+                raise KeyboardInterrupt
+            calls.append(len(groups))
+            return real(model, groups)
+
+        monkeypatch.setattr(scorer, "token_groups", token_groups)
+
+    stop_at(4)  # rm_bench (20 examples) whole, llmbar (20) after one of its three windows
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.run(mini(exported, tmp_path, names))
+    stop_at(None)
+    record = evaluate.run(mini(exported, tmp_path, names))
+    assert calls == [8, 8, 4, 8, 8, 4]
+    assert not [path for path in (tmp_path / "scores").iterdir() if path.is_dir()], "finished windows are removed"
+    for name in names:
+        expected = evaluated[0]["results"][name]
+        assert record["results"][name]["headline"] == pytest.approx(expected["headline"], abs=1e-12)
+
+
+CONFIG = """
+from rewardjax.config import load
+
+def get_config(arg=None):
+    config = load("{mini}")
+    with config.unlocked():
+        config.benchmarks = {{name: config.benchmarks[name].to_dict() for name in ("rm_bench", "judgebench")}}
+        if "counterfactual" in config:
+            config.counterfactual.benchmarks = ()
+    return config
+"""
+
+
+def test_two_processes_of_four_devices_score_as_one_of_eight(evaluated, exported, tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG.format(mini=ROOT / "configs/eval/mini.py"))
+    command = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--"]
+    command += [sys.executable, "-m", "rewardjax.evaluate", f"--config={tmp_path / 'config.py'}"]
+    command += [f"--config.model={exported}", f"--config.output={tmp_path / 'out'}"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["processes"] == 2
+    for name in ("rm_bench", "judgebench"):
+        here, there = (scores.read(folder / "scores" / f"{name}.parquet") for folder in (tmp_path / "out", evaluated[1]))
+        np.testing.assert_allclose(np.concatenate(here.rewards), np.concatenate(there.rewards), rtol=1e-5, atol=1e-6)
+
+
+def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
+    changes = {"benchmarks.rmb.path": str(tmp_path / "nowhere"), "benchmarks.llmbar.path": str(tmp_path)}
+    record = evaluate.run(mini(exported, tmp_path / "out", ("rmb", "llmbar", "judgebench"), **changes))
+    assert set(record["results"]) == {"judgebench"} and set(record["missing"]) == {"rmb", "llmbar"}
+    assert "RMB_dataset" in record["missing"]["rmb"] and "benchmarks.rmb.path" in record["missing"]["rmb"]
+    text = (tmp_path / "out" / "results.md").read_text()
+    assert "## Missing" in text and "No average: 6 of the seven" in text
+    with pytest.raises(ValueError, match="no benchmark has files"):
+        evaluate.run(mini(exported, tmp_path / "other", ("rmb",), **{"benchmarks.rmb.path": str(tmp_path / "nowhere")}))
+    with pytest.raises(ValueError, match="config.model is empty"):
+        evaluate.run(mini("", tmp_path / "other", ("rmb",)))
+
+
+def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
+    record = evaluate.run(mini(exported, tmp_path, ("llmbar",), max_length=30, over_long="drop"))
+    kept = scores.read(tmp_path / "scores" / "llmbar.parquet")
+    missing = sum(int(np.isnan(rewards).sum()) for rewards in kept.rewards)
+    assert missing == len(kept.unscored) > 0 and {entry["reason"] for entry in kept.unscored} == {"over_long"}
+    parts = Result.from_record(record["results"]["llmbar"]).parts.values()
+    assert sum(part.n + part.unscored for part in parts) == 20 and sum(part.unscored for part in parts) > 0
+    assert "unscored" in (tmp_path / "results.md").read_text()
+
+
+def test_the_published_rows_average_to_the_published_averages():
+    means = {"Skywork-Reward-V2-Llama-3.1-8B": 85.8, "Skywork-Reward-V2-Qwen3-0.6B": 70.9, "Skywork-Reward-V2-Llama-3.1-8B-40M": 88.6}
+    for name, mean in means.items():
+        assert np.mean(table.PUBLISHED[name]) == pytest.approx(mean, abs=0.051)
+    assert all(len(row) == 7 for row in table.PUBLISHED.values())
+
+
+def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
+    config = tiny_config(tiny_run[2], steps=2)
+    with config.unlocked():
+        config.benchmarks = {"hard": dict(benchmark="llmbar", path="assets:benchmarks/llmbar")}
+    summary = train.run(config, tmp_path / "run")
+    assert 0 <= summary["hard/headline"] <= 1 and summary["hard/unscored"] == 0
+    row = [row for row in read_metrics(tmp_path / "run") if "hard/headline" in row]
+    assert [one["step"] for one in row] == [2] and row[0]["hard/llmbar-natural"] == summary["hard/llmbar-natural"]
+    model = scorer.load(tmp_path / "run")
+    again = evaluate.run(mini(tmp_path / "run", tmp_path / "out", ("llmbar",)))
+    assert again["results"]["llmbar"]["headline"] == pytest.approx(summary["hard/headline"]) and model.contract.max_length == 256
