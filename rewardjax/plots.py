@@ -248,7 +248,7 @@ def accuracy_bars(cells: Mapping[str, Mapping[str, Any]], path: str | pathlib.Pa
 
 def stages(curves_by_name: Mapping[str, Sequence[Sequence[Any]]], path: str | pathlib.Path, title: str) -> None:
     """One line a data set over the stages of curation, points [stage, mean, low, high], with error bars (the paper's figure 7)."""
-    with _figure(path, size=(6.0, 3.6)) as axes:
+    with figure(path, size=(6.0, 3.6)) as axes:
         ax = axes[0, 0]
         names = list(dict.fromkeys(point[0] for points in curves_by_name.values() for point in points))
         for i, (name, points) in enumerate(curves_by_name.items()):
@@ -266,7 +266,7 @@ def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title:
     """One bar a name, top to bottom in the order given: (mean, low, high), with error bars (the paper's figure 8). Not from zero."""
     names = list(values)[::-1]
     mean, low, high = (np.array([values[name][column] for name in names]) for column in range(3))
-    with _figure(path, size=(6.4, 0.9 + 0.3 * len(names))) as axes:
+    with figure(path, size=(6.4, 0.9 + 0.3 * len(names))) as axes:
         ax = axes[0, 0]
         start = float(np.floor(20 * min(low.min(), 0.5)) / 20)
         ax.barh(names, mean - start, left=start, color=SKY, height=0.65)
@@ -280,7 +280,7 @@ def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title:
 
 def stacked(amounts: Mapping[str, Sequence[float]], stages: Sequence[str], path: str | pathlib.Path, title: str) -> None:
     """One bar a stage, from the bottom up the amounts [stages] of each name: how pools grow."""
-    with _figure(path, size=(5.6, 3.2)) as axes:
+    with figure(path, size=(5.6, 3.2)) as axes:
         ax, bottom = axes[0, 0], np.zeros(len(stages))
         for i, (name, values) in enumerate(amounts.items()):
             ax.bar(stages, values, 0.65, bottom=bottom, label=name, color=COLOURS[i % len(COLOURS)])
