@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1# on CPU XLA allocates anew at every step: large pages spare most of the page faults
 
 .PHONY: quickstart test lint clean
 

@@ -2,7 +2,7 @@
 
     python -m rewardjax.train --config=configs/gsm.py --workdir=runs/gsm
 
-Reads the ZeroEval responses and the real Qwen3 tokenizer from `../shared/data`; problems are split, never responses. About 15 minutes on
+Reads the ZeroEval responses and the real Qwen3 tokenizer from `../shared/data`; problems are split, never responses. About 3 minutes on
 2 CPU cores (docs/log.md has the result). `python -m benchmarks.best_of_n` draws the best-of-N curve of the run.
 """
 

@@ -18,14 +18,20 @@ def training() -> Config:
             compute=dict(dtype="bfloat16", remat="full", scan=True, attention="auto"),  # models.config.Compute
             mesh=dict(data=-1, fsdp=1, tensor=1),  # mesh.make_mesh
             data=dict(
-                source="", max_length=1024, over_long="drop", pairs_per_group=None, split=(0.0, 1.0), cache="runs/cache"
+                source="",
+                max_length=1024,
+                max_pair_length=None,
+                over_long="drop",
+                pairs_per_group=None,
+                split=(0.0, 1.0),
+                cache="runs/cache",
             ),  # data.tokenize.prepare
             batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8),  # data.pipeline.train_steps
             steps=0,  # 0: as many as `epochs` need
             epochs=1.0,
             loss=dict(name="bradley_terry"),  # losses.get
             schedule=dict(name="linear", peak=1e-4, warmup_fraction=0.05),  # optim.make_schedule
-            optimizer=dict(weight_decay=0.0, clip_norm=1.0),  # optim.make_optimizer
+            optimizer=dict(weight_decay=0.0, clip_norm=1.0, mu_dtype="float32"),  # optim.make_optimizer
             evals={},  # name -> data.tokenize.prepare, all held-out sets
             benchmarks={},  # name -> evaluators.load, all benchmarks to follow during training
             eval_every=100,

@@ -6,6 +6,8 @@ The mesh is explicit: a layout is part of an array's type, and a wrong one fails
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,19 +30,19 @@ LETTERS = {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> jax.sharding.Mesh:
-    """Mesh over all devices of all processes; at most one size is -1 and takes the rest. ValueError when they do not multiply out."""
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
+    """Mesh over `devices`, or all of all processes; at most one size is -1 and takes the rest. ValueError if they do not multiply out."""
     sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
-    devices = jax.device_count()
+    count = jax.device_count() if devices is None else len(devices)
     free = [axis for axis, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
         raise ValueError(f"mesh {sizes}: sizes are positive, and at most one may be -1 (the rest of the devices)")
-    if free and devices % fixed == 0:
-        sizes[free[0]] = devices // fixed
-    if math.prod(sizes.values()) != devices:
-        raise ValueError(f"mesh {sizes}: the sizes must multiply to the {devices} devices there are; set one of them to -1 to fill up")
-    return jax.make_mesh(tuple(sizes.values()), AXES)
+    if free and count % fixed == 0:
+        sizes[free[0]] = count // fixed
+    if math.prod(sizes.values()) != count:
+        raise ValueError(f"mesh {sizes}: the sizes must multiply to the {count} devices there are; set one of them to -1 to fill up")
+    return jax.make_mesh(tuple(sizes.values()), AXES, devices=devices)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ One loop, top to bottom. A step consumes exactly `config.batch.pairs` pairs, in 
 which pairs depends on the data, the seed and the step alone. A run that finds checkpoints in its workdir continues where they end.
 """
 
+import dataclasses
 import functools
 import json
 import math
@@ -239,19 +240,42 @@ def build_model(
     variant: str | None = None,
     changes: dict[str, Any] | None = None,
 ) -> reward.RewardModel:
-    """A model from a Hugging Face `folder` (its head initialised only with `init_head`), or a `variant`, with `changes`, from scratch."""
-    if folder is not None and variant is None:
-        model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
-    elif variant is not None and folder is None:
-        model = reward.init(variants.get(variant, **(changes or {})), compute, layout, seed)
+    """A model from a Hugging Face `folder` (its head initialised only with `init_head`), or a `variant`, with `changes`, from scratch. With
+    both, the folder must hold that variant."""
+    decoder = decoder_config(folder=folder, variant=variant, changes=changes)
+    if folder is None:
+        model = reward.init(decoder, compute, layout, seed)
     else:
-        raise ValueError("model: give exactly one of `folder` (Hugging Face weights) and `variant` (from scratch)")
+        refuse_other_decoder(folder, decoder)
+        model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
     if tokenizer.vocab_size > model.decoder.config.vocab_size:
         raise ValueError(
             f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.decoder.config.vocab_size}; "
             f"set model.changes.vocab_size to at least that many"
         )
     return model
+
+
+def decoder_config(
+    *, folder: str | None = None, init_head: bool = False, variant: str | None = None, changes: dict[str, Any] | None = None
+) -> DecoderConfig:
+    """The decoder that `config.model` describes, without reading a weight; a folder is opened only where no variant is named."""
+    if variant is not None:
+        return variants.get(variant, **(changes or {}))
+    if folder is None:
+        raise ValueError(
+            "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both (weights that must be of that variant)"
+        )
+    return hf.read_config(assets.resolve(folder))
+
+
+def refuse_other_decoder(folder: str, expected: DecoderConfig) -> None:
+    """Raise ValueError naming every field in which the model in `folder` is not what the config says it is."""
+    found, wanted = dataclasses.asdict(hf.read_config(assets.resolve(folder))), dataclasses.asdict(expected)
+    if differing := [f"{name} is {found[name]}, expected {wanted[name]}" for name in wanted if found[name] != wanted[name]]:
+        raise ValueError(
+            f"model.folder {folder} does not hold model.variant: {'; '.join(differing)}; change model.folder or set model.variant to None"
+        )
 
 
 def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:

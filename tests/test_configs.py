@@ -10,13 +10,14 @@ from flax import nnx
 from jax.sharding import NamedSharding
 from tiny import ROOT
 
-from rewardjax import assets, evaluators, losses, optim
 from rewardjax import config as config_lib
+from rewardjax import evaluators, losses, optim
 from rewardjax.defaults import evaluation, training
 from rewardjax.mesh import AXES, Layout
-from rewardjax.models import hf, reward, variants
+from rewardjax.models import reward
 from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
+from rewardjax.train import decoder_config
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*.py"))  # of training
 OTHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*/*.py"))
@@ -24,6 +25,8 @@ ARGUMENTS = {
     "configs/quickstart.py": [":tiny", ":labels=style:0.6,num=500"],
     "configs/gsm.py": [":tiny"],
     "configs/hh.py": [":tiny"],
+    "configs/skywork_v2/release.py": [":recipe=development,model=llama3.2-3b,slice=v5p:2x4x4"],
+    "configs/skywork_v2/qwen3_8b.py": [":recipe=development,slice=h200:8"],
     "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
 }
 TRAINING = [path for path in CONFIGS if not path.startswith("configs/eval/")]
@@ -33,9 +36,7 @@ CASES = [path + arg for path in TRAINING for arg in ["", *ARGUMENTS.get(path, []
 def trace_step(config) -> None:
     """The step functions of `config` over abstract arrays, on a mesh of eight devices."""
     layout = Layout()
-    model = config.model
-    decoder = hf.read_config(assets.resolve(model.folder)) if model.folder else variants.get(model.variant, **(model.changes or {}))
-    graph, params = nnx.split(reward.abstract(decoder, Compute(**config.compute), layout), nnx.Param)
+    graph, params = nnx.split(reward.abstract(decoder_config(**config.model), Compute(**config.compute), layout), nnx.Param)
     optimizer = optim.make_optimizer(optim.make_schedule(total_steps=100, **config.schedule), params, **config.optimizer)
     accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
     batch = abstract_batch(config.batch, layout)

@@ -189,14 +189,21 @@ def _owner(owners: list[list[tuple[int, int]]], rows: Rows, slots: int) -> np.nd
 
 
 def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: int, pad_id: int) -> dict[str, np.ndarray]:
-    """Writes bundles of one or two suffixes into rows. A bundle takes as many slots of `score_at` as it has suffixes, in their order."""
-    shape, own = (len(rows), row_length), np.arange(row_length, dtype=np.int32)
-    tokens, positions = np.full(shape, pad_id, np.int32), np.zeros(shape, np.int32)
-    # Every token starts out seeing only itself, which is right for padding and half right for the rest.
-    see_from, see_to = np.tile(own, (len(rows), 1)), np.tile(own, (len(rows), 1))
+    """Writes bundles of one or two suffixes into rows. A bundle takes as many slots of `score_at` as it has suffixes, in their order.
+
+    A few copies of whole pieces a bundle: tokens and positions are collected as slices and copied in one go, and the intervals, in which
+    every token starts out seeing only itself (right for padding, half right for the rest), get one constant for each side of the bundle.
+    """
+    up = np.arange(row_length, dtype=np.int32)
+    down = up[::-1].copy()
+    padding, zeros = np.full(row_length, pad_id, np.int32), np.zeros(row_length, np.int32)
+    # One large block is handed out in huge pages; four smaller ones would cost more in page faults than everything below.
+    tokens, positions, see_from, see_to = arrays = np.empty((4, len(rows), row_length), np.int32)
+    see_from[:] = see_to[:] = up
     score_at = np.zeros((len(rows), slots), np.int32)
+    token_pieces, position_pieces = [], []
     for r, row in enumerate(rows):
-        start, scores = 0, []
+        start, scores, from_row, to_row = 0, [], see_from[r], see_to[r]
         for b in row:
             prefix, suffixes = bundles[b]
             second = suffixes[-1]
@@ -208,16 +215,18 @@ def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: 
                 raise ValueError(f"row {r} is given more than row_length = {row_length} tokens: bundle {b} would end at {end}")
             if not len(prefix) and not all(map(len, suffixes)):
                 raise ValueError(f"bundle {b} has a response without tokens: nothing to score")
-            tokens[r, start:p] = first[::-1]
-            tokens[r, p:s] = prefix
-            tokens[r, s:end] = second
-            positions[r, start:p] = own[s - p : s - start][::-1]
-            positions[r, p:end] = own[: end - p]
-            see_to[r, start:p] = s - 1
-            see_from[r, p:end] = p
+            token_pieces += first[::-1], prefix, second
+            position_pieces += down[row_length - (s - start) : row_length - (s - p)], up[: end - p]
+            to_row[start:p] = s - 1
+            from_row[p:end] = p
             if len(suffixes) == 2:
                 scores.append(start if len(first) else s - 1)  # an empty branch ends where the prefix does
             scores.append(end - 1)
             start = end
+        token_pieces.append(padding[start:])
+        position_pieces.append(zeros[start:])
         score_at[r, : len(scores)] = scores
-    return {"tokens": tokens, "positions": positions, "see_from": see_from, "see_to": see_to, "score_at": score_at}
+    if rows:
+        np.concatenate(token_pieces, out=tokens.reshape(-1))
+        np.concatenate(position_pieces, out=positions.reshape(-1))
+    return dict(zip(("tokens", "positions", "see_from", "see_to"), arrays, strict=True)) | {"score_at": score_at}

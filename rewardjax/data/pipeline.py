@@ -85,7 +85,7 @@ def _check(pairs: TokenizedPairs, rows: int, row_length: int, shard: tuple[int, 
         row = pairs.row[pairs.record[longest]]
         raise ValueError(
             f"pair {longest} (row {row} of {pairs.manifest['source']}) takes {lengths[longest]} tokens, row_length = {row_length}: "
-            f"raise row_length to at least that, or lower max_length"
+            f"raise row_length to at least that, or set data.max_pair_length = {row_length} to leave such pairs out"
         )
 
 

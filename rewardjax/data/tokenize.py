@@ -53,6 +53,7 @@ def prepare(
     tokenizer: ChatTokenizer,
     cache: str | pathlib.Path,
     max_length: int,
+    max_pair_length: int | None = None,
     over_long: str = "drop",
     pairs_per_group: int | None = None,
     split: tuple[float, float] = (0.0, 1.0),
@@ -61,10 +62,11 @@ def prepare(
 ) -> TokenizedPairs:
     """The tokenised pairs of `source`, from `cache` if they are there, else built.
 
-    max_length: tokens of one conversation. over_long: "drop" drops and counts pairs with a longer one; "left" takes the oldest tokens of
-    its prompt away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's pairs, chosen by hash of
-    (seed, group id, pair). split: the fraction of prompts to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share
-    a prompt. workers: processes that tokenise (0: this one); the result is the same.
+    max_length: tokens of one conversation. max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training row;
+    longer ones are dropped and counted, however long their conversations may be. over_long: "drop" drops and counts pairs with a longer
+    conversation; "left" takes the oldest tokens of its prompt away (never its BOS, never its response). pairs_per_group: keep at most so
+    many of a group's pairs, chosen by hash of (seed, group id, pair). split: the fraction of prompts to keep, by hash of the prompt:
+    (0, 0.9) and (0.9, 1) of one source never share a prompt. workers: processes that tokenise (0: this one); the result is the same.
     In a multi-process run process 0 builds and the others wait; `cache` must be on storage that all hosts share.
     Raises ValueError for settings out of range and where no pair is left.
     """
@@ -72,9 +74,11 @@ def prepare(
         raise ValueError(f"over_long = {over_long!r}: 'drop' or 'left'")
     if not 0 <= split[0] < split[1] <= 1:
         raise ValueError(f"split = {split}: two fractions with 0 <= from < to <= 1")
-    if max_length < 1 or (pairs_per_group is not None and pairs_per_group < 1):
-        raise ValueError(f"max_length = {max_length}, pairs_per_group = {pairs_per_group}: both must be at least 1")
+    counts = {"max_length": max_length, "max_pair_length": max_pair_length, "pairs_per_group": pairs_per_group}
+    if wrong := [f"{name} = {value}" for name, value in counts.items() if value is not None and value < 1]:
+        raise ValueError(f"{', '.join(wrong)}: must be at least 1")
     settings = {"max_length": max_length, "over_long": over_long, "pairs_per_group": pairs_per_group, "split": list(split), "seed": seed}
+    settings |= {} if max_pair_length is None else {"max_pair_length": max_pair_length}
     inputs = {"format": FORMAT, "source": source.fingerprint(), "tokenizer": tokenizer.fingerprints(), "settings": settings}
     folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
     if jax.process_index() == 0:
@@ -112,6 +116,7 @@ def _tokenize_record(
     pairs_per_group: int | None,
     split: list[float],
     seed: int,
+    max_pair_length: int | None = None,
 ) -> Outcome:
     row, record = item
     try:
@@ -139,6 +144,9 @@ def _tokenize_record(
         elif np.array_equal(tokens[pair.chosen], tokens[pair.rejected]):
             reason = "equal_after_truncation" if over_long == "left" and len(tokens[pair.chosen]) == max_length else "equal"
             bad.append(BadRow(reason, f"responses[{pair.chosen}] and responses[{pair.rejected}] are the same tokens"))
+        elif max_pair_length is not None and (length := _pair_length(tokens[pair.chosen], tokens[pair.rejected])) > max_pair_length:
+            detail = f"responses[{pair.chosen}] and responses[{pair.rejected}] take {length} tokens, max_pair_length = {max_pair_length}"
+            bad.append(BadRow("over_long", detail))
         else:
             kept.append(pair)
     sample = _sample(kept, pairs_per_group, seed, group.id)
@@ -151,6 +159,11 @@ def _tokenize_record(
         pairs.append((renumbered, (shared, len(chosen) - shared, len(rejected) - shared)))
     encoded = store.encode(split_prefix([tokens[k] for k in used])) if used else b""
     return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=neutralised)
+
+
+def _pair_length(a: np.ndarray, b: np.ndarray) -> int:
+    """Tokens of two conversations in a row that shares what they have in common."""
+    return len(a) + len(b) - common_prefix(a, b)
 
 
 def _tokenize(group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> np.ndarray:

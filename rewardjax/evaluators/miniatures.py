@@ -147,7 +147,7 @@ def _rmb() -> dict[str, list[Record]]:
                     {"role": "user", "content": before, "language": "English"},
                     {"role": "assistant", "content": solved, "language": "English"},
                 ]
-            about = {"conversation_input": turns, "category_path": place}
+            about = {"conversation_input": turns, "category_path": f"{'Pairwise_set' if i < 3 else 'BoN_set'}/{place}"}
             right, wrong = source.response(item, True), [source.response(item, False, k) for k in range(2 + i % 3)]
             if i < 3:
                 pairs.append({"pair_uid": f"{place}-{i}", **about, "chosen": answer(right), "reject": answer(wrong[0])})

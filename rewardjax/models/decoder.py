@@ -1,8 +1,11 @@
 """One decoder for Qwen3, Llama 3 and Qwen2.5: pre-norm blocks of rotary grouped-query attention and a gated mlp.
 
-Parameters are float32 and cast to the compute dtype just before use, so that what devices exchange is the smaller type.
-Letters: B rows, T tokens, D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary, L layers.
+Parameters are float32 and cast to the compute dtype before they are gathered, so that what devices exchange is the smaller type.
+Only the last layer knows which tokens are scored: they alone need its queries and its mlp, while every token gives it a key and a value.
+Letters: B rows, T tokens, S scored tokens, D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary, L layers.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +17,32 @@ from rewardjax.mesh import Layout
 from rewardjax.models import rope
 from rewardjax.models.config import Compute, DecoderConfig
 
-# Policy -> what a layer saves for the backward pass, besides its input; the rest is recomputed. "none" means: no recomputation at all.
+_save = jax.checkpoint_policies.save_only_these_names
+# What a layer saves for the backward pass besides its input, from least to most memory; the rest is recomputed.
 REMAT = {
-    "none": None,
-    "full": (),
-    "attn_out": ("attn_out",),
-    "qkv": ("attn_out", "qkv"),
-    "gate_up": ("attn_out", "qkv", "gate_up"),
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(  # not even its input, which waits in the host's memory
+        names_which_can_be_saved=[], names_which_can_be_offloaded=["layer_input"], offload_src="device", offload_dst="pinned_host"
+    ),
+    "full": _save(),
+    "attn_out": _save("attn_out"),  # attention's output and log-sum-exp: its kernel does not run twice
+    "qkv": _save("attn_out", "qkv"),
+    "gate_up": _save("attn_out", "qkv", "gate_up"),
+    "none": None,  # no recomputation at all
 }
+
+
+class Queries(NamedTuple):
+    """What attention needs to know of the tokens that ask, besides their states."""
+
+    cos: jax.Array  # [B, T, 1, H/2] float32, see rope.angles
+    sin: jax.Array
+    see_from: jax.Array  # [B, T] int32, the interval of keys each sees
+    see_to: jax.Array
+
+
+def pick(x, at_BS):
+    """Tokens at_BS of x [B, T, ...]: [B, S, ...]."""
+    return jnp.take_along_axis(x, at_BS.reshape(*at_BS.shape, *[1] * (x.ndim - 2)), axis=1)
 
 
 def normal(rngs: nnx.Rngs, layout: Layout, name: str, shape: tuple[int, ...], std: float) -> nnx.Param:
@@ -56,10 +77,13 @@ class Attention(nnx.Module):
             self.q_norm = constant(layout, "norm_H", (H,), 1.0)
             self.k_norm = constant(layout, "norm_H", (H,), 1.0)
 
-    def __call__(self, x_BTD, cos, sin, see_from_BT, see_to_BT):
+    def __call__(self, x_BTD, queries: Queries, at_BS=None):
+        """What attention adds to every token, or to tokens `at_BS` alone."""
         config, layout, dtype = self.config, self.layout, x_BTD.dtype
         cast = lambda param: param[...].astype(dtype)
-        q = jnp.einsum("BTD,DNH->BTNH", x_BTD, cast(self.q), out_sharding=layout.act_BTNH)
+        asking = queries if at_BS is None else jax.tree.map(lambda x: pick(x, at_BS), queries)
+        asking_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
+        q = jnp.einsum("BSD,DNH->BSNH", asking_BSD, cast(self.q), out_sharding=layout.act_BTNH)
         k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
         v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
         if config.qkv_bias:
@@ -67,10 +91,10 @@ class Attention(nnx.Module):
         if config.qk_norm:
             q = rms_norm(q, self.q_norm[...], config.norm_eps).astype(dtype)
             k = rms_norm(k, self.k_norm[...], config.norm_eps).astype(dtype)
-        q, k = rope.rotate(q, cos, sin), rope.rotate(k, cos, sin)
+        q, k = rope.rotate(q, asking.cos, asking.sin), rope.rotate(k, queries.cos, queries.sin)
         q, k, v = (checkpoint_name(a, "qkv") for a in (q, k, v))
-        o = checkpoint_name(attend(q, k, v, see_from_BT, see_to_BT, self.compute.attention), "attn_out")
-        return jnp.einsum("BTNH,NHD->BTD", o, cast(self.o), out_sharding=layout.act_BTD)
+        o = attend(q, k, v, asking.see_from, asking.see_to, self.compute.attention)
+        return jnp.einsum("BSNH,NHD->BSD", o, cast(self.o), out_sharding=layout.act_BTD)
 
 
 class Mlp(nnx.Module):
@@ -96,11 +120,13 @@ class Block(nnx.Module):
         self.mlp_norm = constant(layout, "norm_D", (config.width,), 1.0)
         self.mlp = Mlp(config, layout, rngs=rngs)
 
-    def __call__(self, x_BTD, *where):
+    def __call__(self, x_BTD, queries: Queries, at_BS=None):
+        """Every token's state after the layer, or that of tokens `at_BS` alone."""
+        x_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
         with jax.named_scope("attention"):
-            x_BTD = x_BTD + self.attention(rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype), *where)
+            x_BSD = x_BSD + self.attention(rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype), queries, at_BS)
         with jax.named_scope("mlp"):
-            return x_BTD + self.mlp(rms_norm(x_BTD, self.mlp_norm[...], self.eps).astype(x_BTD.dtype))
+            return x_BSD + self.mlp(rms_norm(x_BSD, self.mlp_norm[...], self.eps).astype(x_BSD.dtype))
 
 
 class Decoder(nnx.Module):
@@ -119,21 +145,31 @@ class Decoder(nnx.Module):
         x_BTD = self.hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
         return rms_norm(x_BTD, self.norm[...], self.config.norm_eps).astype(x_BTD.dtype)
 
-    def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
-        """x_BTD before the final norm, in compute dtype."""
+    def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None):
+        """x_BTD before the final norm, in compute dtype; x_BSD of tokens `at_BS` alone where they are given, for less work."""
         # On TPU and GPU a float32 product is by default rounded to fewer bits; who asks for float32 means it.
         with jax.default_matmul_precision("highest" if self.compute.dtype == "float32" else "default"):
-            return self._hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
+            frequency_H2 = rope.frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling)
+            queries = Queries(*rope.angles(positions_BT, frequency_H2), see_from_BT, see_to_BT)
+            x_BTD, layers = self._look_up(tokens_BT), self._cast_layers()
+            if at_BS is None:
+                return self._run(layers, x_BTD, queries)
+            x_BTD = self._run(jax.tree.map(lambda leaf: leaf[:-1], layers), x_BTD, queries)
+            # Its backward pass comes next, so there is nothing to gain from recomputing it.
+            return jax.tree.map(lambda leaf: leaf[-1], layers)(x_BTD, queries, at_BS)
 
-    def _hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
-        x_BTD = self._look_up(tokens_BT)
-        cos, sin = rope.angles(positions_BT, rope.frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling))
-        layer = self._remat(lambda x, block: block(x, cos, sin, see_from_BT, see_to_BT))
+    def _run(self, layers, x_BTD, queries):
+        layer = self._remat(lambda x, block: block(checkpoint_name(x, "layer_input"), queries))
         if self.compute.scan:
-            return jax.lax.scan(lambda x, block: (layer(x, block), None), x_BTD, self.layers)[0]
-        for i in range(self.config.layers):
-            x_BTD = layer(x_BTD, jax.tree.map(lambda leaf, i=i: leaf[i], self.layers))
+            return jax.lax.scan(lambda x, block: (layer(x, block), None), x_BTD, layers)[0]
+        for i in range(jax.tree.leaves(layers)[0].shape[0]):
+            x_BTD = layer(x_BTD, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
         return x_BTD
+
+    def _cast_layers(self):
+        # All at once: a slice of the stacked weights is a copy, and this makes it one of the smaller type. Norms stay float32.
+        is_norm = lambda path: "norm" in jax.tree_util.keystr(path)
+        return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if is_norm(path) else leaf.astype(self.compute.dtype), self.layers)
 
     def _look_up(self, tokens_BT):
         # Each device reads its columns of the table for the rows of its whole fsdp group; then rows are exchanged for columns, in compute
@@ -142,7 +178,5 @@ class Decoder(nnx.Module):
         return jax.reshard(x_BTD.astype(self.compute.dtype), self.layout.act_BTD)
 
     def _remat(self, layer):
-        saved = REMAT[self.compute.remat]
-        if saved is None:
-            return layer
-        return jax.checkpoint(layer, policy=jax.checkpoint_policies.save_only_these_names(*saved), prevent_cse=not self.compute.scan)
+        policy = REMAT[self.compute.remat]
+        return layer if policy is None else jax.checkpoint(layer, policy=policy, prevent_cse=not self.compute.scan)

@@ -18,9 +18,8 @@ class RewardModel(nnx.Module):
 
     def __call__(self, tokens, positions, see_from, see_to, score_at):
         """rewards_BS float32, one for every slot of `score_at` [B, S] (indices into the row); the other arguments are [B, T], all int32."""
-        x_BTD = self.decoder.hidden(tokens, positions, see_from, see_to)
-        z_BSD = jnp.take_along_axis(x_BTD, score_at[..., None], axis=1)  # only these pass the final norm
-        z_BSD = rms_norm(z_BSD, self.decoder.norm[...], self.decoder.config.norm_eps)
+        x_BSD = self.decoder.hidden(tokens, positions, see_from, see_to, score_at)
+        z_BSD = rms_norm(x_BSD, self.decoder.norm[...], self.decoder.config.norm_eps)
         return jnp.einsum("BSD,D->BS", z_BSD, self.head[...], precision="highest")
 
 

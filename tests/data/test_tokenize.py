@@ -288,7 +288,18 @@ def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
         a.load([0])
 
 
-@pytest.mark.parametrize("setting", [{"over_long": "right"}, {"split": (0.5, 0.5)}, {"max_length": 0}, {"pairs_per_group": 0}])
+def test_pairs_that_no_row_would_hold_are_counted(tmp_path):
+    source = write_source(tmp_path / "a.jsonl", GOOD)
+    lengths = pack.bundle_lengths(prepared(source, tmp_path / "cache").lengths)
+    limit = int(np.sort(lengths)[-3])
+    fitting = prepared(source, tmp_path / "cache", max_pair_length=limit)
+    assert pack.bundle_lengths(fitting.lengths).tolist() == lengths[lengths <= limit].tolist()
+    assert fitting.manifest["dropped"]["over_long"]["pairs"] == np.sum(lengths > limit) > 0
+
+
+@pytest.mark.parametrize(
+    "setting", [{"over_long": "right"}, {"split": (0.5, 0.5)}, {"max_length": 0}, {"max_pair_length": 0}, {"pairs_per_group": 0}]
+)
 def test_senseless_settings_are_refused(tmp_path, setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         prepared(None, tmp_path, **setting)

@@ -35,6 +35,14 @@ def test_golden_numbers():
     assert len(result.subsets) == 8
 
 
+def test_stored_rewards_of_another_model():
+    """849 pairs of one category with 12 ties, which are wrong: 675 right, as the benchmark's repository has for ArmoRM."""
+    items = [Item(str(i), "pairwise/Helpfulness/Brainstorming/Idea Development", {}) for i in range(849)]
+    rewards = [np.array([1.0, 0.0])] * 675 + [np.array([0.5, 0.5])] * 12 + [np.array([0.0, 1.0])] * 162
+    part = rmb.summarize(items, rewards).parts["pairwise/Helpfulness"]
+    assert part.value == pytest.approx(0.7950530035, abs=1e-10) and part.ties == 12
+
+
 def test_categories_are_pooled_by_their_sizes_not_averaged():
     items = [Item(str(i), "pairwise/Helpfulness/" + ("a" if i else "b"), {}) for i in range(4)]
     result = rmb.summarize(items, [np.array([1.0, 0.0])] * 3 + [np.array([0.0, 1.0])])

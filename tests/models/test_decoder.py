@@ -1,5 +1,6 @@
-"""However a model is run - scanned, rematerialised, in chunks, on any mesh - it is the same function."""
+"""However a model is run - scanned, rematerialised, in blocks, on any mesh - it is the same function."""
 
+import dataclasses
 import functools
 
 import jax
@@ -89,12 +90,40 @@ def test_remat_policies_save_what_they_say(single):
             pull = jax.eval_shape(lambda params, where: jax.vjp(lambda p: forward(p, where), params)[1], params, shape)
             return sum(leaf.size for leaf in jax.tree.leaves(pull))
 
-        sizes = [saved(remat) for remat in ("full", "attn_out", "qkv", "gate_up", "none")]
+        sizes = [saved(remat) for remat in decoder.REMAT if remat != "offload"]
     assert sizes == sorted(set(sizes))
 
 
-@pytest.mark.parametrize("change", [dict(scan=False, remat="qkv"), dict(attention="chunked", remat="full")], ids=str)
-def test_unrolled_and_chunked_give_the_same(change, run, single, reference):
+@pytest.mark.parametrize("attention, kernel, backward", [("blocks", "while[", 1), ("splash", "pallas_call[", 2)])
+def test_saving_attention_saves_running_its_kernel_again(attention, kernel, backward, single):
+    """How many kernels the program of a gradient has: the forward one, again before the `backward` ones unless its output is saved."""
+    shape = jax.ShapeDtypeStruct((2, 256), jnp.int32)
+
+    def count(remat):
+        with jax.set_mesh(single):
+            compute = Compute(remat=remat, attention=attention)
+            graph, params = nnx.split(reward.abstract(variants.get("tiny-qwen3", head_dim=64), compute, Layout()), nnx.Param)
+            loss = lambda params, where: jnp.sum(nnx.merge(graph, params).decoder(where, where, where, where))
+            return str(jax.make_jaxpr(jax.grad(loss))(params, shape)).count(kernel)
+
+    forward = {remat: count(remat) - backward for remat in ("full", "attn_out", "none")}
+    assert forward == {"full": 2, "attn_out": 1, "none": 1}
+
+
+def test_the_last_layer_at_scored_tokens_is_the_whole_layer_there(single, weights, conversations):
+    """`hidden` with and without scored tokens, for one layer and for more."""
+    at = conversations["score_at"]
+    for layers in (1, 2):
+        with jax.set_mesh(single):
+            config = dataclasses.replace(CONFIG, layers=layers)
+            model = reward.init(config, Compute(**EXACT), Layout(), seed=1).decoder
+            where = [conversations[name] for name in ("tokens", "positions", "see_from", "see_to")]
+            some, every = jax.jit(lambda model, where, at: (model.hidden(*where, at), model.hidden(*where)))(model, where, at)
+        np.testing.assert_allclose(some, np.take_along_axis(np.asarray(every), at[..., None], axis=1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [dict(scan=False, remat="qkv"), dict(attention="blocks", remat="attn_out")], ids=str)
+def test_unrolled_and_in_blocks_give_the_same(change, run, single, reference):
     assert_same(run(Compute(**EXACT | change), single), reference)
 
 

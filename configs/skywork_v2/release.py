@@ -1,0 +1,122 @@
+"""The eight reward models of the paper (arXiv 2507.01352) and its two recipes, spread over the slices that each model is meant for.
+
+    python -m rewardjax.train --config=configs/skywork_v2/qwen3_8b.py:slice=v5p:4x4x4,data=runs/curated --workdir=gs://...
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4      what that needs, without the slice
+
+`recipe=final` is the paper's last run: 10,240 pairs a step, constant 3e-6. `recipe=development` is what it compared data with: 256 pairs,
+linear decay from 1e-6 (8B) or 4e-6. Both take conversations of up to 16,384 tokens. What the paper leaves open - weight decay, warm-up - is
+as in its authors' published training script. `models` is the folder that holds the backbones under their names on the Hugging Face hub,
+`data` the curated pairs.
+"""
+
+from typing import NamedTuple
+
+from rewardjax.config import Config, parse_arg
+from rewardjax.defaults import held_out, training
+
+HELD_OUT = 0.9995  # prompts whose hash falls beyond this fraction are held out: some 13,000 of 26 million
+
+
+class Spread(NamedTuple):
+    """A model on a slice: `data` x `fsdp` chips, each axis along whole dimensions of the torus, `rows` a chip, and what the backward pass
+    finds saved."""
+
+    data: int
+    fsdp: int
+    remat: str
+    rows: int = 1
+
+
+SMALL = {  # up to 2B parameters
+    "v5e:4x4": Spread(4, 4, "full"),
+    "v5p:2x2x2": Spread(2, 4, "gate_up"),
+    "v6e:4x4": Spread(4, 4, "attn_out"),
+    "h100:8": Spread(1, 8, "attn_out"),
+    "h200:8": Spread(1, 8, "qkv"),
+}
+MIDDLE = {  # 3B and 4B
+    "v5e:8x16": Spread(8, 16, "full"),
+    "v5p:2x4x4": Spread(2, 16, "gate_up"),
+    "v6e:8x8": Spread(8, 8, "attn_out"),
+    "v5p:2x2x4": Spread(4, 4, "qkv"),  # enough chips for the 15 to 30 rows of a development step
+    "h100:8": Spread(1, 8, "full"),
+    "h200:8": Spread(1, 8, "attn_out"),
+}
+LARGE = {  # 8B
+    "v5e:16x16": Spread(16, 16, "full"),
+    "v5p:4x4x4": Spread(4, 16, "gate_up"),
+    "v6e:8x16": Spread(8, 16, "attn_out"),
+    "v5p:2x2x4": Spread(4, 4, "qkv"),
+    "h100:8": Spread(1, 8, "full"),
+    "h200:8": Spread(1, 8, "attn_out"),
+}
+
+
+class Release(NamedTuple):
+    """One of the eight: its decoder, the backbone it starts from, a token for padding that no conversation holds, its slices, its data."""
+
+    variant: str
+    backbone: str
+    pad_token: str
+    slices: dict[str, Spread]
+    data: str = "data/curated_26m"
+
+    @property
+    def development_rate(self) -> float:
+        return 1e-6 if self.slices is LARGE else 4e-6
+
+
+QWEN_PAD, LLAMA_PAD = "<|vision_pad|>", "<|finetune_right_pad_id|>"
+RELEASES = {
+    "qwen3-0.6b": Release("qwen3-0.6b", "Qwen3-0.6B", QWEN_PAD, SMALL),
+    "qwen3-1.7b": Release("qwen3-1.7b", "Qwen3-1.7B", QWEN_PAD, SMALL),
+    "qwen3-4b": Release("qwen3-4b", "Qwen3-4B", QWEN_PAD, MIDDLE),
+    "qwen3-8b": Release("qwen3-8b", "Qwen3-8B", QWEN_PAD, LARGE),
+    "llama3.2-1b": Release("llama3.2-1b", "Llama-3.2-1B-Instruct", LLAMA_PAD, SMALL),
+    "llama3.2-3b": Release("llama3.2-3b", "Llama-3.2-3B-Instruct", LLAMA_PAD, MIDDLE),
+    "llama3.1-8b": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE),
+    "llama3.1-8b-40m": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE, data="data/curated_26m_and_flipped_14m"),
+}
+
+
+def slices(arg: str | None = None) -> tuple[str, ...]:
+    """The slices and hosts that the model of a config argument is meant for."""
+    return tuple(_parse(arg)[1].slices)
+
+
+def _parse(arg: str | None) -> tuple[Config, Release]:
+    args = parse_arg(arg, model="qwen3-0.6b", recipe="final", slice="", models="models", data="", cache="runs/cache")
+    if args.model not in RELEASES:
+        raise ValueError(f"config argument model={args.model!r}: choose one of {', '.join(RELEASES)}")
+    return args, RELEASES[args.model]
+
+
+def get_config(arg: str | None = None) -> Config:
+    args, release = _parse(arg)
+    where = args.slice or next(iter(release.slices))
+    if where not in release.slices:
+        raise ValueError(
+            f"config argument slice={where!r}: {args.model} is spread over {', '.join(release.slices)}; for another slice take one "
+            f"of these and change --config.mesh.data, --config.mesh.fsdp, --config.batch.rows (rewardjax.compile --search ranks what fits)"
+        )
+    spread = release.slices[where]
+    config = training()
+    config.tokenizer = dict(folder=f"{args.models}/{release.backbone}", pad_token=release.pad_token)
+    config.model = dict(folder=f"{args.models}/{release.backbone}", init_head=True, variant=release.variant, changes=None)
+    config.compute.remat = spread.remat
+    config.mesh.update(data=spread.data, fsdp=spread.fsdp)
+    config.data.update(source=args.data or release.data, max_length=16_384, split=(0.0, HELD_OUT), cache=args.cache)
+    config.data.max_pair_length = 16_384  # both responses lie in one row
+    config.batch.update(row_length=16_384, pairs_per_row=64, rows=spread.data * spread.fsdp * spread.rows)
+    config.optimizer.update(weight_decay=1e-3)
+    if args.recipe == "final":
+        config.batch.pairs = 10_240
+        config.schedule.update(name="constant", peak=3e-6, warmup_fraction=0.0)
+    elif args.recipe == "development":
+        config.batch.pairs = 256
+        config.schedule.update(name="linear", peak=release.development_rate, warmup_fraction=0.03)
+    else:
+        raise ValueError(f"config argument recipe={args.recipe!r}: choose final or development")
+    config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0))}
+    config.eval_every = config.checkpoint.every = 1_024_000 // config.batch.pairs  # of a million pairs
+    return config

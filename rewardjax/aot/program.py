@@ -1,0 +1,153 @@
+"""The programs of a run, compiled for a described slice: the functions that training and scoring call, over abstract arrays."""
+
+import dataclasses
+import re
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from rewardjax import config as config_lib
+from rewardjax import losses, optim, scoring
+from rewardjax.aot.topology import GIB, Topology
+from rewardjax.mesh import ROWS, Layout, make_mesh
+from rewardjax.models import reward
+from rewardjax.models.config import Compute
+from rewardjax.step import make_step, zeros_like
+from rewardjax.train import decoder_config
+
+LABELS = ("weight", "margin", "target", "tie")
+# The compiler refuses a program early, by what it needs beside its arguments, or late, by everything.
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM")
+_EVERYTHING = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+_IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One compiled function. Sizes are GiB of one device: `held_gib` of what stays there while it runs, `temp_gib` beyond that; `host_gib`
+    is what it offloads to its host. One that does not fit has no `text`, and `needed_gib` is what the compiler asked for."""
+
+    name: str
+    held_gib: float
+    temp_gib: float
+    needed_gib: float
+    host_gib: float
+    seconds: float
+    text: str | None
+
+    @property
+    def fits(self) -> bool:
+        return self.text is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """The programs of a mode, and what of the state each device holds, in GiB by name."""
+
+    programs: list[Program]
+    state_gib: dict[str, float]
+    mesh: dict[str, int]
+    host_peak_gib: float  # the most memory that this process has used, compilers included
+
+    @property
+    def fits(self) -> bool:
+        return all(program.fits for program in self.programs)
+
+
+def train(config: config_lib.Config, topology: Topology) -> Compiled:
+    """`step.make_step`'s two functions with the config's model, loss and optimizer. The optimizer's state is held while gradients are
+    accumulated, so that fitting means what it means in a run. ValueError where the config's mesh or rows do not divide over the slice."""
+    with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
+        layout = Layout()
+        graph, params = _model(config, Compute(**config.compute), layout)
+        schedule = optim.make_schedule(**config.schedule, total_steps=config.steps or 1000)  # a constant in the program, whatever its value
+        optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
+        accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+        opt = _placed(jax.eval_shape(optimizer.init, params))
+        total = _placed(jax.eval_shape(zeros_like, params))
+        batch = abstract_batch(config.batch, layout)
+        accumulate_beside_opt = jax.jit(lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True)
+        programs = [_compile("accumulate", accumulate_beside_opt, opt, total, params, batch)]
+        if programs[0].fits:
+            programs.append(_compile("update", update, params, opt, total))
+        state = {"parameters": _gib(params), "optimizer": _gib(opt), "gradients": _gib(total)}
+        return Compiled(programs, state, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
+
+
+def score(config: config_lib.Config, topology: Topology) -> Compiled:
+    """`scoring.make_score_rows`'s function, as `scorer.load` calls it: nothing kept for a backward pass."""
+    with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
+        layout = Layout()
+        graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
+        batch = {name: x for name, x in abstract_batch(config.batch, layout).items() if name not in ("chosen", "rejected", *LABELS)}
+        program = _compile("score", scoring.make_score_rows(graph), params, batch)
+        return Compiled([program], {"parameters": _gib(params)}, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
+
+
+MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {"train": train, "score": score}
+
+
+def abstract_batch(batch: config_lib.Config, layout: Layout) -> dict[str, jax.ShapeDtypeStruct]:
+    """What `mesh.place` makes of a micro-batch of `data.pack.pack_pairs`. ValueError where its rows do not divide over the current mesh."""
+    mesh = jax.sharding.get_mesh()
+    shards = int(np.prod([mesh.shape[axis] for axis in ROWS]))
+    if batch.rows % shards:
+        raise ValueError(
+            f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards (data x fsdp): set --config.batch.rows"
+        )
+    lengths = dict.fromkeys(("tokens", "positions", "see_from", "see_to"), batch.row_length) | {"score_at": 2 * batch.pairs_per_row}
+    lengths |= dict.fromkeys(("chosen", "rejected", *LABELS), batch.pairs_per_row)
+    sharding = NamedSharding(mesh, layout.row_BT)
+    dtype = lambda name: jnp.float32 if name in LABELS else jnp.int32
+    return {name: jax.ShapeDtypeStruct((batch.rows, n), dtype(name), sharding=sharding) for name, n in lengths.items()}
+
+
+def _model(config: config_lib.Config, compute: Compute, layout: Layout) -> tuple[nnx.GraphDef, Any]:
+    return nnx.split(reward.abstract(decoder_config(**config.model), compute, layout), nnx.Param)
+
+
+def _placed(tree: Any) -> Any:
+    """Abstract arrays whose shardings name the devices of the current mesh."""
+    mesh = jax.sharding.get_mesh()
+    spec = lambda x: P() if x.sharding is None else x.sharding.spec  # a counter has none
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec(x))), tree)
+
+
+def _compile(name: str, function: Callable, *args: Any) -> Program:
+    started = time.monotonic()
+    held = _gib(args)
+    try:
+        executable = function.lower(*args).compile()
+    except jax.errors.JaxRuntimeError as error:
+        needed = _needed_gib(str(error), held)
+        if needed is None:
+            raise
+        return Program(name, held, needed - held, needed, 0.0, time.monotonic() - started, None)
+    memory = executable.memory_analysis()
+    temp = memory.temp_size_in_bytes / GIB
+    return Program(name, held, temp, held + temp, memory.host_temp_size_in_bytes / GIB, time.monotonic() - started, executable.as_text())
+
+
+def _needed_gib(message: str, held: float) -> float | None:
+    """GiB that the compiler wanted, from its message; None where it failed for another reason."""
+    for pattern, beside in ((_TEMPORARIES, held), (_EVERYTHING, 0.0)):
+        if match := pattern.search(message):
+            return beside + float(match[1]) * _IN_GIB[match[2]]
+    return None
+
+
+def _gib(tree: Any) -> float:
+    """GiB that each device holds of some arrays."""
+    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree)) / GIB
+
+
+def _host_peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,72 @@
+"""Compile a config's training or scoring step for a TPU slice, without the slice, and say what it will need there.
+
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4 [--config.compute.remat=full]
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v6e:8x8 --search
+
+Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the compiled programs; times are predicted by a
+formula whose assumptions are printed with them. `--json` prints one line with all of it. A config file that has `slices()` is asked for its
+settings for the topology.
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the programs are compiled for the slice, whatever this machine has
+
+from rewardjax import config as config_lib  # noqa: E402
+from rewardjax.aot import report, search  # noqa: E402
+from rewardjax.aot.lengths import DISTRIBUTIONS  # noqa: E402
+from rewardjax.aot.program import MODES  # noqa: E402
+from rewardjax.aot.topology import CannotDescribe, describe  # noqa: E402
+
+
+def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> config_lib.Config:
+    """The config, for `topology` where its file names that as one of its slices and the argument says nothing else."""
+    path, _, arg = path_with_arg.partition(":")
+    named = getattr(config_lib.load_module(path), "slices", lambda arg: ())(arg or None)
+    if topology in named and "slice=" not in arg:
+        arg = f"{arg},slice={topology}" if arg else f"slice={topology}"
+    return config_lib.load(f"{path}:{arg}", overrides)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.compile", description="What a config needs on a TPU slice, without the slice."
+    )
+    parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a training config; --config.a.b=value changes a field of it")
+    parser.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="such as v5e:4x4, v5p:4x4x4, v6e:8x8")
+    parser.add_argument("--mode", choices=list(MODES), default="train")
+    parser.add_argument(
+        "--lengths", choices=list(DISTRIBUTIONS), default="short", help="the kind of data to predict times for (default: short prompts)"
+    )
+    parser.add_argument("--search", action="store_true", help="try mesh shapes, rows a chip and remat policies, and rank what fits")
+    parser.add_argument("--json", action="store_true", help="print one JSON line and nothing else")
+    args, rest = parser.parse_known_args(argv)
+    if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
+        parser.error(f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value")
+    overrides = [item.removeprefix("--config.") for item in rest]
+    try:
+        topology = describe(args.topology)
+        config = load_config(args.config, args.topology, overrides)
+        result = (search.search if args.search else report.measure)(config, topology, args.mode, args.lengths)
+    except (CannotDescribe, ValueError, FileNotFoundError) as error:
+        print(f"rewardjax.compile: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(_rounded({"config": args.config, **result})) if args.json else (search.text if args.search else report.text)(result))
+    return 0 if result["fits"] else 1
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six digits: nothing here is known better."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

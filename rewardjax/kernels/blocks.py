@@ -1,0 +1,135 @@
+"""Attention in plain XLA that skips what no query sees: for CPU, and the fallback everywhere.
+
+For each block of queries a loop runs over the key blocks it sees (tiles.py), with the online softmax of arXiv 1805.02867; the backward
+pass recomputes the weights from the saved log-sum-exp (arXiv 2205.14135). Memory is linear in T.
+Letters: as in attention.py; C tokens of a block, Z blocks of queries, Y of keys (of all rows), X = G * C queries that read one kv head.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+from rewardjax.kernels import tiles
+
+BLOCK = 64  # tokens; of 32, 64, 128 and 256 the fastest on CPU
+NEVER = -1e30  # the score of a key that is not seen; finite, as a query may see no key of a tile
+
+
+class Queries(NamedTuple):
+    """Blocks of queries, and the keys they see."""
+
+    q_ZKXH: jax.Array
+    from_ZC: jax.Array  # first and last key of each query, counted in its row
+    to_ZC: jax.Array
+    row_Z: jax.Array  # where the blocks of its row's keys begin
+    first_Z: jax.Array  # first and last block of keys, counted in its row
+    last_Z: jax.Array
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def blocks(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block: int = BLOCK):
+    """`attention.dense` in the time of its live tiles [block, block]. Any T and S; saves its output and log-sum-exp as "attn_out"."""
+    return _forward(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block)[0]
+
+
+def _forward(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block):
+    K = k_BSKH.shape[2]
+    queries = _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block)
+    k_YKCH, v_YKCH = (_by_block(x, K, block) for x in (k_BSKH, v_BSKH))
+
+    def one(query):
+        X, H = query.q_ZKXH.shape[1:]
+
+        def add_tile(y, so_far):
+            o_KXH, sum_KX, max_KX = so_far
+            v_KCH = v_YKCH[query.row_Z + y]
+            s_KXC = _scores(query, k_YKCH[query.row_Z + y], y)
+            new_KX = jnp.maximum(max_KX, s_KXC.max(-1))
+            p_KXC, shrink_KX = jnp.exp(s_KXC - new_KX[..., None]), jnp.exp(max_KX - new_KX)
+            o_KXH = o_KXH * shrink_KX[..., None] + _dot("KXC,KCH->KXH", p_KXC.astype(v_KCH.dtype), v_KCH)
+            return o_KXH, sum_KX * shrink_KX + p_KXC.sum(-1), new_KX
+
+        nothing = jnp.zeros((K, X, H)), jnp.zeros((K, X)), jnp.full((K, X), NEVER)
+        o_KXH, sum_KX, max_KX = jax.lax.fori_loop(query.first_Z, query.last_Z + 1, add_tile, nothing)
+        return (o_KXH / sum_KX[..., None]).astype(q_BTNH.dtype), max_KX + jnp.log(sum_KX)
+
+    o_ZKXH, lse_ZKX = jax.lax.map(one, queries)
+    o_BTNH = checkpoint_name(_by_token(o_ZKXH, q_BTNH.shape, block), "attn_out")
+    return o_BTNH, (q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, o_BTNH, checkpoint_name(lse_ZKX, "attn_out"))
+
+
+def _backward(block, saved, do_BTNH):
+    q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, o_BTNH, lse_ZKX = saved
+    K, H = k_BSKH.shape[2:]
+    queries = _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block)
+    k_YKCH, v_YKCH, o_ZKXH, do_ZKXH = (_by_block(x, K, block) for x in (k_BSKH, v_BSKH, o_BTNH, do_BTNH))
+    delta_ZKX = jnp.sum(o_ZKXH.astype(jnp.float32) * do_ZKXH, axis=-1)
+
+    def one(dk_dv, inputs):
+        query, do_KXH, lse_KX, delta_KX = inputs
+
+        def add_tile(y, so_far):
+            dq_KXH, dk_YKCH, dv_YKCH = so_far
+            at = query.row_Z + y
+            k_KCH, v_KCH = k_YKCH[at], v_YKCH[at]
+            p_KXC = jnp.exp(_scores(query, k_KCH, y) - lse_KX[..., None])
+            dp_KXC = _dot("KXH,KCH->KXC", do_KXH, v_KCH)
+            ds_KXC = (p_KXC * (dp_KXC - delta_KX[..., None]) * H**-0.5).astype(k_KCH.dtype)
+            dq_KXH = dq_KXH + _dot("KXC,KCH->KXH", ds_KXC, k_KCH)
+            dk_YKCH = dk_YKCH.at[at].add(_dot("KXC,KXH->KCH", ds_KXC, query.q_ZKXH))
+            dv_YKCH = dv_YKCH.at[at].add(_dot("KXC,KXH->KCH", p_KXC.astype(do_KXH.dtype), do_KXH))
+            return dq_KXH, dk_YKCH, dv_YKCH
+
+        dq_KXH, *dk_dv = jax.lax.fori_loop(query.first_Z, query.last_Z + 1, add_tile, (jnp.zeros(do_KXH.shape), *dk_dv))
+        return tuple(dk_dv), dq_KXH.astype(q_BTNH.dtype)
+
+    nothing = jnp.zeros(k_YKCH.shape), jnp.zeros(v_YKCH.shape)
+    (dk_YKCH, dv_YKCH), dq_ZKXH = jax.lax.scan(one, nothing, (queries, do_ZKXH, lse_ZKX, delta_ZKX))
+    dk_BSKH, dv_BSKH = (_by_token(x, k_BSKH.shape, block).astype(k_BSKH.dtype) for x in (dk_YKCH, dv_YKCH))
+    return _by_token(dq_ZKXH, q_BTNH.shape, block), dk_BSKH, dv_BSKH, None, None
+
+
+blocks.defvjp(_forward, _backward)
+
+
+def _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block) -> Queries:
+    # Queries that fill up the last block see what the last real one sees, so they make no tile live.
+    from_BT, to_BT = (tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT))
+    first_BZ, last_BZ = tiles.key_blocks(from_BT, to_BT, block)
+    rows, keys = first_BZ.shape, -(-k_BSKH.shape[1] // block)
+    row_BZ = jnp.broadcast_to(jnp.arange(rows[0])[:, None] * keys, rows)
+    q_ZKXH = _by_block(q_BTNH, k_BSKH.shape[2], block)
+    return Queries(q_ZKXH, from_BT.reshape(-1, block), to_BT.reshape(-1, block), row_BZ.ravel(), first_BZ.ravel(), last_BZ.ravel())
+
+
+def _scores(query: Queries, k_KCH, y):
+    """[K, X, C] float32: one block of queries against block y of its row's keys."""
+    K, C, H = k_KCH.shape
+    key_C = y * C + jnp.arange(C)
+    seen_CC = (query.from_ZC[:, None] <= key_C) & (key_C <= query.to_ZC[:, None])
+    s_KXC = _dot("KXH,KCH->KXC", query.q_ZKXH, k_KCH) * H**-0.5
+    return jnp.where(seen_CC, s_KXC.reshape(K, -1, C, C), NEVER).reshape(s_KXC.shape)
+
+
+def _dot(equation: str, a, b):
+    # Named here, as the backward pass is traced where the model's default precision no longer holds.
+    precision = "highest" if a.dtype == jnp.float32 else "default"
+    return jnp.einsum(equation, a, b, precision=precision, preferred_element_type=jnp.float32)
+
+
+def _by_block(x_BTNH, K: int, block: int):
+    """[Z, K, X, H]: whole blocks that lie together in memory, the G heads that read one kv head below one another."""
+    x_BTNH = tiles.fill_up(x_BTNH, block, axis=1)
+    B, T, N, H = x_BTNH.shape
+    x = x_BTNH.reshape(B, T // block, block, K, N // K, H)
+    return x.transpose(0, 1, 3, 4, 2, 5).reshape(-1, K, N // K * block, H)
+
+
+def _by_token(x_ZKXH, shape: tuple[int, ...], block: int):
+    """[B, T, N, H], which is `shape`, from what `_by_block` made."""
+    (B, T, N, H), K = shape, x_ZKXH.shape[1]
+    x = x_ZKXH.reshape(B, -1, K, N // K, block, H)
+    return x.transpose(0, 1, 4, 2, 3, 5).reshape(B, -1, N, H)[:, :T]

@@ -1,0 +1,117 @@
+"""The real step compiled for described slices, cut down in depth and width; the eight releases in full are slow."""
+
+import importlib.util
+import json
+
+import jax
+import pytest
+from tiny import ROOT
+
+from rewardjax import compile as command
+from rewardjax import config as config_lib
+from rewardjax.aot import program, report
+from rewardjax.aot.topology import describe
+
+if importlib.util.find_spec("libtpu") is None:
+    pytest.skip("libtpu is not installed: pip install 'rewardjax[tpu]'", allow_module_level=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def uncached():
+    """Programs for a slice that is not there can be written to the compilation cache, but not read from it."""
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 1e9)
+    yield
+    jax.config.update(name, before)
+
+
+SMALL = dict(layers=2, width=256, mlp_width=512, heads=4, kv_heads=4, head_dim=128, vocab_size=4096)
+
+
+def small_config(topology, **overrides):
+    """A release config's spread over `topology`, with its real loss and optimizer, on a decoder of two small layers."""
+    config = config_lib.load(ROOT / f"configs/skywork_v2/qwen3_0_6b.py:slice={topology}")
+    config.model.changes = SMALL
+    return config_lib.override(config, {"batch.row_length": 1024, "batch.pairs_per_row": 8} | overrides)
+
+
+@pytest.fixture(scope="module", params=["v5e:4x4", "v5p:2x2x2"])
+def measured(request):
+    return report.measure(small_config(request.param), describe(request.param))
+
+
+def test_the_layout_exchanges_what_it_should(measured):
+    """No exchange of the embedding table, weights travel as bfloat16, and a layer's gradients are scattered, not reduced whole."""
+    assert measured["exchanges"] == {"of_table_size": 0, "float32_weight_gathers": 0, "full_weight_all_reduces_in_loop": 0}
+    assert measured["collectives"]["all-gather"]["count"] > 0 and measured["collectives"]["reduce-scatter"]["count"] > 0
+
+
+def test_state_is_what_adam_and_float32_accumulation_hold(measured):
+    parameters = measured["state"]["parameters"]
+    assert measured["state"]["gradients"] == pytest.approx(parameters, rel=1e-3)
+    assert measured["state"]["optimizer"] == pytest.approx(2 * parameters, rel=1e-3)
+    assert measured["fits"] and measured["state_gib"] + measured["temp_gib"] < measured["limit_gib"]
+
+
+def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
+    text = report.text(measured)
+    for part in ("fits: ", "temporary", "reduce-scatter", "MFU", "chip-hours", "assuming that"):
+        assert part in text
+    json.dumps(measured, allow_nan=False)
+
+
+def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
+    config = small_config("v5e:4x4", **{"batch.rows": 16 * 65_536, "compute.remat": "none"})
+    result = report.measure(config, describe("v5e:4x4"))
+    assert not result["fits"] and result["mfu"] is None
+    assert result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["over_gib"] > 0
+    helps = "\n".join(result["what_helps"])
+    assert "compute.remat=full: saves about" in helps and "batch.rows=16, one row a device" in helps
+    for change in result["what_helps"]:
+        settings = [word.strip(",") for word in change.partition(":")[0].split() if "=" in word]
+        config_lib.override(small_config("v5e:4x4"), settings)  # what is proposed can be typed
+    assert "DOES NOT FIT" in report.text(result) and "what would make it fit" in report.text(result)
+
+
+def test_scoring_holds_nothing_but_weights():
+    compiled = program.score(small_config("v5e:4x4"), describe("v5e:4x4"))
+    assert compiled.fits and set(compiled.state_gib) == {"parameters"}
+    assert [one.name for one in compiled.programs] == ["score"]
+
+
+def test_rows_that_do_not_divide_over_the_slice_are_named():
+    with pytest.raises(ValueError, match="batch.rows=17 .* 16 row shards"):
+        report.measure(small_config("v5e:4x4", **{"batch.rows": 17}), describe("v5e:4x4"))
+
+
+def test_the_command_takes_the_settings_of_the_slice_it_is_given():
+    path = "configs/skywork_v2/qwen3_8b.py"
+    assert command.load_config(str(ROOT / path), "v5p:4x4x4", []).mesh.to_dict() == dict(data=4, fsdp=16, tensor=1)
+    changed = command.load_config(str(ROOT / path), "v5p:4x4x4", ["mesh.data=16", "mesh.fsdp=4"])
+    assert changed.mesh.to_dict() == dict(data=16, fsdp=4, tensor=1)
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--topology=h100:8"], "only TPU slices"),
+        (["--topology=v5e:3x5"], "v5e:3x5"),
+        (["--topology=v5e:4x4", "--config.mesh.fsdp=5"], "must multiply to the 16 devices"),
+    ],
+)
+def test_mistakes_are_sentences(argv, message, capsys):
+    assert command.main([f"--config={ROOT}/configs/skywork_v2/qwen3_0_6b.py", *argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/skywork_v2").glob("[!r]*.py")), ids=lambda path: path.stem)
+def test_every_release_in_full(path):
+    module = config_lib.load_module(path)
+    for topology in (name for name in module.slices() if name.startswith("v")):
+        result = report.measure(module.get_config(f"slice={topology}"), describe(topology))
+        assert result["fits"]
+        assert result["exchanges"]["of_table_size"] == result["exchanges"]["float32_weight_gathers"] == 0
+        if topology.startswith("v5"):
+            assert result["exchanges"]["full_weight_all_reduces_in_loop"] == 0

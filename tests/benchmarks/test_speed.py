@@ -1,0 +1,84 @@
+"""The speed benchmarks at a tiny size: that both sides compute the same, and what is reported. Times mean nothing here."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the peer is a torch model")
+pytest.importorskip("transformers")
+
+import jax
+
+from benchmarks import lengths, ours, peer, scoring, train_step
+from benchmarks.sizes import SMOKE
+from rewardjax.data.pack import TokenGroup
+from rewardjax.mesh import make_mesh
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    with jax.set_mesh(make_mesh()):
+        yield
+
+
+def test_a_training_step_is_the_peers(mesh, tmp_path):
+    found = train_step.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
+    assert found["max_reward_diff"] <= 2e-6
+    assert found["max_grad_rel_diff"] <= 1e-5
+    expected = {"ratio_short", "ratio_long", "ratio_trl_default", "ratio_both_checkpoint", "ratio_sorted"}
+    assert {name for name in found if name.startswith("ratio")} == expected
+    assert found["cases"].keys() == {"short", "long"}
+    assert found["cases"]["short"]["layout"]["peer_slots_per_token"] > 1
+    assert all(side["step_s"] > 0 for side in found["cases"]["long"].values() if "step_s" in side)
+
+
+def test_scores_are_the_peers(mesh, tmp_path):
+    found = scoring.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
+    assert found["max_reward_diff"] <= 2e-6
+    assert {"ratio", "ratio_long", "ratio_best_of_n", "ratio_sorted", "ratio_best_of_n_sorted"} <= found.keys()
+    assert found["cases"].keys() == {"short", "long", "best_of_n"}
+
+
+def test_the_peer_pads_to_the_longest_of_a_batch_chosen_first():
+    pairs = [TokenGroup(np.array([5, 6]), [np.array([7]), np.array([8, 9])]), TokenGroup(np.array([4]), [np.array([3]), np.array([2])])]
+    batch = peer.collate(pairs)
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 0], [4, 3, 0, 0], [5, 6, 8, 9], [4, 2, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]]
+
+
+def test_the_peer_refuses_a_step_that_its_batches_do_not_divide():
+    with pytest.raises(ValueError, match="3 pairs are not a whole number of batches of 2"):
+        peer.accumulate(None, [None] * 3, 2, "float32")  # pyright: ignore[reportArgumentType]
+
+
+def test_the_peer_is_trl(mesh, tmp_path):
+    pytest.importorskip("trl", reason="pip install 'rewardjax[peer]'")
+    from benchmarks import trl_step
+
+    found = trl_step.compare(SMOKE, tmp_path)
+    assert found["same_batches"] and found["steps"] == SMOKE.steps + 1
+    assert found["max_loss_diff"] == 0 and found["max_weight_diff"] == 0
+
+
+def test_useful_flops_count_a_shared_prompt_once():
+    group = TokenGroup(np.zeros(3), [np.zeros(2), np.zeros(1)])
+    assert scoring.needed_tokens([group]) == 6
+    entries = 6 + (3 + 2 * 3) + (1 + 1 * 3)  # triangles of prompt and responses, and each response against the prompt
+    alone = scoring.forward_flops(SMOKE, [group]) - scoring.forward_flops(SMOKE, [])
+    assert alone == 2 * train_step.metrics.layer_params(SMOKE.model) * 6 + 4 * 2 * 4 * 16 * entries
+
+
+def test_sorted_steps_hold_neighbours_in_length(tmp_path):
+    pairs = lengths.random_pairs(tmp_path / "pairs", "short", 40, 512, 100)
+    longest = pairs.lengths[:, 0] + pairs.lengths[:, 1:].max(1)
+    steps = train_step._sorted_steps(SMOKE, pairs)
+    assert steps.shape == (SMOKE.steps + 1, SMOKE.pairs)
+    for step in steps:
+        low, high = longest[step].min(), longest[step].max()
+        assert np.sum((longest > low) & (longest < high)) <= SMOKE.pairs - 2
+
+
+def test_our_gradients_have_the_peers_names(mesh, tmp_path):
+    params = ours.init(SMOKE, tmp_path / "hf")
+    names = {name for name, _ in peer.load(tmp_path / "hf", "cpu").named_parameters()}
+    pairs = lengths.random_pairs(tmp_path / "pairs", "short", 8, SMOKE.max_length, SMOKE.model.vocab_size)
+    assert ours.gradients(SMOKE, params, pairs, tmp_path / "gradients").keys() == names
