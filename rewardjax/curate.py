@@ -78,6 +78,7 @@ def _store(folder: pathlib.Path) -> Store:
 
 def _run(args: argparse.Namespace) -> int:
     from rewardjax.curation import plan, stage1, stage2  # these start jax, which the other verbs do not need
+
     with open_workspace(args.folder, config_lib.load(args.config, args.set)) as ws:
         if args.plan:
             print(sweep.table(plan.plan(ws)))
@@ -94,7 +95,7 @@ def _run(args: argparse.Namespace) -> int:
             print(f"paused: {error}", file=sys.stderr)
             return WAITING
         print(sweep.table(explain.status(ws.store)["Pools"]))
-        summary = {"pools": pools_lib.sizes(pools_lib.pools(ws.store)), "dollars": ws.calls.spent(), "ledger": ws.store.fingerprint()}
+        summary = {"pools": pools_lib.sizes(ws.store), "dollars": ws.calls.spent(), "ledger": ws.store.fingerprint()}
         print(json.dumps(summary))
     return 0
 

@@ -137,14 +137,17 @@ def _nothing(_: Any, rank: int, world_size: int) -> Iterator[Any]:
 
 def _look_through(_: Any, rank: int, world_size: int, *, name: str, folder: str, work: str, names: list, settings: dict) -> Iterator[Any]:
     """A task: its share of the shards, one after another; findings to the ledger, signatures to `work`."""
-    store, prompts = Store(folder), json.loads(pathlib.Path(work, "prompts.json").read_text())
+    store = Store(folder)
+    path_of = lambda stage, unit: pathlib.Path(work, f"{stage}.{unit}.npy")
+    done = lambda stage, unit: (
+        store.has("findings", STAGE, f"{stage}-{unit}-{name}") and (settings["near"] is None or path_of(stage, unit).exists())
+    )
+    todo = [shard for shard in names[rank::world_size] if not done(*shard)]
+    prompts = json.loads(pathlib.Path(work, "prompts.json").read_text()) if todo else []
     indices = [ngrams.build([prompt["text"] for prompt in prompts], settings["n"], mode) for mode in settings["modes"]]
     hook = _load(settings["pii"]) if settings["pii"] else None
-    for stage, unit in names[rank::world_size]:
+    for stage, unit in todo:
         shard = f"{stage}-{unit}-{name}"
-        signatures = pathlib.Path(work, f"{stage}.{unit}.npy")
-        if store.has("findings", STAGE, shard) and (signatures.exists() or settings["near"] is None):
-            continue
         rows = store.query(
             "select pair_id, prompt, response_a, response_b from pairs where stage = ? and unit = ?", [stage, unit]
         ).to_pylist()
@@ -154,7 +157,7 @@ def _look_through(_: Any, rank: int, world_size: int, *, name: str, folder: str,
         found = list(_contaminated(ids, texts, prompts, indices, settings["modes"]))
         found += _personal(ids, texts, hook) if hook else []
         if settings["near"] is not None:
-            _save(signatures, np.stack([_signature(text) for text in texts]) if texts else np.zeros((0, BANDS * ROWS), np.uint32))
+            _save(path_of(stage, unit), np.stack([_signature(text) for text in texts]) if texts else np.zeros((0, BANDS * ROWS), np.uint32))
         store.append("findings", STAGE, shard, found, config=settings)
         yield shard
 

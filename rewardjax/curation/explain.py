@@ -10,7 +10,7 @@ _ABOUT = ("findings", "picks", "attributes", "votes", "scores", "training", "dec
 
 def status(store: Store) -> dict[str, list[dict[str, Any]]]:
     """Tables by heading: pools, pairs by source, votes by voter, scores by scorer, findings, decisions, rejects, shards."""
-    sizes = pools_lib.sizes(pools_lib.pools(store))
+    sizes = pools_lib.sizes(store)
     ask = lambda sql: store.query(sql).to_pylist()
     return {
         "Pools": [{"pool": pool, "pairs": count} for pool, count in sizes.items()],
@@ -40,7 +40,7 @@ def explain(store: Store, pair_id: str) -> dict[str, Any]:
         which = f"several pairs ({', '.join(ids)}, ...)" if ids else "no pair"
         raise KeyError(f"{pair_id}: {which} in {store.folder}")
     (text,) = store.texts(ids)
-    (standing,) = [row for row in pools_lib.pools(store).to_pylist() if row["pair_id"] == ids[0]]
+    (standing,) = store.query(f"select * from ({pools_lib.sql()}) where pair_id = ?", ids).to_pylist()
     about = {
         ledger: store.query(f"select * exclude (pair_id) from {ledger} where pair_id = ? order by iteration, stage, unit", ids).to_pylist()
         for ledger in _ABOUT

@@ -31,11 +31,13 @@ def take_in(store: Store, source: Source, *, entry: str, name: str, rows: int = 
     stage, inputs, config = f"import-{name}", {"source": source.fingerprint()}, {"entry": entry, "rows": rows}
     how: dict[str, Any] = {"inputs": inputs, "config": config}
     records = enumerate(tqdm(source, f"import {name}", len(source), unit="row", disable=not sys.stderr.isatty(), leave=False))
-    for unit in map("{:05d}".format, range(max(1, -(-len(source) // rows)))):
+    names = [f"{i:05d}" for i in range(max(1, -(-len(source) // rows)))]
+    done = [unit for unit in names if store.has("pairs", stage, unit)]  # pairs are written last
+    if done and store.manifest("pairs", stage, done[0])["inputs"] != inputs:
+        store.append("pairs", stage, done[0], [], **how)  # raises, and says what differs
+    for unit in names if len(done) < len(names) else ():
         batch = list(itertools.islice(records, rows))
-        if store.has("pairs", stage, unit):  # written last: the unit is done
-            if store.manifest("pairs", stage, unit)["inputs"] != inputs:
-                store.append("pairs", stage, unit, [], **how)  # raises, and says what differs
+        if unit in done:
             continue
         pairs, votes, rejects = _read(batch, name, entry)
         store.append("votes", stage, unit, votes, **how)

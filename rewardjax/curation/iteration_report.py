@@ -6,7 +6,7 @@ from typing import Any
 
 from rewardjax import config as config_lib
 from rewardjax import plots, report
-from rewardjax.curation import agreement, judge_bias
+from rewardjax.curation import agreement, budget, judge_bias
 from rewardjax.curation import pools as pools_lib
 from rewardjax.curation.workspace import Workspace
 
@@ -21,54 +21,64 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
     if path.exists():
         return path
     folder.mkdir(exist_ok=True)
-    stages = [pools_lib.pools(ws.store, i) for i in range(-1, iteration + 1)]
     names = ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
-    sizes = [pools_lib.sizes(table) for table in stages]
+    sizes = [pools_lib.sizes(ws.store, i) for i in range(-1, iteration + 1)]
     figure = folder / f"pools-{iteration}.png"
     plots.stacked({pool: [size[pool] for size in sizes] for pool in pools_lib.POOLS}, names, figure, "Pairs in each pool")
     tables = {
         "Pools": [{"after": name, **size} for name, size in zip(names, sizes, strict=True)],
-        "Flows of this iteration": flows(stages[-2], stages[-1]),
+        "Flows of this iteration": flows(ws, iteration),
         "Labels against the original ones": against_original(ws, iteration),
         "Agreement": agreements(ws, iteration),
         "Cost": costs(ws),
         "Judges: position and length": bias(ws),
         "Gold errors of the best RM": errors(folder / f"gold-{iteration}.json"),
+        "Is another iteration worth it?": worth(ws, iteration),
         "Decisions": decisions(ws, iteration),
         "Held and flagged": ws.store.query("select finding, action, count(*) as pairs from findings group by all order by all").to_pylist(),
         "Labels that were turned": examples(ws, iteration),
     }
-    facts = {"pairs": stages[-1].num_rows, "iteration": iteration, "ledger": ws.store.fingerprint(), **config_lib.git_state()}
+    facts = {"pairs": sum(sizes[-1].values()), "iteration": iteration, "ledger": ws.store.fingerprint(), **config_lib.git_state()}
     config = config_lib.resolve(ws.config)
     report.write_report(path, f"Curation, {names[-1]}", facts, tables, {"Pools after each iteration": figure}, config=config)
     return path
 
 
-def flows(before: Any, after: Any) -> list[dict[str, Any]]:
-    """Pairs that moved from one pool to another."""
-    moves: dict[tuple[str, str], int] = {}
-    for old, new in zip(before.column("pool").to_pylist(), after.column("pool").to_pylist(), strict=True):
-        if old != new:
-            moves[old, new] = moves.get((old, new), 0) + 1
-    return [{"from": old, "to": new, "pairs": count} for (old, new), count in sorted(moves.items())]
+def flows(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
+    """Pairs that the iteration moved from one pool to another."""
+    before, after = pools_lib.sql(iteration - 1), pools_lib.sql(iteration)
+    sql = f"""select old.pool as "from", new.pool as "to", count(*) as pairs from ({before}) old join ({after}) new using (pair_id)
+        where old.pool <> new.pool group by all order by all"""
+    return ws.store.query(sql).to_pylist()
 
 
 def against_original(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
-    """For each pool: labels kept, turned, and made for pairs that came without one."""
-    rows = pools_lib.pools(ws.store, iteration).to_pylist()
-    found = []
-    for pool in ("gold", "silver", "curated"):
-        mine = [row for row in rows if row["pool"] == pool]
-        same = sum(row["value"] == row["original"] for row in mine)
-        turned = sum({row["value"], row["original"]} == {"a", "b"} for row in mine)
-        found.append({"pool": pool, "pairs": len(mine), "kept": same, "flipped": turned, "other": len(mine) - same - turned})
-    return found
+    """For each pool: labels kept, turned, and others (ties, and pairs that came without one)."""
+    turned = "original in ('a', 'b') and value in ('a', 'b') and value <> original"
+    sql = f"""select pool, count(*) as pairs, count(*) filter (value = original) as kept, count(*) filter ({turned}) as flipped
+        from ({pools_lib.sql(iteration)}) where pool in ('gold', 'silver', 'curated') group by pool order by pool"""
+    return [{**row, "other": row["pairs"] - row["kept"] - row["flipped"]} for row in ws.store.query(sql).to_pylist()]
+
+
+def worth(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
+    """The paper's stop rule, with accuracy on the gold pairs that two successive best RMs share in place of benchmark points."""
+    rows = []
+    for i in range(2, iteration + 1):
+        path = ws.folder / "reports" / f"gold-{i}.json"
+        compared = json.loads(path.read_text())["against_previous"] if path.exists() else None
+        pairs = [len(pools_lib.labels(ws.store, "silver", j)) for j in (i - 2, i - 1)]
+        if compared and compared["pairs"] and pairs[1] > pairs[0]:
+            points = 100 * compared["difference"]
+            figures = {"silver before": pairs[0], "silver": pairs[1], "points gained": points}
+            gain = {"per million pairs": budget.gain_per_million(points, 0.0, pairs[1], pairs[0])}
+            rows.append({"best RM of iteration": i, **figures, **gain, "stop": budget.should_stop(points, 0.0, pairs[1], pairs[0])})
+    return rows
 
 
 def agreements(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     """People, panel and reward models against the original label and against people, where both spoke."""
     sides = {
-        "original": {row["pair_id"]: row["original"] for row in pools_lib.pools(ws.store, iteration).to_pylist() if row["original"]},
+        "original": _said(ws, f"select pair_id, original as value from ({pools_lib.sql()}) where original is not null"),
         "people": _said(ws, "select pair_id, value from votes where kind = 'human' and iteration <= ? order by iteration", iteration),
         "panel": _said(ws, "select pair_id, value from votes where kind = 'panel' and iteration <= ? order by iteration", iteration),
     }
@@ -93,8 +103,8 @@ def agreements(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     return found
 
 
-def _said(ws: Workspace, sql: str, iteration: int) -> dict[str, str]:
-    return {row["pair_id"]: row["value"] for row in ws.store.query(sql, [iteration]).to_pylist()}
+def _said(ws: Workspace, sql: str, *parameters: Any) -> dict[str, str]:
+    return {row["pair_id"]: row["value"] for row in ws.store.query(sql, list(parameters) or None).to_pylist()}
 
 
 def costs(ws: Workspace) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ Every function is given the pairs in an order that is itself in the ledger, spli
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ def tag(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) -> N
     """Have the judges describe the pairs that have no attributes yet: the paper's 5-tuple. Raises Paused."""
     for unit, ids in units(list(pair_ids)):
         if not ws.store.has("attributes", stage, unit):
-            known = {row["pair_id"] for row in ws.store.current_attributes().to_pylist()}
+            known = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
             items = as_items(ws, [pair_id for pair_id in ids if pair_id not in known])
             _refuse_unfinished(judges.ask(items, ws.judges, ws.calls, task="tag", purpose=stage), stage)
             ws.store.append("attributes", stage, unit, judges.tags(items, ws.judges, ws.calls), iteration=iteration)
@@ -39,11 +39,11 @@ def embed(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) ->
         return
     with jax.set_mesh(make_mesh()):
         embedder = _embedder(ws, pair_ids)
-        attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
+        left = set(ws.store.without_embedding(embedder.name))
         for unit, ids in units(list(pair_ids)):
             if not ws.store.has("embeddings", stage, unit):
-                todo = sorted(set(ids) & set(ws.store.without_embedding(embedder.name)))
-                vectors = embedder.embed([embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in ws.store.texts(todo)])
+                todo = sorted(left & set(ids))
+                vectors = embedder.embed(_texts(ws, todo))
                 rows = [{"pair_id": i, "embedder": embedder.name, "vector": v.tolist()} for i, v in zip(todo, vectors, strict=True)]
                 ws.store.append("embeddings", stage, unit, rows, iteration=iteration)
 
@@ -57,13 +57,17 @@ def _embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed_lib.Embedder:
         raise ValueError(f"embedder.name = {settings.name!r}: 'static' or 'backbone'")
     path = ws.folder / "rarity.npy"
     if not path.exists():
-        attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
-        texts = [embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in ws.store.texts(pair_ids)]
         part = path.with_suffix(".part")
         with open(part, "wb") as file:
-            np.save(file, embed_lib.fit_rarity(texts))
+            np.save(file, embed_lib.fit_rarity(_texts(ws, pair_ids)))
         part.replace(path)
     return embed_lib.static(np.load(path), settings.width)
+
+
+def _texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
+    """What is embedded of each pair."""
+    attributes = {row["pair_id"]: row for row in ws.store.current_attributes(pair_ids).to_pylist()}
+    return [embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in ws.store.texts(pair_ids)]
 
 
 def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
@@ -76,7 +80,7 @@ def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------------- judges
 
 
-def judge(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: dict[str, str]) -> None:
+def judge(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: Mapping[str, str | None]) -> None:
     """Have the judges label pairs, shown the nearest `shots` of the gold pairs (id -> label); then merge them. Raises Paused."""
     for unit, ids in units(list(pair_ids)):
         if not ws.store.has("votes", f"{stage}-judges", unit):
@@ -88,36 +92,35 @@ def judge(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, go
         ws.store.append("votes", f"{stage}-panel", "all", judges.panel(rows, **ws.config.panel), iteration=iteration)
 
 
-def examples(ws: Workspace, pair_ids: Sequence[str], gold: dict[str, str]) -> dict[str, tuple[Example, ...]]:
+def examples(ws: Workspace, pair_ids: Sequence[str], gold: Mapping[str, str | None]) -> dict[str, tuple[Example, ...]]:
     """For each pair the nearest gold pairs as a judge is shown them (retrieval #2 of the paper)."""
-    known = sorted(pair_id for pair_id, value in gold.items() if value in LEGAL)
+    known = {pair_id: value for pair_id, value in gold.items() if value in LEGAL}
     if not ws.config.shots or not known or not pair_ids:
         return {}
+    ids = sorted(known)
     with jax.set_mesh(make_mesh()):
-        near, _ = retrieval.nearest(vectors(ws, pair_ids), vectors(ws, known), min(ws.config.shots, len(known)))
-    shown = sorted({known[j] for row in near.tolist() for j in row if j >= 0})
-    texts = dict(zip(shown, ws.store.texts(shown), strict=True))
-    attributes = _attributes(ws)
+        near, _ = retrieval.nearest(vectors(ws, pair_ids), vectors(ws, ids), min(ws.config.shots, len(ids)))
+    nearest = [[ids[j] for j in row if j >= 0] for row in near.tolist()]
+    shown = sorted({i for row in nearest for i in row})
+    attributes = _attributes(ws, shown)
     as_example = {
-        i: Example(i, text["prompt"], (text["response_a"], text["response_b"]), gold[i], attributes.get(i)) for i, text in texts.items()
+        i: Example(i, text["prompt"], (text["response_a"], text["response_b"]), known[i], attributes.get(i))
+        for i, text in zip(shown, ws.store.texts(shown), strict=True)
     }
-    return {
-        pair_id: tuple(as_example[known[j]] for j in row if j >= 0 and known[j] != pair_id)
-        for pair_id, row in zip(pair_ids, near.tolist(), strict=True)
-    }
+    return {pair_id: tuple(as_example[i] for i in row if i != pair_id) for pair_id, row in zip(pair_ids, nearest, strict=True)}
 
 
 def as_items(ws: Workspace, pair_ids: Sequence[str], shots: dict[str, tuple[Example, ...]] | None = None) -> list[Item]:
-    attributes = _attributes(ws)
+    attributes = _attributes(ws, pair_ids)
     return [
         Item(i, row["prompt"], (row["response_a"], row["response_b"]), attributes.get(i), (shots or {}).get(i, ()))
         for i, row in zip(pair_ids, ws.store.texts(pair_ids), strict=True)
     ]
 
 
-def _attributes(ws: Workspace) -> dict[str, Attributes]:
+def _attributes(ws: Workspace, pair_ids: Sequence[str]) -> dict[str, Attributes]:
     names = list(Attributes.model_fields)
-    rows = ws.store.current_attributes().select(["pair_id", *names]).to_pylist()
+    rows = ws.store.current_attributes(pair_ids).select(["pair_id", *names]).to_pylist()
     return {row.pop("pair_id"): Attributes(**row) for row in rows}
 
 

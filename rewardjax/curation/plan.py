@@ -4,7 +4,7 @@ from typing import Any
 
 from rewardjax.curation import judges, labelling
 from rewardjax.curation.calls import Request
-from rewardjax.curation.stage1 import pool_ids
+from rewardjax.curation.pools import labels
 from rewardjax.curation.workspace import UNIT, Workspace
 from rewardjax.data.sources import open_source
 
@@ -76,7 +76,7 @@ def _imported(ws: Workspace) -> dict[str, int]:
     table = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
     if table:
         held = {"unverified": 0, "wild": 0} | {row["entry"]: row["pairs"] for row in table}
-        return held | {"unverified": len(pool_ids(ws, ("unverified",), -1))}
+        return held | {"unverified": len(labels(ws.store, "unverified", -1))}
     sizes = {"unverified": 0, "wild": 0}
     for source in ws.config.sources.values():
         sizes[source.entry] += len(open_source(source.source))

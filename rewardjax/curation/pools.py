@@ -58,16 +58,27 @@ left join original using (pair_id) left join humans using (pair_id) left join pa
 left join held using (pair_id)"""
 
 
+def sql(iteration: int | None = None, judges: str = "panel") -> str:
+    """The query behind `pools`, to count and filter in DuckDB where there are many pairs."""
+    last = 2**31 - 1 if iteration is None else int(iteration)
+    return _POOLS.replace("$iteration", str(last)).replace("$judges", "'" + judges.replace("'", "''") + "'")
+
+
 def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> pa.Table:
     """Every pair once, by pair_id: pair_id, source, entry, original, pool, value, reason, since; as it stood after `iteration`.
 
     People decide before decisions, decisions before judges. A pair that people see as a tie is gold with value "tie"; one that judges
     see as a tie is discarded. `value` of an unverified or wild pair is the label it came with."""
-    sql = f"{_POOLS} order by pair_id"
-    return store.query(sql, {"iteration": 2**31 - 1 if iteration is None else iteration, "judges": judges})
+    return store.query(f"{sql(iteration, judges)} order by pair_id")
 
 
-def sizes(table: pa.Table) -> dict[str, int]:
-    """Pairs in each pool, of what `pools` gave."""
-    pool = table.column("pool").to_pylist()
-    return {name: pool.count(name) for name in POOLS}
+def sizes(store: Store, iteration: int | None = None, judges: str = "panel") -> dict[str, int]:
+    """Pairs in each pool after `iteration`."""
+    rows = store.query(f"select pool, count(*) as pairs from ({sql(iteration, judges)}) group by pool").to_pylist()
+    return dict.fromkeys(POOLS, 0) | {row["pool"]: row["pairs"] for row in rows}
+
+
+def labels(store: Store, pool: str, iteration: int | None = None, judges: str = "panel") -> dict[str, str | None]:
+    """pair_id -> label of the pairs in a pool after `iteration`, by pair_id."""
+    rows = store.query(f"select pair_id, value from ({sql(iteration, judges)}) where pool = ? order by pair_id", [pool]).to_pylist()
+    return {row["pair_id"]: row["value"] for row in rows}

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from rewardjax import checkpoint, metrics, scorer, train
 from rewardjax.config import Config
 from rewardjax.curation import export, scores
-from rewardjax.curation import pools as pools_lib
+from rewardjax.curation.pools import labels
 from rewardjax.curation.workspace import Workspace, units
 from rewardjax.defaults import held_out
 
@@ -29,9 +29,8 @@ def fit(ws: Workspace, chair: str, iteration: int, pool: str, *, choose_on: str 
         if not (workdir / "DONE").exists():
             train.run(config, workdir)
         model = checkpoint.fingerprint(load(workdir).params)
-        table = pools_lib.pools(ws.store, iteration - 1).to_pylist()
-        seen = [row for row in table if row["pool"] == pool and row["value"] in ("a", "b")]
-        rows = [{"pair_id": row["pair_id"], "model": model, "value": row["value"]} for row in seen]
+        seen = labels(ws.store, pool, iteration - 1).items()
+        rows = [{"pair_id": pair_id, "model": model, "value": value} for pair_id, value in seen if value in ("a", "b")]
         ws.store.append("training", stage, "all", rows, iteration=iteration)
     return workdir
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from rewardjax import config as config_lib
 from rewardjax.curation import decide, gold, iteration_report, labelling, retrieval, reward_models, selection
-from rewardjax.curation import pools as pools_lib
 from rewardjax.curation.clean import clean
 from rewardjax.curation.intake import take_in
+from rewardjax.curation.pools import labels
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data.sources import open_source
 from rewardjax.mesh import make_mesh
@@ -30,7 +30,7 @@ def prepare(ws: Workspace) -> None:
         take_in(ws.store, open_source(source.source), entry=source.entry, name=name)
     settings = ws.config.clean.to_dict()
     clean(ws.store, **settings)
-    ids = pool_ids(ws, ("unverified",), iteration=-1)
+    ids = list(labels(ws.store, "unverified", -1))
     if ws.config.tag:
         labelling.tag(ws, ids, "tag", 0)
     labelling.embed(ws, ids, "embed", 0)
@@ -39,22 +39,10 @@ def prepare(ws: Workspace) -> None:
 def iterate(ws: Workspace, iteration: int) -> None:
     """Pick pairs, have them labelled, and report."""
     picks = pick(ws, iteration)
-    before = labels(ws, "gold", iteration - 1)
-    labelling.people(ws, picks["people"], f"people-{iteration}", iteration, sorted(before))
-    labelling.judge(ws, picks["judges"], f"label-{iteration}", iteration, labels(ws, "gold", iteration))
+    labelling.people(ws, picks["people"], f"people-{iteration}", iteration, list(labels(ws.store, "gold", iteration - 1)))
+    labelling.judge(ws, picks["judges"], f"label-{iteration}", iteration, labels(ws.store, "gold", iteration))
     decide.decide(ws.store, f"stage1-{iteration}", table="stage1", entry="unverified", iteration=iteration)
     iteration_report.write(ws, iteration)
-
-
-def pool_ids(ws: Workspace, pools: Sequence[str], iteration: int) -> list[str]:
-    """Sorted ids of the pairs that are in these pools after `iteration` (-1: before the first)."""
-    rows = pools_lib.pools(ws.store, iteration).to_pylist()
-    return [row["pair_id"] for row in rows if row["pool"] in pools]
-
-
-def labels(ws: Workspace, pool: str, iteration: int) -> dict[str, str]:
-    """pair_id -> label of a pool after `iteration`."""
-    return {row["pair_id"]: row["value"] for row in pools_lib.pools(ws.store, iteration).to_pylist() if row["pool"] == pool}
 
 
 # ---------------------------------------------------------------------------------------------------------------- picking
@@ -78,7 +66,7 @@ def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
 def _choose(ws: Workspace, iteration: int) -> list[tuple[str, dict[str, Any]]]:
     """Pairs that nobody has looked at, in the order in which they should be labelled, each with why."""
     settings = ws.config.stage1
-    left = pool_ids(ws, ("unverified",), iteration - 1)
+    left = list(labels(ws.store, "unverified", iteration - 1))
     budget = min(len(left), settings.first if iteration == 0 else settings.budget)
     seed = ws.config.seed + iteration
     if iteration == 0 or settings.select == "random":
@@ -123,12 +111,12 @@ def _retrieve(ws: Workspace, best: Any, left: list[str], budget: int, iteration:
 
 def gold_errors(ws: Workspace, best: Any, iteration: int) -> dict[str, Any]:
     """The best RM on the gold pairs as they stood before the iteration: gold.report, compared with the one before; kept as a file."""
-    before = labels(ws, "gold", iteration - 1)
-    reward_models.score(ws, best, "best", iteration, sorted(before), f"gold-{iteration}")
+    known = {pair_id: label for pair_id, label in labels(ws.store, "gold", iteration - 1).items() if label}
+    reward_models.score(ws, best, "best", iteration, list(known), f"gold-{iteration}")
     rows = ws.store.query("select * from scores where stage = ?", [f"gold-{iteration}"]).to_pylist()
     attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
     last = ws.folder / "reports" / f"gold-{iteration - 1}.json"
-    found = gold.report(before, rows, attributes, json.loads(last.read_text())["correct"] if last.exists() else None)
+    found = gold.report(known, rows, attributes, json.loads(last.read_text())["correct"] if last.exists() else None)
     last.parent.mkdir(exist_ok=True)
     config_lib.write_json(last.with_name(f"gold-{iteration}.json"), found)
     return found

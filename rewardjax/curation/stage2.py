@@ -2,7 +2,8 @@
 decides."""
 
 from rewardjax.curation import decide, export, iteration_report, labelling, reward_models
-from rewardjax.curation.stage1 import gold_errors, labels, pool_ids
+from rewardjax.curation.pools import labels
+from rewardjax.curation.stage1 import gold_errors
 from rewardjax.curation.workspace import Workspace
 
 ASK, FINAL = "stage2-ask", "stage2-final"  # stages of the ledger `decisions`; the later one sorts last
@@ -11,7 +12,7 @@ ASK, FINAL = "stage2-ask", "stage2-final"  # stages of the ledger `decisions`; t
 def run(ws: Workspace) -> dict[str, int]:
     """Decide the wild pool; how many pairs got which action. Resumes."""
     iteration = ws.config.stage1.iterations + 1
-    wild = pool_ids(ws, ("wild",), iteration - 1)
+    wild = list(labels(ws.store, "wild", iteration - 1))
     chairs = {"best": reward_models.fit(ws, "best", iteration, "silver", choose_on="gold")}
     temperature = gold_errors(ws, chairs["best"], iteration)["temperature"]
     chairs["gold"] = reward_models.fit(ws, "gold", iteration, "gold")
@@ -24,7 +25,7 @@ def run(ws: Workspace) -> dict[str, int]:
     if ws.config.tag:
         labelling.tag(ws, ask, "tag-wild", iteration)
     labelling.embed(ws, ask, "embed-wild", iteration)
-    labelling.judge(ws, ask, "label-wild", iteration, labels(ws, "gold", iteration - 1))
+    labelling.judge(ws, ask, "label-wild", iteration, labels(ws.store, "gold", iteration - 1))
     counts = decide.decide(ws.store, FINAL, entry="wild", iteration=iteration, **settings)
     iteration_report.write(ws, iteration)
     write_sets(ws)

@@ -291,9 +291,12 @@ class Store:
             raise KeyError(f"pairs {sorted(set(pair_ids) - {row['pair_id'] for row in found})[:3]} are not in {self.folder}")
         return found
 
-    def current_attributes(self) -> pa.Table:
-        """One row a pair, by pair_id: a person's edit before the judges', the highest iteration first, then the merged one."""
-        return self.query(CURRENT_ATTRIBUTES + " order by pair_id")
+    def current_attributes(self, pair_ids: Sequence[str] | None = None) -> pa.Table:
+        """One row a pair (of these),  by pair_id: a person's edit before the judges', the highest iteration first, then the merged one."""
+        where = "" if pair_ids is None else "where pair_id in (select unnest($ids))"
+        return self.query(
+            CURRENT_ATTRIBUTES.format(where=where) + " order by pair_id", None if pair_ids is None else {"ids": list(pair_ids)}
+        )
 
     def verify(self) -> list[str]:
         """What is wrong with the store, in sentences: damaged shards, rows about pairs that it does not have. Empty when sound."""
@@ -376,7 +379,7 @@ class Store:
                 part.unlink(missing_ok=True)
 
 
-CURRENT_ATTRIBUTES = """select * from attributes
+CURRENT_ATTRIBUTES = """select * from attributes {where}
     qualify row_number() over (partition by pair_id order by (kind = 'human') desc, iteration desc, voter = 'panel' desc, voter) = 1"""
 _WORDS = {
     "voter",

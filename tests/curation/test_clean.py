@@ -66,7 +66,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
         )
     shared = {hit["mode"]: hit["shared"] > 0 for hit in found[7]["evidence"]}
     assert shared == {"strict": True, "paper": False}  # the paper's tokens leave too few for an n-gram: found as the same few words
-    assert pools_lib.sizes(pools_lib.pools(store)) == {
+    assert pools_lib.sizes(store) == {
         "gold": 0,
         "silver": 0,
         "curated": 0,
@@ -79,7 +79,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     before = store.fingerprint()
     clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
     assert store.fingerprint() == before
-    assert pools_lib.sizes(pools_lib.pools(store))["discarded"] == len(planted) - 1
+    assert pools_lib.sizes(store)["discarded"] == len(planted) - 1
 
 
 def small_store(folder):
@@ -106,7 +106,7 @@ def test_near_duplicates_and_personal_data_are_found(tmp_path):
     (personal,) = findings(store, "pii").values()
     assert personal["action"] == "flag"
     assert personal["evidence"] == {"prompt": ["e-mail"], "response_a": ["phone"], "response_b": ["card number"]}
-    assert pools_lib.sizes(pools_lib.pools(store))["discarded"] == 2  # a flag keeps nothing out
+    assert pools_lib.sizes(store)["discarded"] == 2  # a flag keeps nothing out
 
 
 @pytest.mark.parametrize("executor", [{"name": "local", "tasks": 3, "workers": 2}, {"name": "local", "tasks": 5, "workers": 1}])

@@ -54,7 +54,7 @@ def finished(tmp_path_factory):
 def test_every_pair_ends_in_one_pool_and_every_decision_follows_from_the_ledger(finished, capsys):
     folder, config, _ = finished
     store = Store(folder / "store")
-    sizes = pools_lib.sizes(pools_lib.pools(store))
+    sizes = pools_lib.sizes(store)
     assert sum(sizes.values()) == store.query("select count(*) from pairs").column(0)[0].as_py()
     assert sizes["gold"] > 5 and sizes["silver"] > 5 and sizes["curated"] > 0
     assert curate.main(["audit", str(folder)]) == 0

@@ -187,7 +187,7 @@ def test_every_pair_is_in_exactly_one_pool(store):
     table = pools_lib.pools(store)
     ids = store.query("select pair_id from pairs order by pair_id").column("pair_id").to_pylist()
     assert table.column("pair_id").to_pylist() == ids
-    sizes = pools_lib.sizes(table)
+    sizes = pools_lib.sizes(store)
     assert sum(sizes.values()) == len(ids) and all(sizes.values())
     rows = {row["pair_id"]: row for row in table.to_pylist()}
     sides = opinions_by_hand(store, 0.0, 1.0)

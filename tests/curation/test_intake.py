@@ -47,8 +47,7 @@ def test_every_row_is_accounted_for(store, source):
     rejected = {row["row"]: row["reason"] for row in store.query("select * from rejects").to_pylist()}
     assert sorted([*voted, *rejected]) == list(range(len(RECORDS)))
     assert rejected == {4: "equal", 6: "no_pair", 7: "empty", 8: "bad_schema"}
-    table = pools_lib.pools(store)
-    assert pools_lib.sizes(table) == {"gold": 0, "silver": 0, "curated": 0, "unverified": 6, "wild": 0, "discarded": 0}
+    assert pools_lib.sizes(store) == {"gold": 0, "silver": 0, "curated": 0, "unverified": 6, "wild": 0, "discarded": 0}
 
 
 def test_the_original_label_is_a_vote(store):
