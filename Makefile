@@ -1,5 +1,5 @@
 # Everything a fresh machine needs is Python (3.11 or newer) and make: each target makes its own .venv and keeps it up to date.
-#   make quickstart    train, evaluate, score and export a small reward model (runs/quickstart/)
+#   make quickstart    curate noisy pairs, train, evaluate and export small reward models (runs/quickstart/)
 #   make test          the tests
 #   make lint          ruff and pyright
 #   make clean         remove .venv and caches (runs/ stays)
@@ -32,7 +32,7 @@ $(BIN)/python:
 
 .venv/core.stamp: setup.py | $(BIN)/python
 	@echo "installing rewardjax into .venv"
-	$(PIP) -e .
+	$(PIP) -e '.[curate]'
 	@touch $@
 
 .venv/dev.stamp: setup.py | $(BIN)/python
