@@ -135,6 +135,20 @@ def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
     assert final_state(workdir) == before
 
 
+def test_each_step_function_is_compiled_once(tiny_run, tmp_path, monkeypatch):
+    """Whatever a step hands to the next, sharded or not, has the type that the compiled function was made for."""
+    _, _, cache = tiny_run
+    functions, real = [], train.make_step
+
+    def recorded(*args):
+        functions.extend(real(*args))
+        return functions
+
+    monkeypatch.setattr(train, "make_step", recorded)
+    train.run(tiny_config(cache, **{"steps": 3, "mesh.fsdp": 2, "checkpoint.every": 1}), tmp_path)
+    assert [function._cache_size() for function in functions] == [1, 1]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path):
     _, _, cache = tiny_run
     with pytest.raises(FloatingPointError, match="step 2: .*loss"):

@@ -13,7 +13,7 @@ from rewardjax.kernels.blocks import blocks
 from rewardjax.kernels.pallas_gpu import pallas_gpu
 from rewardjax.kernels.splash import splash
 
-DENSE_UP_TO = 128  # tokens a row; a longer one is faster in tiles, on CPU by a factor of 4 at 256 already
+DENSE_UP_TO = 64  # tokens a row, which are one tile; a longer row is faster in tiles, on CPU by a factor of 4 at 256 already
 
 
 def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"):
@@ -21,13 +21,13 @@ def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"
 
     Scores and softmax are float32. `backend`: "dense" holds all [T, S] scores; the others touch only tiles that something is in, "blocks"
     on any platform, "splash" on TPU, "pallas" on GPU. "auto" chooses by T and by the platform of the current mesh, which may be one that
-    is only compiled for. Where there are fewer queries than keys (the last layer's) they are few: always dense. An interval must not be
-    empty: its query would be NaN. ValueError for an unknown backend.
+    is only compiled for. Queries of another number than keys are the few scored ones of the last layer: always dense. An interval must
+    not be empty: its query would be NaN. ValueError for an unknown backend.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"attention={backend!r}; choose one of {('auto', *BACKENDS)}")
     T, S = q_BTNH.shape[1], k_BSKH.shape[1]
-    if T < S or (backend == "auto" and T <= DENSE_UP_TO):
+    if T != S or (backend == "auto" and T <= DENSE_UP_TO):
         backend = "dense"
     elif backend == "auto":
         backend = FASTEST.get(_platform(), "blocks")
