@@ -12,15 +12,16 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
-from rewardjax import assets, checkpoint, contract, scoring
+from rewardjax import checkpoint, contract, scoring
 from rewardjax import config as config_lib
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message, check
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.tokenize import tokenize_group
 from rewardjax.mesh import Layout, make_mesh
-from rewardjax.models import hf, reward, variants
+from rewardjax.models import hf, reward
 from rewardjax.models.config import Compute
+from rewardjax.train import decoder_config
 
 SHORTEST_ROW = 512
 
@@ -66,11 +67,7 @@ def load(
 
 def _from_run(workdir: pathlib.Path, dtype: str | None, step: int | None) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a training run's checkpoint, and the contract saved with it."""
-    model_config = config_lib.read_run_config(workdir)["model"]
-    if model_config.get("folder"):
-        decoder = hf.read_config(assets.resolve(model_config["folder"]))
-    else:
-        decoder = variants.get(model_config["variant"], **(model_config.get("changes") or {}))
+    decoder = decoder_config(**config_lib.read_run_config(workdir)["model"])
     with checkpoint.open_manager(workdir / "checkpoints") as manager:
         step = step if step is not None else manager.latest_step()
         if step is None:

@@ -14,7 +14,9 @@ import pytest
 from tiny import ROOT, tiny_config
 
 from rewardjax import checkpoint, contract, train
+from rewardjax.defaults import WORLD
 from rewardjax.metrics import read_metrics
+from rewardjax.models import variants
 
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
 
@@ -162,3 +164,13 @@ def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="embedding table 64"):
         train.run(config, tmp_path)
     assert jax.device_count() == 8
+
+
+def test_a_folder_must_hold_the_variant_that_is_named_with_it():
+    shipped = train.decoder_config(folder=WORLD)
+    assert train.decoder_config(folder=WORLD, variant="qwen3-0.6b") == variants.get("qwen3-0.6b")  # no folder is opened
+    train.refuse_other_decoder(WORLD, shipped)
+    with pytest.raises(ValueError, match=f"width is {shipped.width}, expected 1024"):
+        train.refuse_other_decoder(WORLD, variants.get("qwen3-0.6b"))
+    with pytest.raises(ValueError, match="give `folder`"):
+        train.decoder_config()

@@ -28,9 +28,9 @@ class Spread(NamedTuple):
 
 
 SMALL = {  # up to 2B parameters
-    "v5e:4x4": Spread(4, 4, "full"),
+    "v5e:4x4": Spread(4, 4, "attn_out"),
     "v5p:2x2x2": Spread(2, 4, "gate_up"),
-    "v6e:4x4": Spread(4, 4, "attn_out"),
+    "v6e:4x4": Spread(4, 4, "qkv"),
     "h100:8": Spread(1, 8, "attn_out"),
     "h200:8": Spread(1, 8, "qkv"),
 }
