@@ -108,7 +108,7 @@ def on_gpu(size: Size, pairs: TokenizedPairs, our: dict[str, float]) -> dict[str
     needed = int(lengths_n3.sum())
     flops = metrics.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed  # of a token
     peak = metrics.peak_flops(jax.devices()[0].device_kind)
-    mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.device_count())
+    mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.sharding.get_mesh().size)
     return {"mfu": mfu and round(mfu, 4), "pairs_per_s": round(len(lengths_n3) / needed / (our["s_per_1k_tokens"] / 1e3), 2)}
 
 
