@@ -73,7 +73,7 @@ def measure(
     if platform == "gpu":
         peak = metrics.peak_flops(jax.devices()[0].device_kind)
         result["pairs_per_s"] = round(len(groups) / medians["ours"], 2)
-        result["mfu"] = peak and round(forward_flops(size, groups) / medians["ours"] / (peak * jax.device_count()), 4)
+        result["mfu"] = peak and round(forward_flops(size, groups) / medians["ours"] / (peak * jax.sharding.get_mesh().size), 4)
     return result
 
 

@@ -4,9 +4,9 @@
 
 Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on a GPU wall seconds, in bfloat16, with
 MFU on useful FLOPs (each token once, each visible (query, key) entry once, no recomputation). A ratio is the peer's median cost of a needed
-token over ours. `ratio_short` and `ratio_long`: one padded batch without checkpointing against rows without; `ratio_trl_default`: TRL's
-defaults, which are checkpointing and batches of 8; `ratio_both_checkpoint`: and with it on our side too; `ratio_sorted`: the peer's
-batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON line last.
+token over ours. `ratio_short` and `ratio_long`: one padded batch without checkpointing, its fastest form; `ratio_trl_default`: TRL's
+defaults, which are checkpointing and batches of 8; `ratio_both_checkpoint`: and all of a layer recomputed on our side too;
+`ratio_sorted`: the peer's batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON line last.
 """
 
 import json
@@ -108,7 +108,7 @@ def on_gpu(size: Size, pairs: TokenizedPairs, our: dict[str, float]) -> dict[str
     needed = int(lengths_n3.sum())
     flops = metrics.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed  # of a token
     peak = metrics.peak_flops(jax.devices()[0].device_kind)
-    mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.device_count())
+    mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.sharding.get_mesh().size)
     return {"mfu": mfu and round(mfu, 4), "pairs_per_s": round(len(lengths_n3) / needed / (our["s_per_1k_tokens"] / 1e3), 2)}
 
 

@@ -204,20 +204,20 @@ def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: 
         start, scores, from_row, to_row = 0, [], see_from[r], see_to[r]
         for b in row:
             prefix, suffixes = bundles[b]
-            second = suffixes[-1]
-            first = suffixes[0] if len(suffixes) == 2 else second[:0]
+            both, second = len(suffixes) == 2, suffixes[-1]
+            first = suffixes[0] if both else second[:0]
             p = start + len(first)  # the prefix starts here
             s = p + len(prefix)  # the second branch starts here
             end = s + len(second)
             if end > row_length:
                 raise ValueError(f"row {r} is given more than row_length = {row_length} tokens: bundle {b} would end at {end}")
-            if not len(prefix) and not all(map(len, suffixes)):
+            if s == p and not all(map(len, suffixes)):
                 raise ValueError(f"bundle {b} has a response without tokens: nothing to score")
             pieces += first[::-1], prefix, second
             to_row[start:p] = s - 1
             from_row[p:end] = p
-            if len(suffixes) == 2:
-                scores.append(start if len(first) else s - 1)  # an empty branch ends where the prefix does
+            if both:
+                scores.append(start if p > start else s - 1)  # an empty branch ends where the prefix does
             scores.append(end - 1)
             start = end
         pieces.append(padding[start:])
