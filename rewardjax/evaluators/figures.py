@@ -163,7 +163,7 @@ def best_of_n(curves: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path)
         ]
         for k, name in enumerate(names):
             lines.append(Line2D([], [], color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)], label=name))
-        axes[0].figure.legend(handles=lines, loc="outside lower center", ncols=6)
+        axes[0].figure.legend(handles=lines, loc="outside lower center", ncols=min(6, 2 * len(axes)))
 
 
 def calibration(by_set: Mapping[str, Pairs], path: Path) -> None:
