@@ -79,7 +79,7 @@ def _store(folder: pathlib.Path) -> Store:
 def _run(args: argparse.Namespace) -> int:
     from rewardjax.curation import plan, stage1, stage2  # these start jax, which the other verbs do not need
 
-    with open_workspace(args.folder, config_lib.load(args.config, args.set)) as ws:
+    with open_workspace(args.folder, config_lib.load(args.config, args.set), bind=not args.plan) as ws:
         if args.plan:
             print(sweep.table(plan.plan(ws)))
             return 0

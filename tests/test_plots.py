@@ -119,3 +119,10 @@ def test_stages_and_bars_of_the_ablation(drawn):
     axes = drawn(lambda path: plots.bars({"first": (0.6, 0.5, 0.7), "second": (0.8, 0.7, 0.9)}, path, "Bars"))
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["second", "first"]
     assert sorted(text.get_text() for text in axes[0].texts) == ["60.0 %", "80.0 %"]
+
+
+def test_stacked_pools(drawn):
+    [ax] = drawn(lambda path: plots.stacked({"gold": [1, 3], "wild": [9, 7]}, ["import", "seed"], path, "Pools"))
+    assert [bar.get_height() for bar in ax.patches] == [1, 3, 9, 7]
+    assert [bar.get_y() for bar in ax.patches] == [0, 0, 1, 3]  # one on the other
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gold", "wild"]

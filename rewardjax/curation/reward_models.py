@@ -20,11 +20,13 @@ CHOICE = "choice"  # the held-out set on which the best checkpoint is chosen
 def fit(ws: Workspace, chair: str, iteration: int, pool: str, *, choose_on: str | None = None) -> pathlib.Path:
     """Train the model that sits on `chair` ("best", "gold") in `iteration` on the labels of `pool` before it; returns its workdir.
 
-    choose_on: the pool on which its best checkpoint is chosen (paper: the gold set chooses the best RM); otherwise the last one counts.
+    choose_on: the pool on which its best checkpoint is chosen (paper: the gold set chooses the best RM); without one, or where it has no
+    labels, the last checkpoint counts.
     What it was trained on goes to the ledger, under the fingerprint of its weights. Killed, it goes on at its last checkpoint."""
     stage, workdir = f"{chair}-{iteration}", ws.folder / "models" / f"{chair}-{iteration}"
     if not ws.store.has("training", stage, "all"):
-        choice = _exported(ws, f"{stage}-{CHOICE}", choose_on, iteration - 1) if choose_on else None
+        can_choose = choose_on and any(value in ("a", "b") for value in labels(ws.store, choose_on, iteration - 1).values())
+        choice = _exported(ws, f"{stage}-{CHOICE}", choose_on, iteration - 1) if choose_on and can_choose else None
         config = _config(ws, _exported(ws, stage, pool, iteration - 1), choice)
         if not (workdir / "DONE").exists():
             train.run(config, workdir)

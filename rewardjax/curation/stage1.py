@@ -94,6 +94,8 @@ def _p_a(ws: Workspace, pair_ids: Sequence[str], iteration: int) -> np.ndarray:
 
 def _retrieve(ws: Workspace, best: Any, left: list[str], budget: int, iteration: int) -> list[tuple[str, dict[str, Any]]]:
     """What the gold pairs pull by the k(p) rule (paper, section 1.3), the best RM's errors first."""
+    if not any(labels(ws.store, "gold", iteration - 1).values()):
+        raise ValueError("stage1.select = 'retrieval' needs gold pairs, and there are none: raise stage1.human_share, or select otherwise")
     p_of = gold_errors(ws, best, iteration)["p"]
     known = sorted(p_of)
     k_max = ws.config.stage1.k_max

@@ -14,8 +14,10 @@ def run(ws: Workspace) -> dict[str, int]:
     iteration = ws.config.stage1.iterations + 1
     wild = list(labels(ws.store, "wild", iteration - 1))
     chairs = {"best": reward_models.fit(ws, "best", iteration, "silver", choose_on="gold")}
-    temperature = gold_errors(ws, chairs["best"], iteration)["temperature"]
-    chairs["gold"] = reward_models.fit(ws, "gold", iteration, "gold")
+    temperature = 1.0
+    if any(labels(ws.store, "gold", iteration - 1).values()):  # else nobody was asked, and there is no gold RM
+        temperature = gold_errors(ws, chairs["best"], iteration)["temperature"]
+        chairs["gold"] = reward_models.fit(ws, "gold", iteration, "gold")
     for chair, workdir in chairs.items():
         reward_models.score(ws, workdir, chair, iteration, wild, f"wild-{chair}")
     settings = {"table": ws.config.stage2.table, "band": ws.config.stage2.band, "best_temperature": temperature}

@@ -42,9 +42,9 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(folder: str | pathlib.Path, config: Config) -> Iterator[Workspace]:
+def open_workspace(folder: str | pathlib.Path, config: Config, *, bind: bool = True) -> Iterator[Workspace]:
     """The workspace in `folder`, made where there is none. Raises ConfigChanged naming the fields in which it was started with
-    another config, beyond MAY_CHANGE."""
+    another config, beyond MAY_CHANGE. bind: whether a new workspace is this config's from now on."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record, now = folder / "config.json", config_lib.resolve(config)
@@ -52,7 +52,7 @@ def open_workspace(folder: str | pathlib.Path, config: Config) -> Iterator[Works
         changed = [line for line in config_lib.difference(json.loads(record.read_text()), _bound(now)) if not line.startswith(MAY_CHANGE)]
         if changed:
             raise ConfigChanged(f"{folder} was started with another config; use another folder, or change back:\n  " + "\n  ".join(changed))
-    else:
+    elif bind:
         config_lib.write_json(record, _bound(now))
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
         yield Workspace(folder, config, Store(folder / "store"), calls, [Judge(**judge) for judge in config.judges])

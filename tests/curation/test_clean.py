@@ -1,11 +1,15 @@
 """Cleaning: all that was planted is found, with evidence; nothing is dropped; the same findings however the work is spread."""
 
 import json
+import os
+import pathlib
 import random
+import sys
 
 import numpy as np
 import pytest
 from ledgers import pair
+from tiny import ROOT
 
 from rewardjax.curation import clean as clean_lib
 from rewardjax.curation import pools as pools_lib
@@ -114,6 +118,32 @@ def test_the_findings_do_not_depend_on_how_the_work_is_spread(tmp_path, executor
     stores = [small_store(tmp_path / name) for name in "xy"]
     clean(stores[0])
     clean(stores[1], executor=executor)
+    assert stores[0].fingerprint() == stores[1].fingerprint()
+
+
+SBATCH = """#!/bin/bash
+# What Slurm would do with a job array, one task after another, here and now.
+script="${@: -1}"
+for argument in "$@"; do case $argument in --export=*) export RUN_OFFSET="${argument##*RUN_OFFSET=}";; esac; done
+tasks=$(grep -oP '^#SBATCH --array=\\K[0-9]+-[0-9]+' "$script" || echo 0-0)
+for id in $(seq "${tasks%-*}" "${tasks#*-}"); do
+  SLURM_ARRAY_TASK_ID=$id SLURM_NODELIST=localhost SLURM_PROCID=0 SLURM_NODEID=0 bash "$script" >&2 || exit 1
+done
+echo Submitted batch job 7
+"""
+
+
+def test_the_same_code_runs_as_slurm_jobs(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    for name, script in (("sbatch", SBATCH), ("scontrol", "#!/bin/bash\necho localhost\n")):
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{pathlib.Path(__file__).parent}:{ROOT}")
+    stores = [small_store(tmp_path / name) for name in "xy"]
+    clean(stores[0])
+    slurm = {"name": "slurm", "tasks": 2, "time": "1:00:00", "partition": "any", "with_srun": False, "env_command": "true"}
+    clean(stores[1], executor=slurm)
     assert stores[0].fingerprint() == stores[1].fingerprint()
 
 

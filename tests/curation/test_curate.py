@@ -204,8 +204,8 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
 
 def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
     arguments, _ = cheap
-    assert curate.main(["run", str(tmp_path / "whole"), *arguments[:2], "--plan"]) == 0
-    assert "Stage 2: judges, at most" in capsys.readouterr().out and not Store(tmp_path / "whole/store").manifests()
+    assert curate.main(["run", str(tmp_path), *arguments[:2], "--plan"]) == 0  # of another config: a plan binds to nothing
+    assert "Stage 2: judges, at most" in capsys.readouterr().out and not Store(tmp_path / "store").manifests()
     assert curate.main(["run", str(tmp_path), *arguments]) == 0
     spent = json.loads(capsys.readouterr().out.splitlines()[-1])["dollars"]
     assert curate.main(["run", str(tmp_path), *arguments, "--plan"]) == 0
