@@ -57,7 +57,7 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
     size = ":tiny" if tiny else ""
 
     say("1. Two pools of noisy pairs, against the oracle of the preference world")
-    sources = config_lib.load(CURATION + size).sources
+    sources: Config = config_lib.load(CURATION + size).sources
     show_labels(sources)
 
     say(f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})")
