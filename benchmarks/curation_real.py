@@ -287,7 +287,8 @@ def summary(results: Sequence[Any]) -> Any:
     first = results[0]
     if isinstance(first, dict):
         return {key: summary([result[key] for result in results]) for key in first}
-    return None if any(value is None for value in results) else [round(value, 4) for value in interval(results)]
+    figures = [float(value) for value in results if value is not None]
+    return [round(value, 4) for value in interval(figures)] if len(figures) == len(results) else None
 
 
 def show(found: dict[str, Any]) -> None:
