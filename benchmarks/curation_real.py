@@ -288,7 +288,7 @@ def summary(results: Sequence[Any]) -> Any:
     if isinstance(first, dict):
         return {key: summary([result[key] for result in results]) for key in first}
     figures = [float(value) for value in results if value is not None]
-    return [round(value, 4) for value in interval(figures)] if len(figures) == len(results) else None
+    return [value and round(value, 4) for value in interval(figures)] if len(figures) == len(results) else None
 
 
 def show(found: dict[str, Any]) -> None:
