@@ -18,7 +18,7 @@ from rewardjax.config import Config, chain, fixed, parse_arg, product
 from rewardjax.config import sweep as vary
 
 SEEDS = (0, 1, 2)
-HARD, WILD = "0.2*honest+0.8*style:1", "0.1*honest+0.1*random:0.5+0.8*style:1"  # about 33% and 39% wrong, mostly for style
+HARD, WILD = "0.2*honest+0.8*style:1", "0.1*honest+0.1*random:0.5+0.8*style:1"  # about 34% and 40% wrong, mostly for style
 JUDGE = "0.5*style:0.9+0.5*random:0.3"  # about a third wrong; what three of them share is the weakness for style
 
 
