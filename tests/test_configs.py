@@ -19,8 +19,9 @@ from rewardjax.models.config import Compute
 from rewardjax.step import make_step, zeros_like
 from rewardjax.train import decoder_config
 
-CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*.py"))  # of training
-OTHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").glob("*/*.py"))
+CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
+EVALUATION = [path for path in CONFIGS if path.startswith("configs/eval/")]
+TRAINING = [path for path in CONFIGS if not path.startswith(("configs/eval/", "configs/curation/"))]
 ARGUMENTS = {
     "configs/quickstart.py": [":tiny", ":labels=style:0.6,num=500"],
     "configs/gsm.py": [":tiny"],
@@ -29,7 +30,6 @@ ARGUMENTS = {
     "configs/skywork_v2/qwen3_8b.py": [":recipe=development,slice=h200:8"],
     "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
 }
-TRAINING = [path for path in CONFIGS if not path.startswith("configs/eval/")]
 CASES = [path + arg for path in TRAINING for arg in ["", *ARGUMENTS.get(path, [])]]
 
 
@@ -76,7 +76,7 @@ def test_config_builds_and_traces_a_training_step(case, monkeypatch):
         trace_step(config)
 
 
-@pytest.mark.parametrize("path", CONFIGS + OTHERS)
+@pytest.mark.parametrize("path", CONFIGS)
 def test_sweeps_expand_to_legal_overrides(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     module = config_lib.load_module(path)
@@ -89,7 +89,7 @@ def test_sweeps_expand_to_legal_overrides(path, monkeypatch):
     assert pathlib.Path(path).suffix == ".py"
 
 
-@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(TRAINING)))
+@pytest.mark.parametrize("path", EVALUATION)
 def test_an_evaluation_config_builds_and_names_benchmarks_that_exist(path, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = config_lib.load(path)
