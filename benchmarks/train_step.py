@@ -82,14 +82,16 @@ def ratio(costs: dict[str, dict[str, Any]], theirs: str, our: str = "ours") -> f
 
 
 def differences(size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path, platform: str) -> dict[str, float]:
-    """Of the rewards and gradients of the first step: the largest difference of rewards, and of gradient tensors relative to their norm."""
+    """Of the rewards and gradients of the first step: the largest difference of rewards, beside their spread, and of gradient tensors
+    relative to their norm."""
     tokens = pairs.load(step_pairs(len(pairs), size.pairs, ours.SEED, 0))
     model = peer.load(folder, platform)
     theirs = peer.gradients(model, tokens, size.peer_batch, size.dtype)
     our = ours.gradients(size, params, pairs, folder.parent / "gradients")
     apart = [float(np.linalg.norm(our[name] - gradient) / np.linalg.norm(gradient)) for name, gradient in theirs.items()]
-    rewards = np.stack(ours.scorer(size, params)(tokens)) - np.stack(peer.scorer(model, 2 * size.peer_batch, size.dtype)(tokens))
-    return {"max_reward_diff": float(np.abs(rewards).max()), "max_grad_rel_diff": max(apart)}
+    rewards = np.stack(ours.scorer(size, params)(tokens)), np.stack(peer.scorer(model, 2 * size.peer_batch, size.dtype)(tokens))
+    difference = float(np.abs(rewards[0] - rewards[1]).max())
+    return {"max_reward_diff": difference, "reward_std": round(float(rewards[1].std()), 4), "max_grad_rel_diff": max(apart)}
 
 
 def layout(size: Size, pairs: TokenizedPairs) -> dict[str, float]:
