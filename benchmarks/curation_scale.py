@@ -1,6 +1,6 @@
 """Decide a store of many pairs on one machine: votes and scores, no text.
 
-    python -m benchmarks.curation_scale --folder /tmp/scale [--pairs 40000000]
+    python -m benchmarks.curation_scale --folder runs/scale [--pairs 40000000]
 
 Writes a synthetic store (made once, kept in --folder): for each pair an original vote, rewards of a gold and a best RM, and for a third
 of them a panel vote; people voted on 1 in 1000. Then decides them by the preset `flip_both` and prints one JSON line last: seconds of the

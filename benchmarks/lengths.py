@@ -10,6 +10,7 @@ import pathlib
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from rewardjax.aot.lengths import DISTRIBUTIONS
 from rewardjax.data import store, tokenize
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup, take_pair
@@ -17,8 +18,6 @@ from rewardjax.data.sources import open_source
 from rewardjax.data.store import TokenizedPairs
 
 PAD = 0
-# name -> mean prompt, mean response, and the standard deviations of their logarithms
-DISTRIBUTIONS = {"short": (220, 370, 0.8, 0.7), "long": (950, 370, 0.8, 0.6)}
 REAL = {"hh": "hh_harmless/test.jsonl.gz", "gsm": "zeroeval/gsm_responses.jsonl.gz"}
 
 

@@ -208,24 +208,6 @@ def reward_against_length(
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.5)
 
 
-def best_of_n(curves_by_name: Mapping[str, Mapping[str, Any]], path: str | pathlib.Path, title: str = "Best of N") -> None:
-    """Curves of `evaluators.best_of_n.curve` by the name of the scorer, with the oracle and the random pick of the first one for scale."""
-    first = next(iter(curves_by_name.values()))
-    with figure(path) as axes:
-        ax = axes[0, 0]
-        ax.plot(first["ks"], first["oracle"], color="black", linestyle="--", label="oracle")
-        for i, (name, curve) in enumerate(curves_by_name.items()):
-            colour = COLOURS[i % len(COLOURS)]
-            ax.plot(curve["ks"], curve["score"], color=colour, marker=MARKERS[i % len(MARKERS)], label=name)
-            ax.fill_between(curve["ks"], curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(first["ks"], first["random"], color=GREY, linestyle=":", label="random pick")
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(first["ks"], [str(K) for K in first["ks"]])
-        ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        ax.set(title=title, xlabel="responses to choose from", ylabel="expected label of the pick")
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
 def accuracy_bars(cells: Mapping[str, Mapping[str, Any]], path: str | pathlib.Path, title: str = "Accuracy by category") -> None:
     """One bar a cell from its `pair_metrics` (`accuracy`, `wilson_low`, `wilson_high`, `pairs`), best first; without pairs, no bar."""
     names = sorted((name for name in cells if cells[name].get("accuracy") is not None), key=lambda name: cells[name]["accuracy"])

@@ -152,6 +152,7 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         for m in range(micro_batches):
             total = accumulate(total, params, place({name: x[m] for name, x in arrays.items()}, layout))
         params, opt, step_metrics = update(params, opt, total)
+        del total  # or the next step's would be made beside it
         in_flight.append((step, step_metrics, step_counts(train_set, config.batch, config.seed, step, micro_batches, decoder_config)))
         last = step == total_steps
         evaluate = bool(measured) and (last or step % config.eval_every == 0)

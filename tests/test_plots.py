@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from rewardjax import plots
-from rewardjax.evaluators import best_of_n, pairs
+from rewardjax.evaluators import pairs
 
 RNG = np.random.default_rng(4)
 CHOSEN, REJECTED = RNG.normal(0.5, 1, 120), RNG.normal(0, 1, 120)
@@ -90,15 +90,6 @@ def test_histogram_and_scatter(drawn):
     [ax] = drawn(plots.reward_against_length, CHOSEN, REJECTED, *lengths, most=50)
     assert len(ax.collections[0].get_offsets()) == 40
     assert len(ax.lines[0].get_xdata()) == 8
-
-
-def test_best_of_n(drawn):
-    rewards = [RNG.normal(size=8) for _ in range(10)]
-    curve = best_of_n.curve(rewards, [r > 0.5 for r in rewards])
-    [ax] = drawn(plots.best_of_n, {"model": curve, "length": curve})
-    assert [line.get_label() for line in ax.lines] == ["oracle", "model", "length", "random pick"]
-    assert ax.lines[1].get_ydata().tolist() == curve["score"]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2", "4", "8"]
 
 
 def test_accuracy_bars(drawn, tmp_path):

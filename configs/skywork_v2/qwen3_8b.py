@@ -2,18 +2,6 @@
 
 import pathlib
 
-from rewardjax.config import Config, load_module
+from rewardjax.config import load_module
 
-release = load_module(pathlib.Path(__file__).with_name("release.py"))
-
-
-def slices(arg: str | None = None) -> tuple[str, ...]:
-    return release.slices(with_model(arg))
-
-
-def get_config(arg: str | None = None) -> Config:
-    return release.get_config(with_model(arg))
-
-
-def with_model(arg: str | None) -> str:
-    return "model=qwen3-8b" + (f",{arg}" if arg else "")
+get_config, slices = load_module(pathlib.Path(__file__).with_name("release.py")).of("qwen3-8b")

@@ -9,6 +9,7 @@ as in its authors' published training script. `models` is the folder that holds 
 `data` the curated pairs.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rewardjax.config import Config, parse_arg
@@ -120,3 +121,9 @@ def get_config(arg: str | None = None) -> Config:
     config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0))}
     config.eval_every = config.checkpoint.every = 1_024_000 // config.batch.pairs  # of a million pairs
     return config
+
+
+def of(model: str) -> tuple[Callable[..., Config], Callable[..., tuple[str, ...]]]:
+    """`get_config` and `slices` of one model: what its own config file consists of."""
+    with_model = lambda arg: f"model={model}" + (f",{arg}" if arg else "")
+    return lambda arg=None: get_config(with_model(arg)), lambda arg=None: slices(with_model(arg))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
+from rewardjax.evaluators import compare
 from rewardjax.evaluators.pairs import wilson
 
 ATTRIBUTES = ("task_category", "objectivity", "controversiality")  # what errors are broken down by, as the ledger calls them
@@ -91,25 +92,23 @@ def mcnemar(now: Mapping[str, bool], before: Mapping[str, bool], level: float = 
     p_value: exact two-sided McNemar (1947): of the pairs on which just one is right, how surprising is this split of a fair coin.
     difference: accuracy now minus before, with the adjusted Wald interval of Bonett and Price (2012). None where no pair is shared."""
     shared = sorted(now.keys() & before.keys())
-    counts = {(new, old): 0 for new in (True, False) for old in (True, False)}
-    for pair_id in shared:
-        counts[bool(now[pair_id]), bool(before[pair_id])] += 1
-    gained, lost, n = counts[True, False], counts[False, True], len(shared)
+    found = compare.mcnemar([now[pair_id] for pair_id in shared], [before[pair_id] for pair_id in shared])
+    gained, lost, n = found["first_only"], found["second_only"], len(shared)
+    both_right = sum(now[pair_id] and before[pair_id] for pair_id in shared)
     result = {
         "pairs": n,
         "unmatched": len(now.keys() ^ before.keys()),
-        "both_right": counts[True, True],
+        "both_right": both_right,
         "gained": gained,
         "lost": lost,
-        "both_wrong": counts[False, False],
+        "both_wrong": n - both_right - gained - lost,
     }
     if not n:
         return result | dict.fromkeys(("difference", "low", "high", "p_value"))
     up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
     half = stats.norm.ppf((1 + level) / 2) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    p_value = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     interval = {"low": float(max(-1, up - down - half)), "high": float(min(1, up - down + half))}
-    return result | {"difference": (gained - lost) / n, **interval, "p_value": float(p_value)}
+    return result | {"difference": (gained - lost) / n, **interval, "p_value": found["p"]}
 
 
 def report(
