@@ -11,6 +11,7 @@ import numpy as np
 from flax import nnx
 from safetensors.numpy import load_file
 
+from benchmarks import peer
 from benchmarks.lengths import PAD
 from benchmarks.sizes import Size
 from rewardjax import losses, optim, scoring
@@ -20,6 +21,7 @@ from rewardjax.data.store import TokenizedPairs
 from rewardjax.mesh import Layout, place
 from rewardjax.models import hf, reward
 from rewardjax.models.config import Compute
+from rewardjax.models.hf_config import write_config
 from rewardjax.step import make_step, zeros_like
 
 SEED = 0
@@ -28,10 +30,12 @@ LAYOUT = Layout()
 
 
 def init(size: Size, folder: pathlib.Path) -> Any:
-    """Weights drawn at random, also written to `folder` for the peer."""
-    model = reward.init(size.model, Compute(dtype=size.dtype), LAYOUT, SEED)
-    hf.save(model, folder, pad_token_id=PAD, eos_token_id=size.model.vocab_size - 1)
-    return nnx.split(model, nnx.Param)[1]
+    """Weights that the peer draws for a new model and leaves in `folder`, loaded as ours."""
+    folder.mkdir(parents=True)
+    text = write_config(size.model, dtype="float32", pad_token_id=PAD, eos_token_id=size.model.vocab_size - 1, bos_token_id=None)
+    (folder / "config.json").write_text(text)
+    peer.draw(folder, SEED)
+    return nnx.split(hf.load(folder, Compute(dtype=size.dtype), LAYOUT), nnx.Param)[1]
 
 
 def split(size: Size, remat: str) -> tuple[nnx.GraphDef, Any]:

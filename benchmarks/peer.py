@@ -13,12 +13,18 @@ import numpy as np
 import torch
 from torch.nn.functional import logsigmoid
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from benchmarks.lengths import PAD
 from rewardjax.data.pack import TokenGroup
 
 LEARNING_RATE, CLIP_NORM = 1e-4, 1.0
+
+
+def draw(folder: pathlib.Path, seed: int) -> None:
+    """Adds weights to a folder with a config.json, as transformers draws them: of standard deviation 0.02, those of the head too."""
+    torch.manual_seed(seed)
+    AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32).save_pretrained(folder)
 
 
 def load(folder: pathlib.Path, platform: str, checkpointing: bool = False) -> PreTrainedModel:

@@ -1,7 +1,8 @@
-"""Compile a config's training or scoring step for a TPU slice, without the slice, and say what it will need there.
+"""Compile a config's training or scoring step, or a search for neighbours, for a TPU slice, without the slice: what will it need there?
 
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4 [--config.compute.remat=full]
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v6e:8x8 --search
+    python -m rewardjax.compile --config=configs/curation/retrieval.py --topology=v5e:4x4 --mode=retrieval
 
 Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the compiled programs; times are predicted by a
 formula whose assumptions are printed with them. `--json` prints one line with all of it. A config file that has `slices()` is asked for its
@@ -17,7 +18,7 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the programs are compiled for the slice, whatever this machine has
 
 from rewardjax import config as config_lib  # noqa: E402
-from rewardjax.aot import report, search  # noqa: E402
+from rewardjax.aot import report, retrieval, search  # noqa: E402
 from rewardjax.aot.lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import CannotDescribe, describe  # noqa: E402
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a training config; --config.a.b=value changes a field of it")
     parser.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="such as v5e:4x4, v5p:4x4x4, v6e:8x8")
-    parser.add_argument("--mode", choices=list(MODES), default="train")
+    parser.add_argument("--mode", choices=[*MODES, "retrieval"], default="train")
     parser.add_argument(
         "--lengths", choices=list(DISTRIBUTIONS), default="short", help="the kind of data to predict times for (default: short prompts)"
     )
@@ -47,15 +48,22 @@ def main(argv: list[str]) -> int:
     args, rest = parser.parse_known_args(argv)
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value")
+    if args.search and args.mode == "retrieval":
+        parser.error("--search is for training and scoring: a search for neighbours has no settings to choose")
     overrides = [item.removeprefix("--config.") for item in rest]
     try:
         topology = describe(args.topology)
         config = load_config(args.config, args.topology, overrides)
-        result = (search.search if args.search else report.measure)(config, topology, args.mode, args.lengths)
+        if args.mode == "retrieval":
+            result, text = retrieval.measure(config, topology), retrieval.text
+        elif args.search:
+            result, text = search.search(config, topology, args.mode, args.lengths), search.text
+        else:
+            result, text = report.measure(config, topology, args.mode, args.lengths), report.text
     except (CannotDescribe, ValueError, FileNotFoundError) as error:
         print(f"rewardjax.compile: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(_rounded({"config": args.config, **result})) if args.json else (search.text if args.search else report.text)(result))
+    print(json.dumps(_rounded({"config": args.config, **result})) if args.json else text(result))
     return 0 if result["fits"] else 1
 
 

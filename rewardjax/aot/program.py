@@ -74,9 +74,9 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
         total = _placed(jax.eval_shape(zeros_like, params))
         batch = abstract_batch(config.batch, layout)
         accumulate_beside_opt = jax.jit(lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True)
-        programs = [_compile("accumulate", accumulate_beside_opt, opt, total, params, batch)]
+        programs = [compile_for_slice("accumulate", accumulate_beside_opt, opt, total, params, batch)]
         if programs[0].fits:
-            programs.append(_compile("update", update, params, opt, total))
+            programs.append(compile_for_slice("update", update, params, opt, total))
         state = {"parameters": _gib(params), "optimizer": _gib(opt), "gradients": _gib(total)}
         return Compiled(programs, state, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 
@@ -87,7 +87,7 @@ def score(config: config_lib.Config, topology: Topology) -> Compiled:
         layout = Layout()
         graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
         batch = {name: x for name, x in abstract_batch(config.batch, layout).items() if name not in ("chosen", "rejected", *LABELS)}
-        program = _compile("score", scoring.make_score_rows(graph), params, batch)
+        program = compile_for_slice("score", scoring.make_score_rows(graph), params, batch)
         return Compiled([program], {"parameters": _gib(params)}, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 
 
@@ -120,7 +120,9 @@ def _placed(tree: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec(x))), tree)
 
 
-def _compile(name: str, function: Callable, *args: Any) -> Program:
+def compile_for_slice(name: str, function: Callable, *args: Any) -> Program:
+    """A jitted function compiled for the devices of its abstract arguments' shardings. JaxRuntimeError where it fails for another reason
+    than its size."""
     started = time.monotonic()
     held = _gib(args)
     try:

@@ -14,10 +14,12 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling | None) -> np.
 
     With `scaling` (Llama 3.1): wavelengths longer than original_positions / low_freq_factor are stretched by `factor`, those shorter than
     original_positions / high_freq_factor kept, those between interpolated linearly in 1 / wavelength.
+    Exponent, power and reciprocal are each rounded to float32, as in the transformers code that these models were trained with.
     """
-    frequency = theta ** -(np.arange(0, head_dim, 2) / head_dim)
+    exponent = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    frequency = 1 / (theta ** exponent.astype(np.float64)).astype(np.float32)
     if scaling is None:
-        return frequency.astype(np.float32)
+        return frequency
     turns = scaling.original_positions * frequency / (2 * np.pi)  # full turns within the original context
     kept = np.clip((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0, 1)
     return (kept * frequency + (1 - kept) * frequency / scaling.factor).astype(np.float32)

@@ -9,7 +9,7 @@ from tiny import ROOT
 
 from rewardjax import compile as command
 from rewardjax import config as config_lib
-from rewardjax.aot import program, report
+from rewardjax.aot import program, report, retrieval
 from rewardjax.aot.topology import describe
 
 if importlib.util.find_spec("libtpu") is None:
@@ -88,6 +88,24 @@ def test_scoring_holds_nothing_but_weights():
     compiled = program.score(small_config("v5e:4x4"), describe("v5e:4x4"))
     assert compiled.fits and set(compiled.state_gib) == {"parameters"}
     assert [one.name for one in compiled.programs] == ["score"]
+
+
+@pytest.mark.parametrize("remat, runs", [("attn_out", 1), ("full", 2)])
+def test_saving_attentions_output_spares_its_kernel_a_second_run(remat, runs):
+    compiled = program.train(small_config("v5e:4x4", **{"compute.remat": remat}), describe("v5e:4x4"))
+    calls = [line for line in compiled.programs[0].text.splitlines() if "tpu_custom_call" in line]
+    assert sum("splash_mha_fwd" in line.partition("=")[0] for line in calls) == runs
+
+
+def test_a_search_for_neighbours_is_planned():
+    config = config_lib.load(ROOT / "configs/curation/retrieval.py", {"queries": 1000, "base": 100_000})
+    result = retrieval.measure(config, describe("v5e:4x4"))
+    assert result["fits"] and result["base_rows_per_device"] == 6272 and result["steps"] == 1
+    # Queries and base are held as bytes, the best so far as two int32.
+    held = (1024 + 6272) * 256 + 1024 * 8 * 2 * 4
+    assert result["state_gib"] * 2**30 == pytest.approx(held, rel=1e-3)
+    assert list(result["collectives"]) == ["all-gather"]  # of the best of all devices
+    assert "the 8 nearest of 100,000 vectors" in retrieval.text(result)
 
 
 def test_rows_that_do_not_divide_over_the_slice_are_named():

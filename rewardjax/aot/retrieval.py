@@ -1,0 +1,97 @@
+"""The exact search of `curation/retrieval.py` on a slice: its programs compiled, its time predicted."""
+
+import math
+from typing import Any
+
+import jax
+
+from rewardjax import config as config_lib
+from rewardjax import metrics
+from rewardjax.aot import hlo, roofline
+from rewardjax.aot.program import compile_for_slice
+from rewardjax.aot.topology import Topology
+from rewardjax.curation import retrieval
+from rewardjax.mesh import make_mesh
+
+PASSES = 4  # over the similarities in HBM: they are written, read for the best of each group, and read again for what lies in good groups
+
+ASSUMPTIONS = (
+    f"multiplying reaches {roofline.MATMUL} of the peak, similarities cross HBM {PASSES} times, and the slower of the two counts",
+    "the base is read from the hosts' disks, and brought to the devices, while they search",
+    "the best of all devices are exchanged once, at the end",
+)
+
+
+def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
+    """What a search for `config.k` of `config.base` vectors of `config.width` for each of `config.queries` needs, and how long it should
+    take. Plain JSON values; `fits` is the verdict, sizes are GiB of a device."""
+    with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
+        mesh = jax.sharding.get_mesh()
+        chunk = min(retrieval.PLACES, math.ceil(config.base / (mesh.size * retrieval.GROUP)) * retrieval.GROUP)
+        step, arguments = retrieval.abstract_step(mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk)
+        finish = retrieval.search(mesh, config.k)[1]
+        programs = [compile_for_slice("step", step, *arguments), compile_for_slice("finish", finish, arguments[0])]
+    needed, limit = max(program.needed_gib for program in programs), topology.chip.limit_gib
+    result: dict[str, Any] = {
+        "topology": topology.name,
+        "chips": topology.chips,
+        "mode": "retrieval",
+        "mesh": dict(mesh.shape),
+        "search": {"queries": config.queries, "base": config.base, "width": config.width, "k": config.k},
+        "base_rows_per_device": chunk,
+        "steps": math.ceil(config.base / (chunk * mesh.size)),
+        "fits": all(program.fits for program in programs),
+        "state_gib": programs[0].held_gib,
+        "temp_gib": max(program.temp_gib for program in programs),
+        "needed_gib": needed,
+        "limit_gib": limit,
+        "assumptions": list(ASSUMPTIONS),
+    }
+    if not result["fits"]:
+        return result | {"over_gib": needed - limit, "collectives": {}, "mfu": None}
+    exchanged = {program.name: hlo.collectives(program.text or "", mesh.size) for program in programs}
+    flops = 2.0 * config.queries * config.base * config.width
+    multiplying = flops / (roofline.MATMUL * _peak(topology) * mesh.size)
+    reading = PASSES * 4.0 * config.queries * config.base / mesh.size / topology.chip.hbm_bytes_per_s
+    exchanging = sum(
+        roofline.exchange_seconds(one, topology) * (result["steps"] if name == "step" else 1)
+        for name, found in exchanged.items()
+        for one in found
+    )
+    seconds = max(multiplying, reading) + exchanging
+    return result | {
+        "collectives": hlo.summary([one for found in exchanged.values() for one in found]),
+        "seconds": seconds,
+        "seconds_multiplying": multiplying,
+        "seconds_in_hbm": reading,
+        "seconds_exchanging": exchanging,
+        "mfu": flops / (seconds * _peak(topology) * mesh.size),
+    }
+
+
+def _peak(topology: Topology) -> float:
+    peak = metrics.peak_flops(topology.device_kind)
+    assert peak is not None, topology.device_kind
+    return peak
+
+
+def text(result: dict[str, Any]) -> str:
+    """The result for a reader."""
+    wanted, needed, limit = result["search"], result["needed_gib"], result["limit_gib"]
+    lines = [
+        f"the {wanted['k']} nearest of {wanted['base']:,} vectors of width {wanted['width']} for each of {wanted['queries']:,} queries, on "
+        f"{result['topology']}: {result['steps']} steps of {result['base_rows_per_device']:,} base rows a device",
+        f"fits: at most {needed:.2f} of {limit:.2f} GiB a device at a time"
+        if result["fits"]
+        else f"DOES NOT FIT: {needed:.2f} GiB a device, {result['over_gib']:.2f} GiB more than the {limit:.2f} there are; "
+        "search for fewer queries at a time",
+        f"  held         {result['state_gib']:.2f} GiB (queries, their best so far, a chunk of the base)",
+        f"  temporary    {result['temp_gib']:.2f} GiB",
+    ]
+    if result["fits"]:
+        lines += [f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB" for kind, row in sorted(result["collectives"].items())]
+        lines.append(
+            f"predicted: {result['seconds']:.3g} s (multiplying {result['seconds_multiplying']:.3g} beside HBM "
+            f"{result['seconds_in_hbm']:.3g}, exchanging {result['seconds_exchanging']:.3g}), MFU {100 * result['mfu']:.1f}%"
+        )
+    return "\n".join([*lines, "assuming that", *(f"  {line}" for line in result["assumptions"])])
