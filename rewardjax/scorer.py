@@ -110,12 +110,16 @@ def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
 def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
     """Rewards [K] of each of some tokenised groups.
 
-    Rows are just long enough for the longest response, and a batch has no more of them than the groups fill, both rounded up to powers
-    of two so that few programs are compiled.
+    Rows are just long enough for the longest response, and for two that share their prompt where a device's tokens allow it; a batch has
+    no more of them than the groups fill. Both are rounded up to powers of two so that few programs are compiled.
     """
     power_of_two = lambda n: 1 << max(0, math.ceil(n) - 1).bit_length()
-    longest = max(len(group.prefix) + len(suffix) for group in groups for suffix in group.suffixes)
-    row_length = max(SHORTEST_ROW, power_of_two(longest))
+    longest = lambda together: max(
+        len(group.prefix) + sum(map(len, group.suffixes[k : k + together]))
+        for group in groups
+        for k in range(0, len(group.suffixes), together)
+    )
+    row_length = max(SHORTEST_ROW, power_of_two(longest(1)), min(power_of_two(longest(2)), scorer.tokens_per_device))
     tokens = sum(len(group.prefix) * -(-len(group.suffixes) // 2) + sum(map(len, group.suffixes)) for group in groups)
     shards = scorer.mesh.shape["data"] * scorer.mesh.shape["fsdp"]
     rows_per_device = min(max(1, scorer.tokens_per_device // row_length), power_of_two(tokens / row_length / shards))

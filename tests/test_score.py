@@ -1,5 +1,6 @@
 """The score command: transformers' numbers for the same file, one row for every response or a reason why not."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ from tiny import ROOT
 from rewardjax import contract, score, scorer
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow
+from rewardjax.data.pack import TokenGroup
 
 GROUPS = [
     {"id": "sum", "prompt": [{"role": "user", "content": "What is 2 + 3?"}], "responses": ["5", "Of course! It is 5.", "6"]},
@@ -134,3 +136,13 @@ def test_an_edited_contract_is_refused(exported, tmp_path):
     (folder / contract.FILE).write_text(json.dumps(record | {"max_length": 12}))
     with pytest.raises(contract.ContractMismatch, match="`fingerprint`"):
         scorer.load(folder)
+
+
+@pytest.mark.parametrize("tokens_per_device, row_length", [(16_384, 2048), (1024, 1024)])
+def test_two_responses_share_their_prompt_where_a_row_may_hold_both(exported, monkeypatch, tokens_per_device, row_length):
+    model = dataclasses.replace(scorer.load(exported), tokens_per_device=tokens_per_device)
+    ones = lambda n: np.ones(n, np.int32)
+    used = []
+    monkeypatch.setattr(scorer.scoring, "score_groups", lambda *_, row_length, **__: used.append(row_length))
+    scorer.token_groups(model, [TokenGroup(ones(100), [ones(800), ones(700)]), TokenGroup(ones(10), [ones(20)])])
+    assert used == [row_length]
