@@ -216,7 +216,7 @@ def audit(arm: Arm, trained: dict[str, Model], decided: dict[int, tuple[str, str
 
 def settle(arm: Arm, stage: str, table: str, entry: str, iteration: int) -> dict[int, tuple[str, str]]:
     """Decide the pool by the table: row -> (action, the label it goes on with)."""
-    decide.decide(arm.store, stage, table=table, entry=entry, iteration=iteration)
+    decide.decide(arm.store, stage, table=table, entry=entry, iteration=iteration, band=arm.config.stage2.band)
     found = {row["pair_id"]: row for row in arm.store.query("select * from decisions where stage = ?", [stage]).to_pylist()}
     pool = arm.unverified if entry == "unverified" else arm.wild
     return {row: (found[item.pair_id]["action"], found[item.pair_id]["value"]) for row, item in enumerate(pool)}
@@ -234,5 +234,7 @@ def measure(arm: Arm, decided: dict[int, tuple[str, str]], wild: dict[int, tuple
 
 
 def _figures(pairs: Labelled, accuracy: float) -> dict[str, Any]:
+    """`against_style`: of how many pairs the right response shows less style, so that they teach a model not to look at it."""
     right = float(np.mean([item.truth == value for item, value in pairs]))
-    return {"pairs": len(pairs), "labels_right": right, "accuracy": accuracy}
+    against_style = float(np.mean([item.styles[0] < item.styles[1] for item, _ in pairs]))
+    return {"pairs": len(pairs), "labels_right": right, "against_style": against_style, "accuracy": accuracy}

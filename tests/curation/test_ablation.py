@@ -61,6 +61,17 @@ def test_precision_is_of_the_decisions(with_people):
         assert found["precision"][name]["flip"]["pairs"] == counts.get("flip", 0)
 
 
+def test_a_reward_model_that_is_not_sure_decides_nothing(lab, with_people, tmp_path):
+    """Half of the gold RM's opinions about the wild pool are within the band."""
+    margins = with_people[1].query("select pair_id, reward_a - reward_b as margin from scores where scorer = 'gold'").to_pylist()
+    sure = {row["pair_id"]: abs(1 / (1 + np.exp(-row["margin"])) - 0.5) for row in margins}
+    band = float(np.median(list(sure.values())))
+    pipeline.run(lab, config(**{"stage2.band": band}), tmp_path)
+    decided = Store(tmp_path).query("select pair_id, action from decisions where stage = 'audit-gold_rm'").to_pylist()
+    assert {row["action"] for row in decided if sure[row["pair_id"]] <= band} == {"discard"}
+    assert "discard" not in {row["action"] for row in decided if sure[row["pair_id"]] > band}
+
+
 def test_finished_models_are_not_trained_again_and_give_the_same_figures(lab, with_people, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "fit", lambda *_, **__: pytest.fail("a finished model is trained again"))
     assert json.loads(json.dumps(pipeline.run(lab, config(), tmp_path))) == json.loads(json.dumps(with_people[0]))
@@ -110,7 +121,7 @@ def test_intervals_and_sweeps():
     mean, low, high = curation_ablation.interval([0.7, 0.8, 0.9])
     assert mean == pytest.approx(0.8) and high - mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5) and mean - low == high - mean
     for name in curation_ablation.SWEEPS:
-        assert len(sweep.plan(CONFIG, name)) % 3 == 0
+        assert len(sweep.plan(CONFIG, name)) % 6 == 0
 
 
 def trial(people, *accuracies, precision=0.8):
@@ -118,7 +129,7 @@ def trial(people, *accuracies, precision=0.8):
         {
             "stage": f"stage {i}",
             **{
-                name: {"accuracy": value + shift, "labels_right": 0.7}
+                name: {"accuracy": value + shift, "labels_right": 0.7, "against_style": 0.4}
                 for name, shift in (("original", 0), ("filtered", 0.1), ("flipped", 0.2))
             },
         }
