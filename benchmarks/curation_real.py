@@ -67,6 +67,7 @@ JUDGES_ALONE = (
     {"then": "discard", "rule": "judges see no better response"},
 )
 DECIDERS = {"gold RM": "gold_rm", "best RM": "best_rm", "both RMs": "both_rms", "judges": JUDGES_ALONE, "stage 2": STAGE2}
+COMPARED = (("filtered", "original"), ("flipped", "filtered"), ("oracle", "original"))  # within seeds
 Decided = dict[str, dict[str, Any]]  # pair_id -> its row of `decisions`
 
 MODEL: dict[str, Any] = {"width": 64, "mlp_width": 192, "layers": 2, "heads": 2, "kv_heads": 2, "head_dim": 32}
@@ -164,6 +165,7 @@ def run(lab: Lab, groups: Sequence[Group], seed: int, workdir: pathlib.Path, ser
         store.append("training", chair, "all", [{"pair_id": i.pair_id, "model": model.name, "value": v} for i, v in pairs])
         store.append("scores", chair, "all", score_rows(lab, model, wild, chair), iteration=1)
     decided, judged = stage2(store, wild, server, calls)
+    found = final_models(lab, pools, labelled, decided["stage 2"], seed)
     return {
         "pools": {name: len(pool) for name, pool in pools.items()},
         "trained_on": {"gold": len(gold), "best": len(silver)},
@@ -172,7 +174,8 @@ def run(lab: Lab, groups: Sequence[Group], seed: int, workdir: pathlib.Path, ser
         "judges_right": float(np.mean([judged.get(item.pair_id) == item.truth for item in wild])),
         "reward_models": {chair: accuracy(lab, model, heldout) for chair, model in trained.items()},
         "decisions": {name: audit(wild, actions) for name, actions in decided.items()},
-        "accuracy": final_models(lab, pools, labelled, decided["stage 2"], seed),
+        "accuracy": found,
+        "gains": {f"{one} over {another}": found[one] - found[another] for one, another in COMPARED},
     }
 
 
@@ -302,6 +305,7 @@ def show(found: dict[str, Any]) -> None:
     ]
     print(sweep.table(rows))
     print(sweep.table([{"model trained on": name, "held-out accuracy": figure(value)} for name, value in found["accuracy"].items()]))
+    print(sweep.table([{"gain": name, "within seeds": figure(value)} for name, value in found["gains"].items()]))
 
 
 if __name__ == "__main__":
