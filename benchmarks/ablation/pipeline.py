@@ -216,7 +216,7 @@ def audit(arm: Arm, trained: dict[str, Model], decided: dict[int, tuple[str, str
 
 def settle(arm: Arm, stage: str, table: str, entry: str, iteration: int) -> dict[int, tuple[str, str]]:
     """Decide the pool by the table: row -> (action, the label it goes on with)."""
-    decide.decide(arm.store, stage, table=table, entry=entry, iteration=iteration, band=arm.config.stage2.band)
+    decide.decide(arm.store, stage, table=table, entry=entry, iteration=iteration)
     found = {row["pair_id"]: row for row in arm.store.query("select * from decisions where stage = ?", [stage]).to_pylist()}
     pool = arm.unverified if entry == "unverified" else arm.wild
     return {row: (found[item.pair_id]["action"], found[item.pair_id]["value"]) for row, item in enumerate(pool)}

@@ -61,17 +61,6 @@ def test_precision_is_of_the_decisions(with_people):
         assert found["precision"][name]["flip"]["pairs"] == counts.get("flip", 0)
 
 
-def test_a_reward_model_that_is_not_sure_decides_nothing(lab, with_people, tmp_path):
-    """Half of the gold RM's opinions about the wild pool are within the band."""
-    margins = with_people[1].query("select pair_id, reward_a - reward_b as margin from scores where scorer = 'gold'").to_pylist()
-    sure = {row["pair_id"]: abs(1 / (1 + np.exp(-row["margin"])) - 0.5) for row in margins}
-    band = float(np.median(list(sure.values())))
-    pipeline.run(lab, config(**{"stage2.band": band}), tmp_path)
-    decided = Store(tmp_path).query("select pair_id, action from decisions where stage = 'audit-gold_rm'").to_pylist()
-    assert {row["action"] for row in decided if sure[row["pair_id"]] <= band} == {"discard"}
-    assert "discard" not in {row["action"] for row in decided if sure[row["pair_id"]] > band}
-
-
 def test_finished_models_are_not_trained_again_and_give_the_same_figures(lab, with_people, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "fit", lambda *_, **__: pytest.fail("a finished model is trained again"))
     assert json.loads(json.dumps(pipeline.run(lab, config(), tmp_path))) == json.loads(json.dumps(with_people[0]))
