@@ -45,7 +45,8 @@ def main() -> None:
 def run(workdir: pathlib.Path, names: Sequence[str], seeds: int, scale: float) -> dict[str, list[Result]]:
     """The results of the sweeps by name, from the workdir where they are there."""
     config = f"{CONFIG}:scale={scale}"
-    trials = {name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] < seeds] for name in names}
+    chosen = config_lib.load_module(str(CONFIG)).SEEDS[:seeds]
+    trials = {name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] in chosen] for name in names}
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
         lab = models.open_lab(workdir / "models", str(config_lib.load(config).backbone))
@@ -90,8 +91,9 @@ def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
         found |= {name: curve(people, name) for name in ("original", "filtered", "flipped")}
         found |= {f"no_human{end}": curve(without, name) for end, name in (("", "filtered"), ("_flipped", "flipped"))}
         found |= {f"{end}_precision": precisions(people, action) for end, action in (("kept", "keep"), ("flipped", "flip"))}
-        found["labels_right"] = {name: curve(people, name, "labels_right") for name in ("original", "filtered", "flipped")}
-        found["no_human_labels_right"] = {name: curve(without, name, "labels_right") for name in ("filtered", "flipped")}
+        for figure in ("labels_right", "against_style"):
+            found[figure] = {name: curve(people, name, figure) for name in ("original", "filtered", "flipped")}
+            found[f"no_human_{figure}"] = {name: curve(without, name, figure) for name in ("filtered", "flipped")}
         found["reward_models"] = {chair: interval([r["rm"][chair] for r in people]) for chair in ("gold", "best")}
         found["no_human_reward_model"] = interval([r["rm"]["best"] for r in without])
         found["claims"] = claims(people, without)
@@ -201,6 +203,9 @@ def show(found: dict[str, Any]) -> None:
     for name in ("original", "filtered", "flipped", "no_human", "no_human_flipped"):
         if name in found:
             print(f"{name:18}", "   ".join(f"{stage}: {number(values)}" for stage, *values in found[name]))
+    for figure in ("labels_right", "against_style"):
+        for name, stages in found.get(figure, {}).items():
+            print(f"{figure:14} {name:9}", "   ".join(f"{stage}: {number(values)}" for stage, *values in stages))
     for name in ("kept_precision", "flipped_precision", "reward_models", "protocol", "selection", "filters", "quantity"):
         if name in found:
             print(f"\n{name}")

@@ -234,5 +234,7 @@ def measure(arm: Arm, decided: dict[int, tuple[str, str]], wild: dict[int, tuple
 
 
 def _figures(pairs: Labelled, accuracy: float) -> dict[str, Any]:
+    """`against_style`: of how many pairs the right response shows less style, so that they teach a model not to look at it."""
     right = float(np.mean([item.truth == value for item, value in pairs]))
-    return {"pairs": len(pairs), "labels_right": right, "accuracy": accuracy}
+    against_style = float(np.mean([item.styles[0] < item.styles[1] for item, _ in pairs]))
+    return {"pairs": len(pairs), "labels_right": right, "against_style": against_style, "accuracy": accuracy}

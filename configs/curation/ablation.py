@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from rewardjax.config import Config, chain, fixed, parse_arg, product
 from rewardjax.config import sweep as vary
 
-SEEDS = (0, 1, 2)
+SEEDS = tuple(range(4, 10))  # those before were looked at when the settings below were chosen
 HARD, WILD = "0.2*honest+0.8*style:1", "0.1*honest+0.1*random:0.5+0.8*style:1"  # about 34% and 40% wrong, mostly for style
 JUDGE = "0.5*style:0.9+0.5*random:0.3"  # about a third wrong; what three of them share is the weakness for style
 
@@ -30,14 +30,14 @@ def get_config(arg: str | None = None) -> Config:
             experiment="pipeline",  # or "labels": unverified.num pairs labelled by unverified.labels, no curation
             seed=0,
             backbone="assets:world",
-            heldout=300,
+            heldout=400,
             people=True,
             unverified=dict(num=600, labels=HARD),
             wild=dict(num=240, labels=WILD),
             voters=dict(human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)),  # world.opinion, world.panel
             stage1=dict(iterations=2, first=72, budget=60, human_share=0.4, select="retrieval", k_max=8),
             stage2=dict(table="flip_both"),  # a preset of curation/decide.py; "" leaves Stage 2 out
-            model=dict(epochs=1.0, batch=6, rate=1e-3),  # models.train
+            model=dict(epochs=1.0, batch=6, rate=1e-4),  # models.train; at 1e-3 more pairs made worse models, 90% right as they were
             sets=("original", "filtered", "flipped"),  # what reward models are trained on
             measure="all",  # stages after which they are; or "last"
         )

@@ -137,11 +137,11 @@ def _refuse_unfinished(report: dict[str, Any], stage: str) -> None:
 
 def people(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: Sequence[str]) -> None:
     """Have people label pairs, within their budget. Raises Paused where their answers are to come as a file."""
-    if ws.store.has("votes", stage, "all"):
+    if ws.store.has("votes", stage, "all") and ws.store.has("attributes", stage, "all"):
         return
     settings = ws.config.people
-    spent = ws.store.query("select count(*) from votes where kind in ('human', 'check')").column(0)[0].as_py() * ws.config.prices.gold
-    left = None if ws.config.budget.people is None else ws.config.budget.people - spent
+    before = ws.store.query("select count(*) from votes where kind in ('human', 'check') and stage <> ?", [stage]).column(0)[0].as_py()
+    left = None if ws.config.budget.people is None else ws.config.budget.people - before * ws.config.prices.gold
     tasks = humans.queue(
         ws.store, pair_ids, settings.annotators, overlap=settings.overlap, checks=settings.checks, gold=gold, seed=ws.config.seed
     )
@@ -155,8 +155,9 @@ def people(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, g
         raise ValueError(f"people.kind = {settings.kind!r}: 'simulated' or 'files'")
     rows, bad = humans.votes(tasks, answers)
     _note(ws, stage, bad)
-    ws.store.append("attributes", stage, "all", humans.edited_attributes(ws.store, tasks, answers), iteration=iteration)
     ws.store.append("votes", stage, "all", rows, iteration=iteration)
+    # The last, as the queue and what is edited depend on the attributes: killed before it, the same call finds them as they were.
+    ws.store.append("attributes", stage, "all", humans.edited_attributes(ws.store, tasks, answers), iteration=iteration)
 
 
 def _answers(ws: Workspace, tasks: Sequence[humans.Task], stage: str) -> list[humans.Answer]:

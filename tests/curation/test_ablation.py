@@ -110,7 +110,7 @@ def test_intervals_and_sweeps():
     mean, low, high = curation_ablation.interval([0.7, 0.8, 0.9])
     assert mean == pytest.approx(0.8) and high - mean == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-5) and mean - low == high - mean
     for name in curation_ablation.SWEEPS:
-        assert len(sweep.plan(CONFIG, name)) % 3 == 0
+        assert len(sweep.plan(CONFIG, name)) % 6 == 0
 
 
 def trial(people, *accuracies, precision=0.8):
@@ -118,7 +118,7 @@ def trial(people, *accuracies, precision=0.8):
         {
             "stage": f"stage {i}",
             **{
-                name: {"accuracy": value + shift, "labels_right": 0.7}
+                name: {"accuracy": value + shift, "labels_right": 0.7, "against_style": 0.4}
                 for name, shift in (("original", 0), ("filtered", 0.1), ("flipped", 0.2))
             },
         }

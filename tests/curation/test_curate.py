@@ -2,9 +2,9 @@
 
 import contextlib
 import json
-import math
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -202,6 +202,26 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
     assert "unknown: not in the queue" in (tmp_path / "queue/people-0.refused.txt").read_text()
 
 
+def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_path, monkeypatch):
+    """Two people correct different attributes of every pair, which orders the queue, and the budget ends within it."""
+    arguments, _ = cheap
+    by_file = [*arguments, "--set", "people.kind=files", "--set", "people.overlap=1.0", "--set", "budget.people=6.0"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert curate.main(["run", str(whole), *by_file]) == curate.WAITING
+    tasks = [json.loads(line) for line in (whole / "queue/people-0.tasks.jsonl").read_text().splitlines()]
+    edits = ({"objectivity": "Subjective"}, {"controversiality": "High"})
+    answers = [{"task": task["task"], "choice": "left", "edits": edits[i < 10]} for i, task in enumerate(tasks)]
+    (whole / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    shutil.copytree(whole, killed)
+    assert curate.main(["run", str(whole), *by_file]) == 0
+    with killed_at_commit(monkeypatch, 1, before=False), pytest.raises(Killed):
+        curate.main(["run", str(killed), *by_file])
+    assert curate.main(["run", str(killed), *by_file]) == 0
+    assert Store(killed / "store").fingerprint() == Store(whole / "store").fingerprint()
+    edited = Store(whole / "store").query("select * from attributes where kind = 'human'")
+    assert edited.num_rows == len(tasks) == 12
+
+
 def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
     arguments, _ = cheap
     assert curate.main(["run", str(tmp_path), *arguments[:2], "--plan"]) == 0  # of another config: a plan binds to nothing
@@ -216,24 +236,36 @@ def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
     assert spent <= total  # what was planned for the steps is an upper bound of what they cost
 
 
+def storm(folder, arguments, kills):
+    """Start the run as a process of its own and SIGKILL it after some more files than it found, `kills` times; then let it finish."""
+    command = [sys.executable, "-m", "rewardjax.curate", "run", str(folder), *arguments]
+    files = lambda: sum(1 for _ in folder.rglob("*"))
+    rng, left = random.Random(0), kills
+    while left:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        target = files() + rng.randrange(12)  # how far this one may get: files, whatever the machine's speed
+        while process.poll() is None and files() < target:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.3))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its own process group: whatever it started goes with it
+        output = process.communicate()[0].decode()
+        assert process.returncode == -signal.SIGKILL, f"not killed, with {left} kills left of {kills}: {output}"
+        left -= 1
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_killed_processes_leave_the_same_store(tmp_path):
+    with scripted_judges() as (_, config):
+        for name, kills in (("whole", 0), ("killed", 2)):
+            storm(tmp_path / name, ["--config", config, *CHEAP], kills)
+    assert Store(tmp_path / "killed/store").fingerprint() == Store(tmp_path / "whole/store").fingerprint()
+
+
 @pytest.mark.slow
 def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
     folder, config, _ = finished
-    command = [sys.executable, "-m", "rewardjax.curate", "run", str(tmp_path), "--config", config]
-    files = lambda: sum(1 for _ in tmp_path.rglob("*"))
-    rng, kills = random.Random(0), 0
-    while True:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        target = files() + rng.randrange(12) if kills < 20 else math.inf  # how far this one may get: files, whatever the machine's speed
-        while process.poll() is None and files() < target:
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0, 0.3) if process.poll() is None else 0)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # its own process group: whatever it started goes with it
-            kills += 1
-        output = process.communicate()[0].decode()
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL, output
-    assert kills >= 20
-    assert Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint()
+    storm(tmp_path, ["--config", config], kills=24)
+    assert Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint() and Store(tmp_path / "store").verify() == []
+    for name in ("original", "filtered", "flipped"):
+        assert (tmp_path / f"data/{name}.parquet").read_bytes() == (folder / f"data/{name}.parquet").read_bytes()
