@@ -31,23 +31,23 @@ class Spread(NamedTuple):
 SMALL = {  # up to 2B parameters
     "v5e:4x4": Spread(4, 4, "attn_out"),
     "v5p:2x2x2": Spread(2, 4, "gate_up"),
-    "v6e:4x4": Spread(4, 4, "qkv"),
+    "v6e:4x4": Spread(4, 4, "gate_up"),
     "h100:8": Spread(1, 8, "attn_out"),
     "h200:8": Spread(1, 8, "qkv"),
 }
 MIDDLE = {  # 3B and 4B
-    "v5e:8x16": Spread(8, 16, "full"),
+    "v5e:8x16": Spread(8, 16, "attn_out"),
     "v5p:2x4x4": Spread(2, 16, "gate_up"),
-    "v6e:8x8": Spread(8, 8, "attn_out"),
-    "v5p:2x2x4": Spread(4, 4, "qkv"),  # enough chips for the 15 to 30 rows of a development step
+    "v6e:8x8": Spread(8, 8, "qkv"),
+    "v5p:2x2x4": Spread(2, 8, "gate_up"),  # enough chips for the 15 to 30 rows of a development step
     "h100:8": Spread(1, 8, "full"),
     "h200:8": Spread(1, 8, "attn_out"),
 }
 LARGE = {  # 8B
     "v5e:16x16": Spread(16, 16, "full"),
     "v5p:4x4x4": Spread(4, 16, "gate_up"),
-    "v6e:8x16": Spread(8, 16, "attn_out"),
-    "v5p:2x2x4": Spread(4, 4, "qkv"),
+    "v6e:8x16": Spread(8, 16, "qkv"),
+    "v5p:2x2x4": Spread(4, 4, "gate_up"),
     "h100:8": Spread(1, 8, "full"),
     "h200:8": Spread(1, 8, "attn_out"),
 }
