@@ -34,6 +34,7 @@ COLUMNS = (
     "remat",
     "state GiB",
     "temp GiB",
+    "peak GiB",
     "of GiB",
     "gather",
     "scatter",
@@ -104,7 +105,8 @@ def table(rows: dict[Job, dict[str, Any]]) -> list[str]:
     lines = ["| " + " | ".join(COLUMNS) + " |", "| " + " | ".join("---" for _ in COLUMNS) + " |"]
     for job, row in rows.items():
         mesh = f"{row['mesh']['data']} x {row['mesh']['fsdp']}"
-        cells = [job.model, job.topology, mesh, row["remat"], f"{row['state_gib']:.2f}", f"{row['temp_gib']:.2f}", f"{row['limit_gib']:g}"]
+        gib = [f"{row[name]:.2f}" for name in ("state_gib", "temp_gib", "needed_gib", "limit_gib")]
+        cells = [job.model, job.topology, mesh, row["remat"], *gib]
         if row["fits"]:
             sent = {kind: exchanged["gib"] for kind, exchanged in row["collectives"].items()}
             named = [sent.pop(kind, 0.0) for kind in ("all-gather", "reduce-scatter", "all-reduce")]

@@ -74,7 +74,8 @@ RELEASES = {
     "qwen3-4b": Release("qwen3-4b", "Qwen3-4B", QWEN_PAD, MIDDLE),
     "qwen3-8b": Release("qwen3-8b", "Qwen3-8B", QWEN_PAD, LARGE),
     "llama3.2-1b": Release("llama3.2-1b", "Llama-3.2-1B-Instruct", LLAMA_PAD, SMALL),
-    "llama3.2-3b": Release("llama3.2-3b", "Llama-3.2-3B-Instruct", LLAMA_PAD, MIDDLE),
+    # A width of 3072 split by 8 is three tiles of 128, and the compiler reduces such gradients whole.
+    "llama3.2-3b": Release("llama3.2-3b", "Llama-3.2-3B-Instruct", LLAMA_PAD, MIDDLE | {"v5p:2x2x4": Spread(4, 4, "gate_up")}),
     "llama3.1-8b": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE),
     "llama3.1-8b-40m": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE, data="data/curated_26m_and_flipped_14m"),
 }
