@@ -16,6 +16,7 @@ ROW = {
     "remat": "full",
     "state_gib": 7.05,
     "temp_gib": 12.5,
+    "needed_gib": 18.2,
     "limit_gib": 95.74,
     "collectives": {
         "all-gather": {"count": 3, "gib": 1.25},
@@ -55,7 +56,7 @@ def test_a_row_in_the_cache_is_not_compiled_again(jobs, tmp_path):
 def test_a_table_has_a_line_a_program_and_says_what_does_not_fit(jobs):
     too_large = ROW | {"fits": False, "over_gib": 1.25, "collectives": {}, "mfu": None}
     header, _, fitting, over = aot_table.table({jobs[0]: ROW, jobs[1]: too_large})
-    assert "| 4 x 16 | full | 7.05 | 12.50 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.51 | 1.50 | 2304 |" in fitting
+    assert "| 4 x 16 | full | 7.05 | 12.50 | 18.20 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.51 | 1.50 | 2304 |" in fitting
     assert "does not fit" in over
     assert {line.count("|") for line in (header, fitting, over)} == {len(aot_table.COLUMNS) + 1}
 
