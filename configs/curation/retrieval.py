@@ -1,6 +1,8 @@
 """One search for neighbours at the paper's scale, to plan on a slice.
 
-python -m rewardjax.compile --mode=retrieval --config=configs/curation/retrieval.py --topology=v5e:4x4 [--config.queries=500000]
+    python -m rewardjax.compile --mode=retrieval --config=configs/curation/retrieval.py --topology=v5e:4x4 [--config.queries=500000]
+
+`mesh` spreads the base over all devices, whatever its axes.
 """
 
 from ml_collections import ConfigDict

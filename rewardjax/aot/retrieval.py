@@ -6,7 +6,6 @@ from typing import Any
 import jax
 
 from rewardjax import config as config_lib
-from rewardjax import metrics
 from rewardjax.aot import hlo, roofline
 from rewardjax.aot.program import compile_for_slice
 from rewardjax.aot.topology import Topology
@@ -27,7 +26,7 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
     take. Plain JSON values; `fits` is the verdict, sizes are GiB of a device."""
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         mesh = jax.sharding.get_mesh()
-        chunk = min(retrieval.PLACES, math.ceil(config.base / (mesh.size * retrieval.GROUP)) * retrieval.GROUP)
+        chunk = retrieval.chunk_rows(config.base, mesh.size)
         step, arguments = retrieval.abstract_step(mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk)
         finish = retrieval.search(mesh, config.k)[1]
         programs = [compile_for_slice("step", step, *arguments), compile_for_slice("finish", finish, arguments[0])]
@@ -51,7 +50,8 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
         return result | {"over_gib": needed - limit, "collectives": {}, "mfu": None}
     exchanged = {program.name: hlo.collectives(program.text or "", mesh.size) for program in programs}
     flops = 2.0 * config.queries * config.base * config.width
-    multiplying = flops / (roofline.MATMUL * _peak(topology) * mesh.size)
+    peak = roofline.peak_flops(topology) * mesh.size
+    multiplying = flops / (roofline.MATMUL * peak)
     reading = PASSES * 4.0 * config.queries * config.base / mesh.size / topology.chip.hbm_bytes_per_s
     exchanging = sum(
         roofline.exchange_seconds(one, topology) * (result["steps"] if name == "step" else 1)
@@ -65,14 +65,8 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
         "seconds_multiplying": multiplying,
         "seconds_in_hbm": reading,
         "seconds_exchanging": exchanging,
-        "mfu": flops / (seconds * _peak(topology) * mesh.size),
+        "mfu": flops / (seconds * peak),
     }
-
-
-def _peak(topology: Topology) -> float:
-    peak = metrics.peak_flops(topology.device_kind)
-    assert peak is not None, topology.device_kind
-    return peak
 
 
 def text(result: dict[str, Any]) -> str:

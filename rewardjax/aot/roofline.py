@@ -73,8 +73,7 @@ def predict(
 ) -> Prediction:
     """`pairs` of a step (training), `rows` of a micro-batch; `exchanges` of each program by its name, `state_gib` of a device."""
     devices = len(topology.devices)
-    peak = metrics.peak_flops(topology.device_kind)
-    assert peak is not None, topology.device_kind
+    peak = peak_flops(topology)
     training = mode == "train"
     micro_batches = math.ceil(pairs * packing.rows / rows) if training else 1
     done = pairs if training else rows / packing.rows
@@ -111,6 +110,13 @@ def predict(
         total,
         useful / (total * devices * peak),
     )
+
+
+def peak_flops(topology: Topology) -> float:
+    """bf16 FLOP/s of one device."""
+    peak = metrics.peak_flops(topology.device_kind)
+    assert peak is not None, topology.device_kind
+    return peak
 
 
 def recomputed(decoder: DecoderConfig, remat: str) -> tuple[float, float]:

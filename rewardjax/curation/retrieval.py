@@ -105,7 +105,7 @@ def nearest(query: np.ndarray, base: np.ndarray, k: int, *, chunk: int = PLACES,
         )
     mesh = jax.sharding.get_mesh()
     queries, rows, block = len(query), len(base), min(block, -(-len(query) // 8) * 8)
-    chunk = min(chunk, -(-rows // (mesh.size * GROUP)) * GROUP)
+    chunk = chunk_rows(rows, mesh.size, chunk)
     if not 0 < chunk <= PLACES or chunk % GROUP:
         raise ValueError(
             f"nearest: chunk = {chunk} of {rows} base rows; it must be a multiple of {GROUP} up to {PLACES}, and a base not empty"
@@ -119,6 +119,11 @@ def nearest(query: np.ndarray, base: np.ndarray, k: int, *, chunk: int = PLACES,
         best = step(best, on_device, here, np.int32(first), np.int32(rows))
     similarity, found = (np.asarray(x).reshape(padded, k)[:queries] for x in finish(best))
     return np.where(similarity == NOTHING, -1, found), similarity
+
+
+def chunk_rows(rows: int, devices: int, most: int = PLACES) -> int:
+    """Base rows of a chunk on one device: whole groups, as many as `rows` fill on `devices`, at most `most`."""
+    return min(most, -(-rows // (devices * GROUP)) * GROUP)
 
 
 @functools.lru_cache(maxsize=8)
