@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
-from rewardjax.aot import lengths
+from rewardjax.aot import assumed_lengths
 from rewardjax.aot.roofline import BLOCK
 from rewardjax.aot.topology import CHIPS
 
@@ -137,7 +137,7 @@ def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, An
     worst = lambda name, kinds: max(
         (row["exchanges"][name] for job, row in fitting.items() if job.topology.split(":")[0] in kinds), default=None
     )
-    ratio = lambda kind: lengths.packing(kind, 16_384, 64, BLOCK, PAIRS).live_to_causal
+    ratio = lambda kind: assumed_lengths.packing(kind, 16_384, 64, BLOCK, PAIRS).live_to_causal
     return {
         **versions(),
         "programs": len(rows),

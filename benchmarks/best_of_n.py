@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import defaults, evaluate, evaluators, scorer
+from rewardjax import defaults, evaluate, evaluators
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
-from rewardjax.evaluators import report, scores
-from rewardjax.evaluators.benchmark import Examples
+from rewardjax.evaluators import stored_rewards
+from rewardjax.evaluators.page import report
+from rewardjax.evaluators.records import Examples
+from rewardjax.scoring import model as scorer
 
 ROW = 4096  # for counting, long enough for any bundle of these data
 CHUNKS = 4  # turns of the comparison
@@ -43,7 +45,7 @@ def settings(args: argparse.Namespace) -> config_lib.Config:
 
 def tokens_of(examples: Examples, model: scorer.Scorer, max_length: int) -> list[TokenGroup]:
     """The examples as the evaluation scores them."""
-    found = [scores.tokenize(group, model.tokenizer, max_length or model.contract.max_length, "left") for group in examples.groups]
+    found = [stored_rewards.tokenize(group, model.tokenizer, max_length or model.contract.max_length, "left") for group in examples.groups]
     return [one.tokens for one in found if one.tokens is not None]
 
 
@@ -136,7 +138,7 @@ def main() -> None:
 
     config = settings(args)
     record = evaluate.run(config)
-    kept = scores.read(pathlib.Path(config.output) / "scores" / "groups.parquet")
+    kept = stored_rewards.read(pathlib.Path(config.output) / "scores" / "groups.parquet")
     found = record["results"]["groups"]
     if "curve" not in found["other"]:
         raise SystemExit(

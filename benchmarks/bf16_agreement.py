@@ -10,10 +10,10 @@ import json
 
 import numpy as np
 
-from rewardjax import scorer
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import check
 from rewardjax.data.tokenize import tokenize_group
+from rewardjax.scoring import model as scorer
 
 
 def main() -> None:

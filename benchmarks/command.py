@@ -13,7 +13,7 @@ import jax
 import torch
 
 from benchmarks.sizes import SIZES, SMOKE, Size, pin
-from rewardjax.mesh import make_mesh
+from rewardjax.parallel.mesh import make_mesh
 
 Compare = Callable[[Size, str, pathlib.Path, pathlib.Path], dict[str, Any]]  # size, platform, shared data, scratch folder
 

@@ -1,4 +1,4 @@
-"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real text, all as tokenised folders.
+"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real text, all as tokenized folders.
 
 "short": prompts of about 220 tokens and responses of about 370, as in UltraFeedback; "long": multi-turn prompts of about 950. Lognormal,
 with spreads chosen so that padding costs what it costs on such data: batches of 8 (64) pairs of up to 16,384 tokens, padded to the longest
@@ -10,12 +10,12 @@ import pathlib
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from rewardjax.aot.lengths import DISTRIBUTIONS
-from rewardjax.data import store, tokenize
+from rewardjax.aot.assumed_lengths import DISTRIBUTIONS
+from rewardjax.data import token_cache, tokenize
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup, take_pair
 from rewardjax.data.sources import open_source
-from rewardjax.data.store import TokenizedPairs
+from rewardjax.data.token_cache import TokenizedPairs
 
 PAD = 0
 REAL = {"hh": "hh_harmless/test.jsonl.gz", "gsm": "zeroeval/gsm_responses.jsonl.gz"}
@@ -61,12 +61,12 @@ def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs
         "tie": np.zeros(n, np.float32),
         "row": np.arange(n),
     }
-    with store.locked(folder), store.building(folder) as temporary:
-        writer = ArrayRecordWriter(str(temporary / store.GROUPS), store.GROUPS_OPTIONS)
+    with token_cache.locked(folder), token_cache.building(folder) as temporary:
+        writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
         for pair in pairs:
-            writer.write(store.encode(pair))
+            writer.write(token_cache.encode(pair))
         writer.close()
-        store.finish(temporary, columns, {"fingerprint": folder.name, "inputs": {}, "source": "random tokens", "pad_id": PAD})
+        token_cache.finish(temporary, columns, {"fingerprint": folder.name, "inputs": {}, "source": "random tokens", "pad_id": PAD})
     return TokenizedPairs.open(folder)
 
 

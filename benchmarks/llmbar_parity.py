@@ -2,7 +2,7 @@
 
     python -m benchmarks.llmbar_parity --model runs/quickstart/hf --data ../shared/data/llmbar
 
-The transformers side shares nothing with ours: it reads the files, renders the tokenizer's chat template, tokenises, pads, and scores each
+The transformers side shares nothing with ours: it reads the files, renders the tokenizer's chat template, tokenizes, pads, and scores each
 response singly and, for a few, in a padded batch. Nothing is truncated on either side. Prints one JSON line last: both sides' subset
 accuracies, whether they are equal, and the largest difference of rewards in units of the rewards' standard deviation. Needs torch.
 """
@@ -14,8 +14,10 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
-from rewardjax import evaluators, scorer
-from rewardjax.evaluators import llmbar, scores
+from rewardjax import evaluators
+from rewardjax.evaluators import stored_rewards
+from rewardjax.evaluators.benchmarks import llmbar
+from rewardjax.scoring import model as scorer
 
 BATCH = 8  # responses of the padded check
 
@@ -55,7 +57,7 @@ def compare(model: str, data: pathlib.Path) -> dict[str, object]:
     """The record that is printed."""
     loaded = scorer.load(model, dtype="float32")
     examples = evaluators.load("llmbar", path=data)
-    found = scores.compute(
+    found = stored_rewards.compute(
         examples, loaded.tokenizer, lambda groups: scorer.token_groups(loaded, groups), max_length=2**31 - 1, over_long="drop", meta={}
     )
     result = llmbar.summarize(found.items, found.rewards)

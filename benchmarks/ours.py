@@ -14,15 +14,16 @@ from safetensors.numpy import load_file
 from benchmarks import peer
 from benchmarks.lengths import PAD
 from benchmarks.sizes import Size
-from rewardjax import losses, optim, scoring
 from rewardjax.data import pipeline
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.store import TokenizedPairs
-from rewardjax.mesh import Layout, place
+from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import hf, reward
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_config import write_config
-from rewardjax.step import make_step, zeros_like
+from rewardjax.parallel.mesh import Layout, place
+from rewardjax.scoring import rows
+from rewardjax.training import losses, optim
+from rewardjax.training.step import make_step, zeros_like
 
 SEED = 0
 LEARNING_RATE = 1e-4  # TRL's default
@@ -88,10 +89,10 @@ def gradients(size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Pa
 
 def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.ndarray]]:
     """A function from token groups to the rewards [K] of each."""
-    score_rows = scoring.make_score_rows(split(size, "none")[0])
+    score_rows = rows.make_score_rows(split(size, "none")[0])
 
     def score(groups: Sequence[TokenGroup]) -> list[np.ndarray]:
-        return scoring.score_groups(
+        return rows.score_groups(
             score_rows,
             params,
             groups,

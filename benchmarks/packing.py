@@ -22,7 +22,7 @@ from benchmarks import lengths
 from benchmarks.sizes import cost, pin
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.store import TokenizedPairs
+from rewardjax.data.token_cache import TokenizedPairs
 
 WINDOW = 512  # pairs packed together
 ROW_LENGTH = 16_384

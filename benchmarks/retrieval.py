@@ -1,4 +1,4 @@
-"""Speed of the exact neighbour search, and that it finds what FAISS finds.
+"""Speed of the exact neighbor search, and that it finds what FAISS finds.
 
     python -m benchmarks.retrieval [--queries 2000] [--base 100000] [--width 256] [--k 8]
 
@@ -15,8 +15,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from rewardjax.curation import embed, retrieval
-from rewardjax.mesh import make_mesh
+from rewardjax.curation.retrieval import embed
+from rewardjax.curation.retrieval import search as retrieval
+from rewardjax.parallel.mesh import make_mesh
 
 
 def best_time(work: Callable[[], object], repeat: int) -> float:
@@ -30,7 +31,7 @@ def best_time(work: Callable[[], object], repeat: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description="The exact neighbour search, timed and checked.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description="The exact neighbor search, timed and checked.")
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--base", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=256)

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.evaluators import rewardbench, rewardbench2
-from rewardjax.evaluators.benchmark import Item
+from rewardjax.evaluators.benchmarks import rewardbench, rewardbench2
+from rewardjax.evaluators.records import Item
 
 PACKAGE = "rewardbench==0.1.4"
 NEEDS = ("datasets>=3", "pandas", "numpy", "huggingface_hub")

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from benchmarks import command, lengths, ours, peer
 from benchmarks.sizes import Size, cost
-from rewardjax import metrics
 from rewardjax.data.pack import TokenGroup
+from rewardjax.models import flops
 
 STEPS = 4  # training steps' worth of pairs in a measurement
 
@@ -39,7 +39,7 @@ def forward_flops(size: Size, groups: Sequence[TokenGroup]) -> float:
         triangle(len(group.prefix)) + sum(triangle(len(suffix)) + len(group.prefix) * len(suffix) for suffix in group.suffixes)
         for group in groups
     )
-    return metrics.forward_flops(size.model, needed_tokens(groups), entries)
+    return flops.forward_flops(size.model, needed_tokens(groups), entries)
 
 
 def sort_by_length(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
@@ -71,7 +71,7 @@ def measure(
     result["spread"] = round(max(max(values) / min(values) for values in seconds.values()), 3)
     result["max_reward_diff"] = max(float(np.abs(a - b).max()) for a, b in zip(found["ours"], found["peer"], strict=True))
     if platform == "gpu":
-        peak = metrics.peak_flops(jax.devices()[0].device_kind)
+        peak = flops.peak_flops(jax.devices()[0].device_kind)
         result["pairs_per_s"] = round(len(groups) / medians["ours"], 2)
         result["mfu"] = peak and round(forward_flops(size, groups) / medians["ours"] / (peak * jax.sharding.get_mesh().size), 4)
     return result

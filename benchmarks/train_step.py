@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from benchmarks import command, lengths, ours, peer
 from benchmarks.sizes import Size, cost
-from rewardjax import metrics
 from rewardjax.data import pack
 from rewardjax.data.plan import step_pairs
-from rewardjax.data.store import TokenizedPairs
+from rewardjax.data.token_cache import TokenizedPairs
+from rewardjax.models import flops as flops_lib
 
 WINDOW = 50  # steps' worth of pairs to draw batches from; the peer sorts over as many, like transformers' length sampler
 Side = Callable[[int], tuple[float, np.ndarray]]  # step -> its cost and its pairs
@@ -50,7 +50,7 @@ def peer_side(
 
 
 def _sorted_steps(size: Size, pairs: TokenizedPairs) -> np.ndarray:
-    """[steps + 1, pairs of a step]: steps of neighbours in length, taken at even distances from the shortest to the longest."""
+    """[steps + 1, pairs of a step]: steps of neighbors in length, taken at even distances from the shortest to the longest."""
     order = np.argsort(pairs.lengths[:, 0] + pairs.lengths[:, 1:].max(1), kind="stable")
     steps = order[: len(order) // size.pairs * size.pairs].reshape(-1, size.pairs)
     measured = (np.arange(size.steps) + 0.5) * len(steps) / size.steps
@@ -110,8 +110,8 @@ def on_gpu(size: Size, pairs: TokenizedPairs, our: dict[str, float]) -> dict[str
     """Pairs a second and MFU of our side."""
     lengths_n3 = pairs.lengths[np.concatenate([step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(1, size.steps + 1)])]
     needed = int(lengths_n3.sum())
-    flops = metrics.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed  # of a token
-    peak = metrics.peak_flops(jax.devices()[0].device_kind)
+    flops = flops_lib.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed  # of a token
+    peak = flops_lib.peak_flops(jax.devices()[0].device_kind)
     mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.sharding.get_mesh().size)
     return {"mfu": mfu and round(mfu, 4), "pairs_per_s": round(len(lengths_n3) / needed / (our["s_per_1k_tokens"] / 1e3), 2)}
 

@@ -25,7 +25,7 @@ from benchmarks import lengths, ours, peer
 from benchmarks.lengths import PAD
 from benchmarks.sizes import SIZES, SMOKE, Size, cost, pin
 from rewardjax.data.pack import TokenGroup, take_pair
-from rewardjax.mesh import make_mesh
+from rewardjax.parallel.mesh import make_mesh
 
 
 class Clock(TrainerCallback):

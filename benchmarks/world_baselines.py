@@ -3,7 +3,7 @@
     python -m benchmarks.world_baselines [--num 20000] [--heldout 4000]
 
 Pairwise logistic regression on differences of word counts, trained on honest labels and tested on the held-out split: of the responses
-alone; of responses and all products of a prompt word and a response word, which memorise what a table could. And the best rule on length
+alone; of responses and all products of a prompt word and a response word, which memorize what a table could. And the best rule on length
 alone. The last line is one JSON object: held-out accuracy of each, overall and by task.
 """
 
@@ -29,7 +29,7 @@ def words(text: str) -> list[str]:
 
 
 def response_features(prompt: str, response: str) -> Counter:
-    """Counts of words and of neighbouring words."""
+    """Counts of words and of neighboring words."""
     found = words(response)
     return Counter(found) + Counter(f"{a} {b}" for a, b in zip(found, found[1:], strict=False))
 
@@ -58,7 +58,7 @@ def differences(records: list[dict], features) -> scipy.sparse.csr_matrix:
 
 
 def fit(x: Any, l2: float) -> np.ndarray:
-    """The weights that minimise mean softplus(-x w) + l2 / 2 |w|^2, for a sparse x (whose stubs do not know its shape)."""
+    """The weights that minimize mean softplus(-x w) + l2 / 2 |w|^2, for a sparse x (whose stubs do not know its shape)."""
 
     def objective(w: np.ndarray) -> tuple:
         margin = x @ w

@@ -2,7 +2,7 @@
 
     python -m launch.local --processes 2 --devices 4 -- python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny
 
-The command has to call `rewardjax.distributed.initialize()`, as every main of the package does. The processes share one fate: when one
+The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do. The processes share one fate: when one
 fails, the others are terminated, then killed, and the first failure's exit code is returned. SIGTERM and SIGINT are passed on.
 """
 
@@ -61,7 +61,7 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
 
 
 def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
-    """This environment plus what `rewardjax.distributed.initialize` reads, less a device count that would contradict it."""
+    """This environment plus what `rewardjax.parallel.distributed.initialize` reads, less a device count that would contradict it."""
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith("--xla_force_host_platform_device_count")]
     return os.environ | {
         "XLA_FLAGS": " ".join(flags),

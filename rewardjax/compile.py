@@ -1,4 +1,4 @@
-"""Compile a config's training or scoring step, or a search for neighbours, for a TPU slice, without the slice: what will it need there?
+"""Compile a config's training or scoring step, or a search for neighbors, for a TPU slice, without the slice: what will it need there?
 
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4 [--config.compute.remat=full]
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v6e:8x8 --search
@@ -18,8 +18,8 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the programs are compiled for the slice, whatever this machine has
 
 from rewardjax import config as config_lib  # noqa: E402
-from rewardjax.aot import report, retrieval, search  # noqa: E402
-from rewardjax.aot.lengths import DISTRIBUTIONS  # noqa: E402
+from rewardjax.aot import measure, retrieval, search  # noqa: E402
+from rewardjax.aot.assumed_lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import CannotDescribe, describe  # noqa: E402
 
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value")
     if args.search and args.mode == "retrieval":
-        parser.error("--search is for training and scoring: a search for neighbours has no settings to choose")
+        parser.error("--search is for training and scoring: a search for neighbors has no settings to choose")
     overrides = [item.removeprefix("--config.") for item in rest]
     try:
         topology = describe(args.topology)
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         elif args.search:
             result, text = search.search(config, topology, args.mode, args.lengths), search.text
         else:
-            result, text = report.measure(config, topology, args.mode, args.lengths), report.text
+            result, text = measure.measure(config, topology, args.mode, args.lengths), measure.text
     except (CannotDescribe, ValueError, FileNotFoundError) as error:
         print(f"rewardjax.compile: {error}", file=sys.stderr)
         return 2

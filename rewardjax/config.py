@@ -39,6 +39,8 @@ from ml_collections import ConfigDict
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
 
+MOVED = {"rewardjax.curation.clean": "rewardjax.curation.ledger.clean"}  # modules that workspaces name by their old path
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
@@ -187,6 +189,12 @@ def resolve(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             raise TypeError(f"config field {key!r} holds {value!r} ({type(value).__name__}), which JSON cannot hold") from error
     return json.loads(json.dumps(plain))
+
+
+def current_path(function: str) -> str:
+    """Where `"module:function"` lies today, for a name that may have been stored before its module moved."""
+    module, colon, name = function.partition(":")
+    return MOVED.get(module, module) + colon + name
 
 
 def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:

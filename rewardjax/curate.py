@@ -17,14 +17,14 @@ import sys
 from collections.abc import Sequence
 
 from rewardjax import config as config_lib
-from rewardjax import sweep
-from rewardjax.curation import decide, explain
-from rewardjax.curation import pools as pools_lib
-from rewardjax.curation.export import LABELS, export
-from rewardjax.curation.intake import conflicts, take_in
-from rewardjax.curation.store import ENTRIES, Store
+from rewardjax.curation.ledger import decisions, explain
+from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger.intake import conflicts, take_in
+from rewardjax.curation.ledger.store import ENTRIES, Store
+from rewardjax.curation.ledger.write_pairs import LABELS, export
 from rewardjax.curation.workspace import ConfigChanged, Paused, open_workspace
 from rewardjax.data.sources import open_source
+from rewardjax.reporting import text_table
 
 WAITING = 3
 
@@ -77,11 +77,11 @@ def _store(folder: pathlib.Path) -> Store:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from rewardjax.curation import plan, stage1, stage2  # these start jax, which the other verbs do not need
+    from rewardjax.curation.stages import cost_plan, stage1, stage2  # these start jax, which the other verbs do not need
 
     with open_workspace(args.folder, config_lib.load(args.config, args.set), bind=not args.plan) as ws:
         if args.plan:
-            print(sweep.table(plan.plan(ws)))
+            print(text_table.table(cost_plan.plan(ws)))
             return 0
         try:
             stage1.prepare(ws)
@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
         except Paused as error:
             print(f"paused: {error}", file=sys.stderr)
             return WAITING
-        print(sweep.table(explain.status(ws.store)["Pools"]))
+        print(text_table.table(explain.status(ws.store)["Pools"]))
         summary = {"pools": pools_lib.sizes(ws.store), "dollars": ws.calls.spent(), "ledger": ws.store.fingerprint()}
         print(json.dumps(summary))
     return 0
@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 def _status(args: argparse.Namespace) -> int:
     for heading, rows in explain.status(_store(args.folder)).items():
         if rows:
-            print(f"{heading}\n{sweep.table(rows)}\n")
+            print(f"{heading}\n{text_table.table(rows)}\n")
     return 0
 
 
@@ -129,7 +129,7 @@ def _audit(args: argparse.Namespace) -> int:
     store = _store(args.folder)
     problems = store.verify()
     for stage in sorted({m["stage"] for m in store.manifests("decisions")}) if not problems else ():
-        if wrong := decide.audit(store, stage):
+        if wrong := decisions.audit(store, stage):
             problems.append(f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}")
     print("\n".join(problems) or "sound: every shard is as it was written, and every decision follows from the ledger")
     return 1 if problems else 0

@@ -21,14 +21,19 @@ from jax.experimental import multihost_utils
 from ml_collections import config_flags
 from tqdm import tqdm
 
-from rewardjax import checkpoint, contract, distributed, evaluators, fingerprint, scorer
 from rewardjax import config as config_lib
+from rewardjax import evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import audit, report, table
-from rewardjax.evaluators import scores as scores_lib
-from rewardjax.evaluators.benchmark import Examples, Result
-from rewardjax.evaluators.scores import Scores
-from rewardjax.mesh import make_mesh
+from rewardjax.evaluators import stored_rewards as scores_lib
+from rewardjax.evaluators.audits import run as audit
+from rewardjax.evaluators.page import report, table
+from rewardjax.evaluators.records import Examples, Result
+from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.models import checkpoint
+from rewardjax.parallel import distributed
+from rewardjax.parallel.mesh import make_mesh
+from rewardjax.scoring import contract
+from rewardjax.scoring import model as scorer
 
 FORMAT = 1  # raise it when the same model and files would give other scores
 

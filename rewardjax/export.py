@@ -14,8 +14,9 @@ import shutil
 import jax
 from flax import nnx
 
-from rewardjax import contract, scorer
 from rewardjax.models import hf
+from rewardjax.scoring import contract
+from rewardjax.scoring import model as scorer
 
 
 def export(

@@ -17,23 +17,26 @@ import time
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import curate, export, plots, scorer, sweep, train
+from rewardjax import curate, export
 from rewardjax.config import Config
-from rewardjax.curation import agreement
-from rewardjax.curation.judge_server import Behaviour, serve, truth_of
+from rewardjax.curation.judges.scripted_server import Behavior, serve, truth_of
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
 from rewardjax.data.groups import Group
 from rewardjax.data.sources import open_source
 from rewardjax.data.tokenize import tokenize_group
-from rewardjax.evaluators.pairs import pair_metrics
+from rewardjax.evaluators.benchmarks.pairs import pair_metrics
+from rewardjax.reporting import plots, text_table
+from rewardjax.scoring import model as scorer
+from rewardjax.stats import agreement
+from rewardjax.training import loop
 
 CURATION, TRAINING = "configs/curation/world.py", "configs/quickstart.py"
 HELD_OUT = 1000
 JUDGES = {
-    "sharp": Behaviour(accuracy=0.8),
-    "longwinded": Behaviour(accuracy=0.75, length_bias=0.3),
-    "lopsided": Behaviour(accuracy=0.75, position_bias=0.3),
+    "sharp": Behavior(accuracy=0.8),
+    "longwinded": Behavior(accuracy=0.75, length_bias=0.3),
+    "lopsided": Behavior(accuracy=0.75, position_bias=0.3),
 }
 ARMS = {
     "original": "all pairs that were looked at, labels as they came",
@@ -112,7 +115,7 @@ def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
     data = output / "curation" / "data" / f"{name}.parquet"
     print(f"{name}: {ARMS[name]} ({len(open_source(data))} pairs)", flush=True)
     config = config_lib.load(TRAINING + size, {"data.source": str(data)})
-    return train.run(config, output if name == list(ARMS)[-1] else output / name)
+    return loop.run(config, output if name == list(ARMS)[-1] else output / name)
 
 
 def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
@@ -122,7 +125,7 @@ def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
         {"data": name, "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}", "what": ARMS[name]}
         for name, (mean, low, high) in held_out.items()
     ]
-    print(sweep.table(rows))
+    print(text_table.table(rows))
     plots.bars(held_out, plot, "Held-out accuracy by training data")
 
 

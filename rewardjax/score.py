@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rewardjax import contract, scorer
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow, Group, check
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.tokenize import tokenize_group
+from rewardjax.scoring import contract
+from rewardjax.scoring import model as scorer
 
 WINDOW = 2048  # records read, scored and written at a time
 SCHEMA = pa.schema([("id", pa.string()), ("response_index", pa.int32()), ("reward", pa.float32())])

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
+from rewardjax.reporting.text_table import table
 
 TRAIN = (sys.executable, "-m", "rewardjax.train")
 
@@ -118,15 +119,6 @@ def read_summary(home: pathlib.Path) -> dict[str, Any] | None:
     """The summary that training left in `home`, or None."""
     path = home / "summary.json"
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of flat values as aligned text; the columns are all keys, in order of appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = lambda value: f"{value:.6g}" if isinstance(value, float) else str(value)
-    cells = [columns, *([text(row[key]) if key in row else "" for key in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
 
 
 def _result_row(result: dict[str, Any]) -> dict[str, Any]:

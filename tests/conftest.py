@@ -27,12 +27,12 @@ def shared_data() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """A finished training run that nothing interrupted: (workdir, summary, cache of its tokenised data). Not to be written to."""
-    from rewardjax import train  # not above: JAX must see the environment set there
+    """A finished training run that nothing interrupted: (workdir, summary, cache of its tokenized data). Not to be written to."""
+    from rewardjax.training import loop  # not above: JAX must see the environment set there
 
     workdir = tmp_path_factory.mktemp("tiny") / "run"
     cache = workdir.parent / "cache"
-    return workdir, train.run(tiny_config(cache), workdir), cache
+    return workdir, loop.run(tiny_config(cache), workdir), cache
 
 
 @pytest.fixture(scope="session")

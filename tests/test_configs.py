@@ -11,13 +11,14 @@ from jax.sharding import NamedSharding
 from tiny import ROOT
 
 from rewardjax import config as config_lib
-from rewardjax import evaluators, losses, optim
+from rewardjax import evaluators
 from rewardjax.defaults import evaluation, training
-from rewardjax.mesh import AXES, Layout
 from rewardjax.models import reward
+from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
-from rewardjax.step import make_step, zeros_like
-from rewardjax.train import decoder_config
+from rewardjax.parallel.mesh import AXES, Layout
+from rewardjax.training import losses, optim
+from rewardjax.training.step import make_step, zeros_like
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
 EVALUATION = [path for path in CONFIGS if path.startswith("configs/eval/")]

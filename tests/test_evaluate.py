@@ -11,10 +11,13 @@ import pytest
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
-from rewardjax import evaluate, evaluators, scorer, train
-from rewardjax.evaluators import report, scores, table
-from rewardjax.evaluators.benchmark import Result
-from rewardjax.metrics import read_metrics
+from rewardjax import evaluate, evaluators
+from rewardjax.evaluators import stored_rewards
+from rewardjax.evaluators.page import report, table
+from rewardjax.evaluators.records import Result
+from rewardjax.scoring import model as scorer
+from rewardjax.training import loop
+from rewardjax.training.metrics import read_metrics
 
 
 def mini(model, output, names=(), **changes):
@@ -43,7 +46,7 @@ def evaluated(exported, tmp_path_factory):
     return evaluate.run(mini(exported, output)), output
 
 
-def test_every_benchmark_has_a_number_that_is_labelled_partial(evaluated):
+def test_every_benchmark_has_a_number_that_is_labeled_partial(evaluated):
     record, output = evaluated
     results = {name: Result.from_record(one) for name, one in record["results"].items()}
     assert set(results) == {*evaluators.PAPER, "llmbar", "heldout", "best_of_16"} and not record["missing"]
@@ -59,7 +62,7 @@ def test_every_benchmark_has_a_number_that_is_labelled_partial(evaluated):
 def test_any_rule_can_be_recomputed_from_the_stored_scores(evaluated):
     record, output = evaluated
     for name, one in record["results"].items():
-        kept = scores.read(output / "scores" / f"{name}.parquet")
+        kept = stored_rewards.read(output / "scores" / f"{name}.parquet")
         again = evaluators.get(one["name"]).summarize(kept.items, kept.rewards)
         assert again == Result.from_record(one)
         assert kept.meta["contract"] == record["contract"] and kept.meta["weights"] == record["weights"]
@@ -69,7 +72,7 @@ def test_any_rule_can_be_recomputed_from_the_stored_scores(evaluated):
 def test_scores_are_those_of_one_response_at_a_time(evaluated, exported):
     model = scorer.load(exported)
     examples = evaluators.load("rmb", path="assets:benchmarks/rmb")
-    kept = scores.read(evaluated[1] / "scores" / "rmb.parquet")
+    kept = stored_rewards.read(evaluated[1] / "scores" / "rmb.parquet")
     for k in (0, -1):
         texts = [response[0]["content"] for response in examples.groups[k].responses]
         alone = [scorer.rewards(model, examples.groups[k].prompt, [text])[0] for text in texts]
@@ -90,7 +93,7 @@ def test_a_second_run_computes_nothing_and_says_the_same(evaluated, exported, tm
 
 
 def test_a_killed_run_goes_on_where_it_stopped(evaluated, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(scores, "WINDOW", 8)
+    monkeypatch.setattr(stored_rewards, "WINDOW", 8)
     names, calls, real = ("llmbar", "rm_bench"), [], scorer.token_groups
     loaded = scorer.load(exported)
     monkeypatch.setattr(scorer, "load", lambda *args, **kwargs: loaded)
@@ -139,7 +142,7 @@ def test_two_processes_of_four_devices_score_as_one_of_eight(evaluated, exported
     assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads((tmp_path / "out" / "run.json").read_text())["processes"] == 2
     for name in ("rm_bench", "judgebench"):
-        here, there = (scores.read(folder / "scores" / f"{name}.parquet") for folder in (tmp_path / "out", evaluated[1]))
+        here, there = (stored_rewards.read(folder / "scores" / f"{name}.parquet") for folder in (tmp_path / "out", evaluated[1]))
         np.testing.assert_allclose(np.concatenate(here.rewards), np.concatenate(there.rewards), rtol=1e-5, atol=1e-6)
 
 
@@ -158,7 +161,7 @@ def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
 
 def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
     record = evaluate.run(mini(exported, tmp_path, ("llmbar",), max_length=30, over_long="drop"))
-    kept = scores.read(tmp_path / "scores" / "llmbar.parquet")
+    kept = stored_rewards.read(tmp_path / "scores" / "llmbar.parquet")
     missing = sum(int(np.isnan(rewards).sum()) for rewards in kept.rewards)
     assert missing == len(kept.unscored) > 0 and {entry["reason"] for entry in kept.unscored} == {"over_long"}
     parts = Result.from_record(record["results"]["llmbar"]).parts.values()
@@ -177,7 +180,7 @@ def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
     config = tiny_config(tiny_run[2], steps=2)
     with config.unlocked():
         config.benchmarks = {"hard": dict(benchmark="llmbar", path="assets:benchmarks/llmbar")}
-    summary = train.run(config, tmp_path / "run")
+    summary = loop.run(config, tmp_path / "run")
     assert 0 <= summary["hard/headline"] <= 1 and summary["hard/unscored"] == 0
     row = [row for row in read_metrics(tmp_path / "run") if "hard/headline" in row]
     assert [one["step"] for one in row] == [2] and row[0]["hard/llmbar-natural"] == summary["hard/llmbar-natural"]

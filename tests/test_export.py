@@ -6,11 +6,12 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from rewardjax import contract, scorer
 from rewardjax.export import export
-from rewardjax.mesh import Layout, make_mesh
 from rewardjax.models import hf
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout, make_mesh
+from rewardjax.scoring import contract
+from rewardjax.scoring import model as scorer
 
 
 def test_weights_survive_bit_for_bit(tiny_run, exported, tmp_path):

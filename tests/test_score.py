@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import ROOT
 
-from rewardjax import contract, score, scorer
+from rewardjax import score
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow
 from rewardjax.data.pack import TokenGroup
+from rewardjax.scoring import contract
+from rewardjax.scoring import model as scorer
 
 GROUPS = [
     {"id": "sum", "prompt": [{"role": "user", "content": "What is 2 + 3?"}], "responses": ["5", "Of course! It is 5.", "6"]},
@@ -143,6 +145,6 @@ def test_two_responses_share_their_prompt_where_a_row_may_hold_both(exported, mo
     model = dataclasses.replace(scorer.load(exported), tokens_per_device=tokens_per_device)
     ones = lambda n: np.ones(n, np.int32)
     used = []
-    monkeypatch.setattr(scorer.scoring, "score_groups", lambda *_, row_length, **__: used.append(row_length))
+    monkeypatch.setattr(scorer.rows, "score_groups", lambda *_, row_length, **__: used.append(row_length))
     scorer.token_groups(model, [TokenGroup(ones(100), [ones(800), ones(700)]), TokenGroup(ones(10), [ones(20)])])
     assert used == [row_length]

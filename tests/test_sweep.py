@@ -8,6 +8,7 @@ import pytest
 
 from rewardjax import config as config_lib
 from rewardjax import sweep
+from rewardjax.reporting import text_table
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -146,5 +147,5 @@ def test_a_done_marker_of_another_config_does_not_count(file, tmp_path):
 
 
 def test_table_has_every_column_and_no_hole():
-    text = sweep.table([{"a": 1, "b": 0.5}, {"a": 22, "c": "x"}])
+    text = text_table.table([{"a": 1, "b": 0.5}, {"a": 22, "c": "x"}])
     assert text.splitlines() == ["a   b    c", "1   0.5", "22       x"]

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from rewardjax import checkpoint, contract, train
 from rewardjax.defaults import WORLD
-from rewardjax.metrics import read_metrics
-from rewardjax.models import variants
+from rewardjax.models import build, checkpoint, variants
+from rewardjax.scoring import contract
+from rewardjax.training import loop
+from rewardjax.training.metrics import read_metrics
 
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
 
@@ -48,17 +49,17 @@ def test_stopped_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch):
     """Stopped after step 3, between checkpoints: step 3 is done again from step 2's checkpoint."""
     workdir, _, cache = tiny_run
     with monkeypatch.context() as patch:
-        real = train.pipeline.train_steps
+        real = loop.pipeline.train_steps
 
         def stops(*args, **kwargs):
             iterator = real(*args, **kwargs)
             yield from (next(iterator) for _ in range(3))
             raise KeyboardInterrupt
 
-        patch.setattr(train.pipeline, "train_steps", stops)
+        patch.setattr(loop.pipeline, "train_steps", stops)
         with pytest.raises(KeyboardInterrupt):
-            train.run(tiny_config(cache), tmp_path)
-    train.run(tiny_config(cache), tmp_path)
+            loop.run(tiny_config(cache), tmp_path)
+    loop.run(tiny_config(cache), tmp_path)
     assert losses(tmp_path) == losses(workdir)
     assert final_state(tmp_path) == final_state(workdir)
 
@@ -111,48 +112,48 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path)
 )
 def test_a_changed_run_is_refused_by_the_name_of_the_field(tiny_run, changes, field):
     workdir, _, cache = tiny_run
-    with pytest.raises(train.ResumeRefused, match=field):
-        train.run(tiny_config(cache, **changes), workdir)
+    with pytest.raises(loop.ResumeRefused, match=field):
+        loop.run(tiny_config(cache, **changes), workdir)
 
 
 def test_a_changed_tokenizer_is_refused(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
     other = tmp_path / "tokenizer"
-    tokenizer = train.load_tokenizer("assets:world")
+    tokenizer = loop.load_tokenizer("assets:world")
     tokenizer.save(other)
     config = json.loads((other / "tokenizer_config.json").read_text())
     config["chat_template"] = config["chat_template"].replace("<|im_start|>", "<|im_start|> ")
     (other / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(train.ResumeRefused, match="chat_template"):
-        train.run(tiny_config(cache, **{"tokenizer.folder": str(other)}), workdir)
+    with pytest.raises(loop.ResumeRefused, match="chat_template"):
+        loop.run(tiny_config(cache, **{"tokenizer.folder": str(other)}), workdir)
 
 
 def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
     """A finished run asked for again with other rows and another mesh does nothing but finish."""
     workdir, _, cache = tiny_run
     before = final_state(workdir)
-    train.run(tiny_config(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
+    loop.run(tiny_config(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
     assert final_state(workdir) == before
 
 
 def test_each_step_function_is_compiled_once(tiny_run, tmp_path, monkeypatch):
     """Whatever a step hands to the next, sharded or not, has the type that the compiled function was made for."""
     _, _, cache = tiny_run
-    functions, real = [], train.make_step
+    functions, real = [], loop.make_step
 
     def recorded(*args):
         functions.extend(real(*args))
         return functions
 
-    monkeypatch.setattr(train, "make_step", recorded)
-    train.run(tiny_config(cache, **{"steps": 3, "mesh.fsdp": 2, "checkpoint.every": 1}), tmp_path)
+    monkeypatch.setattr(loop, "make_step", recorded)
+    loop.run(tiny_config(cache, **{"steps": 3, "mesh.fsdp": 2, "checkpoint.every": 1}), tmp_path)
     assert [function._cache_size() for function in functions] == [1, 1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path):
     _, _, cache = tiny_run
     with pytest.raises(FloatingPointError, match="step 2: .*loss"):
-        train.run(tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
+        loop.run(tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
     with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
         assert manager.latest_step() is None
 
@@ -162,15 +163,15 @@ def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
     with config.unlocked():
         config.model.changes.vocab_size = 64
     with pytest.raises(ValueError, match="embedding table 64"):
-        train.run(config, tmp_path)
+        loop.run(config, tmp_path)
     assert jax.device_count() == 8
 
 
 def test_a_folder_must_hold_the_variant_that_is_named_with_it():
-    shipped = train.decoder_config(folder=WORLD)
-    assert train.decoder_config(folder=WORLD, variant="qwen3-0.6b") == variants.get("qwen3-0.6b")  # no folder is opened
-    train.refuse_other_decoder(WORLD, shipped)
+    shipped = build.decoder_config(folder=WORLD)
+    assert build.decoder_config(folder=WORLD, variant="qwen3-0.6b") == variants.get("qwen3-0.6b")  # no folder is opened
+    build.refuse_other_decoder(WORLD, shipped)
     with pytest.raises(ValueError, match=f"width is {shipped.width}, expected 1024"):
-        train.refuse_other_decoder(WORLD, variants.get("qwen3-0.6b"))
+        build.refuse_other_decoder(WORLD, variants.get("qwen3-0.6b"))
     with pytest.raises(ValueError, match="give `folder`"):
-        train.decoder_config()
+        build.decoder_config()

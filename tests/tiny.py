@@ -6,7 +6,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def tiny_config(cache, **overrides):
-    """configs/tiny.py, its tokenised data in `cache`, with `overrides` of dotted keys."""
+    """configs/tiny.py, its tokenized data in `cache`, with `overrides` of dotted keys."""
     from rewardjax import config as config_lib
 
     config = config_lib.load(ROOT / "configs/tiny.py", overrides)

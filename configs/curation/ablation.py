@@ -1,4 +1,4 @@
-"""The ablations of the curation pipeline on the embedded world; `python -m benchmarks.curation_ablation` runs them all.
+"""The ablations of the curation pipeline on the embedded world; `python -m experiments.curation_ablation` runs them all.
 
     curves       original, filtered and flipped at the seed, each iteration and Stage 2, with people and without (the paper's figure 7)
     protocol     who labels iteration 1: nobody, judges, people, both, both with retrieval (figure 8)
@@ -9,7 +9,7 @@
 The backbone has read right and wrong answers: 72 pairs of which a third are wrong at random take a reward model to its ceiling. What can
 mislead it is a pattern, so original labels err toward style, as people's and models' preferences do, and so do the judges, less.
 
-A field is read by `benchmarks/ablation/pipeline.py`. Label qualities are specifications of `rewardjax/data/world/labels.py`.
+A field is read by `experiments/ablation/pipeline.py`. Label qualities are specifications of `rewardjax/data/world/labels.py`.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ def get_config(arg: str | None = None) -> Config:
     return ConfigDict(
         dict(
             scale=args.scale,  # of every number of pairs below
-            experiment="pipeline",  # or "labels": unverified.num pairs labelled by unverified.labels, no curation
+            experiment="pipeline",  # or "labels": unverified.num pairs labeled by unverified.labels, no curation
             seed=0,
             backbone="assets:world",
             heldout=400,
@@ -54,13 +54,13 @@ def sweep_curves():
 
 
 def sweep_protocol():
-    labellers = chain(
+    labelers = chain(
         fixed(people=False, sets=("original", "filtered"), **{"stage1.select": "random"}),  # unverified pairs; judged pairs
         fixed(people=True, sets=("filtered",), **{"stage1.select": "random", "stage1.human_share": 1.0}),
         fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "random"}),
         fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "retrieval"}),
     )
-    return product(vary("seed", SEEDS), ITERATION_1, labellers)
+    return product(vary("seed", SEEDS), ITERATION_1, labelers)
 
 
 def sweep_selection():

@@ -1,4 +1,4 @@
-"""One search for neighbours at the paper's scale, to plan on a slice.
+"""One search for neighbors at the paper's scale, to plan on a slice.
 
     python -m rewardjax.compile --mode=retrieval --config=configs/curation/retrieval.py --topology=v5e:4x4 [--config.queries=500000]
 
@@ -12,5 +12,5 @@ from rewardjax.config import Config
 
 def get_config(arg: str | None = None) -> Config:
     del arg
-    sizes = dict(queries=100_000, base=1_000_000, width=256, k=8)  # gold pairs, unverified pairs, of a vector, neighbours
+    sizes = dict(queries=100_000, base=1_000_000, width=256, k=8)  # gold pairs, unverified pairs, of a vector, neighbors
     return ConfigDict(sizes | {"mesh": dict(data=-1, fsdp=1, tensor=1)})

@@ -50,7 +50,7 @@ class Collective:
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """The collectives of an optimised HLO module for `devices` devices. ValueError for one in a loop whose number of turns is not said."""
+    """The collectives of an optimized HLO module for `devices` devices. ValueError for one in a loop whose number of turns is not said."""
     computations = _computations(text)
     runs = _runs(computations)
     found: dict[tuple, Collective] = {}

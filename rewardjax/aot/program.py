@@ -15,13 +15,14 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rewardjax import config as config_lib
-from rewardjax import losses, optim, scoring
 from rewardjax.aot.topology import GIB, Topology
-from rewardjax.mesh import ROWS, Layout, make_mesh
 from rewardjax.models import reward
+from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
-from rewardjax.step import make_step, zeros_like
-from rewardjax.train import decoder_config
+from rewardjax.parallel.mesh import ROWS, Layout, make_mesh
+from rewardjax.scoring import rows
+from rewardjax.training import losses, optim
+from rewardjax.training.step import make_step, zeros_like
 
 LABELS = ("weight", "margin", "target", "tie")
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
@@ -87,7 +88,7 @@ def score(config: config_lib.Config, topology: Topology) -> Compiled:
         layout = Layout()
         graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
         batch = {name: x for name, x in abstract_batch(config.batch, layout).items() if name not in ("chosen", "rejected", *LABELS)}
-        program = compile_for_slice("score", scoring.make_score_rows(graph), params, batch)
+        program = compile_for_slice("score", rows.make_score_rows(graph), params, batch)
         return Compiled([program], {"parameters": _gib(params)}, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 
 

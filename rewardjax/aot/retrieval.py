@@ -9,8 +9,8 @@ from rewardjax import config as config_lib
 from rewardjax.aot import hlo, roofline
 from rewardjax.aot.program import compile_for_slice
 from rewardjax.aot.topology import Topology
-from rewardjax.curation import retrieval
-from rewardjax.mesh import make_mesh
+from rewardjax.curation.retrieval import search
+from rewardjax.parallel.mesh import make_mesh
 
 PASSES = 4  # over the similarities in HBM: they are written, read for the best of each group, and read again for what lies in good groups
 
@@ -26,9 +26,9 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
     take. Plain JSON values; `fits` is the verdict, sizes are GiB of a device."""
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         mesh = jax.sharding.get_mesh()
-        chunk = retrieval.chunk_rows(config.base, mesh.size)
-        step, arguments = retrieval.abstract_step(mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk)
-        finish = retrieval.search(mesh, config.k)[1]
+        chunk = search.chunk_rows(config.base, mesh.size)
+        step, arguments = search.abstract_step(mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk)
+        finish = search.search(mesh, config.k)[1]
         programs = [compile_for_slice("step", step, *arguments), compile_for_slice("finish", finish, arguments[0])]
     needed, limit = max(program.needed_gib for program in programs), topology.chip.limit_gib
     result: dict[str, Any] = {

@@ -7,10 +7,10 @@ the loops and the optimizer's pass over its state are added.
 import dataclasses
 import math
 
-from rewardjax import metrics
+from rewardjax.aot.assumed_lengths import Packing
 from rewardjax.aot.hlo import Collective
-from rewardjax.aot.lengths import Packing
 from rewardjax.aot.topology import GIB, Topology, torus_dimensions
+from rewardjax.models import flops
 from rewardjax.models.config import DecoderConfig
 
 MATMUL = 0.7  # of peak that large bf16 products reach: published runs of long dense training come to 0.65 of peak in all
@@ -80,7 +80,7 @@ def predict(
     slots = micro_batches * rows * row_length
     tiles = packing.tile_entries / packing.rows * micro_batches * rows  # an empty row still has its diagonal: less than this
 
-    matmul = 2.0 * metrics.layer_params(decoder) * slots
+    matmul = 2.0 * flops.layer_params(decoder) * slots
     attention = 4.0 * decoder.layers * decoder.heads * decoder.head_dim * tiles
     again, attention_again = recomputed(decoder, remat) if training else (0.0, 0.0)
     matmul *= 3 + again if training else 1
@@ -94,9 +94,7 @@ def predict(
     loop, other = seconds(True), seconds(False)
     update = 2 * state_gib * GIB / topology.chip.hbm_bytes_per_s if training else 0.0
     total = max(compute, loop) + other + update
-    useful = (metrics.train_flops if training else metrics.forward_flops)(
-        decoder, round(done * packing.tokens), round(done * packing.entries)
-    )
+    useful = (flops.train_flops if training else flops.forward_flops)(decoder, round(done * packing.tokens), round(done * packing.entries))
     return Prediction(
         micro_batches,
         done,
@@ -114,7 +112,7 @@ def predict(
 
 def peak_flops(topology: Topology) -> float:
     """bf16 FLOP/s of one device."""
-    peak = metrics.peak_flops(topology.device_kind)
+    peak = flops.peak_flops(topology.device_kind)
     assert peak is not None, topology.device_kind
     return peak
 
@@ -128,7 +126,7 @@ def recomputed(decoder: DecoderConfig, remat: str) -> tuple[float, float]:
     again = D * N * H  # the output projection, for the mlp's input; the mlp's output is never needed again
     again += 0 if "gate_up" in saved else 2 * D * F
     again += 0 if "qkv" in saved else D * (N + 2 * K) * H
-    return again * decoder.layers / metrics.layer_params(decoder), float("attn_out" not in saved)
+    return again * decoder.layers / flops.layer_params(decoder), float("attn_out" not in saved)
 
 
 def saved_gib(decoder: DecoderConfig, remat: str, tokens: int) -> float:

@@ -5,9 +5,9 @@ from typing import Any
 
 from rewardjax import config as config_lib
 from rewardjax.aot import roofline
-from rewardjax.aot.report import measure
+from rewardjax.aot.measure import measure
 from rewardjax.aot.topology import Topology, mesh_shapes
-from rewardjax.sweep import table
+from rewardjax.reporting.text_table import table
 
 ROWS = (1, 2, 4)  # a device
 

@@ -13,13 +13,15 @@ def curation() -> Config:
         dict(
             seed=0,
             sources={},  # name -> dict(source=..., entry="unverified" | "wild"): data.sources.open_source, intake.take_in
-            clean=dict(benchmarks={}, n=13, modes=("paper", "strict"), near=0.8, pii="rewardjax.curation.clean:find_pii", executor={}),
+            clean=dict(
+                benchmarks={}, n=13, modes=("paper", "strict"), near=0.8, pii="rewardjax.curation.ledger.clean:find_pii", executor={}
+            ),
             judges=(),  # client.Judge, one dict each
             panel=dict(method="consistency"),  # judges.panel
             tag=True,  # ask the judges for attributes before retrieval
             shots=4,  # gold examples that a judge is shown
             people=dict(
-                kind="simulated",  # simulated: labelling.people; or files: a queue is written, and answers are waited for
+                kind="simulated",  # simulated: labeling.people; or files: a queue is written, and answers are waited for
                 annotators=("one", "two"),
                 overlap=0.1,  # humans.queue
                 checks=0.05,

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from rewardjax import config as config_lib
 from rewardjax.config import Config
-from rewardjax.curation.calls import CallLedger
-from rewardjax.curation.client import Judge
-from rewardjax.curation.store import Store
+from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.paid_calls import CallLedger
+from rewardjax.curation.ledger.store import Store
 
 # What may change between two starts: where and how much, never what is asked or decided.
 MAY_CHANGE = ("budget.", "clean.executor", "train.mesh", "train.compute", "train.log", "train.data.cache")
@@ -49,13 +49,21 @@ def open_workspace(folder: str | pathlib.Path, config: Config, *, bind: bool = T
     folder.mkdir(parents=True, exist_ok=True)
     record, now = folder / "config.json", config_lib.resolve(config)
     if record.exists():
-        changed = [line for line in config_lib.difference(json.loads(record.read_text()), _bound(now)) if not line.startswith(MAY_CHANGE)]
+        changed = [line for line in config_lib.difference(_recorded(record), _bound(now)) if not line.startswith(MAY_CHANGE)]
         if changed:
             raise ConfigChanged(f"{folder} was started with another config; use another folder, or change back:\n  " + "\n  ".join(changed))
     elif bind:
         config_lib.write_json(record, _bound(now))
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
         yield Workspace(folder, config, Store(folder / "store"), calls, [Judge(**judge) for judge in config.judges])
+
+
+def _recorded(path: pathlib.Path) -> dict:
+    """The config that a workspace was started with, in today's names of the functions it mentions."""
+    config = json.loads(path.read_text())
+    if config["clean"].get("pii"):
+        config["clean"]["pii"] = config_lib.current_path(config["clean"]["pii"])
+    return config
 
 
 def _bound(config: dict) -> dict:

@@ -1,6 +1,6 @@
 """From messages to token ids, so that text inside a message can never become a control token.
 
-A control token is an entry of the tokenizer's added-token table: <|im_end|>, <think>, ... Ordinary tokenisation looks for those
+A control token is an entry of the tokenizer's added-token table: <|im_end|>, <think>, ... Ordinary tokenization looks for those
 strings in the rendered text, wherever they came from. Here they come from the template alone:
 
  1. every control string inside the messages is broken by a mark, a private-use character that occurs nowhere in them;
@@ -35,14 +35,14 @@ PAD_FIX = "choose an added token that no chat prints with pad_token=: '<|vision_
 
 
 class ChatTokenizer:
-    """A Hugging Face tokenizer and its chat template. `neutralised` counts the control strings found in message text so far."""
+    """A Hugging Face tokenizer and its chat template. `neutralized` counts the control strings found in message text so far."""
 
     def __init__(self, tokenizer_json: str, config: dict[str, Any], template: str):
         """`config` is the content of tokenizer_config.json. Raises ValueError, naming the field and the fix, on what cannot be exact."""
         self._source = (tokenizer_json, config, template)
         spec = json.loads(tokenizer_json)
         _refuse(spec)
-        self.config, self.template, self.neutralised = config, template, 0
+        self.config, self.template, self.neutralized = config, template, 0
         self.special = {name: text for name in SPECIAL if (text := _token_text(config.get(name)))}
         self._render = compile_template(template)
         self._controls = {token["content"]: token["id"] for token in spec["added_tokens"]}
@@ -98,7 +98,7 @@ class ChatTokenizer:
 
     def render(self, messages: list[Message]) -> str:
         """The conversation as the template prints it, without generation prompt. Control strings in the messages are left as they are,
-        so that a template which looks for them (Qwen3 does, for </think>) may print other text than `encode` tokenises.
+        so that a template which looks for them (Qwen3 does, for </think>) may print other text than `encode` tokenizes.
 
         Raises BadRow("bad_role") where the template refuses the conversation.
         """
@@ -118,7 +118,7 @@ class ChatTokenizer:
     def encode(self, messages: list[Message]) -> list[int]:
         """Token ids of the conversation: control ids from the template only, and one BOS where the template or the tokenizer has one."""
         messages, mark, found = self._breaker(messages)
-        self.neutralised += found
+        self.neutralized += found
         rendered = self.render(messages)
         ids: list[int] = []
         if self.adds_bos:
@@ -250,7 +250,7 @@ def _read_template(folder: pathlib.Path, config: dict[str, Any]) -> str:
 
 
 def _refuse(spec: dict[str, Any]) -> None:
-    """Raises ValueError on what would make structural and ordinary tokenisation differ on harmless text."""
+    """Raises ValueError on what would make structural and ordinary tokenization differ on harmless text."""
     if (spec["model"].get("dropout") or 0) > 0:
         raise ValueError(f"tokenizer.json: model.dropout = {spec['model']['dropout']} makes ids random; set it to null")
     if '"prepend_scheme": "first"' in json.dumps(spec.get("pre_tokenizer")):

@@ -1,4 +1,4 @@
-"""The unit of data: one prompt, its responses, and the labelled pairs among them."""
+"""The unit of data: one prompt, its responses, and the labeled pairs among them."""
 
 import dataclasses
 import json

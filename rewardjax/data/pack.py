@@ -86,7 +86,7 @@ def pack_pairs(
     pad_id: int,
     share: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The arrays of contract 2 for labelled pairs, each pair in the row that `rows` gives it; an empty row is all padding.
+    """The arrays of contract 2 for labeled pairs, each pair in the row that `rows` gives it; an empty row is all padding.
 
     pairs: two suffixes each, chosen then rejected; labels: name -> [len(pairs)], each an output of its own (target, margin, tie).
     Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from see_to [B, T], score_at [B, S],
@@ -117,7 +117,7 @@ def pack_pairs(
 def pack_groups(
     groups: Sequence[TokenGroup], row_length: int, bundles_per_row: int, pad_id: int, row_multiple: int = 1
 ) -> dict[str, np.ndarray]:
-    """Rows that score every response of every group, neighbours sharing a bundle, in as few rows as best-fit finds.
+    """Rows that score every response of every group, neighbors sharing a bundle, in as few rows as best-fit finds.
 
     Returns, with S = 2 * bundles_per_row: tokens positions see_from see_to [B, T], score_at [B, S], owner [B, S, 2] int32: the
     (group, response) that a slot scores, -1 for padding. B is rounded up to `row_multiple` with empty rows.
@@ -161,18 +161,18 @@ def pack_ranked(
 
 def _bundles(groups: Sequence[TokenGroup], row_length: int) -> tuple[list[TokenGroup], list[list[tuple[int, int]]]]:
     """Responses 0 and 1, 2 and 3, ... of each group as bundles, and the (group, response) of each bundle's scores.
-    Two neighbours that together outgrow a row lie alone."""
+    Two neighbors that together outgrow a row lie alone."""
     bundles, owners = [], []
     for g, group in enumerate(groups):
         for k in range(0, len(group.suffixes), 2):
-            neighbours = range(k, min(k + 2, len(group.suffixes)))
-            pair = take_pair(group, *neighbours) if len(neighbours) == 2 else None
+            neighbors = range(k, min(k + 2, len(group.suffixes)))
+            pair = take_pair(group, *neighbors) if len(neighbors) == 2 else None
             if pair is not None and _length(pair) <= row_length:
                 bundles.append(pair)
-                owners.append([(g, i) for i in neighbours])
+                owners.append([(g, i) for i in neighbors])
             else:
-                bundles += [TokenGroup(group.prefix, [group.suffixes[i]]) for i in neighbours]
-                owners += [[(g, i)] for i in neighbours]
+                bundles += [TokenGroup(group.prefix, [group.suffixes[i]]) for i in neighbors]
+                owners += [[(g, i)] for i in neighbors]
     return bundles, owners
 
 

@@ -1,4 +1,4 @@
-"""From tokenised pairs to the arrays of a step: plan, read this host's records, pack, all in Grain's reader threads.
+"""From tokenized pairs to the arrays of a step: plan, read this host's records, pack, all in Grain's reader threads.
 
 Which pairs a step holds and how they lie in rows is decided from the index alone, so every host knows the whole plan, reads only the
 records of its own rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to continue,
@@ -10,7 +10,7 @@ import numpy as np
 
 from rewardjax.data.pack import Rows, bundle_lengths, pack_pairs, plan_rows
 from rewardjax.data.plan import step_pairs
-from rewardjax.data.store import TokenizedPairs
+from rewardjax.data.token_cache import TokenizedPairs
 
 
 def train_steps(

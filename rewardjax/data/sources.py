@@ -224,10 +224,10 @@ def snapshot(path: str) -> pathlib.Path:
         import huggingface_hub
     except ImportError:
         raise ImportError(f"{path}: reading from the hub needs huggingface_hub: pip install 'rewardjax[hub]'") from None
-    organisation, name, inner = (path.removeprefix("hf://").strip("/") + "//").split("/", 2)
+    organization, name, inner = (path.removeprefix("hf://").strip("/") + "//").split("/", 2)
     try:
         root = huggingface_hub.snapshot_download(
-            f"{organisation}/{name}", repo_type="dataset", allow_patterns=["*.json*", "*.parquet", "*.arrow"]
+            f"{organization}/{name}", repo_type="dataset", allow_patterns=["*.json*", "*.parquet", "*.arrow"]
         )
     except Exception as error:  # the hub's own errors, the HTTP client's, the cache's
         raise ConnectionError(

@@ -1,4 +1,4 @@
-"""Tokenise a source once, into a folder named after everything that went into it.
+"""Tokenize a source once, into a folder named after everything that went into it.
 
 Any change of data, tokenizer or settings gives another name, so nothing stale is ever read. The manifest accounts for every record
 and pair that came in.
@@ -24,12 +24,12 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import formats, groups, store
+from rewardjax.data import formats, groups, token_cache
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRow, Group, Pair
 from rewardjax.data.pack import TokenGroup, common_prefix
 from rewardjax.data.sources import Source
-from rewardjax.data.store import TokenizedPairs
+from rewardjax.data.token_cache import TokenizedPairs
 
 FORMAT = 1  # part of the fingerprint: raise it when a change here, in formats or in chat gives the same input other records
 EXAMPLES = 20  # dropped rows the manifest shows per reason
@@ -60,13 +60,13 @@ def prepare(
     seed: int = 0,
     workers: int = 0,
 ) -> TokenizedPairs:
-    """The tokenised pairs of `source`, from `cache` if they are there, else built.
+    """The tokenized pairs of `source`, from `cache` if they are there, else built.
 
     max_length: tokens of one conversation. max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training row;
     longer ones are dropped and counted, however long their conversations may be. over_long: "drop" drops and counts pairs with a longer
     conversation; "left" takes the oldest tokens of its prompt away (never its BOS, never its response). pairs_per_group: keep at most so
     many of a group's pairs, chosen by hash of (seed, group id, pair). split: the fraction of prompts to keep, by hash of the prompt:
-    (0, 0.9) and (0.9, 1) of one source never share a prompt. workers: processes that tokenise (0: this one); the result is the same.
+    (0, 0.9) and (0.9, 1) of one source never share a prompt. workers: processes that tokenize (0: this one); the result is the same.
     In a multi-process run process 0 builds and the others wait; `cache` must be on storage that all hosts share.
     Raises ValueError for settings out of range and where no pair is left.
     """
@@ -82,14 +82,14 @@ def prepare(
     inputs = {"format": FORMAT, "source": source.fingerprint(), "tokenizer": tokenizer.fingerprints(), "settings": settings}
     folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
     if jax.process_index() == 0:
-        with store.locked(folder):
-            if not store.is_complete(folder, inputs):
+        with token_cache.locked(folder):
+            if not token_cache.is_complete(folder, inputs):
                 assert tokenizer.pad_id is not None  # ChatTokenizer refuses to be without one
                 work = functools.partial(_tokenize_record, tokenizer=tokenizer, source=source.name, **settings)
                 _build(folder, source, inputs, tokenizer.pad_id, _map(work, enumerate(source), workers))
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"tokenised {folder.name}")
-    if not store.is_complete(folder, inputs):
+        multihost_utils.sync_global_devices(f"tokenized {folder.name}")
+    if not token_cache.is_complete(folder, inputs):
         raise FileNotFoundError(f"process {jax.process_index()} does not see {folder}: cache must be on storage that all hosts share")
     return TokenizedPairs.open(folder)
 
@@ -104,7 +104,7 @@ class Outcome(NamedTuple):
     sampled_out: int = 0
     bad_pairs: list[BadRow] = []
     bad_record: BadRow | None = None
-    neutralised: int = 0  # control strings found in its text, each time a conversation was tokenised
+    neutralized: int = 0  # control strings found in its text, each time a conversation was tokenized
 
 
 def _tokenize_record(
@@ -126,7 +126,7 @@ def _tokenize_record(
     if not in_split(group, split):
         return Outcome(group.id, outside_split=True)
 
-    before = tokenizer.neutralised
+    before = tokenizer.neutralized
     tokens: dict[int, np.ndarray] = {}
     unusable: dict[int, BadRow] = {}
     for k in sorted({k for pair in group.pairs for k in (pair.chosen, pair.rejected)}):
@@ -134,7 +134,7 @@ def _tokenize_record(
             tokens[k] = _tokenize(group, k, tokenizer, max_length, over_long)
         except BadRow as error:
             unusable[k] = error
-    neutralised = tokenizer.neutralised - before
+    neutralized = tokenizer.neutralized - before
 
     kept = []
     for pair in group.pairs:
@@ -157,8 +157,8 @@ def _tokenize_record(
         shared = common_prefix(chosen, rejected)
         renumbered = dataclasses.replace(pair, chosen=used.index(pair.chosen), rejected=used.index(pair.rejected))
         pairs.append((renumbered, (shared, len(chosen) - shared, len(rejected) - shared)))
-    encoded = store.encode(split_prefix([tokens[k] for k in used])) if used else b""
-    return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralised=neutralised)
+    encoded = token_cache.encode(split_prefix([tokens[k] for k in used])) if used else b""
+    return Outcome(group.id, encoded=encoded, pairs=pairs, sampled_out=len(kept) - len(sample), bad_pairs=bad, neutralized=neutralized)
 
 
 def _pair_length(a: np.ndarray, b: np.ndarray) -> int:
@@ -202,9 +202,9 @@ def _build(folder: pathlib.Path, source: Source, inputs: dict[str, Any], pad_id:
     first_row: dict[str, int] = {}
     columns = {"record": array.array("q"), "response": array.array("i"), "lengths": array.array("i"), "row": array.array("q")}
     columns |= {name: array.array("f") for name in ("target", "margin", "tie")}
-    with store.building(folder) as temporary:
-        writer = ArrayRecordWriter(str(temporary / store.GROUPS), store.GROUPS_OPTIONS)
-        progress = tqdm.tqdm(outcomes, "tokenise", total=len(source), unit="records", disable=not sys.stderr.isatty())
+    with token_cache.building(folder) as temporary:
+        writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
+        progress = tqdm.tqdm(outcomes, "tokenize", total=len(source), unit="records", disable=not sys.stderr.isatty())
         for row, outcome in enumerate(progress):
             if outcome.id and first_row.setdefault(outcome.id, row) != row:
                 duplicate = BadRow("bad_schema", f"id = {outcome.id!r} is also row {first_row[outcome.id]}; ids must differ")
@@ -226,7 +226,7 @@ def _build(folder: pathlib.Path, source: Source, inputs: dict[str, Any], pad_id:
             raise ValueError(f"{source.name}: no usable pair; {json.dumps(manifest)}")
         arrays = {name: np.array(column) for name, column in columns.items()}
         arrays |= {"response": arrays["response"].reshape(-1, 2), "lengths": arrays["lengths"].reshape(-1, 3)}
-        store.finish(temporary, arrays, manifest)
+        token_cache.finish(temporary, arrays, manifest)
 
 
 class _Counts:
@@ -235,10 +235,10 @@ class _Counts:
     def __init__(self):
         self.records, self.pairs, self.tokens = collections.Counter(), collections.Counter(), collections.Counter()
         self.dropped: dict[str, dict[str, Any]] = {}
-        self.neutralised = 0
+        self.neutralized = 0
 
     def add(self, row: int, outcome: Outcome) -> None:
-        self.neutralised += outcome.neutralised
+        self.neutralized += outcome.neutralized
         self.records["in"] += 1
         if outcome.bad_record:
             self._drop(outcome.bad_record, row, "records")
@@ -266,7 +266,7 @@ class _Counts:
         for counts, unit in ((records, "records"), (pairs, "pairs")):
             counts["dropped"] = sum(entry[unit] for entry in self.dropped.values())
             assert counts["in"] == sum(counts.values()) - counts["in"], f"{unit} do not add up: {counts}"
-        return {"records": records, "pairs": pairs, "dropped": self.dropped, "tokens": dict(self.tokens), "neutralised": self.neutralised}
+        return {"records": records, "pairs": pairs, "dropped": self.dropped, "tokens": dict(self.tokens), "neutralized": self.neutralized}
 
     def _entry(self, reason: str) -> dict[str, Any]:
         return self.dropped.setdefault(reason, {"records": 0, "pairs": 0, "examples": []})

@@ -39,7 +39,7 @@ NAMES = (*PAPER, "llmbar", "pairs", "best_of_n")
 
 def get(name: str) -> ModuleType:
     """The module of a benchmark. Raises ValueError naming those there are."""
-    return importlib.import_module(f"{__name__}.{NAMES[position(name)]}")
+    return importlib.import_module(f"{__name__}.benchmarks.{NAMES[position(name)]}")
 
 
 def position(name: str) -> int:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rewardjax.evaluators.benchmark import Item
-from rewardjax.evaluators.scores import Scores
+from rewardjax.evaluators.records import Item
+from rewardjax.evaluators.stored_rewards import Scores
 
 
 def of(benchmark: str, item: Item, responses: int) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ class DecoderConfig:
 
     @property
     def qk_norm(self) -> bool:
-        """Queries and keys of a head are normalised before they are rotated."""
+        """Queries and keys of a head are normalized before they are rotated."""
         return self.family == "qwen3"
 
     @property

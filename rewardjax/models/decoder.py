@@ -13,9 +13,9 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from rewardjax.kernels.attention import attend
-from rewardjax.mesh import Layout
 from rewardjax.models import rope
 from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.parallel.mesh import Layout
 
 _save = jax.checkpoint_policies.save_only_these_names
 # What a layer saves for the backward pass besides its input, from least to most memory; the rest is recomputed.

@@ -17,12 +17,12 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rewardjax.mesh import Layout
 from rewardjax.models import reward
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_config import read_config, read_json, write_config
 from rewardjax.models.hf_table import Rule, names, rules_of, sizes, their_shape, their_slices, to_ours, to_theirs
 from rewardjax.models.reward import RewardModel
+from rewardjax.parallel.mesh import Layout
 
 __all__ = ["load", "read_config", "save"]
 

@@ -95,7 +95,7 @@ def _refuse_what_differs(raw: dict, path: pathlib.Path) -> None:
     if other := set(raw.get("layer_types") or ()) - {"full_attention"}:
         raise ValueError(f"{path}: layer_types has {sorted(other)}; only 'full_attention' is implemented")
     if raw.get("quantization_config"):
-        raise ValueError(f"{path}: quantised weights (quantization_config) are not read; use the folder of the unquantised model")
+        raise ValueError(f"{path}: quantized weights (quantization_config) are not read; use the folder of the unquantized model")
     if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
         labels = len(raw["id2label"]) if "id2label" in raw else raw.get("num_labels", 1)
         if labels != 1:

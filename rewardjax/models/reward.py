@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from rewardjax.mesh import Layout
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.models.decoder import Decoder, normal, rms_norm
+from rewardjax.parallel.mesh import Layout
 
 
 class RewardModel(nnx.Module):

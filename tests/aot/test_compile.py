@@ -9,7 +9,7 @@ from tiny import ROOT
 
 from rewardjax import compile as command
 from rewardjax import config as config_lib
-from rewardjax.aot import program, report, retrieval
+from rewardjax.aot import measure, program, retrieval
 from rewardjax.aot.topology import describe
 
 if importlib.util.find_spec("libtpu") is None:
@@ -38,7 +38,7 @@ def small_config(topology, changes=SMALL, **overrides):
 
 @pytest.fixture(scope="module", params=["v5e:4x4", "v5p:2x2x2"])
 def measured(request):
-    return report.measure(small_config(request.param), describe(request.param))
+    return measure.measure(small_config(request.param), describe(request.param))
 
 
 def test_the_layout_exchanges_what_it_should(measured):
@@ -56,7 +56,7 @@ def test_state_is_what_adam_and_float32_accumulation_hold(measured):
 
 
 def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
-    text = report.text(measured)
+    text = measure.text(measured)
     for part in ("fits: ", "temporary", "reduce-scatter", "MFU", "chip-hours", "assuming that"):
         assert part in text
     json.dumps(measured, allow_nan=False)
@@ -65,7 +65,7 @@ def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
 def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     """An embedding table of 32 GiB, which is 8 on a device, with its gradient and moments."""
     config = small_config("v5e:4x4", SMALL | {"vocab_size": 2**25}, **{"batch.rows": 32, "compute.remat": "none"})
-    result = report.measure(config, describe("v5e:4x4"))
+    result = measure.measure(config, describe("v5e:4x4"))
     assert not result["fits"] and result["mfu"] is None
     assert (
         result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["needed_gib"] > result["state_gib"] > 32
@@ -81,7 +81,7 @@ def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     for change in result["what_helps"]:
         settings = [word.strip(",") for word in change.partition(":")[0].split() if "=" in word]
         config_lib.override(small_config("v5e:4x4"), settings)  # what is proposed can be typed
-    assert "DOES NOT FIT" in report.text(result) and "what would make it fit" in report.text(result)
+    assert "DOES NOT FIT" in measure.text(result) and "what would make it fit" in measure.text(result)
 
 
 def test_scoring_holds_nothing_but_weights():
@@ -97,7 +97,7 @@ def test_saving_attentions_output_spares_its_kernel_a_second_run(remat, runs):
     assert sum("splash_mha_fwd" in line.partition("=")[0] for line in calls) == runs
 
 
-def test_a_search_for_neighbours_is_planned():
+def test_a_search_for_neighbors_is_planned():
     config = config_lib.load(ROOT / "configs/curation/retrieval.py", {"queries": 1000, "base": 100_000})
     result = retrieval.measure(config, describe("v5e:4x4"))
     assert result["fits"] and result["base_rows_per_device"] == 6272 and result["steps"] == 1
@@ -110,7 +110,7 @@ def test_a_search_for_neighbours_is_planned():
 
 def test_rows_that_do_not_divide_over_the_slice_are_named():
     with pytest.raises(ValueError, match="batch.rows=17 .* 16 row shards"):
-        report.measure(small_config("v5e:4x4", **{"batch.rows": 17}), describe("v5e:4x4"))
+        measure.measure(small_config("v5e:4x4", **{"batch.rows": 17}), describe("v5e:4x4"))
 
 
 def test_the_command_takes_the_settings_of_the_slice_it_is_given():
@@ -138,7 +138,7 @@ def test_mistakes_are_sentences(argv, message, capsys):
 def test_every_release_in_full(path):
     module = config_lib.load_module(path)
     for topology in (name for name in module.slices() if name.startswith("v")):
-        result = report.measure(module.get_config(f"slice={topology}"), describe(topology))
+        result = measure.measure(module.get_config(f"slice={topology}"), describe(topology))
         assert result["fits"]
         assert result["exchanges"]["of_table_size"] == result["exchanges"]["float32_weight_gathers"] == 0
         if topology.startswith("v5"):

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rewardjax.aot import hlo
-from rewardjax.mesh import AXES
+from rewardjax.parallel.mesh import AXES
 
 LAYERS, ROWS, WIDTH = 3, 16, 32
 

@@ -2,16 +2,15 @@ import types
 
 import pytest
 
-from rewardjax import metrics
-from rewardjax.aot import lengths, roofline
+from rewardjax.aot import assumed_lengths, roofline
 from rewardjax.aot.hlo import Collective
 from rewardjax.aot.topology import CHIPS, Topology
 from rewardjax.data import pack
-from rewardjax.models import variants
+from rewardjax.models import flops, variants
 from rewardjax.models.decoder import REMAT
 
 DECODER = variants.get("qwen3-8b")
-PACKING = lengths.Packing(rows=0.0625, tokens=1000.0, entries=400_000.0, tile_entries=1e6, fill=0.98, live_to_causal=0.2)
+PACKING = assumed_lengths.Packing(rows=0.0625, tokens=1000.0, entries=400_000.0, tile_entries=1e6, fill=0.98, live_to_causal=0.2)
 
 
 def slice_of(kind, sides):
@@ -47,10 +46,10 @@ def test_a_step_takes_as_many_micro_batches_as_its_rows_fill():
 
 
 def test_useful_flops_are_those_that_a_run_reports():
-    assert predict().useful_flops == metrics.train_flops(DECODER, 1024 * 1000, 1024 * 400_000)
+    assert predict().useful_flops == flops.train_flops(DECODER, 1024 * 1000, 1024 * 400_000)
     one_call = predict(mode="score")
     assert one_call.pairs == 64 / PACKING.rows
-    assert one_call.useful_flops == metrics.forward_flops(DECODER, 1024 * 1000, 1024 * 400_000)
+    assert one_call.useful_flops == flops.forward_flops(DECODER, 1024 * 1000, 1024 * 400_000)
 
 
 def test_mfu_is_useful_work_over_time_and_peak():
@@ -95,20 +94,20 @@ def test_days_for_a_number_of_pairs():
 @pytest.mark.parametrize("kind, tokens, live", [("short", 960, 0.20), ("long", 1690, 0.30)])
 def test_packed_rows_leave_few_tiles(kind, tokens, live):
     """At most 0.20 and 0.30 of the causal tiles hold anything, at 16,384 tokens a row."""
-    packing = lengths.packing(kind, 16_384, 64, 512)
+    packing = assumed_lengths.packing(kind, 16_384, 64, 512)
     assert packing.tokens == pytest.approx(tokens, rel=0.03)
     assert packing.fill > 0.98 and packing.live_to_causal <= live
     assert packing.entries < packing.tile_entries < 4 * packing.entries
 
 
 def test_statistics_of_rows_agree_with_their_arrays():
-    drawn = lengths.draw("short", 40)
+    drawn = assumed_lengths.draw("short", 40)
     rows = pack.plan_rows(pack.bundle_lengths(drawn), 4096, 16)
-    see_from, see_to = lengths.intervals(drawn, rows, 4096, 16)
-    assert metrics.live_attention_entries(see_from, see_to, drawn.sum()) == pack.attention_entries(drawn)
-    assert lengths.packing("short", 4096, 16, 256, pairs=40).entries == pack.attention_entries(drawn) / 40
+    see_from, see_to = assumed_lengths.intervals(drawn, rows, 4096, 16)
+    assert flops.live_attention_entries(see_from, see_to, drawn.sum()) == pack.attention_entries(drawn)
+    assert assumed_lengths.packing("short", 4096, 16, 256, pairs=40).entries == pack.attention_entries(drawn) / 40
 
 
 def test_an_unknown_kind_of_data_is_named():
     with pytest.raises(ValueError, match="'medium'.*short, long"):
-        lengths.draw("medium", 3)
+        assumed_lengths.draw("medium", 3)

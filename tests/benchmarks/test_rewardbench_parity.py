@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from benchmarks.rewardbench_parity import difference, ours, random_tables
-from rewardjax.evaluators import rewardbench
+from rewardjax.evaluators.benchmarks import rewardbench
 
 
 def test_the_tables_have_every_edge():

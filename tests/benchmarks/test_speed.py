@@ -10,11 +10,11 @@ import jax
 
 from benchmarks import command, lengths, ours, peer, scoring, train_step
 from benchmarks.sizes import SMOKE
-from rewardjax import metrics
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import step_pairs
-from rewardjax.mesh import AXES
+from rewardjax.models import flops as flops_lib
+from rewardjax.parallel.mesh import AXES
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def test_mfu_is_useful_flops_over_time_and_peak(mesh, tmp_path, monkeypatch):
     pairs = lengths.random_pairs(tmp_path / "pairs", "short", 16, SMOKE.max_length, SMOKE.model.vocab_size)
     measured = pairs.lengths[step_pairs(16, SMOKE.pairs, ours.SEED, 1)]
     tokens, seconds = int(measured.sum()), 0.5
-    monkeypatch.setattr(metrics, "peak_flops", lambda kind: 1e9)
+    monkeypatch.setattr(flops_lib, "peak_flops", lambda kind: 1e9)
     found = train_step.on_gpu(SMOKE, pairs, {"s_per_1k_tokens": 1e3 * seconds / tokens})
     assert found["pairs_per_s"] == pytest.approx(SMOKE.pairs / seconds, abs=0.01)
-    flops = metrics.train_flops(SMOKE.model, tokens, pack.attention_entries(measured))
+    flops = flops_lib.train_flops(SMOKE.model, tokens, pack.attention_entries(measured))
     assert found["mfu"] == pytest.approx(flops / seconds / 1e9, abs=1e-4)
 
 
@@ -84,10 +84,10 @@ def test_useful_flops_count_a_shared_prompt_once():
     assert scoring.needed_tokens([group]) == 6
     entries = 6 + (3 + 2 * 3) + (1 + 1 * 3)  # triangles of prompt and responses, and each response against the prompt
     alone = scoring.forward_flops(SMOKE, [group]) - scoring.forward_flops(SMOKE, [])
-    assert alone == 2 * metrics.layer_params(SMOKE.model) * 6 + 4 * 2 * 4 * 16 * entries
+    assert alone == 2 * flops_lib.layer_params(SMOKE.model) * 6 + 4 * 2 * 4 * 16 * entries
 
 
-def test_sorted_steps_hold_neighbours_in_length(tmp_path):
+def test_sorted_steps_hold_neighbors_in_length(tmp_path):
     pairs = lengths.random_pairs(tmp_path / "pairs", "short", 40, 512, 100)
     longest = pairs.lengths[:, 0] + pairs.lengths[:, 1:].max(1)
     steps = train_step._sorted_steps(SMOKE, pairs)

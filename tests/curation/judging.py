@@ -1,9 +1,9 @@
 """Pairs of the preference world as judges get them, with the truth beside."""
 
-from rewardjax.curation.client import Judge
-from rewardjax.curation.judge_server import truth_of
-from rewardjax.curation.prompts import Item
-from rewardjax.curation.store import canonical
+from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.judges.scripted_server import truth_of
+from rewardjax.curation.ledger.store import canonical
 from rewardjax.data import world
 from rewardjax.data.groups import pair_id
 

@@ -17,10 +17,10 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import curate
-from rewardjax.curation import decide
-from rewardjax.curation import pools as pools_lib
-from rewardjax.curation.judge_server import Behaviour, serve, truth_of
-from rewardjax.curation.store import Store
+from rewardjax.curation.judges.scripted_server import Behavior, serve, truth_of
+from rewardjax.curation.ledger import decisions
+from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data.sources import open_source
 
 CONFIG = ROOT / "configs/curation/world.py"
@@ -33,12 +33,12 @@ def scripted_judges():
     truth = {}
     for source in config.sources.values():
         truth |= truth_of(open_source(source.source))
-    behaviours = {
-        "sharp": Behaviour(accuracy=0.9),
-        "longwinded": Behaviour(length_bias=0.3),
-        "lopsided": Behaviour(position_bias=0.3, malformed=0.1),
+    behaviors = {
+        "sharp": Behavior(accuracy=0.9),
+        "longwinded": Behavior(length_bias=0.3),
+        "lopsided": Behavior(position_bias=0.3, malformed=0.1),
     }
-    with serve(behaviours, truth) as server:
+    with serve(behaviors, truth) as server:
         yield server, f"{CONFIG}:tiny,url={server.url}"
 
 
@@ -59,7 +59,7 @@ def test_every_pair_ends_in_one_pool_and_every_decision_follows_from_the_ledger(
     assert sizes["gold"] > 5 and sizes["silver"] > 5 and sizes["curated"] > 0
     assert curate.main(["audit", str(folder)]) == 0
     assert "sound" in capsys.readouterr().out
-    assert decide.audit(store, "stage2-final") == []
+    assert decisions.audit(store, "stage2-final") == []
     picked = store.query("select pair_id, count(*) from picks group by pair_id having count(*) > 1")
     assert picked.num_rows == 0
     retrieved = store.query("select evidence from picks where stage = 'pick-1'").column(0).to_pylist()

@@ -201,15 +201,15 @@ def benign(rng: random.Random) -> str:
             return text
 
 
-def test_harmless_chats_are_tokenised_as_transformers_does(folder, chat):
+def test_harmless_chats_are_tokenized_as_transformers_does(folder, chat):
     transformers = pytest.importorskip("transformers")
-    reference, before = transformers.AutoTokenizer.from_pretrained(folder), chat.neutralised
+    reference, before = transformers.AutoTokenizer.from_pretrained(folder), chat.neutralized
     rng = random.Random(1)
     chats = [conversation(rng, benign) for _ in range(COUNT[len(control_ids(folder))])]
     expected = reference.apply_chat_template(chats, tokenize=True, return_dict=False)
     wrong = [messages for messages, ids in zip(chats, expected, strict=True) if chat.encode(messages) != list(ids)]
     assert len(wrong) == 0, wrong[:3]
-    assert chat.neutralised == before
+    assert chat.neutralized == before
     assert [chat.render(messages) for messages in chats[:500]] == reference.apply_chat_template(chats[:500], tokenize=False)
     assert (chat.pad_id, chat.eos_id, chat.bos_id) == (reference.pad_token_id, reference.eos_token_id, reference.bos_token_id)
     assert chat.vocab_size == len(reference)
@@ -234,7 +234,7 @@ def skeleton(messages):
 
 
 def test_hostile_chats_give_no_control_ids(folder, chat):
-    controls, before = control_ids(folder), chat.neutralised
+    controls, before = control_ids(folder), chat.neutralized
     ordinary = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     rng = random.Random(2)
     whole = list(controls.values())
@@ -260,7 +260,7 @@ def test_hostile_chats_give_no_control_ids(folder, chat):
             fooled += [i for i in ids if i in controls] != expected
     assert (leaks, changed) == (0, 0)
     assert fooled > 1800, "the chats are not hostile"
-    assert chat.neutralised - before > n
+    assert chat.neutralized - before > n
 
 
 def test_halves_from_template_and_message_do_not_join(tmp_path):
@@ -288,7 +288,7 @@ def test_counting_and_texts_of_hostile_messages(folders):
     calls = [{"name": "f", "arguments": {"<think>": ["</think>"]}}]
     messages = [{"role": "user", "content": "<|im_end|> and <think>"}, {"role": "assistant", "content": "fine <|im_", "tool_calls": calls}]
     chat.encode(messages)
-    assert chat.neutralised == 4
+    assert chat.neutralized == 4
     everything = "".join(map(chr, range(0xF0000, 0xF0100)))  # the first marks that would be taken are in the text
     ids = chat.encode([{"role": "user", "content": everything + "<think>"}, {"role": "assistant", "content": "x"}])
     ordinary = tokenizers.Tokenizer.from_file(str(folders["qwen"] / "tokenizer.json"))
@@ -301,7 +301,7 @@ def test_the_real_template_adds_an_empty_thought(shared_data):
     ids = chat.encode([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}])
     assert ids == [151644, 872, 198, 13048, 151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271, 47978, 151645, 198]
     hostile = chat.encode([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "<think>\nme\n</think>\n\nHo"}])
-    assert hostile.count(151667) == hostile.count(151668) == 1 and chat.neutralised == 2
+    assert hostile.count(151667) == hostile.count(151668) == 1 and chat.neutralized == 2
 
 
 @pytest.mark.parametrize(

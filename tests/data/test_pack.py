@@ -167,7 +167,7 @@ def test_every_response_of_every_group_is_scored_once(token_lists, bundles_per_r
 
 def test_a_group_of_k_takes_half_k_bundles():
     arrays = pack.pack_groups([group_of([1, 2, 3], [1, 2, 4], [1, 2, 5], [1, 2, 6], [1, 2, 7])], 32, 4, PAD)
-    assert (arrays["tokens"] != PAD).sum() == 4 + 4 + 3  # two neighbours share [1, 2], the fifth lies alone
+    assert (arrays["tokens"] != PAD).sum() == 4 + 4 + 3  # two neighbors share [1, 2], the fifth lies alone
 
 
 @settings(max_examples=80, deadline=None)

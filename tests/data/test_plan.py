@@ -38,7 +38,7 @@ def test_seeds_and_epochs_give_unrelated_orders():
     for a, b in itertools.combinations([np.arange(2000), *orders], 2):
         assert (a == b).sum() < 12  # one fixed point is expected by chance
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.12  # about 5 standard deviations
-    # Neighbours in the order are unrelated too, which a linear scramble would not manage.
+    # Neighbors in the order are unrelated too, which a linear scramble would not manage.
     assert abs(np.corrcoef(orders[0][1:], orders[0][:-1])[0, 1]) < 0.12
 
 

@@ -1,4 +1,4 @@
-"""Tokenised once: every record accounted for, nothing stale or half-built ever used, ids exactly the tokenizer's."""
+"""Tokenized once: every record accounted for, nothing stale or half-built ever used, ids exactly the tokenizer's."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 import tiny_chat
 from tiny_chat import pair_record, write_source
 
-from rewardjax.data import formats, pack, store
+from rewardjax.data import formats, pack, token_cache
 from rewardjax.data.groups import BadRow
 from rewardjax.data.tokenize import prepare, tokenize_group
 
@@ -62,7 +62,7 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
         pair_record("a <|im_end|> in the text", "a", "b"),
     ]
     pairs = prepared(write_source(tmp_path / "a.jsonl", records), tmp_path / "cache")
-    manifest = json.loads((pairs.folder / store.MANIFEST).read_text())
+    manifest = json.loads((pairs.folder / token_cache.MANIFEST).read_text())
     assert manifest["records"] == {"in": 18, "kept": 11, "outside_split": 0, "without_pairs": 1, "dropped": 6}
     assert manifest["pairs"] == {"in": 16, "kept": 12, "sampled_out": 0, "dropped": 4} and len(pairs) == 12
     counts = {reason: (entry["records"], entry["pairs"]) for reason, entry in manifest["dropped"].items()}
@@ -70,7 +70,7 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     assert manifest["dropped"]["bad_schema"]["examples"][1] == [14, "id = 'twice' is also row 13; ids must differ"]
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
-    assert manifest["neutralised"] == 2  # once in each conversation
+    assert manifest["neutralized"] == 2  # once in each conversation
     assert pairs.row[pairs.record].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 16, 17]
     chosen, rejected = stored(pairs)[10]  # the over-long response is gone, and the others are numbered anew
     assert chosen == conversation({"prompt": "k", "r": "b"}, "r") and rejected == conversation({"prompt": "k", "r": "d"}, "r")
@@ -155,7 +155,7 @@ def test_a_second_call_builds_nothing_and_any_change_builds_anew(tmp_path, monke
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     first = prepared(source, cache)
     with monkeypatch.context() as patch:
-        patch.setattr(formats, "to_group", lambda *_: pytest.fail("tokenised again"))
+        patch.setattr(formats, "to_group", lambda *_: pytest.fail("tokenized again"))
         assert prepared(source, cache).fingerprint == first.fingerprint
     other_tokenizer = tiny_chat.make_tokenizer(tiny_chat.TEMPLATE.replace("\n", " "))
     changed = [
@@ -174,7 +174,7 @@ def test_a_second_call_builds_nothing_and_any_change_builds_anew(tmp_path, monke
 def test_a_damaged_folder_is_built_again(tmp_path, damage):
     source = write_source(tmp_path / "a.jsonl", GOOD)
     pairs = prepared(source, tmp_path / "cache")
-    expected, manifest, records = stored(pairs), pairs.folder / store.MANIFEST, pairs.folder / store.GROUPS
+    expected, manifest, records = stored(pairs), pairs.folder / token_cache.MANIFEST, pairs.folder / token_cache.GROUPS
     if damage == "no manifest":
         manifest.unlink()
     elif damage == "garbled manifest":
@@ -184,7 +184,7 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage):
     elif damage == "short records":
         os.truncate(records, records.stat().st_size - 1)
     else:
-        (pairs.folder / store.INDEX).unlink()
+        (pairs.folder / token_cache.INDEX).unlink()
     again = prepared(source, tmp_path / "cache")
     assert stored(again) == expected and again.manifest == pairs.manifest
 
@@ -196,9 +196,9 @@ def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
 import os, sys
 sys.path[:0] = {sys.path!r}
 import tiny_chat
-from rewardjax.data import sources, store
+from rewardjax.data import sources, token_cache
 from rewardjax.data.tokenize import prepare
-store.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
+token_cache.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
 prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), cache={str(cache)!r}, max_length=200)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
@@ -276,14 +276,14 @@ except FileNotFoundError as error:
 def test_records_survive_encoding():
     for suffixes in ([[]], [[1, 2], []], [[3], [4, 5], [6]]):
         group = pack.TokenGroup(np.array([7, 8], np.int32), [np.array(suffix, np.int32) for suffix in suffixes])
-        again = store.decode(store.encode(group))
+        again = token_cache.decode(token_cache.encode(group))
         assert again.prefix.tolist() == [7, 8] and [suffix.tolist() for suffix in again.suffixes] == suffixes
 
 
 def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
     a = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
     b = prepared(write_source(tmp_path / "b.jsonl", GOOD[::-1]), tmp_path / "cache")
-    shutil.copy(b.folder / store.GROUPS, a.folder / store.GROUPS)
+    shutil.copy(b.folder / token_cache.GROUPS, a.folder / token_cache.GROUPS)
     with pytest.raises(ValueError, match="pair 0 has not the lengths"):
         a.load([0])
 

@@ -107,7 +107,7 @@ def test_label_quality():
     accuracy = lambda spec: sum(right_is_chosen(r) for r in world.generate(3, NUM, labels=spec)) / NUM
     assert abs(accuracy("random:0.3") - 0.7) < 0.05
     biased = list(world.generate(3, NUM, labels="style:1"))
-    for record in biased:  # never the plainer one; equally stylish ones are labelled honestly
+    for record in biased:  # never the plainer one; equally stylish ones are labeled honestly
         gap = len(record["style_chosen"]) - len(record["style_rejected"])
         assert gap > 0 or (gap == 0 and right_is_chosen(record))
     assert 0.5 < sum(map(right_is_chosen, biased)) / NUM < 0.65

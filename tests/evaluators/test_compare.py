@@ -8,16 +8,17 @@ from scipy import stats
 
 from rewardjax import evaluators
 from rewardjax.evaluators import compare
-from rewardjax.evaluators.benchmark import Item
-from rewardjax.evaluators.scores import Scores
+from rewardjax.evaluators.records import Item
+from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.stats import tests
 
 
 def test_mcnemar_by_enumeration():
     first, second = [1, 1, 1, 1, 0, 1, 0], [0, 0, 0, 0, 1, 1, 0]
-    found = compare.mcnemar(first, second)
+    found = tests.mcnemar(first, second)
     as_extreme = sum(abs(sum(draw) - 2.5) >= 1.5 for draw in itertools.product((0, 1), repeat=5)) / 2**5
     assert found == {"first_only": 4, "second_only": 1, "p": pytest.approx(as_extreme)}
-    assert compare.mcnemar([1, 0], [1, 0])["p"] == 1.0
+    assert tests.mcnemar([1, 0], [1, 0])["p"] == 1.0
 
 
 def test_exchanging_the_models_changes_signs_only():

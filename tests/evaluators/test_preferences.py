@@ -5,8 +5,8 @@ import pytest
 
 from rewardjax import evaluators
 from rewardjax.evaluators import preferences
-from rewardjax.evaluators.benchmark import Item
-from rewardjax.evaluators.scores import Scores
+from rewardjax.evaluators.records import Item
+from rewardjax.evaluators.stored_rewards import Scores
 
 
 @pytest.mark.parametrize("name", [*evaluators.PAPER, "llmbar"])

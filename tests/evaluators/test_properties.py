@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardjax import evaluators
-from rewardjax.evaluators import judgebench, ppe_correctness, rewardbench, rewardbench2, rm_bench, rmb
-from rewardjax.evaluators.benchmark import Item
+from rewardjax.evaluators.benchmarks import judgebench, ppe_correctness, rewardbench, rewardbench2, rm_bench, rmb
+from rewardjax.evaluators.records import Item
 
 REWARD = st.integers(-2, 2).map(float)
 SUBSETS = list(rewardbench.EXPECTED)

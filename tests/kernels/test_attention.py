@@ -6,7 +6,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from rewardjax.kernels import attention
-from rewardjax.mesh import Layout, make_mesh
+from rewardjax.parallel.mesh import Layout, make_mesh
 
 B, T, N, K, H = 2, 37, 4, 2, 8
 ANYWHERE = ("dense", "blocks")  # backends that run on any platform

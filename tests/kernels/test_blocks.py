@@ -7,7 +7,7 @@ from packings import assert_same, inputs, intervals, output_and_grads
 
 from rewardjax.kernels import attention
 from rewardjax.kernels.blocks import blocks
-from rewardjax.mesh import Layout, make_mesh
+from rewardjax.parallel.mesh import Layout, make_mesh
 
 HEADS = dict(heads=4, kv_heads=2, head_dim=8)
 

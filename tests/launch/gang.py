@@ -1,4 +1,4 @@
-"""What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOUR WHO FOLDER`. Leaves a report, then behaves."""
+"""What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOR WHO FOLDER`. Leaves a report, then behaves."""
 
 import json
 import os
@@ -10,11 +10,11 @@ import time
 import jax
 import numpy as np
 
-from rewardjax import distributed
+from rewardjax.parallel import distributed
 
 distributed.initialize()
 
-behaviour, who, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
+behavior, who, folder = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
 me, processes = jax.process_index(), jax.process_count()
 mesh = jax.make_mesh((2, 4), ("data", "fsdp"))
 axes = jax.P(("data", "fsdp"))
@@ -27,17 +27,17 @@ distributed.assert_same("the same everywhere", "this text")
 report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}
 (folder / f"{me}.json").write_text(json.dumps(report))
 
-if behaviour == "differ":
+if behavior == "differ":
     distributed.assert_same("odd" if me == who else "even", "the config")
-if behaviour == "raise" and me == who:
+if behavior == "raise" and me == who:
     raise ValueError("the reason")
-if behaviour == "raise_while_others_wait":
+if behavior == "raise_while_others_wait":
     if me == who:
         raise ValueError("the reason")
     total(x).block_until_ready()
-if behaviour == "kill" and me == who:
+if behavior == "kill" and me == who:
     os.kill(os.getpid(), signal.SIGKILL)
-if behaviour == "exit" and me == who:
+if behavior == "exit" and me == who:
     os._exit(42)
-if behaviour != "end":
+if behavior != "end":
     time.sleep(120)

@@ -234,7 +234,7 @@ def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
         (134, False, "RestartJobSet"),
         (137, False, "RestartJobSet"),
         (139, False, "RestartJobSet"),
-        (142, False, "RestartJobSet"),  # no code is recognised by a part of it
+        (142, False, "RestartJobSet"),  # no code is recognized by a part of it
         (11, False, "RestartJobSet"),
     ],
 )

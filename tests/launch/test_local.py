@@ -25,11 +25,11 @@ def importable(monkeypatch):
 def launch(capfd, tmp_path):
     """A function that runs the gang and returns (exit code, its reports, stderr, seconds)."""
 
-    def run(behaviour, who=1, processes=2, devices=4):
+    def run(behavior, who=1, processes=2, devices=4):
         folder = tmp_path / f"{processes}x{devices}"
         folder.mkdir()
         started = time.monotonic()
-        code = local.run([*GANG, behaviour, str(who), str(folder)], processes, devices)
+        code = local.run([*GANG, behavior, str(who), str(folder)], processes, devices)
         seconds = time.monotonic() - started
         return code, [json.loads(path.read_text()) for path in sorted(folder.iterdir())], capfd.readouterr().err, seconds
 
@@ -44,9 +44,9 @@ def test_two_by_four_computes_what_one_by_eight_does(launch):
     assert reports == [one | {"local": 4}] * 2
 
 
-@pytest.mark.parametrize("behaviour, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
-def test_an_exception_in_one_process_ends_all_with_its_message(launch, behaviour, who):
-    code, reports, err, seconds = launch(behaviour, who)
+@pytest.mark.parametrize("behavior, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
+def test_an_exception_in_one_process_ends_all_with_its_message(launch, behavior, who):
+    code, reports, err, seconds = launch(behavior, who)
     assert code == 1 and len(reports) == 2
     for process in range(2):  # both left by themselves: the peer, too, says why
         assert f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason" in err
@@ -59,9 +59,9 @@ def test_hosts_that_disagree_stop_and_name_what(launch):
     assert seconds < 20
 
 
-@pytest.mark.parametrize("behaviour, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
-def test_a_vanished_process_takes_the_others_along(launch, behaviour, who, expected):
-    code, reports, _, seconds = launch(behaviour, who)
+@pytest.mark.parametrize("behavior, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
+def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expected):
+    code, reports, _, seconds = launch(behavior, who)
     assert code == expected and len(reports) == 2
     assert seconds < 25
 

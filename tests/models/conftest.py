@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rewardjax.mesh import AXES
+from rewardjax.parallel.mesh import AXES
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sys
 import jax
 import numpy as np
 
-from rewardjax.mesh import Layout, make_mesh, place, row_share
 from rewardjax.models import hf
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
 
 address, index, fsdp, tensor, source, target = sys.argv[1:]
 jax.config.update("jax_cpu_collectives_implementation", "gloo")

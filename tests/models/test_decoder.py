@@ -1,4 +1,4 @@
-"""However a model is run - scanned, rematerialised, in blocks, on any mesh - it is the same function."""
+"""However a model is run - scanned, rematerialized, in blocks, on any mesh - it is the same function."""
 
 import dataclasses
 import functools
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rewardjax.mesh import AXES, Layout, make_mesh, place
 from rewardjax.models import decoder, reward, variants
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import AXES, Layout, make_mesh, place
 
 CONFIG = variants.get("tiny-qwen3")
 QUICK = {"xla_backend_optimization_level": 0}  # these run for milliseconds: compiling is what costs

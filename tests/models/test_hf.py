@@ -9,9 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from rewardjax.mesh import AXES, Layout, make_mesh
 from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import AXES, Layout, make_mesh
 
 TOKENS = dict(pad_token_id=1, eos_token_id=2)
 

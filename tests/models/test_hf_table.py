@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from rewardjax.mesh import Layout
 from rewardjax.models import reward, variants
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_table import TABLE, names, rules_of, sizes, their_shape, their_slices, to_ours, to_theirs
+from rewardjax.parallel.mesh import Layout
 
 TINY = [name for name in variants.VARIANTS if name.startswith("tiny")]
 

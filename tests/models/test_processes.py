@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from rewardjax.mesh import Layout
 from rewardjax.models import hf, reward, variants
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout
 
 SCRIPT = pathlib.Path(__file__).with_name("processes.py")
 

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rewardjax.mesh import AXES, Layout, make_mesh
 from rewardjax.models import reward, variants
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import AXES, Layout, make_mesh
 
 CONFIG, EXACT = variants.get("tiny-llama"), Compute(dtype="float32")
 
@@ -25,7 +25,7 @@ def model_and_score():
     return model, score
 
 
-def test_the_reward_is_the_head_on_the_normalised_last_state(model_and_score, conversations):
+def test_the_reward_is_the_head_on_the_normalized_last_state(model_and_score, conversations):
     model, score = model_and_score
     rewards_BS, x_BTD = score(conversations)
     z_BSD = np.take_along_axis(x_BTD, conversations["score_at"][..., None], axis=1)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rewardjax.mesh import Layout, place
 from rewardjax.models import hf, hf_table, variants
 from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout, place
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

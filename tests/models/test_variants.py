@@ -3,9 +3,9 @@ import dataclasses
 import jax
 import pytest
 
-from rewardjax.mesh import Layout
 from rewardjax.models import reward, variants
 from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.parallel.mesh import Layout
 
 # Parameters of the published language models, as the hub counts their safetensors (a vocabulary head that is tied counted once).
 PUBLISHED = {

@@ -1,0 +1,1 @@
+"""Embeddings, nearest neighbors, and which pairs to label next."""

@@ -1,0 +1,132 @@
+"""The folder of tokenized pairs: its three files, how it is built all or nothing, and how pairs are read back.
+
+groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then the token ids
+index.npz             one entry per pair: where it is, how long, its label; all that planning needs
+manifest.json         what went in (fingerprints, settings), what came out (counts, drops), the sizes of the other two
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import itertools
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+from rewardjax.data.pack import TokenGroup, take_pair
+
+GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
+GROUPS_OPTIONS = "group_size:1,zstd:1"  # any other group size makes random reads decompress their neighbors too
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TokenizedPairs:
+    """Tokenized pairs on disk, their index in memory. n pairs, taken from m groups."""
+
+    folder: pathlib.Path
+    manifest: dict[str, Any]
+    record: np.ndarray  # [n] int64: which record of groups.array_record holds the pair
+    response: np.ndarray  # [n, 2] int32: chosen and rejected, as suffixes of that record
+    lengths: np.ndarray  # [n, 3] int32 tokens: prefix the two share, rest of chosen, rest of rejected
+    target: np.ndarray  # [n] float32: P(chosen is better)
+    margin: np.ndarray  # [n] float32
+    tie: np.ndarray  # [n] float32, 1 for a tie
+    row: np.ndarray  # [m] int64: row of the source that a record came from
+
+    @classmethod
+    def open(cls, folder: pathlib.Path) -> "TokenizedPairs":
+        """Reads manifest and index of a finished folder. Raises FileNotFoundError where there is none."""
+        manifest = json.loads((folder / MANIFEST).read_text())
+        with np.load(folder / INDEX) as index:
+            return cls(folder, manifest, **index)
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the data, the tokenizer, the settings and the format of the store."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def pad_id(self) -> int:
+        """The tokenizer's padding token."""
+        return self.manifest["pad_id"]
+
+    @functools.cached_property
+    def _groups(self) -> ArrayRecordDataSource:
+        return ArrayRecordDataSource([str(self.folder / GROUPS)])
+
+    def load(self, indices: Sequence[int] | np.ndarray) -> list[TokenGroup]:
+        """The pairs at `indices`, two suffixes each: chosen, rejected. Safe to call from several threads.
+        Raises ValueError where a record is not as long as the index says."""
+        indices = np.asarray(indices, np.int64)
+        records, place = np.unique(self.record[indices], return_inverse=True)
+        groups = [decode(data) for data in self._groups.__getitems__(records.tolist())] if len(records) else []
+        pairs = [take_pair(groups[g], *response) for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)]
+        for index, pair, lengths in zip(indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True):
+            if [len(pair.prefix), len(pair.suffixes[0]), len(pair.suffixes[1])] != lengths:
+                raise ValueError(f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder")
+        return pairs
+
+
+def encode(group: TokenGroup) -> bytes:
+    """One record: int32 little-endian [K, prefix length, K suffix lengths], then the ids of prefix and suffixes."""
+    header = [len(group.suffixes), len(group.prefix), *map(len, group.suffixes)]
+    return np.concatenate([header, group.prefix, *group.suffixes]).astype("<i4").tobytes()
+
+
+def decode(data: bytes) -> TokenGroup:
+    """What `encode` was given."""
+    values = np.frombuffer(data, "<i4")
+    start = 2 + int(values[0])  # the first token id
+    bounds = [start, *(start + np.cumsum(values[1:start])).tolist()]
+    prefix, *suffixes = [values[i:j] for i, j in itertools.pairwise(bounds)]
+    return TokenGroup(prefix, suffixes)
+
+
+def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
+    """Whether `folder` is a finished build from exactly `inputs`, with both files at the size the manifest gives."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return manifest["inputs"] == inputs and all((folder / name).stat().st_size == size for name, size in manifest["bytes"].items())
+    except (OSError, ValueError, KeyError):  # not there, not JSON, not ours
+        return False
+
+
+def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
+    """Writes index and manifest beside a closed groups file."""
+    np.savez(folder / INDEX, **columns)  # pyright: ignore[reportArgumentType]
+    manifest = manifest | {"bytes": {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Only one process on this machine builds `folder` at a time; the others wait here. A killed holder lets go."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A temporary folder that becomes `folder` when the block ends well, and vanishes otherwise. Call it under `locked`: whatever
+    an earlier build left behind is then nobody's, and is removed."""
+    temporary = folder.with_suffix(".building")
+    for leftover in (temporary, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,136 @@
+"""A reward model ready to score: loaded from a Hugging Face folder or a run, and checked against its score contract."""
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import nnx
+
+from rewardjax import config as config_lib
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.groups import Group, Message, check
+from rewardjax.data.pack import TokenGroup
+from rewardjax.data.tokenize import tokenize_group
+from rewardjax.models import checkpoint, hf, reward
+from rewardjax.models.build import decoder_config
+from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout, make_mesh
+from rewardjax.scoring import contract, rows
+
+SHORTEST_ROW = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """A model ready to score, with the tokenizer and the contract that its scores depend on."""
+
+    graph: nnx.GraphDef
+    params: Any
+    score_rows: rows.ScoreRows
+    tokenizer: ChatTokenizer
+    contract: contract.ScoreContract
+    mesh: jax.sharding.Mesh
+    tokens_per_device: int
+
+
+def load(
+    folder: str | pathlib.Path,
+    *,
+    dtype: str | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    step: int | None = None,
+    tokens_per_device: int = 16_384,
+) -> Scorer:
+    """The model of a Hugging Face folder or of a run's workdir (its newest checkpoint, or `step`), checked against its score contract.
+
+    `dtype` of the trunk's arithmetic: the contract's, unless given. Raises ContractMismatch where tokenizer or golden scores differ.
+    """
+    folder = pathlib.Path(folder)
+    is_run = (folder / "checkpoints").is_dir()
+    tokenizer = ChatTokenizer.load(folder / "tokenizer" if is_run else folder)
+    mesh = mesh or make_mesh()
+    with jax.set_mesh(mesh):
+        model, saved = _from_run(folder, dtype, step) if is_run else _from_hugging_face(folder, dtype, tokenizer)
+        graph, params = nnx.split(model, nnx.Param)
+    contract.check_tokenizer(saved, tokenizer)
+    scorer = Scorer(graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device)
+    if saved.golden:
+        contract.check_golden(saved, functools.partial(conversations, scorer), dtype or saved.compute_dtype)
+    return scorer
+
+
+def _from_run(workdir: pathlib.Path, dtype: str | None, step: int | None) -> tuple[reward.RewardModel, contract.ScoreContract]:
+    """The model of a training run's checkpoint, and the contract saved with it."""
+    decoder = decoder_config(**config_lib.read_run_config(workdir)["model"])
+    with checkpoint.open_manager(workdir / "checkpoints") as manager:
+        step = step if step is not None else manager.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"{workdir / 'checkpoints'} has no finished checkpoint")
+        saved = contract.from_record(checkpoint.read_meta(manager, step)["contract"])
+        graph, abstract = nnx.split(reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param)
+        _, trees, _ = checkpoint.restore(manager, {"params": abstract}, step)
+    return nnx.merge(graph, trees["params"]), saved
+
+
+def _from_hugging_face(
+    folder: pathlib.Path, dtype: str | None, tokenizer: ChatTokenizer
+) -> tuple[reward.RewardModel, contract.ScoreContract]:
+    """The model of a Hugging Face folder, and its contract; a folder of another maker's gets one without golden scores."""
+    saved = contract.load(folder)
+    if saved is None:
+        logging.warning("%s has no %s: its scores cannot be checked against those of the model's maker", folder, contract.FILE)
+        saved = contract.make(
+            tokenizer, max_length=hf.read_config(folder).max_positions, over_long="drop", compute_dtype=dtype or "bfloat16"
+        )
+    return hf.load(folder, _compute(dtype, saved), Layout()), saved
+
+
+def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
+    return Compute(dtype=dtype or saved.compute_dtype, remat="none")
+
+
+def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
+    """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRow for what cannot be scored."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    group, _ = check(Group("", messages, [[{"role": "assistant", "content": text}] for text in responses], []))
+    return token_groups(scorer, [tokenize_group(group, scorer.tokenizer, scorer.contract.max_length, scorer.contract.over_long)])[0]
+
+
+def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
+    """Rewards [n] of whole conversations, the last message of each being the response."""
+    return rows.score_conversations(lambda _, groups: token_groups(scorer, groups), scorer.params, scorer.tokenizer, whole)
+
+
+def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
+    """Rewards [K] of each of some tokenized groups.
+
+    Rows are just long enough for the longest response, and for two that share their prompt where a device's tokens allow it; a batch has
+    no more of them than the groups fill. Both are rounded up to powers of two so that few programs are compiled.
+    """
+    power_of_two = lambda n: 1 << max(0, math.ceil(n) - 1).bit_length()
+    longest = lambda together: max(
+        len(group.prefix) + sum(map(len, group.suffixes[k : k + together]))
+        for group in groups
+        for k in range(0, len(group.suffixes), together)
+    )
+    row_length = max(SHORTEST_ROW, power_of_two(longest(1)), min(power_of_two(longest(2)), scorer.tokens_per_device))
+    tokens = sum(len(group.prefix) * -(-len(group.suffixes) // 2) + sum(map(len, group.suffixes)) for group in groups)
+    shards = scorer.mesh.shape["data"] * scorer.mesh.shape["fsdp"]
+    rows_per_device = min(max(1, scorer.tokens_per_device // row_length), power_of_two(tokens / row_length / shards))
+    with jax.set_mesh(scorer.mesh):
+        return rows.score_groups(
+            scorer.score_rows,
+            scorer.params,
+            groups,
+            row_length=row_length,
+            rows=shards * rows_per_device,
+            bundles_per_row=row_length // 32,
+            pad_id=scorer.tokenizer.pad_id,
+            layout=Layout(),
+        )

@@ -1,0 +1,1 @@
+"""Commands that make what ships with the package, and data sets for other tools."""

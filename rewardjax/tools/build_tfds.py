@@ -1,0 +1,108 @@
+"""Preference pairs as a TFDS data set in ArrayRecord files, written and read without TensorFlow.
+
+python -m rewardjax.tools.build_tfds --input pairs.jsonl --output data/tfds
+"""
+
+import argparse
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from rewardjax.data import formats, groups, sources
+
+FIELDS = ("role", "content", "reasoning_content")
+
+
+class PreferencePairs(tfds.core.GeneratorBasedBuilder):
+    """One example a labeled pair: prompt, chosen and rejected as messages, with target, margin and tie; in the source's order."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    DISABLE_SHUFFLING = True
+
+    def __init__(self, *, source: Any = None, split: str = "train", **kwargs):
+        """`source` is any iterable of records with a name (data/sources.py); without one the builder can only read."""
+        self.source, self.split, self.dropped = source, split, collections.Counter()
+        super().__init__(file_format="array_record", **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        messages = tfds.features.Sequence({field: tfds.features.Text() for field in FIELDS})
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Preference pairs: two responses to a prompt, and which one is better.",
+            disable_shuffling=self.DISABLE_SHUFFLING,
+            features=tfds.features.FeaturesDict(
+                {
+                    "id": tfds.features.Text(),
+                    "source": tfds.features.Text(),
+                    "prompt": messages,
+                    "chosen": messages,
+                    "rejected": messages,
+                    "target": tfds.features.Scalar(np.float32),
+                    "margin": tfds.features.Scalar(np.float32),
+                    "tie": tfds.features.Scalar(np.bool_),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        if self.source is None:
+            raise ValueError("PreferencePairs(source=...) is missing: there is nothing to write")
+        return {self.split: self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        examples = (example for index, record in enumerate(self.source) for example in self._examples(record, index))
+        return enumerate(examples)
+
+    def _examples(self, record: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
+        try:
+            group, bad = groups.check(formats.to_group(record, index, self.source.name))
+        except groups.BadRow as row:
+            self.dropped[row.reason] += 1
+            return
+        self.dropped.update(row.reason for row in bad)
+        for number, pair in enumerate(group.pairs):
+            texts = {"prompt": group.prompt, "chosen": group.responses[pair.chosen], "rejected": group.responses[pair.rejected]}
+            yield {
+                "id": group.id if len(group.pairs) == 1 else f"{group.id}#{number}",
+                "source": group.source,
+                **{name: [_columns(message, f"{group.id}.{name}") for message in messages] for name, messages in texts.items()},
+                **{name: value for name, value in dataclasses.asdict(pair).items() if name not in texts},
+            }
+
+
+def _columns(message: groups.Message, where: str) -> dict[str, str]:
+    if unknown := set(message) - set(FIELDS):
+        raise ValueError(f"{where}: the message has {', '.join(sorted(unknown))}; this data set holds only {', '.join(FIELDS)}")
+    return {field: message.get(field, "") for field in FIELDS}
+
+
+def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
+    """Writes OUTPUT/preference_pairs/VERSION. Raises FileExistsError where there is one already: TFDS would silently keep the old data."""
+    builder = PreferencePairs(source=source, split=split, data_dir=output)
+    if (pathlib.Path(builder.data_dir) / "dataset_info.json").exists():
+        raise FileExistsError(f"{builder.data_dir} exists; delete it or choose another output")
+    builder.download_and_prepare()
+    return builder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input", required=True, help="any source of data/sources.py")
+    parser.add_argument("--input_split", help="split of the input, where it has several")
+    parser.add_argument("--output", required=True, help="TFDS data_dir; the data set goes to OUTPUT/preference_pairs/1.0.0")
+    parser.add_argument("--split", default="train", help="name of the split to write")
+    args = parser.parse_args()
+    source = sources.open_source(args.input, split=args.input_split)
+    builder = build(source, args.output, args.split)
+    pairs = builder.info.splits[args.split].num_examples
+    print(f"{builder.data_dir}: {pairs} pairs of {len(source)} records; dropped {dict(builder.dropped)}")
+
+
+if __name__ == "__main__":
+    main()

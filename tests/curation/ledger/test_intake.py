@@ -1,0 +1,150 @@
+"""In and out of the ledger: every row accounted for, the label a vote, the text untouched, the export readable by training."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from ledgers import vote
+
+from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger.intake import conflicts, take_in
+from rewardjax.curation.ledger.store import Store, StoreConflict
+from rewardjax.curation.ledger.write_pairs import export
+from rewardjax.data import formats, groups, sources
+
+RECORDS = [
+    {"prompt": "One?", "chosen": "yes", "rejected": "no", "task": "ask"},
+    {"prompt": "One?", "chosen": "no", "rejected": "yes"},  # the same pair, the other label
+    {"prompt": "One?", "chosen": "yes", "rejected": "no"},  # an exact duplicate
+    {"prompt": "Two?", "chosen": "b", "rejected": "a", "target": 0.5},
+    {"prompt": "Three?", "chosen": "x", "rejected": "x"},
+    {"prompt": "Four?", "responses": ["p", "q", "r"], "correct": [True, False, False]},
+    {"prompt": "Five?", "responses": ["p", "q"], "correct": [True, True]},
+    {"prompt": " ", "chosen": "x", "rejected": "y"},
+    {"something": "else"},
+    {"prompt": "Six?", "chosen": "s", "rejected": "t", "margin": 2.5},
+    {"prompt": "Seven?", "chosen": [{"role": "assistant", "content": "u"}], "rejected": [{"role": "assistant", "content": "v"}]},
+]
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
+    return sources.open_source(path)
+
+
+@pytest.fixture
+def store(tmp_path, source):
+    store = Store(tmp_path / "store")
+    take_in(store, source, entry="unverified", name="s", rows=3)
+    return store
+
+
+def test_every_row_is_accounted_for(store, source):
+    assert take_in(store, source, entry="unverified", name="s", rows=3) == {"rows": 11, "pairs": 6, "duplicates": 2, "rejects": 4}
+    voted = store.query("select distinct sample from votes").column(0).to_pylist()
+    rejected = {row["row"]: row["reason"] for row in store.query("select * from rejects").to_pylist()}
+    assert sorted([*voted, *rejected]) == list(range(len(RECORDS)))
+    assert rejected == {4: "equal", 6: "no_pair", 7: "empty", 8: "bad_schema"}
+    assert pools_lib.sizes(store) == {"gold": 0, "silver": 0, "curated": 0, "unverified": 6, "wild": 0, "discarded": 0}
+
+
+def test_the_original_label_is_a_vote(store):
+    rows = {row["sample"]: row for row in store.query("select * from votes").to_pylist() if row["sample"] != 5}
+    texts = {row["pair_id"]: row for row in store.texts(sorted({row["pair_id"] for row in rows.values()}))}
+    for index, row in rows.items():
+        group = formats.to_group(RECORDS[index], index, "s")
+        text = texts[row["pair_id"]]
+        assert row["pair_id"] == groups.pair_id(group.prompt, *group.responses)
+        if index == 3:
+            assert (row["value"], row["confidence"]) == ("tie", 0.5)
+        else:
+            assert text[f"response_{row['value']}"] == group.responses[0] and text["prompt"] == group.prompt
+    assert json.loads(rows[9]["evidence"]) == {"margin": 2.5}
+    assert texts[rows[0]["pair_id"]]["info"] == {"task": "ask"}
+    assert rows[0]["pair_id"] == rows[1]["pair_id"] == rows[2]["pair_id"]
+    (conflict,) = conflicts(store)
+    assert conflict["pair_id"] == rows[0]["pair_id"] and {conflict["for_a"], conflict["for_b"]} == {1, 2}
+    assert conflict["sources"] == ["s"]
+
+
+def test_a_pair_of_another_source_is_written_once(store, source, tmp_path):
+    counts = take_in(store, source, entry="wild", name="other")
+    assert counts == {"rows": 11, "pairs": 0, "duplicates": 8, "rejects": 4}
+    assert store.query("select count(*) from pairs").column(0)[0].as_py() == 6
+    assert {row["entry"] for row in store.query("select entry from pairs").to_pylist()} == {"unverified"}
+
+
+def test_an_import_that_was_interrupted_goes_on(store, source, tmp_path):
+    whole = store.fingerprint()
+    broken = Store(tmp_path / "broken")
+
+    class Stop(Exception):
+        pass
+
+    class Breaking(Store):
+        def append(self, ledger, *args, **kwargs):
+            if ledger == "pairs" and self.has("pairs", "import-s", "00001"):
+                raise Stop
+            return super().append(ledger, *args, **kwargs)
+
+    with pytest.raises(Stop):
+        take_in(Breaking(broken.folder), source, entry="unverified", name="s", rows=3)
+    assert 0 < len(broken.manifests()) < len(store.manifests())
+    take_in(broken, source, entry="unverified", name="s", rows=3)
+    assert broken.fingerprint() == whole
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text('{"prompt": "New?", "chosen": "x", "rejected": "y"}\n')
+    with pytest.raises(StoreConflict, match="inputs.source"):
+        take_in(broken, sources.open_source(changed), entry="unverified", name="s", rows=3)
+
+
+def exported(store, path, **options):
+    counts = export(store, path, **options)
+    return counts, pq.read_table(path).to_pylist()
+
+
+def test_export_is_the_conventional_format_with_provenance(store, tmp_path):
+    counts, rows = exported(store, tmp_path / "out.parquet")
+    assert counts == {"written": 5, "tie": 1}
+    assert rows == sorted(rows, key=lambda row: row["pair_id"])
+    for index, row in enumerate(rows):
+        group = formats.to_group(row, index, "out")  # as training reads it
+        assert groups.check(group)[1] == []
+        assert groups.pair_id(group.prompt, *group.responses) == row["pair_id"]
+        assert row["pool"] == "unverified" and row["original_label"] == "kept" and row["source"] == "s"
+    assert {row["prompt"][0]["content"] for row in rows} == {"One?", "Four?", "Six?", "Seven?"}
+
+
+def test_flips_swap_chosen_and_rejected_and_nothing_else(store, tmp_path):
+    pairs = [row for row in pools_lib.pools(store).to_pylist() if row["original"] != "tie"]
+    turned, kept = pairs[:2], pairs[2:]
+    flip = {"a": "b", "b": "a"}
+    votes = [vote(row["pair_id"], "panel", flip[row["original"]]) for row in turned] + [
+        vote(row["pair_id"], "panel", row["original"]) for row in kept
+    ]
+    store.append("votes", "panel", "0", votes, iteration=1)
+    _, before = exported(store, tmp_path / "before.parquet", labels="original")
+    counts, after = exported(store, tmp_path / "after.parquet", pools=["silver"])
+    assert counts == {"written": 5}
+    for old, new in zip(before, after, strict=True):
+        swapped = new["pair_id"] in {row["pair_id"] for row in turned}
+        assert new["original_label"] == ("flipped" if swapped else "kept") and new["since"] == 1
+        assert (new["chosen"], new["rejected"]) == ((old["rejected"], old["chosen"]) if swapped else (old["chosen"], old["rejected"]))
+    counts, filtered = exported(store, tmp_path / "filtered.parquet", pools=["silver"], flips=False)
+    assert counts == {"flip": 2, "written": 3} and [row["original_label"] for row in filtered] == ["kept"] * 3
+    # Flipped once more, everything is as it was.
+    back = [vote(row["pair_id"], "panel", row["original"]) for row in pairs]
+    store.append("votes", "panel", "1", back, iteration=2)
+    _, again = exported(store, tmp_path / "again.parquet", pools=["silver"])
+    assert [(row["chosen"], row["rejected"]) for row in again] == [(row["chosen"], row["rejected"]) for row in before]
+    _, then = exported(store, tmp_path / "then.parquet", pools=["silver"], iteration=1)
+    assert then == after
+
+
+def test_bad_choices_are_refused(store, tmp_path):
+    with pytest.raises(ValueError, match="pools: 'bronze'"):
+        export(store, tmp_path / "x.parquet", pools=["bronze"])
+    with pytest.raises(ValueError, match="labels = 'new'"):
+        export(store, tmp_path / "x.parquet", labels="new")

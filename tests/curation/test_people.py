@@ -1,0 +1,178 @@
+"""People: the queue's order, overlap and checks; answers become votes whichever side was shown; files go out and come back."""
+
+import json
+from collections import Counter
+
+import pytest
+from ledgers import pair
+
+from rewardjax.curation import people
+from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.people import Answer, queue, simulate
+
+NAMES = ("ann", "bob", "cat")
+IDS = [f"{i:04x}" for i in range(400)]
+
+
+def attributes(pair_id, objectivity, controversiality):
+    texts = {"task_category": "Math", "desired_attributes": "right", "annotation_guideline": f"Check {pair_id}."}
+    return {
+        "pair_id": pair_id,
+        "voter": "judge:m",
+        "kind": "judge",
+        "objectivity": objectivity,
+        "controversiality": controversiality,
+    } | texts
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("humans"))
+    store.append("pairs", "import", "0", [pair(i) for i in IDS])
+    cells = [(o, c) for o in ("Subjective", "Objective") for c in ("High", "Low", "Medium")]
+    store.append("attributes", "attributes", "0", [attributes(i, *cells[n % 6]) for n, i in enumerate(IDS[:-40])])
+    return store
+
+
+def truth(pair_id):
+    return "tie" if int(pair_id, 16) % 10 == 0 else "ab"[int(pair_id, 16) % 2]
+
+
+def test_objective_and_uncontroversial_pairs_come_first(store):
+    rank = people.priority({row["pair_id"]: row for row in store.current_attributes().to_pylist()})
+    tasks = queue(store, IDS[::-1], NAMES, overlap=0, checks=0)
+    assert Counter(task.pair_id for task in tasks) == Counter(IDS)
+    for name in NAMES:
+        mine = [task.pair_id for task in tasks if task.annotator == name]
+        assert [rank(i) for i in mine] == sorted(rank(i) for i in mine) and len(mine) > 100
+        same = [i for i in mine if rank(i) == (0, 0)]
+        assert same == sorted(same, reverse=True)  # as given, where nothing else decides
+    assert rank(IDS[1]) < rank(IDS[0]) or rank(IDS[0])[0] == 1
+    assert rank(IDS[-1]) == (2, 2)
+
+
+def test_overlap_and_checks_are_what_was_asked_and_sides_are_balanced(store):
+    todo, gold = IDS[:300], IDS[300:]
+    tasks = queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=gold, seed=3)
+    assert tasks == queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=gold, seed=3)
+    work = Counter(task.pair_id for task in tasks if not task.check)
+    assert set(work) == set(todo) and set(work.values()) == {1, 2}
+    assert 40 <= sum(count == 2 for count in work.values()) <= 80
+    for name in NAMES:
+        mine = [task for task in tasks if task.annotator == name]
+        known = [n for n, task in enumerate(mine) if task.check]
+        assert len(known) == round(0.1 * (len(mine) - len(known))) and {mine[n].pair_id for n in known} <= set(gold)
+        assert max(b - a for a, b in zip(known, known[1:], strict=False)) <= 12  # evenly spread
+        assert len({task.pair_id for task in mine}) == len(mine)
+    assert 0.4 < sum(task.shown == "ab" for task in tasks) / len(tasks) < 0.6
+    assert len({task.id for task in tasks}) == len(tasks)
+    with pytest.raises(ValueError, match="distinct names"):
+        queue(store, todo, ["ann", "ann"])
+
+
+def test_a_perfect_annotator_votes_the_truth_whichever_side_is_shown(store):
+    tasks = queue(store, IDS, NAMES, overlap=0.3)
+    rows, bad = people.votes(tasks, simulate(tasks, truth, accuracy=1.0))
+    assert not bad and len(rows) == len(tasks)
+    assert all(row["value"] == truth(row["pair_id"]) for row in rows)
+    assert {row["shown"] for row in rows} == {"ab", "ba"}
+
+
+def test_a_simulated_annotator_is_as_good_as_asked(store):
+    tasks = queue(store, IDS, NAMES, overlap=1.0)
+    assert len(tasks) == 800
+    answers = simulate(tasks, truth, accuracy=0.8, p_undecided=0.1, seed=1)
+    assert answers == simulate(tasks[::-1], truth, accuracy=0.8, p_undecided=0.1, seed=1)[::-1]
+    rows, _ = people.votes(tasks, answers)
+    decided = [row for row in rows if row["value"] != "undecided"]
+    assert abs(1 - len(decided) / 800 - 0.1) < 0.04  # 3.8 standard deviations
+    assert abs(sum(row["value"] == truth(row["pair_id"]) for row in decided) / len(decided) - 0.8) < 0.06
+
+
+@pytest.mark.parametrize("style", ["jsonl", "label_studio"])
+def test_files_go_out_and_come_back(store, tmp_path, style):
+    tasks = queue(store, IDS[:30], NAMES[:2], overlap=0.5)
+    people.save_queue(tasks, tmp_path / "queue.jsonl")
+    assert people.load_queue(tmp_path / "queue.jsonl") == tasks
+    out, back = tmp_path / "out", tmp_path / "back"
+    people.write_tasks(store, tasks, out, style)
+    assert "check" not in out.read_text()
+    answers = simulate(tasks, truth, accuracy=0.7, p_undecided=0.2)
+    by_task = {answer.task: answer for answer in answers}
+    if style == "jsonl":
+        records = [json.loads(line) for line in out.read_text().splitlines()]
+        lines = [json.dumps({"task": record["task"], "choice": by_task[record["task"]].choice}) for record in records]
+        back.write_text("\n".join(lines))
+    else:  # as Label Studio exports what was done with its tasks
+        records = [record["data"] for record in json.loads(out.read_text())]
+        done = []
+        for record in records:
+            choice = by_task[record["task"]].choice
+            side = {
+                "from_name": "pw",
+                "to_name": "left",
+                "type": "pairwise",
+                "value": {"selected": choice if choice in ("left", "right") else "left"},
+            }
+            verdict = choice if choice in people.VALUES else "clear"
+            regions = [side, {"from_name": "verdict", "to_name": "prompt", "type": "choices", "value": {"choices": [verdict]}}]
+            annotations = [{"was_cancelled": True, "result": []}, {"was_cancelled": False, "result": regions, "lead_time": 12.5}]
+            done.append({"id": 1, "data": record, "annotations": annotations})
+        back.write_text(json.dumps(done))
+    assert [record["task"] for record in records] == [task.id for task in tasks]
+    shown = dict(zip([task.id for task in tasks], store.texts([task.pair_id for task in tasks]), strict=True))
+    for record, task in zip(records, tasks, strict=True):
+        left = shown[task.id][f"response_{task.shown[0]}"]
+        assert record["left"] == (left if style == "jsonl" else left[0]["content"]) and record["guideline"] == f"Check {task.pair_id}."
+    read, bad = people.read_answers(back)
+    assert not bad and [(answer.task, answer.choice) for answer in read] == [(answer.task, answer.choice) for answer in answers]
+    assert people.votes(tasks, read)[0][0]["value"] == people.votes(tasks, answers)[0][0]["value"]
+
+
+def test_what_is_no_answer_is_listed(store, tmp_path):
+    tasks = queue(store, IDS[:3], NAMES[:1], overlap=0, checks=0)
+    ids = [task.id for task in tasks]
+    lines = [{"task": ids[0], "choice": "left"}, {"choice": "left"}, {"task": ids[0], "choice": "right"}, {"task": "x", "choice": "left"}]
+    lines += [{"task": ids[1], "choice": "both"}, {"task": ids[2], "choice": "right", "confidence": 2}]
+    path = tmp_path / "answers.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    answers, unreadable = people.read_answers(path)
+    rows, bad = people.votes(tasks, answers)
+    assert len(rows) == 1 and len(unreadable) == 1 and "record 2" in unreadable[0]
+    assert [line.split(": ", 1)[1] for line in bad] == [
+        "answered a second time",
+        "not in the queue",
+        "choice = 'both', not one of left, right, no_preference, cannot_decide",
+        "confidence = 2, not a probability",
+    ]
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match="neither JSONL nor"):
+        people.read_answers(path)
+
+
+def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
+    tasks = queue(store, IDS[:2], NAMES[:1], overlap=0, checks=0)
+    rows = people.edited_attributes(
+        store, tasks, [Answer(tasks[0].id, "left", edits={"task_category": "Planning"}), Answer(tasks[1].id, "left")]
+    )
+    (row,) = rows
+    assert row["task_category"] == "Planning" and row["annotation_guideline"] == f"Check {tasks[0].pair_id}." and row["kind"] == "human"
+    with pytest.raises(ValueError, match="'mood' is no attribute"):
+        people.edited_attributes(store, tasks, [Answer(tasks[0].id, "left", edits={"mood": "good"})])
+
+
+def test_quality_tells_a_careless_annotator(tmp_path):
+    store = Store(tmp_path)
+    store.append("pairs", "import", "0", [pair(i) for i in IDS])
+    first = queue(store, IDS[:200], ["expert", "reader"], overlap=1.0, checks=0)
+    store.append("votes", "people", "0", people.votes(first, simulate(first, truth, accuracy=1.0))[0])
+    second = queue(store, IDS[200:], ["good", "bad"], overlap=0.5, checks=0.5, gold=IDS[:200])
+    good = [task for task in second if task.annotator == "good"]
+    bad = [task for task in second if task.annotator == "bad"]
+    for tasks, accuracy in ((good, 0.95), (bad, 0.5)):
+        rows, _ = people.votes(tasks, simulate(tasks, truth, accuracy=accuracy))
+        store.append("votes", f"people-{tasks[0].annotator}", "0", rows, iteration=1)
+    found = people.quality(store, second)
+    right = {row["annotator"]: row["right"] for row in found["checks"]}
+    assert right["good"] > 0.85 and right["bad"] < 0.7
+    assert found["overlap"]["items"] > 200 and 0.5 < found["overlap"]["agreement"] < 1

@@ -1,0 +1,265 @@
+"""Metric lines that survive kills and restarts, progress on a fake clock, and the FLOP formula against a count by hand."""
+
+import io
+import json
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rewardjax.models import flops
+from rewardjax.training import metrics
+
+QWEN3_06B = types.SimpleNamespace(layers=28, width=1024, heads=16, kv_heads=8, head_dim=128, mlp_width=3072)
+
+
+def writer(workdir, **kwargs):
+    return metrics.MetricWriter(workdir, **{"tensorboard": False, **kwargs})
+
+
+# ------------------------------------------------------------------ metric lines
+
+
+def test_lines_come_back_merged_and_in_order(tmp_path):
+    w = writer(tmp_path)
+    w.write(2, {"loss": jnp.float32(0.5), "pairs": np.int64(64), "note": "warm", "slope": None})
+    w.write(1, {"loss": 0.75})
+    w.write(2, {"set/accuracy": 0.9})
+    w.close()
+    first, second = metrics.read_metrics(tmp_path)
+    assert first["step"] == 1 and first["loss"] == 0.75
+    assert {k: second[k] for k in ("step", "loss", "pairs", "note", "slope", "set/accuracy")} == {
+        "step": 2,
+        "loss": 0.5,
+        "pairs": 64,
+        "note": "warm",
+        "slope": None,
+        "set/accuracy": 0.9,
+    }
+    assert isinstance(second["pairs"], int)
+
+
+def test_values_json_cannot_hold_become_null_and_are_named(tmp_path):
+    w = writer(tmp_path)
+    w.write(1, {"loss": float("nan"), "grad_norm": jnp.inf, "lr": 0.1})
+    w.close()
+    for line in (tmp_path / metrics.METRICS_FILE).read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    [row] = metrics.read_metrics(tmp_path)
+    assert row["loss"] is None and row["grad_norm"] is None and row["lr"] == 0.1 and row["nonfinite"] == ["loss=nan", "grad_norm=inf"]
+
+
+def test_resuming_supersedes_later_lines_even_those_not_written_again(tmp_path):
+    w = writer(tmp_path)
+    for step in range(1, 8):
+        w.write(step, {"loss": step})
+    w.write(5, {"set/accuracy": 0.1})
+    w.close()
+    w = writer(tmp_path, start_step=5)
+    w.write(5, {"loss": 50})
+    w.close()
+    assert [(row["step"], row["loss"]) for row in metrics.read_metrics(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 50)]
+    assert "set/accuracy" not in metrics.read_metrics(tmp_path)[-1]
+    assert len((tmp_path / metrics.METRICS_FILE).read_text().splitlines()) == 11  # appended only: the past is still in the file
+
+
+def test_a_line_cut_by_a_kill_harms_neither_reader_nor_next_writer(tmp_path):
+    w = writer(tmp_path)
+    w.write(1, {"loss": 1.0})
+    w.close()
+    path = tmp_path / metrics.METRICS_FILE
+    path.write_text(path.read_text() + '{"step": 2, "lo')
+    assert [row["step"] for row in metrics.read_metrics(tmp_path)] == [1]
+    w = writer(tmp_path, start_step=2)
+    w.write(2, {"loss": 2.0})
+    w.close()
+    assert [row["loss"] for row in metrics.read_metrics(tmp_path)] == [1.0, 2.0]
+
+
+def test_damage_elsewhere_is_named(tmp_path):
+    path = tmp_path / metrics.METRICS_FILE
+    for bad in ("not json", "[1]", '{"loss": 1}'):
+        path.write_text('{"start_step": 0}\n' + bad + '\n{"step": 1}\n')
+        with pytest.raises(ValueError, match="metrics.jsonl, line 2"):
+            metrics.read_metrics(tmp_path)
+
+
+def test_arrays_and_reserved_names_are_refused(tmp_path):
+    w = writer(tmp_path)
+    with pytest.raises(ValueError, match=r"metric loss: expected one number, got shape \[2\]"):
+        w.write(1, {"loss": np.zeros(2)})
+    with pytest.raises(ValueError, match="'time'"):
+        w.write(1, {"time": 1.0})
+    w.close()
+    assert metrics.read_metrics(tmp_path) == []
+
+
+def test_only_process_zero_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    w = metrics.MetricWriter(tmp_path / "run", tensorboard=True, wandb=True)
+    w.write(1, {"loss": 1.0})
+    w.close()
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    w = metrics.MetricWriter(tmp_path)
+    w.write(3, {"loss": 0.5, "note": "text", "bad": float("nan")})
+    w.close()
+    events = b"".join(file.read_bytes() for file in (tmp_path / "tensorboard").iterdir())
+    assert b"loss" in events and b"note" not in events and b"bad" not in events
+
+
+def test_wandb_gets_the_numbers_under_an_id_that_survives_restarts(tmp_path, monkeypatch):
+    inits, logged, finished = [], [], []
+    run = types.SimpleNamespace(log=lambda values, step: logged.append((step, values)), finish=lambda: finished.append(True))
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **kwargs: inits.append(kwargs) or run))
+    for start in (0, 5):
+        w = writer(tmp_path, start_step=start, wandb={"project": "p"})
+        w.write(start, {"loss": 0.5, "note": "text"})
+        w.close()
+    assert inits[0]["project"] == "p" and inits[0] == inits[1] and inits[0]["resume"] == "allow"
+    assert logged == [(0, {"loss": 0.5}), (5, {"loss": 0.5})] and len(finished) == 2
+
+
+def test_wandb_that_is_not_installed_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r"rewardjax\[wandb\]"):
+        writer(tmp_path, wandb=True)
+
+
+# ------------------------------------------------------------------ FLOPs
+
+
+def test_flops_of_qwen3_are_the_published_ones():
+    tokens = 2048
+    causal = flops.train_flops(QWEN3_06B, tokens, tokens**2 // 2) / tokens
+    assert flops.layer_params(QWEN3_06B) == 28 * (1024 * 128 * (16 + 8 + 8 + 16) + 3 * 1024 * 3072)
+    np.testing.assert_allclose(causal / 1e9, 3.35, atol=0.01)  # 6 N + 6 L S heads head_dim
+    assert flops.train_flops(QWEN3_06B, 7, 11) == 3 * flops.forward_flops(QWEN3_06B, 7, 11)
+
+
+def test_forward_flops_count_what_xla_counts():
+    """One layer's matmuls, dense attention over T x T, with the compiler as the judge."""
+    c, T = types.SimpleNamespace(layers=1, width=32, heads=4, kv_heads=2, head_dim=8, mlp_width=48), 16
+
+    def matmuls(x, q, k, v, o, gate, up, down):
+        q, k, v = (x @ q).reshape(T, 4, 8), (x @ k).reshape(T, 2, 8), (x @ v).reshape(T, 2, 8)
+        scores = jnp.einsum("qnh,knh->nqk", q, jnp.repeat(k, 2, axis=1))
+        x = jnp.einsum("nqk,knh->qnh", scores, jnp.repeat(v, 2, axis=1)).reshape(T, 32) @ o
+        return ((x @ gate) * (x @ up)) @ down
+
+    shapes = [(T, 32), (32, 32), (32, 16), (32, 16), (32, 32), (32, 48), (32, 48), (48, 32)]
+    cost = jax.jit(matmuls).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)).compile().cost_analysis()
+    np.testing.assert_allclose(cost["flops"], flops.forward_flops(c, T, T * T), rtol=0.03)
+
+
+def test_live_entries_of_a_mirrored_row():
+    n, m, k, padding = 3, 5, 2, 4  # first response reversed, shared prefix, second response, padding: DESIGN's picture
+    own = np.arange(n + m + k + padding)
+    see_from = np.where(own < n, own, np.where(own < n + m + k, n, own))
+    see_to = np.where(own < n, n + m - 1, own)
+    by_hand = sum(m + i for i in range(1, n + 1)) + sum(range(1, m + 1)) + sum(m + i for i in range(1, k + 1))
+    assert flops.live_attention_entries(see_from, see_to, n + m + k) == by_hand
+    assert flops.live_attention_entries(np.tile(see_from, (2, 3, 1)), np.tile(see_to, (2, 3, 1)), 6 * (n + m + k)) == 6 * by_hand
+
+
+def test_peaks_by_device_kind():
+    kinds = {
+        "TPU v4": 275e12,
+        "TPU v5 lite": 197e12,
+        "TPU v5": 459e12,
+        "TPU v5p": 459e12,
+        "TPU v6 lite": 918e12,
+        "TPU7x": 1153.5e12,
+        "NVIDIA A100-SXM4-80GB": 312e12,
+        "NVIDIA H100 80GB HBM3": 989e12,
+        "NVIDIA H100 PCIe": 756e12,
+        "NVIDIA H200": 989e12,
+    }
+    assert {kind: flops.peak_flops(kind) for kind in kinds} == kinds
+    assert flops.peak_flops("cpu") is None
+
+
+# ------------------------------------------------------------------ progress
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def progress(total=100, **kwargs):
+    clock, stream = Clock(), io.StringIO()
+    return metrics.Progress(total, stream=stream, clock=clock, **kwargs), clock, stream
+
+
+COUNTS = dict(pairs=8, unique_tokens=1000, padded_tokens=1250, flops=5e9)
+
+
+def test_rates_skip_compilation_and_pauses():
+    p, clock, _ = progress(peak=1e12)
+    clock.now += 60  # compilation
+    p.update(1, **COUNTS)
+    assert p.rates() == {} and p.eta() is None
+    for step in range(2, 12):
+        clock.now += 0.5
+        p.update(step, **COUNTS)
+        with p.paused():
+            clock.now += 30
+    assert p.rates() == {"pairs_per_second": 16, "useful_tokens_per_second": 2000, "padded_tokens_per_second": 2500, "mfu": 0.01}
+    assert p.eta() == pytest.approx(89 * 0.5)
+    assert p.rates() == {}  # a new window has begun
+    assert p.state() == pytest.approx(65)
+
+
+def test_elapsed_time_continues_over_restarts():
+    p, clock, _ = progress(start_step=40, elapsed=500.0)
+    clock.now += 7
+    assert p.state() == 507
+    p.update(41, **COUNTS)
+    clock.now += 1
+    p.update(42, **COUNTS)
+    assert p.eta() == pytest.approx(58)  # at this process's pace, not 508 s / 42 steps
+    assert p.line().startswith("step 42/100 (42%), elapsed 8:28, ETA 0:58, 8 pairs/s, 1e+03 tokens/s")
+
+
+def test_unknown_peak_means_no_mfu():
+    p, clock, _ = progress(peak=None)
+    p.update(1, **COUNTS)
+    clock.now += 1
+    p.update(2, **COUNTS)
+    assert "mfu" not in p.rates() and "MFU" not in p.line()
+
+
+def test_plain_lines_off_a_terminal_every_interval_and_at_the_end():
+    p, clock, stream = progress(total=50, interval=10.0)
+    for step in range(1, 51):
+        clock.now += 1
+        p.update(step, **COUNTS, loss=0.1234567)
+    p.close()
+    lines = stream.getvalue().splitlines()
+    assert [line.split(" (")[0] for line in lines] == [f"step {k}/50" for k in (1, 11, 21, 31, 41, 50)]
+    assert all("loss 0.1235" in line for line in lines) and "ETA 0:00" in lines[-1]
+
+
+def test_quiet_shows_nothing_and_a_terminal_gets_one_live_line():
+    p, _, stream = progress(quiet=True)
+    p.update(100, **COUNTS)
+    assert stream.getvalue() == ""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    p = metrics.Progress(3, stream=terminal)
+    for step in (1, 2, 3):
+        p.update(step, **COUNTS, loss=0.5)
+    p.close()
+    assert "step 3/3 (100%)" in terminal.getvalue() and terminal.getvalue().count("\n") <= 1
+
+
+def test_long_times_are_readable():
+    assert [metrics._clock_text(s) for s in (0, 59.9, 61, 3600, 90061)] == ["0:00", "0:59", "1:01", "1:00:00", "25:01:01"]
