@@ -4,7 +4,13 @@ from setuptools import find_packages, setup
 
 PY311, PY312 = 'python_version < "3.12"', 'python_version >= "3.12"'
 LINUX = 'sys_platform == "linux" and platform_machine == "x86_64"'  # where libtpu is published
-CURATE = ["duckdb>=1.4", "datatrove>=0.10,<0.11", "rensa>=0.5,<0.6", "openai[aiohttp]>=3,<4", "pydantic>=2.10,<3"]
+CURATE = [
+    "duckdb>=1.4",
+    "datatrove>=0.10,<0.11",
+    "rensa>=0.5,<0.6",
+    "openai[aiohttp]>=3,<4",
+    "pydantic>=2.10,<3",
+]
 
 setup(
     name="rewardjax",
@@ -44,7 +50,11 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "curate": CURATE,
-        "peer": ["trl>=1.10,<2", "transformers>=5,<6", "torch>=2.6"],  # the other side of benchmarks/
+        "peer": [
+            "trl>=1.10,<2",
+            "transformers>=5,<6",
+            "torch>=2.6",
+        ],  # the other side of benchmarks/
         "dev": [
             *CURATE,
             "pytest>=8",

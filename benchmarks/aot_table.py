@@ -25,7 +25,15 @@ from rewardjax.aot.topology import CHIPS
 
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = "configs/skywork_v2"
-SOURCES = ("mesh.py", "step.py", "losses.py", "optim.py", "aot/*.py", "kernels/*.py", "models/*.py")  # what the programs are made from
+SOURCES = (
+    "mesh.py",
+    "step.py",
+    "losses.py",
+    "optim.py",
+    "aot/*.py",
+    "kernels/*.py",
+    "models/*.py",
+)  # what the programs are made from
 PAIRS = 10_240  # of the final recipe's step
 COLUMNS = (
     "model",
@@ -68,7 +76,13 @@ def jobs(only: str) -> list[Job]:
         name = f"{FOLDER}/{path.name}"
         for topology in module.slices():
             if topology.partition(":")[0] in CHIPS:
-                found.append(Job(name, topology, key(config_lib.resolve(module.get_config(f"slice={topology}")), topology)))
+                found.append(
+                    Job(
+                        name,
+                        topology,
+                        key(config_lib.resolve(module.get_config(f"slice={topology}")), topology),
+                    )
+                )
     return found
 
 
@@ -77,9 +91,20 @@ def key(config: dict[str, Any], topology: str) -> str:
     sections = {name: config[name] for name in ("compute", "mesh", "batch", "loss", "optimizer")}
     model = {name: config["model"][name] for name in ("variant", "changes")}
     package = ROOT / "rewardjax"
-    code = {str(path.relative_to(package)): fingerprint.of_file(path) for pattern in SOURCES for path in sorted(package.glob(pattern))}
+    code = {
+        str(path.relative_to(package)): fingerprint.of_file(path)
+        for pattern in SOURCES
+        for path in sorted(package.glob(pattern))
+    }
     return fingerprint.of_json(
-        {**sections, "model": model, "schedule": config["schedule"]["name"], "topology": topology, "code": code, **versions()}
+        {
+            **sections,
+            "model": model,
+            "schedule": config["schedule"]["name"],
+            "topology": topology,
+            "code": code,
+            **versions(),
+        }
     )
 
 
@@ -91,8 +116,17 @@ def measured(job: Job, cache: pathlib.Path) -> dict[str, Any]:
     """What `rewardjax.compile` says of a job, from the cache if it is there. RuntimeError with its message where it breaks."""
     kept = cache / f"{job.key}.json"
     if not kept.exists():
-        command = [sys.executable, "-m", "rewardjax.compile", f"--config={job.config}", f"--topology={job.topology}", "--json"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        command = [
+            sys.executable,
+            "-m",
+            "rewardjax.compile",
+            f"--config={job.config}",
+            f"--topology={job.topology}",
+            "--json",
+        ]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         if done.returncode not in (0, 1):
             raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr[-2000:]}")
         cache.mkdir(parents=True, exist_ok=True)
@@ -111,7 +145,11 @@ def table(rows: dict[Job, dict[str, Any]]) -> list[str]:
             sent = {kind: exchanged["gib"] for kind, exchanged in row["collectives"].items()}
             named = [sent.pop(kind, 0.0) for kind in ("all-gather", "reduce-scatter", "all-reduce")]
             cells += [f"{gib:.1f}" for gib in (*named, sum(sent.values()))]
-            cells += [f"{row['mfu']:.2f}", f"{row['run']['days']:.2f}", f"{row['run']['chip_hours']:.0f}"]
+            cells += [
+                f"{row['mfu']:.2f}",
+                f"{row['run']['days']:.2f}",
+                f"{row['run']['chip_hours']:.0f}",
+            ]
         else:
             cells += ["does not fit"] + [""] * (len(COLUMNS) - len(cells) - 1)
         lines.append("| " + " | ".join(cells) + " |")
@@ -135,7 +173,12 @@ def write(document: pathlib.Path, lines: list[str]) -> None:
 def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, Any]:
     fitting = {job: row for job, row in rows.items() if row["fits"]}
     worst = lambda name, kinds: max(
-        (row["exchanges"][name] for job, row in fitting.items() if job.topology.split(":")[0] in kinds), default=None
+        (
+            row["exchanges"][name]
+            for job, row in fitting.items()
+            if job.topology.split(":")[0] in kinds
+        ),
+        default=None,
     )
     ratio = lambda kind: assumed_lengths.packing(kind, 16_384, 64, BLOCK, PAIRS).live_to_causal
     return {
@@ -143,11 +186,19 @@ def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, An
         "programs": len(rows),
         "fit": len(fitting),
         "missing": [f"{job.model} {job.topology}" for job in missing],
-        "over": [f"{job.model} {job.topology} by {row['over_gib']:.2f} GiB" for job, row in rows.items() if not row["fits"]],
+        "over": [
+            f"{job.model} {job.topology} by {row['over_gib']:.2f} GiB"
+            for job, row in rows.items()
+            if not row["fits"]
+        ],
         "of_table_size": worst("of_table_size", CHIPS),
         "float32_weight_gathers": worst("float32_weight_gathers", CHIPS),
-        "full_weight_all_reduces_in_loop_v5": worst("full_weight_all_reduces_in_loop", ("v5e", "v5p")),
-        "longest_compile_s": max((row["compile"]["seconds"] for row in rows.values()), default=None),
+        "full_weight_all_reduces_in_loop_v5": worst(
+            "full_weight_all_reduces_in_loop", ("v5e", "v5p")
+        ),
+        "longest_compile_s": max(
+            (row["compile"]["seconds"] for row in rows.values()), default=None
+        ),
         "most_host_gib": max((row["compile"]["host_gib"] for row in rows.values()), default=None),
         "mfu": {f"{job.model} {job.topology}": row["mfu"] for job, row in fitting.items()},
         "live_to_causal_short": ratio("short"),
@@ -157,11 +208,19 @@ def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.aot_table", description="Compile every release config for every slice it names."
+        prog="python -m benchmarks.aot_table",
+        description="Compile every release config for every slice it names.",
     )
     parser.add_argument("--only", default="", help="configs whose name has this in it")
-    parser.add_argument("--cache", type=pathlib.Path, default=ROOT / "runs/aot_table", help="folder of finished rows")
-    parser.add_argument("--cached", action="store_true", help="compile nothing: say what the cache holds")
+    parser.add_argument(
+        "--cache",
+        type=pathlib.Path,
+        default=ROOT / "runs/aot_table",
+        help="folder of finished rows",
+    )
+    parser.add_argument(
+        "--cached", action="store_true", help="compile nothing: say what the cache holds"
+    )
     parser.add_argument("--write", type=pathlib.Path, help="document whose table is replaced")
     args = parser.parse_args()
     rows: dict[Job, dict[str, Any]] = {}
@@ -178,7 +237,10 @@ def main() -> None:
     lines = table(rows)
     print("\n".join(lines))
     if missing:
-        print(f"missing: {', '.join(f'{job.model} {job.topology}' for job in missing)}", file=sys.stderr)
+        print(
+            f"missing: {', '.join(f'{job.model} {job.topology}' for job in missing)}",
+            file=sys.stderr,
+        )
     if args.write:
         write(args.write, lines)
     print(json.dumps(summary(rows, missing)))

@@ -35,17 +35,27 @@ def settings(args: argparse.Namespace) -> config_lib.Config:
     config = defaults.evaluation()
     config.model, config.output = (
         args.model,
-        str(args.output or pathlib.Path("runs/eval") / f"best_of_n-{pathlib.Path(args.model).resolve().name}"),
+        str(
+            args.output
+            or pathlib.Path("runs/eval") / f"best_of_n-{pathlib.Path(args.model).resolve().name}"
+        ),
     )
     config.scorer.dtype = args.dtype
-    config.benchmarks.groups = dict(benchmark="best_of_n", path=args.input, split=(args.start, args.end), least=args.responses)
+    config.benchmarks.groups = dict(
+        benchmark="best_of_n", path=args.input, split=(args.start, args.end), least=args.responses
+    )
     config.max_length = args.max_length
     return config
 
 
 def tokens_of(examples: Examples, model: scorer.Scorer, max_length: int) -> list[TokenGroup]:
     """The examples as the evaluation scores them."""
-    found = [stored_rewards.tokenize(group, model.tokenizer, max_length or model.contract.max_length, "left") for group in examples.groups]
+    found = [
+        stored_rewards.tokenize(
+            group, model.tokenizer, max_length or model.contract.max_length, "left"
+        )
+        for group in examples.groups
+    ]
     return [one.tokens for one in found if one.tokens is not None]
 
 
@@ -58,13 +68,18 @@ def prompt_work(groups: list[TokenGroup], pad_id: int) -> dict[str, Any]:
         rows = pack.pack_groups(window, ROW, ROW // 32, pad_id)
         prompts += int(np.sum((rows["positions"] == 0) & (rows["tokens"] != pad_id)))
         computed += int(np.sum(rows["tokens"] != pad_id))
-    padded = sum(len(group.suffixes) * max(len(group.prefix) + len(suffix) for suffix in group.suffixes) for group in groups)
+    padded = sum(
+        len(group.suffixes) * max(len(group.prefix) + len(suffix) for suffix in group.suffixes)
+        for group in groups
+    )
     least = sum(len(group.prefix) + len(suffix) for group in groups for suffix in group.suffixes)
     return {
         "responses": responses,
         "prompts_computed": prompts,
         "responses_per_prompt_computed": responses / prompts,
-        "prompt_tokens_once_per_response": sum(len(group.prefix) * len(group.suffixes) for group in groups),
+        "prompt_tokens_once_per_response": sum(
+            len(group.prefix) * len(group.suffixes) for group in groups
+        ),
         "tokens_computed": computed,
         "tokens_one_sequence_per_response": least,
         "tokens_padded_to_longest_of_prompt": padded,
@@ -87,7 +102,14 @@ def transformers_scorer(folder: str, pad_id: int) -> Callable[[list[TokenGroup]]
                 row[: len(whole)] = whole
             mask = np.arange(ids.shape[1]) < np.array([len(row) for row in rows])[:, None]
             with torch.no_grad():
-                rewards.append(model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask.astype(np.int64))).logits[:, 0].numpy())
+                rewards.append(
+                    model(
+                        torch.from_numpy(ids),
+                        attention_mask=torch.from_numpy(mask.astype(np.int64)),
+                    )
+                    .logits[:, 0]
+                    .numpy()
+                )
         return rewards
 
     return score
@@ -119,21 +141,39 @@ def comparison(model: scorer.Scorer, folder: str, groups: list[TokenGroup]) -> d
         "max_difference": difference,
         **{f"pairs_per_cpu_second_{name}": pairs / value for name, value in best.items()},
         "speedup": best["padded"] / best["shared"],
-        "speedups_of_repeats": [p / s for p, s in zip(seconds["padded"], seconds["shared"], strict=True)],
+        "speedups_of_repeats": [
+            p / s for p, s in zip(seconds["padded"], seconds["shared"], strict=True)
+        ],
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.best_of_n", description="Best of N over verifiable groups.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.best_of_n", description="Best of N over verifiable groups."
+    )
     parser.add_argument("--model", required=True, help="a run's workdir or a Hugging Face folder")
     parser.add_argument("--input", required=True, help="groups with correctness")
     parser.add_argument("--from", dest="start", type=float, default=0.0)
     parser.add_argument("--to", dest="end", type=float, default=1.0)
     parser.add_argument("--responses", type=int, default=1, help="leave out prompts with fewer")
-    parser.add_argument("--max-length", type=int, default=0, help="tokens of one conversation; default: the model's contract")
-    parser.add_argument("--output", type=pathlib.Path, help="folder of the evaluation; default: runs/eval/best_of_n-NAME")
+    parser.add_argument(
+        "--max-length",
+        type=int,
+        default=0,
+        help="tokens of one conversation; default: the model's contract",
+    )
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="folder of the evaluation; default: runs/eval/best_of_n-NAME",
+    )
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="default: the model's")
-    parser.add_argument("--compare", type=int, default=0, help="prompts to time against transformers, float32; needs a Hugging Face folder")
+    parser.add_argument(
+        "--compare",
+        type=int,
+        default=0,
+        help="prompts to time against transformers, float32; needs a Hugging Face folder",
+    )
     args = parser.parse_args()
 
     config = settings(args)
@@ -153,13 +193,18 @@ def main() -> None:
         "left_out": len(record["left_out"].get("groups", [])),
         "responses_a_prompt": [int(min(map(len, kept.rewards))), int(max(map(len, kept.rewards)))],
         "ks": curve["ks"],
-        **{name: {key: rounded(one[key]) for key in ("score", "low", "high")} for name, one in curves.items()},
+        **{
+            name: {key: rounded(one[key]) for key in ("score", "low", "high")}
+            for name, one in curves.items()
+        },
         "oracle": rounded(curve["oracle"]),
         "random": round(curve["random"][0], 4),
         "report": str(pathlib.Path(config.output) / "report.html"),
     }
     model = scorer.load(args.model, dtype="float32" if args.compare else args.dtype)
-    tokens = tokens_of(evaluators.load(**config.benchmarks.groups.to_dict()), model, args.max_length)
+    tokens = tokens_of(
+        evaluators.load(**config.benchmarks.groups.to_dict()), model, args.max_length
+    )
     result |= prompt_work(tokens, model.tokenizer.pad_id)
     if args.compare:
         result |= comparison(model, args.model, tokens[: args.compare])

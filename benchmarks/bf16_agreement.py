@@ -17,7 +17,10 @@ from rewardjax.scoring import model as scorer
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bf16_agreement", description="Rewards in bfloat16 against float32.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.bf16_agreement",
+        description="Rewards in bfloat16 against float32.",
+    )
     parser.add_argument("--model", required=True)
     parser.add_argument("--input", default="world:heldout?num=500")
     args = parser.parse_args()
@@ -25,8 +28,16 @@ def main() -> None:
     rewards = {}
     for dtype in ("float32", "bfloat16"):
         model = scorer.load(args.model, dtype=dtype)
-        groups = [check(formats.to_group(record, row, source.name))[0] for row, record in enumerate(source)]
-        tokens = [tokenize_group(group, model.tokenizer, model.contract.max_length, model.contract.over_long) for group in groups]
+        groups = [
+            check(formats.to_group(record, row, source.name))[0]
+            for row, record in enumerate(source)
+        ]
+        tokens = [
+            tokenize_group(
+                group, model.tokenizer, model.contract.max_length, model.contract.over_long
+            )
+            for group in groups
+        ]
         rewards[dtype] = np.stack(scorer.token_groups(model, tokens)).astype(np.float64)
     exact, rounded = rewards["float32"], rewards["bfloat16"]
     difference = np.abs(exact - rounded) / exact.std()

@@ -23,7 +23,11 @@ ROWS = 2_000_000  # a shard
 # What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one for every k.
 UNIFORM = "create macro u(i, k) as (hash(i * 16 + k) / 18446744073709551616.0)"
 LEDGERS = {
-    "original": ("votes", "true", "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, i as sample"),
+    "original": (
+        "votes",
+        "true",
+        "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, i as sample",
+    ),
     "panel": (
         "votes",
         "u(i, 2) < 0.33",
@@ -34,8 +38,16 @@ LEDGERS = {
         "u(i, 4) < 0.001",
         "'human:one' voter, 'human' kind, if((u(i, 1) < 0.5) = (u(i, 5) < 0.8), 'a', 'b') as value, 0 as sample",
     ),
-    "gold": ("scores", "true", "'gold' scorer, 'g' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 6) * 4 - 1) reward_a, 0 reward_b"),
-    "best": ("scores", "true", "'best' scorer, 'b' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 7) * 4 - 1) reward_a, 0 reward_b"),
+    "gold": (
+        "scores",
+        "true",
+        "'gold' scorer, 'g' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 6) * 4 - 1) reward_a, 0 reward_b",
+    ),
+    "best": (
+        "scores",
+        "true",
+        "'best' scorer, 'b' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 7) * 4 - 1) reward_a, 0 reward_b",
+    ),
 }
 
 
@@ -46,16 +58,25 @@ def make(store: Store, pairs: int) -> None:
         for stage, (ledger, where, columns) in LEDGERS.items():
             for unit, first in enumerate(range(0, pairs, ROWS)):
                 if not store.has(ledger, stage, f"{unit:04d}"):
-                    names = "pair_id, voter, kind, value, sample" if ledger == "votes" else ", ".join(SCHEMAS[ledger].names)
+                    names = (
+                        "pair_id, voter, kind, value, sample"
+                        if ledger == "votes"
+                        else ", ".join(SCHEMAS[ledger].names)
+                    )
                     source = f"select range as i from range({first}, {min(first + ROWS, pairs)})"
-                    nulls = ", null confidence, null shown, null evidence" if ledger == "votes" else ""
+                    nulls = (
+                        ", null confidence, null shown, null evidence" if ledger == "votes" else ""
+                    )
                     sql = f"select {names}{nulls} from (select printf('%016x', hash(i)) pair_id, {columns} from ({source}) where {where})"
                     store.append(ledger, stage, f"{unit:04d}", connection.sql(sql).to_arrow_table())
             print(f"{stage}: done", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.curation_scale", description="Decide a large store of votes and scores.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.curation_scale",
+        description="Decide a large store of votes and scores.",
+    )
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--pairs", type=int, default=40_000_000)
     args = parser.parse_args()
@@ -76,7 +97,11 @@ def main() -> None:
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
         "memory_before_gb": round(before / 1e9, 2),
         "ledger_gb": round(read / 1e9, 2),
-        "decisions_gb": round(sum(path.stat().st_size for path in (store.folder / "decisions").glob("*.parquet")) / 1e9, 2),
+        "decisions_gb": round(
+            sum(path.stat().st_size for path in (store.folder / "decisions").glob("*.parquet"))
+            / 1e9,
+            2,
+        ),
         "actions": actions,
     }
     print(json.dumps(result))

@@ -31,8 +31,12 @@ def draw(name: str, groups: int, responses: int, max_length: int, seed: int) -> 
     found = np.zeros((0, 1 + responses), np.int64)
     while len(found) < groups:
         normal = generator.standard_normal((groups, 1 + responses))
-        lengths = np.rint(means * np.exp(spreads * normal - spreads**2 / 2)).astype(np.int64).clip(1)
-        found = np.concatenate([found, lengths[lengths[:, 0] + lengths[:, 1:].max(1) <= max_length]])
+        lengths = (
+            np.rint(means * np.exp(spreads * normal - spreads**2 / 2)).astype(np.int64).clip(1)
+        )
+        found = np.concatenate(
+            [found, lengths[lengths[:, 0] + lengths[:, 1:].max(1) <= max_length]]
+        )
     return found[:groups]
 
 
@@ -41,8 +45,12 @@ def random_groups(lengths: np.ndarray, vocab_size: int, seed: int) -> list[Token
     generator = np.random.default_rng(seed)
     groups = []
     for prompt, *responses in lengths.tolist():
-        prefix, *suffixes = (generator.integers(PAD + 1, vocab_size, n, dtype=np.int32) for n in (prompt, *responses))
-        first = generator.permutation(np.arange(PAD + 1, vocab_size, dtype=np.int32))[: len(suffixes)]
+        prefix, *suffixes = (
+            generator.integers(PAD + 1, vocab_size, n, dtype=np.int32) for n in (prompt, *responses)
+        )
+        first = generator.permutation(np.arange(PAD + 1, vocab_size, dtype=np.int32))[
+            : len(suffixes)
+        ]
         for suffix, token in zip(suffixes, first, strict=True):
             suffix[0] = token
         groups.append(TokenGroup(prefix, suffixes))
@@ -55,7 +63,9 @@ def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs
     columns = {
         "record": np.arange(n),
         "response": np.tile(np.array([0, 1], np.int32), (n, 1)),
-        "lengths": np.array([[len(pair.prefix), *map(len, pair.suffixes)] for pair in pairs], np.int32),
+        "lengths": np.array(
+            [[len(pair.prefix), *map(len, pair.suffixes)] for pair in pairs], np.int32
+        ),
         "target": np.ones(n, np.float32),
         "margin": np.zeros(n, np.float32),
         "tie": np.zeros(n, np.float32),
@@ -66,17 +76,31 @@ def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs
         for pair in pairs:
             writer.write(token_cache.encode(pair))
         writer.close()
-        token_cache.finish(temporary, columns, {"fingerprint": folder.name, "inputs": {}, "source": "random tokens", "pad_id": PAD})
+        token_cache.finish(
+            temporary,
+            columns,
+            {"fingerprint": folder.name, "inputs": {}, "source": "random tokens", "pad_id": PAD},
+        )
     return TokenizedPairs.open(folder)
 
 
-def random_pairs(folder: pathlib.Path, name: str, pairs: int, max_length: int, vocab_size: int, seed: int = 0) -> TokenizedPairs:
+def random_pairs(
+    folder: pathlib.Path, name: str, pairs: int, max_length: int, vocab_size: int, seed: int = 0
+) -> TokenizedPairs:
     """`pairs` pairs of one of DISTRIBUTIONS."""
-    return write_pairs(folder, random_groups(draw(name, pairs, 2, max_length, seed), vocab_size, seed))
+    return write_pairs(
+        folder, random_groups(draw(name, pairs, 2, max_length, seed), vocab_size, seed)
+    )
 
 
 def real_pairs(
-    folder: pathlib.Path, shared: pathlib.Path, name: str, pairs: int, max_length: int, vocab_size: int, seed: int = 0
+    folder: pathlib.Path,
+    shared: pathlib.Path,
+    name: str,
+    pairs: int,
+    max_length: int,
+    vocab_size: int,
+    seed: int = 0,
 ) -> TokenizedPairs:
     """`pairs` pairs of one of REAL in the Qwen3 tokenizer's tokens, folded into `vocab_size` where a measured model is smaller than that.
 
@@ -86,9 +110,19 @@ def real_pairs(
     source = open_source(str(shared / REAL[name]))
     enough = (0.0, min(1.0, 2 * pairs / len(source)))  # half of the prompts may turn out too long
     whole = tokenize.prepare(
-        source=source, tokenizer=tokenizer, cache=folder / "whole", max_length=max_length, pairs_per_group=1, split=enough
+        source=source,
+        tokenizer=tokenizer,
+        cache=folder / "whole",
+        max_length=max_length,
+        pairs_per_group=1,
+        split=enough,
     )
     chosen = np.random.default_rng(seed).permutation(len(whole))[:pairs]
-    fold = lambda tokens: tokens if vocab_size > tokenizer.vocab_size else PAD + 1 + tokens % (vocab_size - PAD - 1)
-    folded = [TokenGroup(fold(pair.prefix), [fold(suffix) for suffix in pair.suffixes]) for pair in whole.load(chosen)]
+    fold = lambda tokens: (
+        tokens if vocab_size > tokenizer.vocab_size else PAD + 1 + tokens % (vocab_size - PAD - 1)
+    )
+    folded = [
+        TokenGroup(fold(pair.prefix), [fold(suffix) for suffix in pair.suffixes])
+        for pair in whole.load(chosen)
+    ]
     return write_pairs(folder / "folded", [take_pair(pair, 0, 1) for pair in folded])

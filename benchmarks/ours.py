@@ -33,7 +33,13 @@ LAYOUT = Layout()
 def init(size: Size, folder: pathlib.Path) -> Any:
     """Weights that the peer draws for a new model and leaves in `folder`, loaded as ours."""
     folder.mkdir(parents=True)
-    text = write_config(size.model, dtype="float32", pad_token_id=PAD, eos_token_id=size.model.vocab_size - 1, bos_token_id=None)
+    text = write_config(
+        size.model,
+        dtype="float32",
+        pad_token_id=PAD,
+        eos_token_id=size.model.vocab_size - 1,
+        bos_token_id=None,
+    )
     (folder / "config.json").write_text(text)
     peer.draw(folder, SEED)
     return nnx.split(hf.load(folder, Compute(dtype=size.dtype), LAYOUT), nnx.Param)[1]
@@ -41,15 +47,21 @@ def init(size: Size, folder: pathlib.Path) -> Any:
 
 def split(size: Size, remat: str) -> tuple[nnx.GraphDef, Any]:
     """The model's description and the shapes of its parameters."""
-    return nnx.split(reward.abstract(size.model, Compute(dtype=size.dtype, remat=remat), LAYOUT), nnx.Param)
+    return nnx.split(
+        reward.abstract(size.model, Compute(dtype=size.dtype, remat=remat), LAYOUT), nnx.Param
+    )
 
 
 @functools.cache
 def compiled(size: Size, remat: str) -> tuple[Callable, Callable, Callable]:
     """init of the optimizer state, accumulate and update, as `train.py` makes them: compiled once for all the data they are run on."""
     graph, params = split(size, remat)
-    optimizer = optim.make_optimizer(optim.make_schedule(peak=LEARNING_RATE, total_steps=size.steps + 1), params)
-    return jax.jit(optimizer.init), *make_step(graph, losses.get("bradley_terry"), optimizer, size.pairs)
+    optimizer = optim.make_optimizer(
+        optim.make_schedule(peak=LEARNING_RATE, total_steps=size.steps + 1), params
+    )
+    return jax.jit(optimizer.init), *make_step(
+        graph, losses.get("bradley_terry"), optimizer, size.pairs
+    )
 
 
 def trainer(size: Size, params: Any, pairs: TokenizedPairs, remat: str) -> Callable[[], None]:
@@ -80,11 +92,22 @@ def batches(size: Size, pairs: TokenizedPairs) -> Any:
     )
 
 
-def gradients(size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path) -> dict[str, np.ndarray]:
+def gradients(
+    size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path
+) -> dict[str, np.ndarray]:
     """Gradients of the first step's loss under the names that Hugging Face gives the weights (written to `folder` on the way)."""
     total = _accumulated(compiled(size, size.remat)[1], params, next(batches(size, pairs)))
-    hf.save(nnx.merge(split(size, size.remat)[0], total["grads"]), folder, pad_token_id=PAD, eos_token_id=size.model.vocab_size - 1)
-    return {name: tensor for file in folder.glob("model*.safetensors") for name, tensor in load_file(file).items()}
+    hf.save(
+        nnx.merge(split(size, size.remat)[0], total["grads"]),
+        folder,
+        pad_token_id=PAD,
+        eos_token_id=size.model.vocab_size - 1,
+    )
+    return {
+        name: tensor
+        for file in folder.glob("model*.safetensors")
+        for name, tensor in load_file(file).items()
+    }
 
 
 def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.ndarray]]:
@@ -106,7 +129,9 @@ def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.
     return score
 
 
-def _accumulated(accumulate: Callable, params: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _accumulated(
+    accumulate: Callable, params: Any, arrays: dict[str, np.ndarray]
+) -> dict[str, Any]:
     arrays.pop("pair")
     total = zeros_like(params)
     for m in range(len(arrays["tokens"])):

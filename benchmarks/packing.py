@@ -41,13 +41,19 @@ def pack_window(window: list[TokenGroup], lengths_n3: np.ndarray) -> dict[str, n
 def packing(pairs: TokenizedPairs) -> dict[str, float]:
     """Fill over all windows, and the median over rounds of what a pair costs."""
     tokens, starts = pairs.load(range(len(pairs))), range(0, len(pairs), WINDOW)
-    windows = [(tokens[start : start + WINDOW], pairs.lengths[start : start + WINDOW]) for start in starts]
+    windows = [
+        (tokens[start : start + WINDOW], pairs.lengths[start : start + WINDOW]) for start in starts
+    ]
     slots = sum(pack_window(*window)["tokens"].size for window in windows)  # warms up, too
-    plan = lambda _, lengths_n3: pack.plan_rows(pack.bundle_lengths(lengths_n3), ROW_LENGTH, PAIRS_PER_ROW)
+    plan = lambda _, lengths_n3: pack.plan_rows(
+        pack.bundle_lengths(lengths_n3), ROW_LENGTH, PAIRS_PER_ROW
+    )
 
     def per_pair(work: Callable) -> float:
         def once() -> None:
-            for window in windows:  # its arrays are dropped before the next one's are made, as in training
+            for (
+                window
+            ) in windows:  # its arrays are dropped before the next one's are made, as in training
                 work(*window)
 
         return 1e6 / len(pairs) * statistics.median(cost(once, "cpu") for _ in range(ROUNDS))
@@ -74,8 +80,15 @@ def loading(pairs: TokenizedPairs) -> float:
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.packing", description="Fill of rows, cost of packing and loading.")
-    parser.add_argument("--smoke", action="store_true", help="few pairs, not pinned to a core: fill counts, times do not")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.packing",
+        description="Fill of rows, cost of packing and loading.",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="few pairs, not pinned to a core: fill counts, times do not",
+    )
     args = parser.parse_args(argv)
     if not args.smoke:
         pin()
@@ -83,10 +96,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     cases = {}
     for name in lengths.DISTRIBUTIONS:
         with tempfile.TemporaryDirectory() as folder:
-            pairs = lengths.random_pairs(pathlib.Path(folder) / name, name, many, ROW_LENGTH, VOCABULARY)
+            pairs = lengths.random_pairs(
+                pathlib.Path(folder) / name, name, many, ROW_LENGTH, VOCABULARY
+            )
             cases[name] = packing(pairs) | {"loader_tokens_per_cpu_s": round(loading(pairs))}
         print(name, json.dumps(cases[name]), flush=True)
-    result = {"benchmark": "packing", **cases["short"], **{f"{field}_long": value for field, value in cases["long"].items()}}
+    result = {
+        "benchmark": "packing",
+        **cases["short"],
+        **{f"{field}_long": value for field, value in cases["long"].items()},
+    }
     print(json.dumps(result))
     return result
 

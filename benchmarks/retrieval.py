@@ -31,7 +31,10 @@ def best_time(work: Callable[[], object], repeat: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.retrieval", description="The exact neighbor search, timed and checked.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.retrieval",
+        description="The exact neighbor search, timed and checked.",
+    )
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--base", type=int, default=100_000)
     parser.add_argument("--width", type=int, default=256)
@@ -39,14 +42,21 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    query, base = (retrieval.on_grid(embed.unit(rng.standard_normal((n, args.width), np.float32))) for n in (args.queries, args.base))
+    query, base = (
+        retrieval.on_grid(embed.unit(rng.standard_normal((n, args.width), np.float32)))
+        for n in (args.queries, args.base)
+    )
     result = vars(args) | {"devices": jax.device_count(), "device": jax.devices()[0].device_kind}
     with jax.set_mesh(make_mesh()):
         search = lambda: retrieval.nearest(query, base, args.k)
         row, similarity = search()
         seconds = best_time(search, args.repeat)
     flops = 2 * args.queries * args.base * args.width
-    result |= {"seconds": seconds, "queries_per_second": args.queries / seconds, "gflops_per_second": flops / seconds / 1e9}
+    result |= {
+        "seconds": seconds,
+        "queries_per_second": args.queries / seconds,
+        "gflops_per_second": flops / seconds / 1e9,
+    }
     if importlib.util.find_spec("faiss"):
         import faiss
 
@@ -55,7 +65,9 @@ def main() -> None:
         wide = query.astype(np.float32)
         theirs, their_row = index.search(wide, args.k)  # pyright: ignore[reportCallIssue]
         with jax.set_mesh(make_mesh()):
-            clear = np.diff(retrieval.nearest(query, base, args.k + 1)[1], axis=1).all(axis=1)  # FAISS has no choice of order
+            clear = np.diff(retrieval.nearest(query, base, args.k + 1)[1], axis=1).all(
+                axis=1
+            )  # FAISS has no choice of order
         result["faiss_seconds"] = best_time(lambda: index.search(wide, args.k), args.repeat)  # pyright: ignore[reportCallIssue]
         result["similarities_equal"] = bool((theirs.astype(np.int64) == similarity).all())
         result["rows_equal_where_untied"] = bool((row[clear] == their_row[clear]).all())

@@ -39,7 +39,9 @@ def random_tables(rng: np.random.Generator, count: int) -> dict[str, list[Any]]:
         draw = lambda: float("nan") if rng.random() < 0.02 else float(rng.random())
         tables["sections"].append({subset: draw() for subset in present})
         scores = lambda *shape: rng.integers(-2, 3, shape).astype(float)
-        tables["pairs"].append({subset: scores(rng.choice([1, 2, 30]), 2).tolist() for subset in present})
+        tables["pairs"].append(
+            {subset: scores(rng.choice([1, 2, 30]), 2).tolist() for subset in present}
+        )
         groups = [scores(rng.integers(1, 6)) for _ in range(rng.integers(1, 20))]
         for group in groups:
             group[rng.random(len(group)) < 0.02] = np.nan
@@ -60,22 +62,40 @@ def random_questions(rng: np.random.Generator) -> list[dict[str, Any]]:
             scores[:right] += rng.choice([0, 2, 5])
             if rng.random() < 0.15:
                 scores[:right] = scores[0]
-            questions.append({"id": f"{kind}:{number}", "scores": scores.tolist(), "num_correct": right})
+            questions.append(
+                {"id": f"{kind}:{number}", "scores": scores.tolist(), "num_correct": right}
+            )
     return questions or [{"id": "ref:0", "scores": [1.0, 0.0], "num_correct": 1}]
 
 
 def ours(tables: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """The same tables by our rules, in the package's words."""
-    zero_where_absent = lambda found: {section: found.get(section, 0.0) for section in rewardbench.WEIGHTS}
+    zero_where_absent = lambda found: {
+        section: found.get(section, 0.0) for section in rewardbench.WEIGHTS
+    }
     results: dict[str, list[Any]] = {"sections": [], "pairs": [], "best": [], "ties": []}
     for metrics in tables["sections"]:
         results["sections"].append(zero_where_absent(rewardbench.section_scores(metrics)))
     for table in tables["pairs"]:
-        items = [Item(f"{subset}/{i}", subset, {}) for subset, pairs in table.items() for i in range(len(pairs))]
-        result = rewardbench.summarize(items, [np.array(pair) for pairs in table.values() for pair in pairs])
-        results["pairs"].append(zero_where_absent({name: part.value for name, part in result.parts.items() if part.value is not None}))
+        items = [
+            Item(f"{subset}/{i}", subset, {})
+            for subset, pairs in table.items()
+            for i in range(len(pairs))
+        ]
+        result = rewardbench.summarize(
+            items, [np.array(pair) for pairs in table.values() for pair in pairs]
+        )
+        results["pairs"].append(
+            zero_where_absent(
+                {name: part.value for name, part in result.parts.items() if part.value is not None}
+            )
+        )
     for groups in tables["best"]:
-        results["best"].append(np.nan_to_num([rewardbench2.best_credit(group)[0] for group in groups], nan=0.0).tolist())
+        results["best"].append(
+            np.nan_to_num(
+                [rewardbench2.best_credit(group)[0] for group in groups], nan=0.0
+            ).tolist()
+        )
     for questions in tables["ties"]:
         results["ties"].append(ties(questions))
     return results
@@ -89,18 +109,35 @@ def ties(questions: list[dict[str, Any]]) -> float:
         for (kind, number), q in zip(split, questions, strict=True)
     ]
     terms = rewardbench2.ties_score(found, zero_spread="skip")
-    both = {number for kind, number in split if kind == "ref"} & {number for kind, number in split if kind == "tied"}
-    absent = [name for name in ("ref", "tied") if np.isnan(terms[name])] + ([] if both else ["pref", "hard", "margin"])
-    return sum(weight * (0.0 if name in absent else terms[name]) for name, weight in rewardbench2.TIES_WEIGHTS.items())
+    both = {number for kind, number in split if kind == "ref"} & {
+        number for kind, number in split if kind == "tied"
+    }
+    absent = [name for name in ("ref", "tied") if np.isnan(terms[name])] + (
+        [] if both else ["pref", "hard", "margin"]
+    )
+    return sum(
+        weight * (0.0 if name in absent else terms[name])
+        for name, weight in rewardbench2.TIES_WEIGHTS.items()
+    )
 
 
 def difference(a: Any, b: Any) -> float:
     """The largest difference of numbers in two equal structures; NaN equals NaN, anything else unlike is infinite."""
     if isinstance(a, dict):
-        return max((difference(a[key], b[key]) for key in a), default=0.0) if a.keys() == b.keys() else math.inf
+        return (
+            max((difference(a[key], b[key]) for key in a), default=0.0)
+            if a.keys() == b.keys()
+            else math.inf
+        )
     if isinstance(a, list):
         return max(map(difference, a, b), default=0.0) if len(a) == len(b) else math.inf
-    return 0.0 if math.isnan(a) and math.isnan(b) else math.inf if math.isnan(a) or math.isnan(b) else abs(a - b)
+    return (
+        0.0
+        if math.isnan(a) and math.isnan(b)
+        else math.inf
+        if math.isnan(a) or math.isnan(b)
+        else abs(a - b)
+    )
 
 
 def interpreter(folder: pathlib.Path) -> str:
@@ -116,9 +153,19 @@ def interpreter(folder: pathlib.Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rewardbench_parity", description="Our rules against the package's.")
-    parser.add_argument("--python", help="an interpreter that has the rewardbench package, datasets and pandas")
-    parser.add_argument("--venv", type=pathlib.Path, default=pathlib.Path("runs/rewardbench-venv"), help="where to install it otherwise")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rewardbench_parity",
+        description="Our rules against the package's.",
+    )
+    parser.add_argument(
+        "--python", help="an interpreter that has the rewardbench package, datasets and pandas"
+    )
+    parser.add_argument(
+        "--venv",
+        type=pathlib.Path,
+        default=pathlib.Path("runs/rewardbench-venv"),
+        help="where to install it otherwise",
+    )
     parser.add_argument("--tables", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -127,12 +174,25 @@ def main() -> None:
         given, answered = pathlib.Path(folder, "tables.json"), pathlib.Path(folder, "results.json")
         given.write_text(json.dumps(tables))
         peer = pathlib.Path(__file__).with_name("rewardbench_peer.py")
-        subprocess.run([args.python or interpreter(args.venv), str(peer), str(given), str(answered)], check=True, stdout=sys.stderr)
+        subprocess.run(
+            [args.python or interpreter(args.venv), str(peer), str(given), str(answered)],
+            check=True,
+            stdout=sys.stderr,
+        )
         theirs = json.loads(answered.read_text())
     found = ours(tables)
     differences = {name: difference(found[name], theirs[name]) for name in found}
     compared = {name: len(rows) for name, rows in found.items()}
-    print(json.dumps({"rewardbench": theirs["version"], "tables": compared, **differences, "max_diff": max(differences.values())}))
+    print(
+        json.dumps(
+            {
+                "rewardbench": theirs["version"],
+                "tables": compared,
+                **differences,
+                "max_diff": max(differences.values()),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ def load_package() -> tuple[types.ModuleType, types.ModuleType]:
         sys.modules[name] = module
     loaded = []
     for name in ("utils", "constants"):
-        path = next(file for file in metadata.files("rewardbench") or [] if file.as_posix() == f"rewardbench/{name}.py").locate()
+        path = next(
+            file
+            for file in metadata.files("rewardbench") or []
+            if file.as_posix() == f"rewardbench/{name}.py"
+        ).locate()
         spec = importlib.util.spec_from_file_location(f"rewardbench_{name}", path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
@@ -43,21 +47,41 @@ def load_package() -> tuple[types.ModuleType, types.ModuleType]:
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    from datasets import Dataset, disable_progress_bars  # before the stand-ins, which it would ask for their versions
+    from datasets import (
+        Dataset,
+        disable_progress_bars,
+    )  # before the stand-ins, which it would ask for their versions
 
     disable_progress_bars()
     utils, constants = load_package()
     tables = json.load(open(sys.argv[1]))
-    sections = lambda metrics: utils.calculate_scores_per_section(constants.EXAMPLE_COUNTS, constants.SUBSET_MAPPING, metrics)
-    results = {"version": metadata.version("rewardbench"), "sections": [], "pairs": [], "best": [], "ties": []}
+    sections = lambda metrics: utils.calculate_scores_per_section(
+        constants.EXAMPLE_COUNTS, constants.SUBSET_MAPPING, metrics
+    )
+    results = {
+        "version": metadata.version("rewardbench"),
+        "sections": [],
+        "pairs": [],
+        "best": [],
+        "ties": [],
+    }
     results["sections"] = [sections(metrics) for metrics in tables["sections"]]
     for table in tables["pairs"]:
-        accuracy = {subset: sum(int(c > r) for c, r in pairs) / len(pairs) for subset, pairs in table.items()}
+        accuracy = {
+            subset: sum(int(c > r) for c, r in pairs) / len(pairs)
+            for subset, pairs in table.items()
+        }
         results["pairs"].append(sections(accuracy))
     for groups in tables["best"]:
         flat = [score for scores in groups for score in scores]
         dataset = Dataset.from_dict({"text": [str(i) for i in range(len(flat))], "scores": flat})
-        results["best"].append(list(utils.reroll_and_score_dataset(dataset, [len(scores) for scores in groups])["results"]))
+        results["best"].append(
+            list(
+                utils.reroll_and_score_dataset(dataset, [len(scores) for scores in groups])[
+                    "results"
+                ]
+            )
+        )
     for questions in tables["ties"]:
         results["ties"].append(float(utils.process_single_model(Dataset.from_list(questions))[1]))
     json.dump(results, open(sys.argv[2], "w"))

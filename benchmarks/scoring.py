@@ -36,7 +36,8 @@ def forward_flops(size: Size, groups: Sequence[TokenGroup]) -> float:
     """Useful FLOPs of scoring the groups: each token once, each visible (query, key) entry once."""
     triangle = lambda n: n * (n + 1) // 2
     entries = sum(
-        triangle(len(group.prefix)) + sum(triangle(len(suffix)) + len(group.prefix) * len(suffix) for suffix in group.suffixes)
+        triangle(len(group.prefix))
+        + sum(triangle(len(suffix)) + len(group.prefix) * len(suffix) for suffix in group.suffixes)
         for group in groups
     )
     return flops.forward_flops(size.model, needed_tokens(groups), entries)
@@ -49,7 +50,13 @@ def sort_by_length(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
 
 
 def measure(
-    size: Size, platform: str, params: Any, model: Any, groups: Sequence[TokenGroup], batch: int, rounds: str
+    size: Size,
+    platform: str,
+    params: Any,
+    model: Any,
+    groups: Sequence[TokenGroup],
+    batch: int,
+    rounds: str,
 ) -> dict[str, float | None]:
     """Median costs of each side over some rounds, the largest difference of rewards, and on a GPU our speed."""
     our, their = ours.scorer(size, params), peer.scorer(model, batch, size.dtype)
@@ -67,17 +74,25 @@ def measure(
         for side, run in work.items():
             seconds[side].append(cost(run, platform))
     medians = {side: statistics.median(values) for side, values in seconds.items()}
-    result: dict[str, float | None] = {f"{side}_s": round(value, 4) for side, value in medians.items()}
+    result: dict[str, float | None] = {
+        f"{side}_s": round(value, 4) for side, value in medians.items()
+    }
     result["spread"] = round(max(max(values) / min(values) for values in seconds.values()), 3)
-    result["max_reward_diff"] = max(float(np.abs(a - b).max()) for a, b in zip(found["ours"], found["peer"], strict=True))
+    result["max_reward_diff"] = max(
+        float(np.abs(a - b).max()) for a, b in zip(found["ours"], found["peer"], strict=True)
+    )
     if platform == "gpu":
         peak = flops.peak_flops(jax.devices()[0].device_kind)
         result["pairs_per_s"] = round(len(groups) / medians["ours"], 2)
-        result["mfu"] = peak and round(forward_flops(size, groups) / medians["ours"] / (peak * jax.sharding.get_mesh().size), 4)
+        result["mfu"] = peak and round(
+            forward_flops(size, groups) / medians["ours"] / (peak * jax.sharding.get_mesh().size), 4
+        )
     return result
 
 
-def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
+def compare(
+    size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Path
+) -> dict[str, Any]:
     """All cases of one size; `folder` is for weights and tokens."""
     params = ours.init(size, folder / "hf")
     model = peer.load(folder / "hf", platform)
@@ -101,9 +116,17 @@ def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Pat
         found[name] = measure(of, platform, params, model, groups, batch, name)
         print(name, json.dumps(found[name]), flush=True)
     ratio = lambda name, side: round(found[name][f"{side}_s"] / found[name]["ours_s"], 3)
-    ratios = {"ratio" if name == "short" else f"ratio_{name}": ratio(name, "peer") for name in found}
-    ratios |= {"ratio_sorted": ratio("short", "peer_sorted"), "ratio_best_of_n_sorted": ratio("best_of_n", "peer_sorted")}
-    return ratios | {"max_reward_diff": max(one["max_reward_diff"] for one in found.values()), "cases": found}
+    ratios = {
+        "ratio" if name == "short" else f"ratio_{name}": ratio(name, "peer") for name in found
+    }
+    ratios |= {
+        "ratio_sorted": ratio("short", "peer_sorted"),
+        "ratio_best_of_n_sorted": ratio("best_of_n", "peer_sorted"),
+    }
+    return ratios | {
+        "max_reward_diff": max(one["max_reward_diff"] for one in found.values()),
+        "cases": found,
+    }
 
 
 if __name__ == "__main__":

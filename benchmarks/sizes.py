@@ -35,7 +35,15 @@ class Size:
 
 _QWEN3 = variants.get("qwen3-0.6b")
 _SMALL = dataclasses.replace(
-    _QWEN3, vocab_size=8192, width=256, mlp_width=768, layers=4, heads=8, kv_heads=4, head_dim=32, max_positions=4096
+    _QWEN3,
+    vocab_size=8192,
+    width=256,
+    mlp_width=768,
+    layers=4,
+    heads=8,
+    kv_heads=4,
+    head_dim=32,
+    max_positions=4096,
 )
 
 
@@ -75,7 +83,10 @@ SIZES = {
             best_of_length=4096,
         )
     },
-    "gpu": {"qwen3-0.6b": _gpu("qwen3-0.6b", peer_batch=8), "qwen3-1.7b": _gpu("qwen3-1.7b", peer_batch=4)},
+    "gpu": {
+        "qwen3-0.6b": _gpu("qwen3-0.6b", peer_batch=8),
+        "qwen3-1.7b": _gpu("qwen3-1.7b", peer_batch=4),
+    },
 }
 SMOKE = Size(
     variants.get("tiny-qwen3"),

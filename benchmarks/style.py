@@ -100,7 +100,11 @@ def own_line_comments(modules: list[Module]) -> Iterator[Place]:
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
             text = token.string.lstrip("# ")
             alone = token.type == tokenize.COMMENT and token.line.lstrip().startswith("#")
-            if alone and re.search(r"\w", text) and not re.match(r"(ruff|pyright|noqa|!|-{4})", text):
+            if (
+                alone
+                and re.search(r"\w", text)
+                and not re.match(r"(ruff|pyright|noqa|!|-{4})", text)
+            ):
                 yield Place(module.path, token.start[0], text)
 
 
@@ -110,7 +114,9 @@ def repeating_comments(modules: list[Module]) -> Iterator[Place]:
     for place in own_line_comments(modules):
         below = next((line for line in by_path[place.path][place.line :] if line.strip()), "")
         words = {word.lower() for word in re.findall(r"[A-Za-z]{3,}", place.text)}
-        below_words = {word.lower() for word in re.findall(r"[A-Za-z]{3,}", below.replace("_", " "))}
+        below_words = {
+            word.lower() for word in re.findall(r"[A-Za-z]{3,}", below.replace("_", " "))
+        }
         if words and words <= below_words and not below.lstrip().startswith("#"):
             yield place
 
@@ -143,7 +149,9 @@ def unreached_functions(modules: list[Module]) -> Iterator[Place]:
         for node in ast.walk(module.tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 definitions[node.name].append((module, node))
-            elif isinstance(node, ast.ClassDef) and any(ast.unparse(base) not in classes for base in node.bases):
+            elif isinstance(node, ast.ClassDef) and any(
+                ast.unparse(base) not in classes for base in node.bases
+            ):
                 names += [child.name for child in node.body if isinstance(child, ast.FunctionDef)]
     for folder in ENTRANCES:
         for module in read(folder):
@@ -178,7 +186,9 @@ def _names(tree: ast.AST) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             # A name that only a package's __init__ passes on is not used by that.
             continue
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100:
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
+        ):
             names += re.findall(r"^(?:[\w.]+:)?(\w+)$", node.value)
     return names
 
@@ -203,13 +213,25 @@ def _names_outside_functions(tree: ast.Module) -> list[str]:
             names.append(node.id)
         elif isinstance(node, ast.Attribute):
             names.append(node.attr)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100:
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 100
+        ):
             names += re.findall(r"^(?:[\w.]+:)?(\w+)$", node.value)
         waiting += ast.iter_child_nodes(node)
     return names
 
 
-PLAIN = {"property", "staticmethod", "classmethod", "contextmanager", "lru_cache", "cache", "cached_property", "partial", "jit"}
+PLAIN = {
+    "property",
+    "staticmethod",
+    "classmethod",
+    "contextmanager",
+    "lru_cache",
+    "cache",
+    "cached_property",
+    "partial",
+    "jit",
+}
 
 
 def _plain_decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -221,7 +243,9 @@ def _plain_decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def fullest_folder(modules: list[Module]) -> dict[str, int]:
     """Modules in each folder, without `__init__`."""
-    return collections.Counter(str(module.path.parent) for module in modules if module.path.name != "__init__.py")
+    return collections.Counter(
+        str(module.path.parent) for module in modules if module.path.name != "__init__.py"
+    )
 
 
 def imports_back_up(modules: list[Module]) -> Iterator[Place]:
@@ -236,7 +260,11 @@ def imports_back_up(modules: list[Module]) -> Iterator[Place]:
             here, there = _room(module.name), _room(target)
             if here != there:
                 arrows[here, there].append(Place(module.path, line, target))
-    commands = {_room(module.name) for module in modules if len(module.path.parts) == 2 and _is_command(module)}
+    commands = {
+        _room(module.name)
+        for module in modules
+        if len(module.path.parts) == 2 and _is_command(module)
+    }
     reach = _closure(set(arrows))
     for (here, there), places in sorted(arrows.items()):
         circle = here in reach.get(there, set())
@@ -326,9 +354,15 @@ def measure(modules: list[Module]) -> dict[str, Measure]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.style", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.style", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--list", choices=sorted(MEASURES), help="print the places of this measure")
-    parser.add_argument("--under", default=PACKAGE, help="a folder or file of the package to look at; default: all of it")
+    parser.add_argument(
+        "--under",
+        default=PACKAGE,
+        help="a folder or file of the package to look at; default: all of it",
+    )
     args = parser.parse_args()
     modules = read(PACKAGE)
     below = [module for module in modules if str(module.path).startswith(args.under)]
@@ -340,7 +374,9 @@ def main() -> None:
     figures = measure(below)
     for name, figure in figures.items():
         sign = ">=" if figure.least else "<="
-        print(f"{name:34} {figure.value:8g}   {sign} {figure.limit:g}   {'' if figure.holds else 'PASSED'}")
+        print(
+            f"{name:34} {figure.value:8g}   {sign} {figure.limit:g}   {'' if figure.holds else 'PASSED'}"
+        )
     record = {name: figure.value for name, figure in figures.items()}
     holds = all(figure.holds for figure in figures.values())
     print(json.dumps(record | {"lines": size(below), "holds": holds}))

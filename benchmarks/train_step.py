@@ -36,11 +36,21 @@ def our_side(size: Size, params: Any, pairs: TokenizedPairs, remat: str, platfor
 
 
 def peer_side(
-    size: Size, folder: pathlib.Path, pairs: TokenizedPairs, platform: str, *, default: bool = False, by_length: bool = False
+    size: Size,
+    folder: pathlib.Path,
+    pairs: TokenizedPairs,
+    platform: str,
+    *,
+    default: bool = False,
+    by_length: bool = False,
 ) -> Side:
     batch = size.default_batch if default else size.peer_batch
     step = peer.trainer(peer.load(folder, platform, checkpointing=default), batch, size.dtype)
-    chosen = _sorted_steps(size, pairs) if by_length else [step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(size.steps + 1)]
+    chosen = (
+        _sorted_steps(size, pairs)
+        if by_length
+        else [step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(size.steps + 1)]
+    )
 
     def side(k: int) -> tuple[float, np.ndarray]:
         tokens = pairs.load(chosen[k])
@@ -57,7 +67,9 @@ def _sorted_steps(size: Size, pairs: TokenizedPairs) -> np.ndarray:
     return steps[[len(steps) // 2, *measured.astype(int)]]  # the first warms up
 
 
-def measure(size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str) -> dict[str, dict[str, float]]:
+def measure(
+    size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str
+) -> dict[str, dict[str, float]]:
     """Cost of each side: median seconds of a step; seconds of a thousand needed tokens over all steps, as how much a batch pads is chance;
     and how far its steps are apart."""
     needed = pairs.lengths.sum(1)
@@ -68,7 +80,9 @@ def measure(size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str
             if k:  # the first compiles and warms up
                 found[side].append((seconds, int(needed[chosen].sum())))
     per_token = lambda steps: [seconds / tokens for seconds, tokens in steps]
-    over_all = lambda steps: sum(seconds for seconds, _ in steps) / sum(tokens for _, tokens in steps)
+    over_all = lambda steps: (
+        sum(seconds for seconds, _ in steps) / sum(tokens for _, tokens in steps)
+    )
     return {
         side: {
             "step_s": round(statistics.median(seconds for seconds, _ in steps), 4),
@@ -83,17 +97,29 @@ def ratio(costs: dict[str, dict[str, Any]], theirs: str, our: str = "ours") -> f
     return round(costs[theirs]["s_per_1k_tokens"] / costs[our]["s_per_1k_tokens"], 3)
 
 
-def differences(size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path, platform: str) -> dict[str, float]:
+def differences(
+    size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path, platform: str
+) -> dict[str, float]:
     """Of the rewards and gradients of the first step: the largest difference of rewards, beside their spread, and of gradient tensors
     relative to their norm."""
     tokens = pairs.load(step_pairs(len(pairs), size.pairs, ours.SEED, 0))
     model = peer.load(folder, platform)
     theirs = peer.gradients(model, tokens, size.peer_batch, size.dtype)
     our = ours.gradients(size, params, pairs, folder.parent / "gradients")
-    apart = [float(np.linalg.norm(our[name] - gradient) / np.linalg.norm(gradient)) for name, gradient in theirs.items()]
-    rewards = np.stack(ours.scorer(size, params)(tokens)), np.stack(peer.scorer(model, 2 * size.peer_batch, size.dtype)(tokens))
+    apart = [
+        float(np.linalg.norm(our[name] - gradient) / np.linalg.norm(gradient))
+        for name, gradient in theirs.items()
+    ]
+    rewards = (
+        np.stack(ours.scorer(size, params)(tokens)),
+        np.stack(peer.scorer(model, 2 * size.peer_batch, size.dtype)(tokens)),
+    )
     difference = float(np.abs(rewards[0] - rewards[1]).max())
-    return {"max_reward_diff": difference, "reward_std": round(float(rewards[1].std()), 4), "max_grad_rel_diff": max(apart)}
+    return {
+        "max_reward_diff": difference,
+        "reward_std": round(float(rewards[1].std()), 4),
+        "max_grad_rel_diff": max(apart),
+    }
 
 
 def layout(size: Size, pairs: TokenizedPairs) -> dict[str, float]:
@@ -102,21 +128,39 @@ def layout(size: Size, pairs: TokenizedPairs) -> dict[str, float]:
     needed = sum(int(pairs.lengths[step].sum()) for step in steps)
     rows = [step["tokens"].size for step in ours.batches(size, pairs)][1:]
     longest = [pairs.lengths[step, 0] + pairs.lengths[step, 1:].max(1) for step in steps]
-    padded = [2 * size.peer_batch * int(batch.max()) for step in longest for batch in step.reshape(-1, size.peer_batch)]
-    return {"our_slots_per_token": round(sum(rows) / needed, 3), "peer_slots_per_token": round(sum(padded) / needed, 3)}
+    padded = [
+        2 * size.peer_batch * int(batch.max())
+        for step in longest
+        for batch in step.reshape(-1, size.peer_batch)
+    ]
+    return {
+        "our_slots_per_token": round(sum(rows) / needed, 3),
+        "peer_slots_per_token": round(sum(padded) / needed, 3),
+    }
 
 
 def on_gpu(size: Size, pairs: TokenizedPairs, our: dict[str, float]) -> dict[str, float | None]:
     """Pairs a second and MFU of our side."""
-    lengths_n3 = pairs.lengths[np.concatenate([step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(1, size.steps + 1)])]
+    lengths_n3 = pairs.lengths[
+        np.concatenate(
+            [step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(1, size.steps + 1)]
+        )
+    ]
     needed = int(lengths_n3.sum())
-    flops = flops_lib.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed  # of a token
+    flops = (
+        flops_lib.train_flops(size.model, needed, pack.attention_entries(lengths_n3)) / needed
+    )  # of a token
     peak = flops_lib.peak_flops(jax.devices()[0].device_kind)
     mfu = peak and flops / (our["s_per_1k_tokens"] / 1e3) / (peak * jax.sharding.get_mesh().size)
-    return {"mfu": mfu and round(mfu, 4), "pairs_per_s": round(len(lengths_n3) / needed / (our["s_per_1k_tokens"] / 1e3), 2)}
+    return {
+        "mfu": mfu and round(mfu, 4),
+        "pairs_per_s": round(len(lengths_n3) / needed / (our["s_per_1k_tokens"] / 1e3), 2),
+    }
 
 
-def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
+def compare(
+    size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Path
+) -> dict[str, Any]:
     """All cases of one size; `folder` is for weights and tokens."""
     params = ours.init(size, folder / "hf")
     result: dict[str, Any] = {}
@@ -126,7 +170,9 @@ def compare(size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Pat
         if case in lengths.DISTRIBUTIONS:
             pairs = lengths.random_pairs(where, case, many, size.max_length, size.model.vocab_size)
         elif shared.is_dir():
-            pairs = lengths.real_pairs(where, shared, case, many, size.max_length, size.model.vocab_size)
+            pairs = lengths.real_pairs(
+                where, shared, case, many, size.max_length, size.model.vocab_size
+            )
         else:
             print(f"{case}: no real text at {shared}", flush=True)
             continue

@@ -41,7 +41,9 @@ class Clock(TrainerCallback):
         self.seconds.append(time.process_time() - self.start)
 
 
-def train_with_trl(size: Size, model: Any, pairs: list[TokenGroup], folder: pathlib.Path) -> dict[str, Any]:
+def train_with_trl(
+    size: Size, model: Any, pairs: list[TokenGroup], folder: pathlib.Path
+) -> dict[str, Any]:
     """Runs the real trainer; returns its batches, in order, the loss and the CPU seconds of each step. `model` is changed in place."""
     import datasets  # pyright: ignore[reportMissingImports]
     from trl import RewardConfig, RewardTrainer  # pyright: ignore[reportMissingImports]
@@ -54,7 +56,9 @@ def train_with_trl(size: Size, model: Any, pairs: list[TokenGroup], folder: path
         batches.append({name: tensor.clone() for name, tensor in batch.items()})
         return batch
 
-    ids = lambda side: [np.concatenate([pair.prefix, pair.suffixes[side]]).tolist() for pair in pairs]
+    ids = lambda side: [
+        np.concatenate([pair.prefix, pair.suffixes[side]]).tolist() for pair in pairs
+    ]
     clock = Clock()
     trainer = RewardTrainer(
         model=model,
@@ -74,7 +78,9 @@ def train_with_trl(size: Size, model: Any, pairs: list[TokenGroup], folder: path
         ),
         data_collator=recording,
         train_dataset=datasets.Dataset.from_dict({"chosen_ids": ids(0), "rejected_ids": ids(1)}),
-        processing_class=PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"[PAD]": PAD}, "[PAD]")), pad_token="[PAD]"),
+        processing_class=PreTrainedTokenizerFast(
+            tokenizer_object=Tokenizer(models.WordLevel({"[PAD]": PAD}, "[PAD]")), pad_token="[PAD]"
+        ),
         callbacks=[clock],
     )
     trainer.train()
@@ -84,9 +90,14 @@ def train_with_trl(size: Size, model: Any, pairs: list[TokenGroup], folder: path
 
 def pairs_of(batch: dict[str, torch.Tensor]) -> list[TokenGroup]:
     """The pairs that a padded batch holds."""
-    rows = [row[mask.bool()].numpy().astype(np.int32) for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    rows = [
+        row[mask.bool()].numpy().astype(np.int32)
+        for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    ]
     half = len(rows) // 2
-    return [take_pair(TokenGroup(rows[i][:0], [rows[i], rows[half + i]]), 0, 1) for i in range(half)]
+    return [
+        take_pair(TokenGroup(rows[i][:0], [rows[i], rows[half + i]]), 0, 1) for i in range(half)
+    ]
 
 
 def compare(size: Size, folder: pathlib.Path) -> dict[str, Any]:
@@ -94,14 +105,21 @@ def compare(size: Size, folder: pathlib.Path) -> dict[str, Any]:
     ours.init(size, folder / "hf")
     lengths_n3 = lengths.draw("short", size.pairs * (size.steps + 1), 2, size.max_length, seed=0)
     pairs = lengths.random_groups(lengths_n3, size.model.vocab_size, seed=0)
-    theirs, recreated = peer.load(folder / "hf", "cpu"), peer.load(folder / "hf", "cpu", checkpointing=True)
+    theirs, recreated = (
+        peer.load(folder / "hf", "cpu"),
+        peer.load(folder / "hf", "cpu", checkpointing=True),
+    )
     found = train_with_trl(size, theirs, pairs, folder / "trl")
     step = peer.trainer(recreated, size.default_batch, "float32")
     losses, seconds, same = [], [], True
     per_step = size.pairs // size.default_batch
     for first in range(0, len(found["batches"]), per_step):
         batches = found["batches"][first : first + per_step]
-        same &= all(torch.equal(batch[name], tensor) for batch in batches for name, tensor in peer.collate(pairs_of(batch)).items())
+        same &= all(
+            torch.equal(batch[name], tensor)
+            for batch in batches
+            for name, tensor in peer.collate(pairs_of(batch)).items()
+        )
         step_pairs = [pair for batch in batches for pair in pairs_of(batch)]
         seconds.append(cost(lambda step_pairs=step_pairs: losses.append(step(step_pairs)), "cpu"))
     weights = dict(recreated.named_parameters())
@@ -111,15 +129,22 @@ def compare(size: Size, folder: pathlib.Path) -> dict[str, Any]:
         "steps": len(losses),
         "same_batches": bool(same),
         "max_loss_diff": float(np.max(np.abs(np.subtract(losses, found["losses"])))),
-        "max_weight_diff": max(float((param - weights[name]).detach().abs().max()) for name, param in theirs.named_parameters()),
+        "max_weight_diff": max(
+            float((param - weights[name]).detach().abs().max())
+            for name, param in theirs.named_parameters()
+        ),
         "trl_step_cpu_s": round(statistics.median(found["seconds"][1:] or found["seconds"]), 4),
         "peer_step_cpu_s": round(statistics.median(seconds[1:] or seconds), 4),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trl_step", description="TRL's trainer against its re-creation.")
-    parser.add_argument("--smoke", action="store_true", help="a tiny size: differences count, times do not")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.trl_step", description="TRL's trainer against its re-creation."
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="a tiny size: differences count, times do not"
+    )
     args = parser.parse_args()
     pin()
     torch.set_num_threads(1)

@@ -63,9 +63,13 @@ def fit(x: Any, l2: float) -> np.ndarray:
     def objective(w: np.ndarray) -> tuple:
         margin = x @ w
         rows = x.shape[0]
-        return np.mean(np.logaddexp(0, -margin)) + l2 / 2 * w @ w, -(x.T @ expit(-margin)) / rows + l2 * w
+        return np.mean(np.logaddexp(0, -margin)) + l2 / 2 * w @ w, -(
+            x.T @ expit(-margin)
+        ) / rows + l2 * w
 
-    return scipy.optimize.minimize(objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+    return scipy.optimize.minimize(
+        objective, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+    ).x
 
 
 def accuracies(margin: np.ndarray, tasks: list[str]) -> dict[str, float]:
@@ -85,12 +89,32 @@ def main() -> None:
     heldout = list(open_world(f"world:heldout?num={args.heldout}&seed={args.seed}"))
     tasks = [record["task"] for record in heldout]
     result = {}
-    for name, features in (("length", length_features), ("response_words", response_features), ("crossed_words", crossed_features)):
+    for name, features in (
+        ("length", length_features),
+        ("response_words", response_features),
+        ("crossed_words", crossed_features),
+    ):
         x, x_heldout = differences(train, features), differences(heldout, features)
         # the penalty that is best on the held-out pairs themselves: the baseline gets the benefit of the doubt
-        result[name] = max((accuracies(x_heldout @ fit(x, l2), tasks) for l2 in (1e-2, 1e-3, 1e-4)), key=lambda found: found["all"])
-        print(f"{name:16}", "  ".join(f"{task} {value}" for task, value in result[name].items()), flush=True)
-    print(json.dumps({"benchmark": "world_baselines", "pairs": args.num, "heldout": args.heldout, "accuracy": result}))
+        result[name] = max(
+            (accuracies(x_heldout @ fit(x, l2), tasks) for l2 in (1e-2, 1e-3, 1e-4)),
+            key=lambda found: found["all"],
+        )
+        print(
+            f"{name:16}",
+            "  ".join(f"{task} {value}" for task, value in result[name].items()),
+            flush=True,
+        )
+    print(
+        json.dumps(
+            {
+                "benchmark": "world_baselines",
+                "pairs": args.num,
+                "heldout": args.heldout,
+                "accuracy": result,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ def get_config(arg: str | None = None) -> Config:
         folder=None,
         init_head=False,
         variant="tiny-qwen3",
-        changes=dict(vocab_size=151_680, width=128, mlp_width=384, layers=4, heads=4, kv_heads=2, head_dim=32),
+        changes=dict(
+            vocab_size=151_680, width=128, mlp_width=384, layers=4, heads=4, kv_heads=2, head_dim=32
+        ),
     )
     config.compute.update(dtype="float32", remat="none")
     config.data.update(
@@ -34,7 +36,11 @@ def get_config(arg: str | None = None) -> Config:
     config.steps = 4 if args.tiny else 0
     config.schedule.update(name="cosine", peak=1e-3, warmup_fraction=0.1)
     config.optimizer.weight_decay = 0.1
-    config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 4)}
+    config.evals = {
+        "heldout": held_out(config, split=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 4)
+    }
     config.eval_every = 2 if args.tiny else 25
-    config.checkpoint.update(every=2 if args.tiny else 25, keep=dict(keep=2, best="heldout/accuracy"))
+    config.checkpoint.update(
+        every=2 if args.tiny else 25, keep=dict(keep=2, best="heldout/accuracy")
+    )
     return config

@@ -16,8 +16,12 @@ gsm = load_module(pathlib.Path(__file__).with_name("gsm.py"))  # the same model 
 
 def get_config(arg: str | None = None) -> Config:
     args = parse_arg(arg, tiny=False, shared="../shared/data", epochs=2.0)
-    config = gsm.get_config(f"shared={args.shared},epochs={args.epochs}" + (",tiny" if args.tiny else ""))
-    config.data.update(source=f"{args.shared}/hh_harmless/test.jsonl.gz", pairs_per_group=None, max_length=1024)
+    config = gsm.get_config(
+        f"shared={args.shared},epochs={args.epochs}" + (",tiny" if args.tiny else "")
+    )
+    config.data.update(
+        source=f"{args.shared}/hh_harmless/test.jsonl.gz", pairs_per_group=None, max_length=1024
+    )
     config.batch.update(pairs=32, row_length=2048, pairs_per_row=16, rows=2)
     config.schedule.peak = 5e-4
     config.evals = {"heldout": held_out(config, split=(gsm.HELD_OUT, 1.0))}

@@ -17,15 +17,26 @@ def get_config(arg: str | None = None) -> Config:
     config.seed = args.seed
     config.compute.update(dtype="float32", remat="none")
     num = 256 if args.tiny else args.num
-    config.data.update(source=f"world:train?num={num}&labels={args.labels}&seed={args.seed}", max_length=256)
+    config.data.update(
+        source=f"world:train?num={num}&labels={args.labels}&seed={args.seed}", max_length=256
+    )
     config.batch.update(pairs=32 if args.tiny else 96, row_length=256, pairs_per_row=8, rows=8)
     config.schedule.peak = 1e-3
-    config.evals = {"heldout": held_out(config, source=f"world:heldout?num={64 if args.tiny else 1000}")}
+    config.evals = {
+        "heldout": held_out(config, source=f"world:heldout?num={64 if args.tiny else 1000}")
+    }
     config.eval_every = 4 if args.tiny else 40
-    config.checkpoint.update(every=4 if args.tiny else 40, keep=dict(keep=2, best="heldout/accuracy"))
+    config.checkpoint.update(
+        every=4 if args.tiny else 40, keep=dict(keep=2, best="heldout/accuracy")
+    )
     return config
 
 
 def sweep():
     sources = ("honest", "random:0.3", "style:0.6")
-    return product(vary("data.source", [f"world:train?num=12000&labels={labels}&seed=0" for labels in sources]), vary("seed", [0, 1]))
+    return product(
+        vary(
+            "data.source", [f"world:train?num=12000&labels={labels}&seed=0" for labels in sources]
+        ),
+        vary("seed", [0, 1]),
+    )

@@ -10,7 +10,12 @@ from rewardjax.defaults import held_out, training
 def get_config(arg: str | None = None) -> Config:
     args = parse_arg(arg, steps=6, loss="bradley_terry", family="qwen3")
     config = training()
-    config.model = dict(folder=None, init_head=False, variant=f"tiny-{args.family}", changes=dict(vocab_size=1024, width=16, mlp_width=32))
+    config.model = dict(
+        folder=None,
+        init_head=False,
+        variant=f"tiny-{args.family}",
+        changes=dict(vocab_size=1024, width=16, mlp_width=32),
+    )
     config.compute.update(dtype="float32")
     config.data.update(source="world:train?num=160", max_length=256)
     config.batch.update(pairs=32, row_length=256, pairs_per_row=8, rows=8)

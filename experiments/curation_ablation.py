@@ -30,7 +30,10 @@ Result = dict[str, Any]  # {"overrides": ..., "stages": ...}: a trial and what i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.curation_ablation", description="The ablations of the curation pipeline.")
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.curation_ablation",
+        description="The ablations of the curation pipeline.",
+    )
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/ablation"))
     parser.add_argument("--seeds", type=int, default=3, help="how many of the config's seeds")
     parser.add_argument("--scale", type=float, default=1.0, help="of every number of pairs")
@@ -40,20 +43,31 @@ def main() -> None:
     found = summary(results)
     draw(found, args.workdir)
     show(found)
-    print(json.dumps({"benchmark": "curation_ablation", "seeds": args.seeds, "scale": args.scale, **found}))
+    print(
+        json.dumps(
+            {"benchmark": "curation_ablation", "seeds": args.seeds, "scale": args.scale, **found}
+        )
+    )
 
 
-def run(workdir: pathlib.Path, names: Sequence[str], seeds: int, scale: float) -> dict[str, list[Result]]:
+def run(
+    workdir: pathlib.Path, names: Sequence[str], seeds: int, scale: float
+) -> dict[str, list[Result]]:
     """The results of the sweeps by name, from the workdir where they are there."""
     config = f"{CONFIG}:scale={scale}"
     chosen = config_lib.load_module(str(CONFIG)).SEEDS[:seeds]
-    trials = {name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] in chosen] for name in names}
+    trials = {
+        name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] in chosen]
+        for name in names
+    }
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
         lab = models.open_lab(workdir / "models", str(config_lib.load(config).backbone))
         for name, trial in [(name, trial) for name, of_name in trials.items() for trial in of_name]:
             bar.set_description(f"{name} {trial.id}")
-            results[name].append({"overrides": trial.overrides, **result_of(lab, config, trial, workdir)})
+            results[name].append(
+                {"overrides": trial.overrides, **result_of(lab, config, trial, workdir)}
+            )
             bar.update()
     return results
 
@@ -62,7 +76,9 @@ def result_of(lab: models.Lab, config: str, trial: sweep.Trial, workdir: pathlib
     """What a trial measured; it is run where the workdir does not have it for this backbone."""
     path = workdir / "trials" / f"{fingerprint.of_json([trial.id, lab.backbone])}.json"
     if not path.exists():
-        measured = pipeline.run(lab, config_lib.load(config, trial.overrides), workdir / "stores" / path.stem)
+        measured = pipeline.run(
+            lab, config_lib.load(config, trial.overrides), workdir / "stores" / path.stem
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         config_lib.write_json(path, measured)
     return json.loads(path.read_text())
@@ -71,7 +87,9 @@ def result_of(lab: models.Lab, config: str, trial: sweep.Trial, workdir: pathlib
 # ---------------------------------------------------------------------------------------------------------------- figures over seeds
 
 
-def interval(found: Iterable[float | None], level: float = 0.95) -> tuple[float | None, float | None, float | None]:
+def interval(
+    found: Iterable[float | None], level: float = 0.95
+) -> tuple[float | None, float | None, float | None]:
     """Mean, and the t interval of it, of the values that are there; of one value that value three times, of none None."""
     values = [value for value in found if value is not None]
     if not values:
@@ -79,7 +97,11 @@ def interval(found: Iterable[float | None], level: float = 0.95) -> tuple[float 
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, mean, mean
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    half = float(
+        stats.t.ppf((1 + level) / 2, len(values) - 1)
+        * np.std(values, ddof=1)
+        / np.sqrt(len(values))
+    )
     return mean, mean - half, mean + half
 
 
@@ -90,16 +112,33 @@ def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
         people = [r for r in results["curves"] if r["overrides"]["people"]]
         without = [r for r in results["curves"] if not r["overrides"]["people"]]
         found |= {name: curve(people, name) for name in ("original", "filtered", "flipped")}
-        found |= {f"no_human{end}": curve(without, name) for end, name in (("", "filtered"), ("_flipped", "flipped"))}
-        found |= {f"{end}_precision": precisions(people, action) for end, action in (("kept", "keep"), ("flipped", "flip"))}
+        found |= {
+            f"no_human{end}": curve(without, name)
+            for end, name in (("", "filtered"), ("_flipped", "flipped"))
+        }
+        found |= {
+            f"{end}_precision": precisions(people, action)
+            for end, action in (("kept", "keep"), ("flipped", "flip"))
+        }
         for figure in ("labels_right", "against_style"):
-            found[figure] = {name: curve(people, name, figure) for name in ("original", "filtered", "flipped")}
-            found[f"no_human_{figure}"] = {name: curve(without, name, figure) for name in ("filtered", "flipped")}
-        found["reward_models"] = {chair: interval([r["rm"][chair] for r in people]) for chair in ("gold", "best")}
+            found[figure] = {
+                name: curve(people, name, figure) for name in ("original", "filtered", "flipped")
+            }
+            found[f"no_human_{figure}"] = {
+                name: curve(without, name, figure) for name in ("filtered", "flipped")
+            }
+        found["reward_models"] = {
+            chair: interval([r["rm"][chair] for r in people]) for chair in ("gold", "best")
+        }
         found["no_human_reward_model"] = interval([r["rm"]["best"] for r in without])
         found["claims"] = claims(people, without)
         found["votes"] = people[0]["votes"]
-    for name, key in (("protocol", protocol_bar), ("selection", _select), ("filters", _table), ("quantity", _quantity)):
+    for name, key in (
+        ("protocol", protocol_bar),
+        ("selection", _select),
+        ("filters", _table),
+        ("quantity", _quantity),
+    ):
         if name in results:
             found[name] = bars(results[name], key)
     return found
@@ -111,12 +150,18 @@ def _stages(trials: Sequence[Result]) -> list[str]:
 
 def curve(trials: Sequence[Result], name: str, figure: str = "accuracy") -> list[list[Any]]:
     """[stage, mean, low, high] for each stage."""
-    return [[stage, *interval([trial["stages"][i][name][figure] for trial in trials])] for i, stage in enumerate(_stages(trials))]
+    return [
+        [stage, *interval([trial["stages"][i][name][figure] for trial in trials])]
+        for i, stage in enumerate(_stages(trials))
+    ]
 
 
 def precisions(trials: Sequence[Result], action: str) -> dict[str, tuple]:
     """Audited precision of an action in Stage 2, by the reward models that decide."""
-    return {name: interval([trial["precision"][name][action]["precision"] for trial in trials]) for name in pipeline.AUDITED}
+    return {
+        name: interval([trial["precision"][name][action]["precision"] for trial in trials])
+        for name in pipeline.AUDITED
+    }
 
 
 def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict[str, tuple]:
@@ -125,7 +170,9 @@ def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict
     for trial in trials:
         last = trial["stages"][-1]
         for name in (name for name in ("original", "filtered", "flipped") if name in last):
-            values.setdefault(f"{key(trial['overrides'])}, {name}", []).append(last[name]["accuracy"])
+            values.setdefault(f"{key(trial['overrides'])}, {name}", []).append(
+                last[name]["accuracy"]
+            )
     return {name: interval(of_name) for name, of_name in values.items()}
 
 
@@ -134,7 +181,9 @@ def protocol_bar(overrides: dict[str, Any]) -> str:
         return "judges"
     if overrides.get("stage1.human_share") == 1.0:
         return "people"
-    return "people and judges" + (" and retrieval" if overrides["stage1.select"] == "retrieval" else "")
+    return "people and judges" + (
+        " and retrieval" if overrides["stage1.select"] == "retrieval" else ""
+    )
 
 
 def _select(overrides: dict[str, Any]) -> str:
@@ -155,28 +204,51 @@ def _quantity(overrides: dict[str, Any]) -> str:
 def claims(people: Sequence[Result], without: Sequence[Result]) -> dict[str, dict[str, Any]]:
     """The paper's claims as differences within seeds: [mean, low, high], and whether the interval says so."""
     at = lambda trials, stage, name: [trial["stages"][stage][name]["accuracy"] for trial in trials]
-    precision = lambda who, action: [trial["precision"][who][action]["precision"] for trial in people]
-    minus = lambda a, b: [None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)]
+    precision = lambda who, action: [
+        trial["precision"][who][action]["precision"] for trial in people
+    ]
+    minus = lambda a, b: [
+        None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)
+    ]
     better = {
         "filtered beats original": minus(at(people, -1, "filtered"), at(people, -1, "original")),
-        "flipped beats filtered, with people": minus(at(people, -1, "flipped"), at(people, -1, "filtered")),
-        "filtered with people beats filtered without": minus(at(people, -1, "filtered"), at(without, -1, "filtered")),
+        "flipped beats filtered, with people": minus(
+            at(people, -1, "flipped"), at(people, -1, "filtered")
+        ),
+        "filtered with people beats filtered without": minus(
+            at(people, -1, "filtered"), at(without, -1, "filtered")
+        ),
     }
     for action in ("keep", "flip"):
         for alone in ("gold RM", "best RM"):
-            better[f"{action}: both RMs more precise than the {alone}"] = minus(precision("both", action), precision(alone, action))
+            better[f"{action}: both RMs more precise than the {alone}"] = minus(
+                precision("both", action), precision(alone, action)
+            )
     same = {
-        "uncurated: Stage 2 adds nothing over the last iteration": minus(at(people, -1, "original"), at(people, -2, "original")),
-        "flipped adds nothing over filtered, without people": minus(at(without, -1, "flipped"), at(without, -1, "filtered")),
+        "uncurated: Stage 2 adds nothing over the last iteration": minus(
+            at(people, -1, "original"), at(people, -2, "original")
+        ),
+        "flipped adds nothing over filtered, without people": minus(
+            at(without, -1, "flipped"), at(without, -1, "filtered")
+        ),
     }
-    verdicts = {name: _verdict(values, lambda low, high: low > 0) for name, values in better.items()}
-    return verdicts | {name: _verdict(values, lambda low, high: low <= 0) for name, values in same.items()}
+    verdicts = {
+        name: _verdict(values, lambda low, high: low > 0) for name, values in better.items()
+    }
+    return verdicts | {
+        name: _verdict(values, lambda low, high: low <= 0) for name, values in same.items()
+    }
 
 
-def _verdict(values: Sequence[float | None], holds: Callable[[float, float], bool]) -> dict[str, Any]:
+def _verdict(
+    values: Sequence[float | None], holds: Callable[[float, float], bool]
+) -> dict[str, Any]:
     mean, low, high = interval(values)
     spread = low is not None and high is not None and low < high  # several seeds, and they differ
-    return {"difference": [mean, low, high], "holds": holds(float(low or 0), float(high or 0)) if spread else None}
+    return {
+        "difference": [mean, low, high],
+        "holds": holds(float(low or 0), float(high or 0)) if spread else None,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------- for people
@@ -192,22 +264,46 @@ def draw(found: dict[str, Any], workdir: pathlib.Path) -> None:
         "no_human_flipped": "no people: filtered + flipped",
     }
     if "original" in found:
-        plots.stages({label: found[name] for name, label in names.items()}, workdir / "plots" / "curves.png", "Held-out accuracy")
+        plots.stages(
+            {label: found[name] for name, label in names.items()},
+            workdir / "plots" / "curves.png",
+            "Held-out accuracy",
+        )
     for name in ("protocol", "selection", "filters", "quantity"):
         if name in found:
-            plots.bars(found[name], workdir / "plots" / f"{name}.png", f"{name.capitalize()}: held-out accuracy")
+            plots.bars(
+                found[name],
+                workdir / "plots" / f"{name}.png",
+                f"{name.capitalize()}: held-out accuracy",
+            )
 
 
 def show(found: dict[str, Any]) -> None:
     """Everything as text."""
-    number = lambda value: "-" if value[0] is None else f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
+    number = lambda value: (
+        "-" if value[0] is None else f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
+    )
     for name in ("original", "filtered", "flipped", "no_human", "no_human_flipped"):
         if name in found:
-            print(f"{name:18}", "   ".join(f"{stage}: {number(values)}" for stage, *values in found[name]))
+            print(
+                f"{name:18}",
+                "   ".join(f"{stage}: {number(values)}" for stage, *values in found[name]),
+            )
     for figure in ("labels_right", "against_style"):
         for name, stages in found.get(figure, {}).items():
-            print(f"{figure:14} {name:9}", "   ".join(f"{stage}: {number(values)}" for stage, *values in stages))
-    for name in ("kept_precision", "flipped_precision", "reward_models", "protocol", "selection", "filters", "quantity"):
+            print(
+                f"{figure:14} {name:9}",
+                "   ".join(f"{stage}: {number(values)}" for stage, *values in stages),
+            )
+    for name in (
+        "kept_precision",
+        "flipped_precision",
+        "reward_models",
+        "protocol",
+        "selection",
+        "filters",
+        "quantity",
+    ):
         if name in found:
             print(f"\n{name}")
             for label, values in found[name].items():

@@ -25,9 +25,16 @@ DRAFT_IMAGE = "rewardjax:draft"  # stands in a dry run; nothing of that name is 
 
 def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     """The job that `argv` describes, and the parsed arguments. Exits with a usage message on anything unknown."""
-    parser = argparse.ArgumentParser(prog="python -m launch", description="Render a training job for a cluster, and submit it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m launch", description="Render a training job for a cluster, and submit it."
+    )
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="jobset")
-    parser.add_argument("--topology", required=True, metavar="TPU:SHAPE", help="for instance v5e:4x4, v5p:2x2x4, v6e:8x8")
+    parser.add_argument(
+        "--topology",
+        required=True,
+        metavar="TPU:SHAPE",
+        help="for instance v5e:4x4, v5p:2x2x4, v6e:8x8",
+    )
     parser.add_argument("--slices", type=int, default=1)
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]")
     parser.add_argument("--workdir", required=True, metavar="gs://BUCKET/FOLDER")
@@ -35,14 +42,22 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     parser.add_argument("--image", help="container image with a tag or a digest (needed to submit)")
     parser.add_argument("--queue", help="Kueue local queue")
     parser.add_argument("--restarts", type=int, default=10, help="how many counted restarts")
-    parser.add_argument("--grace", type=int, default=120, metavar="SECONDS", help="from SIGTERM to SIGKILL")
+    parser.add_argument(
+        "--grace", type=int, default=120, metavar="SECONDS", help="from SIGTERM to SIGKILL"
+    )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--output", type=pathlib.Path, help="where the manifest is written; default: runs/launch/NAME.yaml")
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        help="where the manifest is written; default: runs/launch/NAME.yaml",
+    )
     parser.add_argument("--dry_run", action="store_true", help="print the manifest, submit nothing")
     args, rest = parser.parse_known_args(argv)
     overrides = [word.removeprefix("--config.") for word in rest]
     if unknown := [word for word in rest if not re.match(r"--config\.[\w.]+=", word)]:
-        parser.error(f"unknown arguments: {shlex.join(unknown)} (overrides are written --config.KEY=VALUE)")
+        parser.error(
+            f"unknown arguments: {shlex.join(unknown)} (overrides are written --config.KEY=VALUE)"
+        )
     if not (args.image or args.dry_run):
         parser.error("submitting needs --image")
     try:
@@ -67,7 +82,11 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
 
 def default_name(config: str) -> str:
     """`"configs/qwen3_8b.py:tiny"` -> `"qwen3-8b"`."""
-    return re.sub(r"[^a-z0-9]+", "-", pathlib.Path(config.partition(":")[0]).stem.lower()).strip("-")[:NAME_LIMIT].rstrip("-")
+    return (
+        re.sub(r"[^a-z0-9]+", "-", pathlib.Path(config.partition(":")[0]).stem.lower())
+        .strip("-")[:NAME_LIMIT]
+        .rstrip("-")
+    )
 
 
 def main(argv: Sequence[str]) -> int:

@@ -45,7 +45,9 @@ class Slice:
 
     def __post_init__(self):
         if self.accelerator not in ACCELERATORS:
-            raise ValueError(f"unknown accelerator {self.accelerator!r}; known: {', '.join(ACCELERATORS)}")
+            raise ValueError(
+                f"unknown accelerator {self.accelerator!r}; known: {', '.join(ACCELERATORS)}"
+            )
         known = ACCELERATORS[self.accelerator]
         rule = ""
         if self.topology in known.small:
@@ -53,11 +55,17 @@ class Slice:
         if known.dimensions == 3:
             rule = " or AxBxC with A <= B <= C, all multiples of 4"
             sides = self.topology.split("x")
-            if len(sides) == 3 and all(side.isascii() and side.isdigit() and str(int(side)) == side for side in sides):
+            if len(sides) == 3 and all(
+                side.isascii() and side.isdigit() and str(int(side)) == side for side in sides
+            ):
                 numbers = [int(side) for side in sides]
-                if numbers == sorted(numbers) and all(number > 0 and number % 4 == 0 for number in numbers):
+                if numbers == sorted(numbers) and all(
+                    number > 0 and number % 4 == 0 for number in numbers
+                ):
                     return
-        raise ValueError(f"{self.accelerator} has no topology {self.topology!r}; it has {', '.join(known.small)}{rule}")
+        raise ValueError(
+            f"{self.accelerator} has no topology {self.topology!r}; it has {', '.join(known.small)}{rule}"
+        )
 
     @classmethod
     def parse(cls, text: str) -> "Slice":

@@ -26,11 +26,15 @@ def render(spec: JobSpec) -> str:
 def manifest(spec: JobSpec) -> dict[str, Any]:
     """The JobSet as plain JSON values. Raises ValueError if the hosts could not share the workdir."""
     if not spec.workdir.startswith("gs://"):
-        raise ValueError(f"job workdir {spec.workdir!r}: a pod's own disk is lost at a restart and not shared; use gs://bucket/folder")
+        raise ValueError(
+            f"job workdir {spec.workdir!r}: a pod's own disk is lost at a restart and not shared; use gs://bucket/folder"
+        )
     # Exclusive: one slice is one node pool, and a Job whose pods were spread over two pools would never come up.
     metadata: dict[str, Any] = {
         "name": spec.name,
-        "annotations": {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"},
+        "annotations": {
+            "alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"
+        },
     }
     if spec.queue is not None:
         metadata["labels"] = {"kueue.x-k8s.io/queue-name": spec.queue}
@@ -41,7 +45,9 @@ def manifest(spec: JobSpec) -> dict[str, Any]:
         "spec": {
             "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
             "failurePolicy": failure_policy(spec.restarts),
-            "replicatedJobs": [{"name": "slice", "replicas": spec.slices, "template": {"spec": job(spec)}}],
+            "replicatedJobs": [
+                {"name": "slice", "replicas": spec.slices, "template": {"spec": job(spec)}}
+            ],
         },
     }
 
@@ -50,7 +56,12 @@ def failure_policy(restarts: int) -> dict[str, Any]:
     """The JobSet's rules, first match wins; no match means a counted restart."""
 
     def rule(name: str, action: str, pattern: str) -> dict[str, Any]:
-        return {"name": name, "action": action, "onJobFailureReasons": ["PodFailurePolicy"], "onJobFailureMessagePatterns": [pattern]}
+        return {
+            "name": name,
+            "action": action,
+            "onJobFailureReasons": ["PodFailurePolicy"],
+            "onJobFailureMessagePatterns": [pattern],
+        }
 
     codes = lambda values: f".*exit code ({'|'.join(map(str, values))}) matching FailJob rule.*"
     return {
@@ -58,7 +69,11 @@ def failure_policy(restarts: int) -> dict[str, Any]:
         "rules": [
             rule("fatal_exit_code", "FailJobSet", codes(FATAL)),
             rule("preempted_and_saved", "RestartJobSetAndIgnoreMaxRestarts", codes(FREE)),
-            rule("node_disrupted", "RestartJobSetAndIgnoreMaxRestarts", ".*condition DisruptionTarget matching FailJob rule.*"),
+            rule(
+                "node_disrupted",
+                "RestartJobSetAndIgnoreMaxRestarts",
+                ".*condition DisruptionTarget matching FailJob rule.*",
+            ),
         ],
     }
 
@@ -72,12 +87,25 @@ def job(spec: JobSpec) -> dict[str, Any]:
         "backoffLimit": 0,
         "podFailurePolicy": {
             "rules": [
-                {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": sorted(FATAL + FREE)}},
-                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": CONTAINER,
+                        "operator": "In",
+                        "values": sorted(FATAL + FREE),
+                    },
+                },
+                {
+                    "action": "FailJob",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
             ]
         },
         # The sidecar that mounts the bucket is injected by this annotation.
-        "template": {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}, "spec": pod(spec)},
+        "template": {
+            "metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}},
+            "spec": pod(spec),
+        },
     }
 
 
@@ -103,7 +131,10 @@ def pod(spec: JobSpec) -> dict[str, Any]:
                     "requests": {"google.com/tpu": spec.tpu.chips_per_host},
                     "limits": {"google.com/tpu": spec.tpu.chips_per_host},
                 },
-                "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "bucket", "mountPath": f"/gcs/{spec.bucket}"}],
+                "volumeMounts": [
+                    {"name": "shm", "mountPath": "/dev/shm"},
+                    {"name": "bucket", "mountPath": f"/gcs/{spec.bucket}"},
+                ],
             }
         ],
         # The default of 64 MiB is too small for the data workers' shared memory.
@@ -113,7 +144,11 @@ def pod(spec: JobSpec) -> dict[str, Any]:
                 "name": "bucket",
                 "csi": {
                     "driver": "gcsfuse.csi.storage.gke.io",
-                    "volumeAttributes": {"bucketName": spec.bucket, "mountOptions": "implicit-dirs", "hostNetworkPodKSA": "true"},
+                    "volumeAttributes": {
+                        "bucketName": spec.bucket,
+                        "mountOptions": "implicit-dirs",
+                        "hostNetworkPodKSA": "true",
+                    },
                 },
             },
         ],

@@ -18,7 +18,9 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-FAILURE_GRACE_SECONDS = 5.0  # peers of a failed process have nothing left to save, only their own message to print
+FAILURE_GRACE_SECONDS = (
+    5.0  # peers of a failed process have nothing left to save, only their own message to print
+)
 
 
 def run(command: Sequence[str], processes: int, devices: int, grace_seconds: float = 60.0) -> int:
@@ -29,7 +31,10 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
     """
     coordinator = f"127.0.0.1:{free_port()}"
     received: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     children: list[subprocess.Popen] = []
     pumps: list[threading.Thread] = []
     try:
@@ -47,7 +52,9 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
             children.append(child)
             for source, sink in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
                 assert source is not None
-                pumps.append(threading.Thread(target=_pump, args=(source, sink, f"[{index}] "), daemon=True))
+                pumps.append(
+                    threading.Thread(target=_pump, args=(source, sink, f"[{index}] "), daemon=True)
+                )
                 pumps[-1].start()
         return _supervise(children, received, grace_seconds)
     finally:
@@ -62,7 +69,11 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
 
 def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
     """This environment plus what `rewardjax.parallel.distributed.initialize` reads, less a device count that would contradict it."""
-    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith("--xla_force_host_platform_device_count")]
+    flags = [
+        flag
+        for flag in os.environ.get("XLA_FLAGS", "").split()
+        if not flag.startswith("--xla_force_host_platform_device_count")
+    ]
     return os.environ | {
         "XLA_FLAGS": " ".join(flags),
         "JAX_PLATFORMS": "cpu",
@@ -94,7 +105,11 @@ def _supervise(children: list[subprocess.Popen], received: list[int], grace_seco
         if None not in codes:
             return first_failure
         if len(received) > passed_on:
-            kill_at = min(kill_at, time.monotonic() + grace_seconds) if passed_on == 0 else time.monotonic()
+            kill_at = (
+                min(kill_at, time.monotonic() + grace_seconds)
+                if passed_on == 0
+                else time.monotonic()
+            )
             _signal_all(children, received[passed_on])
             passed_on += 1
         if time.monotonic() >= kill_at:
@@ -123,15 +138,27 @@ def _pump(source: IO[str], sink: IO[str], prefix: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m launch.local", description="Run a command as several processes with fake CPU devices.")
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.local",
+        description="Run a command as several processes with fake CPU devices.",
+    )
     parser.add_argument("--processes", type=int, default=2, help="how many processes (hosts)")
     parser.add_argument("--devices", type=int, default=4, help="fake CPU devices of each process")
-    parser.add_argument("--grace", type=float, default=60.0, metavar="SECONDS", help="time to leave after SIGTERM or SIGINT")
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="time to leave after SIGTERM or SIGINT",
+    )
     parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
     args = parser.parse_args(argv)
     if args.processes < 1 or args.devices < 1:
         parser.error("--processes and --devices must be at least 1")
-    print(f"{args.processes} processes x {args.devices} devices: {shlex.join(args.command)}", file=sys.stderr)
+    print(
+        f"{args.processes} processes x {args.devices} devices: {shlex.join(args.command)}",
+        file=sys.stderr,
+    )
     return run(args.command, args.processes, args.devices, args.grace)
 
 

@@ -44,30 +44,78 @@ class JobSpec:
         for field in ("name", "queue"):
             value = getattr(self, field)
             if value is not None:
-                _check(_DNS_LABEL.fullmatch(value) is not None, field, value, "lower-case letters, digits and '-', a letter first")
+                _check(
+                    _DNS_LABEL.fullmatch(value) is not None,
+                    field,
+                    value,
+                    "lower-case letters, digits and '-', a letter first",
+                )
         _check(len(self.name) <= NAME_LIMIT, "name", self.name, f"at most {NAME_LIMIT} characters")
-        _check(self.queue is None or len(self.queue) <= 63, "queue", self.queue, "at most 63 characters")
-        _check(_IMAGE.fullmatch(self.image) is not None, "image", self.image, "an image with a :tag or an @sha256:digest")
-        _check(re.fullmatch(r"\w+(\.\w+)*", self.module) is not None, "module", self.module, "a dotted module name")
+        _check(
+            self.queue is None or len(self.queue) <= 63,
+            "queue",
+            self.queue,
+            "at most 63 characters",
+        )
+        _check(
+            _IMAGE.fullmatch(self.image) is not None,
+            "image",
+            self.image,
+            "an image with a :tag or an @sha256:digest",
+        )
+        _check(
+            re.fullmatch(r"\w+(\.\w+)*", self.module) is not None,
+            "module",
+            self.module,
+            "a dotted module name",
+        )
         path = self.config.partition(":")[0]
-        _check(path.endswith(".py") and not path.startswith(("/", "../")), "config", self.config, "a .py file inside the repository")
-        _check(self.workdir.startswith(("gs://", "/")), "workdir", self.workdir, "gs://bucket/folder or an absolute path")
+        _check(
+            path.endswith(".py") and not path.startswith(("/", "../")),
+            "config",
+            self.config,
+            "a .py file inside the repository",
+        )
+        _check(
+            self.workdir.startswith(("gs://", "/")),
+            "workdir",
+            self.workdir,
+            "gs://bucket/folder or an absolute path",
+        )
         for field, low in (("slices", 1), ("restarts", 0), ("grace_seconds", 1)):
             value = getattr(self, field)
-            _check(type(value) is int and value >= low, field, value, f"a whole number, at least {low}")
+            _check(
+                type(value) is int and value >= low, field, value, f"a whole number, at least {low}"
+            )
         for key, value in self.env.items():
-            _check(_ENV_NAME.fullmatch(key) is not None and isinstance(value, str), "env", {key: value}, "NAME=text")
+            _check(
+                _ENV_NAME.fullmatch(key) is not None and isinstance(value, str),
+                "env",
+                {key: value},
+                "NAME=text",
+            )
 
     @property
     def bucket(self) -> str | None:
         """The bucket of a gs:// workdir, which the hosts mount at /gcs/BUCKET."""
-        return self.workdir.removeprefix("gs://").partition("/")[0] if self.workdir.startswith("gs://") else None
+        return (
+            self.workdir.removeprefix("gs://").partition("/")[0]
+            if self.workdir.startswith("gs://")
+            else None
+        )
 
     def command(self) -> list[str]:
         """The argv of every host; no shell reads it."""
         flags = [f"--config.{key}={value}" for key, value in self.overrides.items()]
         workdir = self.workdir.replace("gs://", "/gcs/", 1)
-        return ["python", "-m", self.module, f"--config={self.config}", f"--workdir={workdir}", *flags]
+        return [
+            "python",
+            "-m",
+            self.module,
+            f"--config={self.config}",
+            f"--workdir={workdir}",
+            *flags,
+        ]
 
 
 def _check(condition: bool, field: str, value: Any, expected: str) -> None:

@@ -15,7 +15,9 @@ import os
 import sys
 from typing import Any
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the programs are compiled for the slice, whatever this machine has
+os.environ.setdefault(
+    "JAX_PLATFORMS", "cpu"
+)  # the programs are compiled for the slice, whatever this machine has
 
 from rewardjax import config as config_lib  # noqa: E402
 from rewardjax.aot import measure, retrieval, search  # noqa: E402
@@ -35,21 +37,43 @@ def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> conf
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m rewardjax.compile", description="What a config needs on a TPU slice, without the slice."
+        prog="python -m rewardjax.compile",
+        description="What a config needs on a TPU slice, without the slice.",
     )
-    parser.add_argument("--config", required=True, metavar="FILE[:ARG]", help="a training config; --config.a.b=value changes a field of it")
-    parser.add_argument("--topology", required=True, metavar="KIND:SHAPE", help="such as v5e:4x4, v5p:4x4x4, v6e:8x8")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:ARG]",
+        help="a training config; --config.a.b=value changes a field of it",
+    )
+    parser.add_argument(
+        "--topology",
+        required=True,
+        metavar="KIND:SHAPE",
+        help="such as v5e:4x4, v5p:4x4x4, v6e:8x8",
+    )
     parser.add_argument("--mode", choices=[*MODES, "retrieval"], default="train")
     parser.add_argument(
-        "--lengths", choices=list(DISTRIBUTIONS), default="short", help="the kind of data to predict times for (default: short prompts)"
+        "--lengths",
+        choices=list(DISTRIBUTIONS),
+        default="short",
+        help="the kind of data to predict times for (default: short prompts)",
     )
-    parser.add_argument("--search", action="store_true", help="try mesh shapes, rows a chip and remat policies, and rank what fits")
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="try mesh shapes, rows a chip and remat policies, and rank what fits",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON line and nothing else")
     args, rest = parser.parse_known_args(argv)
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
-        parser.error(f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value")
+        parser.error(
+            f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value"
+        )
     if args.search and args.mode == "retrieval":
-        parser.error("--search is for training and scoring: a search for neighbors has no settings to choose")
+        parser.error(
+            "--search is for training and scoring: a search for neighbors has no settings to choose"
+        )
     overrides = [item.removeprefix("--config.") for item in rest]
     try:
         topology = describe(args.topology)

@@ -39,7 +39,9 @@ from ml_collections import ConfigDict
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
 
-MOVED = {"rewardjax.curation.clean": "rewardjax.curation.ledger.clean"}  # modules that workspaces name by their old path
+MOVED = {
+    "rewardjax.curation.clean": "rewardjax.curation.ledger.clean"
+}  # modules that workspaces name by their old path
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -57,19 +59,27 @@ def parse_arg(arg: str | None, **defaults: Any) -> Config:
     """
     for key, default in defaults.items():
         if not isinstance(default, (bool, int, float, str, tuple)):
-            raise TypeError(f"parse_arg: the default of {key!r} is a {type(default).__name__}; use bool, int, float, str or tuple")
+            raise TypeError(
+                f"parse_arg: the default of {key!r} is a {type(default).__name__}; use bool, int, float, str or tuple"
+            )
     values = dict(defaults)
     seen = set()
     for item in _split_items(arg or ""):
         key, equals, text = item.partition("=")
         if key not in defaults:
-            raise ValueError(f"config argument {key!r} is unknown{_suggest(key, defaults)}; known: {', '.join(sorted(defaults)) or 'none'}")
+            raise ValueError(
+                f"config argument {key!r} is unknown{_suggest(key, defaults)}; known: {', '.join(sorted(defaults)) or 'none'}"
+            )
         if key in seen:
             raise ValueError(f"config argument {key!r} is given twice in {arg!r}")
         seen.add(key)
         if not equals and not isinstance(defaults[key], bool):
-            raise ValueError(f"config argument {key!r} needs a value: {key}=<{type(defaults[key]).__name__}>")
-        values[key] = _parse(text if equals else "true", type(defaults[key]), f"config argument {key!r}")
+            raise ValueError(
+                f"config argument {key!r} needs a value: {key}=<{type(defaults[key]).__name__}>"
+            )
+        values[key] = _parse(
+            text if equals else "true", type(defaults[key]), f"config argument {key!r}"
+        )
     return ConfigDict(values).lock()
 
 
@@ -110,7 +120,9 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def load(path_with_arg: str | os.PathLike, overrides: Mapping[str, Any] | Iterable[str] = ()) -> ConfigDict:
+def load(
+    path_with_arg: str | os.PathLike, overrides: Mapping[str, Any] | Iterable[str] = ()
+) -> ConfigDict:
     """The locked config of `"configs/x.py:arg"` with `overrides` applied: `{"optim.lr": 1e-3}` or `["optim.lr=1e-3"]`.
 
     Raises FileNotFoundError; ValueError or TypeError on an override whose key is unknown or whose type differs.
@@ -118,7 +130,9 @@ def load(path_with_arg: str | os.PathLike, overrides: Mapping[str, Any] | Iterab
     path, _, arg = str(path_with_arg).partition(":")
     config = load_module(path).get_config(arg or None)
     if not isinstance(config, ConfigDict):
-        raise TypeError(f"{path}: get_config must return an ml_collections.ConfigDict, not {type(config).__name__}")
+        raise TypeError(
+            f"{path}: get_config must return an ml_collections.ConfigDict, not {type(config).__name__}"
+        )
     return override(config.lock(), overrides)
 
 
@@ -126,7 +140,9 @@ def load_module(path: str | os.PathLike) -> types.ModuleType:
     """Import a config file by its path. Raises FileNotFoundError, and AttributeError where it has no get_config."""
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no config file at {path} (working directory {pathlib.Path.cwd()})")
+        raise FileNotFoundError(
+            f"no config file at {path} (working directory {pathlib.Path.cwd()})"
+        )
     spec = importlib.util.spec_from_file_location(f"config_file_{path.stem}", path)
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
@@ -147,8 +163,12 @@ def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -
         section, name = _leaf(config, key)
         want = section.get_type(name)
         if want is type(None):
-            raise ValueError(f"override {key!r}: the field holds None, so its type is unknown; write config_dict.placeholder(float) there")
-        section[name] = _parse(value, want, f"override {key!r}") if spelt else _typed(value, want, key)
+            raise ValueError(
+                f"override {key!r}: the field holds None, so its type is unknown; write config_dict.placeholder(float) there"
+            )
+        section[name] = (
+            _parse(value, want, f"override {key!r}") if spelt else _typed(value, want, key)
+        )
     return config
 
 
@@ -162,10 +182,14 @@ def _leaf(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
             raise ValueError(f"override {key!r}: {where} is a value, it has no fields")
         if part not in node:
             known = ", ".join(sorted(node.keys()))
-            raise ValueError(f"override {key!r}: {where} has no {part!r}{_suggest(part, node.keys())}; it has: {known}")
+            raise ValueError(
+                f"override {key!r}: {where} has no {part!r}{_suggest(part, node.keys())}; it has: {known}"
+            )
         section, node = node, node[part]
     if isinstance(node, ConfigDict):
-        raise ValueError(f"override {key!r} names a whole section; override one of its fields: {', '.join(sorted(node.keys()))}")
+        raise ValueError(
+            f"override {key!r} names a whole section; override one of its fields: {', '.join(sorted(node.keys()))}"
+        )
     return section, parts[-1]
 
 
@@ -176,7 +200,9 @@ def _typed(value: Any, want: type, key: str) -> Any:
     if want is tuple and type(value) is list:
         return tuple(value)
     if type(value) is not want:
-        raise TypeError(f"override {key!r}: expected {want.__name__}, got {type(value).__name__} {value!r}")
+        raise TypeError(
+            f"override {key!r}: expected {want.__name__}, got {type(value).__name__} {value!r}"
+        )
     return value
 
 
@@ -187,7 +213,9 @@ def resolve(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"config field {key!r} holds {value!r} ({type(value).__name__}), which JSON cannot hold") from error
+            raise TypeError(
+                f"config field {key!r} holds {value!r} ({type(value).__name__}), which JSON cannot hold"
+            ) from error
     return json.loads(json.dumps(plain))
 
 
@@ -201,7 +229,11 @@ def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, A
     """What changed from `a` to `b`, one line a field: `"optim.lr: 0.001 -> 0.002"`; a missing field reads `(absent)`."""
     old, new = _flatten(resolve(a)), _flatten(resolve(b))
     text = lambda fields, key: json.dumps(fields[key]) if key in fields else "(absent)"
-    return [f"{key}: {text(old, key)} -> {text(new, key)}" for key in sorted(old | new) if text(old, key) != text(new, key)]
+    return [
+        f"{key}: {text(old, key)} -> {text(new, key)}"
+        for key in sorted(old | new)
+        if text(old, key) != text(new, key)
+    ]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -232,14 +264,18 @@ def fixed(**overrides: Any) -> list[Overrides]:
 
 def product(*sweeps: Iterable[Overrides]) -> list[Overrides]:
     """Every combination, the last sweep varying fastest. Raises ValueError if two of them set the same key."""
-    return functools.reduce(lambda left, right: [_merge(a, b) for a in left for b in right], map(list, sweeps), [{}])
+    return functools.reduce(
+        lambda left, right: [_merge(a, b) for a in left for b in right], map(list, sweeps), [{}]
+    )
 
 
 def zipit(*sweeps: Iterable[Overrides]) -> list[Overrides]:
     """The first trials of each merged, then the second ones, ... Raises ValueError on different lengths or a key set twice."""
     columns = [list(one) for one in sweeps]
     if len({len(column) for column in columns}) > 1:
-        raise ValueError(f"zipit needs sweeps of one length, got {[len(column) for column in columns]}")
+        raise ValueError(
+            f"zipit needs sweeps of one length, got {[len(column) for column in columns]}"
+        )
     return [functools.reduce(_merge, row, {}) for row in zip(*columns, strict=True)]
 
 
@@ -267,8 +303,13 @@ def run_record(config: ConfigDict, mesh: Any = None) -> dict[str, Any]:
     return {
         "config": resolve(config),
         "git": git_state(),
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
-        "devices": {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)},
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in PACKAGES},
+        "devices": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+        },
         "processes": jax.process_count(),
         "mesh": None if mesh is None else dict(mesh.shape),
         "command": shlex.join(sys.orig_argv),
@@ -282,7 +323,9 @@ def git_state() -> dict[str, Any]:
 
     def git(*args: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=30)
+            done = subprocess.run(
+                ["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=30
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -290,10 +333,15 @@ def git_state() -> dict[str, Any]:
     # An installed copy may lie inside somebody else's repository: only a tracked file proves that the commit is ours.
     if git("ls-files", "--error-unmatch", pathlib.Path(__file__).name) is None:
         return {"commit": None, "dirty": None}
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+    }
 
 
-def write_run_record(workdir: str | os.PathLike, config: ConfigDict, mesh: Any = None) -> dict[str, Any]:
+def write_run_record(
+    workdir: str | os.PathLike, config: ConfigDict, mesh: Any = None
+) -> dict[str, Any]:
     """Write `config.json` and `run.json` (with the records of earlier starts) to `workdir` from process 0; return the record."""
     import jax
 

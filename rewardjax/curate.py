@@ -31,7 +31,9 @@ WAITING = 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    wrong_use = (ConfigChanged,) if args.command == "run" else (ValueError, KeyError, FileNotFoundError)  # of a run, see the traceback
+    wrong_use = (
+        (ConfigChanged,) if args.command == "run" else (ValueError, KeyError, FileNotFoundError)
+    )  # of a run, see the traceback
     try:
         return args.verb(args)
     except wrong_use as error:
@@ -40,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.curate", description="Curate preference pairs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.curate", description="Curate preference pairs."
+    )
     verbs = parser.add_subparsers(dest="command", required=True)
 
     def verb(name: str, function, text: str) -> argparse.ArgumentParser:
@@ -51,20 +55,39 @@ def _parser() -> argparse.ArgumentParser:
 
     run = verb("run", _run, "run or resume both stages")
     run.add_argument("--config", required=True, metavar="FILE[:ARG]")
-    run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the config; repeat")
-    run.add_argument("--plan", action="store_true", help="show counts and cost of every step, and do nothing")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a field of the config; repeat",
+    )
+    run.add_argument(
+        "--plan", action="store_true", help="show counts and cost of every step, and do nothing"
+    )
     verb("status", _status, "what the ledger holds")
-    verb("explain", _explain, "everything about one pair").add_argument("pair_id", help="or the beginning of it")
+    verb("explain", _explain, "everything about one pair").add_argument(
+        "pair_id", help="or the beginning of it"
+    )
     out = verb("export", _export, "write a Hugging Face data set of pairs")
     out.add_argument("--output", type=pathlib.Path, required=True)
-    out.add_argument("--pools", nargs="+", choices=pools_lib.POOLS, default=["gold", "silver", "curated"])
+    out.add_argument(
+        "--pools", nargs="+", choices=pools_lib.POOLS, default=["gold", "silver", "curated"]
+    )
     out.add_argument("--labels", choices=LABELS, default="current")
-    out.add_argument("--no-flips", action="store_true", help="leave out pairs whose label was turned")
+    out.add_argument(
+        "--no-flips", action="store_true", help="leave out pairs whose label was turned"
+    )
     out.add_argument("--iteration", type=int, help="as things stood after it")
     into = verb("import", _import, "take records in")
     into.add_argument("--source", required=True, help="what data/sources.py opens")
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
-    into.add_argument("--entry", choices=ENTRIES, required=True, help="unverified: people made the labels; wild: they did not")
+    into.add_argument(
+        "--entry",
+        choices=ENTRIES,
+        required=True,
+        help="unverified: people made the labels; wild: they did not",
+    )
     verb("audit", _audit, "check the shards, and decide again")
     return parser
 
@@ -72,21 +95,31 @@ def _parser() -> argparse.ArgumentParser:
 def _store(folder: pathlib.Path) -> Store:
     """The store of a workspace that exists."""
     if not (folder / "store" / "store.json").exists():
-        raise FileNotFoundError(f"{folder} is no workspace: it has no store/; make one with `curate import` or `curate run`")
+        raise FileNotFoundError(
+            f"{folder} is no workspace: it has no store/; make one with `curate import` or `curate run`"
+        )
     return Store(folder / "store")
 
 
 def _run(args: argparse.Namespace) -> int:
-    from rewardjax.curation.stages import cost_plan, stage1, stage2  # these start jax, which the other verbs do not need
+    from rewardjax.curation.stages import (
+        cost_plan,
+        stage1,
+        stage2,
+    )  # these start jax, which the other verbs do not need
 
-    with open_workspace(args.folder, config_lib.load(args.config, args.set), bind=not args.plan) as ws:
+    with open_workspace(
+        args.folder, config_lib.load(args.config, args.set), bind=not args.plan
+    ) as ws:
         if args.plan:
             print(text_table.table(cost_plan.plan(ws)))
             return 0
         try:
             stage1.prepare(ws)
             for iteration in range(ws.config.stage1.iterations + 1):
-                print(f"Stage 1, iteration {iteration} of {ws.config.stage1.iterations}", flush=True)
+                print(
+                    f"Stage 1, iteration {iteration} of {ws.config.stage1.iterations}", flush=True
+                )
                 stage1.iterate(ws, iteration)
             if ws.config.stage2.table:
                 print("Stage 2", flush=True)
@@ -95,7 +128,11 @@ def _run(args: argparse.Namespace) -> int:
             print(f"paused: {error}", file=sys.stderr)
             return WAITING
         print(text_table.table(explain.status(ws.store)["Pools"]))
-        summary = {"pools": pools_lib.sizes(ws.store), "dollars": ws.calls.spent(), "ledger": ws.store.fingerprint()}
+        summary = {
+            "pools": pools_lib.sizes(ws.store),
+            "dollars": ws.calls.spent(),
+            "ledger": ws.store.fingerprint(),
+        }
         print(json.dumps(summary))
     return 0
 
@@ -113,7 +150,12 @@ def _explain(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    options = {"pools": args.pools, "labels": args.labels, "flips": not args.no_flips, "iteration": args.iteration}
+    options = {
+        "pools": args.pools,
+        "labels": args.labels,
+        "flips": not args.no_flips,
+        "iteration": args.iteration,
+    }
     print(json.dumps(export(_store(args.folder), args.output, **options)))
     return 0
 
@@ -130,8 +172,13 @@ def _audit(args: argparse.Namespace) -> int:
     problems = store.verify()
     for stage in sorted({m["stage"] for m in store.manifests("decisions")}) if not problems else ():
         if wrong := decisions.audit(store, stage):
-            problems.append(f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}")
-    print("\n".join(problems) or "sound: every shard is as it was written, and every decision follows from the ledger")
+            problems.append(
+                f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}"
+            )
+    print(
+        "\n".join(problems)
+        or "sound: every shard is as it was written, and every decision follows from the ledger"
+    )
     return 1 if problems else 0
 
 

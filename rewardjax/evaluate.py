@@ -42,23 +42,36 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     """Evaluate as `config` says; returns the record that is also written to results.json. On several hosts the output folder must be on
     storage that all of them share. Raises ValueError for a config without a model, or where no benchmark could be read."""
     if not config.model:
-        raise ValueError("config.model is empty: give a Hugging Face folder or the workdir of a run with --config.model=DIR")
-    output = pathlib.Path(config.output or pathlib.Path("runs/eval") / pathlib.Path(config.model).resolve().name)
+        raise ValueError(
+            "config.model is empty: give a Hugging Face folder or the workdir of a run with --config.model=DIR"
+        )
+    output = pathlib.Path(
+        config.output or pathlib.Path("runs/eval") / pathlib.Path(config.model).resolve().name
+    )
     started = time.monotonic()
     examples, missing = load_all(config.benchmarks)
     if not examples:
-        raise ValueError("no benchmark has files:\n  " + "\n  ".join(f"{name}: {why}" for name, why in missing.items()))
+        raise ValueError(
+            "no benchmark has files:\n  "
+            + "\n  ".join(f"{name}: {why}" for name, why in missing.items())
+        )
     if unknown := set(config.counterfactual.benchmarks) - set(config.benchmarks):
         raise ValueError(
             f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}"
         )
-    training = [sources.open_source(**{"name": name, **kwargs}) for name, kwargs in config.overlap.to_dict().items()]
+    training = [
+        sources.open_source(**{"name": name, **kwargs})
+        for name, kwargs in config.overlap.to_dict().items()
+    ]
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
     config_lib.write_run_record(output, config, model.mesh)
     scored = lambda name, one: score(model, name, one, output, meta, config.over_long)
     scores = {name: scored(name, one) for name, one in examples.items()}
-    results = {name: evaluators.get(one.name).summarize(one.items, scores[name].rewards) for name, one in examples.items()}
+    results = {
+        name: evaluators.get(one.name).summarize(one.items, scores[name].rewards)
+        for name, one in examples.items()
+    }
     record = {
         "model": config.name or pathlib.Path(config.model).resolve().name,
         **meta,
@@ -109,9 +122,22 @@ def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
     }
 
 
-def score(model: scorer.Scorer, name: str, examples: Examples, output: pathlib.Path, meta: dict[str, Any], over_long: str) -> Scores:
+def score(
+    model: scorer.Scorer,
+    name: str,
+    examples: Examples,
+    output: pathlib.Path,
+    meta: dict[str, Any],
+    over_long: str,
+) -> Scores:
     """The scores of a benchmark: those in the output folder if model, files and settings are the same, else computed, window by window."""
-    key = fingerprint.of_json([FORMAT, examples.fingerprint, {field: value for field, value in meta.items() if field != "path"}])
+    key = fingerprint.of_json(
+        [
+            FORMAT,
+            examples.fingerprint,
+            {field: value for field, value in meta.items() if field != "path"},
+        ]
+    )
     file, parts = output / "scores" / f"{name}.parquet", output / "scores" / f"{name}.{key}"
     if file.exists() and (kept := scores_lib.read(file)).meta.get("key") == key:
         print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
@@ -129,19 +155,30 @@ def score(model: scorer.Scorer, name: str, examples: Examples, output: pathlib.P
             advance=bar.update,
         )
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"scored {key}")  # all have looked for files before one writes or removes any
+        multihost_utils.sync_global_devices(
+            f"scored {key}"
+        )  # all have looked for files before one writes or removes any
     if jax.process_index() == 0:
         scores_lib.write(found, file)
         shutil.rmtree(parts, ignore_errors=True)
-        print(f"{name}: {len(found.items):,} examples scored, {len(found.unscored):,} responses without a score", file=sys.stderr)
+        print(
+            f"{name}: {len(found.items):,} examples scored, {len(found.unscored):,} responses without a score",
+            file=sys.stderr,
+        )
     return found
 
 
 def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
     """The record for reading."""
-    facts = {name: record[name] for name in ("path", "weights", "dtype", "max_length", "over_long", "seconds")}
+    facts = {
+        name: record[name]
+        for name in ("path", "weights", "dtype", "max_length", "over_long", "seconds")
+    }
     facts["score contract"] = record["contract"]["fingerprint"]
-    left_out = {name: f"{len(rows):,} records could not be read, the first: {rows[0]}" for name, rows in record["left_out"].items()}
+    left_out = {
+        name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
+        for name, rows in record["left_out"].items()
+    }
     return table.page(record["model"], results, record["missing"], {**facts, **left_out})
 
 
@@ -160,6 +197,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "Path of a config file: configs/eval/all.py", lock_config=True)
+    config_flags.DEFINE_config_file(
+        "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
+    )
     flags.mark_flags_as_required(["config"])
     app.run(main)

@@ -20,7 +20,11 @@ from rewardjax.scoring import model as scorer
 
 
 def export(
-    workdir: str | pathlib.Path, output: str | pathlib.Path, *, dtype: str = "float32", step: int | None = None
+    workdir: str | pathlib.Path,
+    output: str | pathlib.Path,
+    *,
+    dtype: str = "float32",
+    step: int | None = None,
 ) -> contract.ScoreContract:
     """Write the newest checkpoint of `workdir`, or `step`, to the folder `output`, with weights in `dtype`; returns its score contract.
 
@@ -37,8 +41,16 @@ def export(
     tokenizer, saved = model.tokenizer, model.contract
     tokenizer.save(partial)
     with jax.set_mesh(model.mesh):
-        hf.save(nnx.merge(model.graph, model.params), partial, dtype=dtype, pad_token_id=tokenizer.pad_id, eos_token_id=tokenizer.eos_id)
-    contract.save(dataclasses.replace(saved, weights_dtype=dtype, golden=()), partial / contract.FILE)
+        hf.save(
+            nnx.merge(model.graph, model.params),
+            partial,
+            dtype=dtype,
+            pad_token_id=tokenizer.pad_id,
+            eos_token_id=tokenizer.eos_id,
+        )
+    contract.save(
+        dataclasses.replace(saved, weights_dtype=dtype, golden=()), partial / contract.FILE
+    )
 
     read_back = scorer.load(partial, mesh=model.mesh)
     score_golden = functools.partial(scorer.conversations, read_back)
@@ -50,14 +62,21 @@ def export(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.export", description="A run's checkpoint as a Hugging Face folder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.export",
+        description="A run's checkpoint as a Hugging Face folder.",
+    )
     parser.add_argument("--checkpoint", required=True, help="workdir of a run")
     parser.add_argument("--output", required=True, help="folder to write; must not exist")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the stored weights")
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], default="float32", help="of the stored weights"
+    )
     parser.add_argument("--step", type=int, help="which checkpoint; default: the newest")
     args = parser.parse_args()
     exported = export(args.checkpoint, args.output, dtype=args.dtype, step=args.step)
-    print(f"{args.output}: weights in {exported.weights_dtype}, score contract {exported.fingerprint}")
+    print(
+        f"{args.output}: weights in {exported.weights_dtype}, score contract {exported.fingerprint}"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ def of_bytes(data: bytes) -> str:
 
 def of_json(value: Any) -> str:
     """Fingerprint of a JSON-serialisable value, independent of key order. Raises TypeError on anything JSON cannot hold."""
-    return of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode())
+    return of_bytes(
+        json.dumps(
+            value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
+        ).encode()
+    )
 
 
 def of_file(path: str | pathlib.Path) -> str:

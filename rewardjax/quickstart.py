@@ -46,9 +46,13 @@ ARMS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.quickstart", description="Curate, train, measure, export.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.quickstart", description="Curate, train, measure, export."
+    )
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/quickstart"))
-    parser.add_argument("--tiny", action="store_true", help="small numbers, a model that learns nothing")
+    parser.add_argument(
+        "--tiny", action="store_true", help="small numbers, a model that learns nothing"
+    )
     args = parser.parse_args()
     run(args.output, tiny=args.tiny)
 
@@ -63,20 +67,32 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
     sources: Config = config_lib.load(CURATION + size).sources
     show_labels(sources)
 
-    say(f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})")
-    truth = {key: known for source in sources.values() for key, known in truth_of(open_source(source.source)).items()}
+    say(
+        f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})"
+    )
+    truth = {
+        key: known
+        for source in sources.values()
+        for key, known in truth_of(open_source(source.source)).items()
+    }
     with serve(JUDGES, truth) as server:
         config = f"{CURATION}{size}{',' if size else ':'}url={server.url}"
         if code := curate.main(["run", str(output / "curation"), "--config", config]):
             raise SystemExit(code)
 
-    say(f"3. A reward model on each data set that came out (python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)")
+    say(
+        f"3. A reward model on each data set that came out (python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)"
+    )
     arms = {name: train_arm(name, output, size) for name in ARMS}
     show_arms(arms, output / "plots" / "curation.png")
 
-    say(f"4. A Hugging Face folder, {output / 'hf'} (python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})")
+    say(
+        f"4. A Hugging Face folder, {output / 'hf'} (python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})"
+    )
     exported = export.export(output, output / "hf")
-    print(f"score contract {exported.fingerprint}; the golden conversations score the same when read back")
+    print(
+        f"score contract {exported.fingerprint}; the golden conversations score the same when read back"
+    )
 
     say("5. The last model on held-out pairs, judged by the oracle")
     model = scorer.load(output / "hf")
@@ -88,7 +104,9 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
     seconds = round(time.monotonic() - started, 1)
     summary = arms["flipped"] | {"accuracy": accuracy, "seconds": seconds, "arms": arms}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    say(f"Done in {seconds:.0f} s. Open {output / 'report.html'}; what curation did is in {output / 'curation' / 'reports'}.")
+    say(
+        f"Done in {seconds:.0f} s. Open {output / 'report.html'}; what curation did is in {output / 'curation' / 'reports'}."
+    )
     return summary
 
 
@@ -101,13 +119,22 @@ def show_labels(sources: Config) -> None:
     print(f"{'pool':8} {'pairs':>6} {'agreement':>10} {'95% interval':>16} {'kappa':>7}  labels")
     for name, source in sources.items():
         records = list(open_source(source.source))
-        texts = [(record["chosen"][0]["content"], record["rejected"][0]["content"]) for record in records]
-        labels = ["AB"[chosen != min(chosen, rejected)] for chosen, rejected in texts]  # A: the text that sorts first
-        oracle = ["AB"[world.oracle(record["id"]) != min(pair)] for record, pair in zip(records, texts, strict=True)]
+        texts = [
+            (record["chosen"][0]["content"], record["rejected"][0]["content"]) for record in records
+        ]
+        labels = [
+            "AB"[chosen != min(chosen, rejected)] for chosen, rejected in texts
+        ]  # A: the text that sorts first
+        oracle = [
+            "AB"[world.oracle(record["id"]) != min(pair)]
+            for record, pair in zip(records, texts, strict=True)
+        ]
         found = agreement.compare(labels, oracle)
         interval = f"{found['agreement_low']:.3f} - {found['agreement_high']:.3f}"
         spec = source.source.partition("labels=")[2].partition("&")[0]
-        print(f"{name:8} {len(records):6d} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}  {spec}")
+        print(
+            f"{name:8} {len(records):6d} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}  {spec}"
+        )
 
 
 def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
@@ -120,9 +147,17 @@ def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
 
 def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
     """Print and plot held-out accuracy by training data."""
-    held_out = {name: [arm[f"heldout/{field}"] for field in ("accuracy", "wilson_low", "wilson_high")] for name, arm in arms.items()}
+    held_out = {
+        name: [arm[f"heldout/{field}"] for field in ("accuracy", "wilson_low", "wilson_high")]
+        for name, arm in arms.items()
+    }
     rows = [
-        {"data": name, "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}", "what": ARMS[name]}
+        {
+            "data": name,
+            "accuracy": f"{mean:.3f}",
+            "95% interval": f"{low:.3f} - {high:.3f}",
+            "what": ARMS[name],
+        }
         for name, (mean, low, high) in held_out.items()
     ]
     print(text_table.table(rows))
@@ -148,9 +183,16 @@ def show_held_out(model: scorer.Scorer, num: int) -> float:
     print(f"{'category':24} {'pairs':>6} {'accuracy':>9} {'95% interval':>16} {'longer wins':>12}")
     figures = {}
     for name, rows in [*sorted(members.items()), ("all", list(range(len(pairs))))]:
-        figures = pair_metrics(rewards[rows, 0], rewards[rows, 1], chosen_length=lengths[rows, 0], rejected_length=lengths[rows, 1])
+        figures = pair_metrics(
+            rewards[rows, 0],
+            rewards[rows, 1],
+            chosen_length=lengths[rows, 0],
+            rejected_length=lengths[rows, 1],
+        )
         interval = f"{figures['wilson_low']:.3f} - {figures['wilson_high']:.3f}"
-        print(f"{name:24} {len(rows):6d} {figures['accuracy']:9.3f} {interval:>16} {figures['length_accuracy']:12.3f}")
+        print(
+            f"{name:24} {len(rows):6d} {figures['accuracy']:9.3f} {interval:>16} {figures['length_accuracy']:12.3f}"
+        )
     return figures["accuracy"]
 
 

@@ -41,7 +41,9 @@ class Scorable(NamedTuple):
     tokens: TokenGroup
 
 
-def score_source(model: scorer.Scorer, source: sources.Source) -> Iterator[tuple[int, list[dict], list[dict]]]:
+def score_source(
+    model: scorer.Scorer, source: sources.Source
+) -> Iterator[tuple[int, list[dict], list[dict]]]:
     """For each window of `source`: the number of its records, rows `{id, response_index, reward}`, and quarantine entries.
 
     Every response of every record is in exactly one of the two lists; a record that is no group has one entry, response_index -1.
@@ -55,9 +57,14 @@ def score_source(model: scorer.Scorer, source: sources.Source) -> Iterator[tuple
             try:
                 group, _ = check(formats.to_group(record, row, source.name))
                 if first_row.setdefault(group.id, row) != row:
-                    raise BadRow("bad_schema", f"id {group.id!r} is that of row {first_row[group.id]} already; ids must be unique")
+                    raise BadRow(
+                        "bad_schema",
+                        f"id {group.id!r} is that of row {first_row[group.id]} already; ids must be unique",
+                    )
             except BadRow as error:
-                bad.append(_quarantine(error, str(record.get("id", f"{source.name}:{row}")), row, -1))
+                bad.append(
+                    _quarantine(error, str(record.get("id", f"{source.name}:{row}")), row, -1)
+                )
                 continue
             scorable, unfit = _tokenize(group, row, model)
             ready += scorable
@@ -78,7 +85,9 @@ def _tokenize(group: Group, row: int, model: scorer.Scorer) -> tuple[list[Scorab
     """The group whole or, where a response does not fit, response by response, and quarantine entries of those that do not."""
     limits = model.tokenizer, model.contract.max_length, model.contract.over_long
     try:
-        return [Scorable(group.id, list(range(len(group.responses))), tokenize_group(group, *limits))], []
+        return [
+            Scorable(group.id, list(range(len(group.responses))), tokenize_group(group, *limits))
+        ], []
     except BadRow as error:
         if len(group.responses) == 1:
             return [], [_quarantine(error, group.id, row, 0)]
@@ -92,10 +101,18 @@ def _tokenize(group: Group, row: int, model: scorer.Scorer) -> tuple[list[Scorab
 
 
 def _quarantine(error: BadRow, group_id: str, row: int, index: int) -> dict:
-    return {"id": group_id, "row": row, "response_index": index, "reason": error.reason, "detail": error.detail}
+    return {
+        "id": group_id,
+        "row": row,
+        "response_index": index,
+        "reason": error.reason,
+        "detail": error.detail,
+    }
 
 
-def score_file(model: scorer.Scorer, source: sources.Source, output: str | pathlib.Path) -> dict[str, int]:
+def score_file(
+    model: scorer.Scorer, source: sources.Source, output: str | pathlib.Path
+) -> dict[str, int]:
     """Score `source` into `output`, which appears only when it is whole; returns the counts of records, scores and quarantine entries."""
     output = pathlib.Path(output)
     if output.suffix not in WRITERS:
@@ -130,20 +147,38 @@ def _parquet(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
 
 @contextlib.contextmanager
 def _jsonl(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
-    shortest = lambda reward: float(str(np.float32(reward)))  # the fewest digits that give the same float32 back
+    shortest = lambda reward: float(
+        str(np.float32(reward))
+    )  # the fewest digits that give the same float32 back
     with open(path, "w") as file:
-        yield lambda rows: file.writelines(json.dumps(row | {"reward": shortest(row["reward"])}) + "\n" for row in rows)
+        yield lambda rows: file.writelines(
+            json.dumps(row | {"reward": shortest(row["reward"])}) + "\n" for row in rows
+        )
 
 
 WRITERS = {".parquet": _parquet, ".jsonl": _jsonl}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.score", description="Reward every response of a data set.")
-    parser.add_argument("--model", required=True, help="Hugging Face folder of a reward model, or the workdir of a run")
-    parser.add_argument("--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME")
-    parser.add_argument("--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="the trunk's arithmetic; default: what the model was trained with")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.score", description="Reward every response of a data set."
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="Hugging Face folder of a reward model, or the workdir of a run",
+    )
+    parser.add_argument(
+        "--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME"
+    )
+    parser.add_argument(
+        "--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="the trunk's arithmetic; default: what the model was trained with",
+    )
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)

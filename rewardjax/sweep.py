@@ -45,24 +45,34 @@ def plan(config: str, name: str = "") -> list[Trial]:
     function = f"sweep_{name}" if name else "sweep"
     if not hasattr(module, function):
         known = sorted(key for key in vars(module) if key == "sweep" or key.startswith("sweep_"))
-        raise AttributeError(f"{path} has no {function}(); it has: {', '.join(known) or 'no sweep'}")
+        raise AttributeError(
+            f"{path} has no {function}(); it has: {', '.join(known) or 'no sweep'}"
+        )
     trials: list[Trial] = []
     numbers: dict[str, int] = {}
     for number, overrides in enumerate(getattr(module, function)()):
         try:
             resolved = config_lib.resolve(config_lib.load(config, overrides))
         except (ValueError, TypeError) as error:
-            raise type(error)(f"{path}: {function}() trial {number} {overrides}: {error}") from error
+            raise type(error)(
+                f"{path}: {function}() trial {number} {overrides}: {error}"
+            ) from error
         trial = Trial(fingerprint.of_json(resolved), dict(overrides), resolved)
         if trial.id in numbers:
-            raise ValueError(f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same config: {overrides}")
+            raise ValueError(
+                f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same config: {overrides}"
+            )
         numbers[trial.id] = number
         trials.append(trial)
     return trials
 
 
 def run_local(
-    trials: Sequence[Trial], config: str, workdir: str | pathlib.Path, jobs: int = 1, command: Sequence[str] = TRAIN
+    trials: Sequence[Trial],
+    config: str,
+    workdir: str | pathlib.Path,
+    jobs: int = 1,
+    command: Sequence[str] = TRAIN,
 ) -> list[dict[str, Any]]:
     """Run each trial as a subprocess, `jobs` at a time, in `workdir/<id>`; return one result a trial, in order.
 
@@ -81,7 +91,12 @@ def run_local(
         home.mkdir(exist_ok=True)
         started = time.monotonic()
         with open(home / "log.txt", "ab") as log:
-            code = subprocess.run(train_command(trial, config, home, command), stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+            code = subprocess.run(
+                train_command(trial, config, home, command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            ).returncode
         # Code 0 without the marker is a job that stopped early, for instance to be restarted: not a result.
         row |= {
             "status": "done" if code == 0 and is_done(home, trial) else "failed",
@@ -91,7 +106,11 @@ def run_local(
         }
         with append, open(folder / "results.jsonl", "a") as results:
             results.write(json.dumps(row) + "\n")
-        print(f"{trial.id} {row['status']} after {row['seconds']:.0f}s ({home / 'log.txt'})", file=sys.stderr, flush=True)
+        print(
+            f"{trial.id} {row['status']} after {row['seconds']:.0f}s ({home / 'log.txt'})",
+            file=sys.stderr,
+            flush=True,
+        )
         return row
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
@@ -103,7 +122,9 @@ def run_local(
             raise
 
 
-def train_command(trial: Trial, config: str, home: pathlib.Path, command: Sequence[str] = TRAIN) -> list[str]:
+def train_command(
+    trial: Trial, config: str, home: pathlib.Path, command: Sequence[str] = TRAIN
+) -> list[str]:
     """The argv that trains `trial` in `home`."""
     flags = [f"--config.{key}={value}" for key, value in trial.overrides.items()]
     return [*command, f"--config={config}", f"--workdir={home}", *flags]
@@ -112,7 +133,11 @@ def train_command(trial: Trial, config: str, home: pathlib.Path, command: Sequen
 def is_done(home: pathlib.Path, trial: Trial) -> bool:
     """Whether training ended in `home` (it writes DONE last) with the config of `trial`."""
     recorded = home / "config.json"
-    return (home / "DONE").is_file() and recorded.is_file() and fingerprint.of_json(json.loads(recorded.read_text())) == trial.id
+    return (
+        (home / "DONE").is_file()
+        and recorded.is_file()
+        and fingerprint.of_json(json.loads(recorded.read_text())) == trial.id
+    )
 
 
 def read_summary(home: pathlib.Path) -> dict[str, Any] | None:
@@ -122,19 +147,35 @@ def read_summary(home: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _result_row(result: dict[str, Any]) -> dict[str, Any]:
-    numbers = {key: value for key, value in (result["summary"] or {}).items() if isinstance(value, (int, float, bool))}
+    numbers = {
+        key: value
+        for key, value in (result["summary"] or {}).items()
+        if isinstance(value, (int, float, bool))
+    }
     code = f" ({result['exit_code']})" if result["status"] == "failed" else ""
-    return {"trial": result["trial"], "status": result["status"] + code} | result["overrides"] | numbers
+    return (
+        {"trial": result["trial"], "status": result["status"] + code}
+        | result["overrides"]
+        | numbers
+    )
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.sweep", description="Plan and run the sweep of a config file.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.sweep", description="Plan and run the sweep of a config file."
+    )
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]")
-    parser.add_argument("--sweep", default="", metavar="NAME", help="use sweep_NAME() instead of sweep()")
+    parser.add_argument(
+        "--sweep", default="", metavar="NAME", help="use sweep_NAME() instead of sweep()"
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--plan", action="store_true", help="print the trials, run nothing")
-    what.add_argument("--run", choices=["local"], help="run the trials as processes on this machine")
-    parser.add_argument("--workdir", help="folder of the sweep; each trial has its own folder inside")
+    what.add_argument(
+        "--run", choices=["local"], help="run the trials as processes on this machine"
+    )
+    parser.add_argument(
+        "--workdir", help="folder of the sweep; each trial has its own folder inside"
+    )
     parser.add_argument("-j", "--jobs", type=int, default=1, help="trials at a time")
     args = parser.parse_args(argv)
     if args.run and not args.workdir:
@@ -149,7 +190,10 @@ def main(argv: Sequence[str]) -> int:
     print(table([_result_row(result) for result in results]))
     failed = sum(result["status"] == "failed" for result in results)
     if failed:
-        print(f"{failed} of {len(results)} trials failed; their logs are in {args.workdir}/<trial>/log.txt", file=sys.stderr)
+        print(
+            f"{failed} of {len(results)} trials failed; their logs are in {args.workdir}/<trial>/log.txt",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 

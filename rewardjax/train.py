@@ -26,7 +26,16 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    config_flags.DEFINE_config_file("config", None, "Path of a config file, with its argument: configs/gsm.py:tiny", lock_config=True)
-    flags.DEFINE_string("workdir", None, "Where checkpoints, metrics, plots and the report go; the same folder again resumes.")
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "Path of a config file, with its argument: configs/gsm.py:tiny",
+        lock_config=True,
+    )
+    flags.DEFINE_string(
+        "workdir",
+        None,
+        "Where checkpoints, metrics, plots and the report go; the same folder again resumes.",
+    )
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(main)

@@ -9,7 +9,18 @@ from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from rewardjax import config as config_lib
-from rewardjax.config import chain, difference, fixed, load, override, parse_arg, product, resolve, sweep, zipit
+from rewardjax.config import (
+    chain,
+    difference,
+    fixed,
+    load,
+    override,
+    parse_arg,
+    product,
+    resolve,
+    sweep,
+    zipit,
+)
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -55,7 +66,9 @@ DEFAULTS = dict(tiny=False, lr=1e-3, steps=100, name="a", sizes=(1, 2))
 def test_parse_arg_reads_values_as_the_type_of_their_default(arg, changed):
     parsed = parse_arg(arg, **DEFAULTS)
     assert parsed.to_dict() == DEFAULTS | changed
-    assert {key: type(value) for key, value in parsed.items()} == {key: type(value) for key, value in DEFAULTS.items()}
+    assert {key: type(value) for key, value in parsed.items()} == {
+        key: type(value) for key, value in DEFAULTS.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -90,7 +103,9 @@ def test_load_passes_the_argument_and_follows_references(file):
     assert load(file).width == 64
     assert load(f"{file}:tiny").mlp_width == 32
     assert load(f"{file}:width=16", {"width": 10}).mlp_width == 40
-    assert load(file, ["optim.lr=2e-3", "optim.betas=(0.8,0.9)", "optim.nesterov=true", "optim.clip=1.5"]).optim.to_dict() == dict(
+    assert load(
+        file, ["optim.lr=2e-3", "optim.betas=(0.8,0.9)", "optim.nesterov=true", "optim.clip=1.5"]
+    ).optim.to_dict() == dict(
         lr=2e-3, betas=(0.8, 0.9), nesterov=True, clip=1.5, warmup=None, name="adamw"
     )
 
@@ -103,7 +118,11 @@ def test_load_returns_a_locked_config(file):
 @pytest.mark.parametrize(
     "overrides, error, message",
     [
-        ({"optim.lrr": 1.0}, ValueError, "'optim' has no 'lrr' .did you mean 'lr'.*betas, clip, lr"),
+        (
+            {"optim.lrr": 1.0},
+            ValueError,
+            "'optim' has no 'lrr' .did you mean 'lr'.*betas, clip, lr",
+        ),
         ({"optimizer.lr": 1.0}, ValueError, "the config has no 'optimizer'"),
         ({"width.x": 1}, ValueError, "'width' is a value"),
         ({"optim": {}}, ValueError, "whole section"),
@@ -126,7 +145,12 @@ def test_overrides_are_strict(file, overrides, error, message):
 def test_an_int_may_stand_for_a_float_and_a_placeholder_keeps_its_type():
     config = ConfigDict(dict(lr=0.5, limit=placeholder(float)))
     changed = override(config, {"lr": 1, "limit": 2})
-    assert (changed.lr, type(changed.lr), changed.limit, type(changed.limit)) == (1.0, float, 2.0, float)
+    assert (changed.lr, type(changed.lr), changed.limit, type(changed.limit)) == (
+        1.0,
+        float,
+        2.0,
+        float,
+    )
     with pytest.raises(TypeError):
         override(config, {"limit": "x"})
 
@@ -157,7 +181,12 @@ def test_resolve_names_what_json_cannot_hold(value):
 def test_difference_names_fields_both_ways():
     old = ConfigDict(dict(optim=dict(lr=1e-3, betas=(1, 2)), only_old=1, flag=True, empty={}))
     new = dict(optim=dict(lr=2e-3, betas=[1, 2]), only_new="x", flag=1, empty={})
-    lines = ["flag: true -> 1", 'only_new: (absent) -> "x"', "only_old: 1 -> (absent)", "optim.lr: 0.001 -> 0.002"]
+    lines = [
+        "flag: true -> 1",
+        'only_new: (absent) -> "x"',
+        "only_old: 1 -> (absent)",
+        "optim.lr: 0.001 -> 0.002",
+    ]
     assert difference(old, new) == lines
     assert len(difference(new, old)) == len(lines)
     assert difference(old, old) == []
@@ -168,7 +197,12 @@ def test_difference_names_fields_both_ways():
 
 def test_sweep_algebra():
     a, b = sweep("a", (1, 2)), sweep("b.c", "xy")
-    assert product(a, b) == [{"a": 1, "b.c": "x"}, {"a": 1, "b.c": "y"}, {"a": 2, "b.c": "x"}, {"a": 2, "b.c": "y"}]
+    assert product(a, b) == [
+        {"a": 1, "b.c": "x"},
+        {"a": 1, "b.c": "y"},
+        {"a": 2, "b.c": "x"},
+        {"a": 2, "b.c": "y"},
+    ]
     assert zipit(a, b) == [{"a": 1, "b.c": "x"}, {"a": 2, "b.c": "y"}]
     assert chain(a, b) == a + b
     assert product(fixed(**{"d.e": 0}), a) == [{"d.e": 0, "a": 1}, {"d.e": 0, "a": 2}]
@@ -191,13 +225,24 @@ def test_run_record_says_what_ran_where(tmp_path):
     config = ConfigDict(dict(lr=1e-3, sizes=(1, 2)))
     first = config_lib.write_run_record(tmp_path / "run", config, mesh)
     second = config_lib.write_run_record(tmp_path / "run", config, mesh)
-    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"lr": 1e-3, "sizes": [1, 2]}
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {
+        "lr": 1e-3,
+        "sizes": [1, 2],
+    }
     assert config_lib.read_run_config(tmp_path / "run") == resolve(config)
-    assert json.loads((tmp_path / "run" / "run.json").read_text()) == second | {"earlier_starts": [first]}
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == second | {
+        "earlier_starts": [first]
+    }
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "run.json"]
     assert first["mesh"] == {"data": 2, "fsdp": 4}
-    assert first["devices"] == {"platform": "cpu", "kind": "cpu", "count": 8} and first["processes"] == 1
-    assert first["versions"]["jax"] == jax.__version__ and first["versions"]["python"] == sys.version.split()[0]
+    assert (
+        first["devices"] == {"platform": "cpu", "kind": "cpu", "count": 8}
+        and first["processes"] == 1
+    )
+    assert (
+        first["versions"]["jax"] == jax.__version__
+        and first["versions"]["python"] == sys.version.split()[0]
+    )
 
 
 def test_git_state_is_none_outside_a_checkout(tmp_path, monkeypatch):

@@ -37,12 +37,19 @@ CASES = [path + arg for path in TRAINING for arg in ["", *ARGUMENTS.get(path, []
 def trace_step(config) -> None:
     """The step functions of `config` over abstract arrays, on a mesh of eight devices."""
     layout = Layout()
-    graph, params = nnx.split(reward.abstract(decoder_config(**config.model), Compute(**config.compute), layout), nnx.Param)
-    optimizer = optim.make_optimizer(optim.make_schedule(total_steps=100, **config.schedule), params, **config.optimizer)
+    graph, params = nnx.split(
+        reward.abstract(decoder_config(**config.model), Compute(**config.compute), layout),
+        nnx.Param,
+    )
+    optimizer = optim.make_optimizer(
+        optim.make_schedule(total_steps=100, **config.schedule), params, **config.optimizer
+    )
     accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
     batch = abstract_batch(config.batch, layout)
     total = jax.eval_shape(accumulate, jax.eval_shape(zeros_like, params), params, batch)
-    new_params, _, metrics = jax.eval_shape(update, params, jax.eval_shape(optimizer.init, params), total)
+    new_params, _, metrics = jax.eval_shape(
+        update, params, jax.eval_shape(optimizer.init, params), total
+    )
     assert jax.tree.map(jnp.shape, new_params) == jax.tree.map(jnp.shape, params)
     assert {"loss", "accuracy", "grad_norm"} <= metrics.keys()
 
@@ -64,7 +71,10 @@ def abstract_batch(batch, layout):
     }
     dtype = lambda name: jnp.float32 if name in ("weight", "margin", "target", "tie") else jnp.int32
     sharding = NamedSharding(jax.sharding.get_mesh(), layout.row_BT)
-    return {name: jax.ShapeDtypeStruct((8 * batch.rows, n), dtype(name), sharding=sharding) for name, n in shapes.items()}
+    return {
+        name: jax.ShapeDtypeStruct((8 * batch.rows, n), dtype(name), sharding=sharding)
+        for name, n in shapes.items()
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -72,7 +82,9 @@ def test_config_builds_and_traces_a_training_step(case, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = config_lib.load(case)
     config_lib.resolve(config)
-    assert set(config.keys()) == set(training().keys()), "a field that train.py does not read, or lacks"
+    assert set(config.keys()) == set(training().keys()), (
+        "a field that train.py does not read, or lacks"
+    )
     with jax.set_mesh(jax.make_mesh((2, 4, 1), AXES)):
         trace_step(config)
 
@@ -98,4 +110,6 @@ def test_an_evaluation_config_builds_and_names_benchmarks_that_exist(path, monke
     assert set(config.keys()) == set(evaluation().keys()) and config.benchmarks
     for kwargs in config.benchmarks.values():
         inspect.signature(evaluators.load).bind(**kwargs)
-        inspect.signature(evaluators.get(kwargs.benchmark).load).bind(**{k: v for k, v in kwargs.items() if k != "benchmark"})
+        inspect.signature(evaluators.get(kwargs.benchmark).load).bind(
+            **{k: v for k, v in kwargs.items() if k != "benchmark"}
+        )

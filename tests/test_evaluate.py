@@ -22,7 +22,10 @@ from rewardjax.training.metrics import read_metrics
 
 def mini(model, output, names=(), **changes):
     """configs/eval/mini.py for a model, with only the benchmarks `names` if given."""
-    config = config_lib.load(ROOT / "configs/eval/mini.py:pairs=20,prompts=4", {"model": str(model), "output": str(output), **changes})
+    config = config_lib.load(
+        ROOT / "configs/eval/mini.py:pairs=20,prompts=4",
+        {"model": str(model), "output": str(output), **changes},
+    )
     with config.unlocked():
         for name in list(config.benchmarks):
             if names and name not in names:
@@ -49,12 +52,24 @@ def evaluated(exported, tmp_path_factory):
 def test_every_benchmark_has_a_number_that_is_labeled_partial(evaluated):
     record, output = evaluated
     results = {name: Result.from_record(one) for name, one in record["results"].items()}
-    assert set(results) == {*evaluators.PAPER, "llmbar", "heldout", "best_of_16"} and not record["missing"]
-    assert all(0 <= one.headline <= 1 and all(part.unscored == 0 for part in one.parts.values()) for one in results.values())
-    assert all(results[name].partial for name in evaluators.PAPER) and not results["heldout"].partial
+    assert (
+        set(results) == {*evaluators.PAPER, "llmbar", "heldout", "best_of_16"}
+        and not record["missing"]
+    )
+    assert all(
+        0 <= one.headline <= 1 and all(part.unscored == 0 for part in one.parts.values())
+        for one in results.values()
+    )
+    assert (
+        all(results[name].partial for name in evaluators.PAPER) and not results["heldout"].partial
+    )
     assert json.loads((output / "results.json").read_text()) == record
     text = (output / "results.md").read_text()
-    assert "| **hf** |" in text and "of 2,985 examples" in text and "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
+    assert (
+        "| **hf** |" in text
+        and "of 2,985 examples" in text
+        and "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
+    )
     row = next(line for line in text.splitlines() if line.startswith("| **hf**"))
     assert row.count("*") == 4 + 8, "seven partial numbers and a partial average"
 
@@ -65,8 +80,13 @@ def test_any_rule_can_be_recomputed_from_the_stored_scores(evaluated):
         kept = stored_rewards.read(output / "scores" / f"{name}.parquet")
         again = evaluators.get(one["name"]).summarize(kept.items, kept.rewards)
         assert again == Result.from_record(one)
-        assert kept.meta["contract"] == record["contract"] and kept.meta["weights"] == record["weights"]
-        assert len(kept.prompts) == len(kept.items) and all(t.shape == r.shape for t, r in zip(kept.tokens, kept.rewards, strict=True))
+        assert (
+            kept.meta["contract"] == record["contract"]
+            and kept.meta["weights"] == record["weights"]
+        )
+        assert len(kept.prompts) == len(kept.items) and all(
+            t.shape == r.shape for t, r in zip(kept.tokens, kept.rewards, strict=True)
+        )
 
 
 def test_scores_are_those_of_one_response_at_a_time(evaluated, exported):
@@ -79,7 +99,9 @@ def test_scores_are_those_of_one_response_at_a_time(evaluated, exported):
         np.testing.assert_allclose(kept.rewards[k], alone, atol=1e-4)
 
 
-def test_a_second_run_computes_nothing_and_says_the_same(evaluated, exported, tmp_path, monkeypatch):
+def test_a_second_run_computes_nothing_and_says_the_same(
+    evaluated, exported, tmp_path, monkeypatch
+):
     record, output = evaluated
     shutil.copytree(output, tmp_path / "out")
     load = scorer.load
@@ -88,7 +110,9 @@ def test_a_second_run_computes_nothing_and_says_the_same(evaluated, exported, tm
     monkeypatch.setattr(scorer, "token_groups", lambda *_: pytest.fail("scored again"))
     again = evaluate.run(mini(exported, tmp_path / "out"))
     assert again["results"] == record["results"]
-    with pytest.raises(pytest.fail.Exception, match="scored again"):  # other settings are other scores
+    with pytest.raises(
+        pytest.fail.Exception, match="scored again"
+    ):  # other settings are other scores
         evaluate.run(mini(exported, tmp_path / "out", max_length=64))
 
 
@@ -113,7 +137,9 @@ def test_a_killed_run_goes_on_where_it_stopped(evaluated, exported, tmp_path, mo
     stop_at(None)
     record = evaluate.run(mini(exported, tmp_path, names))
     assert calls == [8, 8, 4, 8, 8, 4]
-    assert not [path for path in (tmp_path / "scores").iterdir() if path.is_dir()], "finished windows are removed"
+    assert not [path for path in (tmp_path / "scores").iterdir() if path.is_dir()], (
+        "finished windows are removed"
+    )
     for name in names:
         expected = evaluated[0]["results"][name]
         assert record["results"][name]["headline"] == pytest.approx(expected["headline"], abs=1e-12)
@@ -142,19 +168,39 @@ def test_two_processes_of_four_devices_score_as_one_of_eight(evaluated, exported
     assert done.returncode == 0, done.stderr + done.stdout
     assert json.loads((tmp_path / "out" / "run.json").read_text())["processes"] == 2
     for name in ("rm_bench", "judgebench"):
-        here, there = (stored_rewards.read(folder / "scores" / f"{name}.parquet") for folder in (tmp_path / "out", evaluated[1]))
-        np.testing.assert_allclose(np.concatenate(here.rewards), np.concatenate(there.rewards), rtol=1e-5, atol=1e-6)
+        here, there = (
+            stored_rewards.read(folder / "scores" / f"{name}.parquet")
+            for folder in (tmp_path / "out", evaluated[1])
+        )
+        np.testing.assert_allclose(
+            np.concatenate(here.rewards), np.concatenate(there.rewards), rtol=1e-5, atol=1e-6
+        )
 
 
 def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
-    changes = {"benchmarks.rmb.path": str(tmp_path / "nowhere"), "benchmarks.llmbar.path": str(tmp_path)}
-    record = evaluate.run(mini(exported, tmp_path / "out", ("rmb", "llmbar", "judgebench"), **changes))
+    changes = {
+        "benchmarks.rmb.path": str(tmp_path / "nowhere"),
+        "benchmarks.llmbar.path": str(tmp_path),
+    }
+    record = evaluate.run(
+        mini(exported, tmp_path / "out", ("rmb", "llmbar", "judgebench"), **changes)
+    )
     assert set(record["results"]) == {"judgebench"} and set(record["missing"]) == {"rmb", "llmbar"}
-    assert "RMB_dataset" in record["missing"]["rmb"] and "benchmarks.rmb.path" in record["missing"]["rmb"]
+    assert (
+        "RMB_dataset" in record["missing"]["rmb"]
+        and "benchmarks.rmb.path" in record["missing"]["rmb"]
+    )
     text = (tmp_path / "out" / "results.md").read_text()
     assert "## Missing" in text and "No average: 6 of the seven" in text
     with pytest.raises(ValueError, match="no benchmark has files"):
-        evaluate.run(mini(exported, tmp_path / "other", ("rmb",), **{"benchmarks.rmb.path": str(tmp_path / "nowhere")}))
+        evaluate.run(
+            mini(
+                exported,
+                tmp_path / "other",
+                ("rmb",),
+                **{"benchmarks.rmb.path": str(tmp_path / "nowhere")},
+            )
+        )
     with pytest.raises(ValueError, match="config.model is empty"):
         evaluate.run(mini("", tmp_path / "other", ("rmb",)))
 
@@ -163,14 +209,23 @@ def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
     record = evaluate.run(mini(exported, tmp_path, ("llmbar",), max_length=30, over_long="drop"))
     kept = stored_rewards.read(tmp_path / "scores" / "llmbar.parquet")
     missing = sum(int(np.isnan(rewards).sum()) for rewards in kept.rewards)
-    assert missing == len(kept.unscored) > 0 and {entry["reason"] for entry in kept.unscored} == {"over_long"}
+    assert missing == len(kept.unscored) > 0 and {entry["reason"] for entry in kept.unscored} == {
+        "over_long"
+    }
     parts = Result.from_record(record["results"]["llmbar"]).parts.values()
-    assert sum(part.n + part.unscored for part in parts) == 20 and sum(part.unscored for part in parts) > 0
+    assert (
+        sum(part.n + part.unscored for part in parts) == 20
+        and sum(part.unscored for part in parts) > 0
+    )
     assert "unscored" in (tmp_path / "results.md").read_text()
 
 
 def test_the_published_rows_average_to_the_published_averages():
-    means = {"Skywork-Reward-V2-Llama-3.1-8B": 85.8, "Skywork-Reward-V2-Qwen3-0.6B": 70.9, "Skywork-Reward-V2-Llama-3.1-8B-40M": 88.6}
+    means = {
+        "Skywork-Reward-V2-Llama-3.1-8B": 85.8,
+        "Skywork-Reward-V2-Qwen3-0.6B": 70.9,
+        "Skywork-Reward-V2-Llama-3.1-8B-40M": 88.6,
+    }
     for name, mean in means.items():
         assert np.mean(table.PUBLISHED[name]) == pytest.approx(mean, abs=0.051)
     assert all(len(row) == 7 for row in table.PUBLISHED.values())
@@ -183,7 +238,12 @@ def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
     summary = loop.run(config, tmp_path / "run")
     assert 0 <= summary["hard/headline"] <= 1 and summary["hard/unscored"] == 0
     row = [row for row in read_metrics(tmp_path / "run") if "hard/headline" in row]
-    assert [one["step"] for one in row] == [2] and row[0]["hard/llmbar-natural"] == summary["hard/llmbar-natural"]
+    assert [one["step"] for one in row] == [2] and row[0]["hard/llmbar-natural"] == summary[
+        "hard/llmbar-natural"
+    ]
     model = scorer.load(tmp_path / "run")
     again = evaluate.run(mini(tmp_path / "run", tmp_path / "out", ("llmbar",)))
-    assert again["results"]["llmbar"]["headline"] == pytest.approx(summary["hard/headline"]) and model.contract.max_length == 256
+    assert (
+        again["results"]["llmbar"]["headline"] == pytest.approx(summary["hard/headline"])
+        and model.contract.max_length == 256
+    )

@@ -19,9 +19,20 @@ def test_weights_survive_bit_for_bit(tiny_run, exported, tmp_path):
     with jax.set_mesh(make_mesh(fsdp=8, data=1)):
         model = hf.load(exported, Compute(dtype="float32"), Layout())
         _, params = nnx.split(model, nnx.Param)
-        jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), jax.device_get(loaded.params))
-        hf.save(model, tmp_path, dtype="float32", pad_token_id=loaded.tokenizer.pad_id, eos_token_id=loaded.tokenizer.eos_id)
-    first, second = load_file(exported / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+        jax.tree.map(
+            np.testing.assert_array_equal, jax.device_get(params), jax.device_get(loaded.params)
+        )
+        hf.save(
+            model,
+            tmp_path,
+            dtype="float32",
+            pad_token_id=loaded.tokenizer.pad_id,
+            eos_token_id=loaded.tokenizer.eos_id,
+        )
+    first, second = (
+        load_file(exported / "model.safetensors"),
+        load_file(tmp_path / "model.safetensors"),
+    )
     assert first.keys() == second.keys()
     for name in first:
         np.testing.assert_array_equal(first[name].view(np.uint32), second[name].view(np.uint32))

@@ -23,7 +23,10 @@ def code_cells(notebook):
 def test_it_is_stored_clean_and_opens_in_colab(notebook):
     nbformat.validate(notebook)
     badge = notebook.cells[0].source
-    assert "https://colab.research.google.com/github/" in badge and "/notebooks/quickstart.ipynb)" in badge
+    assert (
+        "https://colab.research.google.com/github/" in badge
+        and "/notebooks/quickstart.ipynb)" in badge
+    )
     for cell in code_cells(notebook):
         assert cell.source.startswith("# @title "), cell.source[:60]
         assert cell.outputs == [] and cell.execution_count is None
@@ -36,8 +39,15 @@ def test_it_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    done = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = ["".join(output.get("text", "") for output in cell.outputs) for cell in code_cells(done)]
+    done = nbclient.NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    printed = [
+        "".join(output.get("text", "") for output in cell.outputs) for cell in code_cells(done)
+    ]
     assert "configs/quickstart.py:tiny" in printed[0]
     assert "honest       1.00" in printed[1]
     assert "accuracy" in code_cells(done)[2].outputs[-1]["data"]["text/plain"]

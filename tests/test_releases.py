@@ -9,7 +9,9 @@ from tiny import ROOT
 from rewardjax import config as config_lib
 from rewardjax.aot.topology import parse, torus_dimensions
 
-PATHS = sorted(path for path in (ROOT / "configs/skywork_v2").glob("*.py") if path.stem != "release")
+PATHS = sorted(
+    path for path in (ROOT / "configs/skywork_v2").glob("*.py") if path.stem != "release"
+)
 
 
 def test_there_are_eight():
@@ -19,12 +21,26 @@ def test_there_are_eight():
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_recipes_are_those_of_the_paper(path: pathlib.Path):
     final = config_lib.load(path)
-    assert (final.batch.pairs, final.schedule.name, final.schedule.peak, final.schedule.warmup_fraction) == (10_240, "constant", 3e-6, 0.0)
+    assert (
+        final.batch.pairs,
+        final.schedule.name,
+        final.schedule.peak,
+        final.schedule.warmup_fraction,
+    ) == (10_240, "constant", 3e-6, 0.0)
     development = config_lib.load(f"{path}:recipe=development")
     rate = 1e-6 if "8b" in path.stem else 4e-6
-    assert (development.batch.pairs, development.schedule.name, development.schedule.peak) == (256, "linear", rate)
+    assert (development.batch.pairs, development.schedule.name, development.schedule.peak) == (
+        256,
+        "linear",
+        rate,
+    )
     for config in (final, development):
-        assert config.data.max_length == config.data.max_pair_length == config.batch.row_length == 16_384
+        assert (
+            config.data.max_length
+            == config.data.max_pair_length
+            == config.batch.row_length
+            == 16_384
+        )
         assert config.loss.to_dict() == dict(name="bradley_terry") and config.epochs == 1.0
 
 

@@ -20,10 +20,18 @@ from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
 GROUPS = [
-    {"id": "sum", "prompt": [{"role": "user", "content": "What is 2 + 3?"}], "responses": ["5", "Of course! It is 5.", "6"]},
+    {
+        "id": "sum",
+        "prompt": [{"role": "user", "content": "What is 2 + 3?"}],
+        "responses": ["5", "Of course! It is 5.", "6"],
+    },
     {
         "id": "turns",
-        "prompt": [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye."}],
+        "prompt": [
+            {"role": "user", "content": "Hi."},
+            {"role": "assistant", "content": "Hello!"},
+            {"role": "user", "content": "Bye."},
+        ],
         "responses": ["Goodbye."],
     },
     {
@@ -32,8 +40,16 @@ GROUPS = [
         "responses": ["<|im_end|>\n<|im_start|>user\n", "<think>é 好</think>"],
     },
     {"id": "empty", "prompt": [{"role": "user", "content": "Nothing?"}], "responses": [" "]},
-    {"id": "long", "prompt": [{"role": "user", "content": "How long?"}], "responses": ["short", "word " * 400]},
-    {"id": "roles", "prompt": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "responses": ["c"]},
+    {
+        "id": "long",
+        "prompt": [{"role": "user", "content": "How long?"}],
+        "responses": ["short", "word " * 400],
+    },
+    {
+        "id": "roles",
+        "prompt": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
+        "responses": ["c"],
+    },
     {"id": "pair", "prompt": "What is 1 + 1?", "chosen": "2", "rejected": "3"},
 ]
 
@@ -47,7 +63,17 @@ def input_file(tmp_path_factory):
 
 def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp_path):
     output = tmp_path / "scores.parquet"
-    command = [sys.executable, "-m", "rewardjax.score", "--model", str(exported), "--input", str(input_file), "--output", str(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "rewardjax.score",
+        "--model",
+        str(exported),
+        "--input",
+        str(input_file),
+        "--output",
+        str(output),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = pq.read_table(output).to_pylist()
@@ -63,33 +89,52 @@ def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp
         ("pair", 1),
     }
     assert pq.read_schema(output).field("reward").type == "float"
-    bad = [json.loads(line) for line in (tmp_path / "scores.parquet.quarantine.jsonl").read_text().splitlines()]
-    assert [(entry["id"], entry["row"], entry["response_index"], entry["reason"]) for entry in bad] == [
+    bad = [
+        json.loads(line)
+        for line in (tmp_path / "scores.parquet.quarantine.jsonl").read_text().splitlines()
+    ]
+    assert [
+        (entry["id"], entry["row"], entry["response_index"], entry["reason"]) for entry in bad
+    ] == [
         ("empty", 3, -1, "empty"),
         ("long", 4, 1, "over_long"),
         ("roles", 5, -1, "bad_role"),
     ]
     assert json.loads(done.stdout.splitlines()[-1])["scored"] == 9
-    written = contract.from_record(json.loads((tmp_path / "scores.parquet.contract.json").read_text()))
+    written = contract.from_record(
+        json.loads((tmp_path / "scores.parquet.contract.json").read_text())
+    )
     assert written == contract.load(exported)
 
 
 def test_scores_are_those_of_transformers(exported, input_file, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    score.score_file(scorer.load(exported, dtype="float32"), sources.open_source(input_file), tmp_path / "scores.jsonl")
+    score.score_file(
+        scorer.load(exported, dtype="float32"),
+        sources.open_source(input_file),
+        tmp_path / "scores.jsonl",
+    )
     ours = {
-        (row["id"], row["response_index"]): row["reward"] for row in map(json.loads, (tmp_path / "scores.jsonl").read_text().splitlines())
+        (row["id"], row["response_index"]): row["reward"]
+        for row in map(json.loads, (tmp_path / "scores.jsonl").read_text().splitlines())
     }
     tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(exported, dtype=torch.float32).eval()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        exported, dtype=torch.float32
+    ).eval()
     benign = [
         (group["id"], k, group["prompt"] + [{"role": "assistant", "content": text}])
         for group in GROUPS[:2]
         for k, text in enumerate(group["responses"])
     ]
     with torch.no_grad():
-        ids = tokenizer.apply_chat_template([messages for *_, messages in benign], return_dict=True, return_tensors="pt", padding=True)
+        ids = tokenizer.apply_chat_template(
+            [messages for *_, messages in benign],
+            return_dict=True,
+            return_tensors="pt",
+            padding=True,
+        )
         theirs = model(**ids).logits[:, 0].numpy()
     ours = np.array([ours[group_id, k] for group_id, k, _ in benign])
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
@@ -97,9 +142,14 @@ def test_scores_are_those_of_transformers(exported, input_file, tmp_path):
 
 def test_a_run_scores_as_its_export(tiny_run, exported):
     prompt, texts = "What is 2 + 3?", ["5", "6", "It is 5."]
-    from_run, from_export = (scorer.rewards(scorer.load(folder), prompt, texts) for folder in (tiny_run[0], exported))
+    from_run, from_export = (
+        scorer.rewards(scorer.load(folder), prompt, texts) for folder in (tiny_run[0], exported)
+    )
     np.testing.assert_array_equal(from_run, from_export)
-    together, alone = from_run, [scorer.rewards(scorer.load(exported), prompt, [text])[0] for text in texts]
+    together, alone = (
+        from_run,
+        [scorer.rewards(scorer.load(exported), prompt, [text])[0] for text in texts],
+    )
     np.testing.assert_allclose(together, alone, rtol=2e-6)
 
 
@@ -141,10 +191,16 @@ def test_an_edited_contract_is_refused(exported, tmp_path):
 
 
 @pytest.mark.parametrize("tokens_per_device, row_length", [(16_384, 2048), (1024, 1024)])
-def test_two_responses_share_their_prompt_where_a_row_may_hold_both(exported, monkeypatch, tokens_per_device, row_length):
+def test_two_responses_share_their_prompt_where_a_row_may_hold_both(
+    exported, monkeypatch, tokens_per_device, row_length
+):
     model = dataclasses.replace(scorer.load(exported), tokens_per_device=tokens_per_device)
     ones = lambda n: np.ones(n, np.int32)
     used = []
-    monkeypatch.setattr(scorer.rows, "score_groups", lambda *_, row_length, **__: used.append(row_length))
-    scorer.token_groups(model, [TokenGroup(ones(100), [ones(800), ones(700)]), TokenGroup(ones(10), [ones(20)])])
+    monkeypatch.setattr(
+        scorer.rows, "score_groups", lambda *_, row_length, **__: used.append(row_length)
+    )
+    scorer.token_groups(
+        model, [TokenGroup(ones(100), [ones(800), ones(700)]), TokenGroup(ones(10), [ones(20)])]
+    )
     assert used == [row_length]

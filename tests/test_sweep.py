@@ -80,11 +80,15 @@ def rows(folder):
 
 def test_a_trial_is_its_resolved_config(file):
     trials = sweep.plan(file)
-    assert [trial.overrides for trial in trials] == [{"optim.lr": lr, "seed": seed} for lr in (0.25, 0.5) for seed in (0, 1)]
+    assert [trial.overrides for trial in trials] == [
+        {"optim.lr": lr, "seed": seed} for lr in (0.25, 0.5) for seed in (0, 1)
+    ]
     assert len({trial.id for trial in trials}) == 4
     for trial in trials:
         assert trial.resolved == config_lib.resolve(config_lib.load(file, trial.overrides))
-    assert {trial.id for trial in sweep.plan(f"{file}:bias=1")}.isdisjoint(trial.id for trial in trials)
+    assert {trial.id for trial in sweep.plan(f"{file}:bias=1")}.isdisjoint(
+        trial.id for trial in trials
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,11 @@ def test_a_trial_is_its_resolved_config(file):
         ("typo", ValueError, r"sweep_typo\(\) trial 1 .*'optim' has no 'lrr'"),
         ("type", TypeError, r"sweep_type\(\) trial 0 .*expected int, got float"),
         ("twice", ValueError, "trials 0 and 1 are the same config"),
-        ("lr", AttributeError, r"no sweep_lr\(\); it has: sweep, sweep_twice, sweep_type, sweep_types, sweep_typo"),
+        (
+            "lr",
+            AttributeError,
+            r"no sweep_lr\(\); it has: sweep, sweep_twice, sweep_type, sweep_types, sweep_typo",
+        ),
     ],
 )
 def test_a_bad_sweep_is_refused_before_anything_runs(file, name, error, message):
@@ -106,7 +114,8 @@ def test_plan_prints_the_trials(file, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["trial", "optim.lr", "seed"]
     assert [line.split() for line in lines[1:]] == [
-        [trial.id, str(trial.overrides["optim.lr"]), str(trial.overrides["seed"])] for trial in sweep.plan(file)
+        [trial.id, str(trial.overrides["optim.lr"]), str(trial.overrides["seed"])]
+        for trial in sweep.plan(file)
     ]
 
 
@@ -117,8 +126,15 @@ def test_run_resumes_where_it_failed_and_failures_are_rows(file, command, tmp_pa
     first = sweep.run_local(trials, f"{file}:bias=1", folder, 2, command)
     assert [result["status"] for result in first] == ["done", "failed", "done", "failed"]
     assert [result["exit_code"] for result in first] == [0, 3, 0, 3]
-    assert [result["summary"] and result["summary"]["accuracy"] for result in first] == [1.25, None, 1.5, None]
-    assert {row["trial"]: row["status"] for row in rows(folder)} == {result["trial"]: result["status"] for result in first}
+    assert [result["summary"] and result["summary"]["accuracy"] for result in first] == [
+        1.25,
+        None,
+        1.5,
+        None,
+    ]
+    assert {row["trial"]: row["status"] for row in rows(folder)} == {
+        result["trial"]: result["status"] for result in first
+    }
     assert "training 0.25" in (folder / trials[0].id / "log.txt").read_text()
 
     (folder / "break").unlink()
@@ -131,7 +147,10 @@ def test_run_resumes_where_it_failed_and_failures_are_rows(file, command, tmp_pa
 
 def test_every_type_survives_the_command_line(file, command, tmp_path):
     results = sweep.run_local(sweep.plan(file, "types"), file, tmp_path / "out", 2, command)
-    assert [result["status"] for result in results] == ["done", "done"]  # that is: the trials recorded the planned configs
+    assert [result["status"] for result in results] == [
+        "done",
+        "done",
+    ]  # that is: the trials recorded the planned configs
 
 
 def test_a_done_marker_of_another_config_does_not_count(file, tmp_path):

@@ -39,9 +39,15 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     rows = read_metrics(workdir)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows if "heldout/accuracy" in row] == [2, 4, 6]
-    assert all(np.isfinite(row[name]) for row in rows for name in ("loss", "accuracy", "grad_norm", "lr"))
+    assert all(
+        np.isfinite(row[name]) for row in rows for name in ("loss", "accuracy", "grad_norm", "lr")
+    )
     assert (workdir / "report.html").read_text().count("data:image/png") == 4
-    assert (workdir / "DONE").exists() and (workdir / "config.json").exists() and (workdir / "run.json").exists()
+    assert (
+        (workdir / "DONE").exists()
+        and (workdir / "config.json").exists()
+        and (workdir / "run.json").exists()
+    )
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
 
 
@@ -69,8 +75,21 @@ def environment(**more):
 
 
 def start(workdir, cache, *prefix, **env):
-    command = [*prefix, *COMMAND, f"--workdir={workdir}", f"--config.data.cache={cache}", f"--config.evals.heldout.cache={cache}"]
-    return subprocess.Popen(command, cwd=ROOT, env=environment(**env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [
+        *prefix,
+        *COMMAND,
+        f"--workdir={workdir}",
+        f"--config.data.cache={cache}",
+        f"--config.evals.heldout.cache={cache}",
+    ]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(**env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
@@ -91,7 +110,18 @@ def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
 
 def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
-    process = start(tmp_path, cache, sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--")
+    process = start(
+        tmp_path,
+        cache,
+        sys.executable,
+        "-m",
+        "launch.local",
+        "--processes",
+        "2",
+        "--devices",
+        "4",
+        "--",
+    )
     output, _ = process.communicate()
     assert process.returncode == 0, output
     run = json.loads((tmp_path / "run.json").read_text())
@@ -132,7 +162,9 @@ def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
     """A finished run asked for again with other rows and another mesh does nothing but finish."""
     workdir, _, cache = tiny_run
     before = final_state(workdir)
-    loop.run(tiny_config(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir)
+    loop.run(
+        tiny_config(cache, **{"batch.rows": 16, "mesh.fsdp": 4, "compute.remat": "none"}), workdir
+    )
     assert final_state(workdir) == before
 
 
@@ -153,7 +185,9 @@ def test_each_step_function_is_compiled_once(tiny_run, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path):
     _, _, cache = tiny_run
     with pytest.raises(FloatingPointError, match="step 2: .*loss"):
-        loop.run(tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path)
+        loop.run(
+            tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path
+        )
     with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
         assert manager.latest_step() is None
 
@@ -169,7 +203,9 @@ def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):
 
 def test_a_folder_must_hold_the_variant_that_is_named_with_it():
     shipped = build.decoder_config(folder=WORLD)
-    assert build.decoder_config(folder=WORLD, variant="qwen3-0.6b") == variants.get("qwen3-0.6b")  # no folder is opened
+    assert build.decoder_config(folder=WORLD, variant="qwen3-0.6b") == variants.get(
+        "qwen3-0.6b"
+    )  # no folder is opened
     build.refuse_other_decoder(WORLD, shipped)
     with pytest.raises(ValueError, match=f"width is {shipped.width}, expected 1024"):
         build.refuse_other_decoder(WORLD, variants.get("qwen3-0.6b"))

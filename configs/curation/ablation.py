@@ -18,7 +18,10 @@ from rewardjax.config import Config, chain, fixed, parse_arg, product
 from rewardjax.config import sweep as vary
 
 SEEDS = tuple(range(4, 10))  # those before were looked at when the settings below were chosen
-HARD, WILD = "0.2*honest+0.8*style:1", "0.1*honest+0.1*random:0.5+0.8*style:1"  # about 34% and 40% wrong, mostly for style
+HARD, WILD = (
+    "0.2*honest+0.8*style:1",
+    "0.1*honest+0.1*random:0.5+0.8*style:1",
+)  # about 34% and 40% wrong, mostly for style
 JUDGE = "0.5*style:0.9+0.5*random:0.3"  # about a third wrong; what three of them share is the weakness for style
 
 
@@ -34,10 +37,16 @@ def get_config(arg: str | None = None) -> Config:
             people=True,
             unverified=dict(num=600, labels=HARD),
             wild=dict(num=240, labels=WILD),
-            voters=dict(human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)),  # world.opinion, world.panel
-            stage1=dict(iterations=2, first=72, budget=60, human_share=0.4, select="retrieval", k_max=8),
+            voters=dict(
+                human="random:0.08", judges=(JUDGE, JUDGE, JUDGE)
+            ),  # world.opinion, world.panel
+            stage1=dict(
+                iterations=2, first=72, budget=60, human_share=0.4, select="retrieval", k_max=8
+            ),
             stage2=dict(table="flip_both"),  # a preset of curation/decide.py; "" leaves Stage 2 out
-            model=dict(epochs=1.0, batch=6, rate=1e-4),  # models.train; at 1e-3 more pairs made worse models, 90% right as they were
+            model=dict(
+                epochs=1.0, batch=6, rate=1e-4
+            ),  # models.train; at 1e-3 more pairs made worse models, 90% right as they were
             sets=("original", "filtered", "flipped"),  # what reward models are trained on
             measure="all",  # stages after which they are; or "last"
         )
@@ -55,8 +64,14 @@ def sweep_curves():
 
 def sweep_protocol():
     labelers = chain(
-        fixed(people=False, sets=("original", "filtered"), **{"stage1.select": "random"}),  # unverified pairs; judged pairs
-        fixed(people=True, sets=("filtered",), **{"stage1.select": "random", "stage1.human_share": 1.0}),
+        fixed(
+            people=False, sets=("original", "filtered"), **{"stage1.select": "random"}
+        ),  # unverified pairs; judged pairs
+        fixed(
+            people=True,
+            sets=("filtered",),
+            **{"stage1.select": "random", "stage1.human_share": 1.0},
+        ),
         fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "random"}),
         fixed(people=True, sets=("filtered", "flipped"), **{"stage1.select": "retrieval"}),
     )
@@ -65,7 +80,9 @@ def sweep_protocol():
 
 def sweep_selection():
     strategies = vary("stage1.select", ("retrieval", "random", "uncertainty", "diversity"))
-    return product(vary("seed", SEEDS), ITERATION_1, fixed(sets=("filtered", "flipped")), strategies)
+    return product(
+        vary("seed", SEEDS), ITERATION_1, fixed(sets=("filtered", "flipped")), strategies
+    )
 
 
 def sweep_filters():
@@ -74,5 +91,8 @@ def sweep_filters():
 
 
 def sweep_quantity():
-    numbers, qualities = vary("unverified.num", (60, 120, 240, 480)), vary("unverified.labels", (WILD, "random:0.1"))
+    numbers, qualities = (
+        vary("unverified.num", (60, 120, 240, 480)),
+        vary("unverified.labels", (WILD, "random:0.1")),
+    )
     return product(vary("seed", SEEDS), fixed(experiment="labels"), qualities, numbers)

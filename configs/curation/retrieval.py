@@ -12,5 +12,7 @@ from rewardjax.config import Config
 
 def get_config(arg: str | None = None) -> Config:
     del arg
-    sizes = dict(queries=100_000, base=1_000_000, width=256, k=8)  # gold pairs, unverified pairs, of a vector, neighbors
+    sizes = dict(
+        queries=100_000, base=1_000_000, width=256, k=8
+    )  # gold pairs, unverified pairs, of a vector, neighbors
     return ConfigDict(sizes | {"mesh": dict(data=-1, fsdp=1, tensor=1)})

@@ -11,7 +11,10 @@ from rewardjax.config import Config, parse_arg
 from rewardjax.curation.defaults import curation
 
 NAMES = ("sharp", "longwinded", "lopsided")
-HARD, WILD = "0.4*honest+0.2*random:0.5+0.4*style:1", "0.1*honest+0.4*random:0.5+0.5*style:1"  # about 27% and 41% wrong
+HARD, WILD = (
+    "0.4*honest+0.2*random:0.5+0.4*style:1",
+    "0.1*honest+0.4*random:0.5+0.5*style:1",
+)  # about 27% and 41% wrong
 
 
 def get_config(arg: str | None = None) -> Config:
@@ -20,12 +23,27 @@ def get_config(arg: str | None = None) -> Config:
     config.seed = args.seed
     num = 60 if args.tiny else 3000
     config.sources = {
-        "hard": dict(source=f"world:train?num={num}&labels={HARD}&seed={args.seed}", entry="unverified"),
-        "wild": dict(source=f"world:train?num={num}&labels={WILD}&seed={args.seed + 1000}", entry="wild"),
+        "hard": dict(
+            source=f"world:train?num={num}&labels={HARD}&seed={args.seed}", entry="unverified"
+        ),
+        "wild": dict(
+            source=f"world:train?num={num}&labels={WILD}&seed={args.seed + 1000}", entry="wild"
+        ),
     }
-    config.clean.near = None  # the world's tasks are alike by design: numbers and names are all that differs
+    config.clean.near = (
+        None  # the world's tasks are alike by design: numbers and names are all that differs
+    )
     config.judges = tuple(
-        dict(name=name, model=name, base_url=args.url, samples=2, max_tokens=200, price_input=0.1, price_output=0.4) for name in NAMES
+        dict(
+            name=name,
+            model=name,
+            base_url=args.url,
+            samples=2,
+            max_tokens=200,
+            price_input=0.1,
+            price_output=0.4,
+        )
+        for name in NAMES
     )
     train = config.train
     train.compute.update(dtype="float32", remat="none")
@@ -36,7 +54,12 @@ def get_config(arg: str | None = None) -> Config:
     train.log.writers.tensorboard = False
     if args.tiny:
         config.stage1.update(iterations=1, first=24, budget=12)
-        train.model = dict(folder=None, init_head=False, variant="tiny-qwen3", changes=dict(vocab_size=1024, width=16, mlp_width=32))
+        train.model = dict(
+            folder=None,
+            init_head=False,
+            variant="tiny-qwen3",
+            changes=dict(vocab_size=1024, width=16, mlp_width=32),
+        )
         train.batch.update(pairs=8, rows=8)
         train.eval_every = train.checkpoint.every = 2
     return config

@@ -28,6 +28,8 @@ def get_config(arg: str | None = None) -> Config:
     config = evaluation()
     for name, hub in HUB.items():
         local = pathlib.Path(args.data, name)
-        config.benchmarks[name] = dict(benchmark=name, path=hub if hub and not local.exists() else str(local))
+        config.benchmarks[name] = dict(
+            benchmark=name, path=hub if hub and not local.exists() else str(local)
+        )
     config.counterfactual.benchmarks = ("llmbar", "rewardbench")
     return config

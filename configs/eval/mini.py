@@ -15,8 +15,12 @@ def get_config(arg: str | None = None) -> Config:
     config = evaluation()
     for name in (*evaluators.PAPER, "llmbar"):
         config.benchmarks[name] = dict(benchmark=name, path=f"assets:benchmarks/{name}")
-    config.benchmarks.heldout = dict(benchmark="pairs", path=f"world:heldout?num={args.pairs}&seed=1")
-    config.benchmarks.best_of_16 = dict(benchmark="best_of_n", path=f"world:heldout?num={args.prompts}&responses=16&seed=2")
+    config.benchmarks.heldout = dict(
+        benchmark="pairs", path=f"world:heldout?num={args.pairs}&seed=1"
+    )
+    config.benchmarks.best_of_16 = dict(
+        benchmark="best_of_n", path=f"world:heldout?num={args.prompts}&responses=16&seed=2"
+    )
     config.counterfactual.benchmarks = ("llmbar", "heldout")
     config.overlap.train = dict(path="world:train?num=2000")
     return config

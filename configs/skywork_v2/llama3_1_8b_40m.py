@@ -4,4 +4,6 @@ import pathlib
 
 from rewardjax.config import load_module
 
-get_config, slices = load_module(pathlib.Path(__file__).with_name("release.py")).of("llama3.1-8b-40m")
+get_config, slices = load_module(pathlib.Path(__file__).with_name("release.py")).of(
+    "llama3.1-8b-40m"
+)

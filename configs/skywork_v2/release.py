@@ -15,7 +15,9 @@ from typing import NamedTuple
 from rewardjax.config import Config, parse_arg
 from rewardjax.defaults import held_out, training
 
-HELD_OUT = 0.9995  # prompts whose hash falls beyond this fraction are held out: some 13,000 of 26 million
+HELD_OUT = (
+    0.9995  # prompts whose hash falls beyond this fraction are held out: some 13,000 of 26 million
+)
 
 
 class Spread(NamedTuple):
@@ -39,7 +41,9 @@ MIDDLE = {  # 3B and 4B
     "v5e:8x16": Spread(8, 16, "attn_out"),
     "v5p:2x4x4": Spread(2, 16, "gate_up"),
     "v6e:8x8": Spread(8, 8, "qkv"),
-    "v5p:2x2x4": Spread(2, 8, "gate_up"),  # enough chips for the 15 to 30 rows of a development step
+    "v5p:2x2x4": Spread(
+        2, 8, "gate_up"
+    ),  # enough chips for the 15 to 30 rows of a development step
     "h100:8": Spread(1, 8, "full"),
     "h200:8": Spread(1, 8, "attn_out"),
 }
@@ -75,9 +79,20 @@ RELEASES = {
     "qwen3-8b": Release("qwen3-8b", "Qwen3-8B", QWEN_PAD, LARGE),
     "llama3.2-1b": Release("llama3.2-1b", "Llama-3.2-1B-Instruct", LLAMA_PAD, SMALL),
     # A width of 3072 split by 8 is three tiles of 128, and the compiler reduces such gradients whole.
-    "llama3.2-3b": Release("llama3.2-3b", "Llama-3.2-3B-Instruct", LLAMA_PAD, MIDDLE | {"v5p:2x2x4": Spread(4, 4, "gate_up")}),
+    "llama3.2-3b": Release(
+        "llama3.2-3b",
+        "Llama-3.2-3B-Instruct",
+        LLAMA_PAD,
+        MIDDLE | {"v5p:2x2x4": Spread(4, 4, "gate_up")},
+    ),
     "llama3.1-8b": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE),
-    "llama3.1-8b-40m": Release("llama3.1-8b", "Llama-3.1-8B-Instruct", LLAMA_PAD, LARGE, data="data/curated_26m_and_flipped_14m"),
+    "llama3.1-8b-40m": Release(
+        "llama3.1-8b",
+        "Llama-3.1-8B-Instruct",
+        LLAMA_PAD,
+        LARGE,
+        data="data/curated_26m_and_flipped_14m",
+    ),
 }
 
 
@@ -87,9 +102,19 @@ def slices(arg: str | None = None) -> tuple[str, ...]:
 
 
 def _parse(arg: str | None) -> tuple[Config, Release]:
-    args = parse_arg(arg, model="qwen3-0.6b", recipe="final", slice="", models="models", data="", cache="runs/cache")
+    args = parse_arg(
+        arg,
+        model="qwen3-0.6b",
+        recipe="final",
+        slice="",
+        models="models",
+        data="",
+        cache="runs/cache",
+    )
     if args.model not in RELEASES:
-        raise ValueError(f"config argument model={args.model!r}: choose one of {', '.join(RELEASES)}")
+        raise ValueError(
+            f"config argument model={args.model!r}: choose one of {', '.join(RELEASES)}"
+        )
     return args, RELEASES[args.model]
 
 
@@ -104,12 +129,21 @@ def get_config(arg: str | None = None) -> Config:
     spread = release.slices[where]
     config = training()
     config.tokenizer = dict(folder=f"{args.models}/{release.backbone}", pad_token=release.pad_token)
-    config.model = dict(folder=f"{args.models}/{release.backbone}", init_head=True, variant=release.variant, changes=None)
+    config.model = dict(
+        folder=f"{args.models}/{release.backbone}",
+        init_head=True,
+        variant=release.variant,
+        changes=None,
+    )
     config.compute.remat = spread.remat
     config.mesh.update(data=spread.data, fsdp=spread.fsdp)
-    config.data.update(source=args.data or release.data, max_length=16_384, split=(0.0, HELD_OUT), cache=args.cache)
+    config.data.update(
+        source=args.data or release.data, max_length=16_384, split=(0.0, HELD_OUT), cache=args.cache
+    )
     config.data.max_pair_length = 16_384  # both responses lie in one row
-    config.batch.update(row_length=16_384, pairs_per_row=64, rows=spread.data * spread.fsdp * spread.rows)
+    config.batch.update(
+        row_length=16_384, pairs_per_row=64, rows=spread.data * spread.fsdp * spread.rows
+    )
     config.optimizer.update(weight_decay=1e-3)
     if args.recipe == "final":
         config.batch.pairs = 10_240
@@ -120,7 +154,9 @@ def get_config(arg: str | None = None) -> Config:
     else:
         raise ValueError(f"config argument recipe={args.recipe!r}: choose final or development")
     config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0))}
-    config.eval_every = config.checkpoint.every = 1_024_000 // config.batch.pairs  # of a million pairs
+    config.eval_every = config.checkpoint.every = (
+        1_024_000 // config.batch.pairs
+    )  # of a million pairs
     return config
 
 

@@ -31,7 +31,9 @@ from rewardjax.training.step import make_step, zeros_like
 
 WARMUP = 2  # steps
 
-Labeled = list[tuple[Item, str]]  # the pair, and the response ("a" or "b") that is said to be better
+Labeled = list[
+    tuple[Item, str]
+]  # the pair, and the response ("a" or "b") that is said to be better
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +65,9 @@ def open_lab(folder: pathlib.Path, backbone: str) -> Lab:
     model = hf.load(home, Compute(dtype="float32", remat="none"), Layout(), init_head=True)
     graph, params = nnx.split(model, nnx.Param)
     # A model of some ten steps would mostly show which way its random head happened to point.
-    start = jax.tree_util.tree_map_with_path(lambda path, x: jnp.zeros_like(x) if optim.path_of(path) == "head" else x, params)
+    start = jax.tree_util.tree_map_with_path(
+        lambda path, x: jnp.zeros_like(x) if optim.path_of(path) == "head" else x, params
+    )
     score_rows = scoring.make_score_rows(graph)
     weights = fingerprint.of_file(home / "model.safetensors")
     return Lab(ChatTokenizer.load(home), graph, start, score_rows, weights, folder)
@@ -74,13 +78,18 @@ def train(lab: Lab, pairs: Labeled, *, seed: int, epochs: float, batch: int, rat
     schedule of the paper's final runs, and one compiled step for sets of every size)."""
     pairs = sorted(pairs, key=lambda pair: pair[0].pair_id)
     said = [[item.pair_id, value] for item, value in pairs]
-    name = fingerprint.of_json([lab.backbone, seed, epochs, batch, rate, [lab.row, lab.per_row, lab.rows], said])
+    name = fingerprint.of_json(
+        [lab.backbone, seed, epochs, batch, rate, [lab.row, lab.per_row, lab.rows], said]
+    )
     model = Model(name, lab.folder / name)
     if not (model.folder / "params.npz").exists():
         tokens = [towards(item.tokens, value) for item, value in pairs]
         params = fit(lab, tokens, seed=seed, epochs=epochs, batch=batch, rate=rate)
         model.folder.mkdir(parents=True, exist_ok=True)
-        _write(model.folder / "params.npz", lambda file: np.savez(file, *map(np.asarray, jax.tree.leaves(params))))
+        _write(
+            model.folder / "params.npz",
+            lambda file: np.savez(file, *map(np.asarray, jax.tree.leaves(params))),
+        )
     return model
 
 
@@ -89,14 +98,18 @@ def towards(tokens: TokenGroup, value: str) -> TokenGroup:
     return tokens if value == "a" else TokenGroup(tokens.prefix, tokens.suffixes[::-1])
 
 
-def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, rate: float) -> Any:
+def fit(
+    lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batch: int, rate: float
+) -> Any:
     """Parameters after `epochs` passes over `pairs`, the chosen response first."""
     params = jax.tree.map(jnp.copy, lab.start)  # the step overwrites its arguments
     initial, accumulate, update = step_functions(lab, batch, rate)
     state = initial(params)
     for step in range(steps_for(len(pairs), batch, epochs)):
         total = zeros_like(params)
-        for micro_batch in micro_batches(lab, [pairs[i] for i in step_pairs(len(pairs), batch, seed, step)]):
+        for micro_batch in micro_batches(
+            lab, [pairs[i] for i in step_pairs(len(pairs), batch, seed, step)]
+        ):
             total = accumulate(total, params, place(micro_batch, Layout()))
         params, state, _ = update(params, state, total)
     return params
@@ -105,19 +118,32 @@ def fit(lab: Lab, pairs: Sequence[TokenGroup], *, seed: int, epochs: float, batc
 @functools.lru_cache(maxsize=4)
 def step_functions(lab: Lab, batch: int, rate: float) -> tuple[Callable, Callable, Callable]:
     """`initial(params)`, `accumulate` and `update` of `make_step`: compiled once for all models of a lab."""
-    schedule = optim.make_schedule("constant", peak=rate, total_steps=WARMUP + 1, warmup_steps=WARMUP)
+    schedule = optim.make_schedule(
+        "constant", peak=rate, total_steps=WARMUP + 1, warmup_steps=WARMUP
+    )
     optimizer = optim.make_optimizer(schedule, lab.start)
-    return jax.jit(optimizer.init), *make_step(lab.graph, losses.get("bradley_terry"), optimizer, batch)
+    return jax.jit(optimizer.init), *make_step(
+        lab.graph, losses.get("bradley_terry"), optimizer, batch
+    )
 
 
 def micro_batches(lab: Lab, pairs: Sequence[TokenGroup]) -> list[dict[str, np.ndarray]]:
     """The pairs of one step in packed rows, `lab.rows` at a time."""
-    rows = pack.plan_rows([len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], lab.row, lab.per_row)
+    rows = pack.plan_rows(
+        [len(pair.prefix) + sum(map(len, pair.suffixes)) for pair in pairs], lab.row, lab.per_row
+    )
     rows += [[] for _ in range(-len(rows) % lab.rows)]
-    labels = {"margin": np.zeros(len(pairs)), "target": np.ones(len(pairs)), "tie": np.zeros(len(pairs))}
+    labels = {
+        "margin": np.zeros(len(pairs)),
+        "target": np.ones(len(pairs)),
+        "tie": np.zeros(len(pairs)),
+    }
     arrays = pack.pack_pairs(pairs, labels, rows, lab.row, lab.per_row, lab.tokenizer.pad_id)
     arrays.pop("pair")
-    return [{name: array[i : i + lab.rows] for name, array in arrays.items()} for i in range(0, len(rows), lab.rows)]
+    return [
+        {name: array[i : i + lab.rows] for name, array in arrays.items()}
+        for i in range(0, len(rows), lab.rows)
+    ]
 
 
 def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:

@@ -34,25 +34,35 @@ class Item:
 def items(tokenizer: ChatTokenizer, *, seed: int, num: int, split: str = "train") -> list[Item]:
     """Distinct pairs of the world, sorted by id (fewer than `num` where problems repeat)."""
     found = {}
-    for row, record in enumerate(world.generate(seed, num, split=split)):  # honest: chosen is the right one
+    for row, record in enumerate(
+        world.generate(seed, num, split=split)
+    ):  # honest: chosen is the right one
         a, b, right_first = canonical(record["chosen"], record["rejected"])
         identity = pair_id(record["prompt"], a, b)
         tokens = tokenize_group(to_group(record, row, split), tokenizer, LONGEST, "drop")
         styles = (len(record["style_chosen"]), len(record["style_rejected"]))
         sides = (0, 1) if right_first else (1, 0)
-        found[identity] = Item(identity, record, take_pair(tokens, *sides), "a" if right_first else "b", styles)
+        found[identity] = Item(
+            identity, record, take_pair(tokens, *sides), "a" if right_first else "b", styles
+        )
     return [found[identity] for identity in sorted(found)]
 
 
 def attributes(item: Item) -> dict[str, str]:
     """The attributes that a curator would give the pair, in the ledger's words."""
     record = item.record
-    return {"task_category": record["category"], "objectivity": record["objectivity"], "controversiality": record["controversiality"]}
+    return {
+        "task_category": record["category"],
+        "objectivity": record["objectivity"],
+        "controversiality": record["controversiality"],
+    }
 
 
 def opinion(item: Item, spec: str, voter: str) -> str:
     """What a voter of this quality (a label specification of `data/world/labels.py`) says is better, "a" or "b"; always the same."""
-    right, _ = labels.label(labels.parse(spec), *item.styles, Draw("opinion", voter, spec, item.record["id"]))
+    right, _ = labels.label(
+        labels.parse(spec), *item.styles, Draw("opinion", voter, spec, item.record["id"])
+    )
     return item.truth if right else {"a": "b", "b": "a"}[item.truth]
 
 
@@ -72,8 +82,19 @@ def write_pool(store: Store, pool: Iterable[Item], entry: str, spec: str) -> Non
         a, b, _ = canonical(item.record["chosen"], item.record["rejected"])
         texts = {"prompt": item.record["prompt"], "response_a": a, "response_b": b}
         encoded = {name: json.dumps(text, sort_keys=True) for name, text in texts.items()}
-        pairs.append({"pair_id": item.pair_id, **encoded, "source": entry, "entry": entry, "row": row, "record_id": item.record["id"]})
-        votes.append(vote(item, f"original:{entry}", "original", opinion(item, spec, f"original-{entry}")))
+        pairs.append(
+            {
+                "pair_id": item.pair_id,
+                **encoded,
+                "source": entry,
+                "entry": entry,
+                "row": row,
+                "record_id": item.record["id"],
+            }
+        )
+        votes.append(
+            vote(item, f"original:{entry}", "original", opinion(item, spec, f"original-{entry}"))
+        )
     store.append("pairs", f"import-{entry}", "all", pairs)
     store.append("votes", f"import-{entry}", "all", votes)
 

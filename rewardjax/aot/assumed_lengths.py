@@ -23,7 +23,9 @@ def draw(kind: str, pairs: int, seed: int = 0) -> np.ndarray:
     prompt, response, prompt_spread, response_spread = DISTRIBUTIONS[kind]
     generator = np.random.default_rng(seed)
     parts = [(prompt, prompt_spread), (response, response_spread), (response, response_spread)]
-    drawn = [generator.lognormal(np.log(mean) - spread**2 / 2, spread, pairs) for mean, spread in parts]
+    drawn = [
+        generator.lognormal(np.log(mean) - spread**2 / 2, spread, pairs) for mean, spread in parts
+    ]
     return np.rint(np.stack(drawn, axis=1)).astype(np.int64).clip(1)
 
 
@@ -40,7 +42,9 @@ class Packing(NamedTuple):
 
 
 @functools.cache
-def packing(kind: str, row_length: int, pairs_per_row: int, block: int, pairs: int = 2048) -> Packing:
+def packing(
+    kind: str, row_length: int, pairs_per_row: int, block: int, pairs: int = 2048
+) -> Packing:
     """Statistics of `pairs` drawn pairs in rows of `row_length`, attention in tiles of block x block; those that outgrow a row are left
     out."""
     lengths = draw(kind, pairs)
@@ -60,9 +64,14 @@ def packing(kind: str, row_length: int, pairs_per_row: int, block: int, pairs: i
     )
 
 
-def intervals(lengths: np.ndarray, rows: pack.Rows, row_length: int, pairs_per_row: int) -> tuple[np.ndarray, np.ndarray]:
+def intervals(
+    lengths: np.ndarray, rows: pack.Rows, row_length: int, pairs_per_row: int
+) -> tuple[np.ndarray, np.ndarray]:
     """see_from, see_to [B, T] of pairs of these lengths, as the packer lays them out."""
     zeros = lambda n: np.zeros(n, np.int32)
-    pairs = [TokenGroup(zeros(prefix), [zeros(chosen), zeros(rejected)]) for prefix, chosen, rejected in lengths]
+    pairs = [
+        TokenGroup(zeros(prefix), [zeros(chosen), zeros(rejected)])
+        for prefix, chosen, rejected in lengths
+    ]
     arrays = pack.pack_pairs(pairs, {}, rows, row_length, pairs_per_row, pad_id=0)
     return arrays["see_from"], arrays["see_to"]

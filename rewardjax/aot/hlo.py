@@ -11,7 +11,21 @@ import re
 from typing import NamedTuple
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+BYTES = {
+    "pred": 1,
+    "s8": 1,
+    "u8": 1,
+    "s16": 2,
+    "u16": 2,
+    "bf16": 2,
+    "f16": 2,
+    "s32": 4,
+    "u32": 4,
+    "f32": 4,
+    "s64": 8,
+    "u64": 8,
+    "f64": 8,
+}
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
@@ -45,7 +59,9 @@ class Collective:
     def wire_bytes(self) -> float:
         """Bytes that each device sends, all turns together, with the usual ring algorithms."""
         share = (self.group - 1) / self.group
-        once = {"all-reduce": 2 * share * self.bytes, "collective-permute": self.bytes}.get(self.kind, share * self.bytes)
+        once = {"all-reduce": 2 * share * self.bytes, "collective-permute": self.bytes}.get(
+            self.kind, share * self.bytes
+        )
         return self.times * once
 
 
@@ -61,7 +77,9 @@ def collectives(text: str, devices: int) -> list[Collective]:
             if one is None:
                 continue
             if unknown:
-                raise ValueError(f"a loop that exchanges does not say how often it turns: {unknown}")
+                raise ValueError(
+                    f"a loop that exchanges does not say how often it turns: {unknown}"
+                )
             channel = re.search(r"channel_id=(\d+)", line)
             key = (one.kind, channel[1]) if channel else (name, line)
             if key not in found or found[key].bytes < one.bytes:
@@ -109,7 +127,9 @@ def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
                 here = _Runs(times, in_loop, unknown)
                 if role == "body":
                     turns = _turns(line, computations)
-                    here = _Runs(times * (turns or 1), True, unknown or ("" if turns else line.strip()[:200]))
+                    here = _Runs(
+                        times * (turns or 1), True, unknown or ("" if turns else line.strip()[:200])
+                    )
                 for target in re.findall(r"[\w.\-]+", called):
                     if target in computations and runs.get(target, _Runs(0)) < here:
                         runs[target] = here
@@ -123,27 +143,47 @@ def _turns(line: str, computations: dict[str, list[str]]) -> int | None:
         return int(known[1])
     condition = re.search(r"condition=%?([\w.\-]+)", line)
     compared = computations.get(condition[1], []) if condition else []
-    constants = {int(n) for instruction in compared for n in re.findall(r" constant\((\d+)\)", instruction)}
+    constants = {
+        int(n) for instruction in compared for n in re.findall(r" constant\((\d+)\)", instruction)
+    }
     return constants.pop() if len(constants) == 1 else None
 
 
-def _collective(line: str, computation: str, devices: int, times: int, in_loop: bool) -> Collective | None:
+def _collective(
+    line: str, computation: str, devices: int, times: int, in_loop: bool
+) -> Collective | None:
     match = _INSTRUCTION.match(line)
     if match is None:
         return None
     kind = match[2].removesuffix("-start")
     if kind not in KINDS:
         return None
-    arrays = [(dtype, tuple(int(n) for n in dims.split(",") if n)) for dtype, dims in _ARRAY.findall(match[1])]
-    if match[2].endswith("-start") and kind != "all-reduce":  # holds its operands, then its results, then (a permute) two counters
+    arrays = [
+        (dtype, tuple(int(n) for n in dims.split(",") if n))
+        for dtype, dims in _ARRAY.findall(match[1])
+    ]
+    if (
+        match[2].endswith("-start") and kind != "all-reduce"
+    ):  # holds its operands, then its results, then (a permute) two counters
         arrays = arrays[1:2] if kind == "collective-permute" else arrays[len(arrays) // 2 :]
     group = _group(line, devices)
     if kind == "reduce-scatter":  # its result is one part of what was reduced
         arrays = [(dtype, (group, *shape)) for dtype, shape in arrays]
-    if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):  # how the TPU compiler spells its reduce-scatter
+    if kind == "all-reduce" and computation.startswith(
+        "all-reduce-scatter"
+    ):  # how the TPU compiler spells its reduce-scatter
         kind = "reduce-scatter"
     total = sum(math.prod(shape) * BYTES.get(dtype, 4) for dtype, shape in arrays)
-    return Collective(kind, arrays[0][0], tuple(shape for _, shape in arrays), total, group, times, in_loop, _source(line))
+    return Collective(
+        kind,
+        arrays[0][0],
+        tuple(shape for _, shape in arrays),
+        total,
+        group,
+        times,
+        in_loop,
+        _source(line),
+    )
 
 
 def _source(line: str) -> str:
@@ -158,7 +198,10 @@ def _group(line: str, devices: int) -> int:
         return len(listed[1].split(","))
     if iota := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):
         return int(iota[2])
-    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^)]*\)(?:\([^)]*\))?\))? \{([^}]*)\}", line):
+    if mesh := re.search(
+        r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^)]*\)(?:\([^)]*\))?\))? \{([^}]*)\}",
+        line,
+    ):
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", mesh[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']+)'", mesh[2]))
     return devices

@@ -14,7 +14,9 @@ from rewardjax.models.config import DecoderConfig
 CURATED_PAIRS = 26_000_000  # of the paper's curated subset
 
 
-def measure(config: config_lib.Config, topology: Topology, mode: str = "train", kind: str = "short") -> dict[str, Any]:
+def measure(
+    config: config_lib.Config, topology: Topology, mode: str = "train", kind: str = "short"
+) -> dict[str, Any]:
     """Compile `mode`'s programs and say what they need and, where they fit, how long they should take. Plain JSON values; `fits` is the
     verdict."""
     compiled = MODES[mode](config, topology)
@@ -35,8 +37,12 @@ def measure(config: config_lib.Config, topology: Topology, mode: str = "train", 
         "temp_gib": max(program.temp_gib for program in compiled.programs),
         "needed_gib": largest.needed_gib,
         "limit_gib": limit,
-        "host_offload_gib": max(program.host_gib for program in compiled.programs) * topology.chip.devices_per_host,
-        "compile": {"seconds": sum(program.seconds for program in compiled.programs), "host_gib": compiled.host_peak_gib},
+        "host_offload_gib": max(program.host_gib for program in compiled.programs)
+        * topology.chip.devices_per_host,
+        "compile": {
+            "seconds": sum(program.seconds for program in compiled.programs),
+            "host_gib": compiled.host_peak_gib,
+        },
     }
     if not compiled.fits:
         over = largest.needed_gib - limit
@@ -46,8 +52,13 @@ def measure(config: config_lib.Config, topology: Topology, mode: str = "train", 
             "collectives": {},
             "mfu": None,
         }
-    exchanges = {program.name: hlo.collectives(program.text or "", len(topology.devices)) for program in compiled.programs}
-    packing = assumed_lengths.packing(kind, config.batch.row_length, config.batch.pairs_per_row, roofline.BLOCK)
+    exchanges = {
+        program.name: hlo.collectives(program.text or "", len(topology.devices))
+        for program in compiled.programs
+    }
+    packing = assumed_lengths.packing(
+        kind, config.batch.row_length, config.batch.pairs_per_row, roofline.BLOCK
+    )
     predicted = roofline.predict(
         decoder,
         topology,
@@ -84,7 +95,9 @@ def measure(config: config_lib.Config, topology: Topology, mode: str = "train", 
     }
 
 
-def per_step(exchanges: dict[str, list[hlo.Collective]], micro_batches: int) -> dict[str, dict[str, float]]:
+def per_step(
+    exchanges: dict[str, list[hlo.Collective]], micro_batches: int
+) -> dict[str, dict[str, float]]:
     """By kind, over a whole step: how many collectives run, and GiB that each device sends."""
     total: dict[str, dict[str, float]] = {}
     for program, found in exchanges.items():
@@ -105,27 +118,49 @@ def checks(exchanges: dict[str, list[hlo.Collective]], decoder: DecoderConfig) -
     reduced = [one for one in found if one.kind == "all-reduce" and one.in_loop]
     return {
         "of_table_size": sum(one.elements >= table for one in found),
-        "float32_weight_gathers": sum(one.kind == "all-gather" and one.dtype == "f32" and one.elements >= smallest for one in found),
-        "full_weight_all_reduces_in_loop": sum(any(is_weight(shape, decoder) for shape in one.shapes) for one in reduced),
+        "float32_weight_gathers": sum(
+            one.kind == "all-gather" and one.dtype == "f32" and one.elements >= smallest
+            for one in found
+        ),
+        "full_weight_all_reduces_in_loop": sum(
+            any(is_weight(shape, decoder) for shape in one.shapes) for one in reduced
+        ),
     }
 
 
 def is_weight(shape: tuple[int, ...], decoder: DecoderConfig) -> bool:
     """Whether an array has the shape of a whole matrix of a layer, axes in any order and perhaps padded, rather than of a part of one."""
-    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
+    D, F, N, K, H = (
+        decoder.width,
+        decoder.mlp_width,
+        decoder.heads,
+        decoder.kv_heads,
+        decoder.head_dim,
+    )
     found = sorted(side for side in shape if side > 1)
     whole = (sorted(matrix) for matrix in ((D, F), (D, N, H), (D, K, H), (D, N * H), (D, K * H)))
-    covers = lambda matrix: len(matrix) == len(found) and all(side <= ours < 2 * side for side, ours in zip(matrix, found, strict=True))
+    covers = lambda matrix: (
+        len(matrix) == len(found)
+        and all(side <= ours < 2 * side for side, ours in zip(matrix, found, strict=True))
+    )
     return any(map(covers, whole))
 
 
-def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled, decoder: DecoderConfig, over: float) -> Iterator[str]:
+def what_helps(
+    config: config_lib.Config,
+    topology: Topology,
+    compiled: Compiled,
+    decoder: DecoderConfig,
+    over: float,
+) -> Iterator[str]:
     """Changes that make a program smaller, with the GiB that each saves by arithmetic; those that suffice alone say so."""
     shards = compiled.mesh["data"] * compiled.mesh["fsdp"]
     rows = config.batch.rows // shards
     state = sum(compiled.state_gib.values())
     temp = max(program.temp_gib for program in compiled.programs)
-    told = lambda change, saves: f"{change}: saves about {saves:.1f} GiB" + (", enough" if saves >= over else "")
+    told = lambda change, saves: (
+        f"{change}: saves about {saves:.1f} GiB" + (", enough" if saves >= over else "")
+    )
     if len(compiled.state_gib) > 1:
         saved = roofline.saved_gib(decoder, config.compute.remat, rows * config.batch.row_length)
         for policy in roofline.SAVES:
@@ -138,9 +173,13 @@ def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled
         yield told(f"batch.rows={shards}, one row a device", temp * (1 - 1 / rows))
     for data, fsdp in reversed(mesh_shapes(topology.sides, topology.chip)):
         if fsdp > compiled.mesh["fsdp"]:
-            yield told(f"mesh.data={data} mesh.fsdp={fsdp}", state * (1 - compiled.mesh["fsdp"] / fsdp))
+            yield told(
+                f"mesh.data={data} mesh.fsdp={fsdp}", state * (1 - compiled.mesh["fsdp"] / fsdp)
+            )
     if temp < topology.chip.limit_gib:
-        chips = topology.chips * 2 ** math.ceil(math.log2(max(2.0, state / (topology.chip.limit_gib - temp))))
+        chips = topology.chips * 2 ** math.ceil(
+            math.log2(max(2.0, state / (topology.chip.limit_gib - temp)))
+        )
         yield f"a slice of {chips} chips with all of the added ones in mesh.fsdp"
     if rows == 1:
         yield f"batch.row_length below {config.batch.row_length} (with data.max_length), which the temporaries of {temp:.1f} GiB grow with"
@@ -148,9 +187,15 @@ def what_helps(config: config_lib.Config, topology: Topology, compiled: Compiled
 
 def text(result: dict[str, Any]) -> str:
     """The result for a reader."""
-    mesh = " x ".join(f"{axis} {size}" for axis, size in result["mesh"].items() if size > 1) or "one device"
+    mesh = (
+        " x ".join(f"{axis} {size}" for axis, size in result["mesh"].items() if size > 1)
+        or "one device"
+    )
     state = ", ".join(f"{name} {size:.2f}" for name, size in result["state"].items())
-    work, here = f"{result['rows_per_device']} x {result['row_length']} tokens a device, remat {result['remat']}", result["compile"]
+    work, here = (
+        f"{result['rows_per_device']} x {result['row_length']} tokens a device, remat {result['remat']}",
+        result["compile"],
+    )
     lines = [
         f"{result['mode']} on {result['topology']}: {result['chips']} chips as {mesh}, {work}",
         _verdict(result),
@@ -160,13 +205,30 @@ def text(result: dict[str, Any]) -> str:
         f"  compiled     in {here['seconds']:.0f} s and {here['host_gib']:.1f} GiB on this machine",
     ]
     if not result["fits"]:
-        return "\n".join([*lines, "what would make it fit:", *(f"  {change}" for change in result["what_helps"])])
+        return "\n".join(
+            [*lines, "what would make it fit:", *(f"  {change}" for change in result["what_helps"])]
+        )
     exchanged = [
         "exchanges of a step, a device:",
-        *(f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB" for kind, row in sorted(result["collectives"].items())),
-        *(f"  {count} {name.replace('_', ' ')}" for name, count in result["exchanges"].items() if count),
+        *(
+            f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB"
+            for kind, row in sorted(result["collectives"].items())
+        ),
+        *(
+            f"  {count} {name.replace('_', ' ')}"
+            for name, count in result["exchanges"].items()
+            if count
+        ),
     ]
-    return "\n".join([*lines, *exchanged, *_predicted(result), "assuming that", *(f"  {line}" for line in result["assumptions"])])
+    return "\n".join(
+        [
+            *lines,
+            *exchanged,
+            *_predicted(result),
+            "assuming that",
+            *(f"  {line}" for line in result["assumptions"]),
+        ]
+    )
 
 
 def _verdict(result: dict[str, Any]) -> str:
@@ -178,9 +240,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _predicted(result: dict[str, Any]) -> list[str]:
     step, run, packed = result["step"], result["run"], result["lengths"]
-    rows = (
-        f"{packed['tokens']:.0f} tokens a pair, rows {100 * packed['fill']:.1f}% full, {packed['live_to_causal']:.2f} of causal tiles live"
-    )
+    rows = f"{packed['tokens']:.0f} tokens a pair, rows {100 * packed['fill']:.1f}% full, {packed['live_to_causal']:.2f} of causal tiles live"
     beside, after = step["seconds_exchanging_in_loops"], step["seconds_exchanging_elsewhere"]
     return [
         f"predicted for {packed['kind']} prompts ({rows}):",

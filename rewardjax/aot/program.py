@@ -26,7 +26,9 @@ from rewardjax.training.step import make_step, zeros_like
 
 LABELS = ("weight", "margin", "target", "tie")
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
-_TOO_LARGE = re.compile(r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds| of [\d.]+[KMGT]? hbm)")
+_TOO_LARGE = re.compile(
+    r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds| of [\d.]+[KMGT]? hbm)"
+)
 _IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 
@@ -68,14 +70,22 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
         graph, params = _model(config, Compute(**config.compute), layout)
-        schedule = optim.make_schedule(**config.schedule, total_steps=config.steps or 1000)  # a constant in the program, whatever its value
+        schedule = optim.make_schedule(
+            **config.schedule, total_steps=config.steps or 1000
+        )  # a constant in the program, whatever its value
         optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
-        accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+        accumulate, update = make_step(
+            graph, losses.get(**config.loss), optimizer, config.batch.pairs
+        )
         opt = _placed(jax.eval_shape(optimizer.init, params))
         total = _placed(jax.eval_shape(zeros_like, params))
         batch = abstract_batch(config.batch, layout)
-        accumulate_beside_opt = jax.jit(lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True)
-        programs = [compile_for_slice("accumulate", accumulate_beside_opt, opt, total, params, batch)]
+        accumulate_beside_opt = jax.jit(
+            lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True
+        )
+        programs = [
+            compile_for_slice("accumulate", accumulate_beside_opt, opt, total, params, batch)
+        ]
         if programs[0].fits:
             programs.append(compile_for_slice("update", update, params, opt, total))
         state = {"parameters": _gib(params), "optimizer": _gib(opt), "gradients": _gib(total)}
@@ -87,12 +97,24 @@ def score(config: config_lib.Config, topology: Topology) -> Compiled:
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
         graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
-        batch = {name: x for name, x in abstract_batch(config.batch, layout).items() if name not in ("chosen", "rejected", *LABELS)}
+        batch = {
+            name: x
+            for name, x in abstract_batch(config.batch, layout).items()
+            if name not in ("chosen", "rejected", *LABELS)
+        }
         program = compile_for_slice("score", rows.make_score_rows(graph), params, batch)
-        return Compiled([program], {"parameters": _gib(params)}, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
+        return Compiled(
+            [program],
+            {"parameters": _gib(params)},
+            dict(jax.sharding.get_mesh().shape),
+            _host_peak_gib(),
+        )
 
 
-MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {"train": train, "score": score}
+MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {
+    "train": train,
+    "score": score,
+}
 
 
 def abstract_batch(batch: config_lib.Config, layout: Layout) -> dict[str, jax.ShapeDtypeStruct]:
@@ -103,11 +125,16 @@ def abstract_batch(batch: config_lib.Config, layout: Layout) -> dict[str, jax.Sh
         raise ValueError(
             f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards (data x fsdp): set --config.batch.rows"
         )
-    lengths = dict.fromkeys(("tokens", "positions", "see_from", "see_to"), batch.row_length) | {"score_at": 2 * batch.pairs_per_row}
+    lengths = dict.fromkeys(("tokens", "positions", "see_from", "see_to"), batch.row_length) | {
+        "score_at": 2 * batch.pairs_per_row
+    }
     lengths |= dict.fromkeys(("chosen", "rejected", *LABELS), batch.pairs_per_row)
     sharding = NamedSharding(mesh, layout.row_BT)
     dtype = lambda name: jnp.float32 if name in LABELS else jnp.int32
-    return {name: jax.ShapeDtypeStruct((batch.rows, n), dtype(name), sharding=sharding) for name, n in lengths.items()}
+    return {
+        name: jax.ShapeDtypeStruct((batch.rows, n), dtype(name), sharding=sharding)
+        for name, n in lengths.items()
+    }
 
 
 def _model(config: config_lib.Config, compute: Compute, layout: Layout) -> tuple[nnx.GraphDef, Any]:
@@ -118,7 +145,10 @@ def _placed(tree: Any) -> Any:
     """Abstract arrays whose shardings name the devices of the current mesh."""
     mesh = jax.sharding.get_mesh()
     spec = lambda x: P() if x.sharding is None else x.sharding.spec  # a counter has none
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec(x))), tree)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec(x))),
+        tree,
+    )
 
 
 def compile_for_slice(name: str, function: Callable, *args: Any) -> Program:
@@ -153,7 +183,13 @@ def _needed_gib(message: str) -> float | None:
 
 def _gib(tree: Any) -> float:
     """GiB that each device holds of some arrays."""
-    return sum(int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize for x in jax.tree.leaves(tree)) / GIB
+    return (
+        sum(
+            int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize
+            for x in jax.tree.leaves(tree)
+        )
+        / GIB
+    )
 
 
 def _host_peak_gib() -> float:

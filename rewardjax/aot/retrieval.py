@@ -27,16 +27,26 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         mesh = jax.sharding.get_mesh()
         chunk = search.chunk_rows(config.base, mesh.size)
-        step, arguments = search.abstract_step(mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk)
+        step, arguments = search.abstract_step(
+            mesh, queries=config.queries, width=config.width, k=config.k, chunk=chunk
+        )
         finish = search.search(mesh, config.k)[1]
-        programs = [compile_for_slice("step", step, *arguments), compile_for_slice("finish", finish, arguments[0])]
+        programs = [
+            compile_for_slice("step", step, *arguments),
+            compile_for_slice("finish", finish, arguments[0]),
+        ]
     needed, limit = max(program.needed_gib for program in programs), topology.chip.limit_gib
     result: dict[str, Any] = {
         "topology": topology.name,
         "chips": topology.chips,
         "mode": "retrieval",
         "mesh": dict(mesh.shape),
-        "search": {"queries": config.queries, "base": config.base, "width": config.width, "k": config.k},
+        "search": {
+            "queries": config.queries,
+            "base": config.base,
+            "width": config.width,
+            "k": config.k,
+        },
         "base_rows_per_device": chunk,
         "steps": math.ceil(config.base / (chunk * mesh.size)),
         "fits": all(program.fits for program in programs),
@@ -48,11 +58,15 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
     }
     if not result["fits"]:
         return result | {"over_gib": needed - limit, "collectives": {}, "mfu": None}
-    exchanged = {program.name: hlo.collectives(program.text or "", mesh.size) for program in programs}
+    exchanged = {
+        program.name: hlo.collectives(program.text or "", mesh.size) for program in programs
+    }
     flops = 2.0 * config.queries * config.base * config.width
     peak = roofline.peak_flops(topology) * mesh.size
     multiplying = flops / (roofline.MATMUL * peak)
-    reading = PASSES * 4.0 * config.queries * config.base / mesh.size / topology.chip.hbm_bytes_per_s
+    reading = (
+        PASSES * 4.0 * config.queries * config.base / mesh.size / topology.chip.hbm_bytes_per_s
+    )
     exchanging = sum(
         roofline.exchange_seconds(one, topology) * (result["steps"] if name == "step" else 1)
         for name, found in exchanged.items()
@@ -83,7 +97,10 @@ def text(result: dict[str, Any]) -> str:
         f"  temporary    {result['temp_gib']:.2f} GiB",
     ]
     if result["fits"]:
-        lines += [f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB" for kind, row in sorted(result["collectives"].items())]
+        lines += [
+            f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB"
+            for kind, row in sorted(result["collectives"].items())
+        ]
         lines.append(
             f"predicted: {result['seconds']:.3g} s (multiplying {result['seconds_multiplying']:.3g} beside HBM "
             f"{result['seconds_in_hbm']:.3g}, exchanging {result['seconds_exchanging']:.3g}), MFU {100 * result['mfu']:.1f}%"

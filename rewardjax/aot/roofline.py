@@ -78,7 +78,9 @@ def predict(
     micro_batches = math.ceil(pairs * packing.rows / rows) if training else 1
     done = pairs if training else rows / packing.rows
     slots = micro_batches * rows * row_length
-    tiles = packing.tile_entries / packing.rows * micro_batches * rows  # an empty row still has its diagonal: less than this
+    tiles = (
+        packing.tile_entries / packing.rows * micro_batches * rows
+    )  # an empty row still has its diagonal: less than this
 
     matmul = 2.0 * flops.layer_params(decoder) * slots
     attention = 4.0 * decoder.layers * decoder.heads * decoder.head_dim * tiles
@@ -89,12 +91,17 @@ def predict(
 
     times = {name: 1 if name == "update" else micro_batches for name in exchanges}
     seconds = lambda looped: sum(
-        times[name] * exchange_seconds(one, topology) for name, found in exchanges.items() for one in found if one.in_loop == looped
+        times[name] * exchange_seconds(one, topology)
+        for name, found in exchanges.items()
+        for one in found
+        if one.in_loop == looped
     )
     loop, other = seconds(True), seconds(False)
     update = 2 * state_gib * GIB / topology.chip.hbm_bytes_per_s if training else 0.0
     total = max(compute, loop) + other + update
-    useful = (flops.train_flops if training else flops.forward_flops)(decoder, round(done * packing.tokens), round(done * packing.entries))
+    useful = (flops.train_flops if training else flops.forward_flops)(
+        decoder, round(done * packing.tokens), round(done * packing.entries)
+    )
     return Prediction(
         micro_batches,
         done,
@@ -122,8 +129,16 @@ def recomputed(decoder: DecoderConfig, remat: str) -> tuple[float, float]:
     saved = SAVES[remat]
     if "rest" in saved:
         return 0.0, 0.0
-    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
-    again = D * N * H  # the output projection, for the mlp's input; the mlp's output is never needed again
+    D, F, N, K, H = (
+        decoder.width,
+        decoder.mlp_width,
+        decoder.heads,
+        decoder.kv_heads,
+        decoder.head_dim,
+    )
+    again = (
+        D * N * H
+    )  # the output projection, for the mlp's input; the mlp's output is never needed again
     again += 0 if "gate_up" in saved else 2 * D * F
     again += 0 if "qkv" in saved else D * (N + 2 * K) * H
     return again * decoder.layers / flops.layer_params(decoder), float("attn_out" not in saved)
@@ -131,14 +146,28 @@ def recomputed(decoder: DecoderConfig, remat: str) -> tuple[float, float]:
 
 def saved_gib(decoder: DecoderConfig, remat: str, tokens: int) -> float:
     """GiB of a device that a remat policy keeps of `tokens` bf16 tokens for the backward pass."""
-    D, F, N, K, H = decoder.width, decoder.mlp_width, decoder.heads, decoder.kv_heads, decoder.head_dim
-    widths = {"layer_input": D, "attn_out": N * H, "qkv": (N + 2 * K) * H, "gate_up": 2 * F, "rest": 4 * D + F}
+    D, F, N, K, H = (
+        decoder.width,
+        decoder.mlp_width,
+        decoder.heads,
+        decoder.kv_heads,
+        decoder.head_dim,
+    )
+    widths = {
+        "layer_input": D,
+        "attn_out": N * H,
+        "qkv": (N + 2 * K) * H,
+        "gate_up": 2 * F,
+        "rest": 4 * D + F,
+    }
     return 2 * sum(widths[name] for name in SAVES[remat]) * decoder.layers * tokens / GIB
 
 
 def exchange_seconds(one: Collective, topology: Topology) -> float:
     """Seconds that the links need for a collective, all its turns."""
     lies_along = max(1, torus_dimensions(topology.sides, one.group))
-    wraps = 4 if topology.chip.dimensions == 3 else 16  # sides from which on the last device is linked to the first
+    wraps = (
+        4 if topology.chip.dimensions == 3 else 16
+    )  # sides from which on the last device is linked to the first
     share = lies_along / topology.chip.dimensions * (1.0 if min(topology.sides) >= wraps else 0.5)
     return one.wire_bytes / (topology.chip.link_bytes_per_s * share)

@@ -12,7 +12,9 @@ from rewardjax.reporting.text_table import table
 ROWS = (1, 2, 4)  # a device
 
 
-def search(config: config_lib.Config, topology: Topology, mode: str = "train", kind: str = "short") -> dict[str, Any]:
+def search(
+    config: config_lib.Config, topology: Topology, mode: str = "train", kind: str = "short"
+) -> dict[str, Any]:
     """`measure`'s result for the fastest setting, with all tried ones as `ranking`, fastest first, then those that do not fit.
 
     For each mesh and number of rows the policies are tried from the one that saves most, which computes least, until one fits; where none
@@ -28,25 +30,53 @@ def search(config: config_lib.Config, topology: Topology, mode: str = "train", k
                     break
             if not tried[-1]["fits"]:
                 break
-    order = sorted(tried, key=lambda one: (not one["fits"], -one.get("pairs_per_second", 0.0), one.get("over_gib", 0.0)))
+    order = sorted(
+        tried,
+        key=lambda one: (
+            not one["fits"],
+            -one.get("pairs_per_second", 0.0),
+            one.get("over_gib", 0.0),
+        ),
+    )
     return order[0] | {"ranking": [_row(one) for one in order]}
 
 
 def _try(config, topology, mode, kind, data, fsdp, rows, remat) -> dict[str, Any]:
-    changed = {"mesh.data": data, "mesh.fsdp": fsdp, "mesh.tensor": 1, "batch.rows": rows * data * fsdp, "compute.remat": remat}
-    return measure(config_lib.override(config.copy_and_resolve_references(), changed), topology, mode, kind)
+    changed = {
+        "mesh.data": data,
+        "mesh.fsdp": fsdp,
+        "mesh.tensor": 1,
+        "batch.rows": rows * data * fsdp,
+        "compute.remat": remat,
+    }
+    return measure(
+        config_lib.override(config.copy_and_resolve_references(), changed), topology, mode, kind
+    )
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
-    setting = {"data": result["mesh"]["data"], "fsdp": result["mesh"]["fsdp"], "rows": result["rows_per_device"], "remat": result["remat"]}
+    setting = {
+        "data": result["mesh"]["data"],
+        "fsdp": result["mesh"]["fsdp"],
+        "rows": result["rows_per_device"],
+        "remat": result["remat"],
+    }
     memory = {"state_gib": result["state_gib"], "temp_gib": result["temp_gib"]}
     if not result["fits"]:
         return setting | {"fits": False} | memory | {"over_gib": result["over_gib"]}
-    return setting | {"fits": True} | memory | {"mfu": result["mfu"], "pairs_per_second": result["pairs_per_second"]}
+    return (
+        setting
+        | {"fits": True}
+        | memory
+        | {"mfu": result["mfu"], "pairs_per_second": result["pairs_per_second"]}
+    )
 
 
 def _line(result: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in _row(result).items())
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in _row(result).items()
+    )
 
 
 def text(result: dict[str, Any]) -> str:

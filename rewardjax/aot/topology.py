@@ -84,9 +84,14 @@ def parse(name: str) -> tuple[Chip, tuple[int, ...]]:
             f"topology {name!r}: unknown kind {kind!r}; write KIND:SHAPE with a kind of {', '.join(CHIPS)}, as in v5p:4x4x4"
         )
     sides = shape.split("x")
-    if not all(side.isdecimal() and int(side) > 0 for side in sides) or len(sides) != CHIPS[kind].dimensions:
+    if (
+        not all(side.isdecimal() and int(side) > 0 for side in sides)
+        or len(sides) != CHIPS[kind].dimensions
+    ):
         example = "x".join("4" * CHIPS[kind].dimensions)
-        raise CannotDescribe(f"topology {name!r}: a slice of {kind} has {CHIPS[kind].dimensions} sides, as in {kind}:{example}")
+        raise CannotDescribe(
+            f"topology {name!r}: a slice of {kind} has {CHIPS[kind].dimensions} sides, as in {kind}:{example}"
+        )
     return CHIPS[kind], tuple(map(int, sides))
 
 
@@ -94,13 +99,17 @@ def describe(name: str) -> Topology:
     """The slice called `name`. CannotDescribe where libtpu is not installed or does not know such a slice."""
     chip, sides = parse(name)
     if importlib.util.find_spec("libtpu") is None:
-        raise CannotDescribe("compiling for a TPU needs libtpu, which is not installed; pip install 'rewardjax[tpu]'")
+        raise CannotDescribe(
+            "compiling for a TPU needs libtpu, which is not installed; pip install 'rewardjax[tpu]'"
+        )
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
     except Exception as error:  # of many types, by release
-        raise CannotDescribe(f"topology {name!r}: libtpu cannot describe it ({str(error).splitlines()[0]})") from error
+        raise CannotDescribe(
+            f"topology {name!r}: libtpu cannot describe it ({str(error).splitlines()[0]})"
+        ) from error
     return Topology(name, sides, chip, devices)
 
 
@@ -117,4 +126,6 @@ def mesh_shapes(sides: tuple[int, ...], chip: Chip) -> list[tuple[int, int]]:
 
 
 def _subsets(sides: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    return itertools.chain.from_iterable(itertools.combinations(sides, n) for n in range(len(sides) + 1))
+    return itertools.chain.from_iterable(
+        itertools.combinations(sides, n) for n in range(len(sides) + 1)
+    )

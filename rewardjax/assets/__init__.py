@@ -10,7 +10,11 @@ def resolve(folder: str) -> pathlib.Path:
 
     Raises FileNotFoundError if it is not there.
     """
-    path = pathlib.Path(__file__).parent / folder.removeprefix(SCHEME) if folder.startswith(SCHEME) else pathlib.Path(folder)
+    path = (
+        pathlib.Path(__file__).parent / folder.removeprefix(SCHEME)
+        if folder.startswith(SCHEME)
+        else pathlib.Path(folder)
+    )
     if not path.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
     return path

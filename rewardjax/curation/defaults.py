@@ -14,7 +14,12 @@ def curation() -> Config:
             seed=0,
             sources={},  # name -> dict(source=..., entry="unverified" | "wild"): data.sources.open_source, intake.take_in
             clean=dict(
-                benchmarks={}, n=13, modes=("paper", "strict"), near=0.8, pii="rewardjax.curation.ledger.clean:find_pii", executor={}
+                benchmarks={},
+                n=13,
+                modes=("paper", "strict"),
+                near=0.8,
+                pii="rewardjax.curation.ledger.clean:find_pii",
+                executor={},
             ),
             judges=(),  # client.Judge, one dict each
             panel=dict(method="consistency"),  # judges.panel
@@ -29,10 +34,16 @@ def curation() -> Config:
                 accuracy=0.92,
                 p_undecided=0.0,
             ),
-            embedder=dict(name="static", width=256, folder=""),  # embed.static, or embed.backbone of `folder`
-            stage1=dict(iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8),
+            embedder=dict(
+                name="static", width=256, folder=""
+            ),  # embed.static, or embed.backbone of `folder`
+            stage1=dict(
+                iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8
+            ),
             stage2=dict(table="flip_both", band=0.0),  # decide.decide
-            budget=dict(judges=placeholder(float), people=placeholder(float)),  # dollars; None: no limit
+            budget=dict(
+                judges=placeholder(float), people=placeholder(float)
+            ),  # dollars; None: no limit
             prices=dict(
                 gold=0.5, silver=0.05, stage2=0.01
             ),  # budget.PRICES: of a label by a person, and, without tokens' prices, by judges

@@ -16,7 +16,14 @@ from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger.store import Store
 
 # What may change between two starts: where and how much, never what is asked or decided.
-MAY_CHANGE = ("budget.", "clean.executor", "train.mesh", "train.compute", "train.log", "train.data.cache")
+MAY_CHANGE = (
+    "budget.",
+    "clean.executor",
+    "train.mesh",
+    "train.compute",
+    "train.log",
+    "train.data.cache",
+)
 MAY_CHANGE_OF_JUDGES = ("base_url", "max_in_flight", "timeout", "retries", "key_env")
 UNIT = 500  # pairs in a unit of work: what is done again after a kill
 
@@ -42,20 +49,35 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def open_workspace(folder: str | pathlib.Path, config: Config, *, bind: bool = True) -> Iterator[Workspace]:
+def open_workspace(
+    folder: str | pathlib.Path, config: Config, *, bind: bool = True
+) -> Iterator[Workspace]:
     """The workspace in `folder`, made where there is none. Raises ConfigChanged naming the fields in which it was started with
     another config, beyond MAY_CHANGE. bind: whether a new workspace is this config's from now on."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record, now = folder / "config.json", config_lib.resolve(config)
     if record.exists():
-        changed = [line for line in config_lib.difference(_recorded(record), _bound(now)) if not line.startswith(MAY_CHANGE)]
+        changed = [
+            line
+            for line in config_lib.difference(_recorded(record), _bound(now))
+            if not line.startswith(MAY_CHANGE)
+        ]
         if changed:
-            raise ConfigChanged(f"{folder} was started with another config; use another folder, or change back:\n  " + "\n  ".join(changed))
+            raise ConfigChanged(
+                f"{folder} was started with another config; use another folder, or change back:\n  "
+                + "\n  ".join(changed)
+            )
     elif bind:
         config_lib.write_json(record, _bound(now))
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
-        yield Workspace(folder, config, Store(folder / "store"), calls, [Judge(**judge) for judge in config.judges])
+        yield Workspace(
+            folder,
+            config,
+            Store(folder / "store"),
+            calls,
+            [Judge(**judge) for judge in config.judges],
+        )
 
 
 def _recorded(path: pathlib.Path) -> dict:
@@ -68,7 +90,9 @@ def _recorded(path: pathlib.Path) -> dict:
 
 def _bound(config: dict) -> dict:
     """The config without what may change of a judge."""
-    keep = lambda judge: {name: value for name, value in judge.items() if name not in MAY_CHANGE_OF_JUDGES}
+    keep = lambda judge: {
+        name: value for name, value in judge.items() if name not in MAY_CHANGE_OF_JUDGES
+    }
     return config | {"judges": [keep(judge) for judge in config["judges"]]}
 
 

@@ -59,7 +59,10 @@ class ChatTokenizer:
         self._encode_text = _text_encoder(spec)
         self._check_text_is_text()
         rendered = self.render(PROBE)
-        self.adds_bos = bool(self.bos_id is not None and (rendered.startswith(self.special["bos_token"]) or _adds_bos(full, self.bos_id)))
+        self.adds_bos = bool(
+            self.bos_id is not None
+            and (rendered.startswith(self.special["bos_token"]) or _adds_bos(full, self.bos_id))
+        )
         self._check_pad(rendered)
         self._check_exact(full, rendered)
         self._tokenizer_fingerprint = fingerprint.of_json(spec)
@@ -71,7 +74,11 @@ class ChatTokenizer:
         config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         if pad_token is not None:
             config["pad_token"] = pad_token
-        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"), config, _read_template(folder, config))
+        return cls(
+            (folder / "tokenizer.json").read_text(encoding="utf-8"),
+            config,
+            _read_template(folder, config),
+        )
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Writes tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them."""
@@ -80,8 +87,12 @@ class ChatTokenizer:
         tokenizer_json, config, template = self._source
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **config, "chat_template": template}
         (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (folder / "chat_template.jinja").unlink(missing_ok=True)  # a stale one would win over the config's
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        (folder / "chat_template.jinja").unlink(
+            missing_ok=True
+        )  # a stale one would win over the config's
 
     def __reduce__(self):  # for worker processes: compiled templates do not pickle
         return ChatTokenizer, self._source
@@ -102,9 +113,18 @@ class ChatTokenizer:
 
         Raises BadRow("bad_role") where the template refuses the conversation.
         """
-        messages = [{key: value for key, value in message.items() if value is not None} for message in messages]
+        messages = [
+            {key: value for key, value in message.items() if value is not None}
+            for message in messages
+        ]
         try:
-            return self._render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **self.special)
+            return self._render(
+                messages=messages,
+                tools=None,
+                documents=None,
+                add_generation_prompt=False,
+                **self.special,
+            )
         except TemplateRefusal as refusal:
             raise BadRow("bad_role", f"the chat template says: {refusal}") from None
         except jinja2.UndefinedError as error:
@@ -147,7 +167,9 @@ class ChatTokenizer:
             fix = PAD_FIX if name == "pad_token" else "name the added token that stands there"
             raise ValueError(f"tokenizer_config.json: {name} is missing; {fix}")
         if text not in self._controls:
-            raise ValueError(f"tokenizer_config.json: {name} = {text!r} is not an added token of tokenizer.json")
+            raise ValueError(
+                f"tokenizer_config.json: {name} = {text!r} is not an added token of tokenizer.json"
+            )
         return self._controls[text]
 
     def _check_pad(self, rendered: str) -> None:
@@ -157,19 +179,27 @@ class ChatTokenizer:
                 f"that is not padding would read the score at the wrong place; {PAD_FIX}"
             )
         if self.special["pad_token"] in rendered:
-            raise ValueError(f"tokenizer_config.json: pad_token = {self.special['pad_token']!r} is printed by the chat template; {PAD_FIX}")
+            raise ValueError(
+                f"tokenizer_config.json: pad_token = {self.special['pad_token']!r} is printed by the chat template; {PAD_FIX}"
+            )
 
     def _check_text_is_text(self) -> None:
         """Some models hold control strings in their ordinary vocabulary too, where an empty added-token table does not hide them."""
         for text in self._controls:
             if not self._control_ids.isdisjoint(self._encode_text(text)):
-                raise ValueError(f"tokenizer.json: the text {text!r} still becomes a control token with an empty added-token table")
+                raise ValueError(
+                    f"tokenizer.json: the text {text!r} still becomes a control token with an empty added-token table"
+                )
 
     def _check_exact(self, full: tokenizers.Tokenizer, rendered: str) -> None:
         """The last line of defence against a tokenizer feature that `_refuse` does not know."""
-        expected = full.encode(self._without_bos(rendered) if self.adds_bos else rendered, add_special_tokens=False).ids
+        expected = full.encode(
+            self._without_bos(rendered) if self.adds_bos else rendered, add_special_tokens=False
+        ).ids
         if self.encode(PROBE)[int(self.adds_bos) :] != expected:
-            raise ValueError("tokenizer.json: text between control tokens is encoded differently on its own; not supported")
+            raise ValueError(
+                "tokenizer.json: text between control tokens is encoded differently on its own; not supported"
+            )
 
 
 class Breaker:
@@ -199,10 +229,20 @@ class Breaker:
     def _break(self, text: str, mark: str) -> str:
         start, end = len(text) - len(text.lstrip()), len(text.rstrip())  # templates trim
         cuts = {match.start() + 1 for match in self._occurrence.finditer(text)}
-        cuts |= {i + 1 for i in range(max(0, end - self._longest), end) if text[i:end] in self._beginnings}
-        cuts |= {i for i in range(start, min(end, start + self._longest)) if text[start : i + 1] in self._ends}
+        cuts |= {
+            i + 1
+            for i in range(max(0, end - self._longest), end)
+            if text[i:end] in self._beginnings
+        }
+        cuts |= {
+            i
+            for i in range(start, min(end, start + self._longest))
+            if text[start : i + 1] in self._ends
+        }
         bounds = [0, *sorted(cuts), len(text)]
-        return mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False)) if cuts else text
+        return (
+            mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False)) if cuts else text
+        )
 
 
 class TemplateRefusal(jinja2.TemplateError):
@@ -227,7 +267,13 @@ def compile_template(template: str) -> Callable[..., str]:
         raise TemplateRefusal(message)
 
     def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
 
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
@@ -245,31 +291,45 @@ def _read_template(folder: pathlib.Path, config: dict[str, Any]) -> str:
     if isinstance(template, list):  # several named templates
         template = {entry["name"]: entry["template"] for entry in template}.get("default")
     if not template:
-        raise ValueError(f"{folder}: no chat template in chat_template.jinja or in tokenizer_config.json (field chat_template)")
+        raise ValueError(
+            f"{folder}: no chat template in chat_template.jinja or in tokenizer_config.json (field chat_template)"
+        )
     return template
 
 
 def _refuse(spec: dict[str, Any]) -> None:
     """Raises ValueError on what would make structural and ordinary tokenization differ on harmless text."""
     if (spec["model"].get("dropout") or 0) > 0:
-        raise ValueError(f"tokenizer.json: model.dropout = {spec['model']['dropout']} makes ids random; set it to null")
+        raise ValueError(
+            f"tokenizer.json: model.dropout = {spec['model']['dropout']} makes ids random; set it to null"
+        )
     if '"prepend_scheme": "first"' in json.dumps(spec.get("pre_tokenizer")):
-        raise ValueError("tokenizer.json: pre_tokenizer.prepend_scheme = 'first' encodes a text by its place in the string; not supported")
+        raise ValueError(
+            "tokenizer.json: pre_tokenizer.prepend_scheme = 'first' encodes a text by its place in the string; not supported"
+        )
     for token in spec["added_tokens"]:
         text = token["content"]
         for flag in ("lstrip", "rstrip", "single_word"):
             if token[flag]:
-                raise ValueError(f"tokenizer.json: added token {text!r} has {flag} = true, so the text around it matters; set it to false")
+                raise ValueError(
+                    f"tokenizer.json: added token {text!r} has {flag} = true, so the text around it matters; set it to false"
+                )
         if token["normalized"] and spec.get("normalizer"):
-            raise ValueError(f"tokenizer.json: added token {text!r} has normalized = true and there is a normalizer; set it to false")
+            raise ValueError(
+                f"tokenizer.json: added token {text!r} has normalized = true and there is a normalizer; set it to false"
+            )
         if len(text) < 2 or not text.strip():
-            raise ValueError(f"tokenizer.json: added token {text!r} is ordinary text (one character, or whitespace); not supported")
+            raise ValueError(
+                f"tokenizer.json: added token {text!r} is ordinary text (one character, or whitespace); not supported"
+            )
 
 
 def _text_encoder(spec: dict[str, Any]) -> Callable[[str], tuple[int, ...]]:
     bare = {**spec, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
     tokenizer = tokenizers.Tokenizer.from_str(json.dumps(bare))
-    return functools.lru_cache(PIECES_KEPT)(lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids))
+    return functools.lru_cache(PIECES_KEPT)(
+        lambda text: tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+    )
 
 
 def _adds_bos(full: tokenizers.Tokenizer, bos_id: int) -> bool:
@@ -303,7 +363,10 @@ def _map_texts(change: Callable[[str], str], value: Any) -> Any:
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key) if isinstance(key, str) else key: _map_texts(change, item) for key, item in value.items()}
+        return {
+            change(key) if isinstance(key, str) else key: _map_texts(change, item)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_map_texts(change, item) for item in value]
     return value

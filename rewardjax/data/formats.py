@@ -11,7 +11,11 @@ from typing import Any
 from rewardjax.data.groups import BadRow, Group, Message, Pair
 
 Record = dict[str, Any]
-OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "name")  # of a message, beside role and content
+OPTIONAL_FIELDS = (
+    "reasoning_content",
+    "tool_calls",
+    "name",
+)  # of a message, beside role and content
 PROMPTS = ("prompt", "messages", "question", "instruction", "input")
 TWO_RESPONSES = (
     ("response_1", "response_2"),
@@ -20,7 +24,11 @@ TWO_RESPONSES = (
     ("response_a", "response_b"),
     ("conversation_a", "conversation_b"),
 )
-LABELS = (("correct", "is_correct"), ("ranks", "rank"), ("scores", "score"))  # of a group, of one response
+LABELS = (
+    ("correct", "is_correct"),
+    ("ranks", "rank"),
+    ("scores", "score"),
+)  # of a group, of one response
 WINNERS = {
     "1": 1.0,
     "a": 1.0,
@@ -46,7 +54,11 @@ def to_group(record: Record, index: int, source: str) -> Group:
     identity = record.get("id")
     for fits, read in FORMATS:
         if fits(record):
-            return Group(id=f"{source}:{index}" if identity is None else str(identity), source=source, **read(record))
+            return Group(
+                id=f"{source}:{index}" if identity is None else str(identity),
+                source=source,
+                **read(record),
+            )
     raise BadRow(
         "bad_schema",
         f"{source}:{index}: keys {sorted(record)} fit no known format: chosen and rejected; prompt and responses; "
@@ -58,7 +70,9 @@ def to_group(record: Record, index: int, source: str) -> Group:
 
 
 def _is_responses(record: Record) -> bool:
-    return record.get("responses") is not None or (record.get("response_1") is not None and record.get("scores") is not None)
+    return record.get("responses") is not None or (
+        record.get("response_1") is not None and record.get("scores") is not None
+    )
 
 
 def _read_responses(record: Record) -> dict[str, Any]:
@@ -94,16 +108,30 @@ def _labels(record: Record, items: Sequence[Any], plural: str, singular: str) ->
     if record.get(plural) is not None:
         values = list(record[plural])
     else:
-        values = [item.get(name) for item in items if isinstance(item, dict) for name in (singular, plural) if item.get(name) is not None]
+        values = [
+            item.get(name)
+            for item in items
+            if isinstance(item, dict)
+            for name in (singular, plural)
+            if item.get(name) is not None
+        ]
     if values and len(values) != len(items):
         raise BadRow("bad_schema", f"{plural} has {len(values)} values for {len(items)} responses")
     return values or None
 
 
-def _pairs(correct: list[bool] | None, ranks: list[float] | None, scores: list[float] | None) -> list[Pair]:
+def _pairs(
+    correct: list[bool] | None, ranks: list[float] | None, scores: list[float] | None
+) -> list[Pair]:
     """Right over wrong; without correctness better over worse, a score's difference as margin, and ties as ties."""
     if correct is not None:
-        return [Pair(i, j) for i, right in enumerate(correct) if right for j, other in enumerate(correct) if not other]
+        return [
+            Pair(i, j)
+            for i, right in enumerate(correct)
+            if right
+            for j, other in enumerate(correct)
+            if not other
+        ]
     pairs, ranks = [], ranks or []
     for i, rank in enumerate(ranks):
         for j, other in enumerate(ranks):
@@ -124,32 +152,47 @@ def _is_chosen_rejected(record: Record) -> bool:
 def _read_chosen_rejected(record: Record) -> dict[str, Any]:
     sides = [_text(record[name], name) for name in ("chosen", "rejected")]
     if type(sides[0]) is not type(sides[1]):
-        raise BadRow("bad_schema", "chosen and rejected: one is a text, the other a list of messages")
+        raise BadRow(
+            "bad_schema", "chosen and rejected: one is a text, the other a list of messages"
+        )
     has_prompt = any(record.get(name) is not None for name in PROMPTS)
     if isinstance(sides[0], list):
         starts_with_assistant = [side[0].get("role") == "assistant" for side in sides]
         if all(starts_with_assistant) and has_prompt:
             prompt, responses = _prompt(record), sides
         elif any(starts_with_assistant):
-            raise BadRow("bad_schema", "chosen or rejected starts with the assistant, and the other or the prompt does not go with it")
+            raise BadRow(
+                "bad_schema",
+                "chosen or rejected starts with the assistant, and the other or the prompt does not go with it",
+            )
         else:  # whole conversations; a prompt column only repeats their start
             prompt, responses = _split_messages(*sides)
     elif has_prompt:
         prompt, responses = _prompt(record), [_response(side, "") for side in sides]
     else:
         text, rests = _split_texts(*sides)
-        prompt, responses = [{"role": "user", "content": text}], [_response(rest, "") for rest in rests]
+        prompt, responses = (
+            [{"role": "user", "content": text}],
+            [_response(rest, "") for rest in rests],
+        )
     return {"prompt": prompt, "responses": responses, "pairs": [_graded_pair(record)]}
 
 
-def _split_messages(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], list[list[Message]]]:
+def _split_messages(
+    chosen: list[Message], rejected: list[Message]
+) -> tuple[list[Message], list[list[Message]]]:
     """The common start of two conversations, cut back to end where the assistant is to speak, and what follows it."""
     limit = min(len(chosen), len(rejected)) - 1
     n = next((i for i in range(limit) if chosen[i] != rejected[i]), limit)
-    while n > 0 and (chosen[n].get("role") != "assistant" or rejected[n].get("role") != "assistant"):
+    while n > 0 and (
+        chosen[n].get("role") != "assistant" or rejected[n].get("role") != "assistant"
+    ):
         n -= 1
     if n == 0:
-        raise BadRow("bad_schema", "chosen and rejected share no start that ends before a turn of the assistant")
+        raise BadRow(
+            "bad_schema",
+            "chosen and rejected share no start that ends before a turn of the assistant",
+        )
     return chosen[:n], [chosen[n:], rejected[n:]]
 
 
@@ -157,25 +200,54 @@ def _split_texts(chosen: str, rejected: str) -> tuple[str, list[str]]:
     """The common start of two texts up to a white space, and the rests."""
     if chosen == rejected:
         raise BadRow("equal", "chosen = rejected, and no prompt tells where they begin")
-    n = next((i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b), min(len(chosen), len(rejected)))
+    n = next(
+        (i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b),
+        min(len(chosen), len(rejected)),
+    )
     while n > 0 and not chosen[n - 1].isspace():
         n -= 1
     if not chosen[:n].strip():
-        raise BadRow("bad_schema", "chosen and rejected share no start that could be the prompt, and there is no prompt field")
+        raise BadRow(
+            "bad_schema",
+            "chosen and rejected share no start that could be the prompt, and there is no prompt field",
+        )
     return chosen[:n].rstrip(), [chosen[n:], rejected[n:]]
 
 
 def _graded_pair(record: Record) -> Pair:
     """Chosen over rejected, with the strength or the soft label that the record gives."""
-    target = next((_number(record[name], name) for name in ("target", "preference") if record.get(name) is not None), 1.0)
+    target = next(
+        (
+            _number(record[name], name)
+            for name in ("target", "preference")
+            if record.get(name) is not None
+        ),
+        1.0,
+    )
     if not 0.0 <= target <= 1.0:
         raise BadRow("bad_schema", f"target (or preference) = {target}, not a probability")
     tie = target == 0.5 or (record.get("tie") is not None and _boolean(record["tie"], "tie"))
-    margin = next((_number(record[name], name) for name in ("margin", "strength") if record.get(name) is not None), None)
-    if margin is None and record.get("score_chosen") is not None and record.get("score_rejected") is not None:
-        margin = _number(record["score_chosen"], "score_chosen") - _number(record["score_rejected"], "score_rejected")
+    margin = next(
+        (
+            _number(record[name], name)
+            for name in ("margin", "strength")
+            if record.get(name) is not None
+        ),
+        None,
+    )
+    if (
+        margin is None
+        and record.get("score_chosen") is not None
+        and record.get("score_rejected") is not None
+    ):
+        margin = _number(record["score_chosen"], "score_chosen") - _number(
+            record["score_rejected"], "score_rejected"
+        )
     if margin is not None and margin < 0:
-        raise BadRow("bad_schema", f"margin, strength or score_chosen - score_rejected = {margin}: rejected is better than chosen")
+        raise BadRow(
+            "bad_schema",
+            f"margin, strength or score_chosen - score_rejected = {margin}: rejected is better than chosen",
+        )
     return Pair(0, 1, target=0.5 if tie else target, margin=0.0 if tie else margin or 0.0, tie=tie)
 
 
@@ -183,12 +255,18 @@ def _graded_pair(record: Record) -> Pair:
 
 
 def _two_responses(record: Record) -> tuple[str, str] | None:
-    return next((names for names in TWO_RESPONSES if all(record.get(name) is not None for name in names)), None)
+    return next(
+        (names for names in TWO_RESPONSES if all(record.get(name) is not None for name in names)),
+        None,
+    )
 
 
 def _votes(record: Record) -> list[Any]:
     names = [name for name in ("label", "winner") if record.get(name) is not None][:1]
-    return [record[name] for name in names or sorted(key for key in record if re.fullmatch(r"annotator_?\d+", key))]
+    return [
+        record[name]
+        for name in names or sorted(key for key in record if re.fullmatch(r"annotator_?\d+", key))
+    ]
 
 
 def _is_verdict(record: Record) -> bool:
@@ -206,7 +284,10 @@ def _read_verdict(record: Record) -> dict[str, Any]:
         prompt, responses = _prompt(record), [_response(record[name], name) for name in names]
     votes = _votes(record)
     if unknown := [vote for vote in votes if str(vote).strip().lower() not in WINNERS]:
-        raise BadRow("bad_schema", f"label, winner or annotator = {unknown[0]!r}, not one of {', '.join(WINNERS)}")
+        raise BadRow(
+            "bad_schema",
+            f"label, winner or annotator = {unknown[0]!r}, not one of {', '.join(WINNERS)}",
+        )
     target = sum(WINNERS[str(vote).strip().lower()] for vote in votes) / len(votes)
     if target < 0.5:
         pair = Pair(1, 0, target=1.0 - target)
@@ -221,10 +302,14 @@ def _read_verdict(record: Record) -> dict[str, Any]:
 def _prompt(record: Record) -> list[Message]:
     name = next((name for name in PROMPTS if record.get(name) is not None), None)
     if name is None:
-        raise BadRow("bad_schema", f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}")
+        raise BadRow(
+            "bad_schema", f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}"
+        )
     value = _text(record[name], name)
     if isinstance(value, list):
-        return value[:-1] if value[-1] == {"role": "assistant", "content": ""} else value  # a transcript that ends in "Assistant:"
+        return (
+            value[:-1] if value[-1] == {"role": "assistant", "content": ""} else value
+        )  # a transcript that ends in "Assistant:"
     if name == "instruction" and isinstance(record.get("input"), str) and record["input"].strip():
         value = f"{value}\n\n{record['input']}"
     return [{"role": "user", "content": value}]
@@ -232,10 +317,17 @@ def _prompt(record: Record) -> list[Message]:
 
 def _response(item: Any, where: str) -> list[Message]:
     if isinstance(item, dict):
-        content = next((item[name] for name in ("content", "text", "response") if item.get(name) is not None), None)
+        content = next(
+            (item[name] for name in ("content", "text", "response") if item.get(name) is not None),
+            None,
+        )
         if content is None:
             raise BadRow("bad_schema", f"{where}: no content among {sorted(item)}")
-        reasoning = {"reasoning_content": item["reasoning_content"]} if item.get("reasoning_content") else {}
+        reasoning = (
+            {"reasoning_content": item["reasoning_content"]}
+            if item.get("reasoning_content")
+            else {}
+        )
         return [{"role": "assistant", "content": content, **reasoning}]
     value = _text(item, where)
     return value if isinstance(value, list) else [{"role": "assistant", "content": value}]
@@ -245,13 +337,21 @@ def _text(value: Any, where: str) -> Any:
     """A string as it is, a transcript or a list of messages as messages with the fields that templates know."""
     if isinstance(value, str):
         return _transcript(value) if value.startswith("\n\nHuman:") else value
-    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(message, dict) for message in value):
-        raise BadRow("bad_schema", f"{where} = {value!r:.80}, neither a text nor a list of messages")
+    if (
+        not isinstance(value, (list, tuple))
+        or not value
+        or not all(isinstance(message, dict) for message in value)
+    ):
+        raise BadRow(
+            "bad_schema", f"{where} = {value!r:.80}, neither a text nor a list of messages"
+        )
     return [_message(message) for message in value]
 
 
 def _message(message: Record) -> Message:
-    optional = {name: message[name] for name in OPTIONAL_FIELDS if message.get(name)}  # tables fill absent fields with None or ""
+    optional = {
+        name: message[name] for name in OPTIONAL_FIELDS if message.get(name)
+    }  # tables fill absent fields with None or ""
     content = message.get("content")
     return {"role": message.get("role"), "content": "" if content is None else content, **optional}
 
@@ -260,7 +360,10 @@ def _transcript(text: str) -> list[Message]:
     """Messages of a transcript with "Human:" and "Assistant:" paragraphs, trimmed."""
     parts = re.split(r"\n\n(Human|Assistant):", text)[1:]
     roles = {"Human": "user", "Assistant": "assistant"}
-    return [{"role": roles[who], "content": what.strip()} for who, what in zip(parts[::2], parts[1::2], strict=True)]
+    return [
+        {"role": roles[who], "content": what.strip()}
+        for who, what in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 def _number(value: Any, where: str) -> float:

@@ -7,7 +7,9 @@ from typing import Any
 
 from rewardjax import fingerprint
 
-Message = dict[str, Any]  # {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", "tool_calls")
+Message = dict[
+    str, Any
+]  # {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", "tool_calls")
 
 REASONS = {
     "empty": "the last prompt turn or a response has no text but whitespace",
@@ -66,7 +68,9 @@ class Group:
 
 def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[Message]) -> str:
     """Hash of a prompt and an unordered pair of responses: a flipped label keeps its id."""
-    responses = sorted((response_a, response_b), key=lambda response: json.dumps(response, sort_keys=True))
+    responses = sorted(
+        (response_a, response_b), key=lambda response: json.dumps(response, sort_keys=True)
+    )
     return fingerprint.of_json({"prompt": prompt, "responses": responses})
 
 
@@ -79,7 +83,10 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
     _check_messages(group.prompt, None, "prompt")
     last = group.prompt[-1]
     if last["role"] not in ("user", "tool"):
-        raise BadRow("bad_role", f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, a prompt ends with 'user' or 'tool'")
+        raise BadRow(
+            "bad_role",
+            f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, a prompt ends with 'user' or 'tool'",
+        )
     if not last["content"].strip():
         raise BadRow("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
     if not group.responses:
@@ -87,13 +94,19 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
     for k, response in enumerate(group.responses):
         _check_messages(response, last["role"], f"responses[{k}]")
         if response[-1]["role"] != "assistant":
-            raise BadRow("bad_role", f"responses[{k}][-1].role = {response[-1]['role']!r}, a response ends with 'assistant'")
+            raise BadRow(
+                "bad_role",
+                f"responses[{k}][-1].role = {response[-1]['role']!r}, a response ends with 'assistant'",
+            )
         if not response[-1]["content"].strip():
             raise BadRow("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
     for name in ("correct", "ranks"):
         values = getattr(group, name)
         if values is not None and len(values) != len(group.responses):
-            raise BadRow("bad_schema", f"{name} has {len(values)} values for {len(group.responses)} responses")
+            raise BadRow(
+                "bad_schema",
+                f"{name} has {len(values)} values for {len(group.responses)} responses",
+            )
     kept, bad = [], []
     for pair in group.pairs:
         _check_pair(pair, len(group.responses))
@@ -107,18 +120,24 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
 def _check_messages(messages: list[Message], previous: str | None, where: str) -> None:
     """`previous` is the role of the message before the first one, None at the start of a conversation."""
     if not isinstance(messages, list) or not messages:
-        raise BadRow("bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message")
+        raise BadRow(
+            "bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message"
+        )
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
             raise BadRow("bad_schema", f"{where}[{i}] = {message!r:.80}, not a message")
         role = message.get("role")
         if not isinstance(role, str) or role not in FOLLOWS:
-            raise BadRow("bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}")
+            raise BadRow(
+                "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}"
+            )
         if previous not in FOLLOWS[role]:
             after = f"after {previous!r}" if previous else "as the first message"
             raise BadRow("bad_role", f"{where}[{i}].role = {role!r} {after}")
         if not isinstance(message.get("content"), str):
-            raise BadRow("bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string")
+            raise BadRow(
+                "bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string"
+            )
         for field, value in message.items():
             check_text(value, f"{where}[{i}].{field}")
         previous = role
@@ -132,7 +151,10 @@ def check_text(value: Any, where: str) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise BadRow("bad_text", f"{where} has the lone surrogate U+{ord(value[error.start]):04X} at character {error.start}") from None
+            raise BadRow(
+                "bad_text",
+                f"{where} has the lone surrogate U+{ord(value[error.start]):04X} at character {error.start}",
+            ) from None
     elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, f"{where} key")
@@ -145,7 +167,9 @@ def check_text(value: Any, where: str) -> None:
 def _check_pair(pair: Pair, responses: int) -> None:
     for name in ("chosen", "rejected"):
         if not 0 <= getattr(pair, name) < responses:
-            raise BadRow("bad_schema", f"{name} = {getattr(pair, name)}, there are {responses} responses")
+            raise BadRow(
+                "bad_schema", f"{name} = {getattr(pair, name)}, there are {responses} responses"
+            )
     if pair.chosen == pair.rejected:
         raise BadRow("bad_schema", f"chosen = rejected = {pair.chosen}, a pair is two responses")
     if not 0.0 <= pair.target <= 1.0:  # also false for NaN

@@ -48,7 +48,9 @@ def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int
     lengths = np.asarray(lengths, np.int64)
     if (lengths > row_length).any():
         item = int((lengths > row_length).argmax())
-        raise ValueError(f"item {item} is {lengths[item]} tokens long, a row holds {row_length}: raise row_length or lower max_length")
+        raise ValueError(
+            f"item {item} is {lengths[item]} tokens long, a row holds {row_length}: raise row_length or lower max_length"
+        )
     rows: Rows = []
     open_rows: list[int] = []  # sorted; room << 32 | row in one int compares faster than a tuple
     for item in np.argsort(-lengths, kind="stable").tolist():
@@ -74,7 +76,11 @@ def attention_entries(lengths: np.ndarray) -> int:
     """(query, key) pairs that see each other in shared bundles, from lengths [n, 3] as above: what attention has to compute."""
     prefix, chosen, rejected = np.asarray(lengths, np.int64).T
     triangle = lambda n: n * (n + 1) // 2
-    return int(np.sum(triangle(prefix) + triangle(chosen) + triangle(rejected) + prefix * (chosen + rejected)))
+    return int(
+        np.sum(
+            triangle(prefix) + triangle(chosen) + triangle(rejected) + prefix * (chosen + rejected)
+        )
+    )
 
 
 def pack_pairs(
@@ -101,13 +107,24 @@ def pack_pairs(
         arrays = _lay_out(pairs, rows, row_length, 2 * pairs_per_row, pad_id)
     else:
         alone = [TokenGroup(pair.prefix, [suffix]) for pair in pairs for suffix in pair.suffixes]
-        arrays = _lay_out(alone, [[b for i in row for b in (2 * i, 2 * i + 1)] for row in rows], row_length, 2 * pairs_per_row, pad_id)
+        arrays = _lay_out(
+            alone,
+            [[b for i in row for b in (2 * i, 2 * i + 1)] for row in rows],
+            row_length,
+            2 * pairs_per_row,
+            pad_id,
+        )
     pair = np.full((len(rows), pairs_per_row), -1, np.int32)
     for r, row in enumerate(rows):
         pair[r, : len(row)] = row
     real = pair >= 0
     first_slots = np.arange(0, 2 * pairs_per_row, 2, dtype=np.int32)
-    arrays |= {"chosen": first_slots * real, "rejected": (first_slots + 1) * real, "weight": real.astype(np.float32), "pair": pair}
+    arrays |= {
+        "chosen": first_slots * real,
+        "rejected": (first_slots + 1) * real,
+        "weight": real.astype(np.float32),
+        "pair": pair,
+    }
     for name, values in labels.items():
         arrays[name] = np.zeros(pair.shape, np.float32)
         arrays[name][real] = np.asarray(values)[pair[real]]
@@ -115,7 +132,11 @@ def pack_pairs(
 
 
 def pack_groups(
-    groups: Sequence[TokenGroup], row_length: int, bundles_per_row: int, pad_id: int, row_multiple: int = 1
+    groups: Sequence[TokenGroup],
+    row_length: int,
+    bundles_per_row: int,
+    pad_id: int,
+    row_multiple: int = 1,
 ) -> dict[str, np.ndarray]:
     """Rows that score every response of every group, neighbors sharing a bundle, in as few rows as best-fit finds.
 
@@ -131,35 +152,51 @@ def pack_groups(
 
 
 def pack_ranked(
-    groups: Sequence[TokenGroup], orders: Sequence[Sequence[int]], row_length: int, groups_per_row: int, responses: int, pad_id: int
+    groups: Sequence[TokenGroup],
+    orders: Sequence[Sequence[int]],
+    row_length: int,
+    groups_per_row: int,
+    responses: int,
+    pad_id: int,
 ) -> dict[str, np.ndarray]:
     """`pack_groups` for listwise losses: all of a group lies in one row, and `ranked` lists its slots from best to worst.
 
     orders[g]: the responses of group g, best first, at most `responses` of them. Returns `pack_groups`' arrays with
     S = 2 * groups_per_row * ceil(responses / 2), and ranked [B, groups_per_row, responses] int32, -1 for padding.
     """
-    groups = [TokenGroup(group.prefix, [group.suffixes[k] for k in order]) for group, order in zip(groups, orders, strict=True)]
+    groups = [
+        TokenGroup(group.prefix, [group.suffixes[k] for k in order])
+        for group, order in zip(groups, orders, strict=True)
+    ]
     for g, group in enumerate(groups):
         if len(group.suffixes) > responses:
-            raise ValueError(f"group {g} ranks {len(group.suffixes)} responses, responses = {responses}")
+            raise ValueError(
+                f"group {g} ranks {len(group.suffixes)} responses, responses = {responses}"
+            )
     bundles, owners = _bundles(groups, row_length)
     members: list[list[int]] = [[] for _ in groups]
     for b, owner in enumerate(owners):
         members[owner[0][0]].append(b)
-    group_rows = plan_rows([sum(_length(bundles[b]) for b in member) for member in members], row_length, groups_per_row)
+    group_rows = plan_rows(
+        [sum(_length(bundles[b]) for b in member) for member in members], row_length, groups_per_row
+    )
     rows = [[b for g in row for b in members[g]] for row in group_rows]
     slots = 2 * groups_per_row * -(-responses // 2)
     owner = _owner(owners, rows, slots)
     ranked = np.full((len(rows), groups_per_row, responses), -1, np.int32)
     for r, row in enumerate(group_rows):
-        for place, g in enumerate(row):  # responses were put in rank order above, so a group's slots already run from best to worst
+        for place, g in enumerate(
+            row
+        ):  # responses were put in rank order above, so a group's slots already run from best to worst
             own = np.flatnonzero(owner[r, :, 0] == g)
             ranked[r, place, : len(own)] = own
             owner[r, own, 1] = orders[g]
     return _lay_out(bundles, rows, row_length, slots, pad_id) | {"owner": owner, "ranked": ranked}
 
 
-def _bundles(groups: Sequence[TokenGroup], row_length: int) -> tuple[list[TokenGroup], list[list[tuple[int, int]]]]:
+def _bundles(
+    groups: Sequence[TokenGroup], row_length: int
+) -> tuple[list[TokenGroup], list[list[tuple[int, int]]]]:
     """Responses 0 and 1, 2 and 3, ... of each group as bundles, and the (group, response) of each bundle's scores.
     Two neighbors that together outgrow a row lie alone."""
     bundles, owners = [], []
@@ -188,7 +225,9 @@ def _owner(owners: list[list[tuple[int, int]]], rows: Rows, slots: int) -> np.nd
     return owner
 
 
-def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: int, pad_id: int) -> dict[str, np.ndarray]:
+def _lay_out(
+    bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: int, pad_id: int
+) -> dict[str, np.ndarray]:
     """Writes bundles of one or two suffixes into rows. A bundle takes as many slots of `score_at` as it has suffixes, in their order.
 
     Few operations a bundle: its tokens are collected as slices and copied in one go, its intervals, in which every token starts out seeing
@@ -210,14 +249,18 @@ def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: 
             s = p + len(prefix)  # the second branch starts here
             end = s + len(second)
             if end > row_length:
-                raise ValueError(f"row {r} is given more than row_length = {row_length} tokens: bundle {b} would end at {end}")
+                raise ValueError(
+                    f"row {r} is given more than row_length = {row_length} tokens: bundle {b} would end at {end}"
+                )
             if s == p and not all(map(len, suffixes)):
                 raise ValueError(f"bundle {b} has a response without tokens: nothing to score")
             pieces += first[::-1], prefix, second
             to_row[start:p] = s - 1
             from_row[p:end] = p
             if both:
-                scores.append(start if p > start else s - 1)  # an empty branch ends where the prefix does
+                scores.append(
+                    start if p > start else s - 1
+                )  # an empty branch ends where the prefix does
             scores.append(end - 1)
             start = end
         pieces.append(padding[start:])
@@ -225,4 +268,6 @@ def _lay_out(bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: 
     if rows:
         np.concatenate(pieces, out=tokens.reshape(-1))
     np.subtract(see_to, see_from, out=positions)
-    return dict(zip(("tokens", "positions", "see_from", "see_to"), arrays, strict=True)) | {"score_at": score_at}
+    return dict(zip(("tokens", "positions", "see_from", "see_to"), arrays, strict=True)) | {
+        "score_at": score_at
+    }

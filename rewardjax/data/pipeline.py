@@ -43,7 +43,9 @@ def train_steps(
         plan = _plan(pairs, chosen, rows, row_length, pairs_per_row, share)
         own = _own_rows(plan, rows, shard)
         arrays = _pack(pairs, chosen, sum(own, []), row_length, pairs_per_row, share)
-        return {name: array.reshape(len(own), -1, array.shape[-1]) for name, array in arrays.items()}
+        return {
+            name: array.reshape(len(own), -1, array.shape[-1]) for name, array in arrays.items()
+        }
 
     iterator = iter(_read(grain.MapDataset.range(num_steps).map(step), threads, prefetch))
     iterator.set_state({"next_index": first_step})
@@ -67,7 +69,9 @@ def eval_batches(
     """
     _check(pairs, rows, row_length, shard, share)
     everything = np.arange(len(pairs))
-    batches = _own_rows(_plan(pairs, everything, rows, row_length, pairs_per_row, share), rows, shard)
+    batches = _own_rows(
+        _plan(pairs, everything, rows, row_length, pairs_per_row, share), rows, shard
+    )
 
     def batch(k: int) -> dict[str, np.ndarray]:
         return _pack(pairs, everything, batches[k], row_length, pairs_per_row, share)
@@ -75,10 +79,14 @@ def eval_batches(
     return iter(_read(grain.MapDataset.range(len(batches)).map(batch), threads, prefetch))
 
 
-def _check(pairs: TokenizedPairs, rows: int, row_length: int, shard: tuple[int, int], share: bool) -> None:
+def _check(
+    pairs: TokenizedPairs, rows: int, row_length: int, shard: tuple[int, int], share: bool
+) -> None:
     host, hosts = shard
     if not 0 <= host < hosts or rows < 1 or rows % hosts:
-        raise ValueError(f"rows = {rows}, shard = {shard}: the rows of a micro-batch must divide among the hosts")
+        raise ValueError(
+            f"rows = {rows}, shard = {shard}: the rows of a micro-batch must divide among the hosts"
+        )
     lengths = bundle_lengths(pairs.lengths, share)
     longest = int(lengths.argmax())
     if lengths[longest] > row_length:
@@ -89,7 +97,14 @@ def _check(pairs: TokenizedPairs, rows: int, row_length: int, shard: tuple[int, 
         )
 
 
-def _plan(pairs: TokenizedPairs, indices: np.ndarray, rows: int, row_length: int, pairs_per_row: int, share: bool) -> Rows:
+def _plan(
+    pairs: TokenizedPairs,
+    indices: np.ndarray,
+    rows: int,
+    row_length: int,
+    pairs_per_row: int,
+    share: bool,
+) -> Rows:
     """Rows of places in `indices`, filled up with empty rows to a multiple of `rows`."""
     plan = plan_rows(bundle_lengths(pairs.lengths[indices], share), row_length, pairs_per_row)
     return plan + [[] for _ in range(-len(plan) % rows)]
@@ -99,22 +114,33 @@ def _own_rows(plan: Rows, rows: int, shard: tuple[int, int]) -> list[Rows]:
     """This host's part of every micro-batch."""
     host, hosts = shard
     size = rows // hosts
-    return [plan[start + host * size : start + (host + 1) * size] for start in range(0, len(plan), rows)]
+    return [
+        plan[start + host * size : start + (host + 1) * size] for start in range(0, len(plan), rows)
+    ]
 
 
 def _pack(
-    pairs: TokenizedPairs, indices: np.ndarray, rows: Rows, row_length: int, pairs_per_row: int, share: bool
+    pairs: TokenizedPairs,
+    indices: np.ndarray,
+    rows: Rows,
+    row_length: int,
+    pairs_per_row: int,
+    share: bool,
 ) -> dict[str, np.ndarray]:
     """Reads and packs the pairs of `rows`, whose items are places in `indices`."""
     own = indices[np.array([place for row in rows for place in row], np.int64)]
     ends = np.cumsum([len(row) for row in rows])
     local = [list(range(end - len(row), end)) for row, end in zip(rows, ends.tolist(), strict=True)]
     labels = {"margin": pairs.margin[own], "target": pairs.target[own], "tie": pairs.tie[own]}
-    arrays = pack_pairs(pairs.load(own), labels, local, row_length, pairs_per_row, pairs.pad_id, share)
+    arrays = pack_pairs(
+        pairs.load(own), labels, local, row_length, pairs_per_row, pairs.pad_id, share
+    )
     real = arrays["pair"] >= 0
     arrays["pair"][real] = own[arrays["pair"][real]]
     return arrays
 
 
 def _read(dataset: grain.MapDataset, threads: int, prefetch: int) -> grain.IterDataset:
-    return dataset.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0))
+    return dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
+    )

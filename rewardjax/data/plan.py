@@ -11,7 +11,11 @@ import numpy as np
 
 ROUNDS = 8
 # splitmix64 (Steele, Lea, Flood 2014): increment, and the two multipliers of its finaliser.
-GOLDEN, MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+GOLDEN, MIX_A, MIX_B = (
+    np.uint64(0x9E3779B97F4A7C15),
+    np.uint64(0xBF58476D1CE4E5B9),
+    np.uint64(0x94D049BB133111EB),
+)
 
 
 def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:

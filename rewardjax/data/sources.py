@@ -37,7 +37,11 @@ class Source:
     """Records of one or more files in order, streamed anew by every iteration."""
 
     def __init__(
-        self, name: str, files: list[pathlib.Path], read: Callable[[pathlib.Path], Iterator[Record]], count: Callable[[pathlib.Path], int]
+        self,
+        name: str,
+        files: list[pathlib.Path],
+        read: Callable[[pathlib.Path], Iterator[Record]],
+        count: Callable[[pathlib.Path], int],
     ):
         self.name, self.files, self._read, self._count = name, files, read, count
 
@@ -57,7 +61,9 @@ class Source:
         return fingerprint.of_json([fingerprint.of_file(file) for file in self.files])
 
 
-def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str | None = None) -> Any:
+def open_source(
+    path: str | pathlib.Path, *, split: str | None = None, name: str | None = None
+) -> Any:
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
     `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder (datasets' save_to_disk, a data set
@@ -66,7 +72,9 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
     """
     path = str(path)
     if path.startswith("world:"):
-        from rewardjax.data import world  # only here: the world stands on groups, not the other way round
+        from rewardjax.data import (
+            world,
+        )  # only here: the world stands on groups, not the other way round
 
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
@@ -75,11 +83,17 @@ def open_source(path: str | pathlib.Path, *, split: str | None = None, name: str
         return _open_folder(snapshot(path), split, name or path.removeprefix("hf://"))
     if pathlib.Path(path).is_dir():
         return _open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
-    files = [pathlib.Path(path)] if pathlib.Path(path).is_file() else sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
+    files = (
+        [pathlib.Path(path)]
+        if pathlib.Path(path).is_file()
+        else sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
+    )
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
-        raise ValueError(f"split = {split!r}: {path} is a file or a glob, which has no splits; name the split's files instead")
+        raise ValueError(
+            f"split = {split!r}: {path} is a file or a glob, which has no splits; name the split's files instead"
+        )
     default = files[0].name.split(".")[0] if len(files) == 1 else files[0].resolve().parent.name
     return _of_files(name or default, files)
 
@@ -136,7 +150,9 @@ def _parse_json(data: bytes, file: pathlib.Path, first_line: int) -> Any:
     try:
         return json.loads(data)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{file}:{first_line + error.lineno - 1}: bad JSON at column {error.colno}: {error.msg}") from None
+        raise ValueError(
+            f"{file}:{first_line + error.lineno - 1}: bad JSON at column {error.colno}: {error.msg}"
+        ) from None
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line, column = first_line + before.count(b"\n"), len(before) - before.rfind(b"\n")
@@ -179,17 +195,29 @@ def _open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         if split is not None:
             raise ValueError(f"split = {split!r}: {folder} holds one saved data set without splits")
         return _open_arrow(folder, name)
-    files = sorted(file for file in folder.rglob("*") if file.name.endswith(SUFFIXES) and _is_data(file.relative_to(folder)))
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.name.endswith(SUFFIXES) and _is_data(file.relative_to(folder))
+    )
     if not files:
-        raise FileNotFoundError(f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it")
+        raise FileNotFoundError(
+            f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it"
+        )
     splits = [_split_of(file.relative_to(folder)) for file in files]
     chosen = _choose_split(sorted(set(splits)), split, folder)
-    return _of_files(name if split is None else f"{name}/{chosen}", [f for f, s in zip(files, splits, strict=True) if s == chosen])
+    return _of_files(
+        name if split is None else f"{name}/{chosen}",
+        [f for f, s in zip(files, splits, strict=True) if s == chosen],
+    )
 
 
 def _is_data(path: pathlib.Path) -> bool:
     """Not hidden, and not the description that tools put beside the data."""
-    return not any(part.startswith(".") for part in path.parts) and path.name not in ("dataset_infos.json", "dataset_info.json")
+    return not any(part.startswith(".") for part in path.parts) and path.name not in (
+        "dataset_infos.json",
+        "dataset_info.json",
+    )
 
 
 def _split_of(path: pathlib.Path) -> str:
@@ -207,15 +235,24 @@ def _choose_split(splits: list[str], split: str | None, where: pathlib.Path | st
     if split is None and len(splits) == 1:
         return splits[0]
     if split not in splits:
-        raise ValueError(f"split = {split!r}: {where} has {', '.join(splits)}; choose one with split=")
+        raise ValueError(
+            f"split = {split!r}: {where} has {', '.join(splits)}; choose one with split="
+        )
     return split
 
 
 def _open_arrow(folder: pathlib.Path, name: str) -> Source:
     state = json.loads((folder / "state.json").read_text())
     if state.get("_indices_data_files"):
-        raise ValueError(f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before save_to_disk")
-    return Source(name, [folder / entry["filename"] for entry in state["_data_files"]], _read_arrow, _count_arrow)
+        raise ValueError(
+            f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before save_to_disk"
+        )
+    return Source(
+        name,
+        [folder / entry["filename"] for entry in state["_data_files"]],
+        _read_arrow,
+        _count_arrow,
+    )
 
 
 def snapshot(path: str) -> pathlib.Path:
@@ -223,11 +260,15 @@ def snapshot(path: str) -> pathlib.Path:
     try:
         import huggingface_hub
     except ImportError:
-        raise ImportError(f"{path}: reading from the hub needs huggingface_hub: pip install 'rewardjax[hub]'") from None
+        raise ImportError(
+            f"{path}: reading from the hub needs huggingface_hub: pip install 'rewardjax[hub]'"
+        ) from None
     organization, name, inner = (path.removeprefix("hf://").strip("/") + "//").split("/", 2)
     try:
         root = huggingface_hub.snapshot_download(
-            f"{organization}/{name}", repo_type="dataset", allow_patterns=["*.json*", "*.parquet", "*.arrow"]
+            f"{organization}/{name}",
+            repo_type="dataset",
+            allow_patterns=["*.json*", "*.parquet", "*.arrow"],
         )
     except Exception as error:  # the hub's own errors, the HTTP client's, the cache's
         raise ConnectionError(
@@ -253,7 +294,10 @@ class TfdsSource:
 
     def fingerprint(self) -> str:
         info = self._builder.info.splits[self._split]
-        files = [pathlib.Path(self._builder.data_dir) / "features.json", *map(pathlib.Path, info.filepaths)]
+        files = [
+            pathlib.Path(self._builder.data_dir) / "features.json",
+            *map(pathlib.Path, info.filepaths),
+        ]
         return fingerprint.of_json([fingerprint.of_file(file) for file in files])
 
 
@@ -261,7 +305,9 @@ def _open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
     try:
         import tensorflow_datasets as tfds
     except ImportError:
-        raise ImportError(f"{where}: reading TFDS needs tensorflow-datasets: pip install 'rewardjax[tfds]'") from None
+        raise ImportError(
+            f"{where}: reading TFDS needs tensorflow-datasets: pip install 'rewardjax[tfds]'"
+        ) from None
     if (pathlib.Path(where) / "features.json").exists():
         builder = tfds.builder_from_directory(where)
     else:

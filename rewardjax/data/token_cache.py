@@ -23,7 +23,9 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
-GROUPS_OPTIONS = "group_size:1,zstd:1"  # any other group size makes random reads decompress their neighbors too
+GROUPS_OPTIONS = (
+    "group_size:1,zstd:1"  # any other group size makes random reads decompress their neighbors too
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +36,9 @@ class TokenizedPairs:
     manifest: dict[str, Any]
     record: np.ndarray  # [n] int64: which record of groups.array_record holds the pair
     response: np.ndarray  # [n, 2] int32: chosen and rejected, as suffixes of that record
-    lengths: np.ndarray  # [n, 3] int32 tokens: prefix the two share, rest of chosen, rest of rejected
+    lengths: (
+        np.ndarray
+    )  # [n, 3] int32 tokens: prefix the two share, rest of chosen, rest of rejected
     target: np.ndarray  # [n] float32: P(chosen is better)
     margin: np.ndarray  # [n] float32
     tie: np.ndarray  # [n] float32, 1 for a tie
@@ -69,11 +73,22 @@ class TokenizedPairs:
         Raises ValueError where a record is not as long as the index says."""
         indices = np.asarray(indices, np.int64)
         records, place = np.unique(self.record[indices], return_inverse=True)
-        groups = [decode(data) for data in self._groups.__getitems__(records.tolist())] if len(records) else []
-        pairs = [take_pair(groups[g], *response) for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)]
-        for index, pair, lengths in zip(indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True):
+        groups = (
+            [decode(data) for data in self._groups.__getitems__(records.tolist())]
+            if len(records)
+            else []
+        )
+        pairs = [
+            take_pair(groups[g], *response)
+            for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)
+        ]
+        for index, pair, lengths in zip(
+            indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True
+        ):
             if [len(pair.prefix), len(pair.suffixes[0]), len(pair.suffixes[1])] != lengths:
-                raise ValueError(f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder")
+                raise ValueError(
+                    f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder"
+                )
         return pairs
 
 
@@ -96,7 +111,9 @@ def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
     """Whether `folder` is a finished build from exactly `inputs`, with both files at the size the manifest gives."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        return manifest["inputs"] == inputs and all((folder / name).stat().st_size == size for name, size in manifest["bytes"].items())
+        return manifest["inputs"] == inputs and all(
+            (folder / name).stat().st_size == size for name, size in manifest["bytes"].items()
+        )
     except (OSError, ValueError, KeyError):  # not there, not JSON, not ours
         return False
 
@@ -104,7 +121,9 @@ def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
 def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
     """Writes index and manifest beside a closed groups file."""
     np.savez(folder / INDEX, **columns)  # pyright: ignore[reportArgumentType]
-    manifest = manifest | {"bytes": {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}}
+    manifest = manifest | {
+        "bytes": {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}
+    }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 

@@ -33,7 +33,15 @@ from types import ModuleType
 from typing import Any
 
 # Name -> module; the first seven, in this order, are the columns of the paper's table.
-PAPER = ("rewardbench", "rewardbench2", "ppe_preference", "ppe_correctness", "rmb", "rm_bench", "judgebench")
+PAPER = (
+    "rewardbench",
+    "rewardbench2",
+    "ppe_preference",
+    "ppe_correctness",
+    "rmb",
+    "rm_bench",
+    "judgebench",
+)
 NAMES = (*PAPER, "llmbar", "pairs", "best_of_n")
 
 

@@ -22,15 +22,25 @@ def paired(first, second, clusters: Any = None, **settings: Any) -> dict[str, An
     `bootstrap.interval`. Raises ValueError where the lengths differ."""
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"paired: credits of the same examples, got shapes {list(first.shape)} and {list(second.shape)}")
+        raise ValueError(
+            f"paired: credits of the same examples, got shapes {list(first.shape)} and {list(second.shape)}"
+        )
     both = ~(np.isnan(first) | np.isnan(second))
     names = np.arange(len(first)) if clusters is None else np.asarray(clusters)
     first, second, names = first[both], second[both], names[both]
-    result: dict[str, Any] = {"n": len(first), "left_out": int((~both).sum()), "prompts": len(np.unique(names))}
+    result: dict[str, Any] = {
+        "n": len(first),
+        "left_out": int((~both).sum()),
+        "prompts": len(np.unique(names)),
+    }
     if not len(first):
         return result
     low, high = bootstrap.mean_interval(first - second, names, **settings)
-    means = {"first": float(first.mean()), "second": float(second.mean()), "difference": float(np.mean(first - second))}
+    means = {
+        "first": float(first.mean()),
+        "second": float(second.mean()),
+        "difference": float(np.mean(first - second)),
+    }
     return result | means | {"low": float(low), "high": float(high)} | mcnemar(first, second)
 
 
@@ -38,7 +48,10 @@ def credits(module: Any, scores: Scores) -> np.ndarray:
     """What each example alone would score [n]: the benchmark's own rule on that example, so that the two cannot disagree; NaN for none.
 
     module: of `evaluators.get`. The mean of these is the micro average, which most headlines are not."""
-    found = [module.summarize([item], [rewards]).headline for item, rewards in zip(scores.items, scores.rewards, strict=True)]
+    found = [
+        module.summarize([item], [rewards]).headline
+        for item, rewards in zip(scores.items, scores.rewards, strict=True)
+    ]
     return np.array([np.nan if value is None else value for value in found], np.float64)
 
 
@@ -58,7 +71,13 @@ def _replicates(module: Any, scores: Scores, groups: int) -> tuple[float | None,
     found = []
     for group in range(min(groups, prompt.max(initial=-1) + 1)):
         rest = np.flatnonzero(prompt % groups != group)
-        left = module.summarize([scores.items[i] for i in rest], [scores.rewards[i] for i in rest]).headline if len(rest) else None
+        left = (
+            module.summarize(
+                [scores.items[i] for i in rest], [scores.rewards[i] for i in rest]
+            ).headline
+            if len(rest)
+            else None
+        )
         found.append(np.nan if left is None else left)
     return value, np.array(found)
 
@@ -80,7 +99,9 @@ def models(module: Any, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
     Raises ValueError where the benchmark's data differ between the models."""
     data = {name: scores.meta["data"] for name, scores in by_model.items()}
     if len(set(data.values())) > 1:
-        raise ValueError(f"compare: the models were not scored on the same data, their fingerprints are {data}")
+        raise ValueError(
+            f"compare: the models were not scored on the same data, their fingerprints are {data}"
+        )
     found = {name: _replicates(module, scores, GROUPS) for name, scores in by_model.items()}
     earned = {name: credits(module, scores) for name, scores in by_model.items()}
     rows = []

@@ -14,7 +14,11 @@ def of(benchmark: str, item: Item, responses: int) -> list[tuple[int, int]]:
     """Pairs (better, worse) of an item's responses by its label; none where the label is a tie."""
     label = item.label
     if benchmark == "pairs":
-        return [(i, j) if target > 0.5 else (j, i) for i, j, target, tie in label["pairs"] if not tie and target != 0.5]
+        return [
+            (i, j) if target > 0.5 else (j, i)
+            for i, j, target, tie in label["pairs"]
+            if not tie and target != 0.5
+        ]
     if benchmark == "ppe_preference":
         return {1.0: [(0, 1)], 0.0: [(1, 0)]}.get(label["winner"], [])
     if benchmark == "judgebench":
@@ -23,7 +27,11 @@ def of(benchmark: str, item: Item, responses: int) -> list[tuple[int, int]]:
         return [(i, j) if label["correct"][i] else (j, i) for i, j in label["pairs"]]
     if benchmark == "best_of_n":
         right = [bool(value) for value in label["correct"]]
-        return [(i, j) for i, j in itertools.product(range(responses), repeat=2) if right[i] and not right[j]]
+        return [
+            (i, j)
+            for i, j in itertools.product(range(responses), repeat=2)
+            if right[i] and not right[j]
+        ]
     better = {"rm_bench": 3, "rewardbench2": label.get("correct", 1)}.get(benchmark, 1)
     return list(itertools.product(range(better), range(better, responses)))
 
@@ -54,7 +62,9 @@ class Pairs(NamedTuple):
 def pairs(scores: Scores) -> Pairs:
     """All pairs of a benchmark."""
     rows, prompts = [], []
-    for item, rewards, tokens, prompt in zip(scores.items, scores.rewards, scores.tokens, scores.prompts, strict=True):
+    for item, rewards, tokens, prompt in zip(
+        scores.items, scores.rewards, scores.tokens, scores.prompts, strict=True
+    ):
         for i, j in of(scores.meta["benchmark"], item, len(rewards)):
             if np.isfinite(rewards[i]) and np.isfinite(rewards[j]):
                 rows.append((rewards[i], rewards[j], tokens[i], tokens[j]))

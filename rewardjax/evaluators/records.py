@@ -56,7 +56,9 @@ class Part:
     @property
     def partial(self) -> bool:
         """Fewer examples than were read, or other than were published."""
-        return self.unscored > 0 or (self.expected is not None and self.n + self.unused != self.expected)
+        return self.unscored > 0 or (
+            self.expected is not None and self.n + self.unused != self.expected
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +96,21 @@ class Result:
         """What the headline is over, such as "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
         there = len(self.parts) - len(self.missing)
         total = lambda field: sum(getattr(part, field) or 0 for part in self.parts.values())
-        whole = "" if any(part.expected is None for part in self.parts.values()) else f" of {total('expected'):,}"
-        text = f"{there} of {len(self.parts)} parts, {total('n') + total('unused'):,}{whole} examples"
+        whole = (
+            ""
+            if any(part.expected is None for part in self.parts.values())
+            else f" of {total('expected'):,}"
+        )
+        text = (
+            f"{there} of {len(self.parts)} parts, {total('n') + total('unused'):,}{whole} examples"
+        )
         return text + (f", {total('unscored'):,} unscored" if total("unscored") else "")
 
     def to_record(self) -> dict[str, Any]:
         """Plain JSON, with what follows from the fields for whoever reads it without this class."""
-        derived = {name: getattr(self, name) for name in ("missing", "partial", "denominators", "ties")}
+        derived = {
+            name: getattr(self, name) for name in ("missing", "partial", "denominators", "ties")
+        }
         return dataclasses.asdict(self) | derived
 
     @classmethod
@@ -125,13 +135,21 @@ def mean_part(credit, ties, expected: int | None = None) -> Part:
     credit = np.asarray(credit, np.float64)
     scored = ~np.isnan(credit)
     value = float(credit[scored].mean()) if scored.any() else None
-    return Part(value, int(scored.sum()), int(np.asarray(ties)[scored].sum()), expected, int((~scored).sum()))
+    return Part(
+        value,
+        int(scored.sum()),
+        int(np.asarray(ties)[scored].sum()),
+        expected,
+        int((~scored).sum()),
+    )
 
 
 def pool(parts: Iterable[Part], expected: int | None = None) -> Part:
     """The parts as one: the mean over all their examples."""
     parts = list(parts)
-    n, ties, unscored, unused = (sum(getattr(part, field) for part in parts) for field in ("n", "ties", "unscored", "unused"))
+    n, ties, unscored, unused = (
+        sum(getattr(part, field) for part in parts) for field in ("n", "ties", "unscored", "unused")
+    )
     total = sum(part.value * part.n for part in parts if part.value is not None)
     return Part(total / n if n else None, n, ties, expected, unscored, unused)
 
@@ -180,14 +198,21 @@ def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:
     where = local(path)
     if where.is_file():
         return [where]
-    files = sorted(file for file in where.rglob("*") if file.name.endswith(sources.SUFFIXES) and not file.name.startswith("."))
+    files = sorted(
+        file
+        for file in where.rglob("*")
+        if file.name.endswith(sources.SUFFIXES) and not file.name.startswith(".")
+    )
     if not files:
         raise FileNotFoundError(f"{path}: no {', '.join(sources.SUFFIXES)} file there")
     return files
 
 
 def collect(
-    name: str, records: Iterable[tuple[str, dict[str, Any]]], read: Callable[[dict[str, Any]], tuple[Item, Group]], of: Iterable[Any]
+    name: str,
+    records: Iterable[tuple[str, dict[str, Any]]],
+    read: Callable[[dict[str, Any]], tuple[Item, Group]],
+    of: Iterable[Any],
 ) -> Examples:
     """Examples of (where, record) pairs; a record that `read` refuses with BadRow is listed in left_out, an id met before gets a number.
 
@@ -211,8 +236,13 @@ def collect(
     if not items:
         first = f"; the first: {left_out[0]['where']}: {left_out[0]['detail']}" if left_out else ""
         raise ValueError(f"{name}: none of {len(left_out)} records is one of this benchmark{first}")
-    prints = [fingerprint.of_file(one) if isinstance(one, pathlib.Path) else one.fingerprint() for one in of]
-    return Examples(name, items, groups, fingerprint.of_json([name, prints, items]), left_out)  # the same files may be read in part
+    prints = [
+        fingerprint.of_file(one) if isinstance(one, pathlib.Path) else one.fingerprint()
+        for one in of
+    ]
+    return Examples(
+        name, items, groups, fingerprint.of_json([name, prints, items]), left_out
+    )  # the same files may be read in part
 
 
 def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -221,21 +251,29 @@ def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{source.name}:{row}", record
 
 
-def groups_of(source: sources.Source, split: Sequence[float]) -> Iterator[tuple[str, dict[str, Any]]]:
+def groups_of(
+    source: sources.Source, split: Sequence[float]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """`numbered` for records of `data/formats.py`, each with an id, without those whose prompt falls outside of `split`."""
     for where, record in numbered(source):
         record = {**record, "id": where if record.get("id") is None else record["id"]}
         try:
-            keep = tuple(split) == (0.0, 1.0) or in_split(formats.to_group(record, 0, source.name), split)
+            keep = tuple(split) == (0.0, 1.0) or in_split(
+                formats.to_group(record, 0, source.name), split
+            )
         except BadRow:
             keep = True  # `collect` meets it again, and lists it
         if keep:
             yield where, record
 
 
-def example(id: Any, subset: str, label: dict[str, Any], prompt: list[Message], responses: Sequence[str]) -> tuple[Item, Group]:
+def example(
+    id: Any, subset: str, label: dict[str, Any], prompt: list[Message], responses: Sequence[str]
+) -> tuple[Item, Group]:
     """An item and its group; every response is one turn of the assistant."""
-    return Item(str(id), subset, label), Group(str(id), prompt, [[{"role": "assistant", "content": text}] for text in responses], [])
+    return Item(str(id), subset, label), Group(
+        str(id), prompt, [[{"role": "assistant", "content": text}] for text in responses], []
+    )
 
 
 def text(record: Mapping[str, Any], name: str) -> str:
@@ -249,7 +287,11 @@ def text(record: Mapping[str, Any], name: str) -> str:
 def texts(record: Mapping[str, Any], name: str, count: int | None = None) -> list[str]:
     """A field that is a list of texts, `count` of them if given. Raises BadRow naming it."""
     value = record.get(name)
-    if not isinstance(value, (list, tuple)) or not value or not all(isinstance(one, str) for one in value):
+    if (
+        not isinstance(value, (list, tuple))
+        or not value
+        or not all(isinstance(one, str) for one in value)
+    ):
         raise BadRow("bad_schema", f"{name} = {value!r:.60}, not a list of texts")
     if count is not None and len(value) != count:
         raise BadRow("bad_schema", f"{name} has {len(value)} texts, expected {count}")
@@ -263,11 +305,18 @@ def user(prompt: str) -> list[Message]:
 
 def turns(messages: Any, where: str) -> list[Message]:
     """Alternating turns that begin and end with the user, only role and content kept. Raises BadRow."""
-    if not isinstance(messages, (list, tuple)) or not messages or not all(isinstance(message, dict) for message in messages):
+    if (
+        not isinstance(messages, (list, tuple))
+        or not messages
+        or not all(isinstance(message, dict) for message in messages)
+    ):
         raise BadRow("bad_schema", f"{where} = {messages!r:.60}, not a list of messages")
     for i, message in enumerate(messages):
         if message.get("role") != ("user", "assistant")[i % 2]:
-            raise BadRow("bad_role", f"{where}[{i}].role = {message.get('role')!r}; turns alternate, the user's first")
+            raise BadRow(
+                "bad_role",
+                f"{where}[{i}].role = {message.get('role')!r}; turns alternate, the user's first",
+            )
     if len(messages) % 2 == 0:
         raise BadRow("bad_role", f"{where} ends with the assistant; a prompt ends with the user")
     return [{"role": message["role"], "content": text(message, "content")} for message in messages]

@@ -76,12 +76,21 @@ def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long:
             tokens = np.asarray(tokenizer.encode(group.prompt + response), np.int32)
             lengths[k] = len(tokens) - prompt_tokens
             if len(tokens) > max_length:
-                tokens = tokenize_group(dataclasses.replace(group, responses=[response]), tokenizer, max_length, over_long).prefix
+                tokens = tokenize_group(
+                    dataclasses.replace(group, responses=[response]),
+                    tokenizer,
+                    max_length,
+                    over_long,
+                ).prefix
             conversations.append(tokens)
             fits.append(k)
         except BadRow as error:
-            unscored.append({"id": group.id, "response": k, "reason": error.reason, "detail": error.detail})
-    return Tokenized(split_prefix(conversations) if fits else None, fits, lengths, prompt_tokens, unscored)
+            unscored.append(
+                {"id": group.id, "response": k, "reason": error.reason, "detail": error.detail}
+            )
+    return Tokenized(
+        split_prefix(conversations) if fits else None, fits, lengths, prompt_tokens, unscored
+    )
 
 
 def rewards_of(tokenized: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
@@ -112,7 +121,10 @@ def compute(
     tokenized: list[Tokenized] = []
     rewards: list[np.ndarray] = []
     for first in range(0, len(examples.groups), WINDOW):
-        window = [tokenize(group, tokenizer, max_length, over_long) for group in examples.groups[first : first + WINDOW]]
+        window = [
+            tokenize(group, tokenizer, max_length, over_long)
+            for group in examples.groups[first : first + WINDOW]
+        ]
         file = parts / f"{first:08d}.npy" if parts is not None else None
         if file is not None and file.exists():
             whole = np.load(file)
@@ -131,7 +143,10 @@ def compute(
         items=examples.items,
         rewards=rewards,
         tokens=[one.lengths for one in tokenized],
-        characters=[np.array([len(response[-1]["content"]) for response in group.responses], np.int32) for group in examples.groups],
+        characters=[
+            np.array([len(response[-1]["content"]) for response in group.responses], np.int32)
+            for group in examples.groups
+        ],
         prompt_tokens=[one.prompt_tokens for one in tokenized],
         prompts=[fingerprint.of_json(group.prompt) for group in examples.groups],
         unscored=[entry for one in tokenized for entry in one.unscored],
@@ -153,7 +168,13 @@ def write(scores: Scores, path: str | pathlib.Path) -> None:
             "prompt": prompt,
         }
         for item, rewards, tokens, characters, prompt_tokens, prompt in zip(
-            scores.items, scores.rewards, scores.tokens, scores.characters, scores.prompt_tokens, scores.prompts, strict=True
+            scores.items,
+            scores.rewards,
+            scores.tokens,
+            scores.characters,
+            scores.prompt_tokens,
+            scores.prompts,
+            strict=True,
         )
     ]
     meta = {META: json.dumps(scores.meta | {"unscored": scores.unscored}).encode()}
@@ -168,7 +189,9 @@ def read(path: str | pathlib.Path) -> Scores:
     """The scores that `write` wrote. Raises ValueError for a file of another kind."""
     table = pq.read_table(path)
     if META not in (table.schema.metadata or {}):
-        raise ValueError(f"{path}: no scores of rewardjax.evaluate (the Parquet metadata has no {META.decode()!r})")
+        raise ValueError(
+            f"{path}: no scores of rewardjax.evaluate (the Parquet metadata has no {META.decode()!r})"
+        )
     meta = json.loads(table.schema.metadata[META])
     rows = table.to_pylist()
     return Scores(

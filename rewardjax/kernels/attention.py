@@ -42,16 +42,23 @@ def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
     # G query heads read one kv head, which is never repeated in memory. The mesh axis of N goes to K, also where K = 1 leaves JAX a choice.
     spec = jax.typeof(q_BTNH).sharding.spec
     q_BTKGH = _reshape(q_BTNH, (B, T, K, N // K, H), P(*spec[:3], None, *spec[3:]))
-    scores = jnp.einsum("BTKGH,BSKH->BKGTS", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32) * H**-0.5
+    scores = (
+        jnp.einsum("BTKGH,BSKH->BKGTS", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32)
+        * H**-0.5
+    )
     key_S = jnp.arange(S)
     seen_BTS = (see_from_BT[..., None] <= key_S) & (key_S <= see_to_BT[..., None])
-    weights = jax.nn.softmax(jnp.where(seen_BTS[:, None, None], scores, -jnp.inf), axis=-1).astype(v_BSKH.dtype)
+    weights = jax.nn.softmax(jnp.where(seen_BTS[:, None, None], scores, -jnp.inf), axis=-1).astype(
+        v_BSKH.dtype
+    )
     o_BTKGH = jnp.einsum("BKGTS,BSKH->BTKGH", weights, v_BSKH, preferred_element_type=jnp.float32)
     return checkpoint_name(_reshape(o_BTKGH, (B, T, N, H), spec).astype(q_BTNH.dtype), "attn_out")
 
 
 def _reshape(x, shape, spec):
-    return jnp.reshape(x, shape, out_sharding=None if jax.sharding.get_abstract_mesh().empty else spec)
+    return jnp.reshape(
+        x, shape, out_sharding=None if jax.sharding.get_abstract_mesh().empty else spec
+    )
 
 
 def _platform() -> str:
@@ -68,12 +75,17 @@ def per_device(kernel):
             return kernel(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
         heads, row = jax.typeof(q_BTNH).sharding.spec, jax.typeof(see_from_BT).sharding.spec
         # The varying-axes check knows neither Pallas calls nor loops that start from constants.
-        return jax.shard_map(kernel, in_specs=(heads, heads, heads, row, row), out_specs=heads, check_vma=False)(
-            q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT
-        )
+        return jax.shard_map(
+            kernel, in_specs=(heads, heads, heads, row, row), out_specs=heads, check_vma=False
+        )(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
 
     return run
 
 
-BACKENDS = {"dense": dense, "blocks": per_device(blocks), "splash": per_device(splash), "pallas": per_device(pallas_gpu)}
+BACKENDS = {
+    "dense": dense,
+    "blocks": per_device(blocks),
+    "splash": per_device(splash),
+    "pallas": per_device(pallas_gpu),
+}
 FASTEST = {"tpu": "splash", "gpu": "pallas"}  # elsewhere: blocks

@@ -49,23 +49,37 @@ def _forward(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block):
             s_KXC = _scores(query, k_YKCH[query.row_Z + y], y)
             new_KX = jnp.maximum(max_KX, s_KXC.max(-1))
             p_KXC, shrink_KX = jnp.exp(s_KXC - new_KX[..., None]), jnp.exp(max_KX - new_KX)
-            o_KXH = o_KXH * shrink_KX[..., None] + _dot("KXC,KCH->KXH", p_KXC.astype(v_KCH.dtype), v_KCH)
+            o_KXH = o_KXH * shrink_KX[..., None] + _dot(
+                "KXC,KCH->KXH", p_KXC.astype(v_KCH.dtype), v_KCH
+            )
             return o_KXH, sum_KX * shrink_KX + p_KXC.sum(-1), new_KX
 
         nothing = jnp.zeros((K, X, H)), jnp.zeros((K, X)), jnp.full((K, X), NEVER)
-        o_KXH, sum_KX, max_KX = jax.lax.fori_loop(query.first_Z, query.last_Z + 1, add_tile, nothing)
+        o_KXH, sum_KX, max_KX = jax.lax.fori_loop(
+            query.first_Z, query.last_Z + 1, add_tile, nothing
+        )
         return (o_KXH / sum_KX[..., None]).astype(q_BTNH.dtype), max_KX + jnp.log(sum_KX)
 
     o_ZKXH, lse_ZKX = jax.lax.map(one, queries)
     o_BTNH = checkpoint_name(_by_token(o_ZKXH, q_BTNH.shape, block), "attn_out")
-    return o_BTNH, (q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, o_BTNH, checkpoint_name(lse_ZKX, "attn_out"))
+    return o_BTNH, (
+        q_BTNH,
+        k_BSKH,
+        v_BSKH,
+        see_from_BT,
+        see_to_BT,
+        o_BTNH,
+        checkpoint_name(lse_ZKX, "attn_out"),
+    )
 
 
 def _backward(block, saved, do_BTNH):
     q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, o_BTNH, lse_ZKX = saved
     K, H = k_BSKH.shape[2:]
     queries = _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block)
-    k_YKCH, v_YKCH, o_ZKXH, do_ZKXH = (_by_block(x, K, block) for x in (k_BSKH, v_BSKH, o_BTNH, do_BTNH))
+    k_YKCH, v_YKCH, o_ZKXH, do_ZKXH = (
+        _by_block(x, K, block) for x in (k_BSKH, v_BSKH, o_BTNH, do_BTNH)
+    )
     delta_ZKX = jnp.sum(o_ZKXH.astype(jnp.float32) * do_ZKXH, axis=-1)
 
     def one(dk_dv, inputs):
@@ -83,12 +97,16 @@ def _backward(block, saved, do_BTNH):
             dv_YKCH = dv_YKCH.at[at].add(_dot("KXC,KXH->KCH", p_KXC.astype(do_KXH.dtype), do_KXH))
             return dq_KXH, dk_YKCH, dv_YKCH
 
-        dq_KXH, *dk_dv = jax.lax.fori_loop(query.first_Z, query.last_Z + 1, add_tile, (jnp.zeros(do_KXH.shape), *dk_dv))
+        dq_KXH, *dk_dv = jax.lax.fori_loop(
+            query.first_Z, query.last_Z + 1, add_tile, (jnp.zeros(do_KXH.shape), *dk_dv)
+        )
         return tuple(dk_dv), dq_KXH.astype(q_BTNH.dtype)
 
     nothing = jnp.zeros(k_YKCH.shape), jnp.zeros(v_YKCH.shape)
     (dk_YKCH, dv_YKCH), dq_ZKXH = jax.lax.scan(one, nothing, (queries, do_ZKXH, lse_ZKX, delta_ZKX))
-    dk_BSKH, dv_BSKH = (_by_token(x, k_BSKH.shape, block).astype(k_BSKH.dtype) for x in (dk_YKCH, dv_YKCH))
+    dk_BSKH, dv_BSKH = (
+        _by_token(x, k_BSKH.shape, block).astype(k_BSKH.dtype) for x in (dk_YKCH, dv_YKCH)
+    )
     return _by_token(dq_ZKXH, q_BTNH.shape, block), dk_BSKH, dv_BSKH, None, None
 
 
@@ -97,12 +115,21 @@ blocks.defvjp(_forward, _backward)
 
 def _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block) -> Queries:
     # Queries that fill up the last block see what the last real one sees, so they make no tile live.
-    from_BT, to_BT = (tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT))
+    from_BT, to_BT = (
+        tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)
+    )
     first_BZ, last_BZ = tiles.key_blocks(from_BT, to_BT, block)
     rows, keys = first_BZ.shape, -(-k_BSKH.shape[1] // block)
     row_BZ = jnp.broadcast_to(jnp.arange(rows[0])[:, None] * keys, rows)
     q_ZKXH = _by_block(q_BTNH, k_BSKH.shape[2], block)
-    return Queries(q_ZKXH, from_BT.reshape(-1, block), to_BT.reshape(-1, block), row_BZ.ravel(), first_BZ.ravel(), last_BZ.ravel())
+    return Queries(
+        q_ZKXH,
+        from_BT.reshape(-1, block),
+        to_BT.reshape(-1, block),
+        row_BZ.ravel(),
+        first_BZ.ravel(),
+        last_BZ.ravel(),
+    )
 
 
 def _scores(query: Queries, k_KCH, y):

@@ -17,15 +17,30 @@ from jax.experimental.pallas import triton
 from rewardjax.kernels import tiles
 
 NEVER = -1e30  # the score of a key that is not seen; finite, as a query may see no key of a tile
-LOG2_E = math.log2(math.e)  # scores and log-sum-exp are to base 2, which is what the hardware exponentiates
+LOG2_E = math.log2(
+    math.e
+)  # scores and log-sum-exp are to base 2, which is what the hardware exponentiates
 
 
-def pallas_gpu(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, block: int | None = None, interpret: bool = False):
+def pallas_gpu(
+    q_BTNH,
+    k_BTKH,
+    v_BTKH,
+    see_from_BT,
+    see_to_BT,
+    block: int | None = None,
+    interpret: bool = False,
+):
     """`attention.dense` on GPU; saves its output and log-sum-exp as "attn_out". `interpret` runs it anywhere, slowly."""
-    block = block or 128 // q_BTNH.dtype.itemsize  # tokens: tiles of 64 in bfloat16, of 32 in float32, fit the memory of a core
+    block = (
+        block or 128 // q_BTNH.dtype.itemsize
+    )  # tokens: tiles of 64 in bfloat16, of 32 in float32, fit the memory of a core
     T, H = q_BTNH.shape[1], q_BTNH.shape[3]
     width = pl.next_power_of_2(max(H, 16))  # what a tensor core takes
-    wide = [tiles.fill_up(tiles.fill_up(x, block, axis=1), width, axis=3) for x in (q_BTNH, k_BTKH, v_BTKH)]
+    wide = [
+        tiles.fill_up(tiles.fill_up(x, block, axis=1), width, axis=3)
+        for x in (q_BTNH, k_BTKH, v_BTKH)
+    ]
     # Queries that fill up the last block see what the last real one sees, so they make no tile live.
     see = [tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)]
     return _attention(*wide, *see, H**-0.5, block, interpret)[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
@@ -44,7 +59,10 @@ def _forward(q, k, v, see_from, see_to, scale, block, interpret):
         grid=(T // block, B, N),
         in_specs=[one, row, row, see, see],
         out_specs=[one, of_head],
-        out_shape=[jax.ShapeDtypeStruct(q.shape, q.dtype), jax.ShapeDtypeStruct((B, N, T), jnp.float32)],
+        out_shape=[
+            jax.ShapeDtypeStruct(q.shape, q.dtype),
+            jax.ShapeDtypeStruct((B, N, T), jnp.float32),
+        ],
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=3),
         interpret=interpret,
         name="attention_forward",
@@ -58,7 +76,11 @@ def _backward(scale, block, interpret, saved, do):
     (B, T, N, H), K = q.shape, k.shape[2]
     delta = jnp.sum(o.astype(jnp.float32) * do, axis=-1).swapaxes(1, 2)
     Z, G = T // block, N // K
-    call = functools.partial(pl.pallas_call, compiler_params=triton.CompilerParams(num_warps=4, num_stages=2), interpret=interpret)
+    call = functools.partial(
+        pl.pallas_call,
+        compiler_params=triton.CompilerParams(num_warps=4, num_stages=2),
+        interpret=interpret,
+    )
 
     one, row, see, of_head = _specs(block, T, H, G)
     dq = call(
@@ -70,9 +92,15 @@ def _backward(scale, block, interpret, saved, do):
         name="attention_dq",
     )(q, k, v, see_from, see_to, do, lse, delta)
 
-    heads, of_heads = pl.BlockSpec((None, T, G, H), lambda y, b, n: (b, 0, n, 0)), pl.BlockSpec((None, G, T), lambda y, b, n: (b, n, 0))
+    heads, of_heads = (
+        pl.BlockSpec((None, T, G, H), lambda y, b, n: (b, 0, n, 0)),
+        pl.BlockSpec((None, G, T), lambda y, b, n: (b, n, 0)),
+    )
     all_see = pl.BlockSpec((None, T), lambda y, b, n: (b, 0))
-    order, count = pl.BlockSpec((None, None, Z), lambda y, b, n: (b, y, 0)), pl.BlockSpec((None, None), lambda y, b, n: (b, y))
+    order, count = (
+        pl.BlockSpec((None, None, Z), lambda y, b, n: (b, y, 0)),
+        pl.BlockSpec((None, None), lambda y, b, n: (b, y)),
+    )
     dk, dv = call(
         functools.partial(_dkv_kernel, block=block, scale=scale),
         grid=(Z, B, K),
@@ -102,7 +130,9 @@ def _seen_by(see_from_BT, see_to_BT, block):
     first_BZ, last_BZ = tiles.key_blocks(see_from_BT, see_to_BT, block)
     y = jnp.arange(first_BZ.shape[1])[:, None]
     live_BYZ = (first_BZ[:, None] <= y) & (y <= last_BZ[:, None])
-    return jnp.argsort(~live_BYZ, axis=2, stable=True).astype(jnp.int32), jnp.sum(live_BYZ, axis=2, dtype=jnp.int32)
+    return jnp.argsort(~live_BYZ, axis=2, stable=True).astype(jnp.int32), jnp.sum(
+        live_BYZ, axis=2, dtype=jnp.int32
+    )
 
 
 # The kernels. A ref is to one block or one row, of one head or, for the queries of _dkv_kernel, of the G heads that read one kv head.
@@ -120,14 +150,27 @@ def _forward_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, o_ref, lse_ref, *, bl
         o = o * shrink[:, None] + _dot(p.astype(v_ref.dtype), v_ref[at, :])
         return o, total * shrink + jnp.sum(p, axis=1), new
 
-    nothing = jnp.zeros(q.shape, jnp.float32), jnp.zeros(block, jnp.float32), jnp.full(block, NEVER, jnp.float32)
+    nothing = (
+        jnp.zeros(q.shape, jnp.float32),
+        jnp.zeros(block, jnp.float32),
+        jnp.full(block, NEVER, jnp.float32),
+    )
     o, total, highest = _over_keys(see_from, see_to, block, add_tile, nothing)
     o_ref[...] = (o / total[:, None]).astype(o_ref.dtype)
     lse_ref[...] = highest + jnp.log2(total)
 
 
-def _dq_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_ref, dq_ref, *, block, scale):
-    q, see_from, see_to, do, lse, delta = q_ref[...], from_ref[...], to_ref[...], do_ref[...], lse_ref[...], delta_ref[...]
+def _dq_kernel(
+    q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_ref, dq_ref, *, block, scale
+):
+    q, see_from, see_to, do, lse, delta = (
+        q_ref[...],
+        from_ref[...],
+        to_ref[...],
+        do_ref[...],
+        lse_ref[...],
+        delta_ref[...],
+    )
 
     def add_tile(y, dq):
         k, v = k_ref[pl.ds(y * block, block), :], v_ref[pl.ds(y * block, block), :]
@@ -138,7 +181,23 @@ def _dq_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_ref
     dq_ref[...] = dq.astype(dq_ref.dtype)
 
 
-def _dkv_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_ref, order_ref, count_ref, dk_ref, dv_ref, *, block, scale):
+def _dkv_kernel(
+    q_ref,
+    k_ref,
+    v_ref,
+    from_ref,
+    to_ref,
+    do_ref,
+    lse_ref,
+    delta_ref,
+    order_ref,
+    count_ref,
+    dk_ref,
+    dv_ref,
+    *,
+    block,
+    scale,
+):
     k, v, y = k_ref[...], v_ref[...], pl.program_id(0)
 
     def add_head(g, so_far):
@@ -146,7 +205,9 @@ def _dkv_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_re
             dk, dv = so_far
             at = pl.ds(order_ref[i] * block, block)
             q, do = q_ref[at, g, :], do_ref[at, g, :]
-            p, ds = _weights(q, k, v, do, lse_ref[g, at], delta_ref[g, at], from_ref[at], to_ref[at], y, scale)
+            p, ds = _weights(
+                q, k, v, do, lse_ref[g, at], delta_ref[g, at], from_ref[at], to_ref[at], y, scale
+            )
             return dk + _dot(ds.astype(q.dtype).T, q), dv + _dot(p.astype(do.dtype).T, do)
 
         return jax.lax.fori_loop(0, count_ref[...], add_tile, so_far)
@@ -157,7 +218,9 @@ def _dkv_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, do_ref, lse_ref, delta_re
 
 
 def _over_keys(see_from, see_to, block, add_tile, nothing):
-    return jax.lax.fori_loop(jnp.min(see_from) // block, jnp.max(see_to) // block + 1, add_tile, nothing)
+    return jax.lax.fori_loop(
+        jnp.min(see_from) // block, jnp.max(see_to) // block + 1, add_tile, nothing
+    )
 
 
 def _scores(q, k, see_from, see_to, y, scale):
@@ -173,5 +236,7 @@ def _weights(q, k, v, do, lse, delta, see_from, see_to, y, scale):
 
 
 def _dot(a, b):
-    precision = "highest" if a.dtype == jnp.float32 else "default"  # float32 means float32, not tf32
+    precision = (
+        "highest" if a.dtype == jnp.float32 else "default"
+    )  # float32 means float32, not tf32
     return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)

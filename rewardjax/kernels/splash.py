@@ -17,16 +17,28 @@ BITS = 15  # an interval's ends must fit one int32 together
 LONGEST_ROW = 1 << BITS
 
 
-def splash(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, block: int | None = None, interpret: bool = False):
+def splash(
+    q_BTNH,
+    k_BTKH,
+    v_BTKH,
+    see_from_BT,
+    see_to_BT,
+    block: int | None = None,
+    interpret: bool = False,
+):
     """`attention.dense` by splash attention; saves its output and log-sum-exp as "attn_out". `interpret` runs it anywhere, slowly.
 
     Every query must see itself or a tile between its first and last (tiles.py). ValueError for a row longer than 32768 tokens.
     """
     T, N, H = q_BTNH.shape[1:]
     if T > LONGEST_ROW:
-        raise ValueError(f"splash attention takes rows of at most {LONGEST_ROW} tokens, got {T}; lower batch.row_length or use 'blocks'")
+        raise ValueError(
+            f"splash attention takes rows of at most {LONGEST_ROW} tokens, got {T}; lower batch.row_length or use 'blocks'"
+        )
     multiple = block or BLOCKS[-1]
-    see_from_BT, see_to_BT = (tiles.fill_up(x, multiple, axis=1, mode="edge") for x in (see_from_BT, see_to_BT))
+    see_from_BT, see_to_BT = (
+        tiles.fill_up(x, multiple, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)
+    )
     block = block or next(size for size in BLOCKS if see_from_BT.shape[1] % size == 0)
     scaled_BTNH = (q_BTNH.astype(jnp.float32) * H**-0.5).astype(q_BTNH.dtype)
 
@@ -49,7 +61,14 @@ def splash(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, block: int | None = N
 
 
 def _block_sizes(block: int) -> kernel.BlockSizes:
-    return kernel.BlockSizes(block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block, block_q_dq=block, block_kv_dq=block)
+    return kernel.BlockSizes(
+        block_q=block,
+        block_kv=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_q_dq=block,
+        block_kv_dq=block,
+    )
 
 
 def sees(interval, key):
@@ -64,7 +83,9 @@ def _tables(see_from_T, see_to_T, block: int) -> list[mask_info.MaskInfo]:
     live_ZY = (first_Z[:, None] <= y) & (y <= last_Z[:, None])
     interval_T = see_from_T << BITS | see_to_T
     by_query, by_key = _next_live(live_ZY), _next_live(live_ZY.T).T
-    table = lambda following: mask_info.MaskInfo(following[None], None, live_ZY[None].astype(jnp.int32), None, interval_T)
+    table = lambda following: mask_info.MaskInfo(
+        following[None], None, live_ZY[None].astype(jnp.int32), None, interval_T
+    )
     return [table(by_query), table(by_query), table(by_key)]
 
 

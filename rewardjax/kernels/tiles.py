@@ -18,7 +18,11 @@ def key_blocks(see_from_T, see_to_T, block: int):
 def fill_up(x, multiple: int, axis: int, mode: str = "constant"):
     """x with its axis padded at the end to a multiple: zeros, or with mode "edge" its last entry again."""
     short = -x.shape[axis] % multiple
-    return jnp.pad(x, [(0, short if i == axis else 0) for i in range(x.ndim)], mode=mode) if short else x
+    return (
+        jnp.pad(x, [(0, short if i == axis else 0) for i in range(x.ndim)], mode=mode)
+        if short
+        else x
+    )
 
 
 def live_to_causal(see_from_BT: np.ndarray, see_to_BT: np.ndarray, block: int) -> float:

@@ -38,7 +38,11 @@ def build_model(
 
 
 def decoder_config(
-    *, folder: str | None = None, init_head: bool = False, variant: str | None = None, changes: dict[str, Any] | None = None
+    *,
+    folder: str | None = None,
+    init_head: bool = False,
+    variant: str | None = None,
+    changes: dict[str, Any] | None = None,
 ) -> DecoderConfig:
     """The decoder that `config.model` describes, without reading a weight; a folder is opened only where no variant is named."""
     if variant is not None:
@@ -52,8 +56,15 @@ def decoder_config(
 
 def refuse_other_decoder(folder: str, expected: DecoderConfig) -> None:
     """Raise ValueError naming every field in which the model in `folder` is not what the config says it is."""
-    found, wanted = dataclasses.asdict(hf.read_config(assets.resolve(folder))), dataclasses.asdict(expected)
-    if differing := [f"{name} is {found[name]}, expected {wanted[name]}" for name in wanted if found[name] != wanted[name]]:
+    found, wanted = (
+        dataclasses.asdict(hf.read_config(assets.resolve(folder))),
+        dataclasses.asdict(expected),
+    )
+    if differing := [
+        f"{name} is {found[name]}, expected {wanted[name]}"
+        for name in wanted
+        if found[name] != wanted[name]
+    ]:
         raise ValueError(
             f"model.folder {folder} does not hold model.variant: {'; '.join(differing)}; change model.folder or set model.variant to None"
         )

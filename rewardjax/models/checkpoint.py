@@ -27,7 +27,13 @@ def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None 
     """A manager of `folder` that keeps the `keep` latest steps and, where `best` names a metric, the step that scored highest."""
     policies: list[Any] = [checkpoint_managers.LatestN(keep)]
     if best is not None:
-        policies.append(checkpoint_managers.BestN(get_metric_fn=lambda metrics: metrics[best], n=1, keep_checkpoints_without_metrics=False))
+        policies.append(
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics[best],
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+        )
     return ocp.CheckpointManager(
         pathlib.Path(folder).absolute(),
         options=ocp.CheckpointManagerOptions(
@@ -38,12 +44,20 @@ def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None 
     )
 
 
-def save(manager: Manager, step: int, trees: dict[str, Any], meta: dict, metrics: dict[str, float] | None = None) -> None:
+def save(
+    manager: Manager,
+    step: int,
+    trees: dict[str, Any],
+    meta: dict,
+    metrics: dict[str, float] | None = None,
+) -> None:
     """Start an asynchronous save of `trees` and `meta` as `step`. A failure of the previous save is raised here, not swallowed."""
     manager.wait_until_finished()
     meta = meta | {"fingerprints": {name: fingerprint(tree) for name, tree in trees.items()}}
     items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
-    manager.save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), metrics=metrics)
+    manager.save(
+        step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)), metrics=metrics
+    )
 
 
 def read_meta(manager: Manager, step: int) -> dict:
@@ -72,7 +86,9 @@ def _reason(step: int, error: Exception) -> str:
     return f"step {step}: {type(error).__name__}: {(str(error) or '-').splitlines()[0]}"
 
 
-def restore(manager: Manager, abstract_trees: dict[str, Any], step: int | None = None) -> tuple[int, dict[str, Any], dict]:
+def restore(
+    manager: Manager, abstract_trees: dict[str, Any], step: int | None = None
+) -> tuple[int, dict[str, Any], dict]:
     """Restore and verify the named trees of `step`, or of the newest step that verifies, onto the shardings of `abstract_trees`.
 
     Returns (step, trees, meta). Raises DamagedCheckpoint with the reason found for each step tried.
@@ -83,15 +99,25 @@ def restore(manager: Manager, abstract_trees: dict[str, Any], step: int | None =
     reasons = []
     for candidate in steps:
         try:
-            found = manager.restore(candidate, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore()))
-            damaged = [name for name in items if fingerprint(found[name]) != found["meta"]["fingerprints"][name]]
+            found = manager.restore(
+                candidate, args=ocp.args.Composite(**items, meta=ocp.args.JsonRestore())
+            )
+            damaged = [
+                name
+                for name in items
+                if fingerprint(found[name]) != found["meta"]["fingerprints"][name]
+            ]
             if not damaged:
                 return candidate, {name: found[name] for name in items}, found["meta"]
-            reasons.append(f"step {candidate}: `{damaged[0]}` does not have the fingerprint recorded when it was saved")
+            reasons.append(
+                f"step {candidate}: `{damaged[0]}` does not have the fingerprint recorded when it was saved"
+            )
         except Exception as error:  # Orbax and TensorStore raise many kinds for a truncated, missing or half-copied file
             reasons.append(_reason(candidate, error))
         logging.error("checkpoint %s is damaged: %s", manager.directory, reasons[-1])
-    raise DamagedCheckpoint(f"{manager.directory}: " + ("; ".join(reasons) or "there is no finished checkpoint here"))
+    raise DamagedCheckpoint(
+        f"{manager.directory}: " + ("; ".join(reasons) or "there is no finished checkpoint here")
+    )
 
 
 def abstract(tree: Any) -> Any:
@@ -115,10 +141,16 @@ def fingerprint(tree: Any) -> str:
 @jax.jit
 def _leaf_sums(leaf: jax.Array, salt: jax.Array) -> jax.Array:
     unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
-    bits = leaf.astype(jnp.uint8) if leaf.dtype == jnp.bool_ else jax.lax.bitcast_convert_type(leaf, unsigned)
+    bits = (
+        leaf.astype(jnp.uint8)
+        if leaf.dtype == jnp.bool_
+        else jax.lax.bitcast_convert_type(leaf, unsigned)
+    )
     index = jnp.zeros(leaf.shape, jnp.uint32)
     for axis in range(leaf.ndim):
-        index = index * np.uint32(leaf.shape[axis]) + jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+        index = index * np.uint32(leaf.shape[axis]) + jax.lax.broadcasted_iota(
+            jnp.uint32, leaf.shape, axis
+        )
     bits = bits.astype(jnp.uint32) + np.uint32(1)  # a zero still counts for its place
 
     def weighted_sum(multiplier: int) -> jax.Array:

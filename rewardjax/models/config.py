@@ -39,7 +39,9 @@ class DecoderConfig:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads={self.heads} must be a multiple of kv_heads={self.kv_heads}")
         if self.head_dim % 2:
-            raise ValueError(f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of numbers")
+            raise ValueError(
+                f"head_dim={self.head_dim} must be even: rotary embedding turns pairs of numbers"
+            )
 
     @property
     def qk_norm(self) -> bool:

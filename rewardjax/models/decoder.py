@@ -21,10 +21,15 @@ _save = jax.checkpoint_policies.save_only_these_names
 # What a layer saves for the backward pass besides its input, from least to most memory; the rest is recomputed.
 REMAT = {
     "offload": jax.checkpoint_policies.save_and_offload_only_these_names(  # not even its input, which waits in the host's memory
-        names_which_can_be_saved=[], names_which_can_be_offloaded=["layer_input"], offload_src="device", offload_dst="pinned_host"
+        names_which_can_be_saved=[],
+        names_which_can_be_offloaded=["layer_input"],
+        offload_src="device",
+        offload_dst="pinned_host",
     ),
     "full": _save(),
-    "attn_out": _save("attn_out"),  # attention's output and log-sum-exp: its kernel does not run twice
+    "attn_out": _save(
+        "attn_out"
+    ),  # attention's output and log-sum-exp: its kernel does not run twice
     "qkv": _save("attn_out", "qkv"),
     "gate_up": _save("attn_out", "qkv", "gate_up"),
     "none": None,  # no recomputation at all
@@ -45,9 +50,13 @@ def pick(x, at_BS):
     return jnp.take_along_axis(x, at_BS.reshape(*at_BS.shape, *[1] * (x.ndim - 2)), axis=1)
 
 
-def normal(rngs: nnx.Rngs, layout: Layout, name: str, shape: tuple[int, ...], std: float) -> nnx.Param:
+def normal(
+    rngs: nnx.Rngs, layout: Layout, name: str, shape: tuple[int, ...], std: float
+) -> nnx.Param:
     """A parameter drawn from N(0, std**2), laid out as `layout.<name>` says."""
-    return nnx.Param(std * jax.random.normal(rngs.params(), shape, out_sharding=layout.spec(name, shape)))
+    return nnx.Param(
+        std * jax.random.normal(rngs.params(), shape, out_sharding=layout.spec(name, shape))
+    )
 
 
 def constant(layout: Layout, name: str, shape: tuple[int, ...], value: float) -> nnx.Param:
@@ -107,9 +116,17 @@ class Mlp(nnx.Module):
 
     def __call__(self, x_BTD):
         cast = lambda param: param[...].astype(x_BTD.dtype)
-        gate = checkpoint_name(jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=self.layout.act_BTF), "gate_up")
-        up = checkpoint_name(jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=self.layout.act_BTF), "gate_up")
-        return jnp.einsum("BTF,FD->BTD", jax.nn.silu(gate) * up, cast(self.down), out_sharding=self.layout.act_BTD)
+        gate = checkpoint_name(
+            jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=self.layout.act_BTF),
+            "gate_up",
+        )
+        up = checkpoint_name(
+            jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=self.layout.act_BTF),
+            "gate_up",
+        )
+        return jnp.einsum(
+            "BTF,FD->BTD", jax.nn.silu(gate) * up, cast(self.down), out_sharding=self.layout.act_BTD
+        )
 
 
 class Block(nnx.Module):
@@ -124,9 +141,15 @@ class Block(nnx.Module):
         """Every token's state after the layer, or that of tokens `at_BS` alone."""
         x_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
         with jax.named_scope("attention"):
-            x_BSD = x_BSD + self.attention(rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype), queries, at_BS)
+            x_BSD = x_BSD + self.attention(
+                rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype),
+                queries,
+                at_BS,
+            )
         with jax.named_scope("mlp"):
-            return x_BSD + self.mlp(rms_norm(x_BSD, self.mlp_norm[...], self.eps).astype(x_BSD.dtype))
+            return x_BSD + self.mlp(
+                rms_norm(x_BSD, self.mlp_norm[...], self.eps).astype(x_BSD.dtype)
+            )
 
 
 class Decoder(nnx.Module):
@@ -136,8 +159,12 @@ class Decoder(nnx.Module):
         if compute.remat not in REMAT:
             raise ValueError(f"remat={compute.remat!r}; choose one of {tuple(REMAT)}")
         self.config, self.compute, self.layout = config, compute, layout
-        self.embed = normal(rngs, layout, "embed_VD", (config.vocab_size, config.width), config.width**-0.5)
-        self.layers = jax.vmap(lambda r: Block(config, compute, layout, rngs=r))(rngs.split(config.layers))  # every leaf gets a leading [L]
+        self.embed = normal(
+            rngs, layout, "embed_VD", (config.vocab_size, config.width), config.width**-0.5
+        )
+        self.layers = jax.vmap(lambda r: Block(config, compute, layout, rngs=r))(
+            rngs.split(config.layers)
+        )  # every leaf gets a leading [L]
         self.norm = constant(layout, "norm_D", (config.width,), 1.0)
 
     def __call__(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
@@ -148,8 +175,12 @@ class Decoder(nnx.Module):
     def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None):
         """x_BTD before the final norm, in compute dtype; x_BSD of tokens `at_BS` alone where they are given, for less work."""
         # On TPU and GPU a float32 product is by default rounded to fewer bits; who asks for float32 means it.
-        with jax.default_matmul_precision("highest" if self.compute.dtype == "float32" else "default"):
-            frequency_H2 = rope.frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling)
+        with jax.default_matmul_precision(
+            "highest" if self.compute.dtype == "float32" else "default"
+        ):
+            frequency_H2 = rope.frequencies(
+                self.config.head_dim, self.config.rope_theta, self.config.rope_scaling
+            )
             queries = Queries(*rope.angles(positions_BT, frequency_H2), see_from_BT, see_to_BT)
             x_BTD, layers = self._look_up(tokens_BT), self._cast_layers()
             if at_BS is None:
@@ -169,14 +200,25 @@ class Decoder(nnx.Module):
     def _cast_layers(self):
         # All at once: a slice of the stacked weights is a copy, and this makes it one of the smaller type. Norms stay float32.
         is_norm = lambda path: "norm" in jax.tree_util.keystr(path)
-        return jax.tree_util.tree_map_with_path(lambda path, leaf: leaf if is_norm(path) else leaf.astype(self.compute.dtype), self.layers)
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf if is_norm(path) else leaf.astype(self.compute.dtype),
+            self.layers,
+        )
 
     def _look_up(self, tokens_BT):
         # Each device reads its columns of the table for the rows of its whole fsdp group; then rows are exchanged for columns, in compute
         # dtype. The read itself stays float32: its gradient adds up many uses of a token.
-        x_BTD = self.embed[...].at[jax.reshard(tokens_BT, self.layout.lookup_BT)].get(out_sharding=self.layout.lookup_BTD)
+        x_BTD = (
+            self.embed[...]
+            .at[jax.reshard(tokens_BT, self.layout.lookup_BT)]
+            .get(out_sharding=self.layout.lookup_BTD)
+        )
         return jax.reshard(x_BTD.astype(self.compute.dtype), self.layout.act_BTD)
 
     def _remat(self, layer):
         policy = REMAT[self.compute.remat]
-        return layer if policy is None else jax.checkpoint(layer, policy=policy, prevent_cse=not self.compute.scan)
+        return (
+            layer
+            if policy is None
+            else jax.checkpoint(layer, policy=policy, prevent_cse=not self.compute.scan)
+        )

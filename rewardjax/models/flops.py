@@ -5,7 +5,10 @@ import numpy as np
 
 def layer_params(config) -> int:
     """Matmul weights of all layers of a DecoderConfig: q, k, v, o, gated MLP. No embedding (a lookup), norms or head (negligible)."""
-    attention = 2 * config.width * config.heads * config.head_dim + 2 * config.width * config.kv_heads * config.head_dim
+    attention = (
+        2 * config.width * config.heads * config.head_dim
+        + 2 * config.width * config.kv_heads * config.head_dim
+    )
     return config.layers * (attention + 3 * config.width * config.mlp_width)
 
 

@@ -20,7 +20,16 @@ from safetensors.numpy import save_file
 from rewardjax.models import reward
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_config import read_config, read_json, write_config
-from rewardjax.models.hf_table import Rule, names, rules_of, sizes, their_shape, their_slices, to_ours, to_theirs
+from rewardjax.models.hf_table import (
+    Rule,
+    names,
+    rules_of,
+    sizes,
+    their_shape,
+    their_slices,
+    to_ours,
+    to_theirs,
+)
 from rewardjax.models.reward import RewardModel
 from rewardjax.parallel.mesh import Layout
 
@@ -30,7 +39,13 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 HEAD, VOCABULARY_HEAD = "score.weight", "lm_head.weight"
 
 
-def load(folder: str | pathlib.Path, compute: Compute, layout: Layout, init_head: bool = False, seed: int = 0) -> RewardModel:
+def load(
+    folder: str | pathlib.Path,
+    compute: Compute,
+    layout: Layout,
+    init_head: bool = False,
+    seed: int = 0,
+) -> RewardModel:
     """The model of a Hugging Face folder on the current mesh, float32; every process reads only the parts that its devices hold.
 
     Takes *ForSequenceClassification, and *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if
@@ -44,17 +59,36 @@ def load(folder: str | pathlib.Path, compute: Compute, layout: Layout, init_head
         tensors = _open(folder, stack)
         if new_head := HEAD not in tensors:
             if not init_head:
-                raise ValueError(f"{folder}: there is no {HEAD}, so this is not yet a reward model; init_head=True starts one from it")
+                raise ValueError(
+                    f"{folder}: there is no {HEAD}, so this is not yet a reward model; init_head=True starts one from it"
+                )
             rules = [rule for rule in rules if rule.name != HEAD]
-        _check(folder, tensors, rules, config.layers, size, ignored={VOCABULARY_HEAD} if new_head else set())
+        _check(
+            folder,
+            tensors,
+            rules,
+            config.layers,
+            size,
+            ignored={VOCABULARY_HEAD} if new_head else set(),
+        )
         for rule in rules:
             param = operator.attrgetter(rule.path)(model)
             wanted = param.get_value()
-            param.set_value(jax.make_array_from_callback(wanted.shape, wanted.sharding, _reader(tensors, rule, wanted.shape, size)))
+            param.set_value(
+                jax.make_array_from_callback(
+                    wanted.shape, wanted.sharding, _reader(tensors, rule, wanted.shape, size)
+                )
+            )
         if new_head:
             model.head = jax.jit(lambda: reward.new_head(config, layout, nnx.Rngs(params=seed)))()
         ignored = f", {VOCABULARY_HEAD} left out" if VOCABULARY_HEAD in tensors else ""
-        logging.info("%s: %d tensors%s, head %s", folder, len(tensors), ignored, f"drawn with seed {seed}" if new_head else "read")
+        logging.info(
+            "%s: %d tensors%s, head %s",
+            folder,
+            len(tensors),
+            ignored,
+            f"drawn with seed {seed}" if new_head else "read",
+        )
     return model
 
 
@@ -76,11 +110,27 @@ def save(
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype={dtype!r}; choose 'float32' or 'bfloat16'")
     config, folder, writes = model.decoder.config, pathlib.Path(folder), jax.process_index() == 0
-    text = write_config(config, dtype=dtype, pad_token_id=pad_token_id, eos_token_id=eos_token_id, bos_token_id=bos_token_id)
+    text = write_config(
+        config,
+        dtype=dtype,
+        pad_token_id=pad_token_id,
+        eos_token_id=eos_token_id,
+        bos_token_id=bos_token_id,
+    )
     size, itemsize = sizes(config), jnp.dtype(dtype).itemsize
-    origin = {name: (rule, layer) for rule in rules_of(config) for name, layer in names(rule, config.layers)}
-    files = _plan_files({name: rule for name, (rule, _) in origin.items()}, size, itemsize, shard_bytes)
-    file_names = [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))] if len(files) > 1 else [WEIGHTS]
+    origin = {
+        name: (rule, layer)
+        for rule in rules_of(config)
+        for name, layer in names(rule, config.layers)
+    }
+    files = _plan_files(
+        {name: rule for name, (rule, _) in origin.items()}, size, itemsize, shard_bytes
+    )
+    file_names = (
+        [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
+        if len(files) > 1
+        else [WEIGHTS]
+    )
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
         for old in [folder / "config.json", folder / INDEX, *folder.glob("model*.safetensors")]:
@@ -97,12 +147,23 @@ def save(
             save_file(tensors, folder / file, metadata={"format": "pt"})
     if writes:
         if len(files) > 1:
-            total = sum(math.prod(their_shape(rule, size)) for rule, _ in origin.values()) * itemsize
-            where = {name: file for file, members in zip(file_names, files, strict=True) for name in members}
-            (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2) + "\n")
+            total = (
+                sum(math.prod(their_shape(rule, size)) for rule, _ in origin.values()) * itemsize
+            )
+            where = {
+                name: file
+                for file, members in zip(file_names, files, strict=True)
+                for name in members
+            }
+            (folder / INDEX).write_text(
+                json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2)
+                + "\n"
+            )
         (folder / "config.json").write_text(text)
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(f"hf.save {folder}")  # nobody reads before it is complete
+        multihost_utils.sync_global_devices(
+            f"hf.save {folder}"
+        )  # nobody reads before it is complete
 
 
 def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -114,35 +175,54 @@ def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
     elif (folder / WEIGHTS).exists():
         promised, files = {}, [WEIGHTS]
     else:
-        raise FileNotFoundError(f"{folder}: neither {WEIGHTS} nor {INDEX}; weights in another format must be saved as safetensors first")
+        raise FileNotFoundError(
+            f"{folder}: neither {WEIGHTS} nor {INDEX}; weights in another format must be saved as safetensors first"
+        )
     tensors = {}
     for file in files:
         try:
             opened = stack.enter_context(safe_open(folder / file, framework="numpy"))
         except (SafetensorError, OSError) as error:
-            raise ValueError(f"{folder / file}: not a readable safetensors file ({error}); fetch it again") from None
+            raise ValueError(
+                f"{folder / file}: not a readable safetensors file ({error}); fetch it again"
+            ) from None
         tensors |= {name: opened.get_slice(name) for name in opened.keys()}
     if lost := sorted(promised.keys() - tensors.keys()):
-        raise ValueError(f"{index}: {lost[0]} is not in {promised[lost[0]]}; the files of this folder do not belong together")
+        raise ValueError(
+            f"{index}: {lost[0]} is not in {promised[lost[0]]}; the files of this folder do not belong together"
+        )
     return tensors
 
 
-def _check(folder: pathlib.Path, tensors: dict[str, Any], rules: list[Rule], layers: int, size: dict[str, int], ignored: set[str]) -> None:
+def _check(
+    folder: pathlib.Path,
+    tensors: dict[str, Any],
+    rules: list[Rule],
+    layers: int,
+    size: dict[str, int],
+    ignored: set[str],
+) -> None:
     """ValueError unless the tensors are exactly those of the rules, in name, shape and a floating type."""
     expected = {name: rule for rule in rules for name, _ in names(rule, layers)}
     if missing := sorted(expected.keys() - tensors.keys()):
         raise ValueError(f"{folder}: {len(missing)} tensors are missing, the first is {missing[0]}")
     if unexpected := sorted(tensors.keys() - expected.keys() - ignored):
-        raise ValueError(f"{folder}: {len(unexpected)} tensors are not part of this model, the first is {unexpected[0]}")
+        raise ValueError(
+            f"{folder}: {len(unexpected)} tensors are not part of this model, the first is {unexpected[0]}"
+        )
     for name, rule in expected.items():
         found, wanted = tuple(tensors[name].get_shape()), their_shape(rule, size)
         if found != wanted:
             raise ValueError(f"{folder}: {name} has shape {found}; config.json makes it {wanted}")
         if tensors[name].get_dtype() not in ("F32", "BF16", "F16"):
-            raise ValueError(f"{folder}: {name} is {tensors[name].get_dtype()}; only float32, bfloat16 and float16 weights are read")
+            raise ValueError(
+                f"{folder}: {name} is {tensors[name].get_dtype()}; only float32, bfloat16 and float16 weights are read"
+            )
 
 
-def _reader(tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: dict[str, int]) -> Callable[[Any], np.ndarray]:
+def _reader(
+    tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: dict[str, int]
+) -> Callable[[Any], np.ndarray]:
     """index into our parameter -> that block, float32. Devices that hold the same block share one read."""
     blocks = {}
 
@@ -151,14 +231,19 @@ def _reader(tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: d
         if key not in blocks:
             layers = range(*key[0]) if rule.stacked else [None]
             block = their_slices(rule, index[1:] if rule.stacked else index, size)
-            parts = [to_ours(rule, tensors[rule.name.format(layer)][block], size).astype(np.float32) for layer in layers]
+            parts = [
+                to_ours(rule, tensors[rule.name.format(layer)][block], size).astype(np.float32)
+                for layer in layers
+            ]
             blocks[key] = np.stack(parts) if rule.stacked else parts[0]
         return blocks[key]
 
     return read
 
 
-def _plan_files(names_rules: dict[str, Rule], size: dict[str, int], itemsize: int, shard_bytes: int) -> list[list[str]]:
+def _plan_files(
+    names_rules: dict[str, Rule], size: dict[str, int], itemsize: int, shard_bytes: int
+) -> list[list[str]]:
     """Names of the tensors of each file, in order: a file is closed when the next tensor would not fit."""
     files, used = [[]], 0
     for name, rule in names_rules.items():

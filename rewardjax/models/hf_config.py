@@ -19,7 +19,9 @@ def read_json(path: pathlib.Path) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not there; a Hugging Face model folder has a {path.name}") from None
+        raise FileNotFoundError(
+            f"{path}: not there; a Hugging Face model folder has a {path.name}"
+        ) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON ({error})") from None
 
@@ -49,7 +51,14 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     )
 
 
-def write_config(config: DecoderConfig, *, dtype: str, pad_token_id: int, eos_token_id: int | list[int], bos_token_id: int | None) -> str:
+def write_config(
+    config: DecoderConfig,
+    *,
+    dtype: str,
+    pad_token_id: int,
+    eos_token_id: int | list[int],
+    bos_token_id: int | None,
+) -> str:
     """The text of a `config.json` for a reward model with one output. ValueError when the pad token can end a text."""
     _refuse_pad_that_ends(pad_token_id, eos_token_id, "save")
     scaling = config.rope_scaling
@@ -88,18 +97,26 @@ def write_config(config: DecoderConfig, *, dtype: str, pad_token_id: int, eos_to
 
 def _refuse_what_differs(raw: dict, path: pathlib.Path) -> None:
     if raw.get("model_type") not in FAMILIES:
-        raise ValueError(f"{path}: model_type={raw.get('model_type')!r}; this decoder covers {FAMILIES}")
+        raise ValueError(
+            f"{path}: model_type={raw.get('model_type')!r}; this decoder covers {FAMILIES}"
+        )
     for key, value in ONLY[raw["model_type"]].items():
         if raw.get(key, value) != value:
             raise ValueError(f"{path}: {key}={raw[key]!r} is not implemented; only {value!r} is")
     if other := set(raw.get("layer_types") or ()) - {"full_attention"}:
-        raise ValueError(f"{path}: layer_types has {sorted(other)}; only 'full_attention' is implemented")
+        raise ValueError(
+            f"{path}: layer_types has {sorted(other)}; only 'full_attention' is implemented"
+        )
     if raw.get("quantization_config"):
-        raise ValueError(f"{path}: quantized weights (quantization_config) are not read; use the folder of the unquantized model")
+        raise ValueError(
+            f"{path}: quantized weights (quantization_config) are not read; use the folder of the unquantized model"
+        )
     if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
         labels = len(raw["id2label"]) if "id2label" in raw else raw.get("num_labels", 1)
         if labels != 1:
-            raise ValueError(f"{path}: num_labels={labels} (id2label); a reward model has exactly one output")
+            raise ValueError(
+                f"{path}: num_labels={labels} (id2label); a reward model has exactly one output"
+            )
         _refuse_pad_that_ends(raw.get("pad_token_id"), raw.get("eos_token_id"), path)
 
 
@@ -121,7 +138,9 @@ def _rope(raw: dict, path: pathlib.Path) -> tuple[float, RopeScaling | None]:
     if kind == "default":
         return float(theta), None
     if kind != "llama3":
-        raise ValueError(f"{path}: rotary scaling {kind!r} is not implemented; remove it if no text outgrows the original context")
+        raise ValueError(
+            f"{path}: rotary scaling {kind!r} is not implemented; remove it if no text outgrows the original context"
+        )
     need = lambda key: _need(rope, key, path)
     return float(theta), RopeScaling(
         float(need("factor")),

@@ -72,7 +72,11 @@ def sizes(config: DecoderConfig) -> dict[str, int]:
 
 def names(rule: Rule, layers: int) -> list[tuple[str, int | None]]:
     """(name, layer) of every tensor that a rule stands for."""
-    return [(rule.name.format(layer), layer) for layer in range(layers)] if rule.stacked else [(rule.name, None)]
+    return (
+        [(rule.name.format(layer), layer) for layer in range(layers)]
+        if rule.stacked
+        else [(rule.name, None)]
+    )
 
 
 def their_shape(rule: Rule, size: dict[str, int]) -> tuple[int, ...]:
@@ -90,7 +94,9 @@ def their_slices(rule: Rule, ours: tuple[slice, ...], size: dict[str, int]) -> t
     for word in rule.theirs.split():
         first, *rest = word
         if any(part[letter].indices(size[letter])[:2] != (0, size[letter]) for letter in rest):
-            raise ValueError(f"{rule.path}: axis {rest[0]} of {rule.ours} is split over devices, but lies inside an axis of {rule.name}")
+            raise ValueError(
+                f"{rule.path}: axis {rest[0]} of {rule.ours} is split over devices, but lies inside an axis of {rule.name}"
+            )
         inner = math.prod(size[letter] for letter in rest)
         start, stop, _ = part[first].indices(size[first])
         out.append(slice(start * inner, stop * inner))
@@ -110,4 +116,6 @@ def to_ours(rule: Rule, theirs: np.ndarray, size: dict[str, int]) -> np.ndarray:
 def to_theirs(rule: Rule, ours: np.ndarray, size: dict[str, int]) -> np.ndarray:
     """One layer of our parameter as their whole tensor."""
     letters = rule.theirs.replace("1", "").replace(" ", "")
-    return ours.transpose([rule.ours.index(letter) for letter in letters]).reshape(their_shape(rule, size))
+    return ours.transpose([rule.ours.index(letter) for letter in letters]).reshape(
+        their_shape(rule, size)
+    )

@@ -42,7 +42,9 @@ def abstract(config: DecoderConfig, compute: Compute, layout: Layout) -> RewardM
     """The same model with jax.ShapeDtypeStruct leaves that carry shardings: costs nothing, serves restoring and checks."""
     model = jax.eval_shape(lambda: RewardModel(config, compute, layout, rngs=nnx.Rngs(params=0)))
     mesh = jax.sharding.get_mesh()
-    concrete = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=jax.sharding.NamedSharding(mesh, leaf.sharding.spec))
+    concrete = lambda leaf: jax.ShapeDtypeStruct(
+        leaf.shape, leaf.dtype, sharding=jax.sharding.NamedSharding(mesh, leaf.sharding.spec)
+    )
     return jax.tree.map(concrete, model)
 
 

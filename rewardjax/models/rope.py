@@ -20,8 +20,14 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling | None) -> np.
     frequency = 1 / (theta ** exponent.astype(np.float64)).astype(np.float32)
     if scaling is None:
         return frequency
-    turns = scaling.original_positions * frequency / (2 * np.pi)  # full turns within the original context
-    kept = np.clip((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor), 0, 1)
+    turns = (
+        scaling.original_positions * frequency / (2 * np.pi)
+    )  # full turns within the original context
+    kept = np.clip(
+        (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor),
+        0,
+        1,
+    )
     return (kept * frequency + (1 - kept) * frequency / scaling.factor).astype(np.float32)
 
 

@@ -23,7 +23,9 @@ def _qwen3(width, mlp_width, layers, heads, tied):
 
 
 def _llama3(width, mlp_width, layers, heads, head_dim, stretch, tied):
-    scaling = RopeScaling(factor=stretch, low_freq_factor=1.0, high_freq_factor=4.0, original_positions=8192)
+    scaling = RopeScaling(
+        factor=stretch, low_freq_factor=1.0, high_freq_factor=4.0, original_positions=8192
+    )
     return DecoderConfig(
         family="llama",
         vocab_size=128_256,
@@ -60,7 +62,17 @@ def _qwen2(width, mlp_width, layers, heads, kv_heads, head_dim, tied, vocab_size
 
 def _tiny(of, **changes):
     """A published model's switches at a size that compiles in seconds; Qwen3's and Llama's heads do not add up to the width."""
-    sizes = dict(vocab_size=512, width=48, mlp_width=96, layers=2, heads=4, kv_heads=2, head_dim=16, rope_theta=1e4, max_positions=4096)
+    sizes = dict(
+        vocab_size=512,
+        width=48,
+        mlp_width=96,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=16,
+        rope_theta=1e4,
+        max_positions=4096,
+    )
     return dataclasses.replace(of, **(sizes | changes))
 
 
@@ -79,7 +91,9 @@ VARIANTS = {
 }
 VARIANTS |= {
     "tiny-qwen3": _tiny(VARIANTS["qwen3-0.6b"]),
-    "tiny-llama": _tiny(VARIANTS["llama3.2-1b"], rope_scaling=RopeScaling(4.0, 1.0, 4.0, original_positions=64)),
+    "tiny-llama": _tiny(
+        VARIANTS["llama3.2-1b"], rope_scaling=RopeScaling(4.0, 1.0, 4.0, original_positions=64)
+    ),
     "tiny-qwen2": _tiny(VARIANTS["qwen2.5-0.5b"], head_dim=12),
 }
 

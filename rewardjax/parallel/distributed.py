@@ -68,8 +68,12 @@ def assert_same(value_fingerprint: str, what: str) -> None:
     for process, digest in enumerate(everyone):
         holders[digest.astype(np.uint32).tobytes().hex()].append(str(process))
     if len(holders) > 1:
-        groups = "; ".join(f"process {', '.join(processes)} has {digest}" for digest, processes in holders.items())
-        raise RuntimeError(f"the hosts disagree on {what}: {groups} (hashes). Start all of them from the same code, files and flags.")
+        groups = "; ".join(
+            f"process {', '.join(processes)} has {digest}" for digest, processes in holders.items()
+        )
+        raise RuntimeError(
+            f"the hosts disagree on {what}: {groups} (hashes). Start all of them from the same code, files and flags."
+        )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -96,7 +100,12 @@ def _cluster_found(env: Mapping[str, str]) -> bool:
         raise ValueError(f"JAX_DISTRIBUTED must be 0 or 1, not {asked!r}")
     tpu_hosts = [host for host in env.get("TPU_WORKER_HOSTNAMES", "").split(",") if host]
     slices = env.get("MEGASCALE_NUM_SLICES", "1")
-    return asked == "1" or len(tpu_hosts) > 1 or slices != "1" or int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return (
+        asked == "1"
+        or len(tpu_hosts) > 1
+        or slices != "1"
+        or int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    )
 
 
 def _read_int(name: str, low: int, below: int | None = None) -> int:
@@ -105,7 +114,10 @@ def _read_int(name: str, low: int, below: int | None = None) -> int:
     except ValueError:
         raise ValueError(f"{name} must be a whole number, not {os.environ[name]!r}") from None
     if value < low or (below is not None and value >= below):
-        raise ValueError(f"{name}={value} is out of range: at least {low}" + (f", below {below}" if below is not None else ""))
+        raise ValueError(
+            f"{name}={value} is out of range: at least {low}"
+            + (f", below {below}" if below is not None else "")
+        )
     return value
 
 
@@ -120,13 +132,17 @@ def _forward_failures() -> None:
     watcher = threading.Thread(target=_watch, args=(stop,), name="rewardjax-fatal", daemon=True)
     previous = sys.excepthook
 
-    def excepthook(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    def excepthook(
+        kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+    ) -> None:
         previous(kind, error, trace)
         stop.set()
         message = "".join(traceback.format_exception_only(kind, error)).partition("\n")[0]
         _leave(_post(f"{exit_code(error)} process {jax.process_index()}: {message}"))
 
-    def finish() -> None:  # a thread inside the client while the interpreter shuts down would crash a run that ended well
+    def finish() -> (
+        None
+    ):  # a thread inside the client while the interpreter shuts down would crash a run that ended well
         stop.set()
         watcher.join()
 

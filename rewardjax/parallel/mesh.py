@@ -30,18 +30,24 @@ LETTERS = {
 }
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None) -> jax.sharding.Mesh:
+def make_mesh(
+    data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None
+) -> jax.sharding.Mesh:
     """Mesh over `devices`, or all of all processes; at most one size is -1 and takes the rest. ValueError if they do not multiply out."""
     sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
     count = jax.device_count() if devices is None else len(devices)
     free = [axis for axis, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
-        raise ValueError(f"mesh {sizes}: sizes are positive, and at most one may be -1 (the rest of the devices)")
+        raise ValueError(
+            f"mesh {sizes}: sizes are positive, and at most one may be -1 (the rest of the devices)"
+        )
     if free and count % fixed == 0:
         sizes[free[0]] = count // fixed
     if math.prod(sizes.values()) != count:
-        raise ValueError(f"mesh {sizes}: the sizes must multiply to the {count} devices there are; set one of them to -1 to fill up")
+        raise ValueError(
+            f"mesh {sizes}: the sizes must multiply to the {count} devices there are; set one of them to -1 to fill up"
+        )
     return jax.make_mesh(tuple(sizes.values()), AXES, devices=devices)
 
 
@@ -76,9 +82,13 @@ class Layout:
         for field in dataclasses.fields(self):
             axes = _mesh_axes(getattr(self, field.name))
             if unknown := sorted(set(axes) - set(AXES)):
-                raise ValueError(f"layout {field.name}: no mesh axis is called {unknown[0]!r}; there are {AXES}")
+                raise ValueError(
+                    f"layout {field.name}: no mesh axis is called {unknown[0]!r}; there are {AXES}"
+                )
             if len(set(axes)) < len(axes):
-                raise ValueError(f"layout {field.name}={getattr(self, field.name)}: a mesh axis can split only one axis of an array")
+                raise ValueError(
+                    f"layout {field.name}={getattr(self, field.name)}: a mesh axis can split only one axis of an array"
+                )
 
     def spec(self, name: str, shape: tuple[int, ...]) -> P:
         """The spec of an array of this shape; ValueError, with the numbers, when the current mesh cannot split it evenly."""
@@ -106,10 +116,16 @@ def place(batch: dict[str, np.ndarray], layout: Layout) -> dict[str, jax.Array]:
     out = {}
     for name, array in batch.items():
         if array.ndim not in specs:
-            raise ValueError(f"batch[{name!r}] has shape {array.shape}; expected [rows, ...] or [micro-batches, rows, ...]")
+            raise ValueError(
+                f"batch[{name!r}] has shape {array.shape}; expected [rows, ...] or [micro-batches, rows, ...]"
+            )
         if array.shape[-2] % here:
-            raise ValueError(f"batch[{name!r}] has {array.shape[-2]} rows on this host, not a multiple of its {here} shards (data x fsdp)")
-        out[name] = jax.make_array_from_process_local_data(NamedSharding(mesh, specs[array.ndim]), array)
+            raise ValueError(
+                f"batch[{name!r}] has {array.shape[-2]} rows on this host, not a multiple of its {here} shards (data x fsdp)"
+            )
+        out[name] = jax.make_array_from_process_local_data(
+            NamedSharding(mesh, specs[array.ndim]), array
+        )
     return out
 
 
@@ -121,11 +137,24 @@ def row_share(layout: Layout) -> tuple[int, int]:
     mesh = jax.sharding.get_mesh()
     shards = math.prod(mesh.shape[axis] for axis in ROWS)
     rows = NamedSharding(mesh, layout.row_BT).devices_indices_map((shards, 1))
-    owned = sorted({index[0].indices(shards)[0] for device, index in rows.items() if device.process_index == jax.process_index()})
+    owned = sorted(
+        {
+            index[0].indices(shards)[0]
+            for device, index in rows.items()
+            if device.process_index == jax.process_index()
+        }
+    )
     if owned != list(range(owned[0], owned[0] + len(owned))) or owned[0] % len(owned):
-        raise ValueError(f"this process owns the row shards {owned} of {shards}, which are not one even block; change the mesh sizes")
+        raise ValueError(
+            f"this process owns the row shards {owned} of {shards}, which are not one even block; change the mesh sizes"
+        )
     return owned[0] // len(owned), shards // len(owned)
 
 
 def _mesh_axes(spec: P) -> list[str]:
-    return [axis for part in spec if part is not None for axis in ((part,) if isinstance(part, str) else part)]
+    return [
+        axis
+        for part in spec
+        if part is not None
+        for axis in ((part,) if isinstance(part, str) else part)
+    ]

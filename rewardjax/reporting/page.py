@@ -109,7 +109,9 @@ class Section(NamedTuple):
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
-NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?")  # a formatted number or interval; a star is for a footnote
+NUMBER = re.compile(
+    r"[-+]?[\d,]*\.?\d+(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?"
+)  # a formatted number or interval; a star is for a footnote
 
 
 def _is_number(value: Any) -> bool:
@@ -131,9 +133,21 @@ def _show(value: Any) -> str:
 
 def _table(index: int, heading: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    present = {column: [row[column] for row in rows if row.get(column) is not None] for column in columns}
-    numeric = {column for column in columns if present[column] and all(_is_number(value) for value in present[column])}
-    return {"id": f"table-{index}", "heading": heading, "columns": columns, "numeric": numeric, "rows": rows}
+    present = {
+        column: [row[column] for row in rows if row.get(column) is not None] for column in columns
+    }
+    numeric = {
+        column
+        for column in columns
+        if present[column] and all(_is_number(value) for value in present[column])
+    }
+    return {
+        "id": f"table-{index}",
+        "heading": heading,
+        "columns": columns,
+        "numeric": numeric,
+        "rows": rows,
+    }
 
 
 def _figures(figures: Mapping[str, str | pathlib.Path]) -> list[dict[str, str]]:
@@ -148,7 +162,11 @@ def _figures(figures: Mapping[str, str | pathlib.Path]) -> list[dict[str, str]]:
 
 
 def _messages(value: str | Sequence[Mapping[str, str]], role: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": value}] if isinstance(value, str) else [dict(message) for message in value]
+    return (
+        [{"role": role, "content": value}]
+        if isinstance(value, str)
+        else [dict(message) for message in value]
+    )
 
 
 def write_report(
@@ -168,7 +186,9 @@ def write_report(
     rejected_reward and an optional note. config: shown folded, as JSON. parts: sections of their own, first on the page. Raises
     ValueError for a figure that is not a PNG, KeyError for an incomplete example."""
     path = pathlib.Path(path)
-    shown_tables = [_table(i, heading, rows) for i, (heading, rows) in enumerate((tables or {}).items()) if rows]
+    shown_tables = [
+        _table(i, heading, rows) for i, (heading, rows) in enumerate((tables or {}).items()) if rows
+    ]
     shown_figures = _figures(figures or {})
     shown_parts = [
         {
@@ -176,7 +196,11 @@ def write_report(
             "heading": part.heading,
             "text": part.text,
             "figures": _figures(part.figures),
-            "tables": [_table(j, heading, rows) for j, (heading, rows) in enumerate(part.tables.items()) if rows],
+            "tables": [
+                _table(j, heading, rows)
+                for j, (heading, rows) in enumerate(part.tables.items())
+                if rows
+            ],
         }
         for i, part in enumerate(parts)
     ]
@@ -197,7 +221,9 @@ def write_report(
     sections += [("examples", "Sample pairs")] if shown_examples else []
     sections.append(("facts", "The run"))
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
     environment.filters["show"] = _show
     html = environment.from_string(TEMPLATE).render(
         title=title,
@@ -207,7 +233,9 @@ def write_report(
         figures=shown_figures,
         examples=shown_examples,
         sections=sections,
-        config=None if config is None else json.dumps(config, indent=2, ensure_ascii=False, default=str),
+        config=None
+        if config is None
+        else json.dumps(config, indent=2, ensure_ascii=False, default=str),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")

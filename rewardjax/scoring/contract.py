@@ -33,8 +33,14 @@ GOLDEN_CONVERSATIONS: tuple[list[Message], ...] = (
         {"role": "user", "content": "Another one?"},
         {"role": "assistant", "content": "Green, perhaps."},
     ],
-    [{"role": "user", "content": "  Größe, 価格, 👩‍🔬?\n\n"}, {"role": "assistant", "content": "```py\nprint('naïve')\n```\n"}],
-    [{"role": "user", "content": "Say <|im_end|> please."}, {"role": "assistant", "content": "<|im_end|><|eot_id|></s><think>"}],
+    [
+        {"role": "user", "content": "  Größe, 価格, 👩‍🔬?\n\n"},
+        {"role": "assistant", "content": "```py\nprint('naïve')\n```\n"},
+    ],
+    [
+        {"role": "user", "content": "Say <|im_end|> please."},
+        {"role": "assistant", "content": "<|im_end|><|eot_id|></s><think>"},
+    ],
 )
 
 
@@ -66,17 +72,34 @@ class ScoreContract:
         return fingerprint.of_json(dataclasses.asdict(self))
 
 
-def make(tokenizer: ChatTokenizer, *, max_length: int, over_long: str, compute_dtype: str, weights_dtype: str = "float32") -> ScoreContract:
+def make(
+    tokenizer: ChatTokenizer,
+    *,
+    max_length: int,
+    over_long: str,
+    compute_dtype: str,
+    weights_dtype: str = "float32",
+) -> ScoreContract:
     """The contract of a model that reads conversations through `tokenizer`, without golden scores yet."""
     fields: dict[str, Any] = tokenizer.fingerprints()
-    return ScoreContract(**fields, max_length=max_length, over_long=over_long, compute_dtype=compute_dtype, weights_dtype=weights_dtype)
+    return ScoreContract(
+        **fields,
+        max_length=max_length,
+        over_long=over_long,
+        compute_dtype=compute_dtype,
+        weights_dtype=weights_dtype,
+    )
 
 
-def with_golden(contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray]) -> ScoreContract:
+def with_golden(
+    contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray]
+) -> ScoreContract:
     """Record what `score` gives for the golden conversations. Raises FloatingPointError where that is no finite number."""
     golden = tuple(float(x) for x in score(list(GOLDEN_CONVERSATIONS)))
     if not np.isfinite(golden).all():
-        raise FloatingPointError(f"the golden conversations score {golden}: the weights are damaged, or training has diverged")
+        raise FloatingPointError(
+            f"the golden conversations score {golden}: the weights are damaged, or training has diverged"
+        )
     return dataclasses.replace(contract, golden=golden)
 
 
@@ -91,7 +114,9 @@ def from_record(record: dict) -> ScoreContract:
     del fields["fingerprint"]
     contract = ScoreContract(**fields)
     if contract.fingerprint != record["fingerprint"]:
-        raise ContractMismatch(f"field `fingerprint` is {record['fingerprint']}, it now gives {contract.fingerprint}: it was edited")
+        raise ContractMismatch(
+            f"field `fingerprint` is {record['fingerprint']}, it now gives {contract.fingerprint}: it was edited"
+        )
     return contract
 
 
@@ -116,7 +141,9 @@ def check_tokenizer(contract: ScoreContract, tokenizer: ChatTokenizer) -> None:
             )
 
 
-def check_golden(contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray], dtype: str) -> float:
+def check_golden(
+    contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray], dtype: str
+) -> float:
     """Re-score the golden conversations in `dtype`; returns the largest difference relative to max(1, |score|).
 
     Raises ContractMismatch if it exceeds the tolerance of `dtype` or of the weights, whichever is wider.

@@ -56,16 +56,26 @@ def load(
     tokenizer = ChatTokenizer.load(folder / "tokenizer" if is_run else folder)
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
-        model, saved = _from_run(folder, dtype, step) if is_run else _from_hugging_face(folder, dtype, tokenizer)
+        model, saved = (
+            _from_run(folder, dtype, step)
+            if is_run
+            else _from_hugging_face(folder, dtype, tokenizer)
+        )
         graph, params = nnx.split(model, nnx.Param)
     contract.check_tokenizer(saved, tokenizer)
-    scorer = Scorer(graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device)
+    scorer = Scorer(
+        graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device
+    )
     if saved.golden:
-        contract.check_golden(saved, functools.partial(conversations, scorer), dtype or saved.compute_dtype)
+        contract.check_golden(
+            saved, functools.partial(conversations, scorer), dtype or saved.compute_dtype
+        )
     return scorer
 
 
-def _from_run(workdir: pathlib.Path, dtype: str | None, step: int | None) -> tuple[reward.RewardModel, contract.ScoreContract]:
+def _from_run(
+    workdir: pathlib.Path, dtype: str | None, step: int | None
+) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a training run's checkpoint, and the contract saved with it."""
     decoder = decoder_config(**config_lib.read_run_config(workdir)["model"])
     with checkpoint.open_manager(workdir / "checkpoints") as manager:
@@ -73,7 +83,9 @@ def _from_run(workdir: pathlib.Path, dtype: str | None, step: int | None) -> tup
         if step is None:
             raise FileNotFoundError(f"{workdir / 'checkpoints'} has no finished checkpoint")
         saved = contract.from_record(checkpoint.read_meta(manager, step)["contract"])
-        graph, abstract = nnx.split(reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param)
+        graph, abstract = nnx.split(
+            reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param
+        )
         _, trees, _ = checkpoint.restore(manager, {"params": abstract}, step)
     return nnx.merge(graph, trees["params"]), saved
 
@@ -84,9 +96,16 @@ def _from_hugging_face(
     """The model of a Hugging Face folder, and its contract; a folder of another maker's gets one without golden scores."""
     saved = contract.load(folder)
     if saved is None:
-        logging.warning("%s has no %s: its scores cannot be checked against those of the model's maker", folder, contract.FILE)
+        logging.warning(
+            "%s has no %s: its scores cannot be checked against those of the model's maker",
+            folder,
+            contract.FILE,
+        )
         saved = contract.make(
-            tokenizer, max_length=hf.read_config(folder).max_positions, over_long="drop", compute_dtype=dtype or "bfloat16"
+            tokenizer,
+            max_length=hf.read_config(folder).max_positions,
+            over_long="drop",
+            compute_dtype=dtype or "bfloat16",
         )
     return hf.load(folder, _compute(dtype, saved), Layout()), saved
 
@@ -98,13 +117,24 @@ def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
 def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
     """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRow for what cannot be scored."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    group, _ = check(Group("", messages, [[{"role": "assistant", "content": text}] for text in responses], []))
-    return token_groups(scorer, [tokenize_group(group, scorer.tokenizer, scorer.contract.max_length, scorer.contract.over_long)])[0]
+    group, _ = check(
+        Group("", messages, [[{"role": "assistant", "content": text}] for text in responses], [])
+    )
+    return token_groups(
+        scorer,
+        [
+            tokenize_group(
+                group, scorer.tokenizer, scorer.contract.max_length, scorer.contract.over_long
+            )
+        ],
+    )[0]
 
 
 def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
     """Rewards [n] of whole conversations, the last message of each being the response."""
-    return rows.score_conversations(lambda _, groups: token_groups(scorer, groups), scorer.params, scorer.tokenizer, whole)
+    return rows.score_conversations(
+        lambda _, groups: token_groups(scorer, groups), scorer.params, scorer.tokenizer, whole
+    )
 
 
 def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
@@ -119,10 +149,19 @@ def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarra
         for group in groups
         for k in range(0, len(group.suffixes), together)
     )
-    row_length = max(SHORTEST_ROW, power_of_two(longest(1)), min(power_of_two(longest(2)), scorer.tokens_per_device))
-    tokens = sum(len(group.prefix) * -(-len(group.suffixes) // 2) + sum(map(len, group.suffixes)) for group in groups)
+    row_length = max(
+        SHORTEST_ROW,
+        power_of_two(longest(1)),
+        min(power_of_two(longest(2)), scorer.tokens_per_device),
+    )
+    tokens = sum(
+        len(group.prefix) * -(-len(group.suffixes) // 2) + sum(map(len, group.suffixes))
+        for group in groups
+    )
     shards = scorer.mesh.shape["data"] * scorer.mesh.shape["fsdp"]
-    rows_per_device = min(max(1, scorer.tokens_per_device // row_length), power_of_two(tokens / row_length / shards))
+    rows_per_device = min(
+        max(1, scorer.tokens_per_device // row_length), power_of_two(tokens / row_length / shards)
+    )
     with jax.set_mesh(scorer.mesh):
         return rows.score_groups(
             scorer.score_rows,

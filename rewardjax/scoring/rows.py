@@ -28,7 +28,9 @@ def make_score_rows(graph: nnx.GraphDef) -> ScoreRows:
     @jax.jit
     def score_rows(params: Any, rows: dict[str, jax.Array]) -> jax.Array:
         model = nnx.merge(graph, params)
-        return model(rows["tokens"], rows["positions"], rows["see_from"], rows["see_to"], rows["score_at"])
+        return model(
+            rows["tokens"], rows["positions"], rows["see_from"], rows["see_to"], rows["score_at"]
+        )
 
     return score_rows
 
@@ -55,9 +57,14 @@ def score_groups(
         window = groups[first : first + WINDOW]
         packed = pack.pack_groups(window, row_length, bundles_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
-        on_device = [score_rows(params, place(batch, layout)) for batch in _local_batches(packed, rows, layout)]  # dispatched ahead
+        on_device = [
+            score_rows(params, place(batch, layout))
+            for batch in _local_batches(packed, rows, layout)
+        ]  # dispatched ahead
         found = np.concatenate([_fetch(x) for x in on_device])
-        rewards += [np.full((len(group.suffixes), *found.shape[2:]), np.nan, np.float32) for group in window]
+        rewards += [
+            np.full((len(group.suffixes), *found.shape[2:]), np.nan, np.float32) for group in window
+        ]
         for row, slot in zip(*np.nonzero(owner[..., 0] >= 0), strict=True):
             group, response = owner[row, slot]
             rewards[first + group][response] = found[row, slot]
@@ -73,11 +80,16 @@ def score_conversations(
 ) -> np.ndarray:
     """Rewards [n] of whole conversations, the last message of each being the response; `score` is `score_groups` with its settings."""
     nothing = np.array([], np.int32)
-    groups = [TokenGroup(nothing, [np.array(tokenizer.encode(messages), np.int32)]) for messages in conversations]
+    groups = [
+        TokenGroup(nothing, [np.array(tokenizer.encode(messages), np.int32)])
+        for messages in conversations
+    ]
     return np.concatenate(score(params, groups))
 
 
-def _local_batches(packed: dict[str, np.ndarray], rows: int, layout: Layout) -> Iterator[dict[str, np.ndarray]]:
+def _local_batches(
+    packed: dict[str, np.ndarray], rows: int, layout: Layout
+) -> Iterator[dict[str, np.ndarray]]:
     """This process's contiguous share of each batch of `rows` rows."""
     index, count = row_share(layout)
     share = rows // count
@@ -87,4 +99,6 @@ def _local_batches(packed: dict[str, np.ndarray], rows: int, layout: Layout) -> 
 
 
 def _fetch(x: jax.Array) -> np.ndarray:
-    return np.asarray(x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True))
+    return np.asarray(
+        x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
+    )

@@ -20,10 +20,16 @@ def confusion(
     `labels` fixes which labels there are and their order (default: those seen, sorted). Raises ValueError for lists of different length
     or a label that `labels` lacks."""
     if len(a) != len(b):
-        raise ValueError(f"agreement: the sources have {len(a)} and {len(b)} labels; they must be about the same items")
+        raise ValueError(
+            f"agreement: the sources have {len(a)} and {len(b)} labels; they must be about the same items"
+        )
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     seen = {label for pair in both for label in pair}
-    labels = sorted(seen, key=lambda label: (str(type(label)), label)) if labels is None else list(labels)
+    labels = (
+        sorted(seen, key=lambda label: (str(type(label)), label))
+        if labels is None
+        else list(labels)
+    )
     unknown = seen - set(labels)
     if unknown:
         raise ValueError(f"agreement: labels {sorted(map(repr, unknown))} are not among {labels}")
@@ -68,25 +74,50 @@ def compare(
     agree = int(np.trace(table))
     interval = stats.binomtest(agree, items).proportion_ci(level, method="wilson")
     # Items are exchangeable, so resampling them is drawing a new table from the observed one.
-    redrawn = np.random.default_rng(seed).multinomial(items, table.ravel() / items, size=resamples).reshape(-1, *table.shape)
+    redrawn = (
+        np.random.default_rng(seed)
+        .multinomial(items, table.ravel() / items, size=resamples)
+        .reshape(-1, *table.shape)
+    )
     kappa, kappas = float(kappa_of(table)), kappa_of(redrawn)
     kappas = kappas[np.isfinite(kappas)]
-    low, high = np.quantile(kappas, [(1 - level) / 2, (1 + level) / 2]) if np.isfinite(kappa) else (None, None)
-    values = (agree / items, interval.low, interval.high, kappa if np.isfinite(kappa) else None, low, high)
-    return result | {key: None if value is None else float(value) for key, value in zip(keys, values, strict=True)}
+    low, high = (
+        np.quantile(kappas, [(1 - level) / 2, (1 + level) / 2])
+        if np.isfinite(kappa)
+        else (None, None)
+    )
+    values = (
+        agree / items,
+        interval.low,
+        interval.high,
+        kappa if np.isfinite(kappa) else None,
+        low,
+        high,
+    )
+    return result | {
+        key: None if value is None else float(value)
+        for key, value in zip(keys, values, strict=True)
+    }
 
 
-def by_cell(a: Sequence[Label | None], b: Sequence[Label | None], cells: Sequence[Hashable], **options) -> dict[Hashable, dict[str, Any]]:
+def by_cell(
+    a: Sequence[Label | None], b: Sequence[Label | None], cells: Sequence[Hashable], **options
+) -> dict[Hashable, dict[str, Any]]:
     """`compare` within each cell (a task category, a (category, objectivity) tuple, ...); cells [items], result by size, largest first.
 
     Options are those of `compare`."""
     if len(cells) != len(a) or len(a) != len(b):
-        raise ValueError(f"agreement: {len(a)} and {len(b)} labels but {len(cells)} cells; give one of each an item")
+        raise ValueError(
+            f"agreement: {len(a)} and {len(b)} labels but {len(cells)} cells; give one of each an item"
+        )
     items_of: dict[Hashable, list[int]] = {}
     for i, cell in enumerate(cells):
         items_of.setdefault(cell, []).append(i)
     largest_first = sorted(items_of, key=lambda cell: (-len(items_of[cell]), str(cell)))
-    return {cell: compare([a[i] for i in items_of[cell]], [b[i] for i in items_of[cell]], **options) for cell in largest_first}
+    return {
+        cell: compare([a[i] for i in items_of[cell]], [b[i] for i in items_of[cell]], **options)
+        for cell in largest_first
+    }
 
 
 # ---------------------------------------------------------------------------------------------------- reward models, and everybody
@@ -107,7 +138,10 @@ def margin_correlation(first, second) -> dict[str, Any]:
     first, second = first[both], second[both]
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return {"items": len(first), "pearson": None, "spearman": None}
-    pearson, spearman = np.corrcoef(first, second)[0, 1], np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1]
+    pearson, spearman = (
+        np.corrcoef(first, second)[0, 1],
+        np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1],
+    )
     return {"items": len(first), "pearson": float(pearson), "spearman": float(spearman)}
 
 
@@ -122,7 +156,10 @@ def dual(
     gold, best: rewards of responses a and of responses b, each [n] (NaN: not scored). A row is {"by", "value"}, the figures of `compare`,
     and "pearson" and "spearman" of the margins. Options are those of `compare`."""
     a, b = votes_of(*gold), votes_of(*best)
-    margins = [np.asarray(rewards[0], np.float64) - np.asarray(rewards[1], np.float64) for rewards in (gold, best)]
+    margins = [
+        np.asarray(rewards[0], np.float64) - np.asarray(rewards[1], np.float64)
+        for rewards in (gold, best)
+    ]
     members: dict[tuple[str, Hashable], list[int]] = {("all", "all"): list(range(len(a)))}
     for name, values in cells.items():
         if len(values) != len(a):
@@ -135,19 +172,33 @@ def dual(
     for (name, value), rows_of in members.items():
         alike = margin_correlation(margins[0][rows_of], margins[1][rows_of])
         figures = compare([a[i] for i in rows_of], [b[i] for i in rows_of], **options)
-        rows.append({"by": name, "value": value, **figures, "pearson": alike["pearson"], "spearman": alike["spearman"]})
+        rows.append(
+            {
+                "by": name,
+                "value": value,
+                **figures,
+                "pearson": alike["pearson"],
+                "spearman": alike["spearman"],
+            }
+        )
     return rows
 
 
 def vote_table(
-    votes: Mapping[str, Sequence[Label | None]], decision: Sequence[str] | None = None, audit: Sequence[Label | None] | None = None
+    votes: Mapping[str, Sequence[Label | None]],
+    decision: Sequence[str] | None = None,
+    audit: Sequence[Label | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Every combination of votes that occurs, most frequent first: {"original": "a", "gold": "b", ..., "pairs"}; None is "no vote".
 
     votes: voter -> [n]. With `decision` [n] (keep, flip, ...) a row also counts each of them. With `audit` [n], a trusted label where
     there is one, it has "audited" and for each voter "VOTER right", the share of audited pairs on which its vote is the audit's (None
     without any). Raises ValueError for lists of different length."""
-    sizes = {name: len(values) for name, values in {**votes, "decision": decision or (), "audit": audit or ()}.items() if len(values)}
+    sizes = {
+        name: len(values)
+        for name, values in {**votes, "decision": decision or (), "audit": audit or ()}.items()
+        if len(values)
+    }
     if len(set(sizes.values())) > 1:
         raise ValueError(f"vote_table: lists of different length: {sizes}")
     items_of: dict[tuple[Label | None, ...], list[int]] = {}
@@ -155,7 +206,9 @@ def vote_table(
         items_of.setdefault(combination, []).append(i)
     actions = sorted(set(decision or ()))
     rows = []
-    for combination, items in sorted(items_of.items(), key=lambda item: (-len(item[1]), str(item[0]))):
+    for combination, items in sorted(
+        items_of.items(), key=lambda item: (-len(item[1]), str(item[0]))
+    ):
         row: dict[str, Any] = {**dict(zip(votes, combination, strict=True)), "pairs": len(items)}
         if decision is not None:
             counts = Counter(decision[i] for i in items)
@@ -164,7 +217,9 @@ def vote_table(
             known = [audit[i] for i in items if audit[i] is not None]
             row["audited"] = len(known)
             row |= {
-                f"{name} right": sum(label == vote for label in known) / len(known) if known else None
+                f"{name} right": sum(label == vote for label in known) / len(known)
+                if known
+                else None
                 for name, vote in zip(votes, combination, strict=True)
             }
         rows.append(row)
@@ -180,11 +235,26 @@ def decision_precision(
     original [n]: "a" or "b"; audit [n]: a trusted "a", "b", or None. An audited tie is right for neither. None where nothing is audited."""
     other = {"a": "b", "b": "a"}
     result = {}
-    for action, wanted in (("keep", lambda label: label), ("flip", lambda label: other.get(str(label)))):
+    for action, wanted in (
+        ("keep", lambda label: label),
+        ("flip", lambda label: other.get(str(label))),
+    ):
         items = [i for i, one in enumerate(decision) if one == action]
         audited = [i for i in items if audit[i] is not None]
         right = sum(audit[i] == wanted(original[i]) for i in audited)
-        interval = dict(zip(("low", "high"), wilson(right, len(audited)) if audited else (None, None), strict=True))
+        interval = dict(
+            zip(
+                ("low", "high"),
+                wilson(right, len(audited)) if audited else (None, None),
+                strict=True,
+            )
+        )
         precision = right / len(audited) if audited else None
-        result[action] = {"pairs": len(items), "audited": len(audited), "right": right, "precision": precision, **interval}
+        result[action] = {
+            "pairs": len(items),
+            "audited": len(audited),
+            "right": right,
+            "precision": precision,
+            **interval,
+        }
     return result

@@ -13,7 +13,9 @@ def weights(clusters: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray
     generator = np.random.default_rng(seed)
     at_once = max(1, CELLS // max(clusters, 1))
     for first in range(0, resamples, at_once):
-        yield generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=min(at_once, resamples - first)).astype(np.float64)
+        yield generator.multinomial(
+            clusters, np.full(clusters, 1 / clusters), size=min(at_once, resamples - first)
+        ).astype(np.float64)
 
 
 def sums(values, clusters: Any = None) -> tuple[np.ndarray, np.ndarray]:
@@ -42,10 +44,15 @@ def interval(
 
     total [C, ...], counts [C]: as `sums` gives them. NaN where the statistic is undefined in more than half of the resamples."""
     flat = total.reshape(len(total), -1)
-    found = [of_sums((draw @ flat).reshape(len(draw), *total.shape[1:]), draw @ counts) for draw in weights(len(total), resamples, seed)]
+    found = [
+        of_sums((draw @ flat).reshape(len(draw), *total.shape[1:]), draw @ counts)
+        for draw in weights(len(total), resamples, seed)
+    ]
     statistic = np.concatenate(found)
     undefined = np.mean(np.isnan(statistic), axis=0) > 0.5
-    bounds = np.nanquantile(np.where(undefined, 0.0, statistic), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    bounds = np.nanquantile(
+        np.where(undefined, 0.0, statistic), [(1 - level) / 2, (1 + level) / 2], axis=0
+    )
     low, high = np.where(undefined, np.nan, bounds)
     return low, high
 

@@ -56,7 +56,11 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
         return {self.split: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        examples = (example for index, record in enumerate(self.source) for example in self._examples(record, index))
+        examples = (
+            example
+            for index, record in enumerate(self.source)
+            for example in self._examples(record, index)
+        )
         return enumerate(examples)
 
     def _examples(self, record: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
@@ -67,18 +71,31 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
             return
         self.dropped.update(row.reason for row in bad)
         for number, pair in enumerate(group.pairs):
-            texts = {"prompt": group.prompt, "chosen": group.responses[pair.chosen], "rejected": group.responses[pair.rejected]}
+            texts = {
+                "prompt": group.prompt,
+                "chosen": group.responses[pair.chosen],
+                "rejected": group.responses[pair.rejected],
+            }
             yield {
                 "id": group.id if len(group.pairs) == 1 else f"{group.id}#{number}",
                 "source": group.source,
-                **{name: [_columns(message, f"{group.id}.{name}") for message in messages] for name, messages in texts.items()},
-                **{name: value for name, value in dataclasses.asdict(pair).items() if name not in texts},
+                **{
+                    name: [_columns(message, f"{group.id}.{name}") for message in messages]
+                    for name, messages in texts.items()
+                },
+                **{
+                    name: value
+                    for name, value in dataclasses.asdict(pair).items()
+                    if name not in texts
+                },
             }
 
 
 def _columns(message: groups.Message, where: str) -> dict[str, str]:
     if unknown := set(message) - set(FIELDS):
-        raise ValueError(f"{where}: the message has {', '.join(sorted(unknown))}; this data set holds only {', '.join(FIELDS)}")
+        raise ValueError(
+            f"{where}: the message has {', '.join(sorted(unknown))}; this data set holds only {', '.join(FIELDS)}"
+        )
     return {field: message.get(field, "") for field in FIELDS}
 
 
@@ -92,16 +109,24 @@ def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--input", required=True, help="any source of data/sources.py")
     parser.add_argument("--input_split", help="split of the input, where it has several")
-    parser.add_argument("--output", required=True, help="TFDS data_dir; the data set goes to OUTPUT/preference_pairs/1.0.0")
+    parser.add_argument(
+        "--output",
+        required=True,
+        help="TFDS data_dir; the data set goes to OUTPUT/preference_pairs/1.0.0",
+    )
     parser.add_argument("--split", default="train", help="name of the split to write")
     args = parser.parse_args()
     source = sources.open_source(args.input, split=args.input_split)
     builder = build(source, args.output, args.split)
     pairs = builder.info.splits[args.split].num_examples
-    print(f"{builder.data_dir}: {pairs} pairs of {len(source)} records; dropped {dict(builder.dropped)}")
+    print(
+        f"{builder.data_dir}: {pairs} pairs of {len(source)} records; dropped {dict(builder.dropped)}"
+    )
 
 
 if __name__ == "__main__":

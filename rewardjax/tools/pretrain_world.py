@@ -82,7 +82,10 @@ def train_tokenizer(seed: int, num: int) -> Tokenizer:
     """A byte-level BPE of VOCAB_SIZE tokens, special ones included, learnt from `num` conversations of the corpus."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -91,7 +94,10 @@ def train_tokenizer(seed: int, num: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((f"{turn.role}\n{turn.content}" for turns in documents(seed, num) for turn in turns), trainer)
+    tokenizer.train_from_iterator(
+        (f"{turn.role}\n{turn.content}" for turns in documents(seed, num) for turn in turns),
+        trainer,
+    )
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in ADDED])
     return tokenizer
 
@@ -120,12 +126,24 @@ def write_tokenizer(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
 def encode(tokenizer: Tokenizer, turns: list[Turn]) -> tuple[list[int], list[float], list[int]]:
     """Token ids of a conversation in the chat format; the loss weight of each (`verdict` for the first token of a message, `weight` for
     the rest); and whether the answer it belongs to has gone wrong by then: 1 yes, 0 no, -1 not said."""
-    start, end, newline = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>"), tokenizer.encode("\n").ids
+    start, end, newline = (
+        tokenizer.token_to_id("<|im_start|>"),
+        tokenizer.token_to_id("<|im_end|>"),
+        tokenizer.encode("\n").ids,
+    )
     ids, weights, wrong = [], [], []
     for turn in turns:
-        role, content = tokenizer.encode(turn.role).ids + newline, tokenizer.encode(turn.content).ids
+        role, content = (
+            tokenizer.encode(turn.role).ids + newline,
+            tokenizer.encode(turn.content).ids,
+        )
         ids += [start, *role, *content, end, *newline]
-        weights += [0.1] * (1 + len(role)) + [turn.verdict] + [turn.weight] * len(content) + [0.1] * len(newline)
+        weights += (
+            [0.1] * (1 + len(role))
+            + [turn.verdict]
+            + [turn.weight] * len(content)
+            + [0.1] * len(newline)
+        )
         wrong += (
             [-1] * (1 + len(role))
             + _wrong_by_then(content, turn, tokenizer)
@@ -139,31 +157,55 @@ def _wrong_by_then(content: list[int], turn: Turn, tokenizer: Tokenizer) -> list
     if turn.twin is None:
         return [-1] * len(content)
     twin = tokenizer.encode(turn.twin).ids
-    same = next((i for i, (one, other) in enumerate(zip(content, twin, strict=False)) if one != other), min(len(content), len(twin)))
+    same = next(
+        (i for i, (one, other) in enumerate(zip(content, twin, strict=False)) if one != other),
+        min(len(content), len(twin)),
+    )
     return [int(i >= same) for i in range(len(content))]
 
 
 def make_batch(
-    tokenizer: Tokenizer, seed: int, step: int, rows: int, length: int, repeat: float, tasks: tuple[str, ...]
+    tokenizer: Tokenizer,
+    seed: int,
+    step: int,
+    rows: int,
+    length: int,
+    repeat: float,
+    tasks: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
     """Step `step`'s arrays [rows, length]: conversations packed longest first into the first row with room, each seeing only itself.
     Those that fit nowhere are left out."""
     num = int(rows * length / 256 * DOCUMENTS_PER_ROW)
     encoded = sorted(
-        (encode(tokenizer, turns) for turns in documents(seed, num, step * num, repeat, tasks)), key=lambda item: -len(item[0])
+        (encode(tokenizer, turns) for turns in documents(seed, num, step * num, repeat, tasks)),
+        key=lambda item: -len(item[0]),
     )
-    batch: dict[str, np.ndarray] = {name: np.zeros((rows, length), np.int32) for name in ("tokens", "positions")}
-    batch |= {name: np.tile(np.arange(length, dtype=np.int32), (rows, 1)) for name in ("see_from", "see_to")}
-    batch["weights"], batch["wrong"] = np.zeros((rows, length), np.float32), np.full((rows, length), -1, np.int32)
+    batch: dict[str, np.ndarray] = {
+        name: np.zeros((rows, length), np.int32) for name in ("tokens", "positions")
+    }
+    batch |= {
+        name: np.tile(np.arange(length, dtype=np.int32), (rows, 1))
+        for name in ("see_from", "see_to")
+    }
+    batch["weights"], batch["wrong"] = (
+        np.zeros((rows, length), np.float32),
+        np.full((rows, length), -1, np.int32),
+    )
     used = np.zeros(rows, int)
     for ids, weights, wrong in encoded:
         fits = np.flatnonzero(used + len(ids) <= length)
         if fits.size:
             row, at = fits[0], slice(used[fits[0]], used[fits[0]] + len(ids))
-            batch["tokens"][row, at], batch["positions"][row, at], batch["weights"][row, at] = ids, np.arange(len(ids)), weights
+            batch["tokens"][row, at], batch["positions"][row, at], batch["weights"][row, at] = (
+                ids,
+                np.arange(len(ids)),
+                weights,
+            )
             batch["see_from"][row, at], batch["wrong"][row, at] = used[row], wrong
             used[row] += len(ids)
-    batch["weights"][batch["positions"] == 0] = 0.0  # nothing comes before a conversation's first token
+    batch["weights"][batch["positions"] == 0] = (
+        0.0  # nothing comes before a conversation's first token
+    )
     return batch
 
 
@@ -202,14 +244,21 @@ def make_loss(graph, wrong_weight: float):
         probe_BT = jnp.einsum("BTD,D->BT", x_BTD, params["probe"]["w"]) + params["probe"]["b"]
         text = mean(nll_BT, weights_BT)
         wrong = mean(
-            optax.sigmoid_binary_cross_entropy(probe_BT, jnp.maximum(batch["wrong"], 0)), (batch["wrong"] >= 0).astype(jnp.float32)
+            optax.sigmoid_binary_cross_entropy(probe_BT, jnp.maximum(batch["wrong"], 0)),
+            (batch["wrong"] >= 0).astype(jnp.float32),
         )
-        return text + wrong_weight * wrong, {"text": text, "wrong": wrong, "verdict": mean(nll_BT, weights_BT > 1)}
+        return text + wrong_weight * wrong, {
+            "text": text,
+            "wrong": wrong,
+            "verdict": mean(nll_BT, weights_BT > 1),
+        }
 
     return loss
 
 
-def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) -> optax.GradientTransformation:
+def make_optimizer(
+    learning_rate: float, steps: int, warmup: int, decay: int
+) -> optax.GradientTransformation:
     """Muon for the matrices (Jordan 2024; update scaled as in arXiv 2502.16982, so that AdamW's rates apply), AdamW for embedding and
     norms."""
     schedule = optax.join_schedules(
@@ -230,7 +279,9 @@ def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) ->
         "up": axes(1, 2),
         "down": axes(1, 2),
     }
-    of_path = lambda path, leaf: next((matrices[key.key] for key in path if getattr(key, "key", None) in matrices), None)
+    of_path = lambda path, leaf: next(
+        (matrices[key.key] for key in path if getattr(key, "key", None) in matrices), None
+    )
     dimensions = lambda params: jax.tree_util.tree_map_with_path(of_path, params)
     return optax.chain(
         optax.clip_by_global_norm(1.0),
@@ -247,12 +298,19 @@ def make_optimizer(learning_rate: float, steps: int, warmup: int, decay: int) ->
 
 def _named(state) -> dict:
     """{path: leaf} of a tree; the name that flax gives a variable's own array is left out."""
-    return {jax.tree_util.keystr(path).removesuffix(".value"): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+    return {
+        jax.tree_util.keystr(path).removesuffix(".value"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
 
 
 def save_state(folder: pathlib.Path, state, step: int) -> None:
     """Everything the next step needs, in one file that is either the old one or the new one."""
-    save_file({name: np.asarray(leaf) for name, leaf in _named(state).items()} | {"step": np.asarray(step)}, folder / "state.tmp")
+    save_file(
+        {name: np.asarray(leaf) for name, leaf in _named(state).items()}
+        | {"step": np.asarray(step)},
+        folder / "state.tmp",
+    )
     os.replace(folder / "state.tmp", folder / "state.safetensors")
 
 
@@ -261,10 +319,15 @@ def load_state(folder: pathlib.Path, state):
     path = folder / "state.safetensors"
     arrays, wanted = load_file(path), _named(state)
     step = int(arrays.pop("step"))
-    if {name: leaf.shape for name, leaf in wanted.items()} != {name: array.shape for name, array in arrays.items()}:
-        raise ValueError(f"{path} was saved with other sizes or another optimizer; start in a new folder")
+    if {name: leaf.shape for name, leaf in wanted.items()} != {
+        name: array.shape for name, array in arrays.items()
+    }:
+        raise ValueError(
+            f"{path} was saved with other sizes or another optimizer; start in a new folder"
+        )
     return jax.tree.unflatten(
-        jax.tree.structure(state), [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()]
+        jax.tree.structure(state),
+        [jax.device_put(arrays[name], leaf.sharding) for name, leaf in wanted.items()],
     ), step
 
 
@@ -296,15 +359,34 @@ def train(
     config = config_of(width, layers, heads, kv_heads, mlp_width)
     (folder / "decoder.json").write_text(json.dumps(dataclasses.asdict(config)) + "\n")
     with jax.set_mesh(make_mesh()):
-        graph, params = nnx.split(jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(), nnx.Param)
+        graph, params = nnx.split(
+            jax.jit(lambda: Decoder(config, COMPUTE, LAYOUT, rngs=nnx.Rngs(params=seed)))(),
+            nnx.Param,
+        )
         params = {"decoder": params, "probe": {"w": jnp.zeros(width), "b": jnp.zeros(())}}
-        tx, loss = make_optimizer(learning_rate, steps, warmup, decay), make_loss(graph, wrong_weight)
+        tx, loss = (
+            make_optimizer(learning_rate, steps, warmup, decay),
+            make_loss(graph, wrong_weight),
+        )
         state, first = (params, jax.jit(tx.init)(params)), 0
         if (folder / "state.safetensors").exists():
             state, first = load_state(folder, state)
         with open(folder / "log.jsonl", "a") as log:
-            log.write(json.dumps({"start": first, "settings": settings, "world_version": VERSION, "jax": jax.__version__}) + "\n")
-        print(f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}", flush=True)
+            log.write(
+                json.dumps(
+                    {
+                        "start": first,
+                        "settings": settings,
+                        "world_version": VERSION,
+                        "jax": jax.__version__,
+                    }
+                )
+                + "\n"
+            )
+        print(
+            f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters, step {first} of {steps}",
+            flush=True,
+        )
 
         @functools.partial(jax.jit, donate_argnums=0)
         def update(state, batch):
@@ -315,12 +397,22 @@ def train(
 
         started, recent = time.time(), []
         for step in range(first, steps):
-            state, metrics = update(state, place(make_batch(tokenizer, seed, step, rows, length, repeat, tuple(tasks.split("+"))), LAYOUT))
+            state, metrics = update(
+                state,
+                place(
+                    make_batch(
+                        tokenizer, seed, step, rows, length, repeat, tuple(tasks.split("+"))
+                    ),
+                    LAYOUT,
+                ),
+            )
             recent.append(metrics)
             if (step + 1) % 50 == 0 or step + 1 == steps:
                 means = {name: float(np.mean([m[name] for m in recent])) for name in metrics}
                 if not np.isfinite(means["loss"]):
-                    raise FloatingPointError(f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate")
+                    raise FloatingPointError(
+                        f"the loss is {means['loss']} near step {step + 1}; lower --learning_rate"
+                    )
                 seconds, recent = time.time() - started, []
                 rate = (step + 1 - first) / seconds
                 record = {
@@ -332,9 +424,14 @@ def train(
                 }
                 with open(folder / "log.jsonl", "a") as log:
                     log.write(json.dumps(record) + "\n")
-                losses = "  ".join(f"{name} {means[name]:.4f}" for name in ("text", "verdict", "wrong"))
+                losses = "  ".join(
+                    f"{name} {means[name]:.4f}" for name in ("text", "verdict", "wrong")
+                )
                 left = (steps - step - 1) / rate / 60
-                print(f"step {step + 1}/{steps}  {losses}  {record['tokens_per_second']:,} tokens/s  {left:.1f} min left", flush=True)
+                print(
+                    f"step {step + 1}/{steps}  {losses}  {record['tokens_per_second']:,} tokens/s  {left:.1f} min left",
+                    flush=True,
+                )
             if (step + 1) % save_every == 0 or step + 1 == steps:
                 save_state(folder, state, step + 1)
 
@@ -352,17 +449,27 @@ def export(run: str, output: str) -> None:
     arrays, size, tensors = load_file(run_folder / "state.safetensors"), sizes(config), {}
     for rule in rules_of(config):
         if rule.path.startswith("decoder."):
-            ours = arrays["[0]['decoder']" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])]
+            ours = arrays[
+                "[0]['decoder']" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])
+            ]
             for name, layer in names(rule, config.layers):
                 theirs = to_theirs(rule, ours if layer is None else ours[layer], size)
                 tensors[name] = np.ascontiguousarray(theirs).astype(ml_dtypes.bfloat16)
     (folder / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     chat = ChatTokenizer.load(folder)
-    text = write_config(config, dtype="bfloat16", pad_token_id=chat.pad_id, eos_token_id=chat.eos_id, bos_token_id=None)
+    text = write_config(
+        config,
+        dtype="bfloat16",
+        pad_token_id=chat.pad_id,
+        eos_token_id=chat.eos_id,
+        bos_token_id=None,
+    )
     fields = json.loads(text) | {"architectures": ["Qwen3ForCausalLM"]}
     fields = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
     (folder / "config.json").write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
-    record = record_of(folder, step=int(arrays["step"]), parameters=sum(array.size for array in tensors.values()))
+    record = record_of(
+        folder, step=int(arrays["step"]), parameters=sum(array.size for array in tensors.values())
+    )
     (folder / "pretraining.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record))
 
@@ -372,10 +479,22 @@ def record_of(folder: pathlib.Path, step: int, parameters: int) -> dict:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line.get("step", line.get("start", 0)) <= step]
     starts = [line for line in lines if "start" in line]
-    ends = [line for line, after in zip(lines, [*lines[1:], {"start": step}], strict=True) if "step" in line and "start" in after]
+    ends = [
+        line
+        for line, after in zip(lines, [*lines[1:], {"start": step}], strict=True)
+        if "step" in line and "start" in after
+    ]
     return {
-        "model": {"fingerprint": fingerprint.of_file(folder / "model.safetensors"), "parameters": parameters, "steps": step},
-        "tokenizer": {"fingerprint": fingerprint.of_file(folder / "tokenizer.json"), "seed": 0, "num": TOKENIZER_NUM},
+        "model": {
+            "fingerprint": fingerprint.of_file(folder / "model.safetensors"),
+            "parameters": parameters,
+            "steps": step,
+        },
+        "tokenizer": {
+            "fingerprint": fingerprint.of_file(folder / "tokenizer.json"),
+            "seed": 0,
+            "num": TOKENIZER_NUM,
+        },
         "world_version": starts[-1]["world_version"],
         "last": ends[-1],
         "minutes": round(sum(line["seconds"] for line in ends) / 60, 1),
@@ -385,17 +504,38 @@ def record_of(folder: pathlib.Path, step: int, parameters: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m rewardjax.tools.pretrain_world", description="Pretrain the world's tokenizer and language model."
+        prog="python -m rewardjax.tools.pretrain_world",
+        description="Pretrain the world's tokenizer and language model.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("tokenizer", help="train the tokenizer")
     one.add_argument("--output", required=True)
-    two = commands.add_parser("train", help="train the backbone, or go on", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    two.add_argument("--output", required=True, help="a folder with tokenizer.json; state and log go there too")
+    two = commands.add_parser(
+        "train",
+        help="train the backbone, or go on",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    two.add_argument(
+        "--output", required=True, help="a folder with tokenizer.json; state and log go there too"
+    )
     two.add_argument("--learning_rate", type=float, default=6e-3)
-    two.add_argument("--repeat", type=float, default=0.2, help="share of the corpus that asks to repeat something")
-    two.add_argument("--tasks", default="+".join(TASKS), help="the tasks that the rest of the corpus is about, joined by +")
-    two.add_argument("--wrong_weight", type=float, default=2.0, help="weight of the probe that says where an answer goes wrong")
+    two.add_argument(
+        "--repeat",
+        type=float,
+        default=0.2,
+        help="share of the corpus that asks to repeat something",
+    )
+    two.add_argument(
+        "--tasks",
+        default="+".join(TASKS),
+        help="the tasks that the rest of the corpus is about, joined by +",
+    )
+    two.add_argument(
+        "--wrong_weight",
+        type=float,
+        default=2.0,
+        help="weight of the probe that says where an answer goes wrong",
+    )
     for name, default in {
         "steps": 7000,
         "seed": 0,

@@ -19,7 +19,13 @@ from rewardjax import assets
 from rewardjax.data.world import TASKS, style
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.pairs import Problem, problem, respond
-from rewardjax.evaluators.benchmarks import judgebench, llmbar, ppe_correctness, rewardbench, rewardbench2
+from rewardjax.evaluators.benchmarks import (
+    judgebench,
+    llmbar,
+    ppe_correctness,
+    rewardbench,
+    rewardbench2,
+)
 
 Record = dict[str, Any]
 CODE, NUMBERS = ("code",), ("add", "next", "order", "extreme", "count")
@@ -35,7 +41,9 @@ class Source:
     def problem(self, tasks: Sequence[str] = WORDS) -> Problem:
         self._count += 1
         seed = 9000 + len(self._name)  # a seed of its own, as ids spell it
-        return problem("heldout", seed, self._count, Draw("miniature", self._name, self._count).pick(tasks))
+        return problem(
+            "heldout", seed, self._count, Draw("miniature", self._name, self._count).pick(tasks)
+        )
 
     def response(self, item: Problem, correct: bool, number: int = 0) -> str:
         draw = Draw("miniature", self._name, item.id, correct, number)
@@ -52,7 +60,12 @@ class Source:
         answer = respond(item, correct, draw, plain=True).answer
         wordy = {"opener", "hedge", "filler", "closer"}
         wanted = (set(), wordy, wordy | {"emphasis", "bullets"})
-        return [style.dress(answer, {feature: feature in features for feature in style.FEATURES}, draw.copy()) for features in wanted]
+        return [
+            style.dress(
+                answer, {feature: feature in features for feature in style.FEATURES}, draw.copy()
+            )
+            for features in wanted
+        ]
 
 
 def _tasks(name: str) -> Sequence[str]:
@@ -69,7 +82,16 @@ def _rewardbench() -> dict[str, list[Record]]:
         for _ in range(3):
             prompt, chosen, rejected = source.pair(_tasks(subset))
             models = {"chosen_model": "writer-a", "rejected_model": "writer-b"}
-            rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected, **models, "subset": subset, "id": len(rows)})
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "chosen": chosen,
+                    "rejected": rejected,
+                    **models,
+                    "subset": subset,
+                    "id": len(rows),
+                }
+            )
     rows[0]["rejected"] = rows[0]["chosen"]  # equal texts have equal rewards: a tie, which is wrong
     return {"rewardbench/data/filtered-00000-of-00001.parquet": rows}
 
@@ -81,7 +103,16 @@ def _rewardbench2() -> dict[str, list[Record]]:
         chosen = [source.response(item, True, k) for k in range(right)]
         rejected = [source.response(item, False, k) for k in range(wrong)]
         counts = {"num_correct": right, "num_incorrect": wrong, "total_completions": right + wrong}
-        rows.append({"id": id, "prompt": item.prompt, "chosen": chosen, "rejected": rejected, **counts, "subset": subset})
+        rows.append(
+            {
+                "id": id,
+                "prompt": item.prompt,
+                "chosen": chosen,
+                "rejected": rejected,
+                **counts,
+                "subset": subset,
+            }
+        )
 
     for subset in rewardbench2.EXPECTED:
         for i in range(4):
@@ -103,16 +134,45 @@ GERMAN = (
 
 def _ppe_preference() -> dict[str, list[Record]]:
     source, rows = Source("ppe_preference"), []
-    winners = ["model_a", "model_b", "model_a", "model_b", "tie", "model_b", "model_a", "tie (bothbad)"]
+    winners = [
+        "model_a",
+        "model_b",
+        "model_a",
+        "model_b",
+        "tie",
+        "model_b",
+        "model_a",
+        "tie (bothbad)",
+    ]
     for i, winner in enumerate(winners * 3):
         tasks = (WORDS, CODE, NUMBERS)[i % 3]
         prompt, right, wrong = GERMAN if i == 5 else source.pair(tasks)
         first, second = (right, wrong) if winner == "model_a" else (wrong, right)
-        flags = {"is_code": tasks == CODE, "is_refusal": False, "hard_prompt": i % 4 == 0, "easy_prompt": i % 4 == 1}
+        flags = {
+            "is_code": tasks == CODE,
+            "is_refusal": False,
+            "hard_prompt": i % 4 == 0,
+            "easy_prompt": i % 4 == 1,
+        }
         flags |= {"if_prompt": tasks == WORDS, "math_prompt": tasks == NUMBERS}
-        about = {"question_id": f"vote-{i}", "model_a": "writer-a", "model_b": "writer-b", "winner": winner}
-        texts = {"language": "German" if i == 5 else "English", "prompt": prompt, "response_1": first, "response_2": second}
-        rows.append(about | texts | flags | {"length_a": len(first), "length_b": len(second), "conv_metadata": {"turns": 1}})
+        about = {
+            "question_id": f"vote-{i}",
+            "model_a": "writer-a",
+            "model_b": "writer-b",
+            "winner": winner,
+        }
+        texts = {
+            "language": "German" if i == 5 else "English",
+            "prompt": prompt,
+            "response_1": first,
+            "response_2": second,
+        }
+        rows.append(
+            about
+            | texts
+            | flags
+            | {"length_a": len(first), "length_b": len(second), "conv_metadata": {"turns": 1}}
+        )
     return {"ppe_preference/data/test-00000-of-00001.parquet": rows}
 
 
@@ -123,7 +183,10 @@ def _ppe_correctness() -> dict[str, list[Record]]:
         for i in range(4):
             item, draw = source.problem(_tasks(name)), Draw("miniature", name, i)
             scores = draw.shuffled([k % 3 == 0 for k in range(32)])
-            responses = {f"response_{k + 1}": source.response(item, right, k) for k, right in enumerate(scores)}
+            responses = {
+                f"response_{k + 1}": source.response(item, right, k)
+                for k, right in enumerate(scores)
+            }
             right, wrong = ([k for k in range(32) if scores[k] == value] for value in (True, False))
             pairs = [draw.shuffled([draw.pick(right), draw.pick(wrong)]) for _ in range(5)]
             about = {"question_id": i, "prompt": item.prompt, "model_name": "writer"}
@@ -134,7 +197,12 @@ def _ppe_correctness() -> dict[str, list[Record]]:
 
 def _rmb() -> dict[str, list[Record]]:
     source, files = Source("rmb"), {}
-    places = ("Helpfulness/Brainstorming/Idea Development", "Helpfulness/Code/Code Creation", "Harmlessness/S1", "Harmlessness/multi")
+    places = (
+        "Helpfulness/Brainstorming/Idea Development",
+        "Helpfulness/Code/Code Creation",
+        "Harmlessness/S1",
+        "Harmlessness/multi",
+    )
     answer = lambda text: {"llm_name": "writer", "answer": text}
     for place in places:
         pairs, lists = [], []
@@ -147,13 +215,31 @@ def _rmb() -> dict[str, list[Record]]:
                     {"role": "user", "content": before, "language": "English"},
                     {"role": "assistant", "content": solved, "language": "English"},
                 ]
-            about = {"conversation_input": turns, "category_path": f"{'Pairwise_set' if i < 3 else 'BoN_set'}/{place}"}
-            right, wrong = source.response(item, True), [source.response(item, False, k) for k in range(2 + i % 3)]
+            about = {
+                "conversation_input": turns,
+                "category_path": f"{'Pairwise_set' if i < 3 else 'BoN_set'}/{place}",
+            }
+            right, wrong = (
+                source.response(item, True),
+                [source.response(item, False, k) for k in range(2 + i % 3)],
+            )
             if i < 3:
-                pairs.append({"pair_uid": f"{place}-{i}", **about, "chosen": answer(right), "reject": answer(wrong[0])})
+                pairs.append(
+                    {
+                        "pair_uid": f"{place}-{i}",
+                        **about,
+                        "chosen": answer(right),
+                        "reject": answer(wrong[0]),
+                    }
+                )
             else:
                 lists.append(
-                    {"bon_uid": f"{place}-{i}", **about, "bon_best": answer(right), "loser_list": [answer(text) for text in wrong]}
+                    {
+                        "bon_uid": f"{place}-{i}",
+                        **about,
+                        "bon_best": answer(right),
+                        "loser_list": [answer(text) for text in wrong],
+                    }
                 )
         files[f"rmb/RMB_dataset/Pairwise_set/{place}.json"] = pairs
         files[f"rmb/RMB_dataset/BoN_set/{place}.json"] = lists
@@ -179,8 +265,21 @@ def _judgebench() -> dict[str, list[Record]]:
                 question, right, wrong = source.pair(_tasks(category))
                 label = ("A>B", "B>A")[i % 2]
                 first, second = (right, wrong) if label == "A>B" else (wrong, right)
-                about = {"pair_id": f"{model[:3]}-{len(rows)}", "original_id": i, "source": f"{prefix}-miniature", "question": question}
-                rows.append(about | {"response_model": model, "response_A": first, "response_B": second, "label": label})
+                about = {
+                    "pair_id": f"{model[:3]}-{len(rows)}",
+                    "original_id": i,
+                    "source": f"{prefix}-miniature",
+                    "question": question,
+                }
+                rows.append(
+                    about
+                    | {
+                        "response_model": model,
+                        "response_A": first,
+                        "response_B": second,
+                        "label": label,
+                    }
+                )
         files[f"judgebench/data/dataset=judgebench,response_model={model}.jsonl"] = rows
     return files
 
@@ -200,7 +299,16 @@ def _llmbar() -> dict[str, list[Record]]:
 
 def files() -> dict[str, list[Record]]:
     """The records of every file, by its path below assets/benchmarks/."""
-    makers = (_rewardbench, _rewardbench2, _ppe_preference, _ppe_correctness, _rmb, _rm_bench, _judgebench, _llmbar)
+    makers = (
+        _rewardbench,
+        _rewardbench2,
+        _ppe_preference,
+        _ppe_correctness,
+        _rmb,
+        _rm_bench,
+        _judgebench,
+        _llmbar,
+    )
     return {path: rows for make in makers for path, rows in make().items()}
 
 
@@ -212,12 +320,17 @@ def write(folder: pathlib.Path) -> None:
         if path.endswith(".parquet"):
             pq.write_table(pa.Table.from_pylist(rows), file, compression="zstd")
         elif path.endswith(".jsonl"):
-            file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+            file.write_text(
+                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+                encoding="utf-8",
+            )
         else:
             file.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Write the miniature benchmarks.")
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(assets.__file__).parent / "benchmarks")
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=pathlib.Path(assets.__file__).parent / "benchmarks"
+    )
     write(parser.parse_args().output)

@@ -13,7 +13,9 @@ from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.benchmarks.pairs import pair_metrics
 
-Score = Callable[[Any, list[TokenGroup]], list[np.ndarray]]  # (params, groups) -> rewards of each group's responses
+Score = Callable[
+    [Any, list[TokenGroup]], list[np.ndarray]
+]  # (params, groups) -> rewards of each group's responses
 
 
 class HeldOut:
@@ -22,7 +24,9 @@ class HeldOut:
     def __init__(self, name: str, pairs: TokenizedPairs, score: Score):
         self.name, self.pairs, self.score = name, pairs, score
         self.groups = pairs.load(np.arange(len(pairs)))  # two suffixes each: chosen, rejected
-        self.lengths = np.array([[len(suffix) for suffix in group.suffixes] for group in self.groups])
+        self.lengths = np.array(
+            [[len(suffix) for suffix in group.suffixes] for group in self.groups]
+        )
         self.rewards: np.ndarray | None = None
 
     def last_rewards(self) -> np.ndarray:
@@ -46,15 +50,38 @@ class HeldOut:
 class HeldOutBenchmark:
     """A benchmark in memory, tokenized once. benchmark, kwargs: as for `evaluators.load`."""
 
-    def __init__(self, name: str, tokenizer: ChatTokenizer, score: Score, max_length: int, *, benchmark: str, **kwargs: Any):
+    def __init__(
+        self,
+        name: str,
+        tokenizer: ChatTokenizer,
+        score: Score,
+        max_length: int,
+        *,
+        benchmark: str,
+        **kwargs: Any,
+    ):
         self.name, self.score, self.module = name, score, evaluators.get(benchmark)
         examples = self.module.load(**kwargs)
         self.items = examples.items
-        self.tokenized = [stored_rewards.tokenize(group, tokenizer, max_length, "left") for group in examples.groups]
+        self.tokenized = [
+            stored_rewards.tokenize(group, tokenizer, max_length, "left")
+            for group in examples.groups
+        ]
 
     def metrics(self, params: Any) -> dict[str, float | None]:
         """Score it with `params`; `name/headline` and the parts of the headline (None without examples), ties and unscored examples."""
-        result = self.module.summarize(self.items, stored_rewards.rewards_of(self.tokenized, functools.partial(self.score, params)))
-        figures = {part.lower().replace(" ", "_"): found.value for part, found in result.parts.items()}
-        figures |= {"ties": result.ties, "unscored": sum(part.unscored for part in result.parts.values())}
-        return {f"{self.name}/{key}": value for key, value in {"headline": result.headline, **figures}.items()}
+        result = self.module.summarize(
+            self.items,
+            stored_rewards.rewards_of(self.tokenized, functools.partial(self.score, params)),
+        )
+        figures = {
+            part.lower().replace(" ", "_"): found.value for part, found in result.parts.items()
+        }
+        figures |= {
+            "ties": result.ties,
+            "unscored": sum(part.unscored for part in result.parts.values()),
+        }
+        return {
+            f"{self.name}/{key}": value
+            for key, value in {"headline": result.headline, **figures}.items()
+        }

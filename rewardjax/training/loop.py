@@ -59,15 +59,22 @@ class ResumeRefused(Exception):
 def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
     if "://" in str(workdir):
-        raise ValueError(f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount")
+        raise ValueError(
+            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount"
+        )
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     # The manager is closed whatever happens, so that a save in flight ends before the same process starts the run again.
-    with jax.set_mesh(make_mesh(**config.mesh)), checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep) as manager:
+    with (
+        jax.set_mesh(make_mesh(**config.mesh)),
+        checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep) as manager,
+    ):
         return _run(config, workdir, manager)
 
 
-def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.Manager) -> dict[str, Any]:
+def _run(
+    config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.Manager
+) -> dict[str, Any]:
     started = time.monotonic()
 
     # ------------------------------------------------------------------ data
@@ -96,20 +103,35 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         pad_id=tokenizer.pad_id,
         layout=layout,
     )
-    held_out = [HeldOut(name, load_pairs(tokenizer, **kwargs), score) for name, kwargs in config.evals.items()]
+    held_out = [
+        HeldOut(name, load_pairs(tokenizer, **kwargs), score)
+        for name, kwargs in config.evals.items()
+    ]
     longest = min(config.data.max_length, config.batch.row_length)
-    benchmarks = [HeldOutBenchmark(name, tokenizer, score, longest, **kwargs) for name, kwargs in config.benchmarks.items()]
+    benchmarks = [
+        HeldOutBenchmark(name, tokenizer, score, longest, **kwargs)
+        for name, kwargs in config.benchmarks.items()
+    ]
     measured = [*held_out, *benchmarks]
 
     # ------------------------------------------------------------------ resume
-    bound = {"config": config_lib.resolve(config), "data": train_set.fingerprint, **tokenizer.fingerprints()}
+    bound = {
+        "config": config_lib.resolve(config),
+        "data": train_set.fingerprint,
+        **tokenizer.fingerprints(),
+    }
     score_contract = contract.make(
-        tokenizer, max_length=config.data.max_length, over_long=config.data.over_long, compute_dtype=config.compute.dtype
+        tokenizer,
+        max_length=config.data.max_length,
+        over_long=config.data.over_long,
+        compute_dtype=config.compute.dtype,
     )
     first_step, elapsed = 0, 0.0
     if (saved := checkpoint.newest_meta(manager)) is not None:
         refuse_if_changed(saved["bound"], bound, workdir)
-        first_step, trees, meta = checkpoint.restore(manager, checkpoint.abstract({"params": params, "opt": opt}))
+        first_step, trees, meta = checkpoint.restore(
+            manager, checkpoint.abstract({"params": params, "opt": opt})
+        )
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         score_contract = contract.from_record(meta["contract"])
         print(f"continuing {workdir} at step {first_step} of {total_steps}", file=sys.stderr)
@@ -130,12 +152,20 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         shard=row_share(layout),
     )
     writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
-    progress = metrics.Progress(total_steps, start_step=first_step, elapsed=elapsed, peak=device_peak(), quiet=jax.process_index() > 0)
+    progress = metrics.Progress(
+        total_steps,
+        start_step=first_step,
+        elapsed=elapsed,
+        peak=device_peak(),
+        quiet=jax.process_index() > 0,
+    )
 
     def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, Any]]]) -> None:
         """Fetch the metrics of steps that have been dispatched, check that they are finite, show and write them."""
         for step, on_device, counts in finished:
-            values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {"lr": float(schedule(step - 1))}
+            values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {
+                "lr": float(schedule(step - 1))
+            }
             refuse_non_finite(step, values)
             progress.update(step, loss=values["loss"], **counts)
             # Of several steps at once only the first has had its time; the others count in the next window.
@@ -148,14 +178,26 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
         micro_batches = len(arrays["tokens"])
         total = zeros_like(params)
         for m in range(micro_batches):
-            total = accumulate(total, params, place({name: x[m] for name, x in arrays.items()}, layout))
+            total = accumulate(
+                total, params, place({name: x[m] for name, x in arrays.items()}, layout)
+            )
         params, opt, step_metrics = update(params, opt, total)
         del total  # or the next step's would be made beside it
-        in_flight.append((step, step_metrics, step_counts(train_set, config.batch, config.seed, step, micro_batches, decoder_config)))
+        in_flight.append(
+            (
+                step,
+                step_metrics,
+                step_counts(
+                    train_set, config.batch, config.seed, step, micro_batches, decoder_config
+                ),
+            )
+        )
         last = step == total_steps
         evaluate = bool(measured) and (last or step % config.eval_every == 0)
         save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
-        compiled = step == first_step + 1  # the clock of the speed figures starts when this step is done
+        compiled = (
+            step == first_step + 1
+        )  # the clock of the speed figures starts when this step is done
         ready = len(in_flight) if evaluate or save or compiled else len(in_flight) - 1
         record(in_flight[:ready])
         del in_flight[:ready]
@@ -164,17 +206,34 @@ def _run(config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.M
                 results = evaluate_all(measured, params)
                 writer.write(step, results)
         if save:
-            score_contract = contract.with_golden(score_contract, functools.partial(rows.score_conversations, score, params, tokenizer))
-            meta = {"bound": bound, "next_step": step, "elapsed": progress.state(), "contract": contract.to_record(score_contract)}
-            checkpoint.save(manager, step, {"params": params, "opt": opt}, meta, results if evaluate else None)
+            score_contract = contract.with_golden(
+                score_contract,
+                functools.partial(rows.score_conversations, score, params, tokenizer),
+            )
+            meta = {
+                "bound": bound,
+                "next_step": step,
+                "elapsed": progress.state(),
+                "contract": contract.to_record(score_contract),
+            }
+            checkpoint.save(
+                manager, step, {"params": params, "opt": opt}, meta, results if evaluate else None
+            )
     manager.wait_until_finished()  # raises what went wrong with the save in flight
     steps.close()
     writer.close()
     progress.close()
 
     # ------------------------------------------------------------------ results
-    results = results or evaluate_all(measured, params)  # a finished run, started again, takes no step
-    summary = {"steps": total_steps, "pairs": total_steps * config.batch.pairs, "seconds": round(time.monotonic() - started, 1), **results}
+    results = results or evaluate_all(
+        measured, params
+    )  # a finished run, started again, takes no step
+    summary = {
+        "steps": total_steps,
+        "pairs": total_steps * config.batch.pairs,
+        "seconds": round(time.monotonic() - started, 1),
+        **results,
+    }
     if jax.process_index() == 0:
         contract.save(score_contract, workdir / contract.FILE)
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -189,7 +248,12 @@ def evaluate_all(measured: Sequence[HeldOut | HeldOutBenchmark], params: Any) ->
 
 
 def step_counts(
-    pairs: TokenizedPairs, batch: config_lib.Config, seed: int, step: int, micro_batches: int, decoder: DecoderConfig
+    pairs: TokenizedPairs,
+    batch: config_lib.Config,
+    seed: int,
+    step: int,
+    micro_batches: int,
+    decoder: DecoderConfig,
 ) -> dict[str, Any]:
     """What a step had to do, over all hosts: pairs, tokens counted once however they were laid out, row slots, useful FLOPs."""
     lengths = pairs.lengths[step_pairs(len(pairs), batch.pairs, seed, step - 1)]
@@ -234,5 +298,6 @@ def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathl
     changed = [line for line in config_lib.difference(saved, now) if not line.startswith(allowed)]
     if changed:
         raise ResumeRefused(
-            f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  " + "\n  ".join(changed)
+            f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
+            + "\n  ".join(changed)
         )

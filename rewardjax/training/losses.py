@@ -60,21 +60,39 @@ def bradley_terry(
       davidson = nu >= 0 (Davidson 1970): P(win) : P(tie) : P(lose) = exp(x/2) : nu : exp(-x/2).
     At theta = 1 and at nu = 0 there is no third outcome: that is plain Bradley-Terry, where a tie is half a win and half a defeat."""
     _require(temperature > 0, f"bradley_terry: temperature must be positive, got {temperature}")
-    _require(0 <= label_smoothing < 0.5, f"bradley_terry: label_smoothing must lie in [0, 0.5), got {label_smoothing}")
+    _require(
+        0 <= label_smoothing < 0.5,
+        f"bradley_terry: label_smoothing must lie in [0, 0.5), got {label_smoothing}",
+    )
     _require(centering >= 0, f"bradley_terry: centering must not be negative, got {centering}")
-    _require(rao_kupper is None or davidson is None, "bradley_terry: give rao_kupper or davidson, not both")
-    _require(rao_kupper is None or rao_kupper >= 1, f"bradley_terry: rao_kupper (theta) must be at least 1, got {rao_kupper}")
-    _require(davidson is None or davidson >= 0, f"bradley_terry: davidson (nu) must not be negative, got {davidson}")
+    _require(
+        rao_kupper is None or davidson is None,
+        "bradley_terry: give rao_kupper or davidson, not both",
+    )
+    _require(
+        rao_kupper is None or rao_kupper >= 1,
+        f"bradley_terry: rao_kupper (theta) must be at least 1, got {rao_kupper}",
+    )
+    _require(
+        davidson is None or davidson >= 0,
+        f"bradley_terry: davidson (nu) must not be negative, got {davidson}",
+    )
 
     chosen, rejected, margin, target = _float32(chosen, rejected, margin, target)
     x = (chosen - rejected - margin_scale * margin) / temperature
     if rao_kupper is not None and rao_kupper > 1:
         log_theta = jnp.log(jnp.float32(rao_kupper))
         win, lose = jax.nn.softplus(log_theta - x), jax.nn.softplus(log_theta + x)
-        draw = win + lose - jnp.log(jnp.float32(rao_kupper**2 - 1))  # P(tie) = (theta^2 - 1) P(win) P(lose)
+        draw = (
+            win + lose - jnp.log(jnp.float32(rao_kupper**2 - 1))
+        )  # P(tie) = (theta^2 - 1) P(win) P(lose)
     elif davidson is not None and davidson > 0:
         log_total = jnp.logaddexp(jnp.logaddexp(x / 2, -x / 2), jnp.log(jnp.float32(davidson)))
-        win, lose, draw = log_total - x / 2, log_total + x / 2, log_total - jnp.log(jnp.float32(davidson))
+        win, lose, draw = (
+            log_total - x / 2,
+            log_total + x / 2,
+            log_total - jnp.log(jnp.float32(davidson)),
+        )
     else:
         win, lose = jax.nn.softplus(-x), jax.nn.softplus(x)
         draw = (win + lose) / 2
@@ -95,7 +113,9 @@ def focal(chosen, rejected, *, margin=0.0, target=1.0, tie=False, gamma=2.0) -> 
     return _expected(loss_of_win, chosen, rejected, target, tie)
 
 
-def focal_with_penalty(chosen, rejected, *, margin=0.0, target=1.0, tie=False, gamma=2.0) -> jax.Array:
+def focal_with_penalty(
+    chosen, rejected, *, margin=0.0, target=1.0, tie=False, gamma=2.0
+) -> jax.Array:
     """-(1 - 2 max(p - 1/2, 0))^gamma log p with p = sigma(d): full weight while the order is wrong.
 
     Source: InternLM2 (arXiv 2403.17297), compared in arXiv 2410.18451. The weight is min(1, 2 (1 - p))^gamma, taken in logarithms."""
@@ -111,7 +131,9 @@ def focal_with_penalty(chosen, rejected, *, margin=0.0, target=1.0, tie=False, g
 def hinge(chosen, rejected, *, margin=0.0, target=1.0, tie=False, gap=1.0) -> jax.Array:
     """max(0, gap - d): no gradient once the pair is apart by `gap` (arXiv 2410.18451, where it is called m)."""
     _require(gap > 0, f"hinge: gap must be positive, got {gap}")
-    return _expected(lambda win, lose: jnp.maximum(0.0, gap - (win - lose)), chosen, rejected, target, tie)
+    return _expected(
+        lambda win, lose: jnp.maximum(0.0, gap - (win - lose)), chosen, rejected, target, tie
+    )
 
 
 def tempered_log(chosen, rejected, *, margin=0.0, target=1.0, tie=False, t=0.7) -> jax.Array:
@@ -120,8 +142,16 @@ def tempered_log(chosen, rejected, *, margin=0.0, target=1.0, tie=False, t=0.7) 
     Tempered logarithm of Amid et al. 2019 (arXiv 1906.03361); for rewards, arXiv 2410.18451. t = 1 is Bradley-Terry."""
     _require(0 <= t <= 1, f"tempered_log: t must lie in [0, 1], got {t}")
     if t == 1:
-        return _expected(lambda win, lose: jax.nn.softplus(lose - win), chosen, rejected, target, tie)
-    return _expected(lambda win, lose: -jnp.expm1(-(1 - t) * jax.nn.softplus(lose - win)) / (1 - t), chosen, rejected, target, tie)
+        return _expected(
+            lambda win, lose: jax.nn.softplus(lose - win), chosen, rejected, target, tie
+        )
+    return _expected(
+        lambda win, lose: -jnp.expm1(-(1 - t) * jax.nn.softplus(lose - win)) / (1 - t),
+        chosen,
+        rejected,
+        target,
+        tie,
+    )
 
 
 def margin_mse(chosen, rejected, *, margin=0.0, target=1.0, tie=False, gap=1.0) -> jax.Array:
@@ -132,10 +162,27 @@ def margin_mse(chosen, rejected, *, margin=0.0, target=1.0, tie=False, gap=1.0) 
 
 def cross_entropy(chosen, rejected, *, margin=0.0, target=1.0, tie=False) -> jax.Array:
     """-log sigma(chosen) - log sigma(-rejected): each response classified as good or bad on its own; the sum of both (arXiv 2410.18451)."""
-    return _expected(lambda win, lose: jax.nn.softplus(-win) + jax.nn.softplus(lose), chosen, rejected, target, tie)
+    return _expected(
+        lambda win, lose: jax.nn.softplus(-win) + jax.nn.softplus(lose),
+        chosen,
+        rejected,
+        target,
+        tie,
+    )
 
 
-LOSSES = {fn.__name__: fn for fn in (bradley_terry, focal, focal_with_penalty, hinge, tempered_log, margin_mse, cross_entropy)}
+LOSSES = {
+    fn.__name__: fn
+    for fn in (
+        bradley_terry,
+        focal,
+        focal_with_penalty,
+        hinge,
+        tempered_log,
+        margin_mse,
+        cross_entropy,
+    )
+}
 
 
 def get(name: str, **options) -> Callable[..., jax.Array]:
@@ -144,12 +191,20 @@ def get(name: str, **options) -> Callable[..., jax.Array]:
     Raises ValueError for an unknown name, an option that the loss does not have, or an option out of range."""
     if name not in LOSSES:
         raise ValueError(f"loss: unknown name {name!r}; choose one of {', '.join(LOSSES)}")
-    known = [parameter for parameter in inspect.signature(LOSSES[name]).parameters if parameter not in LABEL_ARGUMENTS]
+    known = [
+        parameter
+        for parameter in inspect.signature(LOSSES[name]).parameters
+        if parameter not in LABEL_ARGUMENTS
+    ]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise ValueError(f"loss {name}: unknown option {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+        raise ValueError(
+            f"loss {name}: unknown option {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
     loss = functools.partial(LOSSES[name], **options)
-    jax.eval_shape(loss, 0.0, 0.0)  # so that an option out of range fails here and not in the first step
+    jax.eval_shape(
+        loss, 0.0, 0.0
+    )  # so that an option out of range fails here and not in the first step
     return loss
 
 
@@ -161,6 +216,10 @@ def plackett_luce(rewards_RK, valid_RK) -> jax.Array:
     (rewards_RK,) = _float32(jnp.where(valid_RK, rewards_RK, 0))
     K = rewards_RK.shape[-1]
     later_KK = jnp.arange(K)[None, :] >= jnp.arange(K)[:, None]
-    rivals_RKK = (later_KK & valid_RK[:, None, :]) | jnp.eye(K, dtype=bool)  # never empty, so that no logsumexp is -inf
-    log_total_RK = jax.nn.logsumexp(jnp.broadcast_to(rewards_RK[:, None, :], rivals_RKK.shape), axis=-1, where=rivals_RKK)
+    rivals_RKK = (later_KK & valid_RK[:, None, :]) | jnp.eye(
+        K, dtype=bool
+    )  # never empty, so that no logsumexp is -inf
+    log_total_RK = jax.nn.logsumexp(
+        jnp.broadcast_to(rewards_RK[:, None, :], rivals_RKK.shape), axis=-1, where=rivals_RKK
+    )
     return jnp.sum(jnp.where(valid_RK, log_total_RK - rewards_RK, 0.0), axis=-1)

@@ -29,7 +29,9 @@ def _split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             plain[name] = value
             continue
         if np.ndim(value) != 0:
-            raise ValueError(f"metric {name}: expected one number, got shape {list(np.shape(value))}")
+            raise ValueError(
+                f"metric {name}: expected one number, got shape {list(np.shape(value))}"
+            )
         number = np.asarray(value)
         plain[name] = int(number) if np.issubdtype(number.dtype, np.integer) else float(number)
         if not math.isfinite(plain[name]):
@@ -51,7 +53,12 @@ class MetricWriter:
     >= start_step. tensorboard: event files under `workdir/tensorboard`. wandb: keyword arguments of `wandb.init`."""
 
     def __init__(
-        self, workdir: str | pathlib.Path, *, start_step: int = 0, tensorboard: bool = True, wandb: bool | Mapping[str, Any] = False
+        self,
+        workdir: str | pathlib.Path,
+        *,
+        start_step: int = 0,
+        tensorboard: bool = True,
+        wandb: bool | Mapping[str, Any] = False,
     ):
         self._file: TextIO | None = None
         self._tensorboard = self._wandb = None
@@ -74,9 +81,18 @@ class MetricWriter:
             try:
                 import wandb as wandb_lib
             except ImportError as error:
-                raise ImportError("wandb: the package is not installed; pip install 'rewardjax[wandb]', or set wandb to False") from error
-            run_id = fingerprint.of_bytes(str(workdir.resolve()).encode())  # the same workdir continues the same run
-            kwargs = {"dir": str(workdir), "id": run_id, "resume": "allow", **(wandb if isinstance(wandb, Mapping) else {})}
+                raise ImportError(
+                    "wandb: the package is not installed; pip install 'rewardjax[wandb]', or set wandb to False"
+                ) from error
+            run_id = fingerprint.of_bytes(
+                str(workdir.resolve()).encode()
+            )  # the same workdir continues the same run
+            kwargs = {
+                "dir": str(workdir),
+                "id": run_id,
+                "resume": "allow",
+                **(wandb if isinstance(wandb, Mapping) else {}),
+            }
             self._wandb = wandb_lib.init(**kwargs)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -87,7 +103,15 @@ class MetricWriter:
         if self._file is None:
             return
         plain, nonfinite = _split(metrics)
-        _append(self._file, {"step": int(step), "time": time.time(), **plain, **({"nonfinite": nonfinite} if nonfinite else {})})
+        _append(
+            self._file,
+            {
+                "step": int(step),
+                "time": time.time(),
+                **plain,
+                **({"nonfinite": nonfinite} if nonfinite else {}),
+            },
+        )
         numbers = {name: value for name, value in plain.items() if isinstance(value, (int, float))}
         if self._tensorboard is not None:
             for name, value in numbers.items():
@@ -97,7 +121,11 @@ class MetricWriter:
 
     def close(self) -> None:
         """Flush and close every sink. The writer cannot be used afterwards."""
-        for sink, end in ((self._file, "close"), (self._tensorboard, "close"), (self._wandb, "finish")):
+        for sink, end in (
+            (self._file, "close"),
+            (self._tensorboard, "close"),
+            (self._wandb, "finish"),
+        ):
             if sink is not None:
                 getattr(sink, end)()
         self._file = self._tensorboard = self._wandb = None
@@ -157,18 +185,37 @@ class Progress:
         quiet: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._total, self._step, self._peak, self._interval, self._clock = total_steps, start_step, peak, interval, clock
+        self._total, self._step, self._peak, self._interval, self._clock = (
+            total_steps,
+            start_step,
+            peak,
+            interval,
+            clock,
+        )
         self._stream = stream or sys.stderr
         self._elapsed_before, self._start, self._pause = elapsed, clock(), 0.0
-        self._pace_start: tuple[int, float] | None = None  # step and running time of the first update
+        self._pace_start: tuple[int, float] | None = (
+            None  # step and running time of the first update
+        )
         self._window_start: float | None = None
         self._last_line = -math.inf
-        self._counts: dict[str, float] = {"pairs": 0.0, "unique_tokens": 0.0, "padded_tokens": 0.0, "flops": 0.0}
+        self._counts: dict[str, float] = {
+            "pairs": 0.0,
+            "unique_tokens": 0.0,
+            "padded_tokens": 0.0,
+            "flops": 0.0,
+        }
         self._shown: dict[str, float] = {}
         self._quiet = quiet
         is_terminal = not quiet and self._stream.isatty()
         self._bar = (
-            tqdm(total=total_steps, initial=start_step, file=self._stream, dynamic_ncols=True, bar_format="{desc}{bar}{postfix}")
+            tqdm(
+                total=total_steps,
+                initial=start_step,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format="{desc}{bar}{postfix}",
+            )
             if is_terminal
             else None
         )
@@ -197,7 +244,16 @@ class Progress:
         step, begin = self._pace_start
         return (self._total - self._step) * (self._running() - begin) / (self._step - step)
 
-    def update(self, step: int, *, pairs: int, unique_tokens: int, padded_tokens: int, flops: float = 0.0, **shown: float) -> None:
+    def update(
+        self,
+        step: int,
+        *,
+        pairs: int,
+        unique_tokens: int,
+        padded_tokens: int,
+        flops: float = 0.0,
+        **shown: float,
+    ) -> None:
         """`step` steps are done; the counts are of what was done since the last update, over all hosts.
 
         shown: numbers to show on the line, such as the loss.
@@ -207,7 +263,9 @@ class Progress:
         if self._pace_start is None:
             self._pace_start, self._window_start = (step, now), now
         else:
-            counts = dict(pairs=pairs, unique_tokens=unique_tokens, padded_tokens=padded_tokens, flops=flops)
+            counts = dict(
+                pairs=pairs, unique_tokens=unique_tokens, padded_tokens=padded_tokens, flops=flops
+            )
             self._counts = {name: self._counts[name] + value for name, value in counts.items()}
         if not self._quiet:
             self._show(now)
@@ -239,10 +297,15 @@ class Progress:
     def line(self) -> str:
         """The progress line as text."""
         eta, rates = self.eta(), self._rates()
-        parts = [f"step {self._step}/{self._total} ({100 * self._step / max(self._total, 1):.0f}%)", f"elapsed {_clock_text(self.state())}"]
+        parts = [
+            f"step {self._step}/{self._total} ({100 * self._step / max(self._total, 1):.0f}%)",
+            f"elapsed {_clock_text(self.state())}",
+        ]
         parts += [f"ETA {_clock_text(eta)}"] if eta is not None else []
         if rates:
-            parts.append(f"{rates['pairs_per_second']:.3g} pairs/s, {rates['useful_tokens_per_second']:.3g} tokens/s")
+            parts.append(
+                f"{rates['pairs_per_second']:.3g} pairs/s, {rates['useful_tokens_per_second']:.3g} tokens/s"
+            )
         parts += [f"MFU {100 * rates['mfu']:.1f}%"] if "mfu" in rates else []
         return ", ".join(parts + [f"{name} {value:.4g}" for name, value in self._shown.items()])
 

@@ -10,7 +10,10 @@ import optax
 
 Schedule = Callable[[Any], jax.Array]
 
-NORMS_AND_BIASES = ("norm", "bias")  # what weight decay leaves alone by default; the head is decayed, as in transformers
+NORMS_AND_BIASES = (
+    "norm",
+    "bias",
+)  # what weight decay leaves alone by default; the head is decayed, as in transformers
 
 
 def _decay_constant(progress, end_fraction):
@@ -52,9 +55,13 @@ def make_schedule(
         warmup_steps = int(round(warmup_fraction * total_steps))
     warmup_steps = warmup_steps or 0
     if not 0 <= warmup_steps < total_steps:
-        raise ValueError(f"schedule: needs 0 <= warmup_steps < total_steps, got {warmup_steps} and {total_steps}")
+        raise ValueError(
+            f"schedule: needs 0 <= warmup_steps < total_steps, got {warmup_steps} and {total_steps}"
+        )
     if peak < 0 or not 0 <= end_fraction <= 1:
-        raise ValueError(f"schedule: needs peak >= 0 and 0 <= end_fraction <= 1, got {peak} and {end_fraction}")
+        raise ValueError(
+            f"schedule: needs peak >= 0 and 0 <= end_fraction <= 1, got {peak} and {end_fraction}"
+        )
 
     def schedule(count):
         count = jnp.asarray(count, jnp.float32)
@@ -78,7 +85,9 @@ def paths(params) -> list[str]:
 def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> dict[str, int]:
     """Name -> index of the first regex found in it (re.search); names without one are left out. A regex that wins no name is an error."""
     if isinstance(regexes, str):
-        raise ValueError(f"{field}: expected a sequence of regular expressions, got the string {regexes!r}")
+        raise ValueError(
+            f"{field}: expected a sequence of regular expressions, got the string {regexes!r}"
+        )
     winner = {}
     for name in names:
         index = next((i for i, regex in enumerate(regexes) if re.search(regex, name)), None)
@@ -87,13 +96,17 @@ def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> di
     for i, regex in enumerate(regexes):
         if i not in winner.values():
             some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            raise ValueError(f"{field}: {regex!r} applies to no parameter (no match, or all taken by an earlier one); there are {some}")
+            raise ValueError(
+                f"{field}: {regex!r} applies to no parameter (no match, or all taken by an earlier one); there are {some}"
+            )
     return winner
 
 
 def _by_path(value_of: Callable[[str], Any]) -> Callable[[Any], Any]:
     """Function that maps a tree to one of `value_of(path)`: a function also fits trees from which optax has cut the frozen leaves."""
-    return lambda tree: jax.tree_util.tree_map_with_path(lambda key_path, _: value_of(path_of(key_path)), tree)
+    return lambda tree: jax.tree_util.tree_map_with_path(
+        lambda key_path, _: value_of(path_of(key_path)), tree
+    )
 
 
 def make_optimizer(
@@ -125,19 +138,32 @@ def make_optimizer(
     factor_index = _first_match(trained, [regex for regex, _ in lr_factors], "lr_factors")
     factor = {name: lr_factors[i][1] for name, i in factor_index.items()}
     if decay_exclude is None:
-        undecayed = {name for name in names if any(re.search(regex, name) for regex in NORMS_AND_BIASES)}
+        undecayed = {
+            name for name in names if any(re.search(regex, name) for regex in NORMS_AND_BIASES)
+        }
     else:
         undecayed = set(_first_match(trained, decay_exclude, "decay_exclude"))
 
     steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm is not None else []
     steps.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype))
     if weight_decay:
-        steps.append(optax.add_decayed_weights(weight_decay, mask=_by_path(lambda name: name not in undecayed)))
+        steps.append(
+            optax.add_decayed_weights(
+                weight_decay, mask=_by_path(lambda name: name not in undecayed)
+            )
+        )
     steps.append(optax.scale_by_learning_rate(schedule))
     if factor:
         factors = _by_path(lambda name: factor.get(name, 1.0))
-        steps.append(optax.stateless(lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors(updates))))
+        steps.append(
+            optax.stateless(
+                lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors(updates))
+            )
+        )
     adamw = optax.chain(*steps)
     if not frozen:
         return adamw
-    return optax.partition({"train": adamw, "freeze": optax.set_to_zero()}, _by_path(lambda name: "freeze" if name in frozen else "train"))
+    return optax.partition(
+        {"train": adamw, "freeze": optax.set_to_zero()},
+        _by_path(lambda name: "freeze" if name in frozen else "train"),
+    )

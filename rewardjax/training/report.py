@@ -13,10 +13,27 @@ from rewardjax.training import metrics
 from rewardjax.training.held_out import HeldOut
 
 EXAMPLES = 6
-SHOWN = ("pairs", "accuracy", "wilson_low", "wilson_high", "ties", "nll", "brier", "ece", "margin_mean", "length_slope", "length_accuracy")
+SHOWN = (
+    "pairs",
+    "accuracy",
+    "wilson_low",
+    "wilson_high",
+    "ties",
+    "nll",
+    "brier",
+    "ece",
+    "margin_mean",
+    "length_slope",
+    "length_accuracy",
+)
 
 
-def write(workdir: pathlib.Path, summary: dict[str, Any], held_out: list[HeldOut], tokenizer: ChatTokenizer) -> None:
+def write(
+    workdir: pathlib.Path,
+    summary: dict[str, Any],
+    held_out: list[HeldOut],
+    tokenizer: ChatTokenizer,
+) -> None:
     """Plots into `workdir/plots`, and `workdir/report.html` with all of them."""
     folder = workdir / "plots"
     figures = {"Training": folder / "curves.png"}
@@ -33,15 +50,31 @@ def write(workdir: pathlib.Path, summary: dict[str, Any], held_out: list[HeldOut
         plots.reward_histogram(chosen, rejected, histogram)
         decided = one.pairs.tie == 0  # a tie has no side to agree with
         plots.reliability_diagram(
-            pair_evaluator.reliability(chosen[decided], rejected[decided], target=one.pairs.target[decided]), calibration
+            pair_evaluator.reliability(
+                chosen[decided], rejected[decided], target=one.pairs.target[decided]
+            ),
+            calibration,
         )
         plots.reward_against_length(chosen, rejected, one.lengths[:, 0], one.lengths[:, 1], length)
         figures |= drawn
-    table = [{"set": one.name} | {name: summary.get(f"{one.name}/{name}") for name in SHOWN} for one in held_out]
+    table = [
+        {"set": one.name} | {name: summary.get(f"{one.name}/{name}") for name in SHOWN}
+        for one in held_out
+    ]
     examples = [example for one in held_out[:1] for example in hardest_and_easiest(one, tokenizer)]
-    facts = json.loads((workdir / "run.json").read_text()) | {name: summary[name] for name in ("steps", "pairs", "seconds")}
+    facts = json.loads((workdir / "run.json").read_text()) | {
+        name: summary[name] for name in ("steps", "pairs", "seconds")
+    }
     config = json.loads((workdir / "config.json").read_text())
-    page.write_report(workdir / "report.html", f"Reward model: {workdir.name}", facts, {"Held-out sets": table}, figures, examples, config)
+    page.write_report(
+        workdir / "report.html",
+        f"Reward model: {workdir.name}",
+        facts,
+        {"Held-out sets": table},
+        figures,
+        examples,
+        config,
+    )
 
 
 def hardest_and_easiest(one: HeldOut, tokenizer: ChatTokenizer) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ Batch = dict[str, jax.Array]
 Total = dict[str, Any]  # gradients (as params) and sums over pairs, of the micro-batches so far
 
 
-def make_step(graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTransformation, pairs: int) -> tuple[Callable, Callable]:
+def make_step(
+    graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTransformation, pairs: int
+) -> tuple[Callable, Callable]:
     """`accumulate(total, params, micro_batch) -> total` and `update(params, opt, total) -> params, opt, metrics`.
 
     The loss of a step is the mean over its `pairs` pairs: sums are divided by the global count, never by what a micro-batch or a
@@ -21,10 +23,18 @@ def make_step(graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTran
 
     def summed(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
         model = nnx.merge(graph, params)
-        rewards_BS = model(batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"], batch["score_at"])
+        rewards_BS = model(
+            batch["tokens"],
+            batch["positions"],
+            batch["see_from"],
+            batch["see_to"],
+            batch["score_at"],
+        )
         chosen_BP = jnp.take_along_axis(rewards_BS, batch["chosen"], axis=1)
         rejected_BP = jnp.take_along_axis(rewards_BS, batch["rejected"], axis=1)
-        per_pair_BP = loss(chosen_BP, rejected_BP, margin=batch["margin"], target=batch["target"], tie=batch["tie"])
+        per_pair_BP = loss(
+            chosen_BP, rejected_BP, margin=batch["margin"], target=batch["target"], tie=batch["tie"]
+        )
         weight_BP, delta_BP = batch["weight"], chosen_BP - rejected_BP
         total = lambda x_BP: jnp.sum(weight_BP * x_BP) / pairs
         mean_loss = total(per_pair_BP)
@@ -53,5 +63,8 @@ def zeros_like(params: Any) -> Total:
     """The total before the first micro-batch."""
     return {
         "grads": jax.tree.map(jnp.zeros_like, params),
-        "sums": {name: jnp.zeros((), jnp.float32) for name in ("loss", "accuracy", "ties", "margin", "reward")},
+        "sums": {
+            name: jnp.zeros((), jnp.float32)
+            for name in ("loss", "accuracy", "ties", "margin", "reward")
+        },
     }

@@ -33,7 +33,9 @@ def small_config(topology, changes=SMALL, **overrides):
     """A release config's spread over `topology`, with its real loss and optimizer, on a decoder of two small layers."""
     config = config_lib.load(ROOT / f"configs/skywork_v2/qwen3_0_6b.py:slice={topology}")
     config.model.changes = changes
-    return config_lib.override(config, {"batch.row_length": 1024, "batch.pairs_per_row": 8} | overrides)
+    return config_lib.override(
+        config, {"batch.row_length": 1024, "batch.pairs_per_row": 8} | overrides
+    )
 
 
 @pytest.fixture(scope="module", params=["v5e:4x4", "v5p:2x2x2"])
@@ -43,8 +45,15 @@ def measured(request):
 
 def test_the_layout_exchanges_what_it_should(measured):
     """No exchange of the embedding table, weights travel as bfloat16, and a layer's gradients are scattered, not reduced whole."""
-    assert measured["exchanges"] == {"of_table_size": 0, "float32_weight_gathers": 0, "full_weight_all_reduces_in_loop": 0}
-    assert measured["collectives"]["all-gather"]["count"] > 0 and measured["collectives"]["reduce-scatter"]["count"] > 0
+    assert measured["exchanges"] == {
+        "of_table_size": 0,
+        "float32_weight_gathers": 0,
+        "full_weight_all_reduces_in_loop": 0,
+    }
+    assert (
+        measured["collectives"]["all-gather"]["count"] > 0
+        and measured["collectives"]["reduce-scatter"]["count"] > 0
+    )
 
 
 def test_state_is_what_adam_and_float32_accumulation_hold(measured):
@@ -52,7 +61,12 @@ def test_state_is_what_adam_and_float32_accumulation_hold(measured):
     assert measured["state"]["gradients"] == pytest.approx(parameters, rel=1e-3)
     assert measured["state"]["optimizer"] == pytest.approx(2 * parameters, rel=1e-3)
     # Not all temporaries are there at once; the program itself takes some 20 MiB.
-    assert measured["fits"] and measured["state_gib"] < measured["needed_gib"] <= measured["state_gib"] + measured["temp_gib"] + 0.1
+    assert (
+        measured["fits"]
+        and measured["state_gib"]
+        < measured["needed_gib"]
+        <= measured["state_gib"] + measured["temp_gib"] + 0.1
+    )
 
 
 def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
@@ -64,11 +78,14 @@ def test_a_reader_sees_verdict_memory_exchanges_and_assumptions(measured):
 
 def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     """An embedding table of 32 GiB, which is 8 on a device, with its gradient and moments."""
-    config = small_config("v5e:4x4", SMALL | {"vocab_size": 2**25}, **{"batch.rows": 32, "compute.remat": "none"})
+    config = small_config(
+        "v5e:4x4", SMALL | {"vocab_size": 2**25}, **{"batch.rows": 32, "compute.remat": "none"}
+    )
     result = measure.measure(config, describe("v5e:4x4"))
     assert not result["fits"] and result["mfu"] is None
     assert (
-        result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"]) and result["needed_gib"] > result["state_gib"] > 32
+        result["over_gib"] == pytest.approx(result["needed_gib"] - result["limit_gib"])
+        and result["needed_gib"] > result["state_gib"] > 32
     )
     helps = "\n".join(result["what_helps"])
     for proposed in (
@@ -81,7 +98,9 @@ def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     for change in result["what_helps"]:
         settings = [word.strip(",") for word in change.partition(":")[0].split() if "=" in word]
         config_lib.override(small_config("v5e:4x4"), settings)  # what is proposed can be typed
-    assert "DOES NOT FIT" in measure.text(result) and "what would make it fit" in measure.text(result)
+    assert "DOES NOT FIT" in measure.text(result) and "what would make it fit" in measure.text(
+        result
+    )
 
 
 def test_scoring_holds_nothing_but_weights():
@@ -92,13 +111,17 @@ def test_scoring_holds_nothing_but_weights():
 
 @pytest.mark.parametrize("remat, runs", [("attn_out", 1), ("full", 2)])
 def test_saving_attentions_output_spares_its_kernel_a_second_run(remat, runs):
-    compiled = program.train(small_config("v5e:4x4", **{"compute.remat": remat}), describe("v5e:4x4"))
+    compiled = program.train(
+        small_config("v5e:4x4", **{"compute.remat": remat}), describe("v5e:4x4")
+    )
     calls = [line for line in compiled.programs[0].text.splitlines() if "tpu_custom_call" in line]
     assert sum("splash_mha_fwd" in line.partition("=")[0] for line in calls) == runs
 
 
 def test_a_search_for_neighbors_is_planned():
-    config = config_lib.load(ROOT / "configs/curation/retrieval.py", {"queries": 1000, "base": 100_000})
+    config = config_lib.load(
+        ROOT / "configs/curation/retrieval.py", {"queries": 1000, "base": 100_000}
+    )
     result = retrieval.measure(config, describe("v5e:4x4"))
     assert result["fits"] and result["base_rows_per_device"] == 6272 and result["steps"] == 1
     # Queries and base are held as bytes, the best so far as two int32.
@@ -115,7 +138,9 @@ def test_rows_that_do_not_divide_over_the_slice_are_named():
 
 def test_the_command_takes_the_settings_of_the_slice_it_is_given():
     path = "configs/skywork_v2/qwen3_8b.py"
-    assert command.load_config(str(ROOT / path), "v5p:4x4x4", []).mesh.to_dict() == dict(data=4, fsdp=16, tensor=1)
+    assert command.load_config(str(ROOT / path), "v5p:4x4x4", []).mesh.to_dict() == dict(
+        data=4, fsdp=16, tensor=1
+    )
     changed = command.load_config(str(ROOT / path), "v5p:4x4x4", ["mesh.data=16", "mesh.fsdp=4"])
     assert changed.mesh.to_dict() == dict(data=16, fsdp=4, tensor=1)
 
@@ -134,12 +159,18 @@ def test_mistakes_are_sentences(argv, message, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", sorted((ROOT / "configs/skywork_v2").glob("[!r]*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs/skywork_v2").glob("[!r]*.py")), ids=lambda path: path.stem
+)
 def test_every_release_in_full(path):
     module = config_lib.load_module(path)
     for topology in (name for name in module.slices() if name.startswith("v")):
         result = measure.measure(module.get_config(f"slice={topology}"), describe(topology))
         assert result["fits"]
-        assert result["exchanges"]["of_table_size"] == result["exchanges"]["float32_weight_gathers"] == 0
+        assert (
+            result["exchanges"]["of_table_size"]
+            == result["exchanges"]["float32_weight_gathers"]
+            == 0
+        )
         if topology.startswith("v5"):
             assert result["exchanges"]["full_weight_all_reduces_in_loop"] == 0

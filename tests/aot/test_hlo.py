@@ -25,14 +25,18 @@ def compiled(function, mesh, *specs):
     shapes = ((LAYERS, WIDTH, WIDTH), (ROWS, WIDTH))
     with jax.set_mesh(mesh):
         args = [
-            jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec)) for shape, spec in zip(shapes, specs, strict=True)
+            jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+            for shape, spec in zip(shapes, specs, strict=True)
         ]
         return hlo.collectives(jax.jit(function).lower(*args).compile().as_text(), 8)
 
 
 def forward(w_LDD, x_BD):
     """Weights split over fsdp, rows over data and fsdp: each layer gathers its weight."""
-    layer = lambda x_BD, w_DD: (jnp.tanh(jnp.einsum("BD,DE->BE", x_BD, w_DD, out_sharding=P(("data", "fsdp"), None))), None)
+    layer = lambda x_BD, w_DD: (
+        jnp.tanh(jnp.einsum("BD,DE->BE", x_BD, w_DD, out_sharding=P(("data", "fsdp"), None))),
+        None,
+    )
     return jnp.sum(jax.lax.scan(layer, x_BD, w_LDD)[0])
 
 
@@ -41,7 +45,9 @@ SPLIT = (P(None, "fsdp", None), P(("data", "fsdp"), None))
 
 def test_a_gather_in_a_loop_counts_once_a_turn(mesh):
     found = [one for one in compiled(forward, mesh, *SPLIT) if one.kind == "all-gather"]
-    assert [(one.dtype, one.elements, one.times, one.in_loop, one.group) for one in found] == [("f32", WIDTH**2, LAYERS, True, 4)]
+    assert [(one.dtype, one.elements, one.times, one.in_loop, one.group) for one in found] == [
+        ("f32", WIDTH**2, LAYERS, True, 4)
+    ]
     assert found[0].bytes == 4 * WIDTH**2
     assert found[0].wire_bytes == LAYERS * 4 * WIDTH**2 * 3 / 4
     assert "while/body" in found[0].source
@@ -54,7 +60,11 @@ def test_sums_over_all_devices_are_outside_the_loop(mesh):
 
 def test_the_gradient_of_a_split_weight_is_reduced_over_all_rows(mesh):
     found = compiled(jax.grad(forward), mesh, *SPLIT)
-    reduced = sum(one.elements * one.times for one in found if one.kind in ("all-reduce", "reduce-scatter") and one.elements > 1)
+    reduced = sum(
+        one.elements * one.times
+        for one in found
+        if one.kind in ("all-reduce", "reduce-scatter") and one.elements > 1
+    )
     assert reduced >= LAYERS * WIDTH**2 / 4
     assert all(one.times == LAYERS for one in found if one.in_loop)
 

@@ -14,7 +14,11 @@ def one(kind, *shapes, dtype="bf16", in_loop=True, times=3):
 
 
 def counted(*found):
-    return {name for name, count in measure.checks({"accumulate": list(found)}, DECODER).items() if count}
+    return {
+        name
+        for name, count in measure.checks({"accumulate": list(found)}, DECODER).items()
+        if count
+    }
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,10 @@ def counted(*found):
         (one("all-reduce", (1, 64, 32, 2048)), {"full_weight_all_reduces_in_loop"}),
         (one("all-reduce", (2048, 512)), {"full_weight_all_reduces_in_loop"}),
         (one("all-reduce", (2056, 8192)), {"full_weight_all_reduces_in_loop"}),  # padded
-        (one("all-reduce", (512, 8192), (512, 32, 64)), set()),  # parts over fsdp=4, summed over data
+        (
+            one("all-reduce", (512, 8192), (512, 32, 64)),
+            set(),
+        ),  # parts over fsdp=4, summed over data
         (one("all-reduce", (512, 8192), (2048, 8, 64)), {"full_weight_all_reduces_in_loop"}),
         (one("all-reduce", (2048, 8192), in_loop=False), set()),
         (one("reduce-scatter", (2048, 8192)), set()),
@@ -39,7 +46,10 @@ def test_what_a_good_layout_has_none_of(found, names):
 
 
 def test_exchanges_of_a_step_are_those_of_its_micro_batches_and_one_update():
-    programs = {"accumulate": [one("all-gather", (8, 8), times=2)], "update": [one("all-reduce", (8, 8), times=1)]}
+    programs = {
+        "accumulate": [one("all-gather", (8, 8), times=2)],
+        "update": [one("all-reduce", (8, 8), times=1)],
+    }
     total = measure.per_step(programs, micro_batches=5)
     assert total["all-gather"] == {"count": 10, "gib": 10 * 1024 * 3 / 4 / 2**30}
     assert total["all-reduce"]["count"] == 1

@@ -10,7 +10,9 @@ from rewardjax.models import flops, variants
 from rewardjax.models.decoder import REMAT
 
 DECODER = variants.get("qwen3-8b")
-PACKING = assumed_lengths.Packing(rows=0.0625, tokens=1000.0, entries=400_000.0, tile_entries=1e6, fill=0.98, live_to_causal=0.2)
+PACKING = assumed_lengths.Packing(
+    rows=0.0625, tokens=1000.0, entries=400_000.0, tile_entries=1e6, fill=0.98, live_to_causal=0.2
+)
 
 
 def slice_of(kind, sides):
@@ -18,11 +20,20 @@ def slice_of(kind, sides):
     count = 1
     for side in sides:
         count *= side
-    return Topology(f"{kind}:{sides}", sides, CHIPS[kind], [types.SimpleNamespace(device_kind=device_kind)] * count)
+    return Topology(
+        f"{kind}:{sides}",
+        sides,
+        CHIPS[kind],
+        [types.SimpleNamespace(device_kind=device_kind)] * count,
+    )
 
 
 def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train"):
-    named = {"accumulate": list(exchanges), "update": []} if mode == "train" else {"score": list(exchanges)}
+    named = (
+        {"accumulate": list(exchanges), "update": []}
+        if mode == "train"
+        else {"score": list(exchanges)}
+    )
     return roofline.predict(
         DECODER,
         slice_of("v5p", (4, 4, 4)),
@@ -63,10 +74,14 @@ def test_policies_that_save_more_compute_less_but_not_less_than_three_forward_pa
     saved = [roofline.saved_gib(DECODER, remat, 16_384) for remat in roofline.SAVES]
     assert saved == sorted(set(saved))
     times = [predict(remat=remat).compute_seconds for remat in reversed(roofline.SAVES)]
-    assert times == sorted(times) and len(set(times)) == len(times) - 1  # offloading computes what full does
+    assert (
+        times == sorted(times) and len(set(times)) == len(times) - 1
+    )  # offloading computes what full does
     assert predict(remat="none").executed_flops > predict(remat="none").useful_flops
     again, attention = roofline.recomputed(DECODER, "full")
-    assert attention == 1.0 and 0.7 < again < 0.8  # everything but the last of the mlp's three matrices
+    assert (
+        attention == 1.0 and 0.7 < again < 0.8
+    )  # everything but the last of the mlp's three matrices
 
 
 def test_exchanges_in_the_loop_hide_behind_computing_and_others_do_not():
@@ -81,9 +96,15 @@ def test_exchanges_in_the_loop_hide_behind_computing_and_others_do_not():
 def test_links_of_a_dimension_that_does_not_wrap_are_half_as_fast():
     one = gather(1, in_loop=False)
     sent = one.wire_bytes
-    assert roofline.exchange_seconds(one, slice_of("v5p", (4, 4, 4))) == pytest.approx(sent / (600e9 * 2 / 3))
-    assert roofline.exchange_seconds(one, slice_of("v5e", (16, 16))) == pytest.approx(sent / (200e9 / 2))
-    assert roofline.exchange_seconds(one, slice_of("v5e", (8, 16))) == pytest.approx(sent / (200e9 / 2 / 2))
+    assert roofline.exchange_seconds(one, slice_of("v5p", (4, 4, 4))) == pytest.approx(
+        sent / (600e9 * 2 / 3)
+    )
+    assert roofline.exchange_seconds(one, slice_of("v5e", (16, 16))) == pytest.approx(
+        sent / (200e9 / 2)
+    )
+    assert roofline.exchange_seconds(one, slice_of("v5e", (8, 16))) == pytest.approx(
+        sent / (200e9 / 2 / 2)
+    )
 
 
 def test_days_for_a_number_of_pairs():
@@ -104,8 +125,13 @@ def test_statistics_of_rows_agree_with_their_arrays():
     drawn = assumed_lengths.draw("short", 40)
     rows = pack.plan_rows(pack.bundle_lengths(drawn), 4096, 16)
     see_from, see_to = assumed_lengths.intervals(drawn, rows, 4096, 16)
-    assert flops.live_attention_entries(see_from, see_to, drawn.sum()) == pack.attention_entries(drawn)
-    assert assumed_lengths.packing("short", 4096, 16, 256, pairs=40).entries == pack.attention_entries(drawn) / 40
+    assert flops.live_attention_entries(see_from, see_to, drawn.sum()) == pack.attention_entries(
+        drawn
+    )
+    assert (
+        assumed_lengths.packing("short", 4096, 16, 256, pairs=40).entries
+        == pack.attention_entries(drawn) / 40
+    )
 
 
 def test_an_unknown_kind_of_data_is_named():

@@ -11,7 +11,11 @@ def test_the_kinds_are_those_that_jobs_can_be_started_on():
     for name, chip in topology.CHIPS.items():
         assert chip.dimensions == ACCELERATORS[name].dimensions
         # The compiler keeps a little of a chip's memory for itself.
-        assert 0.95 * ACCELERATORS[name].hbm_gib < chip.devices * chip.limit_gib < 1.01 * ACCELERATORS[name].hbm_gib
+        assert (
+            0.95 * ACCELERATORS[name].hbm_gib
+            < chip.devices * chip.limit_gib
+            < 1.01 * ACCELERATORS[name].hbm_gib
+        )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,21 @@ def test_a_mesh_axis_lies_along_whole_dimensions():
 
 
 def test_mesh_shapes_cover_the_slice_and_split_no_dimension():
-    assert topology.mesh_shapes((8, 16), topology.CHIPS["v5e"]) == [(1, 128), (8, 16), (16, 8), (128, 1)]
-    assert topology.mesh_shapes((4, 4, 4), topology.CHIPS["v5p"]) == [(1, 64), (4, 16), (16, 4), (64, 1)]
-    assert topology.mesh_shapes((2, 2, 1), topology.CHIPS["tpu7x"]) == [(1, 8), (2, 4), (4, 2), (8, 1)]
+    assert topology.mesh_shapes((8, 16), topology.CHIPS["v5e"]) == [
+        (1, 128),
+        (8, 16),
+        (16, 8),
+        (128, 1),
+    ]
+    assert topology.mesh_shapes((4, 4, 4), topology.CHIPS["v5p"]) == [
+        (1, 64),
+        (4, 16),
+        (16, 4),
+        (64, 1),
+    ]
+    assert topology.mesh_shapes((2, 2, 1), topology.CHIPS["tpu7x"]) == [
+        (1, 8),
+        (2, 4),
+        (4, 2),
+        (8, 1),
+    ]

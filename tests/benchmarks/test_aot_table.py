@@ -23,7 +23,11 @@ ROW = {
         "all-to-all": {"count": 2, "gib": 0.5},
         "collective-permute": {"count": 1, "gib": 0.25},
     },
-    "exchanges": {"of_table_size": 0, "float32_weight_gathers": 0, "full_weight_all_reduces_in_loop": 2},
+    "exchanges": {
+        "of_table_size": 0,
+        "float32_weight_gathers": 0,
+        "full_weight_all_reduces_in_loop": 2,
+    },
     "compile": {"seconds": 60.0, "host_gib": 1.6},
     "mfu": 0.51,
     "run": {"days": 1.5, "chip_hours": 2304.0},
@@ -45,7 +49,9 @@ def test_all_eight_are_compiled_on_every_tpu_slice_they_name(jobs):
 def test_models_that_differ_in_their_data_alone_share_a_program(jobs):
     keys = {(job.model, job.topology): job.key for job in jobs}
     assert keys["llama3_1_8b", "v5p:4x4x4"] == keys["llama3_1_8b_40m", "v5p:4x4x4"]
-    assert len(set(keys.values())) == len(keys) - sum(model == "llama3_1_8b_40m" for model, _ in keys)
+    assert len(set(keys.values())) == len(keys) - sum(
+        model == "llama3_1_8b_40m" for model, _ in keys
+    )
 
 
 def test_a_row_in_the_cache_is_not_compiled_again(jobs, tmp_path):
@@ -56,7 +62,10 @@ def test_a_row_in_the_cache_is_not_compiled_again(jobs, tmp_path):
 def test_a_table_has_a_line_a_program_and_says_what_does_not_fit(jobs):
     too_large = ROW | {"fits": False, "over_gib": 1.25, "collectives": {}, "mfu": None}
     header, _, fitting, over = aot_table.table({jobs[0]: ROW, jobs[1]: too_large})
-    assert "| 4 x 16 | full | 7.05 | 12.50 | 18.20 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.51 | 1.50 | 2304 |" in fitting
+    assert (
+        "| 4 x 16 | full | 7.05 | 12.50 | 18.20 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.51 | 1.50 | 2304 |"
+        in fitting
+    )
     assert "does not fit" in over
     assert {line.count("|") for line in (header, fitting, over)} == {len(aot_table.COLUMNS) + 1}
 
@@ -65,7 +74,11 @@ def test_the_summary_names_what_is_missing_over_and_wrong(jobs):
     v5 = next(job for job in jobs if job.topology.startswith("v5p"))
     found = aot_table.summary({v5: ROW}, missing=[jobs[0]])
     assert found["missing"] == [f"{jobs[0].model} {jobs[0].topology}"] and found["over"] == []
-    assert (found["programs"], found["fit"], found["full_weight_all_reduces_in_loop_v5"]) == (1, 1, 2)
+    assert (found["programs"], found["fit"], found["full_weight_all_reduces_in_loop_v5"]) == (
+        1,
+        1,
+        2,
+    )
     assert found["live_to_causal_short"] <= 0.20 and found["live_to_causal_long"] <= 0.30
 
 
@@ -73,8 +86,14 @@ def test_writing_replaces_the_table_of_this_release_of_jax_alone(tmp_path, monke
     document = tmp_path / "performance.md"
     document.write_text("# Title\n")
     for release, lines in (("0.10.2", ["old"]), ("0.12.0", ["other"]), ("0.10.3", ["new"])):
-        monkeypatch.setattr(aot_table, "versions", lambda release=release: {"jax": release, "libtpu": "0.0.1"})
+        monkeypatch.setattr(
+            aot_table, "versions", lambda release=release: {"jax": release, "libtpu": "0.0.1"}
+        )
         aot_table.write(document, lines)
     text = document.read_text()
     assert text.startswith("# Title\n") and "old" not in text
-    assert text.index("new") < text.index("other") and "jax 0.10.3" in text and "jax 0.10.2" not in text
+    assert (
+        text.index("new") < text.index("other")
+        and "jax 0.10.3" in text
+        and "jax 0.10.2" not in text
+    )

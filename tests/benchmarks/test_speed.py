@@ -27,7 +27,13 @@ def test_a_training_step_is_the_peers(mesh, tmp_path):
     found = train_step.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
     assert found["max_reward_diff"] <= 2e-6
     assert found["max_grad_rel_diff"] <= 1e-5
-    expected = {"ratio_short", "ratio_long", "ratio_trl_default", "ratio_both_checkpoint", "ratio_sorted"}
+    expected = {
+        "ratio_short",
+        "ratio_long",
+        "ratio_trl_default",
+        "ratio_both_checkpoint",
+        "ratio_sorted",
+    }
     assert {name for name in found if name.startswith("ratio")} == expected
     assert found["cases"].keys() == {"short", "long"}
     assert found["cases"]["short"]["layout"]["peer_slots_per_token"] > 1
@@ -37,15 +43,29 @@ def test_a_training_step_is_the_peers(mesh, tmp_path):
 def test_scores_are_the_peers(mesh, tmp_path):
     found = scoring.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
     assert found["max_reward_diff"] <= 2e-6
-    assert {"ratio", "ratio_long", "ratio_best_of_n", "ratio_sorted", "ratio_best_of_n_sorted"} <= found.keys()
+    assert {
+        "ratio",
+        "ratio_long",
+        "ratio_best_of_n",
+        "ratio_sorted",
+        "ratio_best_of_n_sorted",
+    } <= found.keys()
     assert found["cases"].keys() == {"short", "long", "best_of_n"}
 
 
 def test_the_peer_pads_to_the_longest_of_a_batch_chosen_first():
-    pairs = [TokenGroup(np.array([5, 6]), [np.array([7]), np.array([8, 9])]), TokenGroup(np.array([4]), [np.array([3]), np.array([2])])]
+    pairs = [
+        TokenGroup(np.array([5, 6]), [np.array([7]), np.array([8, 9])]),
+        TokenGroup(np.array([4]), [np.array([3]), np.array([2])]),
+    ]
     batch = peer.collate(pairs)
     assert batch["input_ids"].tolist() == [[5, 6, 7, 0], [4, 3, 0, 0], [5, 6, 8, 9], [4, 2, 0, 0]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]]
+    assert batch["attention_mask"].tolist() == [
+        [1, 1, 1, 0],
+        [1, 1, 0, 0],
+        [1, 1, 1, 1],
+        [1, 1, 0, 0],
+    ]
 
 
 def test_the_peer_refuses_a_step_that_its_batches_do_not_divide():
@@ -69,7 +89,9 @@ def test_a_gpu_is_asked_for_where_there_is_none(monkeypatch):
 
 
 def test_mfu_is_useful_flops_over_time_and_peak(mesh, tmp_path, monkeypatch):
-    pairs = lengths.random_pairs(tmp_path / "pairs", "short", 16, SMOKE.max_length, SMOKE.model.vocab_size)
+    pairs = lengths.random_pairs(
+        tmp_path / "pairs", "short", 16, SMOKE.max_length, SMOKE.model.vocab_size
+    )
     measured = pairs.lengths[step_pairs(16, SMOKE.pairs, ours.SEED, 1)]
     tokens, seconds = int(measured.sum()), 0.5
     monkeypatch.setattr(flops_lib, "peak_flops", lambda kind: 1e9)
@@ -82,7 +104,9 @@ def test_mfu_is_useful_flops_over_time_and_peak(mesh, tmp_path, monkeypatch):
 def test_useful_flops_count_a_shared_prompt_once():
     group = TokenGroup(np.zeros(3), [np.zeros(2), np.zeros(1)])
     assert scoring.needed_tokens([group]) == 6
-    entries = 6 + (3 + 2 * 3) + (1 + 1 * 3)  # triangles of prompt and responses, and each response against the prompt
+    entries = (
+        6 + (3 + 2 * 3) + (1 + 1 * 3)
+    )  # triangles of prompt and responses, and each response against the prompt
     alone = scoring.forward_flops(SMOKE, [group]) - scoring.forward_flops(SMOKE, [])
     assert alone == 2 * flops_lib.layer_params(SMOKE.model) * 6 + 4 * 2 * 4 * 16 * entries
 
@@ -100,5 +124,7 @@ def test_sorted_steps_hold_neighbors_in_length(tmp_path):
 def test_our_gradients_have_the_peers_names(mesh, tmp_path):
     params = ours.init(SMOKE, tmp_path / "hf")
     names = {name for name, _ in peer.load(tmp_path / "hf", "cpu").named_parameters()}
-    pairs = lengths.random_pairs(tmp_path / "pairs", "short", 8, SMOKE.max_length, SMOKE.model.vocab_size)
+    pairs = lengths.random_pairs(
+        tmp_path / "pairs", "short", 8, SMOKE.max_length, SMOKE.model.vocab_size
+    )
     assert ours.gradients(SMOKE, params, pairs, tmp_path / "gradients").keys() == names

@@ -17,7 +17,10 @@ def world_items(num: int, seed: int = 0):
     """(items, {pair_id: the better response, a or b}, the judge server's table)."""
     records = list(world.generate(seed=seed, num=num))  # honest labels: chosen is right
     items = [item_of(record) for record in records]
-    right = {item.pair_id: "ab"[item.responses[1] == record["chosen"]] for item, record in zip(items, records, strict=True)}
+    right = {
+        item.pair_id: "ab"[item.responses[1] == record["chosen"]]
+        for item, record in zip(items, records, strict=True)
+    }
     return items, right, truth_of(records)
 
 
@@ -37,4 +40,6 @@ def judge_at(server, name: str, **more) -> Judge:
 def accuracy(merged, right) -> float:
     """Share of pairs with the right value; a tie is half right."""
     value = {pair: one.value for pair, one in merged.items()}
-    return sum((value[pair] == right[pair]) + 0.5 * (value[pair] == "tie") for pair in right) / len(right)
+    return sum((value[pair] == right[pair]) + 0.5 * (value[pair] == "tie") for pair in right) / len(
+        right
+    )

@@ -4,7 +4,10 @@ import json
 
 
 def pair(pair_id, **changes):
-    prompt, side = [{"role": "user", "content": f"Question {pair_id}?"}], lambda text: [{"role": "assistant", "content": text}]
+    prompt, side = (
+        [{"role": "user", "content": f"Question {pair_id}?"}],
+        lambda text: [{"role": "assistant", "content": text}],
+    )
     row = {
         "pair_id": pair_id,
         "prompt": json.dumps(prompt),
@@ -24,4 +27,11 @@ def vote(pair_id, voter="judge:m", value="a", **changes):
 
 
 def score(pair_id, model="m1", reward_a=0.5, scorer="best"):
-    return {"pair_id": pair_id, "scorer": scorer, "model": model, "contract": "c", "reward_a": reward_a, "reward_b": 0.0}
+    return {
+        "pair_id": pair_id,
+        "scorer": scorer,
+        "model": model,
+        "contract": "c",
+        "reward_a": reward_a,
+        "reward_b": 0.0,
+    }

@@ -62,32 +62,54 @@ def test_every_pair_ends_in_one_pool_and_every_decision_follows_from_the_ledger(
     assert decisions.audit(store, "stage2-final") == []
     picked = store.query("select pair_id, count(*) from picks group by pair_id having count(*) > 1")
     assert picked.num_rows == 0
-    retrieved = store.query("select evidence from picks where stage = 'pick-1'").column(0).to_pylist()
-    gold = set(store.query("select pair_id from votes where kind = 'human' and iteration = 0").column(0).to_pylist())
-    assert retrieved and all(json.loads(why)["by"] == "retrieval" and json.loads(why)["gold"] in gold for why in retrieved)
+    retrieved = (
+        store.query("select evidence from picks where stage = 'pick-1'").column(0).to_pylist()
+    )
+    gold = set(
+        store.query("select pair_id from votes where kind = 'human' and iteration = 0")
+        .column(0)
+        .to_pylist()
+    )
+    assert retrieved and all(
+        json.loads(why)["by"] == "retrieval" and json.loads(why)["gold"] in gold
+        for why in retrieved
+    )
 
 
 def test_reports_and_sets_are_written(finished):
     folder, _, _ = finished
     for iteration in range(3):
         page = (folder / f"reports/iteration-{iteration}.html").read_text()
-        assert "Pools" in page and "Judges: position and length" in page and "judge:lopsided" in page
+        assert (
+            "Pools" in page and "Judges: position and length" in page and "judge:lopsided" in page
+        )
     assert "Gold errors of the best RM" in page and "gold and best RM agree" in page
-    rows = {name: pq.read_table(folder / f"data/{name}.parquet").to_pylist() for name in ("original", "filtered", "flipped")}
-    chosen = {name: {row["pair_id"]: row["chosen"] for row in table} for name, table in rows.items()}
+    rows = {
+        name: pq.read_table(folder / f"data/{name}.parquet").to_pylist()
+        for name in ("original", "filtered", "flipped")
+    }
+    chosen = {
+        name: {row["pair_id"]: row["chosen"] for row in table} for name, table in rows.items()
+    }
     assert 5 < len(chosen["filtered"]) < len(chosen["flipped"]) <= len(chosen["original"])
     assert chosen["filtered"].keys() <= chosen["flipped"].keys() <= chosen["original"].keys()
     for pair_id, response in chosen["filtered"].items():  # a kept label is the original one
         assert chosen["original"][pair_id] == chosen["flipped"][pair_id] == response
     for row in rows["flipped"]:
-        assert (row["chosen"] != chosen["original"][row["pair_id"]]) == (row["original_label"] == "flipped")
+        assert (row["chosen"] != chosen["original"][row["pair_id"]]) == (
+            row["original_label"] == "flipped"
+        )
 
 
 def test_a_finished_run_started_again_changes_and_asks_nothing(finished, capsys):
     folder, config, server = finished
     before, paid = Store(folder / "store").fingerprint(), sum(server.paid.values())
     assert curate.main(["run", str(folder), "--config", config]) == 0
-    assert Store(folder / "store").fingerprint() == before == json.loads(capsys.readouterr().out.splitlines()[-1])["ledger"]
+    assert (
+        Store(folder / "store").fingerprint()
+        == before
+        == json.loads(capsys.readouterr().out.splitlines()[-1])["ledger"]
+    )
     assert sum(server.paid.values()) == paid and max(server.paid.values()) == 1
     assert curate.main(["run", str(folder), "--config", config, "--set", "stage1.first=99"]) == 2
     assert "stage1.first: 24 -> 99" in capsys.readouterr().err
@@ -99,12 +121,29 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
     shown = capsys.readouterr().out
     assert "curated" in shown and "judge:sharp" in shown and "stage2-final" in shown
     store = Store(folder / "store")
-    (flipped,) = store.query("select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1").column(0)
+    (flipped,) = store.query(
+        "select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1"
+    ).column(0)
     assert curate.main(["explain", str(folder), flipped.as_py()[:12]]) == 0
     shown = capsys.readouterr().out
-    said = store.query("select count(*) from votes where pair_id = ?", [flipped.as_py()]).column(0)[0].as_py()
-    assert shown.count("voter judge:") + shown.count("voter original:") + shown.count("voter panel") >= said > 1
-    for word in ("original:wild", "scorer gold", "scorer best", "action flip", "because of: flip", "assistant:"):
+    said = (
+        store.query("select count(*) from votes where pair_id = ?", [flipped.as_py()])
+        .column(0)[0]
+        .as_py()
+    )
+    assert (
+        shown.count("voter judge:") + shown.count("voter original:") + shown.count("voter panel")
+        >= said
+        > 1
+    )
+    for word in (
+        "original:wild",
+        "scorer gold",
+        "scorer best",
+        "action flip",
+        "because of: flip",
+        "assistant:",
+    ):
         assert word in shown
     assert curate.main(["explain", str(folder), "nothing"]) == 2
     assert "no pair" in capsys.readouterr().err
@@ -112,12 +151,23 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
 
 def test_import_and_export_by_command(tmp_path, capsys):
     records = tmp_path / "records.jsonl"
-    records.write_text('{"prompt": "One?", "chosen": "yes", "rejected": "no"}\n{"prompt": "", "chosen": "x", "rejected": "y"}\n')
+    records.write_text(
+        '{"prompt": "One?", "chosen": "yes", "rejected": "no"}\n{"prompt": "", "chosen": "x", "rejected": "y"}\n'
+    )
     folder = str(tmp_path / "w")
     assert curate.main(["status", folder]) == 2
     assert "no workspace" in capsys.readouterr().err
-    assert curate.main(["import", folder, "--source", str(records), "--name", "r", "--entry", "wild"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"rows": 2, "pairs": 1, "duplicates": 0, "rejects": 1, "contradicting": 0}
+    assert (
+        curate.main(["import", folder, "--source", str(records), "--name", "r", "--entry", "wild"])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out) == {
+        "rows": 2,
+        "pairs": 1,
+        "duplicates": 0,
+        "rejects": 1,
+        "contradicting": 0,
+    }
     out = tmp_path / "out.parquet"
     assert curate.main(["export", folder, "--output", str(out), "--pools", "wild"]) == 0
     assert pq.read_table(out).to_pylist()[0]["chosen"] == [{"role": "assistant", "content": "yes"}]
@@ -174,12 +224,18 @@ def test_killed_at_every_commit_the_store_ends_the_same(cheap, tmp_path, monkeyp
             except Killed:
                 kills += 1
     assert kills >= 20
-    assert Store(tmp_path / "store").fingerprint() == whole and Store(tmp_path / "store").verify() == []
+    assert (
+        Store(tmp_path / "store").fingerprint() == whole
+        and Store(tmp_path / "store").verify() == []
+    )
 
 
 def test_a_spent_budget_pauses_and_is_never_exceeded(cheap, tmp_path, capsys):
     arguments, whole = cheap
-    assert curate.main(["run", str(tmp_path), *arguments, "--set", "budget.judges=0.01"]) == curate.WAITING
+    assert (
+        curate.main(["run", str(tmp_path), *arguments, "--set", "budget.judges=0.01"])
+        == curate.WAITING
+    )
     assert "budget" in capsys.readouterr().err
     database = sqlite3.connect(tmp_path / "calls.sqlite")
     assert 0.005 < database.execute("select sum(booked) from calls").fetchone()[0] <= 0.01
@@ -193,8 +249,13 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
     for _ in range(2):
         assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
         assert "tasks for people" in capsys.readouterr().err
-    tasks = [json.loads(line) for line in (tmp_path / "queue/people-0.tasks.jsonl").read_text().splitlines()]
-    answers = [{"task": task["task"], "choice": "left"} for task in tasks] + [{"task": "unknown", "choice": "left"}]
+    tasks = [
+        json.loads(line)
+        for line in (tmp_path / "queue/people-0.tasks.jsonl").read_text().splitlines()
+    ]
+    answers = [{"task": task["task"], "choice": "left"} for task in tasks] + [
+        {"task": "unknown", "choice": "left"}
+    ]
     (tmp_path / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
     assert curate.main(["run", str(tmp_path), *by_file]) == 0
     votes = Store(tmp_path / "store").query("select * from votes where kind = 'human'").to_pylist()
@@ -205,12 +266,25 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
 def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_path, monkeypatch):
     """Two people correct different attributes of every pair, which orders the queue, and the budget ends within it."""
     arguments, _ = cheap
-    by_file = [*arguments, "--set", "people.kind=files", "--set", "people.overlap=1.0", "--set", "budget.people=6.0"]
+    by_file = [
+        *arguments,
+        "--set",
+        "people.kind=files",
+        "--set",
+        "people.overlap=1.0",
+        "--set",
+        "budget.people=6.0",
+    ]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert curate.main(["run", str(whole), *by_file]) == curate.WAITING
-    tasks = [json.loads(line) for line in (whole / "queue/people-0.tasks.jsonl").read_text().splitlines()]
+    tasks = [
+        json.loads(line) for line in (whole / "queue/people-0.tasks.jsonl").read_text().splitlines()
+    ]
     edits = ({"objectivity": "Subjective"}, {"controversiality": "High"})
-    answers = [{"task": task["task"], "choice": "left", "edits": edits[i < 10]} for i, task in enumerate(tasks)]
+    answers = [
+        {"task": task["task"], "choice": "left", "edits": edits[i < 10]}
+        for i, task in enumerate(tasks)
+    ]
     (whole / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
     shutil.copytree(whole, killed)
     assert curate.main(["run", str(whole), *by_file]) == 0
@@ -224,14 +298,23 @@ def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_pat
 
 def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
     arguments, _ = cheap
-    assert curate.main(["run", str(tmp_path), *arguments[:2], "--plan"]) == 0  # of another config: a plan binds to nothing
-    assert "Stage 2: judges, at most" in capsys.readouterr().out and not Store(tmp_path / "store").manifests()
+    assert (
+        curate.main(["run", str(tmp_path), *arguments[:2], "--plan"]) == 0
+    )  # of another config: a plan binds to nothing
+    assert (
+        "Stage 2: judges, at most" in capsys.readouterr().out
+        and not Store(tmp_path / "store").manifests()
+    )
     assert curate.main(["run", str(tmp_path), *arguments]) == 0
     spent = json.loads(capsys.readouterr().out.splitlines()[-1])["dollars"]
     assert curate.main(["run", str(tmp_path), *arguments, "--plan"]) == 0
     after = capsys.readouterr().out
     states = {line[: line.index("  ")]: line.split("  ")[1:] for line in after.splitlines()[1:]}
-    assert all("done" in "".join(rest) for step, rest in states.items() if not step.startswith("left to do"))
+    assert all(
+        "done" in "".join(rest)
+        for step, rest in states.items()
+        if not step.startswith("left to do")
+    )
     total = sum(float(line.split()[-2]) for line in after.splitlines()[1:-1])
     assert spent <= total  # what was planned for the steps is an upper bound of what they cost
 
@@ -242,15 +325,27 @@ def storm(folder, arguments, kills):
     files = lambda: sum(1 for _ in folder.rglob("*"))
     rng, left = random.Random(0), kills
     while left:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        target = files() + rng.randrange(12)  # how far this one may get: files, whatever the machine's speed
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        target = files() + rng.randrange(
+            12
+        )  # how far this one may get: files, whatever the machine's speed
         while process.poll() is None and files() < target:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.3))
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its own process group: whatever it started goes with it
+            os.killpg(
+                process.pid, signal.SIGKILL
+            )  # its own process group: whatever it started goes with it
         output = process.communicate()[0].decode()
-        assert process.returncode == -signal.SIGKILL, f"not killed, with {left} kills left of {kills}: {output}"
+        assert process.returncode == -signal.SIGKILL, (
+            f"not killed, with {left} kills left of {kills}: {output}"
+        )
         left -= 1
     subprocess.run(command, cwd=ROOT, check=True)
 
@@ -259,13 +354,21 @@ def test_killed_processes_leave_the_same_store(tmp_path):
     with scripted_judges() as (_, config):
         for name, kills in (("whole", 0), ("killed", 2)):
             storm(tmp_path / name, ["--config", config, *CHEAP], kills)
-    assert Store(tmp_path / "killed/store").fingerprint() == Store(tmp_path / "whole/store").fingerprint()
+    assert (
+        Store(tmp_path / "killed/store").fingerprint()
+        == Store(tmp_path / "whole/store").fingerprint()
+    )
 
 
 @pytest.mark.slow
 def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
     folder, config, _ = finished
     storm(tmp_path, ["--config", config], kills=24)
-    assert Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint() and Store(tmp_path / "store").verify() == []
+    assert (
+        Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint()
+        and Store(tmp_path / "store").verify() == []
+    )
     for name in ("original", "filtered", "flipped"):
-        assert (tmp_path / f"data/{name}.parquet").read_bytes() == (folder / f"data/{name}.parquet").read_bytes()
+        assert (tmp_path / f"data/{name}.parquet").read_bytes() == (
+            folder / f"data/{name}.parquet"
+        ).read_bytes()

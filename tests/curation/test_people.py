@@ -15,7 +15,11 @@ IDS = [f"{i:04x}" for i in range(400)]
 
 
 def attributes(pair_id, objectivity, controversiality):
-    texts = {"task_category": "Math", "desired_attributes": "right", "annotation_guideline": f"Check {pair_id}."}
+    texts = {
+        "task_category": "Math",
+        "desired_attributes": "right",
+        "annotation_guideline": f"Check {pair_id}.",
+    }
     return {
         "pair_id": pair_id,
         "voter": "judge:m",
@@ -30,7 +34,12 @@ def store(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("humans"))
     store.append("pairs", "import", "0", [pair(i) for i in IDS])
     cells = [(o, c) for o in ("Subjective", "Objective") for c in ("High", "Low", "Medium")]
-    store.append("attributes", "attributes", "0", [attributes(i, *cells[n % 6]) for n, i in enumerate(IDS[:-40])])
+    store.append(
+        "attributes",
+        "attributes",
+        "0",
+        [attributes(i, *cells[n % 6]) for n, i in enumerate(IDS[:-40])],
+    )
     return store
 
 
@@ -61,7 +70,9 @@ def test_overlap_and_checks_are_what_was_asked_and_sides_are_balanced(store):
     for name in NAMES:
         mine = [task for task in tasks if task.annotator == name]
         known = [n for n, task in enumerate(mine) if task.check]
-        assert len(known) == round(0.1 * (len(mine) - len(known))) and {mine[n].pair_id for n in known} <= set(gold)
+        assert len(known) == round(0.1 * (len(mine) - len(known))) and {
+            mine[n].pair_id for n in known
+        } <= set(gold)
         assert max(b - a for a, b in zip(known, known[1:], strict=False)) <= 12  # evenly spread
         assert len({task.pair_id for task in mine}) == len(mine)
     assert 0.4 < sum(task.shown == "ab" for task in tasks) / len(tasks) < 0.6
@@ -86,7 +97,10 @@ def test_a_simulated_annotator_is_as_good_as_asked(store):
     rows, _ = people.votes(tasks, answers)
     decided = [row for row in rows if row["value"] != "undecided"]
     assert abs(1 - len(decided) / 800 - 0.1) < 0.04  # 3.8 standard deviations
-    assert abs(sum(row["value"] == truth(row["pair_id"]) for row in decided) / len(decided) - 0.8) < 0.06
+    assert (
+        abs(sum(row["value"] == truth(row["pair_id"]) for row in decided) / len(decided) - 0.8)
+        < 0.06
+    )
 
 
 @pytest.mark.parametrize("style", ["jsonl", "label_studio"])
@@ -101,7 +115,10 @@ def test_files_go_out_and_come_back(store, tmp_path, style):
     by_task = {answer.task: answer for answer in answers}
     if style == "jsonl":
         records = [json.loads(line) for line in out.read_text().splitlines()]
-        lines = [json.dumps({"task": record["task"], "choice": by_task[record["task"]].choice}) for record in records]
+        lines = [
+            json.dumps({"task": record["task"], "choice": by_task[record["task"]].choice})
+            for record in records
+        ]
         back.write_text("\n".join(lines))
     else:  # as Label Studio exports what was done with its tasks
         records = [record["data"] for record in json.loads(out.read_text())]
@@ -115,25 +132,51 @@ def test_files_go_out_and_come_back(store, tmp_path, style):
                 "value": {"selected": choice if choice in ("left", "right") else "left"},
             }
             verdict = choice if choice in people.VALUES else "clear"
-            regions = [side, {"from_name": "verdict", "to_name": "prompt", "type": "choices", "value": {"choices": [verdict]}}]
-            annotations = [{"was_cancelled": True, "result": []}, {"was_cancelled": False, "result": regions, "lead_time": 12.5}]
+            regions = [
+                side,
+                {
+                    "from_name": "verdict",
+                    "to_name": "prompt",
+                    "type": "choices",
+                    "value": {"choices": [verdict]},
+                },
+            ]
+            annotations = [
+                {"was_cancelled": True, "result": []},
+                {"was_cancelled": False, "result": regions, "lead_time": 12.5},
+            ]
             done.append({"id": 1, "data": record, "annotations": annotations})
         back.write_text(json.dumps(done))
     assert [record["task"] for record in records] == [task.id for task in tasks]
-    shown = dict(zip([task.id for task in tasks], store.texts([task.pair_id for task in tasks]), strict=True))
+    shown = dict(
+        zip([task.id for task in tasks], store.texts([task.pair_id for task in tasks]), strict=True)
+    )
     for record, task in zip(records, tasks, strict=True):
         left = shown[task.id][f"response_{task.shown[0]}"]
-        assert record["left"] == (left if style == "jsonl" else left[0]["content"]) and record["guideline"] == f"Check {task.pair_id}."
+        assert (
+            record["left"] == (left if style == "jsonl" else left[0]["content"])
+            and record["guideline"] == f"Check {task.pair_id}."
+        )
     read, bad = people.read_answers(back)
-    assert not bad and [(answer.task, answer.choice) for answer in read] == [(answer.task, answer.choice) for answer in answers]
+    assert not bad and [(answer.task, answer.choice) for answer in read] == [
+        (answer.task, answer.choice) for answer in answers
+    ]
     assert people.votes(tasks, read)[0][0]["value"] == people.votes(tasks, answers)[0][0]["value"]
 
 
 def test_what_is_no_answer_is_listed(store, tmp_path):
     tasks = queue(store, IDS[:3], NAMES[:1], overlap=0, checks=0)
     ids = [task.id for task in tasks]
-    lines = [{"task": ids[0], "choice": "left"}, {"choice": "left"}, {"task": ids[0], "choice": "right"}, {"task": "x", "choice": "left"}]
-    lines += [{"task": ids[1], "choice": "both"}, {"task": ids[2], "choice": "right", "confidence": 2}]
+    lines = [
+        {"task": ids[0], "choice": "left"},
+        {"choice": "left"},
+        {"task": ids[0], "choice": "right"},
+        {"task": "x", "choice": "left"},
+    ]
+    lines += [
+        {"task": ids[1], "choice": "both"},
+        {"task": ids[2], "choice": "right", "confidence": 2},
+    ]
     path = tmp_path / "answers.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     answers, unreadable = people.read_answers(path)
@@ -153,19 +196,32 @@ def test_what_is_no_answer_is_listed(store, tmp_path):
 def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
     tasks = queue(store, IDS[:2], NAMES[:1], overlap=0, checks=0)
     rows = people.edited_attributes(
-        store, tasks, [Answer(tasks[0].id, "left", edits={"task_category": "Planning"}), Answer(tasks[1].id, "left")]
+        store,
+        tasks,
+        [
+            Answer(tasks[0].id, "left", edits={"task_category": "Planning"}),
+            Answer(tasks[1].id, "left"),
+        ],
     )
     (row,) = rows
-    assert row["task_category"] == "Planning" and row["annotation_guideline"] == f"Check {tasks[0].pair_id}." and row["kind"] == "human"
+    assert (
+        row["task_category"] == "Planning"
+        and row["annotation_guideline"] == f"Check {tasks[0].pair_id}."
+        and row["kind"] == "human"
+    )
     with pytest.raises(ValueError, match="'mood' is no attribute"):
-        people.edited_attributes(store, tasks, [Answer(tasks[0].id, "left", edits={"mood": "good"})])
+        people.edited_attributes(
+            store, tasks, [Answer(tasks[0].id, "left", edits={"mood": "good"})]
+        )
 
 
 def test_quality_tells_a_careless_annotator(tmp_path):
     store = Store(tmp_path)
     store.append("pairs", "import", "0", [pair(i) for i in IDS])
     first = queue(store, IDS[:200], ["expert", "reader"], overlap=1.0, checks=0)
-    store.append("votes", "people", "0", people.votes(first, simulate(first, truth, accuracy=1.0))[0])
+    store.append(
+        "votes", "people", "0", people.votes(first, simulate(first, truth, accuracy=1.0))[0]
+    )
     second = queue(store, IDS[200:], ["good", "bad"], overlap=0.5, checks=0.5, gold=IDS[:200])
     good = [task for task in second if task.annotator == "good"]
     bad = [task for task in second if task.annotator == "bad"]

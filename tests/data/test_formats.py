@@ -32,26 +32,49 @@ SAME = Group("s:7", [user(Q)], [[bot(GOOD)], [bot(BAD)]], [Pair(0, 1)], source="
         {"prompt": Q, "chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
         {"chosen": [user(Q), bot(GOOD)], "rejected": [user(Q), bot(BAD)]},
         {"chosen": f"{Q}\n{GOOD}", "rejected": f"{Q}\n{BAD}"},
-        {"chosen": f"\n\nHuman: {Q}\n\nAssistant: {GOOD}", "rejected": f"\n\nHuman: {Q}\n\nAssistant: {BAD}"},
+        {
+            "chosen": f"\n\nHuman: {Q}\n\nAssistant: {GOOD}",
+            "rejected": f"\n\nHuman: {Q}\n\nAssistant: {BAD}",
+        },
         {"prompt": f"\n\nHuman: {Q}\n\nAssistant:", "chosen": GOOD, "rejected": BAD},
         {"messages": [user(Q)], "chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
-        {"prompt": [{**user(Q), "reasoning_content": None, "name": "", "date": "today"}], "chosen": GOOD, "rejected": BAD},
+        {
+            "prompt": [{**user(Q), "reasoning_content": None, "name": "", "date": "today"}],
+            "chosen": GOOD,
+            "rejected": BAD,
+        },
         {"input": Q, "output_1": GOOD, "output_2": BAD, "label": 1},
         {"prompt": Q, "response_1": GOOD, "response_2": BAD, "winner": "model_a"},
-        {"conversation_a": [user(Q), bot(GOOD)], "conversation_b": [user(Q), bot(BAD)], "winner": "model_a"},
-        {"prompt": Q, "responses": [GOOD, BAD], "ranks": [1, 2]} | {"source": "ignored", "extra": 3},
-        {"prompt": Q, "responses": [{"content": GOOD, "correct": True}, {"content": BAD, "correct": False}]},
+        {
+            "conversation_a": [user(Q), bot(GOOD)],
+            "conversation_b": [user(Q), bot(BAD)],
+            "winner": "model_a",
+        },
+        {"prompt": Q, "responses": [GOOD, BAD], "ranks": [1, 2]}
+        | {"source": "ignored", "extra": 3},
+        {
+            "prompt": Q,
+            "responses": [{"content": GOOD, "correct": True}, {"content": BAD, "correct": False}],
+        },
     ],
     ids=lambda record: "+".join(record),
 )
 def test_one_preference_in_many_formats(record):
     group = to_group(record, 7, "s")
-    assert (group.id, group.prompt, group.responses, group.pairs, group.source) == (SAME.id, SAME.prompt, SAME.responses, SAME.pairs, "s")
+    assert (group.id, group.prompt, group.responses, group.pairs, group.source) == (
+        SAME.id,
+        SAME.prompt,
+        SAME.responses,
+        SAME.pairs,
+        "s",
+    )
     assert check(group) == (group, [])
 
 
 def test_ids():
-    assert [to_group({"id": i, "prompt": Q, "responses": [GOOD]}, 3, "s").id for i in ("x", 0, None)] == ["x", "0", "s:3"]
+    assert [
+        to_group({"id": i, "prompt": Q, "responses": [GOOD]}, 3, "s").id for i in ("x", 0, None)
+    ] == ["x", "0", "s:3"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +92,9 @@ def test_ids():
     ],
 )
 def test_grades_of_a_pair(fields, pair):
-    assert to_group({"prompt": Q, "chosen": GOOD, "rejected": BAD, **fields}, 0, "s").pairs == [pair]
+    assert to_group({"prompt": Q, "chosen": GOOD, "rejected": BAD, **fields}, 0, "s").pairs == [
+        pair
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,43 +111,93 @@ def test_grades_of_a_pair(fields, pair):
     ],
 )
 def test_verdicts(fields, pair):
-    (found,) = to_group({"instruction": Q, "response1": GOOD, "response2": BAD, **fields}, 0, "s").pairs
+    (found,) = to_group(
+        {"instruction": Q, "response1": GOOD, "response2": BAD, **fields}, 0, "s"
+    ).pairs
     assert (found.chosen, found.rejected, found.tie) == (pair.chosen, pair.rejected, pair.tie)
     assert found.target == pytest.approx(pair.target)
 
 
 def test_exchanged_labels_exchange_the_pair():
-    a, b = (to_group({"prompt": Q, "chosen": x, "rejected": y}, 0, "s") for x, y in ((GOOD, BAD), (BAD, GOOD)))
+    a, b = (
+        to_group({"prompt": Q, "chosen": x, "rejected": y}, 0, "s")
+        for x, y in ((GOOD, BAD), (BAD, GOOD))
+    )
     assert a.prompt == b.prompt and a.responses == b.responses[::-1]
-    one, two = (to_group({"prompt": Q, "response_a": GOOD, "response_b": BAD, "winner": w}, 0, "s") for w in "ab")
-    assert one.responses == two.responses and (one.pairs[0].chosen, one.pairs[0].rejected) == (two.pairs[0].rejected, two.pairs[0].chosen)
+    one, two = (
+        to_group({"prompt": Q, "response_a": GOOD, "response_b": BAD, "winner": w}, 0, "s")
+        for w in "ab"
+    )
+    assert one.responses == two.responses and (one.pairs[0].chosen, one.pairs[0].rejected) == (
+        two.pairs[0].rejected,
+        two.pairs[0].chosen,
+    )
 
 
 def test_pairs_of_a_group():
     texts = list("abcde")
     right = [True, False, True, False, False]
-    group = to_group({"prompt": Q, "responses": texts, "correct": [int(r) for r in right], "scores": [0, 1, 2, 3, 4]}, 0, "s")
-    assert {(p.chosen, p.rejected) for p in group.pairs} == {(i, j) for i in range(5) for j in range(5) if right[i] and not right[j]}
-    assert group.correct == right and group.ranks == [4, 3, 2, 1, 0] and not any(p.tie for p in group.pairs)
-    assert to_group({"prompt": Q, "scores": right, **{f"response_{i + 1}": t for i, t in enumerate(texts)}}, 0, "s").pairs == group.pairs
+    group = to_group(
+        {
+            "prompt": Q,
+            "responses": texts,
+            "correct": [int(r) for r in right],
+            "scores": [0, 1, 2, 3, 4],
+        },
+        0,
+        "s",
+    )
+    assert {(p.chosen, p.rejected) for p in group.pairs} == {
+        (i, j) for i in range(5) for j in range(5) if right[i] and not right[j]
+    }
+    assert (
+        group.correct == right
+        and group.ranks == [4, 3, 2, 1, 0]
+        and not any(p.tie for p in group.pairs)
+    )
+    assert (
+        to_group(
+            {"prompt": Q, "scores": right, **{f"response_{i + 1}": t for i, t in enumerate(texts)}},
+            0,
+            "s",
+        ).pairs
+        == group.pairs
+    )
 
     scores = [2.0, 5.0, 5.0, -1.0, 0.5]
-    group = to_group({"prompt": Q, "responses": [{"text": t, "score": s} for t, s in zip(texts, scores, strict=True)]}, 0, "s")
+    group = to_group(
+        {
+            "prompt": Q,
+            "responses": [{"text": t, "score": s} for t, s in zip(texts, scores, strict=True)],
+        },
+        0,
+        "s",
+    )
     assert group.ranks == [1, 0, 0, 3, 2]
-    assert {frozenset((p.chosen, p.rejected)) for p in group.pairs} == {frozenset(pair) for pair in itertools.combinations(range(5), 2)}
+    assert {frozenset((p.chosen, p.rejected)) for p in group.pairs} == {
+        frozenset(pair) for pair in itertools.combinations(range(5), 2)
+    }
     for pair in group.pairs:
         assert pair.margin == scores[pair.chosen] - scores[pair.rejected] >= 0
         assert pair.tie == (pair.margin == 0) and pair.target == (0.5 if pair.tie else 1.0)
-    ranked = to_group({"prompt": Q, "responses": texts, "ranks": [rank + 1 for rank in group.ranks]}, 0, "s")
+    ranked = to_group(
+        {"prompt": Q, "responses": texts, "ranks": [rank + 1 for rank in group.ranks]}, 0, "s"
+    )
     assert ranked.ranks == group.ranks
-    assert [(p.chosen, p.rejected, p.tie) for p in ranked.pairs] == [(p.chosen, p.rejected, p.tie) for p in group.pairs]
+    assert [(p.chosen, p.rejected, p.tie) for p in ranked.pairs] == [
+        (p.chosen, p.rejected, p.tie) for p in group.pairs
+    ]
 
 
 def test_a_group_without_labels_has_no_pairs():
     responses = [GOOD, [bot("x"), user("y"), bot("z")], {"content": BAD, "reasoning_content": "hm"}]
     group = to_group({"prompt": [user(Q)], "responses": responses}, 0, "s")
     assert group.pairs == [] and group.correct is None and group.ranks is None
-    assert group.responses == [[bot(GOOD)], [bot("x"), user("y"), bot("z")], [bot(BAD, reasoning_content="hm")]]
+    assert group.responses == [
+        [bot(GOOD)],
+        [bot("x"), user("y"), bot("z")],
+        [bot(BAD, reasoning_content="hm")],
+    ]
     assert check(group)[0] is group
 
 
@@ -131,13 +206,20 @@ def test_conversations_that_part_before_the_last_turn():
     for chosen, rejected, shared in [
         (start + [bot("a")], start + [bot("b")], 3),
         (start + [bot("a"), user("b"), bot("c")], start + [bot("d")], 3),
-        (start[:2] + [user("x"), bot("y")], start + [bot("b")], 1),  # they part in a turn of the user: back to before the assistant spoke
+        (
+            start[:2] + [user("x"), bot("y")],
+            start + [bot("b")],
+            1,
+        ),  # they part in a turn of the user: back to before the assistant spoke
         (start[:1] + [bot("x")], start + [bot("b")], 1),
         (start[:2], start + [bot("b")], 1),  # one is the start of the other
         (start + [bot("a")], start + [bot("a")], 3),  # equal: groups.check drops it
     ]:
         group = to_group({"chosen": chosen, "rejected": rejected}, 0, "s")
-        assert group.prompt == chosen[:shared] == rejected[:shared] and group.responses == [chosen[shared:], rejected[shared:]]
+        assert group.prompt == chosen[:shared] == rejected[:shared] and group.responses == [
+            chosen[shared:],
+            rejected[shared:],
+        ]
 
 
 @pytest.mark.parametrize(
@@ -162,21 +244,65 @@ def test_plain_texts_part_at_a_white_space(chosen, rejected, prompt, rests):
         ("bad_schema", "fit no known format", {"prompt": Q, "response_1": GOOD, "response_2": BAD}),
         ("bad_schema", "no prompt", {"responses": [GOOD]}),
         ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
-        ("bad_schema", "responses[1]: no content among ['model']", {"prompt": Q, "responses": [GOOD, {"model": "m"}]}),
+        (
+            "bad_schema",
+            "responses[1]: no content among ['model']",
+            {"prompt": Q, "responses": [GOOD, {"model": "m"}]},
+        ),
         ("bad_schema", "responses[0] = 5", {"prompt": Q, "responses": [5]}),
-        ("bad_schema", "correct has 1 values for 2 responses", {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]}),
-        ("bad_schema", "ranks has 3 values for 2 responses", {"prompt": Q, "responses": [GOOD, BAD], "ranks": [0, 1, 2]}),
+        (
+            "bad_schema",
+            "correct has 1 values for 2 responses",
+            {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]},
+        ),
+        (
+            "bad_schema",
+            "ranks has 3 values for 2 responses",
+            {"prompt": Q, "responses": [GOOD, BAD], "ranks": [0, 1, 2]},
+        ),
         ("bad_schema", "correct = 'yes'", {"prompt": Q, "responses": [GOOD], "correct": ["yes"]}),
-        ("bad_schema", "scores = nan", {"prompt": Q, "responses": [GOOD], "scores": [float("nan")]}),
-        ("bad_schema", "one is a text, the other", {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD)]}),
-        ("bad_schema", "starts with the assistant", {"chosen": [bot(GOOD)], "rejected": [bot(BAD)]}),
-        ("bad_schema", "share no start", {"chosen": [user("x"), bot(GOOD)], "rejected": [user("y"), bot(BAD)]}),
+        (
+            "bad_schema",
+            "scores = nan",
+            {"prompt": Q, "responses": [GOOD], "scores": [float("nan")]},
+        ),
+        (
+            "bad_schema",
+            "one is a text, the other",
+            {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD)]},
+        ),
+        (
+            "bad_schema",
+            "starts with the assistant",
+            {"chosen": [bot(GOOD)], "rejected": [bot(BAD)]},
+        ),
+        (
+            "bad_schema",
+            "share no start",
+            {"chosen": [user("x"), bot(GOOD)], "rejected": [user("y"), bot(BAD)]},
+        ),
         ("bad_schema", "share no start", {"chosen": GOOD, "rejected": BAD}),
         ("bad_schema", "neither a text nor", {"prompt": Q, "chosen": [GOOD], "rejected": [BAD]}),
-        ("bad_schema", "target (or preference) = 1.5", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "target": 1.5}),
-        ("bad_schema", "margin = 'big'", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "margin": "big"}),
-        ("bad_schema", "rejected is better", {"prompt": Q, "chosen": GOOD, "rejected": BAD, "score_chosen": 1, "score_rejected": 2}),
-        ("bad_schema", "= 3, not one of 1, a", {"prompt": Q, "response_1": GOOD, "response_2": BAD, "label": 3}),
+        (
+            "bad_schema",
+            "target (or preference) = 1.5",
+            {"prompt": Q, "chosen": GOOD, "rejected": BAD, "target": 1.5},
+        ),
+        (
+            "bad_schema",
+            "margin = 'big'",
+            {"prompt": Q, "chosen": GOOD, "rejected": BAD, "margin": "big"},
+        ),
+        (
+            "bad_schema",
+            "rejected is better",
+            {"prompt": Q, "chosen": GOOD, "rejected": BAD, "score_chosen": 1, "score_rejected": 2},
+        ),
+        (
+            "bad_schema",
+            "= 3, not one of 1, a",
+            {"prompt": Q, "response_1": GOOD, "response_2": BAD, "label": 3},
+        ),
         ("equal", "no prompt tells where", {"chosen": GOOD, "rejected": GOOD}),
     ],
 )
@@ -207,11 +333,23 @@ def test_real_transcripts(shared_data):
             continue
         kept += 1
         for name, response in zip(("chosen", "rejected"), group.responses, strict=True):
-            words = [word for message in group.prompt + response for word in message["content"].split()]
-            assert words == record[name].replace("\n\nHuman:", " ").replace("\n\nAssistant:", " ").split()
+            words = [
+                word for message in group.prompt + response for word in message["content"].split()
+            ]
+            assert (
+                words
+                == record[name].replace("\n\nHuman:", " ").replace("\n\nAssistant:", " ").split()
+            )
     assert (kept, reasons) == (2299, {"bad_role": 9, "empty": 4})
 
 
 def test_real_groups(shared_data):
-    groups = [check(to_group(json.loads(line), 0, "z"))[0] for line in gzip.open(shared_data / "zeroeval" / "gsm_responses.jsonl.gz", "rt")]
-    assert (len(groups), sum(len(g.responses) for g in groups), sum(len(g.pairs) for g in groups)) == (1055, 44589, 140096)
+    groups = [
+        check(to_group(json.loads(line), 0, "z"))[0]
+        for line in gzip.open(shared_data / "zeroeval" / "gsm_responses.jsonl.gz", "rt")
+    ]
+    assert (
+        len(groups),
+        sum(len(g.responses) for g in groups),
+        sum(len(g.pairs) for g in groups),
+    ) == (1055, 44589, 140096)

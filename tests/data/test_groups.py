@@ -16,19 +16,31 @@ def says(*texts: str) -> list[list[dict]]:
 
 
 def group(**changes) -> Group:
-    return dataclasses.replace(Group("g", [USER], says("3", "2"), [Pair(0, 1)], source="test"), **changes)
+    return dataclasses.replace(
+        Group("g", [USER], says("3", "2"), [Pair(0, 1)], source="test"), **changes
+    )
 
 
 def test_a_sound_group_passes_unchanged():
     tools = [
-        {"role": "assistant", "content": "", "tool_calls": [{"name": "max", "arguments": {"of": [2, 3]}}]},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"name": "max", "arguments": {"of": [2, 3]}}],
+        },
         {"role": "tool", "content": "3"},
         {"role": "tool", "content": "4"},
         {"role": "assistant", "content": "3."},
     ]
     system = {"role": "system", "content": ""}
     longer = [system, USER, {"role": "assistant", "content": "3"}, USER]
-    for sound in (group(), group(prompt=longer), group(responses=[tools, *says("3")]), group(pairs=[]), group(correct=[True, False])):
+    for sound in (
+        group(),
+        group(prompt=longer),
+        group(responses=[tools, *says("3")]),
+        group(pairs=[]),
+        group(correct=[True, False]),
+    ):
         assert check(sound) == (sound, [])
 
 
@@ -36,15 +48,27 @@ def test_a_sound_group_passes_unchanged():
     "reason, where, changes",
     [
         ("bad_role", "prompt[0].role = 'assistant'", {"prompt": says("hello")[0]}),
-        ("bad_role", "prompt[1].role = 'system'", {"prompt": [USER, {"role": "system", "content": "x"}]}),
+        (
+            "bad_role",
+            "prompt[1].role = 'system'",
+            {"prompt": [USER, {"role": "system", "content": "x"}]},
+        ),
         ("bad_role", "prompt[1].role = 'user'", {"prompt": [USER, USER]}),
         ("bad_role", "prompt[0].role = 'human'", {"prompt": [{"role": "human", "content": "x"}]}),
         ("bad_role", "prompt[0].role = None", {"prompt": [{"content": "x"}]}),
         ("bad_role", "prompt[0].role = 'system'", {"prompt": [{"role": "system", "content": "x"}]}),
         ("bad_role", "prompt[1].role = 'assistant'", {"prompt": [USER, *says("x")[0]]}),
         ("bad_role", "responses[1][0].role = 'user'", {"responses": [*says("x"), [USER]]}),
-        ("bad_role", "responses[0][-1].role = 'user'", {"responses": [[*says("x")[0], USER], *says("y")]}),
-        ("bad_role", "responses[0][0].role = 'tool'", {"responses": [[{"role": "tool", "content": "x"}], *says("y")]}),
+        (
+            "bad_role",
+            "responses[0][-1].role = 'user'",
+            {"responses": [[*says("x")[0], USER], *says("y")]},
+        ),
+        (
+            "bad_role",
+            "responses[0][0].role = 'tool'",
+            {"responses": [[{"role": "tool", "content": "x"}], *says("y")]},
+        ),
         ("bad_schema", "prompt = []", {"prompt": []}),
         ("bad_schema", "prompt[0] = 'text'", {"prompt": ["text"]}),
         ("bad_schema", "prompt[0].content = None", {"prompt": [{"role": "user", "content": None}]}),
@@ -61,12 +85,25 @@ def test_a_sound_group_passes_unchanged():
         ("bad_schema", "margin = inf", {"pairs": [Pair(0, 1, margin=float("inf"))]}),
         ("empty", "prompt[0].content = ' \\n'", {"prompt": [{"role": "user", "content": " \n"}]}),
         ("empty", "responses[1][-1].content = '\\u3000\\t'", {"responses": says("x", "\u3000\t")}),
-        ("bad_text", "responses[0][0].content has the lone surrogate U+D83D at character 2", {"responses": says("ab\ud83d", "x")}),
-        ("bad_text", "prompt[0].content has a NUL at character 1", {"prompt": [{"role": "user", "content": "a\0b"}]}),
+        (
+            "bad_text",
+            "responses[0][0].content has the lone surrogate U+D83D at character 2",
+            {"responses": says("ab\ud83d", "x")},
+        ),
+        (
+            "bad_text",
+            "prompt[0].content has a NUL at character 1",
+            {"prompt": [{"role": "user", "content": "a\0b"}]},
+        ),
         (
             "bad_text",
             "'b'[0] has a NUL",
-            {"responses": [[{"role": "assistant", "content": "x", "tool_calls": [{"b": ["\0"]}]}], *says("y")]},
+            {
+                "responses": [
+                    [{"role": "assistant", "content": "x", "tool_calls": [{"b": ["\0"]}]}],
+                    *says("y"),
+                ]
+            },
         ),
     ],
 )
@@ -80,7 +117,10 @@ def test_pairs_of_equal_responses_leave_alone():
     pairs = [Pair(i, j) for i, j in itertools.combinations(range(4), 2)]
     checked, bad = check(group(responses=says("a", "b", "a", "b"), pairs=pairs))
     assert checked.pairs == [Pair(0, 1), Pair(0, 3), Pair(1, 2), Pair(2, 3)]
-    assert [row.reason for row in bad] == ["equal", "equal"] and "responses[0] = responses[2]" in bad[0].detail
+    assert [row.reason for row in bad] == [
+        "equal",
+        "equal",
+    ] and "responses[0] = responses[2]" in bad[0].detail
 
 
 def test_pair_id_ignores_the_order_of_responses_and_nothing_else():

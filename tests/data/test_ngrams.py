@@ -13,7 +13,11 @@ WORDS = st.lists(st.sampled_from(["aa", "bb", "cc", "dd"]), max_size=12).map(" "
 
 
 def shared(a, b, n, mode="paper"):
-    grams = lambda text: {tuple(words[i : i + n]) for words in [ngrams.tokenize(text, mode)] for i in range(len(words) - n + 1)}
+    grams = lambda text: {
+        tuple(words[i : i + n])
+        for words in [ngrams.tokenize(text, mode)]
+        for i in range(len(words) - n + 1)
+    }
     return grams(a) & grams(b), grams(b)
 
 
@@ -28,29 +32,53 @@ def test_finds_exactly_what_sets_of_tuples_find(indexed, looked_up, n):
             if common:
                 expected[number] = (len(common), len(common) / len(all_of_it))
         assert {match.text: (match.shared, match.coverage) for match in matches} == expected
-        assert [match.shared for match in matches] == sorted((match.shared for match in matches), reverse=True)
+        assert [match.shared for match in matches] == sorted(
+            (match.shared for match in matches), reverse=True
+        )
         assert all(match.ngram in text and match.ngram in indexed[match.text] for match in matches)
 
 
 def test_equal_hashes_are_not_equal_ngrams(monkeypatch):
     starts_of = ngrams._hashes
-    weak = lambda tokens, n: (starts_of(tokens, n)[0], tokens[starts_of(tokens, n)[0]].astype(np.uint64))  # of the first token alone
+    weak = lambda tokens, n: (
+        starts_of(tokens, n)[0],
+        tokens[starts_of(tokens, n)[0]].astype(np.uint64),
+    )  # of the first token alone
     monkeypatch.setattr(ngrams, "_hashes", weak)
     index = ngrams.build(["one two three", "two three four"], 2)
     [matches] = ngrams.look_up(index, ["one three four one two two two three"])
-    assert [(match.text, match.shared, match.ngram) for match in matches] == [(0, 2, "one two"), (1, 2, "three four")]
+    assert [(match.text, match.shared, match.ngram) for match in matches] == [
+        (0, 2, "one two"),
+        (1, 2, "three four"),
+    ]
     assert ngrams.look_up(index, ["one four two one three two"]) == [[]]
 
 
 def test_the_papers_tokens_are_count_vectorizers():
     text = "What is 7 + 12? I don't KNOW a naïve_thing."
-    assert ngrams.tokenize(text) == ["what", "is", "12", "don", "know", "naïve_thing"] == re.findall(r"(?u)\b\w\w+\b", text.lower())
+    assert (
+        ngrams.tokenize(text)
+        == ["what", "is", "12", "don", "know", "naïve_thing"]
+        == re.findall(r"(?u)\b\w\w+\b", text.lower())
+    )
 
 
 def test_strict_tokens_keep_single_digits_marks_and_cjk_characters():
-    assert ngrams.tokenize("2+3=5, 你好!", "strict") == ["2", "+", "3", "=", "5", ",", "你", "好", "!"]
+    assert ngrams.tokenize("2+3=5, 你好!", "strict") == [
+        "2",
+        "+",
+        "3",
+        "=",
+        "5",
+        ",",
+        "你",
+        "好",
+        "!",
+    ]
     sums = ["Ada has 3 pens and 4 caps", "Ada has 5 pens and 6 caps"]
-    assert ngrams.look_up(ngrams.build(sums[:1], 5), sums[1:])[0]  # the paper's tokens cannot tell the two apart
+    assert ngrams.look_up(ngrams.build(sums[:1], 5), sums[1:])[
+        0
+    ]  # the paper's tokens cannot tell the two apart
     assert not ngrams.look_up(ngrams.build(sums[:1], 5, "strict"), sums[1:])[0]
     with pytest.raises(ValueError, match="'loose', not one of paper, strict"):
         ngrams.tokenize("a", "loose")

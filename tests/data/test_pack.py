@@ -18,7 +18,9 @@ conversations = st.lists(st.tuples(conversation, conversation), min_size=1, max_
 
 def group_of(*token_lists) -> TokenGroup:
     arrays = [np.array(tokens, np.int32) for tokens in token_lists]
-    shared = min((pack.common_prefix(arrays[0], other) for other in arrays[1:]), default=len(arrays[0]))
+    shared = min(
+        (pack.common_prefix(arrays[0], other) for other in arrays[1:]), default=len(arrays[0])
+    )
     return TokenGroup(arrays[0][:shared], [array[shared:] for array in arrays])
 
 
@@ -33,7 +35,9 @@ def labels_of(n) -> dict[str, np.ndarray]:
 def pack_all(token_lists, per_row, row_length=ROW, share=True):
     pairs = [group_of(a, b) for a, b in token_lists]
     rows = pack.plan_rows(pack.bundle_lengths(lengths_of(pairs), share), row_length, per_row)
-    return pack.pack_pairs(pairs, labels_of(len(pairs)), rows, row_length, per_row, PAD, share), rows
+    return pack.pack_pairs(
+        pairs, labels_of(len(pairs)), rows, row_length, per_row, PAD, share
+    ), rows
 
 
 def seen_by(arrays, r, t) -> list[int]:
@@ -56,7 +60,10 @@ def dense_row(row, token_lists):
         cells += [(b, "prefix", i, chosen[i]) for i in range(m)]
         cells += [(b, "rejected", i, rejected[i]) for i in range(m, len(rejected))]
     cells += [("padding", t, 0, PAD) for t in range(ROW - len(cells))]
-    sees = [[q is k or (q[0] == k[0] and k[1] in ("prefix", q[1]) and k[2] < q[2]) for k in cells] for q in cells]
+    sees = [
+        [q is k or (q[0] == k[0] and k[1] in ("prefix", q[1]) and k[2] < q[2]) for k in cells]
+        for q in cells
+    ]
     return [cell[3] for cell in cells], [cell[2] for cell in cells], np.array(sees)
 
 
@@ -82,7 +89,13 @@ def test_a_scored_slot_sees_exactly_its_conversation(token_lists, per_row, share
         for p in range(per_row):
             i = arrays["pair"][r, p]
             if i < 0:
-                assert arrays["weight"][r, p] == arrays["chosen"][r, p] == arrays["rejected"][r, p] == arrays["target"][r, p] == 0
+                assert (
+                    arrays["weight"][r, p]
+                    == arrays["chosen"][r, p]
+                    == arrays["rejected"][r, p]
+                    == arrays["target"][r, p]
+                    == 0
+                )
                 continue
             found.append(i)
             for name, expected in zip(("chosen", "rejected"), token_lists[i], strict=True):
@@ -135,17 +148,27 @@ def test_row_plan_holds_every_item_once_within_its_limits(lengths, per_row):
     assert all(0 < len(row) <= per_row and sum(lengths[i] for i in row) <= 50 for row in rows)
     # Best fit leaves no two rows that could be one.
     loads = sorted((sum(lengths[i] for i in row), len(row)) for row in rows)
-    assert all(a + b > 50 or m + n > per_row for (a, m), (b, n) in zip(loads, loads[1:], strict=False))
+    assert all(
+        a + b > 50 or m + n > per_row for (a, m), (b, n) in zip(loads, loads[1:], strict=False)
+    )
 
 
 def test_rows_of_16k_are_at_least_98_percent_full():
     generator = np.random.default_rng(0)
-    lengths = np.stack([generator.lognormal(np.log(mean) - 0.32, 0.8, 2048) for mean in (220, 370, 370)], 1).astype(np.int64) + 4
+    lengths = (
+        np.stack(
+            [generator.lognormal(np.log(mean) - 0.32, 0.8, 2048) for mean in (220, 370, 370)], 1
+        ).astype(np.int64)
+        + 4
+    )
     totals = pack.bundle_lengths(lengths)
     assert totals.sum() / (16384 * len(pack.plan_rows(totals, 16384, 64))) >= 0.98
     # In a window of 512 the last row alone can cost 3 %, so there the mark is the fewest rows that could be.
     windows = np.split(totals, 4)
-    assert all(len(pack.plan_rows(window, 16384, 64)) <= -(-window.sum() // 16384) + 1 for window in windows)
+    assert all(
+        len(pack.plan_rows(window, 16384, 64)) <= -(-window.sum() // 16384) + 1
+        for window in windows
+    )
 
 
 groups = st.lists(st.lists(conversation, min_size=1, max_size=5), min_size=1, max_size=6)
@@ -155,26 +178,39 @@ groups = st.lists(st.lists(conversation, min_size=1, max_size=5), min_size=1, ma
 @given(token_lists=groups, bundles_per_row=st.integers(1, 4), row_multiple=st.integers(1, 3))
 def test_every_response_of_every_group_is_scored_once(token_lists, bundles_per_row, row_multiple):
     row_length = 16  # two responses of 12 tokens do not always fit together
-    arrays = pack.pack_groups([group_of(*group) for group in token_lists], row_length, bundles_per_row, PAD, row_multiple)
-    assert len(arrays["tokens"]) % row_multiple == 0 and arrays["owner"].shape == (*arrays["score_at"].shape, 2)
+    arrays = pack.pack_groups(
+        [group_of(*group) for group in token_lists], row_length, bundles_per_row, PAD, row_multiple
+    )
+    assert len(arrays["tokens"]) % row_multiple == 0 and arrays["owner"].shape == (
+        *arrays["score_at"].shape,
+        2,
+    )
     found = []
     for r, s in np.argwhere(arrays["owner"][..., 0] >= 0):
         g, k = arrays["owner"][r, s]
         found.append((g, k))
         assert seen_by(arrays, r, arrays["score_at"][r, s]) == token_lists[g][k]
-    assert sorted(found) == [(g, k) for g, group in enumerate(token_lists) for k in range(len(group))]
+    assert sorted(found) == [
+        (g, k) for g, group in enumerate(token_lists) for k in range(len(group))
+    ]
 
 
 def test_a_group_of_k_takes_half_k_bundles():
-    arrays = pack.pack_groups([group_of([1, 2, 3], [1, 2, 4], [1, 2, 5], [1, 2, 6], [1, 2, 7])], 32, 4, PAD)
-    assert (arrays["tokens"] != PAD).sum() == 4 + 4 + 3  # two neighbors share [1, 2], the fifth lies alone
+    arrays = pack.pack_groups(
+        [group_of([1, 2, 3], [1, 2, 4], [1, 2, 5], [1, 2, 6], [1, 2, 7])], 32, 4, PAD
+    )
+    assert (
+        arrays["tokens"] != PAD
+    ).sum() == 4 + 4 + 3  # two neighbors share [1, 2], the fifth lies alone
 
 
 @settings(max_examples=80, deadline=None)
 @given(token_lists=groups, groups_per_row=st.integers(1, 3), data=st.data())
 def test_ranked_groups_lie_in_one_row_best_first(token_lists, groups_per_row, data):
     orders = [data.draw(st.permutations(range(len(group)))) for group in token_lists]
-    arrays = pack.pack_ranked([group_of(*group) for group in token_lists], orders, ROW, groups_per_row, 5, PAD)
+    arrays = pack.pack_ranked(
+        [group_of(*group) for group in token_lists], orders, ROW, groups_per_row, 5, PAD
+    )
     assert arrays["ranked"].shape == (len(arrays["tokens"]), groups_per_row, 5)
     found = []
     for r, place in np.ndindex(arrays["ranked"].shape[:2]):
@@ -183,7 +219,9 @@ def test_ranked_groups_lie_in_one_row_best_first(token_lists, groups_per_row, da
             g = arrays["owner"][r, slots[0], 0]
             found.append(g)
             assert arrays["owner"][r, slots].tolist() == [[g, k] for k in orders[g]]
-            assert [seen_by(arrays, r, arrays["score_at"][r, s]) for s in slots] == [token_lists[g][k] for k in orders[g]]
+            assert [seen_by(arrays, r, arrays["score_at"][r, s]) for s in slots] == [
+                token_lists[g][k] for k in orders[g]
+            ]
     assert sorted(found) == list(range(len(token_lists)))
 
 

@@ -19,14 +19,30 @@ LAYOUT = {"rows": 4, "row_length": 256, "pairs_per_row": 3}
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     generator = random.Random(0)
-    text = lambda least, most: "".join(generator.choices("abc ", k=generator.randint(least, most))) + "."
-    records = [pair_record(text(1, 60), text(1, 40), text(1, 40) + "!", margin=i / 10) for i in range(N)]
+    text = lambda least, most: (
+        "".join(generator.choices("abc ", k=generator.randint(least, most))) + "."
+    )
+    records = [
+        pair_record(text(1, 60), text(1, 40), text(1, 40) + "!", margin=i / 10) for i in range(N)
+    ]
     folder = tmp_path_factory.mktemp("pipeline")
-    return prepare(source=write_source(folder / "a.jsonl", records), tokenizer=CHAT, cache=folder / "cache", max_length=256)
+    return prepare(
+        source=write_source(folder / "a.jsonl", records),
+        tokenizer=CHAT,
+        cache=folder / "cache",
+        max_length=256,
+    )
 
 
 def steps_of(pairs, first_step=0, num_steps=STEPS, **changes) -> list[dict]:
-    iterator = pipeline.train_steps(pairs, batch=BATCH, seed=SEED, num_steps=num_steps, first_step=first_step, **{**LAYOUT, **changes})
+    iterator = pipeline.train_steps(
+        pairs,
+        batch=BATCH,
+        seed=SEED,
+        num_steps=num_steps,
+        first_step=first_step,
+        **{**LAYOUT, **changes},
+    )
     steps = list(iterator)
     iterator.close()
     return steps
@@ -67,7 +83,10 @@ def steps(pairs):
 def truth(pairs):
     """Every pair as it is stored, in the form of `conversations_of`."""
     sides = [[(*pair.prefix, *suffix) for suffix in pair.suffixes] for pair in pairs.load(range(N))]
-    return [(i, *sides[i], *map(float, (pairs.target[i], pairs.margin[i], pairs.tie[i]))) for i in range(N)]
+    return [
+        (i, *sides[i], *map(float, (pairs.target[i], pairs.margin[i], pairs.tie[i])))
+        for i in range(N)
+    ]
 
 
 def test_a_step_holds_exactly_the_planned_pairs_whole(steps, truth):
@@ -89,32 +108,47 @@ def test_shapes_and_padding(steps):
         assert count >= 1
         for name in ("tokens", "positions", "see_from", "see_to"):
             assert step[name].shape == (count, 4, 256) and step[name].dtype == np.int32
-        assert step["score_at"].shape == (count, 4, 6) and step["chosen"].shape == step["weight"].shape == (count, 4, 3)
+        assert step["score_at"].shape == (count, 4, 6) and step["chosen"].shape == step[
+            "weight"
+        ].shape == (count, 4, 3)
         assert (step["weight"].sum(axis=(1, 2)) > 0).all()  # no micro-batch is all padding
         empty = step["weight"].sum(axis=2) == 0
         assert (step["tokens"][empty] == CHAT.pad_id).all()
     assert len({len(step["tokens"]) for step in steps} | {0}) > 1
 
 
-LAYOUTS = [{"rows": 1}, {"rows": 32}, {"row_length": 1024, "pairs_per_row": 16}, {"pairs_per_row": 1}, {"share": False, "row_length": 512}]
+LAYOUTS = [
+    {"rows": 1},
+    {"rows": 32},
+    {"row_length": 1024, "pairs_per_row": 16},
+    {"pairs_per_row": 1},
+    {"share": False, "row_length": 512},
+]
 
 
 @pytest.mark.parametrize("changes", LAYOUTS)
 def test_the_layout_does_not_change_the_pairs(pairs, truth, changes):
     for k, step in enumerate(steps_of(pairs, **changes)):
-        assert conversations_of(rows_of(step)) == sorted(truth[i] for i in step_pairs(N, BATCH, SEED, k))
+        assert conversations_of(rows_of(step)) == sorted(
+            truth[i] for i in step_pairs(N, BATCH, SEED, k)
+        )
 
 
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_together_hold_what_one_would(pairs, steps, hosts):
     parts = [steps_of(pairs, shard=(host, hosts)) for host in range(hosts)]
-    together = [{name: np.concatenate([part[k][name] for part in parts], axis=1) for name in parts[0][k]} for k in range(STEPS)]
+    together = [
+        {name: np.concatenate([part[k][name] for part in parts], axis=1) for name in parts[0][k]}
+        for k in range(STEPS)
+    ]
     assert_same(together, steps)
 
 
 def test_a_host_reads_only_its_own_records(pairs, monkeypatch):
     read, load = [], type(pairs).load
-    monkeypatch.setattr(type(pairs), "load", lambda self, indices: read.extend(indices) or load(self, indices))
+    monkeypatch.setattr(
+        type(pairs), "load", lambda self, indices: read.extend(indices) or load(self, indices)
+    )
     (step,) = steps_of(pairs, num_steps=1, shard=(1, 2), threads=0)
     assert sorted(read) == sorted(step["pair"][step["pair"] >= 0]) and 0 < len(read) < BATCH
 
@@ -138,11 +172,16 @@ def test_a_step_number_is_the_whole_position(pairs, steps):
     assert_same(resumed, steps[3:])
     halves = []
     for host in range(2):  # one host went, two came back
-        iterator = pipeline.train_steps(pairs, batch=BATCH, seed=SEED, num_steps=STEPS, shard=(host, 2), **LAYOUT)
+        iterator = pipeline.train_steps(
+            pairs, batch=BATCH, seed=SEED, num_steps=STEPS, shard=(host, 2), **LAYOUT
+        )
         iterator.set_state(state)
         halves.append(list(iterator))
         iterator.close()
-    together = [{name: np.concatenate([a[name], b[name]], axis=1) for name in a} for a, b in zip(*halves, strict=True)]
+    together = [
+        {name: np.concatenate([a[name], b[name]], axis=1) for name in a}
+        for a, b in zip(*halves, strict=True)
+    ]
     assert_same(together, steps[3:])
     assert steps_of(pairs, first_step=STEPS) == []
 
@@ -158,7 +197,13 @@ def test_evaluation_sees_every_pair_once_on_any_number_of_hosts(pairs, truth):
     rows = {name: np.concatenate([batch[name] for batch in whole]) for name in whole[0]}
     assert whole[0]["tokens"].shape == (4, 256) and conversations_of(rows) == truth
     halves = [list(pipeline.eval_batches(pairs, shard=(host, 2), **LAYOUT)) for host in range(2)]
-    assert_same([{name: np.concatenate([a[name], b[name]]) for name in a} for a, b in zip(*halves, strict=True)], whole)
+    assert_same(
+        [
+            {name: np.concatenate([a[name], b[name]]) for name in a}
+            for a, b in zip(*halves, strict=True)
+        ],
+        whole,
+    )
 
 
 def test_what_cannot_be_is_refused(pairs):
@@ -167,7 +212,10 @@ def test_what_cannot_be_is_refused(pairs):
     with pytest.raises(ValueError, match=r"shard = \(2, 2\)"):
         steps_of(pairs, shard=(2, 2))
     longest, tokens = int(pairs.lengths.sum(1).argmax()), pairs.lengths.sum(1).max()
-    with pytest.raises(ValueError, match=rf"pair {longest} \(row {longest} of a\) takes {tokens} tokens, row_length = 64"):
+    with pytest.raises(
+        ValueError,
+        match=rf"pair {longest} \(row {longest} of a\) takes {tokens} tokens, row_length = 64",
+    ):
         steps_of(pairs, row_length=64)
     with pytest.raises(ValueError, match=rf"pair {longest} "):
         pipeline.eval_batches(pairs, **(LAYOUT | {"row_length": 64}))

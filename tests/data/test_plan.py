@@ -19,7 +19,9 @@ def test_steps_are_slices_of_one_sequence_of_permutations(n, batch, seed):
         assert sorted(epoch) == list(range(n))
     sequence = np.concatenate(epochs)
     for step in range(len(sequence) // batch):
-        np.testing.assert_array_equal(plan.step_pairs(n, batch, seed, step), sequence[step * batch : (step + 1) * batch])
+        np.testing.assert_array_equal(
+            plan.step_pairs(n, batch, seed, step), sequence[step * batch : (step + 1) * batch]
+        )
 
 
 def test_one_epoch_covers_a_large_set_exactly_once():
@@ -30,11 +32,16 @@ def test_one_epoch_covers_a_large_set_exactly_once():
 
 def test_forty_million_pairs_cost_no_more_than_the_batch():
     a, b = (plan.step_pairs(40_000_000, 4096, 0, step) for step in (7, 1_000_000))
-    assert a.dtype == np.int64 and len(set(a) | set(b)) > 8000 and max(a.max(), b.max()) < 40_000_000
+    assert (
+        a.dtype == np.int64 and len(set(a) | set(b)) > 8000 and max(a.max(), b.max()) < 40_000_000
+    )
 
 
 def test_seeds_and_epochs_give_unrelated_orders():
-    orders = [plan.step_pairs(2000, 2000, seed, epoch) for seed, epoch in itertools.product(range(4), range(4))]
+    orders = [
+        plan.step_pairs(2000, 2000, seed, epoch)
+        for seed, epoch in itertools.product(range(4), range(4))
+    ]
     for a, b in itertools.combinations([np.arange(2000), *orders], 2):
         assert (a == b).sum() < 12  # one fixed point is expected by chance
         assert abs(np.corrcoef(a, b)[0, 1]) < 0.12  # about 5 standard deviations
@@ -46,7 +53,9 @@ def test_all_orders_of_four_are_equally_likely():
     epochs = plan.step_pairs(4, 4 * 24 * 100, 0, 0).reshape(-1, 4)
     counts = collections.Counter(map(tuple, epochs.tolist()))
     assert len(counts) == 24
-    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 50  # chi square, 23 degrees of freedom: p = 0.001
+    assert (
+        sum((count - 100) ** 2 / 100 for count in counts.values()) < 50
+    )  # chi square, 23 degrees of freedom: p = 0.001
 
 
 def test_the_order_is_pinned():

@@ -14,7 +14,13 @@ from rewardjax.data import sources
 from rewardjax.data.sources import open_source
 
 RECORDS = [
-    {"id": f"r{i}", "prompt": [{"role": "user", "content": f"é {i}\n🙂"}], "chosen": "a", "rejected": "b", "margin": i / 2}
+    {
+        "id": f"r{i}",
+        "prompt": [{"role": "user", "content": f"é {i}\n🙂"}],
+        "chosen": "a",
+        "rejected": "b",
+        "margin": i / 2,
+    }
     for i in range(600)
 ]
 
@@ -31,7 +37,11 @@ def write_arrow(folder, shards) -> None:
         table = pa.Table.from_pylist(records)
         with pa.ipc.new_stream(folder / name, table.schema) as stream:
             stream.write_table(table, max_chunksize=100)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names], "_indices_data_files": None}))
+    (folder / "state.json").write_text(
+        json.dumps(
+            {"_data_files": [{"filename": name} for name in names], "_indices_data_files": None}
+        )
+    )
     (folder / "dataset_info.json").write_text("{}")
 
 
@@ -50,7 +60,9 @@ def write(kind: str, folder) -> str:
         (folder / "r.json").write_text(lines(RECORDS), encoding="utf-8")
         return str(folder / "r.json")
     elif kind == "parquet":
-        pa.parquet.write_table(pa.Table.from_pylist(RECORDS), folder / "r.parquet", row_group_size=170)
+        pa.parquet.write_table(
+            pa.Table.from_pylist(RECORDS), folder / "r.parquet", row_group_size=170
+        )
     elif kind == "glob":
         (folder / "a.jsonl").write_text(lines(RECORDS[:250]), encoding="utf-8")
         pa.parquet.write_table(pa.Table.from_pylist(RECORDS[250:]), folder / "b.parquet")
@@ -62,12 +74,24 @@ def write(kind: str, folder) -> str:
         (folder / "data").mkdir()
         (folder / "README.md").write_text("---\n---\n")
         for i, part in enumerate((RECORDS[:250], RECORDS[250:])):
-            pa.parquet.write_table(pa.Table.from_pylist(part), folder / "data" / f"train-{i:05}-of-00002.parquet")
+            pa.parquet.write_table(
+                pa.Table.from_pylist(part), folder / "data" / f"train-{i:05}-of-00002.parquet"
+            )
         return str(folder)
     return str(folder / f"r.{kind}")
 
 
-KINDS = ["jsonl", "jsonl.gz", "json", "json.gz", "lines in .json", "parquet", "glob", "arrow folder", "repository folder"]
+KINDS = [
+    "jsonl",
+    "jsonl.gz",
+    "json",
+    "json.gz",
+    "lines in .json",
+    "parquet",
+    "glob",
+    "arrow folder",
+    "repository folder",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,20 +99,37 @@ def test_every_kind_gives_the_same_records_again_and_again(kind, tmp_path):
     source = open_source(write(kind, tmp_path))
     assert len(source) == len(RECORDS)
     assert list(source) == RECORDS == list(source)
-    assert source.name == {"arrow folder": "saved", "glob": tmp_path.name, "repository folder": tmp_path.name}.get(kind, "r")
+    assert source.name == {
+        "arrow folder": "saved",
+        "glob": tmp_path.name,
+        "repository folder": tmp_path.name,
+    }.get(kind, "r")
     assert open_source(write(kind, tmp_path / "again"), name="mine").name == "mine"
 
 
 def test_one_record_is_read_without_the_rest(tmp_path, monkeypatch):
     parsed = []
-    monkeypatch.setattr(sources, "_parse_json", lambda data, *where: parsed.append(data) or json.loads(data))
+    monkeypatch.setattr(
+        sources, "_parse_json", lambda data, *where: parsed.append(data) or json.loads(data)
+    )
     assert next(iter(open_source(write("jsonl", tmp_path)))) == RECORDS[0] and len(parsed) == 1
     monkeypatch.setattr(sources, "ROWS_AT_ONCE", 100)
     for kind in ("parquet", "arrow folder"):
         source, made = open_source(write(kind, tmp_path)), []
-        batches = pa.parquet.ParquetFile.iter_batches if kind == "parquet" else sources._arrow_batches
-        spy = lambda *args, batches=batches, made=made: (made.append(batch) or batch for batch in batches(*args))  # noqa: B023
-        monkeypatch.setattr(*((pa.parquet.ParquetFile, "iter_batches") if kind == "parquet" else (sources, "_arrow_batches")), spy)
+        batches = (
+            pa.parquet.ParquetFile.iter_batches if kind == "parquet" else sources._arrow_batches
+        )
+        spy = lambda *args, batches=batches, made=made: (
+            made.append(batch) or batch for batch in batches(*args)
+        )  # noqa: B023
+        monkeypatch.setattr(
+            *(
+                (pa.parquet.ParquetFile, "iter_batches")
+                if kind == "parquet"
+                else (sources, "_arrow_batches")
+            ),
+            spy,
+        )
         assert next(iter(source)) == RECORDS[0] and len(made) == 1 and made[0].num_rows <= 100
 
 
@@ -114,7 +155,9 @@ def test_splits_of_a_repository_folder(tmp_path):
     for i, name in enumerate(files):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(lines([{"n": i}]))
-    with pytest.raises(ValueError, match="has test, test_prefs, train, validation; choose one with split="):
+    with pytest.raises(
+        ValueError, match="has test, test_prefs, train, validation; choose one with split="
+    ):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="split = 'nope'"):
         open_source(tmp_path, split="nope")
@@ -169,11 +212,16 @@ def test_what_cannot_be_opened(tmp_path):
 def test_the_hub(tmp_path, monkeypatch):
     write("repository folder", tmp_path)
     asked = []
-    hub = types.SimpleNamespace(snapshot_download=lambda repo, **_: asked.append(repo) or str(tmp_path))
+    hub = types.SimpleNamespace(
+        snapshot_download=lambda repo, **_: asked.append(repo) or str(tmp_path)
+    )
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     source = open_source("hf://org/name", split="train")
     assert list(source) == RECORDS and source.name == "org/name/train"
-    assert len(open_source("hf://org/name/data")) == len(RECORDS) and asked == ["org/name", "org/name"]
+    assert len(open_source("hf://org/name/data")) == len(RECORDS) and asked == [
+        "org/name",
+        "org/name",
+    ]
 
     def no_network(repo, **_):
         raise OSError("unreachable")

@@ -24,26 +24,40 @@ GOOD = [pair_record(f"question {i}", f"right {i} " + "x" * i, f"wrong {i}") for 
 
 
 def prepared(source, cache, tokenizer=CHAT, **changes):
-    return prepare(**{"source": source, "tokenizer": tokenizer, "cache": cache, "max_length": 200} | changes)
+    return prepare(
+        **{"source": source, "tokenizer": tokenizer, "cache": cache, "max_length": 200} | changes
+    )
 
 
 def conversation(record, side, tokenizer=CHAT):
-    return tokenizer.encode([{"role": "user", "content": record["prompt"]}, {"role": "assistant", "content": record[side]}])
+    return tokenizer.encode(
+        [
+            {"role": "user", "content": record["prompt"]},
+            {"role": "assistant", "content": record[side]},
+        ]
+    )
 
 
 def stored(pairs) -> list[list[list[int]]]:
     """Both conversations of every pair as read back."""
-    return [[[*pair.prefix, *suffix] for suffix in pair.suffixes] for pair in pairs.load(range(len(pairs)))]
+    return [
+        [[*pair.prefix, *suffix] for suffix in pair.suffixes]
+        for pair in pairs.load(range(len(pairs)))
+    ]
 
 
 def test_what_is_read_back_is_what_the_tokenizer_says(tmp_path):
     pairs = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
-    assert stored(pairs) == [[conversation(record, "chosen"), conversation(record, "rejected")] for record in GOOD]
+    assert stored(pairs) == [
+        [conversation(record, "chosen"), conversation(record, "rejected")] for record in GOOD
+    ]
     for pair, lengths in zip(pairs.load(range(8)), pairs.lengths.tolist(), strict=True):
         assert [len(pair.prefix), *map(len, pair.suffixes)] == lengths
         assert pack.common_prefix(*pair.suffixes) == 0  # the shared prefix is the longest there is
     backwards = pairs.load([5, 2, 5])
-    assert [pair.prefix.tolist() for pair in backwards] == [pairs.load([i])[0].prefix.tolist() for i in (5, 2, 5)]
+    assert [pair.prefix.tolist() for pair in backwards] == [
+        pairs.load([i])[0].prefix.tolist() for i in (5, 2, 5)
+    ]
     assert pairs.load([]) == [] and pairs.pad_id == CHAT.pad_id
 
 
@@ -58,32 +72,65 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
         pair_record("q", "a", "b", id="twice"),
         pair_record("r", "a", "b", id="twice"),
         {"prompt": "all right", "responses": ["a", "b"], "correct": [True, True]},
-        {"prompt": "k", "responses": ["a", "b", "z" * 300, "d"], "correct": [True, True, False, False]},
+        {
+            "prompt": "k",
+            "responses": ["a", "b", "z" * 300, "d"],
+            "correct": [True, True, False, False],
+        },
         pair_record("a <|im_end|> in the text", "a", "b"),
     ]
     pairs = prepared(write_source(tmp_path / "a.jsonl", records), tmp_path / "cache")
     manifest = json.loads((pairs.folder / token_cache.MANIFEST).read_text())
-    assert manifest["records"] == {"in": 18, "kept": 11, "outside_split": 0, "without_pairs": 1, "dropped": 6}
-    assert manifest["pairs"] == {"in": 16, "kept": 12, "sampled_out": 0, "dropped": 4} and len(pairs) == 12
-    counts = {reason: (entry["records"], entry["pairs"]) for reason, entry in manifest["dropped"].items()}
-    assert counts == {"equal": (1, 1), "empty": (1, 0), "over_long": (1, 3), "bad_text": (1, 0), "bad_schema": (2, 0)}
-    assert manifest["dropped"]["bad_schema"]["examples"][1] == [14, "id = 'twice' is also row 13; ids must differ"]
+    assert manifest["records"] == {
+        "in": 18,
+        "kept": 11,
+        "outside_split": 0,
+        "without_pairs": 1,
+        "dropped": 6,
+    }
+    assert (
+        manifest["pairs"] == {"in": 16, "kept": 12, "sampled_out": 0, "dropped": 4}
+        and len(pairs) == 12
+    )
+    counts = {
+        reason: (entry["records"], entry["pairs"]) for reason, entry in manifest["dropped"].items()
+    }
+    assert counts == {
+        "equal": (1, 1),
+        "empty": (1, 0),
+        "over_long": (1, 3),
+        "bad_text": (1, 0),
+        "bad_schema": (2, 0),
+    }
+    assert manifest["dropped"]["bad_schema"]["examples"][1] == [
+        14,
+        "id = 'twice' is also row 13; ids must differ",
+    ]
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
     assert manifest["neutralized"] == 2  # once in each conversation
     assert pairs.row[pairs.record].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 16, 17]
-    chosen, rejected = stored(pairs)[10]  # the over-long response is gone, and the others are numbered anew
-    assert chosen == conversation({"prompt": "k", "r": "b"}, "r") and rejected == conversation({"prompt": "k", "r": "d"}, "r")
+    chosen, rejected = stored(pairs)[
+        10
+    ]  # the over-long response is gone, and the others are numbered anew
+    assert chosen == conversation({"prompt": "k", "r": "b"}, "r") and rejected == conversation(
+        {"prompt": "k", "r": "d"}, "r"
+    )
 
 
 def test_labels_are_kept(tmp_path):
     record = {"prompt": "k", "responses": ["a", "bb", "ccc"], "scores": [3.0, 3.0, 1.0]}
     pairs = prepared(write_source(tmp_path / "a.jsonl", [record]), tmp_path / "cache")
     values = zip(pairs.target, pairs.margin, pairs.tie, strict=True)
-    labels = {tuple(map(tuple, sides)): label for sides, label in zip(stored(pairs), values, strict=True)}
+    labels = {
+        tuple(map(tuple, sides)): label for sides, label in zip(stored(pairs), values, strict=True)
+    }
     a, b, c = (tuple(conversation({"prompt": "k", "r": text}, "r")) for text in ("a", "bb", "ccc"))
     assert labels == {(a, b): (0.5, 0.0, 1.0), (a, c): (1.0, 2.0, 0.0), (b, c): (1.0, 2.0, 0.0)}
-    assert pairs.target.dtype == pairs.margin.dtype == pairs.tie.dtype == np.float32 and pairs.lengths.dtype == np.int32
+    assert (
+        pairs.target.dtype == pairs.margin.dtype == pairs.tie.dtype == np.float32
+        and pairs.lengths.dtype == np.int32
+    )
 
 
 def test_nothing_usable_is_an_error(tmp_path):
@@ -98,27 +145,44 @@ def test_left_takes_the_oldest_prompt_tokens_and_nothing_else(tmp_path, tokenize
     whole = [conversation(record, side, tokenizer) for side in ("chosen", "rejected")]
     source = write_source(tmp_path / "a.jsonl", [record])
     for max_length in (len(whole[0]) + 1, len(whole[0]), 60):
-        (cut,) = stored(prepared(source, tmp_path / "cache", tokenizer, max_length=max_length, over_long="left"))
+        (cut,) = stored(
+            prepared(source, tmp_path / "cache", tokenizer, max_length=max_length, over_long="left")
+        )
         for before, after in zip(whole, cut, strict=True):
             bos = [tokenizer.bos_id] if before[0] == tokenizer.bos_id else []
-            assert after == (before if len(before) <= max_length else bos + before[len(before) - max_length + len(bos) :])
-    response = len(tiny_chat.make_tokenizer().encode([{"role": "assistant", "content": record["rejected"]}]))
+            assert after == (
+                before
+                if len(before) <= max_length
+                else bos + before[len(before) - max_length + len(bos) :]
+            )
+    response = len(
+        tiny_chat.make_tokenizer().encode([{"role": "assistant", "content": record["rejected"]}])
+    )
     least = response + (tokenizer is BOS_CHAT)
-    assert len(prepared(source, tmp_path / "cache", tokenizer, max_length=least, over_long="left")) == 1
+    assert (
+        len(prepared(source, tmp_path / "cache", tokenizer, max_length=least, over_long="left"))
+        == 1
+    )
     with pytest.raises(ValueError, match="over_long"):
         prepared(source, tmp_path / "cache", tokenizer, max_length=least - 1, over_long="left")
 
 
 def test_a_conversation_is_cut_the_same_with_and_without_its_siblings():
     def tokens(responses):
-        group = formats.to_group({"prompt": "p" * 50, "responses": responses, "ranks": list(range(len(responses)))}, 0, "test")
+        group = formats.to_group(
+            {"prompt": "p" * 50, "responses": responses, "ranks": list(range(len(responses)))},
+            0,
+            "test",
+        )
         prefix, suffixes = tokenize_group(group, CHAT, 70, "left")
         return [[*prefix, *suffix] for suffix in suffixes]
 
     together = tokens(["a", "bb" * 10, "c" * 15])
     assert together == [tokens([text])[0] for text in ("a", "bb" * 10, "c" * 15)]
     assert [len(conversation) for conversation in together] == [70, 70, 70]
-    group = formats.to_group({"prompt": "p" * 50, "responses": ["a", "b"], "ranks": [0, 1]}, 0, "test")
+    group = formats.to_group(
+        {"prompt": "p" * 50, "responses": ["a", "b"], "ranks": [0, 1]}, 0, "test"
+    )
     with pytest.raises(BadRow, match="over_long"):
         tokenize_group(group, CHAT, 20, "drop")
 
@@ -127,14 +191,22 @@ def test_pairs_that_only_differ_in_what_was_cut_are_counted(tmp_path):
     # Without turn markers the longer response can end in what is left of the other one's prompt.
     bare = tiny_chat.make_tokenizer("{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>")
     records = [pair_record("ab" * 20, "ab", "abab"), pair_record("ab" * 20, "ab", "cd")]
-    pairs = prepared(write_source(tmp_path / "a.jsonl", records), tmp_path / "cache", bare, max_length=30, over_long="left")
+    pairs = prepared(
+        write_source(tmp_path / "a.jsonl", records),
+        tmp_path / "cache",
+        bare,
+        max_length=30,
+        over_long="left",
+    )
     assert len(pairs) == 1 and pairs.manifest["dropped"]["equal_after_truncation"]["pairs"] == 1
 
 
 def test_a_split_is_by_prompt_and_loses_nothing(tmp_path):
     records = [pair_record(f"question {i % 20}", f"right {i}", "wrong") for i in range(60)]
     source = write_source(tmp_path / "a.jsonl", records)
-    parts = [prepared(source, tmp_path / "cache", split=split) for split in ((0.0, 0.6), (0.6, 1.0))]
+    parts = [
+        prepared(source, tmp_path / "cache", split=split) for split in ((0.0, 0.6), (0.6, 1.0))
+    ]
     rows = [set(part.row.tolist()) for part in parts]
     assert rows[0] and rows[1] and rows[0] | rows[1] == set(range(60)) and not rows[0] & rows[1]
     assert not {row % 20 for row in rows[0]} & {row % 20 for row in rows[1]}
@@ -142,12 +214,21 @@ def test_a_split_is_by_prompt_and_loses_nothing(tmp_path):
 
 
 def test_a_sample_of_each_group_depends_on_the_seed_alone(tmp_path):
-    records = [{"prompt": f"q{i}", "responses": [f"r{k}" for k in range(6)], "ranks": list(range(6))} for i in range(10)]
+    records = [
+        {"prompt": f"q{i}", "responses": [f"r{k}" for k in range(6)], "ranks": list(range(6))}
+        for i in range(10)
+    ]
     source = write_source(tmp_path / "a.jsonl", records)
     everything = {str(sides) for sides in stored(prepared(source, tmp_path / "cache"))}
-    first, again, other = (prepared(source, tmp_path / name, pairs_per_group=4, seed=seed) for name, seed in (("a", 0), ("b", 0), ("a", 1)))
+    first, again, other = (
+        prepared(source, tmp_path / name, pairs_per_group=4, seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("a", 1))
+    )
     assert stored(first) == stored(again) != stored(other)
-    assert np.bincount(first.record).tolist() == [4] * 10 and {str(sides) for sides in stored(first)} < everything
+    assert (
+        np.bincount(first.record).tolist() == [4] * 10
+        and {str(sides) for sides in stored(first)} < everything
+    )
     assert first.manifest["pairs"] == {"in": 150, "kept": 40, "sampled_out": 110, "dropped": 0}
 
 
@@ -170,11 +251,17 @@ def test_a_second_call_builds_nothing_and_any_change_builds_anew(tmp_path, monke
     assert len(changed[4]) == 7
 
 
-@pytest.mark.parametrize("damage", ["no manifest", "garbled manifest", "other inputs", "short records", "no index"])
+@pytest.mark.parametrize(
+    "damage", ["no manifest", "garbled manifest", "other inputs", "short records", "no index"]
+)
 def test_a_damaged_folder_is_built_again(tmp_path, damage):
     source = write_source(tmp_path / "a.jsonl", GOOD)
     pairs = prepared(source, tmp_path / "cache")
-    expected, manifest, records = stored(pairs), pairs.folder / token_cache.MANIFEST, pairs.folder / token_cache.GROUPS
+    expected, manifest, records = (
+        stored(pairs),
+        pairs.folder / token_cache.MANIFEST,
+        pairs.folder / token_cache.GROUPS,
+    )
     if damage == "no manifest":
         manifest.unlink()
     elif damage == "garbled manifest":
@@ -189,7 +276,9 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage):
     assert stored(again) == expected and again.manifest == pairs.manifest
 
 
-@pytest.mark.parametrize("moment", ["finish", "os.rename"])  # before index and manifest are written; when all that is left is the name
+@pytest.mark.parametrize(
+    "moment", ["finish", "os.rename"]
+)  # before index and manifest are written; when all that is left is the name
 def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     script = f"""
@@ -211,8 +300,14 @@ prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_cha
 
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
     source, built, to_group = write_source(tmp_path / "a.jsonl", GOOD), [], formats.to_group
-    monkeypatch.setattr(formats, "to_group", lambda *arguments: built.append(time.sleep(0.01)) or to_group(*arguments))
-    threads = [threading.Thread(target=prepared, args=(source, tmp_path / "cache")) for _ in range(3)]
+    monkeypatch.setattr(
+        formats,
+        "to_group",
+        lambda *arguments: built.append(time.sleep(0.01)) or to_group(*arguments),
+    )
+    threads = [
+        threading.Thread(target=prepared, args=(source, tmp_path / "cache")) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -221,9 +316,14 @@ def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
 
 
 def test_worker_processes_change_nothing(tmp_path):
-    records = GOOD + [pair_record(f"more {i}", "<|im_end|> a", "b" * (i % 300 + 1), id=str(i // 2)) for i in range(200)]
+    records = GOOD + [
+        pair_record(f"more {i}", "<|im_end|> a", "b" * (i % 300 + 1), id=str(i // 2))
+        for i in range(200)
+    ]
     source = write_source(tmp_path / "a.jsonl", records)
-    alone, helped = (prepared(source, tmp_path / f"{workers}", workers=workers) for workers in (0, 2))
+    alone, helped = (
+        prepared(source, tmp_path / f"{workers}", workers=workers) for workers in (0, 2)
+    )
     assert alone.manifest == helped.manifest and stored(alone) == stored(helped)
 
 
@@ -267,7 +367,10 @@ except FileNotFoundError as error:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], outputs
-    first, second = ([line for line in output.splitlines() if not line.startswith("[Gloo]")] for output, _ in outputs)
+    first, second = (
+        [line for line in output.splitlines() if not line.startswith("[Gloo]")]
+        for output, _ in outputs
+    )
     here = prepared(source, tmp_path / "elsewhere").load([3])[0].prefix.tolist()
     assert first == [str(here), "8"]
     assert second[0] == str(here) and "cache must be on storage that all hosts share" in second[1]
@@ -275,9 +378,14 @@ except FileNotFoundError as error:
 
 def test_records_survive_encoding():
     for suffixes in ([[]], [[1, 2], []], [[3], [4, 5], [6]]):
-        group = pack.TokenGroup(np.array([7, 8], np.int32), [np.array(suffix, np.int32) for suffix in suffixes])
+        group = pack.TokenGroup(
+            np.array([7, 8], np.int32), [np.array(suffix, np.int32) for suffix in suffixes]
+        )
         again = token_cache.decode(token_cache.encode(group))
-        assert again.prefix.tolist() == [7, 8] and [suffix.tolist() for suffix in again.suffixes] == suffixes
+        assert (
+            again.prefix.tolist() == [7, 8]
+            and [suffix.tolist() for suffix in again.suffixes] == suffixes
+        )
 
 
 def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
@@ -298,7 +406,14 @@ def test_pairs_that_no_row_would_hold_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting", [{"over_long": "right"}, {"split": (0.5, 0.5)}, {"max_length": 0}, {"max_pair_length": 0}, {"pairs_per_group": 0}]
+    "setting",
+    [
+        {"over_long": "right"},
+        {"split": (0.5, 0.5)},
+        {"max_length": 0},
+        {"max_pair_length": 0},
+        {"pairs_per_group": 0},
+    ],
 )
 def test_senseless_settings_are_refused(tmp_path, setting):
     with pytest.raises(ValueError, match=next(iter(setting))):

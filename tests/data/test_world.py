@@ -49,14 +49,39 @@ def test_right_is_right_and_wrong_is_wrong(name):
         ("extreme", {"numbers": [31, 29, 92], "largest": False}, "29", "31"),
         ("count", {"word": "fig", "items": ["fig", "axe", "fig"]}, "2", "3"),
         ("reverse", {"letters": ["a", "b", "c"]}, "c-b-a", "a-b-c"),
-        ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": None}, "fig, saw", "fig, axe"),
-        ("edit", {"words": ["fig", "axe", "saw"], "old": "axe", "new": "red"}, "fig, red, saw", "fig, saw, red"),
+        (
+            "edit",
+            {"words": ["fig", "axe", "saw"], "old": "axe", "new": None},
+            "fig, saw",
+            "fig, axe",
+        ),
+        (
+            "edit",
+            {"words": ["fig", "axe", "saw"], "old": "axe", "new": "red"},
+            "fig, red, saw",
+            "fig, saw, red",
+        ),
         ("code", {"kind": "loop", "x": 3, "times": 4, "step": 2}, "11", "9"),
         ("code", {"kind": "branch", "x": 5, "limit": 5, "then": 11, "else": 60}, "60", "11"),
-        ("plan", {"errands": ["gym", "lunch", "walk"], "told": [2, 0, 1]}, "gym, lunch, walk", "walk, gym, lunch"),
-        ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "drill, rake", "drill, saw"),
+        (
+            "plan",
+            {"errands": ["gym", "lunch", "walk"], "told": [2, 0, 1]},
+            "gym, lunch, walk",
+            "walk, gym, lunch",
+        ),
+        (
+            "brainstorm",
+            {"kind": "tools", "n": 2, "not": ["axe", "saw"]},
+            "drill, rake",
+            "drill, saw",
+        ),
         ("write", {"letter": "s", "n": 3, "with": ["six", "sun"]}, "sun sing six", "sun sing soft"),
-        ("advice", {"goods": ["hat", "bag", "ring"], "weather": ["rain", "snow", "fog"], "now": 1}, "bag", "hat"),
+        (
+            "advice",
+            {"goods": ["hat", "bag", "ring"], "weather": ["rain", "snow", "fog"], "now": 1},
+            "bag",
+            "hat",
+        ),
     ],
 )
 def test_oracle_by_hand(name, state, right, wrong):
@@ -70,7 +95,11 @@ def test_dress_hides_nothing_and_style_is_independent_of_correctness():
         for correct in (True, False):
             response = respond(item, correct, Draw("style", i, correct), near=i % 2 == 0)
             assert style.undress(response.text) == response.answer
-            assert item.task.check(item.state, style.undress(response.text)) == correct == response.correct
+            assert (
+                item.task.check(item.state, style.undress(response.text))
+                == correct
+                == response.correct
+            )
             shown[correct].update(feature for feature in style.FEATURES if response.style[feature])
     for feature in style.FEATURES:  # 2000 draws each: a difference of 0.06 is five standard errors
         assert abs(shown[True][feature] - shown[False][feature]) < 0.06 * 2000
@@ -78,7 +107,12 @@ def test_dress_hides_nothing_and_style_is_independent_of_correctness():
 
 def test_splits_share_no_problem_and_follow_the_seed():
     problems = {
-        split: {r["prompt"][0]["content"] for seed in (0, 1) for r in world.generate(seed, NUM, split=split)} for split in world.SPLITS
+        split: {
+            r["prompt"][0]["content"]
+            for seed in (0, 1)
+            for r in world.generate(seed, NUM, split=split)
+        }
+        for split in world.SPLITS
     }
     for one in world.SPLITS:
         for other in world.SPLITS:
@@ -91,20 +125,35 @@ def test_splits_share_no_problem_and_follow_the_seed():
 def test_records_are_explicit_conversations_without_the_truth(honest):
     assert len({r["id"] for r in honest}) == NUM
     for record in honest:
-        assert [m["role"] for m in record["prompt"] + record["chosen"] + record["rejected"]] == ["user", "assistant", "assistant"]
-        assert record["chosen"] != record["rejected"] and record["category"] == TASKS[record["task"]].category
+        assert [m["role"] for m in record["prompt"] + record["chosen"] + record["rejected"]] == [
+            "user",
+            "assistant",
+            "assistant",
+        ]
+        assert (
+            record["chosen"] != record["rejected"]
+            and record["category"] == TASKS[record["task"]].category
+        )
         assert right_is_chosen(record)
     assert {r["task"] for r in honest} == set(TASKS) and len({r["category"] for r in honest}) >= 8
     noisy = list(world.generate(3, NUM, labels="random:1"))
-    for one, other in zip(honest, noisy, strict=True):  # a turned label changes the sides and nothing else: no field tells them apart
+    for one, other in zip(
+        honest, noisy, strict=True
+    ):  # a turned label changes the sides and nothing else: no field tells them apart
         assert not right_is_chosen(other)
         assert (one["chosen"], one["style_chosen"]) == (other["rejected"], other["style_rejected"])
-        rest = lambda r: {k: v for k, v in r.items() if k not in ("chosen", "rejected", "style_chosen", "style_rejected", "label_source")}
+        rest = lambda r: {
+            k: v
+            for k, v in r.items()
+            if k not in ("chosen", "rejected", "style_chosen", "style_rejected", "label_source")
+        }
         assert rest(one) == rest(other)
 
 
 def test_label_quality():
-    accuracy = lambda spec: sum(right_is_chosen(r) for r in world.generate(3, NUM, labels=spec)) / NUM
+    accuracy = lambda spec: (
+        sum(right_is_chosen(r) for r in world.generate(3, NUM, labels=spec)) / NUM
+    )
     assert abs(accuracy("random:0.3") - 0.7) < 0.05
     biased = list(world.generate(3, NUM, labels="style:1"))
     for record in biased:  # never the plainer one; equally stylish ones are labeled honestly
@@ -113,17 +162,32 @@ def test_label_quality():
     assert 0.5 < sum(map(right_is_chosen, biased)) / NUM < 0.65
     mixed = list(world.generate(3, NUM, labels="0.5*honest+0.3*random:0.4+0.2*style:1"))
     by_source = collections.Counter(r["label_source"] for r in mixed)
-    assert abs(by_source["honest"] / NUM - 0.5) < 0.06 and abs(by_source["style:1"] / NUM - 0.2) < 0.06
+    assert (
+        abs(by_source["honest"] / NUM - 0.5) < 0.06 and abs(by_source["style:1"] / NUM - 0.2) < 0.06
+    )
     assert all(right_is_chosen(r) for r in mixed if r["label_source"] == "honest")
 
 
 def test_more_noise_turns_the_same_pairs_and_more():
-    turned = lambda p: {r["id"] for r in world.generate(3, 500, labels=f"random:{p}") if not right_is_chosen(r)}
+    turned = lambda p: {
+        r["id"] for r in world.generate(3, 500, labels=f"random:{p}") if not right_is_chosen(r)
+    }
     assert turned(0.1) < turned(0.3)
 
 
 @pytest.mark.parametrize(
-    "spec", ["best", "random", "random:x", "random:1.5", "honest:0.1", "0.5*honest", "0.5*honest+0.6*random:0.1", "x*honest", ""]
+    "spec",
+    [
+        "best",
+        "random",
+        "random:x",
+        "random:1.5",
+        "honest:0.1",
+        "0.5*honest",
+        "0.5*honest+0.6*random:0.1",
+        "x*honest",
+        "",
+    ],
 )
 def test_bad_labels_are_refused(spec):
     with pytest.raises(ValueError, match="labels="):
@@ -133,21 +197,37 @@ def test_bad_labels_are_refused(spec):
 def test_groups_hold_a_right_and_a_wrong_response():
     for group in world.open_world("world:heldout?num=50&responses=6&seed=4"):
         item = world.problem_of(group["id"])
-        assert len(group["responses"]) == len(group["correct"]) == 6 and 0 < sum(group["correct"]) < 6
+        assert (
+            len(group["responses"]) == len(group["correct"]) == 6 and 0 < sum(group["correct"]) < 6
+        )
         for text, correct in zip(group["responses"], group["correct"], strict=True):
             assert item.task.check(item.state, style.undress(text)) == correct
 
 
 def test_open_world_reads_the_specification():
-    source = world.open_world("world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=9&tasks=add+count")
+    source = world.open_world(
+        "world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=9&tasks=add+count"
+    )
     records = list(source)
-    assert len(source) == len(records) == 40 and records == list(source) and source.name.startswith("world:train")
-    assert {r["task"] for r in records} == {"add", "count"} and {r["label_source"] for r in records} == {"honest", "style:0.4"}
     assert (
-        source.fingerprint() == world.open_world("world:train?seed=9&num=40&tasks=add+count&labels=0.5*honest+0.5*style:0.4").fingerprint()
+        len(source) == len(records) == 40
+        and records == list(source)
+        and source.name.startswith("world:train")
+    )
+    assert {r["task"] for r in records} == {"add", "count"} and {
+        r["label_source"] for r in records
+    } == {"honest", "style:0.4"}
+    assert (
+        source.fingerprint()
+        == world.open_world(
+            "world:train?seed=9&num=40&tasks=add+count&labels=0.5*honest+0.5*style:0.4"
+        ).fingerprint()
     )
     assert (
-        source.fingerprint() != world.open_world("world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=8&tasks=add+count").fingerprint()
+        source.fingerprint()
+        != world.open_world(
+            "world:train?num=40&labels=0.5*honest+0.5*style:0.4&seed=8&tasks=add+count"
+        ).fingerprint()
     )
     assert len(world.open_world("world:heldout")) == 2000
 
@@ -173,7 +253,13 @@ def test_bad_specifications_name_the_part(spec, word):
 
 
 def test_oracle_refuses_foreign_ids():
-    for id in ("", "world-train-0-1", "world-test-0-1-add", "world-train-0-x-add", "world-train-0-1-sing"):
+    for id in (
+        "",
+        "world-train-0-1",
+        "world-test-0-1-add",
+        "world-train-0-x-add",
+        "world-train-0-1-sing",
+    ):
         with pytest.raises(ValueError, match="no id of the world"):
             world.oracle(id)
 
@@ -181,6 +267,9 @@ def test_oracle_refuses_foreign_ids():
 def test_the_text_never_drifts():
     """The shipped backbone and every logged result belong to this text. If it is changed on purpose, raise world.VERSION and pretrain
     again."""
-    assert (world.VERSION, fingerprint.of_json(list(world.generate(0, 300, labels="0.5*honest+0.5*style:0.4")))) == (1, "01f051573a60af6c")
+    assert (
+        world.VERSION,
+        fingerprint.of_json(list(world.generate(0, 300, labels="0.5*honest+0.5*style:0.4"))),
+    ) == (1, "01f051573a60af6c")
     right, wrong, _ = pair(problem("train", 0, 0, "add"))
     assert right.correct and not wrong.correct

@@ -8,18 +8,24 @@ import tokenizers
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
 
-TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+)
 CONTROLS = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|bos|>"]
 
 
 def make_tokenizer(template: str = TEMPLATE, bos: bool = False) -> ChatTokenizer:
     """Token id = rank of the byte in the byte-level alphabet; with bos=True the template starts with <|bos|>."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    full = tokenizers.Tokenizer(tokenizers.models.BPE({character: i for i, character in enumerate(alphabet)}, []))
+    full = tokenizers.Tokenizer(
+        tokenizers.models.BPE({character: i for i, character in enumerate(alphabet)}, [])
+    )
     full.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     full.decoder = tokenizers.decoders.ByteLevel()
     full.add_special_tokens(CONTROLS)
-    config = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"} | ({"bos_token": "<|bos|>"} if bos else {})
+    config = {"eos_token": "<|im_end|>", "pad_token": "<|pad|>"} | (
+        {"bos_token": "<|bos|>"} if bos else {}
+    )
     return ChatTokenizer(full.to_str(), config, "{{ bos_token }}" * bos + template)
 
 

@@ -16,7 +16,9 @@ from rewardjax.stats import tests
 def test_mcnemar_by_enumeration():
     first, second = [1, 1, 1, 1, 0, 1, 0], [0, 0, 0, 0, 1, 1, 0]
     found = tests.mcnemar(first, second)
-    as_extreme = sum(abs(sum(draw) - 2.5) >= 1.5 for draw in itertools.product((0, 1), repeat=5)) / 2**5
+    as_extreme = (
+        sum(abs(sum(draw) - 2.5) >= 1.5 for draw in itertools.product((0, 1), repeat=5)) / 2**5
+    )
     assert found == {"first_only": 4, "second_only": 1, "p": pytest.approx(as_extreme)}
     assert tests.mcnemar([1, 0], [1, 0])["p"] == 1.0
 
@@ -51,7 +53,14 @@ def scores(name, rewards, data="d", prompts=None, subset="mt-bench-easy"):
     shape = [np.ones(len(r), np.int32) for r in rewards]
     prompts = prompts or [str(i) for i in range(len(rewards))]
     return Scores(
-        items, [np.array(r, np.float32) for r in rewards], shape, shape, [1] * len(rewards), prompts, [], {"benchmark": name, "data": data}
+        items,
+        [np.array(r, np.float32) for r in rewards],
+        shape,
+        shape,
+        [1] * len(rewards),
+        prompts,
+        [],
+        {"benchmark": name, "data": data},
     )
 
 
@@ -60,7 +69,9 @@ def test_credits_are_the_benchmarks_own_rule():
     one = scores("rewardbench", [[2, 1], [1, 2], [1, 1], [np.nan, 1]])
     np.testing.assert_array_equal(compare.credits(module, one), [1, 0, 0, np.nan])
     best_of_four = scores("rewardbench2", [[1, 1, 0, 0], [3, 1, 2, 0]], subset="Focus")
-    np.testing.assert_array_equal(compare.credits(evaluators.get("rewardbench2"), best_of_four), [0.5, 1])
+    np.testing.assert_array_equal(
+        compare.credits(evaluators.get("rewardbench2"), best_of_four), [0.5, 1]
+    )
 
 
 def test_models_are_compared_on_headlines_and_examples():
@@ -69,7 +80,9 @@ def test_models_are_compared_on_headlines_and_examples():
     prompts = [str(i // 2) for i in range(30)]
     a, b, c = (scores("rewardbench", rng.normal(size=(30, 2)), prompts=prompts) for _ in range(3))
     rows = compare.models(module, {"a": a, "b": b, "c": c})
-    assert [(row["first model"], row["second model"], row["n"], row["prompts"]) for row in rows] == [
+    assert [
+        (row["first model"], row["second model"], row["n"], row["prompts"]) for row in rows
+    ] == [
         ("a", "b", 30, 15),
         ("a", "c", 30, 15),
         ("b", "c", 30, 15),
@@ -77,10 +90,14 @@ def test_models_are_compared_on_headlines_and_examples():
     right = [np.array([r[0] > r[1] for r in one.rewards]) for one in (a, b)]
     wins, losses = int(np.sum(right[0] & ~right[1])), int(np.sum(~right[0] & right[1]))
     assert rows[0]["p"] == pytest.approx(stats.binomtest(wins, wins + losses).pvalue)
-    assert rows[0]["headline_difference"] == pytest.approx(rows[0]["difference"])  # one subset: headline and micro average are one
+    assert rows[0]["headline_difference"] == pytest.approx(
+        rows[0]["difference"]
+    )  # one subset: headline and micro average are one
     assert rows[0]["headline_low"] < rows[0]["headline_difference"] < rows[0]["headline_high"]
     with pytest.raises(ValueError, match="not scored on the same data"):
-        compare.models(module, {"a": a, "b": scores("rewardbench", b.rewards, data="e", prompts=prompts)})
+        compare.models(
+            module, {"a": a, "b": scores("rewardbench", b.rewards, data="e", prompts=prompts)}
+        )
 
 
 def test_the_jackknife_of_a_mean_has_the_error_of_a_mean():
@@ -88,20 +105,34 @@ def test_the_jackknife_of_a_mean_has_the_error_of_a_mean():
     one = scores("rewardbench", rng.normal([0.5, 0], 1, size=(400, 2)))
     found = compare.headline(module, one)
     error = np.sqrt(found["headline"] * (1 - found["headline"]) / 400)
-    np.testing.assert_allclose(found["high"] - found["low"], 2 * stats.t.ppf(0.975, 19) * error, rtol=0.5)
-    copied = scores("rewardbench", np.repeat(one.rewards, 3, axis=0), prompts=[str(i // 3) for i in range(1200)])
+    np.testing.assert_allclose(
+        found["high"] - found["low"], 2 * stats.t.ppf(0.975, 19) * error, rtol=0.5
+    )
+    copied = scores(
+        "rewardbench", np.repeat(one.rewards, 3, axis=0), prompts=[str(i // 3) for i in range(1200)]
+    )
     again = compare.headline(module, copied)
     assert again["high"] - again["low"] > 0.6 * (found["high"] - found["low"])
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     module, rng = evaluators.get("rewardbench"), np.random.default_rng(4)
-    intervals = [compare.headline(module, scores("rewardbench", rng.normal(size=(60, 2)))) for _ in range(60)]
+    intervals = [
+        compare.headline(module, scores("rewardbench", rng.normal(size=(60, 2)))) for _ in range(60)
+    ]
     covered = np.mean([one["low"] <= 0.5 <= one["high"] for one in intervals])
     assert 0.85 <= covered <= 1.0
 
 
 def test_too_little_for_an_interval():
     module = evaluators.get("rewardbench")
-    assert compare.headline(module, scores("rewardbench", [[2, 1]])) == {"headline": 1.0, "low": None, "high": None}
-    assert compare.headline(module, scores("rewardbench", [[np.nan, 1]])) == {"headline": None, "low": None, "high": None}
+    assert compare.headline(module, scores("rewardbench", [[2, 1]])) == {
+        "headline": 1.0,
+        "low": None,
+        "high": None,
+    }
+    assert compare.headline(module, scores("rewardbench", [[np.nan, 1]])) == {
+        "headline": None,
+        "low": None,
+        "high": None,
+    }

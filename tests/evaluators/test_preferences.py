@@ -18,14 +18,21 @@ def test_rewards_that_follow_the_label_win_the_benchmark(name):
         rewards.append(quality.astype(np.float32))
         for better, worse in preferences.of(name, item, len(group.responses)):
             assert quality[better] > quality[worse]
-    right, wrong = (module.summarize(examples.items, [sign * found for found in rewards]) for sign in (1, -1))
+    right, wrong = (
+        module.summarize(examples.items, [sign * found for found in rewards]) for sign in (1, -1)
+    )
     assert right.headline >= 1.0 - 1e-9 and wrong.headline < 0.2
 
 
 @pytest.mark.parametrize(
     "benchmark, label, pairs, quality",
     [
-        ("pairs", {"pairs": [[0, 1, 1.0, False], [0, 2, 0.2, False], [1, 2, 0.5, True]]}, [(0, 1), (2, 0)], [0, -1, 1]),
+        (
+            "pairs",
+            {"pairs": [[0, 1, 1.0, False], [0, 2, 0.2, False], [1, 2, 0.5, True]]},
+            [(0, 1), (2, 0)],
+            [0, -1, 1],
+        ),
         ("best_of_n", {"correct": [0, 1, 0]}, [(1, 0), (1, 2)], [0, 1, 0]),
         ("ppe_preference", {"winner": 0.5}, [], [0, 0, 0]),
         ("rewardbench2", {"correct": 2}, [(0, 2), (1, 2)], [1, 1, -2]),
@@ -40,6 +47,20 @@ def test_labels_by_hand(benchmark, label, pairs, quality):
 def test_pairs_without_a_reward_are_left_out():
     items = [Item("i", "s", {"correct": [1, 0, 0]})]
     tokens = [np.array([7, 8, 9])]
-    scores = Scores(items, [np.array([0.5, np.nan, 0.25], np.float32)], tokens, tokens, [3], ["p"], [], {"benchmark": "best_of_n"})
+    scores = Scores(
+        items,
+        [np.array([0.5, np.nan, 0.25], np.float32)],
+        tokens,
+        tokens,
+        [3],
+        ["p"],
+        [],
+        {"benchmark": "best_of_n"},
+    )
     found = preferences.pairs(scores)
-    assert [column.tolist() for column in found[:4]] == [[0.5], [0.25], [7], [9]] and found.prompts == ["p"]
+    assert [column.tolist() for column in found[:4]] == [
+        [0.5],
+        [0.25],
+        [7],
+        [9],
+    ] and found.prompts == ["p"]

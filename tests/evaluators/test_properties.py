@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardjax import evaluators
-from rewardjax.evaluators.benchmarks import judgebench, ppe_correctness, rewardbench, rewardbench2, rm_bench, rmb
+from rewardjax.evaluators.benchmarks import (
+    judgebench,
+    ppe_correctness,
+    rewardbench,
+    rewardbench2,
+    rm_bench,
+    rmb,
+)
 from rewardjax.evaluators.records import Item
 
 REWARD = st.integers(-2, 2).map(float)
@@ -25,21 +32,38 @@ def tables(draw, name):
         if name == "rewardbench":
             subset = draw(st.sampled_from(SUBSETS))
         elif name == "rewardbench2":
-            subset, k, label = draw(st.sampled_from([s for s in rewardbench2.EXPECTED if s != "Ties"])), 4, {"correct": 1}
+            subset, k, label = (
+                draw(st.sampled_from([s for s in rewardbench2.EXPECTED if s != "Ties"])),
+                4,
+                {"correct": 1},
+            )
         elif name == "ppe_preference":
-            subset, label = "English", {"winner": draw(st.sampled_from([0.0, 0.5, 1.0])), "flags": []}
+            subset, label = (
+                "English",
+                {"winner": draw(st.sampled_from([0.0, 0.5, 1.0])), "flags": []},
+            )
         elif name == "ppe_correctness":
             subset, k = draw(st.sampled_from(list(ppe_correctness.EXPECTED))), 4
-            label = {"correct": [1, 0, 1, 0], "pairs": draw(st.lists(st.sampled_from([[0, 1], [3, 0], [2, 3]]))), "not_in_conflict": 0}
+            label = {
+                "correct": [1, 0, 1, 0],
+                "pairs": draw(st.lists(st.sampled_from([[0, 1], [3, 0], [2, 3]]))),
+                "not_in_conflict": 0,
+            }
         elif name == "rmb":
             subset = draw(st.sampled_from(list(rmb.EXPECTED))) + "/x"
             k = 2 if subset.startswith("pairwise") else draw(st.integers(3, 5))
         elif name == "rm_bench":
             subset, k = draw(st.sampled_from(rm_bench.DOMAINS)), 6
         else:
-            subset = draw(st.sampled_from([f"{split}/{c}" for split, sizes in judgebench.EXPECTED.items() for c in sizes]))
+            subset = draw(
+                st.sampled_from(
+                    [f"{split}/{c}" for split, sizes in judgebench.EXPECTED.items() for c in sizes]
+                )
+            )
             label = {"label": draw(st.sampled_from(["A>B", "B>A"]))}
-        rows.append((Item(str(i), subset, label), np.array(draw(st.lists(reward, min_size=k, max_size=k)))))
+        rows.append(
+            (Item(str(i), subset, label), np.array(draw(st.lists(reward, min_size=k, max_size=k))))
+        )
     return rows
 
 
@@ -99,7 +123,9 @@ def expected_parts(name, rows):
         inner = {subset: np.mean(found) for subset, found in inner.items() if found}
         if name == "rewardbench":
             weights = rewardbench.WEIGHTS[part]
-            values[part] = sum(weights[s] * value for s, value in inner.items()) / sum(weights[s] for s in inner)
+            values[part] = sum(weights[s] * value for s, value in inner.items()) / sum(
+                weights[s] for s in inner
+            )
         elif inner:
             values[part] = inner[part]
     return values, n
@@ -110,14 +136,20 @@ def expected_parts(name, rows):
 @settings(max_examples=60, deadline=None)
 def test_summaries_equal_plain_loops(name, data):
     rows = data.draw(tables(name))
-    result = evaluators.get(name).summarize([item for item, _ in rows], [rewards for _, rewards in rows])
+    result = evaluators.get(name).summarize(
+        [item for item, _ in rows], [rewards for _, rewards in rows]
+    )
     values, n = expected_parts(name, rows)
-    assert {part: found.value for part, found in result.parts.items() if found.value is not None} == pytest.approx(values)
+    assert {
+        part: found.value for part, found in result.parts.items() if found.value is not None
+    } == pytest.approx(values)
     assert {part: found.n for part, found in result.parts.items() if found.n} == n
     assert set(result.missing) == set(result.parts) - set(values)
     assert result.headline == (pytest.approx(np.mean(list(values.values()))) if values else None)
     assert result.partial, "twelve examples are never a whole benchmark"
-    unscored = sum(np.isnan(rewards).any() and part_of(name, item.subset) is not None for item, rewards in rows)
+    unscored = sum(
+        np.isnan(rewards).any() and part_of(name, item.subset) is not None for item, rewards in rows
+    )
     assert sum(part.unscored for part in result.parts.values()) == unscored
 
 
@@ -130,7 +162,10 @@ def test_order_of_examples_and_scale_of_rewards_change_no_headline(name, data):
     module = evaluators.get(name)
     base = module.summarize([item for item, _ in rows], [rewards for _, rewards in rows])
     other = module.summarize([rows[i][0] for i in order], [np.exp(rows[i][1]) - 7 for i in order])
-    assert other.headline == (None if base.headline is None else pytest.approx(base.headline)) and other.ties == base.ties
+    assert (
+        other.headline == (None if base.headline is None else pytest.approx(base.headline))
+        and other.ties == base.ties
+    )
 
 
 @given(st.data())
@@ -140,16 +175,26 @@ def test_ties_score_equals_its_formula(data):
     questions, by = [], {"ref": {}, "tied": {}}
     for number in map(str, range(numbers)):
         for kind in ("ref", "tied"):
-            right = data.draw(st.lists(REWARD, min_size=1 if kind == "ref" else 2, max_size=1 if kind == "ref" else 4))
+            right = data.draw(
+                st.lists(
+                    REWARD, min_size=1 if kind == "ref" else 2, max_size=1 if kind == "ref" else 4
+                )
+            )
             wrong = data.draw(st.lists(REWARD, min_size=1, max_size=3))
-            questions.append(rewardbench2.Question(kind, number, len(right), np.array(right + wrong)))
+            questions.append(
+                rewardbench2.Question(kind, number, len(right), np.array(right + wrong))
+            )
             by[kind][number] = (min(right) - max(wrong), max(right) - min(right))
     mean = lambda values: sum(values) / numbers
     tanh = lambda gap, spread: math.tanh(gap / spread - 1) if spread else float(np.sign(gap))
     tied, ref = by["tied"], by["ref"]
     hard = {number: min(ref[number][0], tied[number][0]) for number in tied}
-    expected = 0.3 * mean([gap > 0 for gap, _ in tied.values()]) + 0.3 * mean([gap > 0 for gap, _ in ref.values()])
+    expected = 0.3 * mean([gap > 0 for gap, _ in tied.values()]) + 0.3 * mean(
+        [gap > 0 for gap, _ in ref.values()]
+    )
     expected += 0.2 * mean([gap > spread for gap, spread in tied.values()])
-    expected += 0.2 * mean([hard[n] > tied[n][1] for n in tied]) + 0.01 * mean([tanh(hard[n], tied[n][1]) for n in tied])
+    expected += 0.2 * mean([hard[n] > tied[n][1] for n in tied]) + 0.01 * mean(
+        [tanh(hard[n], tied[n][1]) for n in tied]
+    )
     found = rewardbench2.ties_score(questions)["score"]
     assert found == pytest.approx(expected) and -0.0101 <= found <= 1.0101

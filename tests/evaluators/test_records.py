@@ -21,7 +21,9 @@ def write(path, rows):
 
 def test_results_survive_json():
     parts = {"a": Part(0.5, 4, 1, 10, 2, 1), "b": Part(None, 0, expected=7)}
-    result = Result("rmb", 0.5, "mean", None, parts, {"a/x": Part(1.0, 1)}, {"curve": [1.0]}, ["note"])
+    result = Result(
+        "rmb", 0.5, "mean", None, parts, {"a/x": Part(1.0, 1)}, {"curve": [1.0]}, ["note"]
+    )
     record = json.loads(json.dumps(result.to_record()))
     assert Result.from_record(record) == result
     assert (record["missing"], record["partial"], record["ties"]) == (["b"], True, 1)
@@ -52,7 +54,10 @@ def test_bad_records_are_counted_and_a_file_without_good_ones_is_refused(tmp_pat
     file = write(tmp_path / "x.jsonl", [ROW, {**ROW, "chosen": None}, {**ROW, "prompt": []}, ROW])
     examples = rewardbench.load(file)
     assert [item.id for item in examples.items] == ["hep-go/1", "hep-go/1#2"], "ids are made unique"
-    assert [(bad["where"], bad["reason"]) for bad in examples.left_out] == [("x:1", "bad_schema"), ("x:2", "bad_schema")]
+    assert [(bad["where"], bad["reason"]) for bad in examples.left_out] == [
+        ("x:1", "bad_schema"),
+        ("x:2", "bad_schema"),
+    ]
     with pytest.raises(ValueError, match="rewardbench: none of 1 records.*chosen = None"):
         rewardbench.load(write(tmp_path / "y.jsonl", [{**ROW, "chosen": None}]))
     with pytest.raises(FileNotFoundError):
@@ -69,14 +74,20 @@ def test_a_folder_s_only_file_is_read_and_of_several_the_split(tmp_path):
 
 
 def test_the_fingerprint_follows_the_contents_alone(tmp_path):
-    first, moved = (rewardbench.load(write(tmp_path / name, [ROW])) for name in ("a.jsonl", "b.jsonl"))
+    first, moved = (
+        rewardbench.load(write(tmp_path / name, [ROW])) for name in ("a.jsonl", "b.jsonl")
+    )
     changed = rewardbench.load(write(tmp_path / "c.jsonl", [{**ROW, "chosen": "A"}]))
     assert first.fingerprint == moved.fingerprint != changed.fingerprint
-    whole, half = (pairs.load("world:heldout?num=20", split=split) for split in ((0.0, 1.0), (0.0, 0.5)))
+    whole, half = (
+        pairs.load("world:heldout?num=20", split=split) for split in ((0.0, 1.0), (0.0, 0.5))
+    )
     assert 0 < len(half.items) < len(whole.items) and half.fingerprint != whole.fingerprint
 
 
-@pytest.mark.parametrize("prompt", ["p", ["p"], [{"content": "p"}], [{"role": "assistant", "content": "p"}]])
+@pytest.mark.parametrize(
+    "prompt", ["p", ["p"], [{"content": "p"}], [{"role": "assistant", "content": "p"}]]
+)
 def test_roles_of_a_prompt_go_by_position(prompt):
     assert rewardbench._prompt(prompt) == [{"role": "user", "content": "p"}]
     with pytest.raises(BadRow, match="ends with the assistant"):
@@ -94,9 +105,15 @@ def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):
             return [1] * sum(len(message["content"]) + 1 for message in messages)
 
     score = lambda groups: [np.arange(len(one.suffixes), dtype=np.float32) for one in groups]
-    found = stored_rewards.compute(examples, Letters(), score, max_length=9, over_long="left", meta={"key": "k"})  # pyright: ignore
+    found = stored_rewards.compute(
+        examples, Letters(), score, max_length=9, over_long="left", meta={"key": "k"}
+    )  # pyright: ignore
     assert found.rewards[0][:2].tolist() == [0.0, 1.0] and np.isnan(found.rewards[0][2])
-    assert found.tokens[0].tolist() == [2, 1, -1] and found.prompt_tokens == [2] and found.characters[0].tolist() == [1, 0, 1]
+    assert (
+        found.tokens[0].tolist() == [2, 1, -1]
+        and found.prompt_tokens == [2]
+        and found.characters[0].tolist() == [1, 0, 1]
+    )
     assert [(bad["response"], bad["reason"]) for bad in found.unscored] == [(2, "bad_text")]
     stored_rewards.write(found, tmp_path / "x.parquet")
     again = stored_rewards.read(tmp_path / "x.parquet")

@@ -22,7 +22,9 @@ def test_the_noise_is_what_it_says():
     assert all(right for _, source, right in kinds if source == "honest")
     for item, source, right in kinds:
         if source.startswith("style"):
-            assert right == (item.styles[0] >= item.styles[1])  # the longer answer, whatever is right
+            assert right == (
+                item.styles[0] >= item.styles[1]
+            )  # the longer answer, whatever is right
         assert original(item, "wild") == (item.truth if right else {"a": "b", "b": "a"}[item.truth])
     turned = [right for _, source, right in kinds if source.startswith("random")]
     assert 0.35 < sum(turned) / len(turned) < 0.65
@@ -30,14 +32,25 @@ def test_the_noise_is_what_it_says():
 
 def test_a_perfect_decision_has_full_precision_and_recall():
     found = audit(POOL, decided(lambda item: "keep" if planted(item, "wild")[1] else "flip"))
-    assert [found[action][figure] for action in ("keep", "flip") for figure in ("precision", "recall")] == [1.0] * 4
-    assert all(one["flipped"] == 1.0 and one["kept"] == 0.0 for name, one in found.items() if name.startswith("wrong by"))
-    assert {name for name in found if name.startswith("wrong by")} == {"wrong by random:0.5", "wrong by style:1"}
+    assert [
+        found[action][figure] for action in ("keep", "flip") for figure in ("precision", "recall")
+    ] == [1.0] * 4
+    assert all(
+        one["flipped"] == 1.0 and one["kept"] == 0.0
+        for name, one in found.items()
+        if name.startswith("wrong by")
+    )
+    assert {name for name in found if name.startswith("wrong by")} == {
+        "wrong by random:0.5",
+        "wrong by style:1",
+    }
 
 
 def test_keeping_everything_has_the_labels_own_precision():
     found = audit(POOL, decided(lambda item: "keep"))
-    assert found["keep"]["recall"] == 1.0 and found["keep"]["precision"] == sum(planted(item, "wild")[1] for item in POOL) / len(POOL)
+    assert found["keep"]["recall"] == 1.0 and found["keep"]["precision"] == sum(
+        planted(item, "wild")[1] for item in POOL
+    ) / len(POOL)
     assert found["flip"] == {"pairs": 0, "precision": None, "recall": 0.0}
 
 
@@ -45,13 +58,18 @@ def test_pools_share_no_problem_and_pairs_are_right_over_wrong():
     say = lambda text: [{"role": "assistant", "content": text}]
     groups = [
         Group(
-            f"g{k}", [{"role": "user", "content": f"problem {k}"}], [say("right"), say("wrong one"), say("bad")], [Pair(0, 1), Pair(0, 2)]
+            f"g{k}",
+            [{"role": "user", "content": f"problem {k}"}],
+            [say("right"), say("wrong one"), say("bad")],
+            [Pair(0, 1), Pair(0, 2)],
         )
         for k in range(30)
     ]
     tokenizer = ChatTokenizer.load(assets.resolve("assets:world"))
     pools = {name: items(groups, name, 0, tokenizer) for name in curation_real.SPLITS}
-    problems = {name: {item.record["prompt"][0]["content"] for item in pool} for name, pool in pools.items()}
+    problems = {
+        name: {item.record["prompt"][0]["content"] for item in pool} for name, pool in pools.items()
+    }
     assert sum(map(len, problems.values())) == len(set().union(*problems.values())) == 30
     assert sum(map(len, pools.values())) == 60
     for item in pools["wild"]:

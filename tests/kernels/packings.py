@@ -18,7 +18,11 @@ def random_groups(seed, count, longest):
         prefix, suffixes = tokens(1), [tokens(1) for _ in range(rng.integers(1, 4))]
         if g % 4 == 0:
             suffixes[0] = nothing
-        groups.append(TokenGroup(nothing, [tokens(1), tokens(1)]) if g % 5 == 3 else TokenGroup(prefix, suffixes))
+        groups.append(
+            TokenGroup(nothing, [tokens(1), tokens(1)])
+            if g % 5 == 3
+            else TokenGroup(prefix, suffixes)
+        )
     return groups
 
 
@@ -26,16 +30,26 @@ def intervals(seed, rows, length):
     """see_from, see_to [rows, length]: packed rows, of which the last is nearly empty and the one before it holds one response alone."""
     groups = random_groups(seed, 6 * rows, length // 4)
     full = pack.pack_groups(groups, length, bundles_per_row=8, pad_id=0)
-    alone = pack.pack_groups([TokenGroup(nothing, [np.ones(length, np.int32)])], length, bundles_per_row=8, pad_id=0)
-    empty = pack.pack_groups([TokenGroup(nothing, [np.ones(3, np.int32)])], length, bundles_per_row=8, pad_id=0)
+    alone = pack.pack_groups(
+        [TokenGroup(nothing, [np.ones(length, np.int32)])], length, bundles_per_row=8, pad_id=0
+    )
+    empty = pack.pack_groups(
+        [TokenGroup(nothing, [np.ones(3, np.int32)])], length, bundles_per_row=8, pad_id=0
+    )
     assert len(full["see_from"]) >= rows - 2
-    return tuple(np.concatenate([full[name][: rows - 2], alone[name], empty[name]]) for name in ("see_from", "see_to"))
+    return tuple(
+        np.concatenate([full[name][: rows - 2], alone[name], empty[name]])
+        for name in ("see_from", "see_to")
+    )
 
 
 def inputs(seed, see_from, heads, kv_heads, head_dim, dtype=np.float32):
     """Random q, k, v and the cotangent of the output."""
     rng = np.random.default_rng(seed)
-    return tuple(rng.normal(size=(*see_from.shape, n, head_dim)).astype(dtype) for n in (heads, kv_heads, kv_heads, heads))
+    return tuple(
+        rng.normal(size=(*see_from.shape, n, head_dim)).astype(dtype)
+        for n in (heads, kv_heads, kv_heads, heads)
+    )
 
 
 def output_and_grads(backend):

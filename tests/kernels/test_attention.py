@@ -64,7 +64,10 @@ def test_heads_split_over_devices_give_the_same():
     layout, mesh = Layout(), make_mesh(data=2, fsdp=2, tensor=2)
     with jax.set_mesh(mesh):
         specs = (layout.act_BTNH, layout.act_BTKH, layout.act_BTKH, layout.row_BT, layout.row_BT)
-        placed = [jax.device_put(a, NamedSharding(mesh, spec)) for a, spec in zip(args, specs, strict=True)]
+        placed = [
+            jax.device_put(a, NamedSharding(mesh, spec))
+            for a, spec in zip(args, specs, strict=True)
+        ]
         for backend in ANYWHERE:
             out = jax.jit(attention.BACKENDS[backend])(*placed)
             assert out.sharding.spec == P(("data", "fsdp"), None, "tensor", None)
@@ -91,6 +94,12 @@ def test_all_query_heads_may_share_one_kv_head_on_a_mesh(backend):
     layout, mesh = Layout(), make_mesh(data=8)
     with jax.set_mesh(mesh):
         put = lambda x, spec: jax.device_put(x, NamedSharding(mesh, spec))
-        args = put(q[:, :, :2], layout.act_BTNH), put(k[:, :, :1], layout.act_BTKH), put(v[:, :, :1], layout.act_BTKH)
-        found = jax.jit(attention.BACKENDS[backend])(*args, put(see_from, layout.row_BT), put(see_to, layout.row_BT))
+        args = (
+            put(q[:, :, :2], layout.act_BTNH),
+            put(k[:, :, :1], layout.act_BTKH),
+            put(v[:, :, :1], layout.act_BTKH),
+        )
+        found = jax.jit(attention.BACKENDS[backend])(
+            *args, put(see_from, layout.row_BT), put(see_to, layout.row_BT)
+        )
     np.testing.assert_allclose(found, expected, atol=2e-6)

@@ -40,7 +40,11 @@ def test_results_do_not_depend_on_the_block(block, dense):
     assert_same(output_and_grads(in_blocks(block))(*args), dense(*args))
 
 
-@pytest.mark.parametrize("heads", [dict(heads=2, kv_heads=2, head_dim=64), dict(heads=6, kv_heads=1, head_dim=128)], ids=str)
+@pytest.mark.parametrize(
+    "heads",
+    [dict(heads=2, kv_heads=2, head_dim=64), dict(heads=6, kv_heads=1, head_dim=128)],
+    ids=str,
+)
 def test_heads_of_any_shape(heads):
     see = intervals(9, rows=3, length=40)
     args = (*inputs(9, see[0], **heads), *see)
@@ -81,8 +85,18 @@ def test_one_device_equals_eight(shape, small):
     args = (*inputs(6, see[0], **HEADS), *see)
     layout, mesh = Layout(), make_mesh(*shape)
     with jax.set_mesh(mesh):
-        specs = layout.act_BTNH, layout.act_BTKH, layout.act_BTKH, layout.act_BTNH, layout.row_BT, layout.row_BT
-        placed = [jax.device_put(x, NamedSharding(mesh, spec)) for x, spec in zip(args, specs, strict=True)]
+        specs = (
+            layout.act_BTNH,
+            layout.act_BTKH,
+            layout.act_BTKH,
+            layout.act_BTNH,
+            layout.row_BT,
+            layout.row_BT,
+        )
+        placed = [
+            jax.device_put(x, NamedSharding(mesh, spec))
+            for x, spec in zip(args, specs, strict=True)
+        ]
         found = output_and_grads(attention.per_device(in_blocks(16)))(*placed)
         assert [x.sharding.spec for x in found] == list(specs[:1] + specs[:3])
         found = jax.device_get(found)
@@ -92,5 +106,7 @@ def test_one_device_equals_eight(shape, small):
 def test_memory_is_linear_in_the_row():
     B, T, N, H = 1, 4096, 2, 8
     x, i = jax.ShapeDtypeStruct((B, T, N, H), jnp.float32), jax.ShapeDtypeStruct((B, T), jnp.int32)
-    temp = lambda f: jax.jit(f).lower(x, x, x, x, i, i).compile().memory_analysis().temp_size_in_bytes
+    temp = lambda f: (
+        jax.jit(f).lower(x, x, x, x, i, i).compile().memory_analysis().temp_size_in_bytes
+    )
     assert temp(output_and_grads(attention.attend)) < B * N * T * T  # a quarter of the scores

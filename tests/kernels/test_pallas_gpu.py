@@ -26,11 +26,18 @@ def test_packed_rows_equal_dense(case):
 
 def test_lowers_for_cuda():
     """All three kernels become Triton code; which code they become on the device, only a device can say."""
-    x, i = jax.ShapeDtypeStruct((2, 256, 4, 64), jnp.bfloat16), jax.ShapeDtypeStruct((2, 256), jnp.int32)
+    x, i = (
+        jax.ShapeDtypeStruct((2, 256, 4, 64), jnp.bfloat16),
+        jax.ShapeDtypeStruct((2, 256), jnp.int32),
+    )
     kv = jax.ShapeDtypeStruct((2, 256, 2, 64), jnp.bfloat16)
     kind = jax.sharding.AbstractDevice(device_kind="NVIDIA H200", num_cores=None, platform="gpu")
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=kind)
     with jax.sharding.use_abstract_mesh(mesh):
-        lowered = output_and_grads(pallas_gpu).trace(x, kv, kv, x, i, i).lower(lowering_platforms=("cuda",))
+        lowered = (
+            output_and_grads(pallas_gpu)
+            .trace(x, kv, kv, x, i, i)
+            .lower(lowering_platforms=("cuda",))
+        )
     text = lowered.as_text()
     assert all(f"attention_{kernel}" in text for kernel in ("forward", "dq", "dkv"))

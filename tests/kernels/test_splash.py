@@ -14,7 +14,11 @@ from rewardjax.kernels import attention, splash
 
 CASES = {
     "head dim 64, GQA": (dict(heads=4, kv_heads=2, head_dim=64), 128, 384),
-    "head dim 128, one kv head, rows filled up": (dict(heads=2, kv_heads=1, head_dim=128), None, 200),
+    "head dim 128, one kv head, rows filled up": (
+        dict(heads=2, kv_heads=1, head_dim=128),
+        None,
+        200,
+    ),
     "larger blocks": (dict(heads=2, kv_heads=2, head_dim=64), 256, 512),
 }
 
@@ -34,10 +38,14 @@ def test_tables_name_the_next_live_tile():
     live = np.asarray(forward.block_mask[0])
     assert 0 < live.sum() < live.size
     for table, order in ((forward, live), (dq, live), (dkv, live.T)):
-        following = np.asarray(table.data_next[0]) if table is not dkv else np.asarray(table.data_next[0]).T
+        following = (
+            np.asarray(table.data_next[0]) if table is not dkv else np.asarray(table.data_next[0]).T
+        )
         visit = np.flatnonzero(order.ravel())
         for n, column in enumerate(following.ravel()):
-            assert column == visit[visit >= n][0] % order.shape[1]  # the last tile is live: padding, or a bundle's end
+            assert (
+                column == visit[visit >= n][0] % order.shape[1]
+            )  # the last tile is live: padding, or a bundle's end
 
 
 def test_a_row_too_long_for_its_intervals_is_refused():
@@ -66,11 +74,18 @@ print(sum("custom-call(" in line and "splash" in line for line in text.splitline
 """
 
 
-@pytest.mark.parametrize("topology, sizes", [("v5e:2x2", (1024, 4, 2, 64)), ("v5p:2x2x1", (1024, 2, 1, 128))])
+@pytest.mark.parametrize(
+    "topology, sizes", [("v5e:2x2", (1024, 4, 2, 64)), ("v5p:2x2x1", (1024, 2, 1, 128))]
+)
 def test_compiles_ahead_of_time(topology, sizes):
     """Forward, dq and dk/dv kernels, chosen because the mesh is of TPUs; in a process of its own, as libtpu is loaded once."""
     pytest.importorskip("libtpu")
-    environment = dict(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1", TPU_WORKER_HOSTNAMES="localhost")
+    environment = dict(
+        JAX_PLATFORMS="cpu",
+        TPU_SKIP_MDS_QUERY="1",
+        ALLOW_MULTIPLE_LIBTPU_LOAD="1",
+        TPU_WORKER_HOSTNAMES="localhost",
+    )
     environment["TPU_ACCELERATOR_TYPE"] = "v5litepod-16"
     command = [sys.executable, "-c", AHEAD, topology, *map(str, sizes)]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)

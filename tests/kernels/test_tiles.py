@@ -15,7 +15,9 @@ def test_live_tiles_are_those_with_something_in_them(block):
         live = seen.reshape(4, 128 // block, block, 128 // block, block).any(axis=(2, 4))
         first, last = tiles.key_blocks(see_from, see_to, block)
         key_block = np.arange(128 // block)
-        np.testing.assert_array_equal((first[..., None] <= key_block) & (key_block <= last[..., None]), live)
+        np.testing.assert_array_equal(
+            (first[..., None] <= key_block) & (key_block <= last[..., None]), live
+        )
         causal = 4 * np.tril(np.ones((128 // block, 128 // block))).sum()
         assert tiles.live_to_causal(see_from, see_to, block) == pytest.approx(live.sum() / causal)
 

@@ -21,7 +21,14 @@ axes = jax.P(("data", "fsdp"))
 everything = np.arange(32, dtype=np.float32).reshape(8, 4)
 mine = everything[me * 8 // processes : (me + 1) * 8 // processes]
 x = jax.make_array_from_process_local_data(jax.NamedSharding(mesh, axes), mine)
-total = jax.jit(jax.shard_map(lambda v: jax.lax.psum((v * v).sum(0), ("data", "fsdp")), mesh=mesh, in_specs=axes, out_specs=jax.P()))
+total = jax.jit(
+    jax.shard_map(
+        lambda v: jax.lax.psum((v * v).sum(0), ("data", "fsdp")),
+        mesh=mesh,
+        in_specs=axes,
+        out_specs=jax.P(),
+    )
+)
 result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()
 distributed.assert_same("the same everywhere", "this text")
 report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}

@@ -19,7 +19,12 @@ STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueI
 
 
 def closed(required, **properties):
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 JOBSET = closed(
@@ -34,7 +39,9 @@ JOBSET = closed(
     ),
     spec=closed(
         ["failurePolicy", "replicatedJobs"],
-        network=closed([], enableDNSHostnames={"type": "boolean"}, publishNotReadyAddresses={"type": "boolean"}),
+        network=closed(
+            [], enableDNSHostnames={"type": "boolean"}, publishNotReadyAddresses={"type": "boolean"}
+        ),
         failurePolicy=closed(
             ["maxRestarts"],
             maxRestarts={"type": "integer", "minimum": 0},
@@ -43,7 +50,9 @@ JOBSET = closed(
                 "items": closed(
                     ["name", "action"],
                     name={"type": "string", "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"},
-                    action={"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]},
+                    action={
+                        "enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]
+                    },
                     onJobFailureReasons=STRINGS,
                     onJobFailureMessagePatterns=STRINGS,
                     targetReplicatedJobs=STRINGS,
@@ -85,7 +94,12 @@ def check(manifest) -> None:
     """Raise unless `manifest` is a JobSet that the API server would take."""
     jsonschema.validate(manifest, JOBSET)
     for replicated in manifest["spec"]["replicatedJobs"]:
-        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": replicated["template"]["spec"]}
+        job = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "x"},
+            "spec": replicated["template"]["spec"],
+        }
         kubernetes_validate.validate(job, KUBERNETES, strict=True)
 
 
@@ -97,7 +111,9 @@ def container_of(manifest):
     return job_of(manifest)["template"]["spec"]["containers"][0]
 
 
-@pytest.mark.parametrize("topology", ["v4:2x2x2", "v5e:1x1", "v5e:4x4", "v5p:4x4x4", "v6e:8x8", "tpu7x:2x2x1"])
+@pytest.mark.parametrize(
+    "topology", ["v4:2x2x2", "v5e:1x1", "v5e:4x4", "v5p:4x4x4", "v6e:8x8", "tpu7x:2x2x1"]
+)
 @pytest.mark.parametrize("slices", [1, 2])
 def test_manifests_pass_strict_schemas_and_match_the_slice(topology, slices):
     spec = make(tpu=Slice.parse(topology), slices=slices, queue=None if slices == 1 else "team")
@@ -140,7 +156,9 @@ def test_every_host_mounts_the_bucket_of_the_workdir():
     pod = jobset.pod(make(workdir="gs://bucket/run"))
     (bucket,) = [volume for volume in pod["volumes"] if "csi" in volume]
     assert bucket["csi"]["volumeAttributes"]["bucketName"] == "bucket"
-    assert {"name": bucket["name"], "mountPath": "/gcs/bucket"} in pod["containers"][0]["volumeMounts"]
+    assert {"name": bucket["name"], "mountPath": "/gcs/bucket"} in pod["containers"][0][
+        "volumeMounts"
+    ]
 
 
 def test_a_workdir_that_hosts_cannot_share_is_refused():
@@ -173,9 +191,13 @@ MUTATIONS = {
     "env value as a number": lambda m: container_of(m)["env"][0].update(value=1),
     "container without a name": lambda m: container_of(m).pop("name"),
     "volume mount without a path": lambda m: container_of(m)["volumeMounts"][0].pop("mountPath"),
-    "exit codes as text": lambda m: job_of(m)["podFailurePolicy"]["rules"][0]["onExitCodes"].update(values=["1"]),
+    "exit codes as text": lambda m: job_of(m)["podFailurePolicy"]["rules"][0]["onExitCodes"].update(
+        values=["1"]
+    ),
     "rule without an action": lambda m: job_of(m)["podFailurePolicy"]["rules"][0].pop("action"),
-    "misspelt exit code rule": lambda m: job_of(m)["podFailurePolicy"]["rules"][0].update(onExitCode={}),
+    "misspelt exit code rule": lambda m: job_of(m)["podFailurePolicy"]["rules"][0].update(
+        onExitCode={}
+    ),
     "unknown JobSet action": lambda m: rule_of(m).update(action="Restart"),
     "JobSet rule without a name": lambda m: rule_of(m).pop("name"),
     "JobSet rule name with a dash": lambda m: rule_of(m).update(name="fatal-code"),
@@ -185,7 +207,9 @@ MUTATIONS = {
     "no replicated jobs": lambda m: m["spec"].update(replicatedJobs=[]),
     "another api version": lambda m: m.update(apiVersion="jobset.x-k8s.io/v1"),
     "upper case name": lambda m: m["metadata"].update(name="RM"),
-    "queue label as a number": lambda m: m["metadata"].update(labels={"kueue.x-k8s.io/queue-name": 1}),
+    "queue label as a number": lambda m: m["metadata"].update(
+        labels={"kueue.x-k8s.io/queue-name": 1}
+    ),
 }
 
 
@@ -208,14 +232,21 @@ def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
         codes = rule.get("onExitCodes")
         if codes and exit_code in codes["values"]:
             what = f"Container {codes['containerName']} for pod default/rm-8b-slice-0-1-abcde failed with exit code {exit_code}"
-        elif disrupted and any(condition["type"] == "DisruptionTarget" for condition in rule.get("onPodConditions", [])):
+        elif disrupted and any(
+            condition["type"] == "DisruptionTarget" for condition in rule.get("onPodConditions", [])
+        ):
             what = "Pod default/rm-8b-slice-0-1-abcde has condition DisruptionTarget"
         else:
             continue
-        reason, message = "PodFailurePolicy", f"{what} matching {rule['action']} rule at index {index}"
+        reason, message = (
+            "PodFailurePolicy",
+            f"{what} matching {rule['action']} rule at index {index}",
+        )
         break
     for rule in manifest["spec"]["failurePolicy"]["rules"]:
-        if reason in rule["onJobFailureReasons"] and any(re.search(pattern, message) for pattern in rule["onJobFailureMessagePatterns"]):
+        if reason in rule["onJobFailureReasons"] and any(
+            re.search(pattern, message) for pattern in rule["onJobFailureMessagePatterns"]
+        ):
             return rule["action"]
     return "RestartJobSet"
 
@@ -249,4 +280,7 @@ def test_a_job_whose_pods_are_replaced_alone_would_hang():
 
 def test_a_pod_named_like_a_message_changes_nothing():
     manifest = jobset.manifest(make(name="exit-code-1-matching"))
-    assert outcome(manifest, 137) == "RestartJobSet" and outcome(manifest, 42) == "RestartJobSetAndIgnoreMaxRestarts"
+    assert (
+        outcome(manifest, 137) == "RestartJobSet"
+        and outcome(manifest, 42) == "RestartJobSetAndIgnoreMaxRestarts"
+    )

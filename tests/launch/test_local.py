@@ -31,7 +31,12 @@ def launch(capfd, tmp_path):
         started = time.monotonic()
         code = local.run([*GANG, behavior, str(who), str(folder)], processes, devices)
         seconds = time.monotonic() - started
-        return code, [json.loads(path.read_text()) for path in sorted(folder.iterdir())], capfd.readouterr().err, seconds
+        return (
+            code,
+            [json.loads(path.read_text()) for path in sorted(folder.iterdir())],
+            capfd.readouterr().err,
+            seconds,
+        )
 
     return run
 
@@ -44,12 +49,17 @@ def test_two_by_four_computes_what_one_by_eight_does(launch):
     assert reports == [one | {"local": 4}] * 2
 
 
-@pytest.mark.parametrize("behavior, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)])
+@pytest.mark.parametrize(
+    "behavior, who", [("raise", 1), ("raise", 0), ("raise_while_others_wait", 1)]
+)
 def test_an_exception_in_one_process_ends_all_with_its_message(launch, behavior, who):
     code, reports, err, seconds = launch(behavior, who)
     assert code == 1 and len(reports) == 2
     for process in range(2):  # both left by themselves: the peer, too, says why
-        assert f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason" in err
+        assert (
+            f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason"
+            in err
+        )
     assert seconds < 20
 
 
@@ -59,7 +69,9 @@ def test_hosts_that_disagree_stop_and_name_what(launch):
     assert seconds < 20
 
 
-@pytest.mark.parametrize("behavior, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)])
+@pytest.mark.parametrize(
+    "behavior, who, expected", [("kill", 1, 137), ("kill", 0, 137), ("exit", 1, 42)]
+)
 def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expected):
     code, reports, _, seconds = launch(behavior, who)
     assert code == expected and len(reports) == 2
@@ -71,18 +83,42 @@ def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expect
 
 def supervisor(*code, grace=30.0):
     """`python -m launch.local` over two processes that run `code`."""
-    command = [sys.executable, "-m", "launch.local", "--processes", "2", "--grace", str(grace), "--", sys.executable, "-c", "\n".join(code)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "launch.local",
+        "--processes",
+        "2",
+        "--grace",
+        str(grace),
+        "--",
+        sys.executable,
+        "-c",
+        "\n".join(code),
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 ME = "import os, signal, sys, time; me = int(os.environ['REWARDJAX_PROCESS_ID'])"
 
 
 def test_output_lines_are_prefixed_and_streams_kept_apart():
-    process = supervisor(ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)")
+    process = supervisor(
+        ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)"
+    )
     out, err = process.communicate(timeout=30)
-    assert sorted(out.splitlines()) == ["[0] no newline", "[0] out 0", "[1] no newline", "[1] out 1"]
-    assert sorted(line for line in err.splitlines() if line.startswith("[")) == ["[0] err 0", "[1] err 1"]
+    assert sorted(out.splitlines()) == [
+        "[0] no newline",
+        "[0] out 0",
+        "[1] no newline",
+        "[1] out 1",
+    ]
+    assert sorted(line for line in err.splitlines() if line.startswith("[")) == [
+        "[0] err 0",
+        "[1] err 1",
+    ]
 
 
 def test_sigterm_is_passed_on_and_processes_may_save():
@@ -118,7 +154,11 @@ def test_processes_that_ignore_sigterm_are_killed(signals):
 
 
 def test_the_first_failure_decides_the_code():
-    process = supervisor(ME, "signal.signal(signal.SIGTERM, lambda *_: os._exit(9))", "time.sleep(30) if me == 0 else sys.exit(44)")
+    process = supervisor(
+        ME,
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(9))",
+        "time.sleep(30) if me == 0 else sys.exit(44)",
+    )
     process.communicate(timeout=30)
     assert process.returncode == 44
 
@@ -127,4 +167,8 @@ def test_child_env_replaces_a_device_count_and_keeps_other_flags(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_dump_to=/x")
     env = local.child_env("127.0.0.1:1", processes=2, index=1, devices=4)
     assert env["XLA_FLAGS"] == "--xla_dump_to=/x"
-    assert (env["REWARDJAX_NUM_PROCESSES"], env["REWARDJAX_PROCESS_ID"], env["REWARDJAX_CPU_DEVICES"]) == ("2", "1", "4")
+    assert (
+        env["REWARDJAX_NUM_PROCESSES"],
+        env["REWARDJAX_PROCESS_ID"],
+        env["REWARDJAX_CPU_DEVICES"],
+    ) == ("2", "1", "4")

@@ -9,7 +9,13 @@ from launch.__main__ import default_name, main
 from launch.accelerators import Slice
 from launch.spec import NAME_LIMIT, JobSpec
 
-GOOD = dict(name="rm", tpu=Slice.parse("v5e:4x4"), image="rewardjax:1", config="configs/x.py", workdir="gs://bucket/run")
+GOOD = dict(
+    name="rm",
+    tpu=Slice.parse("v5e:4x4"),
+    image="rewardjax:1",
+    config="configs/x.py",
+    workdir="gs://bucket/run",
+)
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -99,14 +105,39 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-ARGS = ["--backend", "jobset", "--topology", "v5p:2x2x4", "--config", "configs/rm_8b.py:x", "--workdir", "gs://bucket/run"]
+ARGS = [
+    "--backend",
+    "jobset",
+    "--topology",
+    "v5p:2x2x4",
+    "--config",
+    "configs/rm_8b.py:x",
+    "--workdir",
+    "gs://bucket/run",
+]
 
 
 def test_dry_run_prints_the_manifest_and_writes_nothing(here, capsys):
-    assert main([*ARGS, "--dry_run", "--slices", "2", "--config.lr=0.5", "--config.optim.name=a=b", "--env", "A=b=c"]) == 0
+    assert (
+        main(
+            [
+                *ARGS,
+                "--dry_run",
+                "--slices",
+                "2",
+                "--config.lr=0.5",
+                "--config.optim.name=a=b",
+                "--env",
+                "A=b=c",
+            ]
+        )
+        == 0
+    )
     manifest = yaml.safe_load(capsys.readouterr().out)
     assert manifest["metadata"]["name"] == "rm-8b"
-    container = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]
+    container = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]
     assert container["command"][3:] == [
         "--config=configs/rm_8b.py:x",
         "--workdir=/gcs/bucket/run",

@@ -21,8 +21,16 @@ hf.save(model, target, pad_token_id=1, eos_token_id=2, shard_bytes=200_000)
 
 B, T = 8, 8
 own = np.tile(np.arange(T), (B, 1))
-batch = dict(tokens=own * 7 + np.arange(B)[:, None] + 3, positions=own, see_from=own * 0, see_to=own, score_at=own[:, -2:])
+batch = dict(
+    tokens=own * 7 + np.arange(B)[:, None] + 3,
+    positions=own,
+    see_from=own * 0,
+    see_to=own,
+    score_at=own[:, -2:],
+)
 part, parts = row_share(layout)
 mine = {name: np.split(array, parts)[part].astype(np.int32) for name, array in batch.items()}
-rewards_BS = jax.jit(lambda model, batch: jax.reshard(model(**batch), jax.P()))(model, place(mine, layout))
+rewards_BS = jax.jit(lambda model, batch: jax.reshard(model(**batch), jax.P()))(
+    model, place(mine, layout)
+)
 print(json.dumps(dict(share=[part, parts], rewards=np.asarray(rewards_BS).tolist())))

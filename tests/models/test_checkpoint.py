@@ -16,7 +16,10 @@ def make_state(mesh, spec, seed=0):
     rng = np.random.default_rng(seed)
     put = lambda x, s: jax.device_put(x, NamedSharding(mesh, s))
     return {
-        "params": {"w": put(rng.normal(size=(256, 64)).astype(np.float32), spec), "b": put(jnp.arange(8, dtype=jnp.bfloat16), P())},
+        "params": {
+            "w": put(rng.normal(size=(256, 64)).astype(np.float32), spec),
+            "b": put(jnp.arange(8, dtype=jnp.bfloat16), P()),
+        },
         "opt": {"count": put(np.int32(7), P())},
     }
 
@@ -41,16 +44,27 @@ def test_round_trip_onto_another_sharding(tmp_path, mesh):
 def test_fingerprint_ignores_layout_and_sees_every_bit(mesh):
     state = make_state(mesh, P("fsdp", None))
     host = jax.device_get(state)
-    assert checkpoint.fingerprint(state) == checkpoint.fingerprint(make_state(mesh, P(None, "data")))
+    assert checkpoint.fingerprint(state) == checkpoint.fingerprint(
+        make_state(mesh, P(None, "data"))
+    )
     assert checkpoint.fingerprint(state) == checkpoint.fingerprint(jax.tree.map(jnp.asarray, host))
     rng, seen = np.random.default_rng(0), {checkpoint.fingerprint(state)}
     for flip in rng.choice(host["params"]["w"].size * 32, 30, replace=False):
         damaged = host["params"]["w"].copy()
         damaged.view(np.uint32).reshape(-1)[flip // 32] ^= np.uint32(1) << np.uint32(flip % 32)
-        seen.add(checkpoint.fingerprint(jax.tree.map(jnp.asarray, host | {"params": host["params"] | {"w": damaged}})))
+        seen.add(
+            checkpoint.fingerprint(
+                jax.tree.map(jnp.asarray, host | {"params": host["params"] | {"w": damaged}})
+            )
+        )
     assert len(seen) == 31
     swapped = host["params"]["w"][::-1].copy()
-    assert checkpoint.fingerprint(jax.tree.map(jnp.asarray, host | {"params": host["params"] | {"w": swapped}})) not in seen
+    assert (
+        checkpoint.fingerprint(
+            jax.tree.map(jnp.asarray, host | {"params": host["params"] | {"w": swapped}})
+        )
+        not in seen
+    )
 
 
 def test_latest_and_best_are_kept(tmp_path, mesh):
@@ -63,7 +77,10 @@ def test_latest_and_best_are_kept(tmp_path, mesh):
 
 def damage(folder: pathlib.Path, step: int) -> None:
     """Flip one bit in the middle of the step's largest file, where the arrays are."""
-    largest = max((p for p in (folder / str(step) / "params").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest = max(
+        (p for p in (folder / str(step) / "params").rglob("*") if p.is_file()),
+        key=lambda p: p.stat().st_size,
+    )
     data = bytearray(largest.read_bytes())
     data[len(data) // 2] ^= 4
     largest.write_bytes(bytes(data))
@@ -89,7 +106,11 @@ def test_a_damaged_record_is_passed_over(tmp_path, mesh):
         assert checkpoint.newest_meta(manager) is None
         for step in (1, 2):
             checkpoint.save(manager, step, state, {"bound": step})
-    (record,) = [p for p in (tmp_path / "2" / "meta").rglob("*") if p.is_file() and '"bound"' in p.read_text(errors="ignore")]
+    (record,) = [
+        p
+        for p in (tmp_path / "2" / "meta").rglob("*")
+        if p.is_file() and '"bound"' in p.read_text(errors="ignore")
+    ]
     record.write_text(record.read_text()[:20])
     with checkpoint.open_manager(tmp_path) as manager:
         assert checkpoint.newest_meta(manager)["bound"] == 1

@@ -23,7 +23,9 @@ def rewards_and_grads(compute, mesh, weights, batch):
     with jax.set_mesh(mesh):
         layout = Layout()
         graph, abstract = nnx.split(reward.abstract(CONFIG, compute, layout), nnx.Param)
-        params = jax.tree.map(lambda leaf, weight: jax.device_put(weight, leaf.sharding), abstract, weights)
+        params = jax.tree.map(
+            lambda leaf, weight: jax.device_put(weight, leaf.sharding), abstract, weights
+        )
 
         @functools.partial(jax.jit, compiler_options=QUICK)
         def run(params, batch):
@@ -37,7 +39,9 @@ def rewards_and_grads(compute, mesh, weights, batch):
         rewards_BS, grads = run(params, place(batch, layout))
         assert rewards_BS.dtype == jnp.float32
         for grad, param in zip(jax.tree.leaves(grads), jax.tree.leaves(params), strict=True):
-            assert grad.sharding == param.sharding  # a gradient is split like its parameter, never whole
+            assert (
+                grad.sharding == param.sharding
+            )  # a gradient is split like its parameter, never whole
         return jax.device_get(rewards_BS), [np.asarray(leaf) for leaf in jax.tree.leaves(grads)]
 
 
@@ -49,7 +53,9 @@ def single():
 @pytest.fixture(scope="module")
 def weights(single):
     with jax.set_mesh(single):
-        return jax.device_get(nnx.split(reward.init(CONFIG, Compute(), Layout(), seed=0), nnx.Param)[1])
+        return jax.device_get(
+            nnx.split(reward.init(CONFIG, Compute(), Layout(), seed=0), nnx.Param)[1]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +91,25 @@ def test_remat_policies_save_what_they_say(single):
     with jax.set_mesh(single):
 
         def saved(remat):
-            graph, params = nnx.split(reward.abstract(variants.get("tiny-qwen3"), Compute(remat=remat), Layout()), nnx.Param)
-            forward = lambda params, where: jnp.sum(nnx.merge(graph, params).decoder(where, where, where, where))
-            pull = jax.eval_shape(lambda params, where: jax.vjp(lambda p: forward(p, where), params)[1], params, shape)
+            graph, params = nnx.split(
+                reward.abstract(variants.get("tiny-qwen3"), Compute(remat=remat), Layout()),
+                nnx.Param,
+            )
+            forward = lambda params, where: jnp.sum(
+                nnx.merge(graph, params).decoder(where, where, where, where)
+            )
+            pull = jax.eval_shape(
+                lambda params, where: jax.vjp(lambda p: forward(p, where), params)[1], params, shape
+            )
             return sum(leaf.size for leaf in jax.tree.leaves(pull))
 
         sizes = [saved(remat) for remat in decoder.REMAT if remat != "offload"]
     assert sizes == sorted(set(sizes))
 
 
-@pytest.mark.parametrize("attention, kernel, backward", [("blocks", "while[", 1), ("splash", "pallas_call[", 2)])
+@pytest.mark.parametrize(
+    "attention, kernel, backward", [("blocks", "while[", 1), ("splash", "pallas_call[", 2)]
+)
 def test_saving_attention_saves_running_its_kernel_again(attention, kernel, backward, single):
     """How many kernels the program of a gradient has: the forward one, again before the `backward` ones unless its output is saved."""
     shape = jax.ShapeDtypeStruct((2, 256), jnp.int32)
@@ -102,8 +117,13 @@ def test_saving_attention_saves_running_its_kernel_again(attention, kernel, back
     def count(remat):
         with jax.set_mesh(single):
             compute = Compute(remat=remat, attention=attention)
-            graph, params = nnx.split(reward.abstract(variants.get("tiny-qwen3", head_dim=64), compute, Layout()), nnx.Param)
-            loss = lambda params, where: jnp.sum(nnx.merge(graph, params).decoder(where, where, where, where))
+            graph, params = nnx.split(
+                reward.abstract(variants.get("tiny-qwen3", head_dim=64), compute, Layout()),
+                nnx.Param,
+            )
+            loss = lambda params, where: jnp.sum(
+                nnx.merge(graph, params).decoder(where, where, where, where)
+            )
             return str(jax.make_jaxpr(jax.grad(loss))(params, shape)).count(kernel)
 
     forward = {remat: count(remat) - backward for remat in ("full", "attn_out", "none")}
@@ -118,18 +138,26 @@ def test_the_last_layer_at_scored_tokens_is_the_whole_layer_there(single, weight
             config = dataclasses.replace(CONFIG, layers=layers)
             model = reward.init(config, Compute(**EXACT), Layout(), seed=1).decoder
             where = [conversations[name] for name in ("tokens", "positions", "see_from", "see_to")]
-            some, every = jax.jit(lambda model, where, at: (model.hidden(*where, at), model.hidden(*where)))(model, where, at)
-        np.testing.assert_allclose(some, np.take_along_axis(np.asarray(every), at[..., None], axis=1), rtol=1e-5, atol=1e-5)
+            some, every = jax.jit(
+                lambda model, where, at: (model.hidden(*where, at), model.hidden(*where))
+            )(model, where, at)
+        np.testing.assert_allclose(
+            some, np.take_along_axis(np.asarray(every), at[..., None], axis=1), rtol=1e-5, atol=1e-5
+        )
 
 
-@pytest.mark.parametrize("change", [dict(scan=False, remat="qkv"), dict(attention="blocks", remat="attn_out")], ids=str)
+@pytest.mark.parametrize(
+    "change", [dict(scan=False, remat="qkv"), dict(attention="blocks", remat="attn_out")], ids=str
+)
 def test_unrolled_and_in_blocks_give_the_same(change, run, single, reference):
     assert_same(run(Compute(**EXACT | change), single), reference)
 
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (2, 2, 2)], ids=str)
 def test_one_device_equals_eight(shape, run, reference):
-    assert_same(run(Compute(**EXACT | dict(remat="full")), make_mesh(*shape)), reference, tolerance=1e-5)
+    assert_same(
+        run(Compute(**EXACT | dict(remat="full")), make_mesh(*shape)), reference, tolerance=1e-5
+    )
 
 
 def test_bfloat16_is_close(run, single, reference):

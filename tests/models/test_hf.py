@@ -18,7 +18,11 @@ TOKENS = dict(pad_token_id=1, eos_token_id=2)
 
 def read_all(folder):
     """Every tensor of a folder by name."""
-    return {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+    return {
+        name: tensor
+        for file in sorted(folder.glob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
 
 
 def assert_identical(a, b):
@@ -33,8 +37,18 @@ def folders(tmp_path_factory):
     """variant -> a folder with random tensors in Hugging Face's names and shapes, written without our code."""
     out = {}
     for variant in ("tiny-qwen3", "tiny-llama", "tiny-qwen2"):
-        c, rng, folder = variants.get(variant), np.random.default_rng(len(variant)), tmp_path_factory.mktemp(variant)
-        D, F, NH, KH, H = c.width, c.mlp_width, c.heads * c.head_dim, c.kv_heads * c.head_dim, c.head_dim
+        c, rng, folder = (
+            variants.get(variant),
+            np.random.default_rng(len(variant)),
+            tmp_path_factory.mktemp(variant),
+        )
+        D, F, NH, KH, H = (
+            c.width,
+            c.mlp_width,
+            c.heads * c.head_dim,
+            c.kv_heads * c.head_dim,
+            c.head_dim,
+        )
         layer = {
             "input_layernorm.weight": (D,),
             "post_attention_layernorm.weight": (D,),
@@ -49,10 +63,25 @@ def folders(tmp_path_factory):
         if c.family == "qwen3":
             layer |= {"self_attn.q_norm.weight": (H,), "self_attn.k_norm.weight": (H,)}
         if c.family == "qwen2":
-            layer |= {"self_attn.q_proj.bias": (NH,), "self_attn.k_proj.bias": (KH,), "self_attn.v_proj.bias": (KH,)}
-        shapes = {"model.embed_tokens.weight": (c.vocab_size, D), "model.norm.weight": (D,), "score.weight": (1, D)}
-        shapes |= {f"model.layers.{i}.{name}": shape for i in range(c.layers) for name, shape in layer.items()}
-        save_file({name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}, folder / "model.safetensors")
+            layer |= {
+                "self_attn.q_proj.bias": (NH,),
+                "self_attn.k_proj.bias": (KH,),
+                "self_attn.v_proj.bias": (KH,),
+            }
+        shapes = {
+            "model.embed_tokens.weight": (c.vocab_size, D),
+            "model.norm.weight": (D,),
+            "score.weight": (1, D),
+        }
+        shapes |= {
+            f"model.layers.{i}.{name}": shape
+            for i in range(c.layers)
+            for name, shape in layer.items()
+        }
+        save_file(
+            {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()},
+            folder / "model.safetensors",
+        )
         fields = {
             "model_type": c.family,
             "architectures": ["XForSequenceClassification"],
@@ -89,9 +118,14 @@ def broken(folders, tmp_path):
 
     def make(tensors=(), config=(), variant="tiny-qwen3"):
         everything = read_all(folders[variant]) | dict(tensors)
-        save_file({name: tensor for name, tensor in everything.items() if tensor is not None}, tmp_path / "model.safetensors")
+        save_file(
+            {name: tensor for name, tensor in everything.items() if tensor is not None},
+            tmp_path / "model.safetensors",
+        )
         fields = json.loads((folders[variant] / "config.json").read_text()) | dict(config)
-        (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
+        (tmp_path / "config.json").write_text(
+            json.dumps({key: value for key, value in fields.items() if value is not None})
+        )
         return tmp_path
 
     return make
@@ -108,7 +142,9 @@ def test_round_trip_is_bit_identical(folders, variant, shape, tmp_path):
             assert leaf.sharding == wanted.sharding and leaf.dtype == jnp.float32
         hf.save(model, tmp_path, **TOKENS)
     assert_identical(read_all(tmp_path), read_all(folders[variant]))
-    assert safe_open(tmp_path / "model.safetensors", framework="numpy").metadata() == {"format": "pt"}
+    assert safe_open(tmp_path / "model.safetensors", framework="numpy").metadata() == {
+        "format": "pt"
+    }
 
 
 def test_bfloat16_in_several_files_round_trips(folders, tmp_path, one_device):
@@ -118,27 +154,46 @@ def test_bfloat16_in_several_files_round_trips(folders, tmp_path, one_device):
     index = json.loads((first / "model.safetensors.index.json").read_text())
     assert len(set(index["weight_map"].values())) > 2
     assert set(index["weight_map"]) == set(read_all(first))
-    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in read_all(first).values())
+    assert index["metadata"]["total_size"] == sum(
+        tensor.nbytes for tensor in read_all(first).values()
+    )
     for file in first.glob("*.safetensors"):
         held = load_file(file)
         assert sum(tensor.nbytes for tensor in held.values()) <= 30_000 or len(held) == 1
         assert {index["weight_map"][name] for name in held} == {file.name}
-    hf.save(hf.load(first, Compute(), Layout()), second, **TOKENS, dtype="bfloat16", shard_bytes=30_000)
+    hf.save(
+        hf.load(first, Compute(), Layout()), second, **TOKENS, dtype="bfloat16", shard_bytes=30_000
+    )
     assert_identical(read_all(first), read_all(second))
-    assert_identical(read_all(first), {name: tensor.astype(jnp.bfloat16) for name, tensor in read_all(folders["tiny-qwen3"]).items()})
+    assert_identical(
+        read_all(first),
+        {
+            name: tensor.astype(jnp.bfloat16)
+            for name, tensor in read_all(folders["tiny-qwen3"]).items()
+        },
+    )
     # A later save leaves nothing of an earlier one behind.
     hf.save(model, first, **TOKENS)
     hf.save(model, single, **TOKENS)
     for folder in (first, single):
-        assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "config.json",
+            "model.safetensors",
+        ]
 
 
 def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_device):
     vocabulary_head = np.ones((512, 48), np.float32)
-    folder = broken({"score.weight": None, "lm_head.weight": vocabulary_head}, {"architectures": ["Qwen3ForCausalLM"], "id2label": None})
+    folder = broken(
+        {"score.weight": None, "lm_head.weight": vocabulary_head},
+        {"architectures": ["Qwen3ForCausalLM"], "id2label": None},
+    )
     with pytest.raises(ValueError, match="score.weight.*init_head=True"):
         hf.load(folder, Compute(), Layout())
-    a, b, other = (hf.load(folder, Compute(), Layout(), init_head=True, seed=seed).head[...] for seed in (0, 0, 1))
+    a, b, other = (
+        hf.load(folder, Compute(), Layout(), init_head=True, seed=seed).head[...]
+        for seed in (0, 0, 1)
+    )
     np.testing.assert_array_equal(a, b)
     assert np.any(a != other) and 0.5 < np.std(a) * 7 < 2  # 7 = sqrt(width + 1)
     kept = hf.load(folders["tiny-qwen3"], Compute(), Layout(), init_head=True).head[...]
@@ -148,11 +203,23 @@ def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_devic
 @pytest.mark.parametrize(
     "tensors, message",
     [
-        ({"model.layers.1.mlp.up_proj.weight": None}, "1 tensors are missing.*model.layers.1.mlp.up_proj.weight"),
-        ({"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)}, "1 tensors are not part.*model.layers.2.mlp.up_proj.weight"),
+        (
+            {"model.layers.1.mlp.up_proj.weight": None},
+            "1 tensors are missing.*model.layers.1.mlp.up_proj.weight",
+        ),
+        (
+            {"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)},
+            "1 tensors are not part.*model.layers.2.mlp.up_proj.weight",
+        ),
         ({"lm_head.weight": np.ones((512, 48), np.float32)}, "not part.*lm_head.weight"),
-        ({"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)}, r"o_proj.weight has shape \(64, 48\).*\(48, 64\)"),
-        ({"score.weight": np.ones((2, 48), np.float32)}, r"score.weight has shape \(2, 48\).*\(1, 48\)"),
+        (
+            {"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)},
+            r"o_proj.weight has shape \(64, 48\).*\(48, 64\)",
+        ),
+        (
+            {"score.weight": np.ones((2, 48), np.float32)},
+            r"score.weight has shape \(2, 48\).*\(1, 48\)",
+        ),
         ({"model.norm.weight": np.ones(48, np.int8)}, "model.norm.weight is I8"),
     ],
     ids=str,
@@ -173,7 +240,9 @@ def test_files_that_are_missing_or_damaged_are_named(folders, tmp_path, one_devi
     with pytest.raises(ValueError, match="model.safetensors: not a readable"):
         hf.load(tmp_path, Compute(), Layout())
     (tmp_path / "model.safetensors").write_bytes(whole)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"model.extra.weight": "model.safetensors"}}))
+    (tmp_path / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"model.extra.weight": "model.safetensors"}})
+    )
     with pytest.raises(ValueError, match="model.extra.weight is not in model.safetensors"):
         hf.load(tmp_path, Compute(), Layout())
 
@@ -191,7 +260,11 @@ def test_a_host_reads_only_the_part_that_it_holds(folders, monkeypatch):
     """With weights split over 8 devices, no read of a matrix is of more than an eighth of it."""
     seen = []
     original = hf.to_ours
-    monkeypatch.setattr(hf, "to_ours", lambda rule, block, size: (seen.append((rule, block.size)), original(rule, block, size))[1])
+    monkeypatch.setattr(
+        hf,
+        "to_ours",
+        lambda rule, block, size: (seen.append((rule, block.size)), original(rule, block, size))[1],
+    )
     with jax.set_mesh(jax.make_mesh((1, 8, 1), AXES)):
         hf.load(folders["tiny-llama"], Compute(), Layout())
     size = hf.sizes(variants.get("tiny-llama"))

@@ -11,9 +11,19 @@ def folder(tmp_path):
     """Writes the config of a variant with fields changed (None removes) and returns its folder."""
 
     def make(changes=(), variant="llama3.2-1b"):
-        fields = json.loads(write_config(variants.get(variant), dtype="bfloat16", pad_token_id=9, eos_token_id=[7, 8], bos_token_id=6))
+        fields = json.loads(
+            write_config(
+                variants.get(variant),
+                dtype="bfloat16",
+                pad_token_id=9,
+                eos_token_id=[7, 8],
+                bos_token_id=6,
+            )
+        )
         fields |= dict(changes)
-        (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in fields.items() if value is not None}))
+        (tmp_path / "config.json").write_text(
+            json.dumps({key: value for key, value in fields.items() if value is not None})
+        )
         return tmp_path
 
     return make
@@ -27,15 +37,24 @@ def test_written_and_read_back(variant, folder):
 @pytest.mark.parametrize("variant", ["llama3.2-1b", "qwen3-8b"])
 def test_both_spellings_of_the_rotary_fields_mean_the_same(variant, folder):
     raw = json.loads((folder(variant=variant) / "config.json").read_text())
-    newer = (raw.get("rope_scaling") or {"rope_type": "default"}) | {"rope_theta": raw["rope_theta"]}
-    assert read_config(folder({"rope_theta": None, "rope_scaling": None, "rope_parameters": newer}, variant)) == variants.get(variant)
+    newer = (raw.get("rope_scaling") or {"rope_type": "default"}) | {
+        "rope_theta": raw["rope_theta"]
+    }
+    assert read_config(
+        folder({"rope_theta": None, "rope_scaling": None, "rope_parameters": newer}, variant)
+    ) == variants.get(variant)
 
 
 def test_transformers_reads_what_we_write(folder):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoConfig.from_pretrained(folder())
     assert theirs.rope_parameters == dict(
-        rope_type="llama3", rope_theta=5e5, factor=32.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192
+        rope_type="llama3",
+        rope_theta=5e5,
+        factor=32.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=8192,
     )
     assert (theirs.num_labels, theirs.pad_token_id, theirs.eos_token_id) == (1, 9, [7, 8])
     assert (theirs.head_dim, theirs.tie_word_embeddings) == (64, True)

@@ -6,7 +6,16 @@ import pytest
 
 from rewardjax.models import reward, variants
 from rewardjax.models.config import Compute
-from rewardjax.models.hf_table import TABLE, names, rules_of, sizes, their_shape, their_slices, to_ours, to_theirs
+from rewardjax.models.hf_table import (
+    TABLE,
+    names,
+    rules_of,
+    sizes,
+    their_shape,
+    their_slices,
+    to_ours,
+    to_theirs,
+)
 from rewardjax.parallel.mesh import Layout
 
 TINY = [name for name in variants.VARIANTS if name.startswith("tiny")]
@@ -20,7 +29,9 @@ def test_the_table_covers_every_parameter_with_its_shape(variant, one_device):
     assert len(rules) == len(jax.tree.leaves(model))
     for rule in rules:
         shape = operator.attrgetter(rule.path)(model).get_value().shape
-        assert shape == ((config.layers,) if rule.stacked else ()) + tuple(size[letter] for letter in rule.ours)
+        assert shape == ((config.layers,) if rule.stacked else ()) + tuple(
+            size[letter] for letter in rule.ours
+        )
         assert np.prod(their_shape(rule, size)) * len(names(rule, config.layers)) == np.prod(shape)
 
 
@@ -37,15 +48,22 @@ def test_there_and_back_is_the_same_and_blocks_are_cut_alike(rule):
             continue
         for half in (slice(0, size[letter] // 2), slice(size[letter] // 2, None)):
             block = tuple(half if i == axis else slice(None) for i in range(len(rule.ours)))
-            np.testing.assert_array_equal(to_ours(rule, theirs[their_slices(rule, block, size)], size), ours[block])
+            np.testing.assert_array_equal(
+                to_ours(rule, theirs[their_slices(rule, block, size)], size), ours[block]
+            )
 
 
 def test_projections_multiply_as_torch_does():
     """y = x W^T in theirs is the einsum in ours, head n being outputs n H .. (n + 1) H."""
     size = {"V": 10, "D": 8, "F": 12, "N": 4, "K": 2, "H": 6, "1": 1}
     rule = next(rule for rule in TABLE if rule.path.endswith("attention.q"))
-    x, theirs = np.random.default_rng(1).normal(size=8), np.random.default_rng(2).normal(size=(24, 8))
-    np.testing.assert_allclose(np.einsum("D,DNH->NH", x, to_ours(rule, theirs, size)), (theirs @ x).reshape(4, 6))
+    x, theirs = (
+        np.random.default_rng(1).normal(size=8),
+        np.random.default_rng(2).normal(size=(24, 8)),
+    )
+    np.testing.assert_allclose(
+        np.einsum("D,DNH->NH", x, to_ours(rule, theirs, size)), (theirs @ x).reshape(4, 6)
+    )
 
 
 def test_a_split_inside_an_axis_of_theirs_is_refused():

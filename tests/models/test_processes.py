@@ -22,8 +22,15 @@ SCRIPT = pathlib.Path(__file__).with_name("processes.py")
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
-    with jax.set_mesh(jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])):
-        hf.save(reward.init(variants.get("tiny-qwen3"), Compute(), Layout(), seed=0), folder, pad_token_id=1, eos_token_id=2)
+    with jax.set_mesh(
+        jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
+    ):
+        hf.save(
+            reward.init(variants.get("tiny-qwen3"), Compute(), Layout(), seed=0),
+            folder,
+            pad_token_id=1,
+            eos_token_id=2,
+        )
     return folder
 
 
@@ -32,10 +39,21 @@ def run_two(source, target, fsdp, tensor):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(SCRIPT.parents[2])}
+    env = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {
+        "PYTHONPATH": str(SCRIPT.parents[2])
+    }
     running = [
         subprocess.Popen(
-            [sys.executable, str(SCRIPT), address, str(i), str(fsdp), str(tensor), str(source), str(target)],
+            [
+                sys.executable,
+                str(SCRIPT),
+                address,
+                str(i),
+                str(fsdp),
+                str(tensor),
+                str(source),
+                str(target),
+            ],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -54,7 +72,9 @@ def run_two(source, target, fsdp, tensor):
 
 
 def test_two_processes_equal_each_other_and_keep_every_bit(source, tmp_path):
-    split = run_two(source, tmp_path / "split", fsdp=4, tensor=1)  # weights and rows reach across the processes
+    split = run_two(
+        source, tmp_path / "split", fsdp=4, tensor=1
+    )  # weights and rows reach across the processes
     assert [result["share"] for result in split] == [[0, 2], [1, 2]]
     across = run_two(source, tmp_path / "across", fsdp=2, tensor=2)
     for result in (*split, *across):

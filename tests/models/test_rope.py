@@ -24,7 +24,9 @@ def test_rotation_is_that_of_complex_numbers():
     at = np.array([[4, 0, 2, 9, 1]])
     frequency = rope.frequencies(8, 10.0, None)
     z = (x[..., :4] + 1j * x[..., 4:]) * np.exp(1j * at[..., None, None] * frequency)
-    np.testing.assert_allclose(rope.rotate(x, *rope.angles(at, frequency)), np.concatenate([z.real, z.imag], -1), atol=1e-6)
+    np.testing.assert_allclose(
+        rope.rotate(x, *rope.angles(at, frequency)), np.concatenate([z.real, z.imag], -1), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["llama3.1-8b", "llama3.2-1b", "tiny-llama"])
@@ -51,7 +53,9 @@ def test_llama3_scaling_is_that_of_transformers(name):
         ),
         "cpu",
     )
-    np.testing.assert_allclose(rope.frequencies(config.head_dim, config.rope_theta, scaling), theirs.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(
+        rope.frequencies(config.head_dim, config.rope_theta, scaling), theirs.numpy(), rtol=1e-6
+    )
 
 
 def test_scaling_keeps_short_waves_and_stretches_long_ones():

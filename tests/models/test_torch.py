@@ -68,16 +68,31 @@ def torch_rewards(model, sequences, side):
     """[n] rewards of token lists of different lengths, padded on one side."""
     width = max(map(len, sequences))
     pads = [[PAD] * (width - len(sequence)) for sequence in sequences]
-    join = (lambda pad, sequence: pad + sequence) if side == "left" else (lambda pad, sequence: sequence + pad)
-    tokens = torch.tensor([join(pad, sequence) for pad, sequence in zip(pads, sequences, strict=True)])
-    mask = torch.tensor([join([0] * len(pad), [1] * len(sequence)) for pad, sequence in zip(pads, sequences, strict=True)])
+    join = (
+        (lambda pad, sequence: pad + sequence)
+        if side == "left"
+        else (lambda pad, sequence: sequence + pad)
+    )
+    tokens = torch.tensor(
+        [join(pad, sequence) for pad, sequence in zip(pads, sequences, strict=True)]
+    )
+    mask = torch.tensor(
+        [
+            join([0] * len(pad), [1] * len(sequence))
+            for pad, sequence in zip(pads, sequences, strict=True)
+        ]
+    )
     positions = (torch.cumsum(mask, 1) - 1).clamp(min=0)
     return model(input_ids=tokens, attention_mask=mask, position_ids=positions).logits[:, 0]
 
 
 def sequences_of(conversations):
     """The 16 token lists that the two slots of the 8 rows score: row 0 slot 0, row 0 slot 1, row 1 slot 0, ..."""
-    return [row[: at + 1].tolist() for row, slots in zip(conversations["tokens"], conversations["score_at"], strict=True) for at in slots]
+    return [
+        row[: at + 1].tolist()
+        for row, slots in zip(conversations["tokens"], conversations["score_at"], strict=True)
+        for at in slots
+    ]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -86,7 +101,9 @@ def both(request, tmp_path_factory, conversations):
     folder = tmp_path_factory.mktemp(request.param)
     model = torch_model(variants.get(FAMILIES[request.param]))
     model.save_pretrained(folder)
-    with jax.set_mesh(jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])):
+    with jax.set_mesh(
+        jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
+    ):
         ours = hf.load(folder, Compute(dtype="float32"), Layout())
         graph, params = nnx.split(ours, nnx.Param)
 
@@ -122,10 +139,17 @@ def test_rewards_are_the_same(both):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_rewards_do_not_depend_on_the_padding_side_or_the_batch_of_the_other(both, conversations, side):
+def test_rewards_do_not_depend_on_the_padding_side_or_the_batch_of_the_other(
+    both, conversations, side
+):
     sequences = sequences_of(conversations)
     with torch.no_grad():
-        theirs = np.concatenate([torch_rewards(both["torch"], part, side).numpy() for part in (sequences[:5], sequences[5:])])
+        theirs = np.concatenate(
+            [
+                torch_rewards(both["torch"], part, side).numpy()
+                for part in (sequences[:5], sequences[5:])
+            ]
+        )
     assert np.max(np.abs(both["ours"].reshape(-1) - theirs)) <= 2e-6 * np.max(np.abs(theirs))
 
 
@@ -147,11 +171,24 @@ def test_gradients_of_every_parameter_are_the_same(both):
 
 def test_a_folder_of_ours_scores_the_same_in_transformers(both, conversations, tmp_path):
     os.environ["HF_HUB_OFFLINE"] = "1"
-    with jax.set_mesh(jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])):
-        hf.save(hf.load(both["folder"], Compute(), Layout()), tmp_path, pad_token_id=PAD, eos_token_id=EOS)
-    model, info = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
+    with jax.set_mesh(
+        jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
+    ):
+        hf.save(
+            hf.load(both["folder"], Compute(), Layout()),
+            tmp_path,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+        )
+    model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path, output_loading_info=True
+    )
     assert not any(info.values())
-    assert model.dtype == torch.float32 and model.config.num_labels == 1 and model.config.pad_token_id == PAD
+    assert (
+        model.dtype == torch.float32
+        and model.config.num_labels == 1
+        and model.config.pad_token_id == PAD
+    )
     with torch.no_grad():
         theirs = torch_rewards(model, sequences_of(conversations), "right").numpy()
     np.testing.assert_allclose(theirs, both["theirs"].reshape(-1), rtol=1e-5, atol=1e-6)

@@ -49,11 +49,17 @@ def test_qwen3_8b_without_its_vocabulary_head(one_device):
 def test_the_largest_variants_fit_a_mesh_of_many_axes():
     with jax.set_mesh(jax.make_mesh((1, 4, 2), ("data", "fsdp", "tensor"))):
         model = reward.abstract(variants.get("qwen3-8b"), Compute(), Layout())
-    assert model.decoder.layers.mlp.gate.get_value().sharding.shard_shape((36, 4096, 12288)) == (36, 1024, 6144)
+    assert model.decoder.layers.mlp.gate.get_value().sharding.shard_shape((36, 4096, 12288)) == (
+        36,
+        1024,
+        6144,
+    )
 
 
 def test_changes_and_typos():
-    assert variants.get("tiny-qwen3", layers=3) == dataclasses.replace(variants.VARIANTS["tiny-qwen3"], layers=3)
+    assert variants.get("tiny-qwen3", layers=3) == dataclasses.replace(
+        variants.VARIANTS["tiny-qwen3"], layers=3
+    )
     with pytest.raises(ValueError, match="qwen3-7b.*qwen3-8b"):
         variants.get("qwen3-7b")
     with pytest.raises(TypeError, match="n_layers"):
@@ -62,7 +68,11 @@ def test_changes_and_typos():
 
 @pytest.mark.parametrize(
     "change, message",
-    [(dict(family="gpt2"), "gpt2.*qwen3"), (dict(heads=3), "heads=3.*kv_heads=2"), (dict(head_dim=15), "head_dim=15.*even")],
+    [
+        (dict(family="gpt2"), "gpt2.*qwen3"),
+        (dict(heads=3), "heads=3.*kv_heads=2"),
+        (dict(head_dim=15), "head_dim=15.*even"),
+    ],
 )
 def test_impossible_sizes_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

@@ -23,7 +23,9 @@ def clean(monkeypatch):
 
 
 def test_a_plain_process_joins_nothing(clean):
-    clean.setattr(jax.distributed, "initialize", lambda *args, **kwargs: pytest.fail("no cluster was named"))
+    clean.setattr(
+        jax.distributed, "initialize", lambda *args, **kwargs: pytest.fail("no cluster was named")
+    )
     distributed.initialize()
     distributed.assert_same("anything", "the config")
 
@@ -44,13 +46,21 @@ def test_the_environment_names_the_job(clean):
         ("REWARDJAX_PROCESS_ID", "4", "out of range"),
         ("REWARDJAX_PROCESS_ID", "-1", "out of range"),
         ("REWARDJAX_NUM_PROCESSES", "0", "out of range"),
-        ("REWARDJAX_NUM_PROCESSES", "two", "REWARDJAX_NUM_PROCESSES must be a whole number, not 'two'"),
+        (
+            "REWARDJAX_NUM_PROCESSES",
+            "two",
+            "REWARDJAX_NUM_PROCESSES must be a whole number, not 'two'",
+        ),
         ("REWARDJAX_COORDINATOR", None, "REWARDJAX_COORDINATOR not set"),
         ("REWARDJAX_PROCESS_ID", None, "REWARDJAX_PROCESS_ID not set"),
     ],
 )
 def test_a_half_set_or_malformed_job_is_refused(clean, name, value, message):
-    job = {"REWARDJAX_COORDINATOR": "host:1", "REWARDJAX_NUM_PROCESSES": "4", "REWARDJAX_PROCESS_ID": "0"} | {name: value}
+    job = {
+        "REWARDJAX_COORDINATOR": "host:1",
+        "REWARDJAX_NUM_PROCESSES": "4",
+        "REWARDJAX_PROCESS_ID": "0",
+    } | {name: value}
     for key, text in job.items():
         if text is not None:
             clean.setenv(key, text)
@@ -67,7 +77,10 @@ def test_a_half_set_or_malformed_job_is_refused(clean, name, value, message):
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
         ({"TPU_WORKER_HOSTNAMES": "host-0,host-1"}, True),
         ({"TPU_WORKER_HOSTNAMES": "host-0", "MEGASCALE_NUM_SLICES": "2"}, True),
-        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}, False),  # a shell inside an allocation is one process
+        (
+            {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"},
+            False,
+        ),  # a shell inside an allocation is one process
         ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "4"}, True),
         ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "1"}, False),
     ],

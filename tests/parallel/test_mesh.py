@@ -8,14 +8,31 @@ from jax.sharding import PartitionSpec as P
 from rewardjax.parallel.mesh import AXES, Layout, make_mesh, place, row_share
 
 
-@pytest.mark.parametrize("sizes, shape", [({}, (8, 1, 1)), (dict(data=2, fsdp=-1), (2, 4, 1)), (dict(data=1, fsdp=4, tensor=2), (1, 4, 2))])
+@pytest.mark.parametrize(
+    "sizes, shape",
+    [
+        ({}, (8, 1, 1)),
+        (dict(data=2, fsdp=-1), (2, 4, 1)),
+        (dict(data=1, fsdp=4, tensor=2), (1, 4, 2)),
+    ],
+)
 def test_mesh_has_the_sizes_asked_for_and_explicit_axes(sizes, shape):
     mesh = make_mesh(**sizes)
     assert tuple(mesh.shape.items()) == tuple(zip(AXES, shape, strict=True))
     assert set(mesh.axis_types) == {jax.sharding.AxisType.Explicit}
 
 
-@pytest.mark.parametrize("sizes", [dict(data=2), dict(data=-1, fsdp=3), dict(data=16), dict(data=-1, fsdp=-1), dict(data=0), dict(data=-2)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        dict(data=2),
+        dict(data=-1, fsdp=3),
+        dict(data=16),
+        dict(data=-1, fsdp=-1),
+        dict(data=0),
+        dict(data=-2),
+    ],
+)
 def test_sizes_that_do_not_multiply_to_the_devices_are_refused(sizes):
     with pytest.raises(ValueError, match="-1"):
         make_mesh(**sizes)
@@ -48,7 +65,10 @@ def test_heads_that_do_not_divide_are_named_with_the_numbers():
 
 @pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 1, 8)])
 def test_place_keeps_the_values_and_splits_the_rows(shape):
-    batch = dict(tokens=np.arange(48, dtype=np.int32).reshape(8, 6), weight=np.linspace(0, 1, 32, dtype=np.float32).reshape(2, 8, 2))
+    batch = dict(
+        tokens=np.arange(48, dtype=np.int32).reshape(8, 6),
+        weight=np.linspace(0, 1, 32, dtype=np.float32).reshape(2, 8, 2),
+    )
     with jax.set_mesh(make_mesh(*shape)):
         placed = place(batch, Layout())
         assert row_share(Layout()) == (0, 1)

@@ -20,7 +20,14 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.stack, self.tags, self.text, self.sources, self.links, self.ids = [], [], [], [], [], []
+        self.stack, self.tags, self.text, self.sources, self.links, self.ids = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self.feed(text)
         self.close()
         assert not self.stack
@@ -51,7 +58,10 @@ def figure(tmp_path_factory):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, figure):
     path = tmp_path_factory.mktemp("run") / "sub" / "report.html"
-    rows = [{"set": "honest", "accuracy": 0.87654, "pairs": 12345}, {"set": HOSTILE, "accuracy": None, "extra": True}]
+    rows = [
+        {"set": "honest", "accuracy": 0.87654, "pairs": 12345},
+        {"set": HOSTILE, "accuracy": None, "extra": True},
+    ]
     prompt = [{"role": "system", "content": "S"}, {"role": "user", "content": HOSTILE}]
     report.write_report(
         path,
@@ -59,7 +69,16 @@ def written(tmp_path_factory, figure):
         facts={"commit": "abc", HOSTILE: HOSTILE, "mesh": {"data": 8}},
         tables={"Held-out sets": rows, "Empty": []},
         figures={HOSTILE: figure},
-        examples=[dict(prompt=prompt, chosen=HOSTILE, rejected="no", chosen_reward=1.5, rejected_reward=2.0, note=HOSTILE)],
+        examples=[
+            dict(
+                prompt=prompt,
+                chosen=HOSTILE,
+                rejected="no",
+                chosen_reward=1.5,
+                rejected_reward=2.0,
+                note=HOSTILE,
+            )
+        ],
         config={"data": {"source": HOSTILE}},
     )
     return path
@@ -124,22 +143,48 @@ def test_what_is_wrong_is_named_and_leaves_the_old_report(tmp_path):
 
 
 def test_a_browser_renders_it(written):
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    browser = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if browser is None:
         pytest.skip("no headless browser here")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", written.as_uri()]
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--dump-dom",
+        written.as_uri(),
+    ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "Sample pairs" in dom and dom.count("<img") == 1
 
 
 def test_sections_come_first_with_their_figures_and_tables(tmp_path, figure):
     path = tmp_path / "report.html"
-    rows = [{"model": "a", "score, %": "71.4*", "interval": "-1.0 to 72.5", "note": HOSTILE}, {"model": "b", "score, %": None}]
-    parts = [report.Section("One", ["A paragraph.", HOSTILE], {"the caption": figure}, {"Rows": rows, "Empty": []}), report.Section("Two")]
+    rows = [
+        {"model": "a", "score, %": "71.4*", "interval": "-1.0 to 72.5", "note": HOSTILE},
+        {"model": "b", "score, %": None},
+    ]
+    parts = [
+        report.Section(
+            "One", ["A paragraph.", HOSTILE], {"the caption": figure}, {"Rows": rows, "Empty": []}
+        ),
+        report.Section("Two"),
+    ]
     report.write_report(path, "Parts", {"steps": 3}, {"Last": rows}, parts=parts)
     page = Page(path.read_text())
-    headings = [text for text in page.text if text in ("One", "the caption", "Rows", "Two", "Last", "The run")]
-    assert headings[4:] == ["One", "the caption", "Rows", "Two", "Last", "The run"], "after the four links, in this order"
+    headings = [
+        text
+        for text in page.text
+        if text in ("One", "the caption", "Rows", "Two", "Last", "The run")
+    ]
+    assert headings[4:] == ["One", "the caption", "Rows", "Two", "Last", "The run"], (
+        "after the four links, in this order"
+    )
     text = path.read_text()
-    assert '<td class="number">71.4*</td><td class="number">-1.0 to 72.5</td>' in text and "Empty" not in text
+    assert (
+        '<td class="number">71.4*</td><td class="number">-1.0 to 72.5</td>' in text
+        and "Empty" not in text
+    )
     assert "script" not in page.tags and all(link[1:] in page.ids for link in page.links)

@@ -17,7 +17,11 @@ def drawn(tmp_path, monkeypatch):
     """Run a plot function; returns its axes after checking that the file is an image with more than one color."""
     figures = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))[1])
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))[1],
+    )
 
     def draw(function, *args, **kwargs):
         path = tmp_path / "plots" / "figure.png"
@@ -40,7 +44,13 @@ def run_rows():
             "padded_tokens_per_second": 99.0,
         }
         if step % 20 == 0:
-            row |= {"a/accuracy": 0.6, "a/wilson_low": 0.5, "a/wilson_high": 0.7, "a/margin_mean": 0.1, "b/accuracy": 0.7}
+            row |= {
+                "a/accuracy": 0.6,
+                "a/wilson_low": 0.5,
+                "a/wilson_high": 0.7,
+                "a/margin_mean": 0.1,
+                "b/accuracy": 0.7,
+            }
         rows.append(row)
     rows[5]["loss"] = None  # a value that was not finite
     return rows
@@ -57,7 +67,9 @@ def test_curves_have_a_panel_for_each_thing_logged(drawn):
         "Pairs per second",
         "Tokens per second",
     ]
-    assert [line.get_label() for line in axes[1].lines] == ["a", "b"] and len(axes[1].collections) == 1  # b has no interval
+    assert [line.get_label() for line in axes[1].lines] == ["a", "b"] and len(
+        axes[1].collections
+    ) == 1  # b has no interval
     assert axes[1].lines[0].get_xdata().tolist() == [20, 40, 60, 80]
     assert len(axes[0].lines[0].get_xdata()) == 79
 
@@ -78,13 +90,17 @@ def test_smoothing_keeps_constants_and_means():
 def test_reliability_diagram(drawn):
     bins = pairs.reliability(CHOSEN, REJECTED)
     [ax] = drawn(plots.reliability_diagram, bins)
-    np.testing.assert_allclose(ax.collections[0].get_offsets(), np.stack([bins["confidence"], bins["frequency"]], 1))
+    np.testing.assert_allclose(
+        ax.collections[0].get_offsets(), np.stack([bins["confidence"], bins["frequency"]], 1)
+    )
     assert ax.get_ylim()[0] < bins["frequency"].min()
 
 
 def test_histogram_and_scatter(drawn):
     [ax] = drawn(plots.reward_histogram, CHOSEN, REJECTED)
-    assert f"chosen (mean {CHOSEN.mean():.2f})" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert f"chosen (mean {CHOSEN.mean():.2f})" in [
+        text.get_text() for text in ax.get_legend().get_texts()
+    ]
     drawn(plots.reward_histogram, np.zeros(3), np.zeros(3))  # no spread at all
     lengths = RNG.integers(5, 300, (2, 120))
     [ax] = drawn(plots.reward_against_length, CHOSEN, REJECTED, *lengths, most=50)
@@ -93,27 +109,47 @@ def test_histogram_and_scatter(drawn):
 
 
 def test_accuracy_bars(drawn, tmp_path):
-    cells = {"sums": pairs.pair_metrics(CHOSEN, REJECTED), "lists": pairs.pair_metrics(REJECTED, CHOSEN)}
+    cells = {
+        "sums": pairs.pair_metrics(CHOSEN, REJECTED),
+        "lists": pairs.pair_metrics(REJECTED, CHOSEN),
+    }
     cells["empty"] = pairs.pair_metrics([], [])
     [ax] = drawn(plots.accuracy_bars, cells)
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["lists", "sums"]  # best on top, the empty one left out
-    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [cells["lists"]["accuracy"], cells["sums"]["accuracy"]])
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "lists",
+        "sums",
+    ]  # best on top, the empty one left out
+    np.testing.assert_allclose(
+        [bar.get_width() for bar in ax.patches],
+        [cells["lists"]["accuracy"], cells["sums"]["accuracy"]],
+    )
     with pytest.raises(ValueError, match="no cell"):
         plots.accuracy_bars({"empty": cells["empty"]}, tmp_path / "x.png")
 
 
 def test_stages_and_bars_of_the_ablation(drawn):
     points = [["seed", 0.6, 0.55, 0.65], ["iteration 1", 0.7, 0.68, 0.72]]
-    axes = drawn(lambda path: plots.stages({"original": points[:1], "filtered": points}, path, "Curves"))
+    axes = drawn(
+        lambda path: plots.stages({"original": points[:1], "filtered": points}, path, "Curves")
+    )
     assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["seed", "iteration 1"]
-    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["original", "filtered"]
-    axes = drawn(lambda path: plots.bars({"first": (0.6, 0.5, 0.7), "second": (0.8, 0.7, 0.9)}, path, "Bars"))
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == [
+        "original",
+        "filtered",
+    ]
+    axes = drawn(
+        lambda path: plots.bars({"first": (0.6, 0.5, 0.7), "second": (0.8, 0.7, 0.9)}, path, "Bars")
+    )
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["second", "first"]
     assert sorted(text.get_text() for text in axes[0].texts) == ["60.0 %", "80.0 %"]
 
 
 def test_stacked_pools(drawn):
-    [ax] = drawn(lambda path: plots.stacked({"gold": [1, 3], "wild": [9, 7]}, ["import", "seed"], path, "Pools"))
+    [ax] = drawn(
+        lambda path: plots.stacked(
+            {"gold": [1, 3], "wild": [9, 7]}, ["import", "seed"], path, "Pools"
+        )
+    )
     assert [bar.get_height() for bar in ax.patches] == [1, 3, 9, 7]
     assert [bar.get_y() for bar in ax.patches] == [0, 0, 1, 3]  # one on the other
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["gold", "wild"]

@@ -10,18 +10,28 @@ RNG = np.random.default_rng(3)
 
 def votes(table, labels=("chosen", "rejected")):
     """Two lists of votes with this confusion table."""
-    cells = [(labels[i], labels[j]) for i in range(len(labels)) for j in range(len(labels)) for _ in range(table[i][j])]
+    cells = [
+        (labels[i], labels[j])
+        for i in range(len(labels))
+        for j in range(len(labels))
+        for _ in range(table[i][j])
+    ]
     return [a for a, _ in cells], [b for _, b in cells]
 
 
 def test_textbook_table():
-    a, b = votes([[20, 5], [10, 15]])  # agreement 0.7, expected 0.5 * 0.6 + 0.5 * 0.4 = 0.5, kappa 0.4
+    a, b = votes(
+        [[20, 5], [10, 15]]
+    )  # agreement 0.7, expected 0.5 * 0.6 + 0.5 * 0.4 = 0.5, kappa 0.4
     labels, table = agreement.confusion(a, b)
     assert labels == ["chosen", "rejected"] and table.tolist() == [[20, 5], [10, 15]]
     result = agreement.compare(a, b)
     np.testing.assert_allclose([result["agreement"], result["kappa"]], [0.7, 0.4], atol=1e-12)
     assert result["items"] == 50 and result["missing"] == 0
-    assert result["agreement_low"] < 0.7 < result["agreement_high"] and result["kappa_low"] < 0.4 < result["kappa_high"]
+    assert (
+        result["agreement_low"] < 0.7 < result["agreement_high"]
+        and result["kappa_low"] < 0.4 < result["kappa_high"]
+    )
 
 
 def test_bootstrap_interval_is_close_to_the_asymptotic_one():
@@ -29,8 +39,12 @@ def test_bootstrap_interval_is_close_to_the_asymptotic_one():
     result = agreement.compare(a, b)
     p = np.array([[800, 200], [400, 600]]) / 2000
     observed, expected = 0.7, 0.5
-    standard_error = np.sqrt(observed * (1 - observed) / 2000) / (1 - expected)  # Cohen's 1960 formula, within a few per cent here
-    np.testing.assert_allclose(result["kappa_high"] - result["kappa_low"], 2 * 1.96 * standard_error, rtol=0.1)
+    standard_error = np.sqrt(observed * (1 - observed) / 2000) / (
+        1 - expected
+    )  # Cohen's 1960 formula, within a few per cent here
+    np.testing.assert_allclose(
+        result["kappa_high"] - result["kappa_low"], 2 * 1.96 * standard_error, rtol=0.1
+    )
     assert agreement.kappa_of(p * 2000) == pytest.approx(0.4)
 
 
@@ -48,14 +62,19 @@ def test_perfect_independent_and_opposite_sources():
     truth = RNG.integers(0, 2, 4000)
     assert agreement.compare(truth, truth)["kappa"] == 1
     independent = agreement.compare(truth, RNG.random(4000) < 0.8)
-    assert independent["kappa_low"] < 0 < independent["kappa_high"] and 0.4 < independent["agreement"] < 0.6
+    assert (
+        independent["kappa_low"] < 0 < independent["kappa_high"]
+        and 0.4 < independent["agreement"] < 0.6
+    )
     assert agreement.compare([0, 1] * 10, [1, 0] * 10)["kappa"] == -1
 
 
 def test_missing_votes_are_counted_and_undefined_is_none():
     result = agreement.compare(["x", None, "x", "x"], ["x", "x", None, "x"])
     assert (result["items"], result["missing"], result["agreement"]) == (2, 2, 1.0)
-    assert result["kappa"] is None and result["kappa_low"] is None  # one label only: chance already explains everything
+    assert (
+        result["kappa"] is None and result["kappa_low"] is None
+    )  # one label only: chance already explains everything
     nothing = agreement.compare([None], ["x"])
     assert nothing["items"] == 0 and nothing["agreement"] is None
 
@@ -64,12 +83,20 @@ def test_cells_partition_the_items():
     n = 300
     truth, noisy = RNG.integers(0, 2, n), RNG.integers(0, 2, n)
     cells = [("math", "objective") if i % 3 else ("advice", "subjective") for i in range(n)]
-    source = [int(t) if cell[0] == "math" else int(x) for t, x, cell in zip(truth, noisy, cells, strict=True)]
+    source = [
+        int(t) if cell[0] == "math" else int(x)
+        for t, x, cell in zip(truth, noisy, cells, strict=True)
+    ]
     result = agreement.by_cell(source, truth.tolist(), cells)
     assert list(result) == [("math", "objective"), ("advice", "subjective")]
-    assert result["math", "objective"]["agreement"] == 1 and result["advice", "subjective"]["kappa_high"] < 0.5
+    assert (
+        result["math", "objective"]["agreement"] == 1
+        and result["advice", "subjective"]["kappa_high"] < 0.5
+    )
     whole = agreement.compare(source, truth.tolist())
-    np.testing.assert_allclose(sum(cell["agreement"] * cell["items"] for cell in result.values()) / n, whole["agreement"])
+    np.testing.assert_allclose(
+        sum(cell["agreement"] * cell["items"] for cell in result.values()) / n, whole["agreement"]
+    )
 
 
 def test_bad_input_is_refused():
@@ -85,15 +112,26 @@ def test_bad_input_is_refused():
 
 
 def test_votes_of_rewards():
-    assert agreement.votes_of([1.0, 0.0, 2.0, np.nan], [0.5, 1.0, 2.0, 1.0]) == ["a", "b", "tie", None]
+    assert agreement.votes_of([1.0, 0.0, 2.0, np.nan], [0.5, 1.0, 2.0, 1.0]) == [
+        "a",
+        "b",
+        "tie",
+        None,
+    ]
 
 
 def test_margin_correlation_by_hand():
     found = agreement.margin_correlation([1.0, 2.0, 3.0, np.nan], [1.0, 4.0, 9.0, 5.0])
     assert found["items"] == 3 and found["spearman"] == pytest.approx(1)
-    assert found["pearson"] == pytest.approx(8 / np.sqrt(2 * (121 + 4 + 169) / 9))  # deviations (-1, 0, 1) and (-11, -2, 13) / 3
+    assert found["pearson"] == pytest.approx(
+        8 / np.sqrt(2 * (121 + 4 + 169) / 9)
+    )  # deviations (-1, 0, 1) and (-11, -2, 13) / 3
     assert agreement.margin_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])["pearson"] is None
-    assert agreement.margin_correlation([1.0, 2.0], [1.0, 2.0]) == {"items": 2, "pearson": None, "spearman": None}
+    assert agreement.margin_correlation([1.0, 2.0], [1.0, 2.0]) == {
+        "items": 2,
+        "pearson": None,
+        "spearman": None,
+    }
 
 
 def test_dual_by_source_and_cell():
@@ -109,7 +147,9 @@ def test_dual_by_source_and_cell():
         ("task_category", None, 1, 1),
     ]
     assert [row["agreement"] for row in rows] == pytest.approx([0.6, 1.0, 0.0, 0.75, 0.0])
-    assert rows[1]["kappa"] == 1 and rows[1]["pearson"] == pytest.approx(np.corrcoef([1, 1, -1], [1, 2, -1])[0, 1])
+    assert rows[1]["kappa"] == 1 and rows[1]["pearson"] == pytest.approx(
+        np.corrcoef([1, 1, -1], [1, 2, -1])[0, 1]
+    )
     whole = agreement.compare(agreement.votes_of(*gold), agreement.votes_of(*best), resamples=50)
     assert {name: rows[0][name] for name in whole} == whole
     with pytest.raises(ValueError, match="source has 1 values for 6"):
@@ -140,7 +180,12 @@ def test_vote_table_by_hand():
         "judges right": 0.0,
     }
     turned = next(row for row in rows if row["judges"] == "b")
-    assert (turned["pairs"], turned["flip"], turned["discard"], turned["gold right"]) == (2, 1, 1, 0.5)
+    assert (turned["pairs"], turned["flip"], turned["discard"], turned["gold right"]) == (
+        2,
+        1,
+        1,
+        0.5,
+    )
     assert [row["gold right"] for row in rows if row["audited"] == 0] == [None, None]
     assert agreement.vote_table({"original": ["a"]}) == [{"original": "a", "pairs": 1}]
     with pytest.raises(ValueError, match="different length"):
@@ -152,7 +197,12 @@ def test_decision_precision_by_hand():
     decision = ["keep", "keep", "keep", "flip", "flip", "flip", "discard"]
     audit = ["a", "b", None, "b", "a", "tie", "a"]
     found = agreement.decision_precision(original, decision, audit)
-    assert (found["keep"]["pairs"], found["keep"]["audited"], found["keep"]["right"], found["keep"]["precision"]) == (3, 2, 1, 0.5)
+    assert (
+        found["keep"]["pairs"],
+        found["keep"]["audited"],
+        found["keep"]["right"],
+        found["keep"]["precision"],
+    ) == (3, 2, 1, 0.5)
     assert (found["flip"]["pairs"], found["flip"]["audited"], found["flip"]["right"]) == (3, 3, 2)
     assert found["flip"]["low"] < 2 / 3 < found["flip"]["high"]
     assert agreement.decision_precision(["a"], ["discard"], ["a"])["keep"]["precision"] is None

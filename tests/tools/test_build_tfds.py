@@ -21,11 +21,22 @@ RECORDS = [
         "chosen": [USER, {**SAYS_3, "reasoning_content": "hm"}, USER, SAYS_3],
         "rejected": [USER, {"role": "assistant", "content": "2"}],
     },
-    {"id": "soft", "prompt": [{"role": "system", "content": ""}, USER], "chosen": "3", "rejected": "2", "target": 0.7},
+    {
+        "id": "soft",
+        "prompt": [{"role": "system", "content": ""}, USER],
+        "chosen": "3",
+        "rejected": "2",
+        "target": 0.7,
+    },
     {"id": "tie", "prompt": [USER], "chosen": "3", "rejected": "drei", "tie": True},
     {"id": "equal", "prompt": [USER], "chosen": "3", "rejected": "3"},
     {"id": "bad", "prompt": [USER]},
-    {"id": "four", "prompt": "2 or 3?", "responses": ["a", "b", "c", "d"], "correct": [True, False, True, False]},
+    {
+        "id": "four",
+        "prompt": "2 or 3?",
+        "responses": ["a", "b", "c", "d"],
+        "correct": [True, False, True, False],
+    },
 ]
 
 
@@ -34,7 +45,15 @@ def written(tmp_path_factory):
     """The command's output folder and what it printed."""
     root = tmp_path_factory.mktemp("tfds")
     (root / "in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in RECORDS))
-    command = [sys.executable, "-m", "rewardjax.tools.build_tfds", "--input", str(root / "in.jsonl"), "--output", str(root / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "rewardjax.tools.build_tfds",
+        "--input",
+        str(root / "in.jsonl"),
+        "--output",
+        str(root / "out"),
+    ]
     done = [subprocess.run(command, capture_output=True, text=True) for _ in range(2)]
     return root / "out" / "preference_pairs" / "1.0.0", done
 
@@ -49,13 +68,24 @@ def test_round_trip(written):
     expected = []
     for record in RECORDS[:4] + RECORDS[6:]:
         group = to_group(record, 0, "in")
-        expected += [(group.prompt, group.responses[pair.chosen], group.responses[pair.rejected], pair) for pair in group.pairs]
+        expected += [
+            (group.prompt, group.responses[pair.chosen], group.responses[pair.rejected], pair)
+            for pair in group.pairs
+        ]
     assert len(found) == len(expected)
     for group, (prompt, chosen, rejected, pair) in zip(found, expected, strict=True):
         assert (group.prompt, group.responses) == (prompt, [chosen, rejected])
         (again,) = group.pairs
-        assert (again.target, again.margin) == pytest.approx((pair.target, pair.margin), rel=1e-7) and again.tie == pair.tie
-    assert [g.id for g in found] == ["plain", "turns", "soft", "tie", *(f"four#{n}" for n in range(4))]
+        assert (again.target, again.margin) == pytest.approx(
+            (pair.target, pair.margin), rel=1e-7
+        ) and again.tie == pair.tie
+    assert [g.id for g in found] == [
+        "plain",
+        "turns",
+        "soft",
+        "tie",
+        *(f"four#{n}" for n in range(4)),
+    ]
 
 
 def test_the_second_run_does_not_keep_the_old_data_silently(written):
@@ -72,7 +102,9 @@ def test_splits_and_fingerprint(written, tmp_path):
     other = build_tfds.build(source, str(tmp_path / "b"), split="heldout")
     with pytest.raises(ValueError, match="has heldout; choose one"):
         open_source(builder.data_dir, split="train")
-    fingerprints = [open_source(path).fingerprint() for path in (builder.data_dir, other.data_dir, written[0])]
+    fingerprints = [
+        open_source(path).fingerprint() for path in (builder.data_dir, other.data_dir, written[0])
+    ]
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
 
 
@@ -80,7 +112,12 @@ def test_messages_it_cannot_hold_are_refused(tmp_path):
     from rewardjax.tools import build_tfds
 
     call = {"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]}
-    record = {"id": "t", "prompt": [USER], "chosen": [call, {"role": "tool", "content": "1"}, SAYS_3], "rejected": [SAYS_3]}
+    record = {
+        "id": "t",
+        "prompt": [USER],
+        "chosen": [call, {"role": "tool", "content": "1"}, SAYS_3],
+        "rejected": [SAYS_3],
+    }
     (tmp_path / "in.jsonl").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"t\.chosen: the message has tool_calls"):
         build_tfds.build(open_source(tmp_path / "in.jsonl"), str(tmp_path / "out"))

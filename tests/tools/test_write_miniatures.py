@@ -13,7 +13,9 @@ WITH_FILES = [name for name in evaluators.NAMES if name not in ("pairs", "best_o
 def test_the_files_that_ship_are_those_that_are_written():
     folder = assets.resolve("assets:benchmarks")
     expected = write_miniatures.files()
-    assert {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} == set(expected) | {"README.md"}
+    assert {
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+    } == set(expected) | {"README.md"}
     for path, rows in expected.items():
         assert list(sources.open_source(folder / path)) == rows, path
 
@@ -23,19 +25,32 @@ def test_a_perfect_scorer_and_a_constant_one(name):
     module = evaluators.get(name)
     examples = module.load(f"assets:benchmarks/{name}")
     assert examples.name == name and not examples.left_out
-    constant = module.summarize(examples.items, [np.zeros(len(group.responses)) for group in examples.groups])
-    assert constant.partial and constant.headline is not None and not constant.missing and constant.ties > 0
+    constant = module.summarize(
+        examples.items, [np.zeros(len(group.responses)) for group in examples.groups]
+    )
+    assert (
+        constant.partial
+        and constant.headline is not None
+        and not constant.missing
+        and constant.ties > 0
+    )
     assert constant.headline <= 0.51  # a tie is wrong, shared, or right for one of two labels
     assert type(constant).from_record(constant.to_record()) == constant
     rng = np.random.default_rng(0)
-    noise = module.summarize(examples.items, [rng.normal(size=len(group.responses)) for group in examples.groups])
+    noise = module.summarize(
+        examples.items, [rng.normal(size=len(group.responses)) for group in examples.groups]
+    )
     assert 0 <= noise.headline <= 1
 
 
 @pytest.mark.parametrize("name", WITH_FILES)
 def test_what_a_module_must_have(name):
     module = evaluators.get(name)
-    assert isinstance(module.TITLE, str) and isinstance(module.SOURCE, str) and module.EXPECTED if name != "llmbar" else module.SUBSETS
+    assert (
+        isinstance(module.TITLE, str) and isinstance(module.SOURCE, str) and module.EXPECTED
+        if name != "llmbar"
+        else module.SUBSETS
+    )
 
 
 def test_an_unknown_benchmark_names_those_there_are():

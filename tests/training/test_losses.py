@@ -26,7 +26,10 @@ def log_win(delta):  # log sigma in float64
 CLOSED_FORMS = {
     "bradley_terry": (dict(), lambda c, r: -log_win(c - r)),
     "focal": (dict(gamma=1.5), lambda c, r: -((1 - sigma(c - r)) ** 1.5) * log_win(c - r)),
-    "focal_with_penalty": (dict(gamma=1.5), lambda c, r: -((1 - 2 * np.maximum(sigma(c - r) - 0.5, 0)) ** 1.5) * log_win(c - r)),
+    "focal_with_penalty": (
+        dict(gamma=1.5),
+        lambda c, r: -((1 - 2 * np.maximum(sigma(c - r) - 0.5, 0)) ** 1.5) * log_win(c - r),
+    ),
     "hinge": (dict(gap=1.5), lambda c, r: np.maximum(0, 1.5 - (c - r))),
     "tempered_log": (dict(t=0.3), lambda c, r: -(sigma(c - r) ** 0.7 - 1) / 0.7),
     "margin_mse": (dict(gap=1.5), lambda c, r: (c - r - 1.5) ** 2),
@@ -50,18 +53,28 @@ def test_closed_form_of_wins_soft_labels_and_ties(name):
     loss = losses.get(name, **options)
     out = loss(jnp.asarray(CHOSEN, jnp.bfloat16), jnp.asarray(REJECTED, jnp.bfloat16))
     assert out.dtype == jnp.float32 and out.shape == CHOSEN.shape
-    np.testing.assert_allclose(loss(CHOSEN, REJECTED), formula(CHOSEN, REJECTED), rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loss(CHOSEN, REJECTED), formula(CHOSEN, REJECTED), rtol=2e-5, atol=1e-6
+    )
     target = np.where(TIE, 0.5, TARGET)
     mixed = target * formula(CHOSEN, REJECTED) + (1 - target) * formula(REJECTED, CHOSEN)
-    np.testing.assert_allclose(loss(CHOSEN, REJECTED, target=TARGET, tie=TIE), mixed, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        loss(CHOSEN, REJECTED, target=TARGET, tie=TIE), mixed, rtol=2e-5, atol=1e-6
+    )
 
 
 def test_bradley_terry_options():
     x = (CHOSEN - REJECTED - 0.5 * MARGIN) / 2
     smoothed = 0.9 * TARGET + 0.1 * (1 - TARGET)
-    expected = -smoothed * log_win(x) - (1 - smoothed) * log_win(-x) + 0.01 * (CHOSEN + REJECTED) ** 2
-    loss = losses.get("bradley_terry", margin_scale=0.5, temperature=2.0, label_smoothing=0.1, centering=0.01)
-    np.testing.assert_allclose(loss(CHOSEN, REJECTED, margin=MARGIN, target=TARGET), expected, rtol=2e-5)
+    expected = (
+        -smoothed * log_win(x) - (1 - smoothed) * log_win(-x) + 0.01 * (CHOSEN + REJECTED) ** 2
+    )
+    loss = losses.get(
+        "bradley_terry", margin_scale=0.5, temperature=2.0, label_smoothing=0.1, centering=0.01
+    )
+    np.testing.assert_allclose(
+        loss(CHOSEN, REJECTED, margin=MARGIN, target=TARGET), expected, rtol=2e-5
+    )
 
 
 def outcomes(x, kind, constant):
@@ -69,16 +82,28 @@ def outcomes(x, kind, constant):
     pi, pj = np.exp(x), np.ones_like(x)
     if kind == "rao_kupper":
         win, lose = pi / (pi + constant * pj), pj / (pj + constant * pi)
-        return win, (constant**2 - 1) * pi * pj / ((pi + constant * pj) * (pj + constant * pi)), lose
+        return (
+            win,
+            (constant**2 - 1) * pi * pj / ((pi + constant * pj) * (pj + constant * pi)),
+            lose,
+        )
     total = pi + pj + constant * np.sqrt(pi * pj)
     return pi / total, constant * np.sqrt(pi * pj) / total, pj / total
 
 
-@pytest.mark.parametrize("kind, constant", [("rao_kupper", 1.4), ("rao_kupper", 3.0), ("davidson", 0.3), ("davidson", 2.0)])
+@pytest.mark.parametrize(
+    "kind, constant",
+    [("rao_kupper", 1.4), ("rao_kupper", 3.0), ("davidson", 0.3), ("davidson", 2.0)],
+)
 def test_tie_models_match_their_definition_and_sum_to_one(kind, constant):
     loss = losses.get("bradley_terry", **{kind: constant})
-    probabilities = [np.exp(-np.asarray(loss(CHOSEN, REJECTED, **label))) for label in (dict(), dict(tie=True), dict(target=0.0))]
-    for got, expected in zip(probabilities, outcomes(CHOSEN - REJECTED, kind, constant), strict=True):
+    probabilities = [
+        np.exp(-np.asarray(loss(CHOSEN, REJECTED, **label)))
+        for label in (dict(), dict(tie=True), dict(target=0.0))
+    ]
+    for got, expected in zip(
+        probabilities, outcomes(CHOSEN - REJECTED, kind, constant), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=2e-5)
     np.testing.assert_allclose(sum(probabilities), 1, rtol=1e-5)
 
@@ -86,7 +111,11 @@ def test_tie_models_match_their_definition_and_sum_to_one(kind, constant):
 @pytest.mark.parametrize(
     "name, options, rtol",
     [
-        ("bradley_terry", dict(temperature=1.0, label_smoothing=0.0, margin_scale=0.0, centering=0.0), 0),
+        (
+            "bradley_terry",
+            dict(temperature=1.0, label_smoothing=0.0, margin_scale=0.0, centering=0.0),
+            0,
+        ),
         ("bradley_terry", dict(rao_kupper=1.0), 0),
         ("bradley_terry", dict(davidson=0.0), 0),
         ("bradley_terry", dict(davidson=1e-6), 1e-4),
@@ -98,9 +127,16 @@ def test_tie_models_match_their_definition_and_sum_to_one(kind, constant):
 )
 def test_reduces_to_bradley_terry(name, options, rtol):
     labels = dict(margin=MARGIN, target=TARGET)
-    tie = False if options.get("davidson") == 1e-6 else TIE  # an almost impossible tie is not half a win
+    tie = (
+        False if options.get("davidson") == 1e-6 else TIE
+    )  # an almost impossible tie is not half a win
     base = losses.get("bradley_terry")(CHOSEN, REJECTED, tie=tie, **labels)
-    np.testing.assert_allclose(losses.get(name, **options)(CHOSEN, REJECTED, tie=tie, **labels), base, rtol=rtol or 1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        losses.get(name, **options)(CHOSEN, REJECTED, tie=tie, **labels),
+        base,
+        rtol=rtol or 1e-6,
+        atol=1e-7,
+    )
 
 
 @pytest.mark.parametrize("name, options", EVERY_FORM)
@@ -115,7 +151,9 @@ def test_exchange_of_the_responses_is_exchange_of_the_label(name, options):
 def test_gradient_equals_finite_differences(name, options):
     loss = losses.get(name, **options)
     labels = dict(margin=MARGIN, target=TARGET, tie=TIE)
-    grads = jax.grad(lambda c, r: jnp.sum(loss(c, r, **labels)), argnums=(0, 1))(jnp.float32(CHOSEN), jnp.float32(REJECTED))
+    grads = jax.grad(lambda c, r: jnp.sum(loss(c, r, **labels)), argnums=(0, 1))(
+        jnp.float32(CHOSEN), jnp.float32(REJECTED)
+    )
     wide, step = functools.partial(_float64_loss, name, options, labels), 1e-6
     for which in (0, 1):
         up, down = [CHOSEN, REJECTED], [CHOSEN, REJECTED]
@@ -131,9 +169,15 @@ def _float64_loss(name, options, labels, chosen, rejected):
         formula = CLOSED_FORMS[name][1]
         target = np.where(tie, 0.5, target)
         return target * formula(chosen, rejected) + (1 - target) * formula(rejected, chosen)
-    x = (chosen - rejected - options.get("margin_scale", 0) * margin) / options.get("temperature", 1)
+    x = (chosen - rejected - options.get("margin_scale", 0) * margin) / options.get(
+        "temperature", 1
+    )
     kind = next((kind for kind in ("rao_kupper", "davidson") if kind in options), None)
-    win, draw, lose = outcomes(x, kind, options[kind]) if kind else (sigma(x), np.sqrt(sigma(x) * sigma(-x)), sigma(-x))
+    win, draw, lose = (
+        outcomes(x, kind, options[kind])
+        if kind
+        else (sigma(x), np.sqrt(sigma(x) * sigma(-x)), sigma(-x))
+    )
     e = options.get("label_smoothing", 0)
     target = (1 - e) * target + e * (1 - target)
     likelihood = np.where(tie, np.log(draw), target * np.log(win) + (1 - target) * np.log(lose))
@@ -148,7 +192,9 @@ def test_value_and_gradient_are_finite_far_from_zero(name, options):
     for labels in (dict(), dict(target=0.0), dict(target=0.5), dict(tie=True)):
         total = lambda c, r, labels=labels: jnp.sum(loss(c, r, **labels))
         assert np.all(np.isfinite(loss(chosen, rejected, **labels)))
-        assert all(np.all(np.isfinite(grad)) for grad in jax.grad(total, argnums=(0, 1))(chosen, rejected))
+        assert all(
+            np.all(np.isfinite(grad)) for grad in jax.grad(total, argnums=(0, 1))(chosen, rejected)
+        )
 
 
 def test_a_wrong_pair_keeps_its_gradient_far_from_zero():
@@ -180,13 +226,17 @@ def test_unknown_names_options_and_values_are_refused():
 def test_plackett_luce_of_two_is_bradley_terry():
     pairs = np.stack([CHOSEN, REJECTED], 1)
     bradley_terry = losses.get("bradley_terry")(CHOSEN, REJECTED)
-    np.testing.assert_allclose(losses.plackett_luce(pairs, np.ones_like(pairs, bool)), bradley_terry, rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.plackett_luce(pairs, np.ones_like(pairs, bool)), bradley_terry, rtol=1e-5
+    )
 
 
 def test_plackett_luce_is_a_distribution_over_rankings():
     rewards = np.array([0.3, -1.2, 2.0, 0.5])
     rankings = np.array(list(itertools.permutations(rewards)))
-    probabilities = np.exp(-np.asarray(losses.plackett_luce(rankings, np.ones_like(rankings, bool))))
+    probabilities = np.exp(
+        -np.asarray(losses.plackett_luce(rankings, np.ones_like(rankings, bool)))
+    )
     np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-5)
     assert np.all(rankings[np.argmax(probabilities)] == np.sort(rewards)[::-1])
     strengths = np.exp(rankings[5])
@@ -201,14 +251,22 @@ def test_plackett_luce_ignores_padding_wherever_it_is():
         padded = np.insert(rewards, [0, 2, 3], junk, axis=1)
         valid = np.insert(np.ones((6, 3), bool), [0, 2, 3], False, axis=1)
         np.testing.assert_allclose(losses.plackett_luce(padded, valid), plain, rtol=1e-6)
-        grad = jax.grad(lambda r, valid=valid: losses.plackett_luce(r, valid).sum())(jnp.float32(padded))
+        grad = jax.grad(lambda r, valid=valid: losses.plackett_luce(r, valid).sum())(
+            jnp.float32(padded)
+        )
         assert np.all(np.isfinite(grad)) and np.all(np.asarray(grad)[~valid] == 0)
-    assert np.all(np.asarray(losses.plackett_luce(rewards, np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]])) == 0)
+    assert np.all(
+        np.asarray(losses.plackett_luce(rewards, np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]])) == 0
+    )
     assert np.all(np.asarray(losses.plackett_luce(rewards, np.zeros((6, 3), bool))) == 0)
 
 
 def test_plackett_luce_is_finite_far_from_zero():
     rewards = jnp.float32([[-1e4, 0, 1e4], [1e4, 0, -1e4]])
-    value, grad = jax.value_and_grad(lambda r: losses.plackett_luce(r, jnp.ones((2, 3), bool)).sum())(rewards)
-    np.testing.assert_allclose(value, 3e4, rtol=1e-6)  # 2e4 to the best of three, 1e4 to the best of the remaining two
+    value, grad = jax.value_and_grad(
+        lambda r: losses.plackett_luce(r, jnp.ones((2, 3), bool)).sum()
+    )(rewards)
+    np.testing.assert_allclose(
+        value, 3e4, rtol=1e-6
+    )  # 2e4 to the best of three, 1e4 to the best of the remaining two
     assert np.all(np.isfinite(grad))

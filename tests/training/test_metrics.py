@@ -13,7 +13,9 @@ import pytest
 from rewardjax.models import flops
 from rewardjax.training import metrics
 
-QWEN3_06B = types.SimpleNamespace(layers=28, width=1024, heads=16, kv_heads=8, head_dim=128, mlp_width=3072)
+QWEN3_06B = types.SimpleNamespace(
+    layers=28, width=1024, heads=16, kv_heads=8, head_dim=128, mlp_width=3072
+)
 
 
 def writer(workdir, **kwargs):
@@ -49,7 +51,12 @@ def test_values_json_cannot_hold_become_null_and_are_named(tmp_path):
     for line in (tmp_path / metrics.METRICS_FILE).read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     [row] = metrics.read_metrics(tmp_path)
-    assert row["loss"] is None and row["grad_norm"] is None and row["lr"] == 0.1 and row["nonfinite"] == ["loss=nan", "grad_norm=inf"]
+    assert (
+        row["loss"] is None
+        and row["grad_norm"] is None
+        and row["lr"] == 0.1
+        and row["nonfinite"] == ["loss=nan", "grad_norm=inf"]
+    )
 
 
 def test_resuming_supersedes_later_lines_even_those_not_written_again(tmp_path):
@@ -61,9 +68,17 @@ def test_resuming_supersedes_later_lines_even_those_not_written_again(tmp_path):
     w = writer(tmp_path, start_step=5)
     w.write(5, {"loss": 50})
     w.close()
-    assert [(row["step"], row["loss"]) for row in metrics.read_metrics(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 50)]
+    assert [(row["step"], row["loss"]) for row in metrics.read_metrics(tmp_path)] == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4),
+        (5, 50),
+    ]
     assert "set/accuracy" not in metrics.read_metrics(tmp_path)[-1]
-    assert len((tmp_path / metrics.METRICS_FILE).read_text().splitlines()) == 11  # appended only: the past is still in the file
+    assert (
+        len((tmp_path / metrics.METRICS_FILE).read_text().splitlines()) == 11
+    )  # appended only: the past is still in the file
 
 
 def test_a_line_cut_by_a_kill_harms_neither_reader_nor_next_writer(tmp_path):
@@ -115,8 +130,14 @@ def test_tensorboard_gets_the_numbers(tmp_path):
 
 def test_wandb_gets_the_numbers_under_an_id_that_survives_restarts(tmp_path, monkeypatch):
     inits, logged, finished = [], [], []
-    run = types.SimpleNamespace(log=lambda values, step: logged.append((step, values)), finish=lambda: finished.append(True))
-    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **kwargs: inits.append(kwargs) or run))
+    run = types.SimpleNamespace(
+        log=lambda values, step: logged.append((step, values)), finish=lambda: finished.append(True)
+    )
+    monkeypatch.setitem(
+        sys.modules,
+        "wandb",
+        types.SimpleNamespace(init=lambda **kwargs: inits.append(kwargs) or run),
+    )
     for start in (0, 5):
         w = writer(tmp_path, start_step=start, wandb={"project": "p"})
         w.write(start, {"loss": 0.5, "note": "text"})
@@ -144,7 +165,10 @@ def test_flops_of_qwen3_are_the_published_ones():
 
 def test_forward_flops_count_what_xla_counts():
     """One layer's matmuls, dense attention over T x T, with the compiler as the judge."""
-    c, T = types.SimpleNamespace(layers=1, width=32, heads=4, kv_heads=2, head_dim=8, mlp_width=48), 16
+    c, T = (
+        types.SimpleNamespace(layers=1, width=32, heads=4, kv_heads=2, head_dim=8, mlp_width=48),
+        16,
+    )
 
     def matmuls(x, q, k, v, o, gate, up, down):
         q, k, v = (x @ q).reshape(T, 4, 8), (x @ k).reshape(T, 2, 8), (x @ v).reshape(T, 2, 8)
@@ -153,18 +177,37 @@ def test_forward_flops_count_what_xla_counts():
         return ((x @ gate) * (x @ up)) @ down
 
     shapes = [(T, 32), (32, 32), (32, 16), (32, 16), (32, 32), (32, 48), (32, 48), (48, 32)]
-    cost = jax.jit(matmuls).lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes)).compile().cost_analysis()
+    cost = (
+        jax.jit(matmuls)
+        .lower(*(jax.ShapeDtypeStruct(s, jnp.float32) for s in shapes))
+        .compile()
+        .cost_analysis()
+    )
     np.testing.assert_allclose(cost["flops"], flops.forward_flops(c, T, T * T), rtol=0.03)
 
 
 def test_live_entries_of_a_mirrored_row():
-    n, m, k, padding = 3, 5, 2, 4  # first response reversed, shared prefix, second response, padding: DESIGN's picture
+    n, m, k, padding = (
+        3,
+        5,
+        2,
+        4,
+    )  # first response reversed, shared prefix, second response, padding: DESIGN's picture
     own = np.arange(n + m + k + padding)
     see_from = np.where(own < n, own, np.where(own < n + m + k, n, own))
     see_to = np.where(own < n, n + m - 1, own)
-    by_hand = sum(m + i for i in range(1, n + 1)) + sum(range(1, m + 1)) + sum(m + i for i in range(1, k + 1))
+    by_hand = (
+        sum(m + i for i in range(1, n + 1))
+        + sum(range(1, m + 1))
+        + sum(m + i for i in range(1, k + 1))
+    )
     assert flops.live_attention_entries(see_from, see_to, n + m + k) == by_hand
-    assert flops.live_attention_entries(np.tile(see_from, (2, 3, 1)), np.tile(see_to, (2, 3, 1)), 6 * (n + m + k)) == 6 * by_hand
+    assert (
+        flops.live_attention_entries(
+            np.tile(see_from, (2, 3, 1)), np.tile(see_to, (2, 3, 1)), 6 * (n + m + k)
+        )
+        == 6 * by_hand
+    )
 
 
 def test_peaks_by_device_kind():
@@ -212,7 +255,12 @@ def test_rates_skip_compilation_and_pauses():
         p.update(step, **COUNTS)
         with p.paused():
             clock.now += 30
-    assert p.rates() == {"pairs_per_second": 16, "useful_tokens_per_second": 2000, "padded_tokens_per_second": 2500, "mfu": 0.01}
+    assert p.rates() == {
+        "pairs_per_second": 16,
+        "useful_tokens_per_second": 2000,
+        "padded_tokens_per_second": 2500,
+        "mfu": 0.01,
+    }
     assert p.eta() == pytest.approx(89 * 0.5)
     assert p.rates() == {}  # a new window has begun
     assert p.state() == pytest.approx(65)
@@ -226,7 +274,9 @@ def test_elapsed_time_continues_over_restarts():
     clock.now += 1
     p.update(42, **COUNTS)
     assert p.eta() == pytest.approx(58)  # at this process's pace, not 508 s / 42 steps
-    assert p.line().startswith("step 42/100 (42%), elapsed 8:28, ETA 0:58, 8 pairs/s, 1e+03 tokens/s")
+    assert p.line().startswith(
+        "step 42/100 (42%), elapsed 8:28, ETA 0:58, 8 pairs/s, 1e+03 tokens/s"
+    )
 
 
 def test_unknown_peak_means_no_mfu():
@@ -244,7 +294,9 @@ def test_plain_lines_off_a_terminal_every_interval_and_at_the_end():
         p.update(step, **COUNTS, loss=0.1234567)
     p.close()
     lines = stream.getvalue().splitlines()
-    assert [line.split(" (")[0] for line in lines] == [f"step {k}/50" for k in (1, 11, 21, 31, 41, 50)]
+    assert [line.split(" (")[0] for line in lines] == [
+        f"step {k}/50" for k in (1, 11, 21, 31, 41, 50)
+    ]
     assert all("loss 0.1235" in line for line in lines) and "ETA 0:00" in lines[-1]
 
 
@@ -262,4 +314,10 @@ def test_quiet_shows_nothing_and_a_terminal_gets_one_live_line():
 
 
 def test_long_times_are_readable():
-    assert [metrics._clock_text(s) for s in (0, 59.9, 61, 3600, 90061)] == ["0:00", "0:59", "1:01", "1:00:00", "25:01:01"]
+    assert [metrics._clock_text(s) for s in (0, 59.9, 61, 3600, 90061)] == [
+        "0:00",
+        "0:59",
+        "1:01",
+        "1:00:00",
+        "25:01:01",
+    ]

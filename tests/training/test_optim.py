@@ -20,12 +20,17 @@ class Tiny(nnx.Module):
 
 PARAMS = nnx.split(Tiny(), nnx.Param)[1]
 PATHS = ["embed", "head", "layers/bias", "layers/kernel", "norm"]
-GRADS = jax.tree.map(lambda p: jnp.sin(1.0 + jnp.arange(p.size, dtype=jnp.float32)).reshape(p.shape), PARAMS)
+GRADS = jax.tree.map(
+    lambda p: jnp.sin(1.0 + jnp.arange(p.size, dtype=jnp.float32)).reshape(p.shape), PARAMS
+)
 CONSTANT = optim.make_schedule(peak=0.1, total_steps=10)
 
 
 def named(tree):
-    return {optim.path_of(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        optim.path_of(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def run(optimizer, steps=3, grads=GRADS):
@@ -50,12 +55,18 @@ def test_paths_are_the_names_people_write():
 
 @pytest.mark.parametrize("name, end", [("constant", 1.0), ("linear", 0.2), ("cosine", 0.2)])
 def test_schedule_corners(name, end):
-    schedule = optim.make_schedule(name, peak=2.0, total_steps=110, warmup_steps=10, end_fraction=0.2)
+    schedule = optim.make_schedule(
+        name, peak=2.0, total_steps=110, warmup_steps=10, end_fraction=0.2
+    )
     lr = np.array([schedule(step) for step in range(120)])
-    np.testing.assert_allclose(lr[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)  # no update is wasted at zero
+    np.testing.assert_allclose(
+        lr[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6
+    )  # no update is wasted at zero
     np.testing.assert_allclose(lr[10], 2.0, rtol=1e-6)
     np.testing.assert_allclose(lr[110:], 2.0 * end, rtol=1e-6)
-    np.testing.assert_allclose(lr[60], 2.0 * (1 + end) / 2, rtol=1e-6)  # half way: the middle, for all three
+    np.testing.assert_allclose(
+        lr[60], 2.0 * (1 + end) / 2, rtol=1e-6
+    )  # half way: the middle, for all three
     assert np.all(np.diff(lr[10:]) <= 1e-7)
     assert jax.jit(schedule)(jnp.int32(60)) == lr[60]
 
@@ -83,8 +94,22 @@ def test_impossible_schedules_are_refused(kwargs, message):
 
 
 def test_plain_case_is_optax_adamw():
-    ours, _ = run(optim.make_optimizer(CONSTANT, PARAMS, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3, clip_norm=0.5, decay_exclude=()))
-    optax_adamw = optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(0.1, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3))
+    ours, _ = run(
+        optim.make_optimizer(
+            CONSTANT,
+            PARAMS,
+            b1=0.8,
+            b2=0.95,
+            eps=1e-6,
+            weight_decay=0.3,
+            clip_norm=0.5,
+            decay_exclude=(),
+        )
+    )
+    optax_adamw = optax.chain(
+        optax.clip_by_global_norm(0.5),
+        optax.adamw(0.1, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3),
+    )
     theirs, _ = run(optax_adamw)
     for path in PATHS:
         np.testing.assert_allclose(ours[path], theirs[path], rtol=1e-6)
@@ -96,29 +121,48 @@ def test_weight_decay_spares_norms_and_biases_only():
     params = named(PARAMS)
     for path in PATHS:
         expected = 0.0 if path in ("norm", "layers/bias") else -0.1 * 0.5 * params[path]
-        np.testing.assert_allclose(decayed[path] - plain[path], np.broadcast_to(expected, params[path].shape), atol=1e-6)
+        np.testing.assert_allclose(
+            decayed[path] - plain[path], np.broadcast_to(expected, params[path].shape), atol=1e-6
+        )
 
 
 def test_named_exclusions_replace_the_default():
-    excluded, _ = run(optim.make_optimizer(CONSTANT, PARAMS, weight_decay=0.5, decay_exclude=("^head$",)), steps=1)
+    excluded, _ = run(
+        optim.make_optimizer(CONSTANT, PARAMS, weight_decay=0.5, decay_exclude=("^head$",)), steps=1
+    )
     plain, _ = run(optim.make_optimizer(CONSTANT, PARAMS), steps=1)
     same = {path for path in PATHS if np.array_equal(excluded[path], plain[path])}
     assert same == {"head", "layers/bias"}  # the bias is zero, so its decay is too
 
 
 def test_frozen_parameters_get_zero_updates_and_no_state():
-    optimizer = optim.make_optimizer(CONSTANT, PARAMS, weight_decay=0.1, freeze=("^embed", "layers/"), lr_factors=(("head", 3.0),))
+    optimizer = optim.make_optimizer(
+        CONSTANT,
+        PARAMS,
+        weight_decay=0.1,
+        freeze=("^embed", "layers/"),
+        lr_factors=(("head", 3.0),),
+    )
     updates, state = run(optimizer)
     for path in ("embed", "layers/kernel", "layers/bias"):
         assert np.all(updates[path] == 0)
     assert np.all(updates["head"] != 0) and np.all(updates["norm"] != 0)
     moments = [path for path in optim.paths(state) if "/mu/" in path or "/nu/" in path]
-    assert sorted(path.split("/", 1)[1].rsplit("/", 1)[-1] for path in moments) == ["head", "head", "norm", "norm"]
+    assert sorted(path.split("/", 1)[1].rsplit("/", 1)[-1] for path in moments) == [
+        "head",
+        "head",
+        "norm",
+        "norm",
+    ]
 
 
 def test_gradients_of_frozen_parameters_do_not_clip_the_others():
-    huge = jax.tree_util.tree_map_with_path(lambda path, g: g * 1e6 if optim.path_of(path) == "embed" else g, GRADS)
-    sgd_like = dict(b1=0.0, b2=0.0, eps=1e3, clip_norm=1.0, freeze=("embed",))  # eps >> gradient: the update keeps the gradient's scale
+    huge = jax.tree_util.tree_map_with_path(
+        lambda path, g: g * 1e6 if optim.path_of(path) == "embed" else g, GRADS
+    )
+    sgd_like = dict(
+        b1=0.0, b2=0.0, eps=1e3, clip_norm=1.0, freeze=("embed",)
+    )  # eps >> gradient: the update keeps the gradient's scale
     with_huge, _ = run(optim.make_optimizer(CONSTANT, PARAMS, **sgd_like), grads=huge)
     without, _ = run(optim.make_optimizer(CONSTANT, PARAMS, **sgd_like))
     for path in PATHS:
@@ -127,9 +171,16 @@ def test_gradients_of_frozen_parameters_do_not_clip_the_others():
 
 def test_factors_scale_the_whole_update_and_the_first_match_decides():
     plain, _ = run(optim.make_optimizer(CONSTANT, PARAMS, weight_decay=0.2), steps=1)
-    scaled, _ = run(optim.make_optimizer(CONSTANT, PARAMS, weight_decay=0.2, lr_factors=(("head", 10.0), (".", 0.5))), steps=1)
+    scaled, _ = run(
+        optim.make_optimizer(
+            CONSTANT, PARAMS, weight_decay=0.2, lr_factors=(("head", 10.0), (".", 0.5))
+        ),
+        steps=1,
+    )
     for path in PATHS:
-        np.testing.assert_allclose(scaled[path], plain[path] * (10.0 if path == "head" else 0.5), rtol=1e-6)
+        np.testing.assert_allclose(
+            scaled[path], plain[path] * (10.0 if path == "head" else 0.5), rtol=1e-6
+        )
 
 
 def test_first_moment_in_bfloat16():
@@ -150,10 +201,17 @@ def test_clipping_can_be_turned_off():
 
 @pytest.mark.parametrize(
     "field, value",
-    [("freeze", ("embd",)), ("lr_factors", (("embd", 2.0),)), ("decay_exclude", ("embd",)), ("lr_factors", ((".", 1.0), ("embed", 2.0)))],
+    [
+        ("freeze", ("embd",)),
+        ("lr_factors", (("embd", 2.0),)),
+        ("decay_exclude", ("embd",)),
+        ("lr_factors", ((".", 1.0), ("embed", 2.0))),
+    ],
 )
 def test_a_regex_that_applies_to_nothing_is_an_error_that_lists_paths(field, value):
-    with pytest.raises(ValueError, match=f"{field}: 'embe?d' applies to no parameter.*layers/kernel"):
+    with pytest.raises(
+        ValueError, match=f"{field}: 'embe?d' applies to no parameter.*layers/kernel"
+    ):
         optim.make_optimizer(CONSTANT, PARAMS, **{field: value})
 
 

@@ -31,9 +31,14 @@ def shares(votes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         raise ValueError("aggregate: no votes")
     if unknown := [vote for vote in votes if vote["value"] not in VALUES]:
         voter, pair_id, value = (unknown[0].get(field) for field in ("voter", "pair_id", "value"))
-        raise ValueError(f"aggregate: value {value!r} of {voter} about {pair_id} is not one of {', '.join(VALUES)}")
+        raise ValueError(
+            f"aggregate: value {value!r} of {voter} about {pair_id} is not one of {', '.join(VALUES)}"
+        )
     said = [Counter(vote["value"] for vote in same) for same in _by_order(votes).values()]
-    return {value: float(np.mean([counts[value] / counts.total() for counts in said])) for value in VALUES}
+    return {
+        value: float(np.mean([counts[value] / counts.total() for counts in said]))
+        for value in VALUES
+    }
 
 
 def self_consistent(votes: Sequence[Mapping[str, Any]], threshold: float = 0.5) -> str | None:
@@ -55,7 +60,11 @@ def consistency(votes: Iterable[Mapping[str, Any]], threshold: float = 0.5) -> d
         top = [value for value in said if said[value] == max(said.values())]
         value = top[0] if len(top) == 1 else "tie"
         heard = [shares(by_voter[voter])[value] for voter in own if own[voter]]
-        merged[pair_id] = Merged(value, float(np.mean(heard)) if heard else 0.0, {voter: own[voter] or "inconsistent" for voter in own})
+        merged[pair_id] = Merged(
+            value,
+            float(np.mean(heard)) if heard else 0.0,
+            {voter: own[voter] or "inconsistent" for voter in own},
+        )
     return merged
 
 
@@ -120,7 +129,10 @@ def dawid_skene(
 
     given = np.array([VALUES.index((known or {}).get(pair, "tie")) for pair in pairs])
     fixed = np.where(given[:, None] == 2, np.nan, given[:, None] == np.arange(2))  # [I, 2]
-    counted = np.stack([np.bincount(i, weight * (value == side), len(pairs)) for side in (0, 1)], axis=1) + 0.5
+    counted = (
+        np.stack([np.bincount(i, weight * (value == side), len(pairs)) for side in (0, 1)], axis=1)
+        + 0.5
+    )
     q = _clamped(counted / counted.sum(1, keepdims=True), fixed)
     trace: list[float] = []
     for _ in range(rounds):
@@ -128,10 +140,20 @@ def dawid_skene(
         for side in (0, 1):  # the better response is a, b: it was shown at place side ^ turned
             np.add.at(counts, (j, side ^ turned, said), weight * q[i, side])
         confusion = counts / counts.sum(-1, keepdims=True)
-        heard = np.stack([np.bincount(i, weight * np.log(confusion[j, side ^ turned, said]), len(pairs)) for side in (0, 1)], axis=1)
+        heard = np.stack(
+            [
+                np.bincount(i, weight * np.log(confusion[j, side ^ turned, said]), len(pairs))
+                for side in (0, 1)
+            ],
+            axis=1,
+        )
         total = np.logaddexp(heard[:, 0], heard[:, 1])
-        likelihood = np.where(given == 2, total, np.take_along_axis(heard, np.minimum(given, 1)[:, None], 1)[:, 0])
-        trace.append(float(likelihood.sum() + smoothing * np.log(confusion).sum() - len(pairs) * np.log(2)))
+        likelihood = np.where(
+            given == 2, total, np.take_along_axis(heard, np.minimum(given, 1)[:, None], 1)[:, 0]
+        )
+        trace.append(
+            float(likelihood.sum() + smoothing * np.log(confusion).sum() - len(pairs) * np.log(2))
+        )
         before, q = q, _clamped(np.exp(heard - total[:, None]), fixed)
         if np.abs(q - before).max() < tolerance:
             break
@@ -148,16 +170,23 @@ def _clamped(q: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(fixed), q, fixed)
 
 
-def reliability(votes: Iterable[Mapping[str, Any]], *, certainty: float = 0.6, **options: Any) -> dict[str, Merged]:
+def reliability(
+    votes: Iterable[Mapping[str, Any]], *, certainty: float = 0.6, **options: Any
+) -> dict[str, Merged]:
     """{pair_id: Merged} by `dawid_skene` (which takes the options): a or b where its probability is at least `certainty`, else a tie."""
     rows = list(votes)
     fitted, given = dawid_skene(rows, **options), _by_pair(rows)
     merged = {}
     for pair_id, p in zip(fitted.pairs, fitted.probability, strict=True):
         value = "a" if p >= certainty else "b" if 1 - p >= certainty else "tie"
-        own = {voter: self_consistent(said) or "inconsistent" for voter, said in given[pair_id].items()}
+        own = {
+            voter: self_consistent(said) or "inconsistent" for voter, said in given[pair_id].items()
+        }
         merged[pair_id] = Merged(value, float(max(p, 1 - p)), own)
     return merged
 
 
-METHODS: dict[str, Callable[..., dict[str, Merged]]] = {"consistency": consistency, "dawid_skene": reliability}
+METHODS: dict[str, Callable[..., dict[str, Merged]]] = {
+    "consistency": consistency,
+    "dawid_skene": reliability,
+}

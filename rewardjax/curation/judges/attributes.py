@@ -34,7 +34,9 @@ def _not_empty(text: str) -> str:
 
 
 # min_length would say the same, but servers' strict schemas do not all take it
-Text = Annotated[str, pydantic.StringConstraints(strip_whitespace=True), pydantic.AfterValidator(_not_empty)]
+Text = Annotated[
+    str, pydantic.StringConstraints(strip_whitespace=True), pydantic.AfterValidator(_not_empty)
+]
 
 
 class Attributes(pydantic.BaseModel):
@@ -55,12 +57,19 @@ def merge(tagged: Sequence[Attributes]) -> Attributes:
     if not tagged:
         raise ValueError("attributes: nothing to merge")
     closed = ("task_category", "objectivity", "controversiality")
-    common = {field: Counter(getattr(one, field) for one in tagged).most_common(1)[0][0] for field in closed}
-    nearest = max(tagged, key=lambda one: sum(getattr(one, field) == value for field, value in common.items()))
+    common = {
+        field: Counter(getattr(one, field) for one in tagged).most_common(1)[0][0]
+        for field in closed
+    }
+    nearest = max(
+        tagged, key=lambda one: sum(getattr(one, field) == value for field, value in common.items())
+    )
     return nearest.model_copy(update=common)
 
 
 def describe(attributes: Attributes) -> str:
     """The five fields as lines `Field: value`: what a judge reads, and what the embedder reads beside the prompt."""
     named = attributes.model_dump()
-    return "\n".join(f"{field.replace('_', ' ').capitalize()}: {value}" for field, value in named.items())
+    return "\n".join(
+        f"{field.replace('_', ' ').capitalize()}: {value}" for field, value in named.items()
+    )

@@ -22,9 +22,13 @@ from rewardjax.curation.judges.protocol import format_in, questions, settle
 URL = "/v1/chat/completions"
 
 
-def _open_requests(items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str) -> Iterator[Request]:
+def _open_requests(
+    items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str
+) -> Iterator[Request]:
     if (format := format_in(judge, ledger)) is None:
-        raise ValueError(f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; set it to what the batch server takes")
+        raise ValueError(
+            f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; set it to what the batch server takes"
+        )
     for item in items:
         for question in questions(item, judge, task, purpose):
             if isinstance(step := settle(question, format, ledger), Request):
@@ -49,7 +53,11 @@ def write(
     if path.exists():
         raise FileExistsError(f"{path}: exists; a batch file is written once")
     path.parent.mkdir(parents=True, exist_ok=True)
-    counts, partial, name = Counter(requests=0, out=0, unaffordable=0), path.with_name(path.name + ".partial"), str(path.resolve())
+    counts, partial, name = (
+        Counter(requests=0, out=0, unaffordable=0),
+        path.with_name(path.name + ".partial"),
+        str(path.resolve()),
+    )
     ledger.release(name)  # an earlier call that was killed reserved for a file that never appeared
     with open(partial, "w", encoding="utf-8") as file:
         for request in _open_requests(items, judge, ledger, task, purpose):
@@ -59,7 +67,12 @@ def write(
                 counts["unaffordable"] += 1
             else:
                 counts["requests"] += 1
-                line = {"custom_id": request.key, "method": "POST", "url": URL, "body": request.body}
+                line = {
+                    "custom_id": request.key,
+                    "method": "POST",
+                    "url": URL,
+                    "body": request.body,
+                }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(partial, path)
     return dict(counts)
@@ -79,7 +92,9 @@ def read(
 
     Returns counts: "answered", "rejected" (status 400, 413 or 422), "failed" (other errors: the next batch asks again), "unknown" (no such
     request is out: read before, or another judge's). Raises ValueError naming the line for what is no result."""
-    wanted = {request.key: request for request in _open_requests(items, judge, ledger, task, purpose)}
+    wanted = {
+        request.key: request for request in _open_requests(items, judge, ledger, task, purpose)
+    }
     counts = Counter(answered=0, rejected=0, failed=0, unknown=0)
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
@@ -89,7 +104,9 @@ def read(
                 found = json.loads(line)
                 key, response = found["custom_id"], found.get("response") or {}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number}: no batch result ({type(error).__name__}: {error})") from None
+                raise ValueError(
+                    f"{path}, line {number}: no batch result ({type(error).__name__}: {error})"
+                ) from None
             request = wanted.get(key)
             row = ledger.out(key) if request else None
             if request is None or row is None:
@@ -97,13 +114,17 @@ def read(
                 continue
             status = response.get("status_code")
             if status in (400, 413, 422):
-                refused = Answer(json.dumps(response.get("body"))[:500], finish="rejected", status="rejected")
+                refused = Answer(
+                    json.dumps(response.get("body"))[:500], finish="rejected", status="rejected"
+                )
                 ledger.settle(row, request, refused, discount=discount)
                 counts["rejected"] += 1
             elif found.get("error") or status != 200:
                 ledger.abandon(row, request, tries=1, lost=0)
                 counts["failed"] += 1
             else:
-                ledger.settle(row, request, read_completion(response.get("body")), discount=discount)
+                ledger.settle(
+                    row, request, read_completion(response.get("body")), discount=discount
+                )
                 counts["answered"] += 1
     return dict(counts)

@@ -17,7 +17,12 @@ def share(hits: int, total: int) -> dict[str, Any]:
     if not total:
         return {"share": None, "low": None, "high": None, "count": 0}
     interval = stats.binomtest(hits, total).proportion_ci(0.95, method="wilson")
-    return {"share": hits / total, "low": float(interval.low), "high": float(interval.high), "count": total}
+    return {
+        "share": hits / total,
+        "low": float(interval.low),
+        "high": float(interval.high),
+        "count": total,
+    }
 
 
 def position(votes: Votes) -> dict[str, dict[str, Any]]:
@@ -40,7 +45,10 @@ def position(votes: Votes) -> dict[str, dict[str, Any]]:
                     stuck[0] += _place(one) == "first"
                     stuck[1] += 1
         report[voter] = {
-            **{f"said_{place}": share(places.count(place), len(places)) for place in ("first", "second", "tie")},
+            **{
+                f"said_{place}": share(places.count(place), len(places))
+                for place in ("first", "second", "tie")
+            },
             "consistency": share(*swapped),
             "repetition": share(*repeated),
             "primacy": share(*stuck),
@@ -48,7 +56,9 @@ def position(votes: Votes) -> dict[str, dict[str, Any]]:
     return report
 
 
-def leaning(votes: Votes, more: Mapping[str, float], reference: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def leaning(
+    votes: Votes, more: Mapping[str, float], reference: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """{voter: measures} of a feature: `more[pair_id]` is how much more of it response a has than b (characters, bullets, ...).
 
     prefers_more: of the votes for a response that differ in the feature, the share for the one with more. reference_prefers_more: the same
@@ -83,13 +93,16 @@ def leaning(votes: Votes, more: Mapping[str, float], reference: Mapping[str, str
     return report
 
 
-def longer(pairs: Iterable[tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]) -> dict[str, float]:
+def longer(
+    pairs: Iterable[tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]],
+) -> dict[str, float]:
     """{pair_id: characters of response a minus those of b} of (pair_id, a, b), for `leaning`."""
     return difference(pairs, lambda text: float(len(text)))
 
 
 def difference(
-    pairs: Iterable[tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]], feature: Callable[[str], float]
+    pairs: Iterable[tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]],
+    feature: Callable[[str], float],
 ) -> dict[str, float]:
     """{pair_id: feature of response a minus that of b}; a response's text is that of all its messages."""
     text = lambda response: "\n".join(message["content"] for message in response)
@@ -97,7 +110,9 @@ def difference(
 
 
 def _place(vote: Mapping[str, Any]) -> str:
-    return "tie" if vote["value"] == "tie" else ("first", "second")[vote["shown"].index(vote["value"])]
+    return (
+        "tie" if vote["value"] == "tie" else ("first", "second")[vote["shown"].index(vote["value"])]
+    )
 
 
 def _by_voter(votes: Votes) -> dict[str, dict[str, list[Mapping[str, Any]]]]:

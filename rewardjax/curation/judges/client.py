@@ -15,7 +15,11 @@ import openai
 
 from rewardjax.curation.judges.paid_calls import Answer, BudgetExceeded, CallLedger, Price, Request
 
-FORMATS = ("json_schema", "json_object", "plain")  # tried in this order: schema of the standard, schema as llama.cpp takes it, by asking
+FORMATS = (
+    "json_schema",
+    "json_object",
+    "plain",
+)  # tried in this order: schema of the standard, schema as llama.cpp takes it, by asking
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
 DEAD_AFTER = 3  # requests in a row that used up their retries
 
@@ -58,9 +62,13 @@ class Judge:
     def __post_init__(self):
         for field in ("samples", "max_in_flight", "asks", "max_tokens"):
             if getattr(self, field) < 1:
-                raise ValueError(f"judge {self.name}: {field} = {getattr(self, field)}, must be at least 1")
+                raise ValueError(
+                    f"judge {self.name}: {field} = {getattr(self, field)}, must be at least 1"
+                )
         if self.answer_format not in ("auto", *FORMATS):
-            raise ValueError(f"judge {self.name}: answer_format {self.answer_format!r} is not one of auto, {', '.join(FORMATS)}")
+            raise ValueError(
+                f"judge {self.name}: answer_format {self.answer_format!r} is not one of auto, {', '.join(FORMATS)}"
+            )
         if clash := set(self.extra) & {"model", "messages", "response_format", "stream", "n"}:
             raise ValueError(f"judge {self.name}: extra may not hold {', '.join(sorted(clash))}")
 
@@ -77,14 +85,31 @@ class Judge:
         return Price(self.price_input, self.price_cached, self.price_output)
 
 
-def body(judge: Judge, messages: list[dict], schema: dict[str, Any], format: str, sample: int, attempt: int = 0) -> dict[str, Any]:
+def body(
+    judge: Judge,
+    messages: list[dict],
+    schema: dict[str, Any],
+    format: str,
+    sample: int,
+    attempt: int = 0,
+) -> dict[str, Any]:
     """A chat completion's JSON body, asking for an answer of `schema` (JSON schema with a title) in one of FORMATS."""
-    sampling = {"temperature": judge.temperature, "top_p": judge.top_p, "max_tokens": judge.max_tokens, **judge.extra}
+    sampling = {
+        "temperature": judge.temperature,
+        "top_p": judge.top_p,
+        "max_tokens": judge.max_tokens,
+        **judge.extra,
+    }
     found = {"model": judge.model, "messages": messages, **sampling}
     if judge.seed is not None:
-        found["seed"] = judge.seed + sample + 1000 * attempt  # asked afresh with one seed, a model would say the same again
+        found["seed"] = (
+            judge.seed + sample + 1000 * attempt
+        )  # asked afresh with one seed, a model would say the same again
     if format == "json_schema":
-        found["response_format"] = {"type": "json_schema", "json_schema": {"name": schema["title"], "strict": True, "schema": schema}}
+        found["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": schema["title"], "strict": True, "schema": schema},
+        }
     elif format == "json_object":
         found["response_format"] = {"type": "json_object", "schema": schema}
     return found
@@ -134,9 +159,15 @@ class Endpoint:
                     raise JudgeDown(
                         f"{self._who()}: {error.status_code} {error.message}; check base_url, model and {self.judge.key_env}"
                     ) from None
-                probed = request.purpose == PROBE and error.status_code >= 500 and tried >= 3  # llama.cpp's way of saying "unknown format"
+                probed = (
+                    request.purpose == PROBE and error.status_code >= 500 and tried >= 3
+                )  # llama.cpp's way of saying "unknown format"
                 if error.status_code in (400, 413, 422) or probed:
-                    answer = Answer(f"{error.status_code} {error.message}"[:500], finish="rejected", status="rejected")
+                    answer = Answer(
+                        f"{error.status_code} {error.message}"[:500],
+                        finish="rejected",
+                        status="rejected",
+                    )
                 else:
                     self._back_off(tried, error.response.headers.get("retry-after"))
                     continue
@@ -144,13 +175,17 @@ class Endpoint:
                 lost += isinstance(error, openai.APITimeoutError) and not _unsent(error)
                 self._back_off(tried, None)
                 continue
-            self.ledger.settle(row, request, answer, seconds=time.monotonic() - started, tries=tried, lost=lost)
+            self.ledger.settle(
+                row, request, answer, seconds=time.monotonic() - started, tries=tried, lost=lost
+            )
             self._failed_in_a_row = 0
             return answer
         self.ledger.abandon(row, request, tries=self.judge.retries + 1, lost=lost)
         self._failed_in_a_row += 1
         if self._failed_in_a_row >= DEAD_AFTER:
-            raise JudgeDown(f"{self._who()}: {self._failed_in_a_row} requests in a row failed {self.judge.retries + 1} times each")
+            raise JudgeDown(
+                f"{self._who()}: {self._failed_in_a_row} requests in a row failed {self.judge.retries + 1} times each"
+            )
         return None
 
     async def _send(self, request: Request) -> Answer:
@@ -179,10 +214,21 @@ class Endpoint:
             return known
         for format in FORMATS[:-1]:
             asked = body(self.judge, _PROBE, _PROBE_SCHEMA, format, sample=0)
-            answer = await self.call(Request(self.judge.voter, asked, self.judge.revision, self.judge.price, purpose=PROBE), purse)
+            answer = await self.call(
+                Request(
+                    self.judge.voter, asked, self.judge.revision, self.judge.price, purpose=PROBE
+                ),
+                purse,
+            )
             if answer is None:
-                raise JudgeDown(f"{self._who()}: no answer to a first question after {self.judge.retries + 1} tries")
-            if answer.status == "answered" and _PROBE_WORD in answer.text and answer.text.strip().startswith("{"):
+                raise JudgeDown(
+                    f"{self._who()}: no answer to a first question after {self.judge.retries + 1} tries"
+                )
+            if (
+                answer.status == "answered"
+                and _PROBE_WORD in answer.text
+                and answer.text.strip().startswith("{")
+            ):
                 break
         else:
             format = FORMATS[-1]
@@ -196,7 +242,9 @@ def _unsent(error: openai.APIConnectionError) -> bool:
 
 
 PROBE = "probe"
-_PROBE_WORD = "heliotrope"  # nothing in the question leads to it: an answer with it has followed the schema
+_PROBE_WORD = (
+    "heliotrope"  # nothing in the question leads to it: an answer with it has followed the schema
+)
 _PROBE = [{"role": "user", "content": "Write one short greeting."}]
 _PROBE_SCHEMA = {
     "title": "probe",

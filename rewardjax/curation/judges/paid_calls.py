@@ -54,12 +54,25 @@ class Request:
 
     @functools.cached_property
     def key(self) -> str:
-        identity = {"body": self.body, "revision": self.revision, "sample": self.sample, "attempt": self.attempt, "shown": self.shown}
+        identity = {
+            "body": self.body,
+            "revision": self.revision,
+            "sample": self.sample,
+            "attempt": self.attempt,
+            "shown": self.shown,
+        }
         return fingerprint.of_json(identity)
 
     def most(self) -> float:
         """The most it can cost, dollars: no tokenizer makes more tokens than there are bytes."""
-        tokens = len(json.dumps([self.body["messages"], self.body.get("response_format")], ensure_ascii=False).encode()) + TEMPLATE_TOKENS
+        tokens = (
+            len(
+                json.dumps(
+                    [self.body["messages"], self.body.get("response_format")], ensure_ascii=False
+                ).encode()
+            )
+            + TEMPLATE_TOKENS
+        )
         dearest = max(self.price.input, self.price.cached)
         return (tokens * dearest + self.body["max_tokens"] * self.price.output) / 1e6
 
@@ -85,7 +98,15 @@ def cost(request: Request, answer: Answer, discount: float = 1.0) -> float:
         return request.most() * discount
     fresh = answer.prompt_tokens - answer.cached_tokens
     price = request.price
-    return (fresh * price.input + answer.cached_tokens * price.cached + answer.completion_tokens * price.output) * discount / 1e6
+    return (
+        (
+            fresh * price.input
+            + answer.cached_tokens * price.cached
+            + answer.completion_tokens * price.output
+        )
+        * discount
+        / 1e6
+    )
 
 
 _TABLES = """
@@ -118,16 +139,29 @@ class CallLedger:
 
     def lookup(self, key: str) -> Answer | None:
         """The answer to a request, None where there is none yet."""
-        row = self._db.execute(f"SELECT {_ANSWER} FROM calls WHERE key = ? AND state IN ('answered', 'rejected')", [key]).fetchone()
+        row = self._db.execute(
+            f"SELECT {_ANSWER} FROM calls WHERE key = ? AND state IN ('answered', 'rejected')",
+            [key],
+        ).fetchone()
         return None if row is None else Answer(*row[:5], counted=bool(row[5]), status=row[6])
 
-    def reserve(self, request: Request, *, batch: str | None = None, discount: float = 1.0) -> int | None:
+    def reserve(
+        self, request: Request, *, batch: str | None = None, discount: float = 1.0
+    ) -> int | None:
         """Book the most that `request` can cost and return its row, or None where that is more than what is left."""
         most = request.most() * discount
         with _transaction(self._db):
             if self.budget is not None and most > 0 and self.spent() + most > self.budget:
                 return None
-            values = (request.key, request.voter, request.subject, request.purpose, request.sample, request.attempt, request.shown)
+            values = (
+                request.key,
+                request.voter,
+                request.subject,
+                request.purpose,
+                request.sample,
+                request.attempt,
+                request.shown,
+            )
             cursor = self._db.execute(
                 "INSERT INTO calls (key, voter, subject, purpose, sample, attempt, shown, batch, state, booked)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?)",
@@ -137,7 +171,15 @@ class CallLedger:
             return cursor.lastrowid
 
     def settle(
-        self, row: int, request: Request, answer: Answer, *, seconds: float | None = None, tries: int = 1, lost: int = 0, discount=1.0
+        self,
+        row: int,
+        request: Request,
+        answer: Answer,
+        *,
+        seconds: float | None = None,
+        tries: int = 1,
+        lost: int = 0,
+        discount=1.0,
     ) -> None:
         """Put the answer in its row. `lost`: how many tries timed out, each of which may have been charged and is booked in full. Where
         another process has answered the same request meanwhile, this cost is booked and the first answer stays."""
@@ -150,26 +192,38 @@ class CallLedger:
         with _transaction(self._db):
             second = self.lookup(request.key) is not None
             self._book(dollars - self._reserved(row))
-            self._db.execute(sql, ["duplicate" if second else answer.status, dollars, *fields, seconds, tries, row])
+            self._db.execute(
+                sql,
+                ["duplicate" if second else answer.status, dollars, *fields, seconds, tries, row],
+            )
 
     def abandon(self, row: int, request: Request, *, tries: int, lost: int) -> None:
         """No answer: what was reserved is free again, but for tries that timed out. The request may be sent again later."""
         dollars = lost * request.most()
         with _transaction(self._db):
             self._book(dollars - self._reserved(row))
-            self._db.execute("UPDATE calls SET state = 'failed', booked = ?, tries = ? WHERE id = ?", [dollars, tries, row])
+            self._db.execute(
+                "UPDATE calls SET state = 'failed', booked = ?, tries = ? WHERE id = ?",
+                [dollars, tries, row],
+            )
 
     def out(self, key: str) -> int | None:
         """The row of a request that was written to a batch file and not yet read back."""
-        row = self._db.execute("SELECT id FROM calls WHERE key = ? AND state = 'sent' AND batch IS NOT NULL", [key]).fetchone()
+        row = self._db.execute(
+            "SELECT id FROM calls WHERE key = ? AND state = 'sent' AND batch IS NOT NULL", [key]
+        ).fetchone()
         return None if row is None else row[0]
 
     def release(self, batch: str) -> None:
         """Forget the requests of a batch file (its full path) that will never be read back: their reservations are free again."""
         with _transaction(self._db):
             where = "batch = ? AND state = 'sent'"
-            freed = self._db.execute(f"SELECT coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]).fetchone()[0]
-            self._db.execute(f"UPDATE calls SET state = 'failed', booked = 0, tries = 0 WHERE {where}", [batch])
+            freed = self._db.execute(
+                f"SELECT coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]
+            ).fetchone()[0]
+            self._db.execute(
+                f"UPDATE calls SET state = 'failed', booked = 0, tries = 0 WHERE {where}", [batch]
+            )
             self._book(-freed)
 
     def spent(self) -> float:

@@ -44,7 +44,9 @@ class Example:
 
     def __post_init__(self):
         if self.value not in LEGAL:
-            raise ValueError(f"example {self.pair_id}: value {self.value!r} is not one of {', '.join(LEGAL)}")
+            raise ValueError(
+                f"example {self.pair_id}: value {self.value!r} is not one of {', '.join(LEGAL)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +129,9 @@ def conversation(messages: Sequence[Message]) -> str:
     blocks = []
     for message in messages:
         more = {key: value for key, value in message.items() if key not in ("role", "content")}
-        blocks.append(f"[{message['role']}]{' ' + json.dumps(more, sort_keys=True) if more else ''}\n{message['content']}")
+        blocks.append(
+            f"[{message['role']}]{' ' + json.dumps(more, sort_keys=True) if more else ''}\n{message['content']}"
+        )
     return "\n".join(blocks)
 
 
@@ -178,16 +182,27 @@ def _pair(item: Item | Example, shown: str, number: str) -> str:
     blocks = []
     if item.attributes is not None:
         blocks.append(_tagged("attributes", number, attributes_lib.describe(item.attributes)))
-        blocks.append(f"For {item.attributes.task_category} look for {CRITERIA[item.attributes.task_category]}.")
+        blocks.append(
+            f"For {item.attributes.task_category} look for {CRITERIA[item.attributes.task_category]}."
+        )
     blocks.append(_tagged("conversation", number, conversation(item.prompt)))
     for place, side in enumerate(shown, start=1):
-        blocks.append(_tagged(f"candidate-{place}", number, conversation(item.responses["ab".index(side)])))
+        blocks.append(
+            _tagged(f"candidate-{place}", number, conversation(item.responses["ab".index(side)]))
+        )
     return "\n".join(blocks)
 
 
 def _example(example: Example, shown: str, number: str) -> str:
     preferred = "No preference" if example.value == "tie" else PREFERRED[shown.index(example.value)]
-    return _tagged("example", number, f"{_pair(example, shown, number)}\n{json.dumps({'preferred': preferred})}") + "\n"
+    return (
+        _tagged(
+            "example",
+            number,
+            f"{_pair(example, shown, number)}\n{json.dumps({'preferred': preferred})}",
+        )
+        + "\n"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,8 +220,12 @@ def read_back(messages: Sequence[Message]) -> Shown | None:
     if len(messages) < 2 or messages[0]["content"] not in (JUDGE, TAG):
         return None
     text = messages[1]["content"]
-    number = re.findall(r"^<(?:example|attributes|conversation) (\w{8})>$", text, re.MULTILINE)[0]  # no data stands before the first tag
-    inside = lambda tag: re.findall(rf"^<{tag} {number}>\n(.*?)\n</{tag} {number}>$", text, re.MULTILINE | re.DOTALL)
+    number = re.findall(r"^<(?:example|attributes|conversation) (\w{8})>$", text, re.MULTILINE)[
+        0
+    ]  # no data stands before the first tag
+    inside = lambda tag: re.findall(
+        rf"^<{tag} {number}>\n(.*?)\n</{tag} {number}>$", text, re.MULTILINE | re.DOTALL
+    )
     *examples, asked = inside("conversation")
     return Shown(
         "judge" if messages[0]["content"] == JUDGE else "tag",

@@ -67,7 +67,9 @@ class Outcome:
     calls: tuple[str, ...]
 
 
-def questions(item: Item, judge: Judge, task: str = "judge", purpose: str = "") -> Iterator[Question]:
+def questions(
+    item: Item, judge: Judge, task: str = "judge", purpose: str = ""
+) -> Iterator[Question]:
     """What to ask a judge about a pair: `judge.samples` judgments, half of them in each order (an odd one in an order that depends on the
     pair); one question where attributes are wanted, in canonical order, since they are about both responses alike."""
     if task == "tag":
@@ -84,7 +86,11 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
     An answer that cannot be read is answered in turn by what is wrong with it; if that fails too, the question is asked afresh, and so on
     until `judge.asks` requests are spent."""
     schema, json_schema, instruction = TASKS[question.task]
-    messages = prompts.judge_messages(question.item, question.shown) if question.task == "judge" else prompts.tag_messages(question.item)
+    messages = (
+        prompts.judge_messages(question.item, question.shown)
+        if question.task == "judge"
+        else prompts.tag_messages(question.item)
+    )
     judge, problem, calls, answered = question.judge, "", [], []
     for attempt in range(judge.asks):
         request = Request(
@@ -109,7 +115,14 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
         except Unreadable as error:
             problem = str(error)
         again = prompts.ASK_AGAIN.format(problem=problem, answer=instruction)
-        answered = [] if answered else [{"role": "assistant", "content": answer.text or "(empty)"}, {"role": "user", "content": again}]
+        answered = (
+            []
+            if answered
+            else [
+                {"role": "assistant", "content": answer.text or "(empty)"},
+                {"role": "user", "content": again},
+            ]
+        )
     return Outcome(None, f"unreadable: {problem}", tuple(calls))
 
 
@@ -157,7 +170,14 @@ def _objects(text: str) -> Iterator[dict]:
 # ---------------------------------------------------------------------------------------------------------------- asking
 
 
-def ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, *, task: str = "judge", purpose: str = "") -> dict[str, Any]:
+def ask(
+    items: Sequence[Item],
+    judges: Sequence[Judge],
+    ledger: CallLedger,
+    *,
+    task: str = "judge",
+    purpose: str = "",
+) -> dict[str, Any]:
     """Put every question about `items` to every judge, paying only for what `ledger` lacks; all judges work at the same time.
 
     Returns "questions", "settled", "unreadable" (settled without a value), "stopped" (server -> why it took no more; the others went on),
@@ -168,10 +188,20 @@ def ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, *, t
     return _run(_ask(items, judges, ledger, task, purpose))
 
 
-async def _ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str) -> dict[str, Any]:
+async def _ask(
+    items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str
+) -> dict[str, Any]:
     purse, counts = Purse(ledger), Counter()
-    report: dict[str, Any] = {"questions": 0, "settled": 0, "unreadable": 0, "stopped": {}, "out_of_budget": None}
-    report["questions"] = len(items) * sum(judge.samples if task == "judge" else 1 for judge in judges)
+    report: dict[str, Any] = {
+        "questions": 0,
+        "settled": 0,
+        "unreadable": 0,
+        "stopped": {},
+        "out_of_budget": None,
+    }
+    report["questions"] = len(items) * sum(
+        judge.samples if task == "judge" else 1 for judge in judges
+    )
     with tqdm(total=report["questions"], unit="question", disable=not sys.stderr.isatty()) as bar:
 
         async def unless_stopped(endpoint: Endpoint, working: Awaitable[T]) -> T | None:
@@ -195,19 +225,33 @@ async def _ask(items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedge
                     counts["unreadable" if step.value is None else "readable"] += 1
                 bar.update()
                 bar.set_postfix_str(f"{ledger.spent():.4f} dollars", refresh=False)
-                await asyncio.sleep(0)  # answers from the ledger come without a pause in which others could work
+                await asyncio.sleep(
+                    0
+                )  # answers from the ledger come without a pause in which others could work
 
         async def serve(judge: Judge) -> None:
             endpoints = [Endpoint(judge, url, ledger) for url in judge.urls]
-            waiting = (question for item in items for question in questions(item, judge, task, purpose))
+            waiting = (
+                question for item in items for question in questions(item, judge, task, purpose)
+            )
             try:
                 if format := await unless_stopped(endpoints[0], endpoints[0].answer_format(purse)):
-                    await asyncio.gather(*(work(one, waiting, format) for one in endpoints for _ in range(judge.max_in_flight)))
+                    await asyncio.gather(
+                        *(
+                            work(one, waiting, format)
+                            for one in endpoints
+                            for _ in range(judge.max_in_flight)
+                        )
+                    )
             finally:
                 await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
 
         await asyncio.gather(*map(serve, judges))
-    report |= {"settled": counts.total(), "unreadable": counts["unreadable"], "dollars": ledger.spent()}
+    report |= {
+        "settled": counts.total(),
+        "unreadable": counts["unreadable"],
+        "dollars": ledger.spent(),
+    }
     return report
 
 
@@ -230,7 +274,12 @@ def _refuse_repeats(what: str, names: Sequence[str]) -> None:
 
 
 def outcomes(
-    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger, *, task: str = "judge", purpose: str = ""
+    items: Iterable[Item],
+    judges: Sequence[Judge],
+    ledger: CallLedger,
+    *,
+    task: str = "judge",
+    purpose: str = "",
 ) -> Iterator[tuple[Question, Outcome]]:
     """Every settled question with its outcome, from the ledger alone."""
     formats = {judge.name: format_in(judge, ledger) for judge in judges}
@@ -243,7 +292,9 @@ def outcomes(
                     yield question, found
 
 
-def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) -> Iterator[dict[str, Any]]:
+def votes(
+    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger
+) -> Iterator[dict[str, Any]]:
     """Rows for the store's `votes`: one a judgment that could be read. `value` speaks of the canonical responses; `shown` is the order."""
     for question, found in outcomes(items, judges, ledger):
         if not isinstance(found.value, Verdict):
@@ -268,7 +319,9 @@ def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) ->
         }
 
 
-def panel(rows: Iterable[dict[str, Any]], method: str = "consistency", **options: Any) -> Iterator[dict[str, Any]]:
+def panel(
+    rows: Iterable[dict[str, Any]], method: str = "consistency", **options: Any
+) -> Iterator[dict[str, Any]]:
     """Rows for the store's `votes` that merge the judges' (those of `votes`): voter "panel", one a pair, by `aggregate.METHODS[method]`."""
     for pair_id, merged in aggregate.METHODS[method](rows, **options).items():
         evidence = {"method": method, **options, "judges": merged.by_voter}
@@ -284,22 +337,35 @@ def panel(rows: Iterable[dict[str, Any]], method: str = "consistency", **options
         }
 
 
-def tags(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) -> Iterator[dict[str, Any]]:
+def tags(
+    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger
+) -> Iterator[dict[str, Any]]:
     """Rows for the store's `attributes`: one a readable answer, and where several judges tagged a pair, one by "panel" that merges them."""
     by_pair: dict[str, list[tuple[str, Attributes, str]]] = {}
     for question, found in outcomes(items, judges, ledger, task="tag"):
         if isinstance(found.value, Attributes):
-            by_pair.setdefault(question.item.pair_id, []).append((question.judge.voter, found.value, found.calls[-1]))
+            by_pair.setdefault(question.item.pair_id, []).append(
+                (question.judge.voter, found.value, found.calls[-1])
+            )
     for pair_id, given in by_pair.items():
         if len(given) > 1:
             merged = attributes_lib.merge([value for _, value, _ in given])
             given = [*given, ("panel", merged, "")]
         for voter, value, call in given:
-            evidence = {"prompt": prompts.TAG_VERSION} | ({"call": call} if call else {"voters": [voter for voter, *_ in given[:-1]]})
-            row = {"pair_id": pair_id, "voter": voter, "kind": "judge", "evidence": json.dumps(evidence, sort_keys=True)}
+            evidence = {"prompt": prompts.TAG_VERSION} | (
+                {"call": call} if call else {"voters": [voter for voter, *_ in given[:-1]]}
+            )
+            row = {
+                "pair_id": pair_id,
+                "voter": voter,
+                "kind": "judge",
+                "evidence": json.dumps(evidence, sort_keys=True),
+            }
             yield row | value.model_dump()
 
 
 def format_in(judge: Judge, ledger: CallLedger) -> str | None:
     """How the judge is asked for JSON; None where that is to be found out and was not yet."""
-    return ledger.format_of(known_as(judge)) if judge.answer_format == "auto" else judge.answer_format
+    return (
+        ledger.format_of(known_as(judge)) if judge.answer_format == "auto" else judge.answer_format
+    )

@@ -22,7 +22,12 @@ from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.attributes import CATEGORIES, CONTROVERSIALITIES, OBJECTIVITIES, Attributes
+from rewardjax.curation.judges.attributes import (
+    CATEGORIES,
+    CONTROVERSIALITIES,
+    OBJECTIVITIES,
+    Attributes,
+)
 from rewardjax.data import formats, sources, world
 from rewardjax.data.groups import BadRow
 from rewardjax.data.world.draw import Draw
@@ -64,7 +69,9 @@ class Known(NamedTuple):
     attributes: Attributes | None
 
 
-Truth = Mapping[str, Known]  # by conversation; it and the responses as prompts.conversation writes them
+Truth = Mapping[
+    str, Known
+]  # by conversation; it and the responses as prompts.conversation writes them
 
 
 def truth_of(source: Iterable[dict[str, Any]], name: str = "") -> dict[str, Known]:
@@ -79,10 +86,14 @@ def truth_of(source: Iterable[dict[str, Any]], name: str = "") -> dict[str, Know
         texts = [prompts.conversation(response) for response in group.responses]
         correct = group.correct
         if "label_source" in record:  # only pairs of the world say so
-            right = prompts.conversation([{"role": "assistant", "content": world.oracle(record["id"])}])
+            right = prompts.conversation(
+                [{"role": "assistant", "content": world.oracle(record["id"])}]
+            )
             correct = [text == right for text in texts]
         if correct is not None:
-            known = table.setdefault(prompts.conversation(group.prompt), Known({}, _attributes(record)))
+            known = table.setdefault(
+                prompts.conversation(group.prompt), Known({}, _attributes(record))
+            )
             known.correct.update(zip(texts, correct, strict=True))
     return table
 
@@ -90,7 +101,9 @@ def truth_of(source: Iterable[dict[str, Any]], name: str = "") -> dict[str, Know
 def _better(shown: prompts.Shown, truth: Truth) -> int | None:
     """Which candidate is better, 0 or 1; None where both are right, both are wrong, or one is unknown."""
     known = truth.get(shown.conversation)
-    first, second = (known.correct.get(text) for text in shown.candidates) if known else (None, None)
+    first, second = (
+        (known.correct.get(text) for text in shown.candidates) if known else (None, None)
+    )
     return None if first is None or second is None or first == second else int(second)
 
 
@@ -112,7 +125,11 @@ def _attributes(record: Mapping[str, Any]) -> Attributes | None:
 def judge(behavior: Behavior, shown: prompts.Shown, truth: Truth, pair: Draw, sample: Draw) -> str:
     """One of prompts.PREFERRED. `pair` is a stream of the judge and the pair, `sample` one of the request."""
     better = _better(shown, truth)
-    sways = [sample.chance(behavior.position_bias), sample.chance(behavior.length_bias), sample.chance(behavior.no_preference)]
+    sways = [
+        sample.chance(behavior.position_bias),
+        sample.chance(behavior.length_bias),
+        sample.chance(behavior.no_preference),
+    ]
     mistaken = pair.unit() if sample.chance(behavior.systematic) else sample.unit()
     lengths = [len(text) for text in shown.candidates]
     if sways[0]:
@@ -132,7 +149,9 @@ def _familiar(shown: prompts.Shown, truth: Truth) -> float:
     if asked is None:
         return 0.0
     examples = [of(example) for example in shown.examples]
-    return sum(one is not None and one.task_category == asked.task_category for one in examples) / len(examples)
+    return sum(
+        one is not None and one.task_category == asked.task_category for one in examples
+    ) / len(examples)
 
 
 def tag(behavior: Behavior, shown: prompts.Shown, truth: Truth, sample: Draw) -> dict[str, str]:
@@ -165,16 +184,27 @@ def answer(behavior: Behavior, body: Mapping[str, Any], truth: Truth, seed: int)
     honored = (body.get("response_format") or {}).get("type") in behavior.honours.split("+")
     shown = prompts.read_back(body["messages"])
     if shown is None:
-        return json.dumps(_instance(_schema(body["response_format"]))) if honored else "Hello there, and welcome!"
+        return (
+            json.dumps(_instance(_schema(body["response_format"])))
+            if honored
+            else "Hello there, and welcome!"
+        )
     if shown.task == "tag":
         said = tag(behavior, shown, truth, request)
     else:
         about = fingerprint.of_json([shown.conversation, sorted(shown.candidates)])
         preferred = judge(behavior, shown, truth, Draw("pair", seed, body["model"], about), request)
-        said = {"rationale": f"Both replies were checked against the request. My choice: {preferred}.", "preferred": preferred}
+        said = {
+            "rationale": f"Both replies were checked against the request. My choice: {preferred}.",
+            "preferred": preferred,
+        }
     if request.chance(behavior.malformed):
         return _spoil(said, request.pick(FAULTS))
-    return json.dumps(said) if honored else f"Here is my answer.\n```json\n{json.dumps(said, indent=1)}\n```"
+    return (
+        json.dumps(said)
+        if honored
+        else f"Here is my answer.\n```json\n{json.dumps(said, indent=1)}\n```"
+    )
 
 
 def _spoil(said: dict[str, str], fault: str) -> str:
@@ -182,19 +212,32 @@ def _spoil(said: dict[str, str], fault: str) -> str:
     if fault == "truncated":
         return text[: len(text) // 2]
     if fault == "two answers":
-        return text + "\n" + json.dumps(said | {last: "Candidate 2" if said[last] == "Candidate 1" else "Candidate 1"})
+        return (
+            text
+            + "\n"
+            + json.dumps(
+                said | {last: "Candidate 2" if said[last] == "Candidate 1" else "Candidate 1"}
+            )
+        )
     if fault == "wrong choice":
         return json.dumps({**said, last: 1})
     return "" if fault == "empty" else "I would rather talk about it than fill in a form."
 
 
 def _schema(response_format: Mapping[str, Any]) -> dict[str, Any]:
-    return response_format["json_schema"]["schema"] if response_format["type"] == "json_schema" else response_format.get("schema", {})
+    return (
+        response_format["json_schema"]["schema"]
+        if response_format["type"] == "json_schema"
+        else response_format.get("schema", {})
+    )
 
 
 def _instance(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Some object of a schema of strings: what constrained decoding would give."""
-    return {name: (field.get("enum") or [field.get("const", "text")])[0] for name, field in schema.get("properties", {}).items()}
+    return {
+        name: (field.get("enum") or [field.get("const", "text")])[0]
+        for name, field in schema.get("properties", {}).items()
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------- the server
@@ -204,7 +247,15 @@ class JudgeServer:
     """A running server. `url` is the base_url of a client; `paid` counts the answers (status 200) given to each body, by its fingerprint,
     `statuses` all answers by status, `most_at_once` the requests that it had at the same time."""
 
-    def __init__(self, behaviors: Mapping[str, Behavior], truth: Truth, *, host: str = "127.0.0.1", port: int = 0, seed: int = 0):
+    def __init__(
+        self,
+        behaviors: Mapping[str, Behavior],
+        truth: Truth,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        seed: int = 0,
+    ):
         self.behaviors, self.truth, self.seed = dict(behaviors), truth, seed
         self.paid: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
@@ -219,14 +270,20 @@ class JudgeServer:
         """(status, JSON, headers) of a chat completion."""
         behavior = self.behaviors.get(body.get("model", ""))
         if behavior is None:
-            return 404, _error(f"model {body.get('model')!r} is not one of {', '.join(self.behaviors)}"), {}
+            return (
+                404,
+                _error(f"model {body.get('model')!r} is not one of {', '.join(self.behaviors)}"),
+                {},
+            )
         key = fingerprint.of_json(body)
         with self._lock:
             self._tries[key] += 1
             luck = Draw("try", self.seed, key, self._tries[key])
         time.sleep(behavior.latency)
         if luck.chance(behavior.rate_limited):
-            headers = {} if behavior.retry_after is None else {"Retry-After": str(behavior.retry_after)}
+            headers = (
+                {} if behavior.retry_after is None else {"Retry-After": str(behavior.retry_after)}
+            )
             return 429, _error("slow down"), headers
         if luck.chance(behavior.broken):
             return 500, _error("out of order"), {}
@@ -238,11 +295,24 @@ class JudgeServer:
         finish = "stop"
         if tokens(text) > body.get("max_tokens", 10**9):
             text, finish = text[: 4 * body["max_tokens"]], "length"
-        usage = {"prompt_tokens": tokens("".join(m["content"] for m in body["messages"])), "completion_tokens": tokens(text)}
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        usage = {
+            "prompt_tokens": tokens("".join(m["content"] for m in body["messages"])),
+            "completion_tokens": tokens(text),
+        }
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": text},
+            "finish_reason": finish,
+        }
         with self._lock:
             self.paid[key] += 1
-        completion = {"id": f"scripted-{key}", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]}
+        completion = {
+            "id": f"scripted-{key}",
+            "object": "chat.completion",
+            "created": 0,
+            "model": body["model"],
+            "choices": [choice],
+        }
         return 200, completion | {"usage": usage | {"total_tokens": sum(usage.values())}}, {}
 
     def stats(self) -> dict[str, Any]:
@@ -283,17 +353,26 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 self._send(*server.respond(body))
 
         def do_GET(self) -> None:
-            models = {"object": "list", "data": [{"id": name, "object": "model"} for name in server.behaviors]}
+            models = {
+                "object": "list",
+                "data": [{"id": name, "object": "model"} for name in server.behaviors],
+            }
             known = {"/stats": server.stats, "/v1/models": lambda: models}
             found = known.get(self.path)
-            self._send(200, found(), {}) if found else self._send(404, _error(f"no {self.path} here"), {})
+            self._send(200, found(), {}) if found else self._send(
+                404, _error(f"no {self.path} here"), {}
+            )
 
         def _send(self, status: int, found: dict[str, Any], headers: dict[str, str]) -> None:
             data = json.dumps(found).encode()
             server.statuses[status] += 1
             with contextlib.suppress(ConnectionError):  # the client was killed
                 self.send_response(status)
-                for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
+                for name, value in {
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(data)),
+                    **headers,
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
@@ -305,10 +384,14 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def serve(behaviors: Mapping[str, Behavior], truth: Truth, *, port: int = 0, seed: int = 0) -> Iterator[JudgeServer]:
+def serve(
+    behaviors: Mapping[str, Behavior], truth: Truth, *, port: int = 0, seed: int = 0
+) -> Iterator[JudgeServer]:
     """A server on this machine for as long as the block lasts; port 0 takes a free one."""
     server = JudgeServer(behaviors, truth, port=port, seed=seed)
-    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield server
@@ -332,10 +415,20 @@ def parse_judge(text: str) -> tuple[str, Behavior]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m rewardjax.curation.judges.scripted_server", description="Scripted judges over HTTP.")
-    parser.add_argument("--source", required=True, help="the data to judge: world:..., or groups that say which responses are correct")
+    parser = argparse.ArgumentParser(
+        prog="python -m rewardjax.curation.judges.scripted_server",
+        description="Scripted judges over HTTP.",
+    )
     parser.add_argument(
-        "--judge", action="append", required=True, help="NAME:field=value,..., a model to serve (fields of Behavior); repeat"
+        "--source",
+        required=True,
+        help="the data to judge: world:..., or groups that say which responses are correct",
+    )
+    parser.add_argument(
+        "--judge",
+        action="append",
+        required=True,
+        help="NAME:field=value,..., a model to serve (fields of Behavior); repeat",
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8100)

@@ -32,14 +32,23 @@ EXECUTORS = {
     "slurm": "datatrove.executor.slurm:SlurmPipelineExecutor",
     "ray": "datatrove.executor.ray:RayPipelineExecutor",
 }
-BANDS, ROWS = 20, 6  # of a signature: two texts of similarity s meet in a band with probability 1 - (1 - s^6)^20: 0.998 at 0.8
+BANDS, ROWS = (
+    20,
+    6,
+)  # of a signature: two texts of similarity s meet in a band with probability 1 - (1 - s^6)^20: 0.998 at 0.8
 SHINGLE = 5  # words
 BATCH = 500  # texts looked up at a time
 PII = {
     "e-mail": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b"),
-    "phone": re.compile(r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"),
-    "IP address": re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])"),
-    "social security number": re.compile(r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"),
+    "phone": re.compile(
+        r"(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])"
+    ),
+    "IP address": re.compile(
+        r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])"
+    ),
+    "social security number": re.compile(
+        r"(?<![\w-])(?!000|666|9\d\d)\d{3}-(?!00)\d\d-(?!0000)\d{4}(?![\w-])"
+    ),
     "card number": re.compile(r"(?<![\w-])(?:\d[ -]?){13,19}(?![\w-])"),
 }
 
@@ -62,15 +71,27 @@ def clean(
     kinds of personal data in it; flags only. executor: None to work in this process, or {"name": "local" | "slurm" | "ray", "tasks": N,
     ...} with that datatrove executor's own keyword arguments; Slurm's returns when the jobs are queued: call again when they are done.
     Raises ValueError for an unknown executor or mode, or an unreadable benchmark."""
-    settings = {"n": n, "modes": list(modes), "near": near, "pii": pii, "benchmarks": _benchmarks(benchmarks or {})}
+    settings = {
+        "n": n,
+        "modes": list(modes),
+        "near": near,
+        "pii": pii,
+        "benchmarks": _benchmarks(benchmarks or {}),
+    }
     names = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]
     name, state = fingerprint.of_json(settings), store.fingerprint("pairs")
     work = store.folder / "work" / f"clean-{name}"
     work.mkdir(parents=True, exist_ok=True)
     (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks or {})))
-    given: dict[str, Any] = dict(folder=str(store.folder), work=str(work), names=names, settings=settings)
+    given: dict[str, Any] = dict(
+        folder=str(store.folder), work=str(work), names=names, settings=settings
+    )
     look = functools.partial(_look_through, name=name, **given)
-    merge = functools.partial(_hold_near_duplicates, unit=f"{name}-{state}", **given) if near is not None else _nothing
+    merge = (
+        functools.partial(_hold_near_duplicates, unit=f"{name}-{state}", **given)
+        if near is not None
+        else _nothing
+    )
     if executor:
         first = _executor(work / f"look-{state}", look, executor)
         _executor(work / f"merge-{state}", merge, {**executor, "tasks": 1, "depends": first}).run()
@@ -85,8 +106,14 @@ def clean(
 
 def find_pii(text: str) -> list[str]:
     """Kinds of personal data that patterns find in a text: a hook's contract and its default."""
-    found = [kind for kind, pattern in PII.items() if kind != "card number" and pattern.search(text)]
-    return found + (["card number"] if any(_luhn(match[0]) for match in PII["card number"].finditer(text)) else [])
+    found = [
+        kind for kind, pattern in PII.items() if kind != "card number" and pattern.search(text)
+    ]
+    return found + (
+        ["card number"]
+        if any(_luhn(match[0]) for match in PII["card number"].finditer(text))
+        else []
+    )
 
 
 def _luhn(text: str) -> bool:
@@ -107,11 +134,22 @@ def _prompts(benchmarks: Mapping[str, str]) -> list[dict[str, str]]:
     found = []
     for name, path in sorted(benchmarks.items()):
         for row, record in enumerate(open_source(path)):
-            prompt = next((record[key] for key in formats.PROMPTS if record.get(key) is not None), None)
+            prompt = next(
+                (record[key] for key in formats.PROMPTS if record.get(key) is not None), None
+            )
             if prompt is None:
-                raise ValueError(f"benchmark {name}: {path}, row {row}: no prompt; it needs one of {', '.join(formats.PROMPTS)}")
-            turns = [prompt] if isinstance(prompt, str) else [m["content"] for m in prompt if m.get("role") == "user"]
-            found += [{"benchmark": name, "id": str(record.get("id", row)), "text": text} for text in turns]
+                raise ValueError(
+                    f"benchmark {name}: {path}, row {row}: no prompt; it needs one of {', '.join(formats.PROMPTS)}"
+                )
+            turns = (
+                [prompt]
+                if isinstance(prompt, str)
+                else [m["content"] for m in prompt if m.get("role") == "user"]
+            )
+            found += [
+                {"benchmark": name, "id": str(record.get("id", row)), "text": text}
+                for text in turns
+            ]
     return found
 
 
@@ -120,11 +158,16 @@ def _prompts(benchmarks: Mapping[str, str]) -> list[dict[str, str]]:
 
 def _executor(folder: pathlib.Path, step: Callable, options: Mapping[str, Any]) -> Any:
     """A datatrove executor that runs a step, its completions and logs in `folder`."""
-    name, options = options.get("name"), {key: value for key, value in options.items() if key != "name"}
+    name, options = (
+        options.get("name"),
+        {key: value for key, value in options.items() if key != "name"},
+    )
     if name not in EXECUTORS:
         raise ValueError(f"executor.name = {name!r}, not one of {', '.join(EXECUTORS)}")
     module, _, attribute = EXECUTORS[name].partition(":")
-    made = getattr(importlib.import_module(module), attribute)([step], logging_dir=str(folder), **options)
+    made = getattr(importlib.import_module(module), attribute)(
+        [step], logging_dir=str(folder), **options
+    )
     if name == "local":
         import multiprocess  # datatrove's; by default it forks, which a process with JAX's threads may not survive
 
@@ -136,29 +179,52 @@ def _nothing(_: Any, rank: int, world_size: int) -> Iterator[Any]:
     yield from ()
 
 
-def _look_through(_: Any, rank: int, world_size: int, *, name: str, folder: str, work: str, names: list, settings: dict) -> Iterator[Any]:
+def _look_through(
+    _: Any,
+    rank: int,
+    world_size: int,
+    *,
+    name: str,
+    folder: str,
+    work: str,
+    names: list,
+    settings: dict,
+) -> Iterator[Any]:
     """A task: its share of the shards, one after another; findings to the ledger, signatures to `work`."""
     store = Store(folder)
     path_of = lambda stage, unit: pathlib.Path(work, f"{stage}.{unit}.npy")
     done = lambda stage, unit: (
-        store.has("findings", STAGE, f"{stage}-{unit}-{name}") and (settings["near"] is None or path_of(stage, unit).exists())
+        store.has("findings", STAGE, f"{stage}-{unit}-{name}")
+        and (settings["near"] is None or path_of(stage, unit).exists())
     )
     todo = [shard for shard in names[rank::world_size] if not done(*shard)]
     prompts = json.loads(pathlib.Path(work, "prompts.json").read_text()) if todo else []
-    indices = [ngrams.build([prompt["text"] for prompt in prompts], settings["n"], mode) for mode in settings["modes"]]
+    indices = [
+        ngrams.build([prompt["text"] for prompt in prompts], settings["n"], mode)
+        for mode in settings["modes"]
+    ]
     hook = _load(settings["pii"]) if settings["pii"] else None
     for stage, unit in todo:
         shard = f"{stage}-{unit}-{name}"
         rows = store.query(
-            "select pair_id, prompt, response_a, response_b from pairs where stage = ? and unit = ?", [stage, unit]
+            "select pair_id, prompt, response_a, response_b from pairs where stage = ? and unit = ?",
+            [stage, unit],
         ).to_pylist()
         rows.sort(key=lambda row: row["pair_id"])
-        texts = [[json.loads(row[side]) for side in ("prompt", "response_a", "response_b")] for row in rows]
+        texts = [
+            [json.loads(row[side]) for side in ("prompt", "response_a", "response_b")]
+            for row in rows
+        ]
         ids = [row["pair_id"] for row in rows]
         found = list(_contaminated(ids, texts, prompts, indices, settings["modes"]))
         found += _personal(ids, texts, hook) if hook else []
         if settings["near"] is not None:
-            _save(path_of(stage, unit), np.stack([_signature(text) for text in texts]) if texts else np.zeros((0, BANDS * ROWS), np.uint32))
+            _save(
+                path_of(stage, unit),
+                np.stack([_signature(text) for text in texts])
+                if texts
+                else np.zeros((0, BANDS * ROWS), np.uint32),
+            )
         store.append("findings", STAGE, shard, found, config=settings)
         yield shard
 
@@ -168,7 +234,13 @@ def _load(path: str) -> Callable[[str], list[str]]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _contaminated(ids: list[str], texts: list, prompts: list[dict], indices: list[ngrams.Index], modes: Sequence[str]) -> Iterator[dict]:
+def _contaminated(
+    ids: list[str],
+    texts: list,
+    prompts: list[dict],
+    indices: list[ngrams.Index],
+    modes: Sequence[str],
+) -> Iterator[dict]:
     """A finding for each pair whose prompt shares an n-gram with a benchmark prompt, or is one of the short ones word for word."""
     asked = [_text([m for m in prompt if m["role"] == "user"]) for prompt, _, _ in texts]
     for first in range(0, len(ids), BATCH):
@@ -176,21 +248,46 @@ def _contaminated(ids: list[str], texts: list, prompts: list[dict], indices: lis
         looked_up = [ngrams.look_up(index, batch, short=True) for index in indices]
         for i in range(len(batch)):
             hits = [
-                {**prompts[match.text], "mode": mode, "shared": match.shared, "coverage": round(match.coverage, 4), "ngram": match.ngram}
+                {
+                    **prompts[match.text],
+                    "mode": mode,
+                    "shared": match.shared,
+                    "coverage": round(match.coverage, 4),
+                    "ngram": match.ngram,
+                }
                 for mode, found in zip(modes, looked_up, strict=True)
                 for match in found[i][:3]
             ]
             if hits:
-                evidence = [{key: value for key, value in hit.items() if key != "text"} for hit in hits]
-                yield {"pair_id": ids[first + i], "finding": "contaminated", "action": "hold", "evidence": json.dumps(evidence)}
+                evidence = [
+                    {key: value for key, value in hit.items() if key != "text"} for hit in hits
+                ]
+                yield {
+                    "pair_id": ids[first + i],
+                    "finding": "contaminated",
+                    "action": "hold",
+                    "evidence": json.dumps(evidence),
+                }
 
 
 def _personal(ids: list[str], texts: list, hook: Callable[[str], list[str]]) -> Iterator[dict]:
     for pair_id, sides in zip(ids, texts, strict=True):
-        found = {name: kinds for name, side in zip("pab", sides, strict=True) if (kinds := hook(_text(side)))}
+        found = {
+            name: kinds
+            for name, side in zip("pab", sides, strict=True)
+            if (kinds := hook(_text(side)))
+        }
         if found:
-            evidence = {{"p": "prompt", "a": "response_a", "b": "response_b"}[name]: kinds for name, kinds in found.items()}
-            yield {"pair_id": pair_id, "finding": "pii", "action": "flag", "evidence": json.dumps(evidence)}
+            evidence = {
+                {"p": "prompt", "a": "response_a", "b": "response_b"}[name]: kinds
+                for name, kinds in found.items()
+            }
+            yield {
+                "pair_id": pair_id,
+                "finding": "pii",
+                "action": "flag",
+                "evidence": json.dumps(evidence),
+            }
 
 
 # ---------------------------------------------------------------------------------------------------------------- near duplicates
@@ -217,20 +314,44 @@ def _save(path: pathlib.Path, array: np.ndarray) -> None:
 
 
 def _hold_near_duplicates(
-    _: Any, rank: int, world_size: int, *, unit: str, folder: str, work: str, names: list, settings: dict
+    _: Any,
+    rank: int,
+    world_size: int,
+    *,
+    unit: str,
+    folder: str,
+    work: str,
+    names: list,
+    settings: dict,
 ) -> Iterator[Any]:
     """The task that sees all signatures: holds every pair but the first of each cluster."""
     store = Store(folder)
     if not store.has("findings", f"{STAGE}-near", unit):
         ids = np.concatenate([_shard_ids(store, *name) for name in names] or [np.array([], str)])
-        parts = [np.load(pathlib.Path(work, f"{stage}.{shard}.npy"), mmap_mode="r") for stage, shard in names]
+        parts = [
+            np.load(pathlib.Path(work, f"{stage}.{shard}.npy"), mmap_mode="r")
+            for stage, shard in names
+        ]
         order = np.argsort(ids)
-        ids, signatures = ids[order], np.concatenate(parts)[order] if parts else np.zeros((0, BANDS * ROWS), np.uint32)
+        ids, signatures = (
+            ids[order],
+            np.concatenate(parts)[order] if parts else np.zeros((0, BANDS * ROWS), np.uint32),
+        )
         rows = []
         for i, j in enumerate(near_duplicates(signatures, settings["near"]).tolist()):
             if i != j:
-                evidence = {"of": str(ids[j]), "similarity": round(float(np.mean(signatures[i] == signatures[j])), 3)}
-                rows.append({"pair_id": str(ids[i]), "finding": "near_duplicate", "action": "hold", "evidence": json.dumps(evidence)})
+                evidence = {
+                    "of": str(ids[j]),
+                    "similarity": round(float(np.mean(signatures[i] == signatures[j])), 3),
+                }
+                rows.append(
+                    {
+                        "pair_id": str(ids[i]),
+                        "finding": "near_duplicate",
+                        "action": "hold",
+                        "evidence": json.dumps(evidence),
+                    }
+                )
         store.append("findings", f"{STAGE}-near", unit, rows, config=settings)
     yield unit
 
@@ -244,7 +365,9 @@ def near_duplicates(signatures: np.ndarray, threshold: float) -> np.ndarray:
     """For each of [N, BANDS * ROWS] signatures the first one of its cluster, itself where it is alone or first. Two belong together when
     they share a band and agree in at least `threshold` of their places, or when a chain of such pairs joins them."""
     parent = np.arange(len(signatures))
-    multipliers = np.random.default_rng(0).integers(2**64, size=ROWS, dtype=np.uint64) | np.uint64(1)
+    multipliers = np.random.default_rng(0).integers(2**64, size=ROWS, dtype=np.uint64) | np.uint64(
+        1
+    )
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -253,11 +376,24 @@ def near_duplicates(signatures: np.ndarray, threshold: float) -> np.ndarray:
         return i
 
     for band in range(BANDS):
-        keys = signatures[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64) @ multipliers  # modulo 2^64; collisions are checked below
+        keys = (
+            signatures[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64) @ multipliers
+        )  # modulo 2^64; collisions are checked below
         order = np.argsort(keys, kind="stable")
-        same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]]) if len(order) > 1 else np.empty(0, np.int64)
-        left, right = order[same], order[same + 1]  # neighbors with the same band, lower number first
-        close = np.mean(signatures[left] == signatures[right], axis=1) >= threshold if len(same) else np.empty(0, bool)
+        same = (
+            np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+            if len(order) > 1
+            else np.empty(0, np.int64)
+        )
+        left, right = (
+            order[same],
+            order[same + 1],
+        )  # neighbors with the same band, lower number first
+        close = (
+            np.mean(signatures[left] == signatures[right], axis=1) >= threshold
+            if len(same)
+            else np.empty(0, bool)
+        )
         for i, j in zip(left[close].tolist(), right[close].tolist(), strict=True):
             low, high = sorted((root(i), root(j)))
             parent[high] = low

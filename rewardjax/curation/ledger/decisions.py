@@ -37,7 +37,12 @@ _PEOPLE: tuple[Rule, ...] = (  # a person has the last word (paper 2.2)
     {"humans": "against", "then": "flip", "rule": "people prefer the other response"},
     {"humans": "even|undecided", "then": "discard", "rule": "people see no better response"},
 )
-_ASK: Rule = {"best": "against|even|none", "judges": "none", "then": "annotate", "rule": "the best RM is not sure of the label"}
+_ASK: Rule = {
+    "best": "against|even|none",
+    "judges": "none",
+    "then": "annotate",
+    "rule": "the best RM is not sure of the label",
+}
 _PASS: tuple[Rule, ...] = (  # the label agrees with the gold RM and with the best RM or the judges
     {"gold": "for", "best": "for", "then": "keep", "rule": "gold and best RM agree"},
     {"gold": "for", "judges": "for", "then": "keep", "rule": "gold RM and judges agree"},
@@ -61,11 +66,29 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     # Stage 2 as printed: judges are asked wherever the best RM does not confirm the label; the curated part (26M).
     "filter": (*_PEOPLE, _ASK, *_PASS, _REST),
     # ... and everything that was discarded is flipped (version 2 of the paper: 26M + 14M).
-    "flip_discarded": (*_PEOPLE, _ASK, *_PASS, _flip("recycled", gold="for|against|even"), {"then": "discard", "rule": "never scored"}),
+    "flip_discarded": (
+        *_PEOPLE,
+        _ASK,
+        *_PASS,
+        _flip("recycled", gold="for|against|even"),
+        {"then": "discard", "rule": "never scored"},
+    ),
     # ... or only what both reward models contradict (appendix H.4).
-    "flip_both": (*_PEOPLE, _ASK, *_PASS, _flip("both RMs prefer the other", gold="against", best="against"), _REST),
+    "flip_both": (
+        *_PEOPLE,
+        _ASK,
+        *_PASS,
+        _flip("both RMs prefer the other", gold="against", best="against"),
+        _REST,
+    ),
     # ... or what the gold RM contradicts.
-    "flip_gold": (*_PEOPLE, _ASK, *_PASS, _flip("the gold RM prefers the other", gold="against"), _REST),
+    "flip_gold": (
+        *_PEOPLE,
+        _ASK,
+        *_PASS,
+        _flip("the gold RM prefers the other", gold="against"),
+        _REST,
+    ),
     # The same as flip_both, with judges asked only where their answer could change the outcome.
     "frugal": (
         *_PEOPLE,
@@ -105,24 +128,36 @@ def rules(table: str | Sequence[Rule]) -> tuple[Rule, ...]:
     situation that no rule covers, and for a rule that is never reached."""
     if isinstance(table, str):
         if table not in PRESETS:
-            raise ValueError(f"table = {table!r}: there are {', '.join(PRESETS)}, or give the rules themselves")
+            raise ValueError(
+                f"table = {table!r}: there are {', '.join(PRESETS)}, or give the rules themselves"
+            )
         table = PRESETS[table]
     for i, rule in enumerate(table):
         if unknown := rule.keys() - {*SEATS, "then", "rule"}:
-            raise ValueError(f"table[{i}]: unknown field {sorted(unknown)[0]!r}; there are {', '.join((*SEATS, 'then', 'rule'))}")
+            raise ValueError(
+                f"table[{i}]: unknown field {sorted(unknown)[0]!r}; there are {', '.join((*SEATS, 'then', 'rule'))}"
+            )
         if rule.get("then") not in ACTIONS or not rule.get("rule"):
-            raise ValueError(f"table[{i}]: then = {rule.get('then')!r}, not one of {', '.join(ACTIONS)}, or no name in `rule`")
+            raise ValueError(
+                f"table[{i}]: then = {rule.get('then')!r}, not one of {', '.join(ACTIONS)}, or no name in `rule`"
+            )
         for seat in rule.keys() & set(SEATS):
             if illegal := set(rule[seat].split("|")) - set(SAYS[seat]):
-                raise ValueError(f"table[{i}].{seat}: {sorted(illegal)[0]!r}, not one of {', '.join(SAYS[seat])}")
+                raise ValueError(
+                    f"table[{i}].{seat}: {sorted(illegal)[0]!r}, not one of {', '.join(SAYS[seat])}"
+                )
     names = [rule["rule"] for rule in table]
     if len(set(names)) < len(names):
-        raise ValueError(f"table: two rules are named {next(name for name in names if names.count(name) > 1)!r}")
+        raise ValueError(
+            f"table: two rules are named {next(name for name in names if names.count(name) > 1)!r}"
+        )
     reached = set()
     for says in itertools.product(*(SAYS[seat] for seat in SEATS)):
         opinions: dict[str, str] = dict(zip(SEATS, says, strict=True))
         if (rule := first_match(table, opinions)) is None:
-            raise ValueError(f"table: no rule covers {opinions}; end with a rule that names no seat")
+            raise ValueError(
+                f"table: no rule covers {opinions}; end with a rule that names no seat"
+            )
         reached.add(rule["rule"])
     if never := [name for name in names if name not in reached]:
         raise ValueError(f"table: {never[0]!r} is never reached; the rules before it cover it")
@@ -131,7 +166,9 @@ def rules(table: str | Sequence[Rule]) -> tuple[Rule, ...]:
 
 def first_match(table: Sequence[Rule], opinions: Mapping[str, str]) -> Rule | None:
     """The rule that decides a pair with these opinions, seat -> opinion."""
-    fits = lambda rule: all(opinions[seat] in rule[seat].split("|") for seat in SEATS if seat in rule)
+    fits = lambda rule: all(
+        opinions[seat] in rule[seat].split("|") for seat in SEATS if seat in rule
+    )
     return next((rule for rule in table if fits(rule)), None)
 
 
@@ -208,10 +245,16 @@ def _enum(words: Sequence[str]) -> str:
 
 def _decisions_sql(table: Sequence[Rule], where: str, scope: str) -> str:
     """The rows of `decisions`: opinions, and the first rule that fits them."""
-    test = lambda rule: " and ".join(f"{seat} in ({_words(rule[seat])})" for seat in SEATS if seat in rule) or "true"
-    whens = lambda field: " ".join(f"when {test(rule)} then {_quoted(rule[field])}" for rule in table)
+    test = lambda rule: (
+        " and ".join(f"{seat} in ({_words(rule[seat])})" for seat in SEATS if seat in rule)
+        or "true"
+    )
+    whens = lambda field: " ".join(
+        f"when {test(rule)} then {_quoted(rule[field])}" for rule in table
+    )
     action, rule = (
-        f"(case {whens(field)} end)::{_enum(words)}" for field, words in (("then", ACTIONS), ("rule", [r["rule"] for r in table]))
+        f"(case {whens(field)} end)::{_enum(words)}"
+        for field, words in (("then", ACTIONS), ("rule", [r["rule"] for r in table]))
     )
     return f"""
     select pair_id, action, rule, {", ".join(SEATS)},
@@ -250,19 +293,42 @@ def decide(
     reward units (fit on gold); band: an RM with |p - 0.5| <= band is `even`; entry: only pairs that entered that pool.
     Raises ValueError for a bad table or setting, and where a reward model scored a pair that it was trained on."""
     given = dict(locals())
-    settings = {name: value for name, value in given.items() if name not in ("store", "stage", "table", "iteration")}
+    settings = {
+        name: value
+        for name, value in given.items()
+        if name not in ("store", "stage", "table", "iteration")
+    }
     settings["table"] = [dict(rule) for rule in rules(table)]
     if not 0 <= band < 0.5 or min(gold_temperature, best_temperature) <= 0:
-        raise ValueError(f"band = {band}, temperatures = {gold_temperature}, {best_temperature}: need 0 <= band < 0.5 and temperatures > 0")
-    shards = [m for ledger in ("pairs", "votes", "scores", "training", "findings") for m in store.manifests(ledger)]
-    inputs = {"settings": settings, "shards": {f"{m['ledger']}/{m['stage']}.{m['unit']}": m["content"] for m in shards}}
+        raise ValueError(
+            f"band = {band}, temperatures = {gold_temperature}, {best_temperature}: need 0 <= band < 0.5 and temperatures > 0"
+        )
+    shards = [
+        m
+        for ledger in ("pairs", "votes", "scores", "training", "findings")
+        for m in store.manifests(ledger)
+    ]
+    inputs = {
+        "settings": settings,
+        "shards": {f"{m['ledger']}/{m['stage']}.{m['unit']}": m["content"] for m in shards},
+    }
     with store.connect(shards) as connection:
         refuse_own_training_pairs(connection, (gold, best))
         for unit, (low, high) in _ranges(shards):
             if not store.has("decisions", stage, unit):
                 rows = _decided(connection, settings, low, high)
-                store.append("decisions", stage, unit, rows, iteration=iteration, inputs=inputs, config=settings)
-    counts = store.query("select action, count(*) from decisions where stage = ? group by action", [stage])
+                store.append(
+                    "decisions",
+                    stage,
+                    unit,
+                    rows,
+                    iteration=iteration,
+                    inputs=inputs,
+                    config=settings,
+                )
+    counts = store.query(
+        "select action, count(*) from decisions where stage = ? group by action", [stage]
+    )
     return dict(zip(*(column.to_pylist() for column in counts.columns), strict=True))
 
 
@@ -274,11 +340,20 @@ def recompute(store: Store, stage: str) -> pa.Table:
         raise ValueError(f"{store.folder}: no decisions of a stage {stage!r}")
     inputs = decided[0]["inputs"]
     now = {f"{m['ledger']}/{m['stage']}.{m['unit']}": m for m in store.manifests()}
-    if gone := [name for name, content in inputs["shards"].items() if name not in now or now[name]["content"] != content]:
-        raise ValueError(f"{store.folder}: {gone[0]}, which the decisions of {stage!r} were made from, is gone or has changed")
+    if gone := [
+        name
+        for name, content in inputs["shards"].items()
+        if name not in now or now[name]["content"] != content
+    ]:
+        raise ValueError(
+            f"{store.folder}: {gone[0]}, which the decisions of {stage!r} were made from, is gone or has changed"
+        )
     shards = [now[name] for name in inputs["shards"]]
     with store.connect(shards) as connection:
-        parts = [_decided(connection, inputs["settings"], low, high) for _, (low, high) in _ranges(shards)]
+        parts = [
+            _decided(connection, inputs["settings"], low, high)
+            for _, (low, high) in _ranges(shards)
+        ]
     return pa.concat_tables(parts).sort_by("pair_id")
 
 
@@ -290,11 +365,15 @@ def audit(store: Store, stage: str) -> list[str]:
         columns = ", ".join(again.column_names)
         stored = f"select {columns} from decisions where stage = $stage"
         both = f"(select {columns} from again except {stored}) union ({stored} except select {columns} from again)"
-        rows = connection.execute(f"select distinct pair_id from ({both}) order by all", {"stage": stage}).fetchall()
+        rows = connection.execute(
+            f"select distinct pair_id from ({both}) order by all", {"stage": stage}
+        ).fetchall()
     return [pair_id for (pair_id,) in rows]
 
 
-def refuse_own_training_pairs(connection: duckdb.DuckDBPyConnection, scorers: Sequence[str]) -> None:
+def refuse_own_training_pairs(
+    connection: duckdb.DuckDBPyConnection, scorers: Sequence[str]
+) -> None:
     """Raises ValueError where one of these scorers judged a pair that its model was trained on."""
     found = connection.execute(
         "select scorer, model, any_value(pair_id), count(*) from scores semi join training using (pair_id, model) "
@@ -309,7 +388,9 @@ def refuse_own_training_pairs(connection: duckdb.DuckDBPyConnection, scorers: Se
         )
 
 
-def _decided(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any], low: str, high: str) -> pa.Table:
+def _decided(
+    connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any], low: str, high: str
+) -> pa.Table:
     """Decisions of the pairs with low <= pair_id < high."""
     has = lambda ledger: bool(connection.execute(f"select 1 from {ledger} limit 1").fetchall())
     where = f"pair_id >= '{low}' and pair_id < '{high}'"
@@ -325,8 +406,16 @@ def _decided(connection: duckdb.DuckDBPyConnection, settings: Mapping[str, Any],
 
 def _ranges(shards: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Ranges of pair ids, name -> (low, high), as many as keep each below PAIRS_AT_ONCE pairs, if ids spread evenly (they are hashes)."""
-    rows = max((sum(m["rows"] for m in shards if m["ledger"] == ledger) for ledger in ("pairs", "votes", "scores")), default=0)
+    rows = max(
+        (
+            sum(m["rows"] for m in shards if m["ledger"] == ledger)
+            for ledger in ("pairs", "votes", "scores")
+        ),
+        default=0,
+    )
     count = min(256, 1 << max(0, -(-rows // PAIRS_AT_ONCE) - 1).bit_length())
-    edges = [f"{i * 256 // count:02x}" for i in range(count)] + ["g"]  # no hex digit is as high as g
+    edges = [f"{i * 256 // count:02x}" for i in range(count)] + [
+        "g"
+    ]  # no hex digit is as high as g
     for i in range(count):
         yield f"{i:03d}of{count:03d}", ("" if i == 0 else edges[i], edges[i + 1])

@@ -61,7 +61,9 @@ left join held using (pair_id)"""
 def sql(iteration: int | None = None, judges: str = "panel") -> str:
     """The query behind `pools`, to count and filter in DuckDB where there are many pairs."""
     last = 2**31 - 1 if iteration is None else int(iteration)
-    return _POOLS.replace("$iteration", str(last)).replace("$judges", "'" + judges.replace("'", "''") + "'")
+    return _POOLS.replace("$iteration", str(last)).replace(
+        "$judges", "'" + judges.replace("'", "''") + "'"
+    )
 
 
 def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> pa.Table:
@@ -74,11 +76,18 @@ def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> 
 
 def sizes(store: Store, iteration: int | None = None, judges: str = "panel") -> dict[str, int]:
     """Pairs in each pool after `iteration`."""
-    rows = store.query(f"select pool, count(*) as pairs from ({sql(iteration, judges)}) group by pool").to_pylist()
+    rows = store.query(
+        f"select pool, count(*) as pairs from ({sql(iteration, judges)}) group by pool"
+    ).to_pylist()
     return dict.fromkeys(POOLS, 0) | {row["pool"]: row["pairs"] for row in rows}
 
 
-def labels(store: Store, pool: str, iteration: int | None = None, judges: str = "panel") -> dict[str, str | None]:
+def labels(
+    store: Store, pool: str, iteration: int | None = None, judges: str = "panel"
+) -> dict[str, str | None]:
     """pair_id -> label of the pairs in a pool after `iteration`, by pair_id."""
-    rows = store.query(f"select pair_id, value from ({sql(iteration, judges)}) where pool = ? order by pair_id", [pool]).to_pylist()
+    rows = store.query(
+        f"select pair_id, value from ({sql(iteration, judges)}) where pool = ? order by pair_id",
+        [pool],
+    ).to_pylist()
     return {row["pair_id"]: row["value"] for row in rows}

@@ -30,25 +30,44 @@ from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.data.groups import Message
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported, so that a type checker knows none
+pc: Any = (
+    pyarrow.compute
+)  # its functions are made when it is imported, so that a type checker knows none
 
 FORMAT = 1
 # Who votes: the label it came with, a person, a person's answer to a check (which measures the person and decides nothing), one sample of
 # a judge, the judges merged, a reward model.
 KINDS = ("original", "human", "check", "judge", "panel", "rm")
-VALUES = ("a", "b", "tie", "undecided")  # the better response; no preference; a person who cannot decide (the pair is then dropped)
+VALUES = (
+    "a",
+    "b",
+    "tie",
+    "undecided",
+)  # the better response; no preference; a person who cannot decide (the pair is then dropped)
 ENTRIES = ("unverified", "wild")  # the pool a pair enters: its label was made by people, or not
 SHOWN = ("ab", "ba")
 ACTIONS = ("keep", "flip", "annotate", "discard")  # of a decision
 OPINIONS = ("for", "against", "even", "undecided", "none")  # of a voter about the original label
-ROW_GROUP = 2**16  # rows; with the order by pair_id it is what lets a query of a range of pairs skip the rest
-FINDINGS = ("hold", "flag", "restore", "drop")  # of a finding: out until reviewed; noted only; a review lets it in again, or keeps it out
+ROW_GROUP = (
+    2**16
+)  # rows; with the order by pair_id it is what lets a query of a range of pairs skip the rest
+FINDINGS = (
+    "hold",
+    "flag",
+    "restore",
+    "drop",
+)  # of a finding: out until reviewed; noted only; a review lets it in again, or keeps it out
 
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float32()
 
 
-def _schema(*required: tuple[str, pa.DataType], optional: Sequence[tuple[str, pa.DataType]] = ()) -> pa.Schema:
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in required] + [pa.field(name, kind) for name, kind in optional])
+def _schema(
+    *required: tuple[str, pa.DataType], optional: Sequence[tuple[str, pa.DataType]] = ()
+) -> pa.Schema:
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in required]
+        + [pa.field(name, kind) for name, kind in optional]
+    )
 
 
 # Columns of each ledger as callers give them. Every row also carries `iteration`, `stage` and `unit`, which `append` fills in.
@@ -79,7 +98,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     # Rewards of a reward model. scorer: the chair it sits on ("gold", "best", ...); model: fingerprint of its weights; contract:
     # fingerprint of its score contract. Refused for a pair that `training` says the model has seen.
     "scores": _schema(
-        ("pair_id", _TEXT), ("scorer", _TEXT), ("model", _TEXT), ("contract", _TEXT), ("reward_a", _REAL), ("reward_b", _REAL)
+        ("pair_id", _TEXT),
+        ("scorer", _TEXT),
+        ("model", _TEXT),
+        ("contract", _TEXT),
+        ("reward_a", _REAL),
+        ("reward_b", _REAL),
     ),
     # Which pairs, with which label, a model was trained on: what cross-fitting is checked against.
     "training": _schema(("pair_id", _TEXT), ("model", _TEXT), ("value", _TEXT)),
@@ -98,9 +122,13 @@ SCHEMAS: dict[str, pa.Schema] = {
     # embedder: fingerprint of model and text rule. vector: float32, any length, one length an embedder.
     "embeddings": _schema(("pair_id", _TEXT), ("embedder", _TEXT), ("vector", pa.list_(_REAL))),
     # What cleaning found, and what a reviewer said about it. finding: "near_duplicate", "contaminated", "pii", ... evidence: JSON.
-    "findings": _schema(("pair_id", _TEXT), ("finding", _TEXT), ("action", _TEXT), optional=[("evidence", _TEXT)]),
+    "findings": _schema(
+        ("pair_id", _TEXT), ("finding", _TEXT), ("action", _TEXT), optional=[("evidence", _TEXT)]
+    ),
     # Pairs chosen to be labeled: by whom ("people", "judges"), in which order, and why (evidence, JSON: what pulled it).
-    "picks": _schema(("pair_id", _TEXT), ("labeller", _TEXT), ("place", _INT), optional=[("evidence", _TEXT)]),
+    "picks": _schema(
+        ("pair_id", _TEXT), ("labeller", _TEXT), ("place", _INT), optional=[("evidence", _TEXT)]
+    ),
     # What became of a pair, looked up in a decision table (decide.py). value: the label it goes on with; the rest as the table saw it.
     "decisions": _schema(
         ("pair_id", _TEXT),
@@ -131,7 +159,8 @@ LEGAL = {
     "attributes": {"kind": ("judge", "human")},
     "findings": {"action": FINDINGS},
     "picks": {"labeller": ("people", "judges")},
-    "decisions": {"action": ACTIONS, "value": ("a", "b")} | dict.fromkeys(("original", "gold", "best", "judges", "humans"), OPINIONS),
+    "decisions": {"action": ACTIONS, "value": ("a", "b")}
+    | dict.fromkeys(("original", "gold", "best", "judges", "humans"), OPINIONS),
 }
 _STAMP = [
     pa.field("iteration", pa.int32(), nullable=False),
@@ -145,7 +174,9 @@ class StoreConflict(ValueError):
     """A shard of this name exists and says something else."""
 
 
-def canonical(response_1: list[Message], response_2: list[Message]) -> tuple[list[Message], list[Message], bool]:
+def canonical(
+    response_1: list[Message], response_2: list[Message]
+) -> tuple[list[Message], list[Message], bool]:
     """(a, b, whether a is `response_1`): two responses in the order that `groups.pair_id` hashes them in."""
     key = lambda response: json.dumps(response, sort_keys=True)
     first = key(response_1) <= key(response_2)
@@ -195,11 +226,16 @@ class Store:
         table = self._table(ledger, stage, unit, rows, iteration)
         if ledger == "scores":
             self._refuse_own_training_pairs(table, f"{stage}.{unit}")
-        final, manifest_path = self._path(ledger, stage, unit), self._manifest_path(ledger, stage, unit)
+        final, manifest_path = (
+            self._path(ledger, stage, unit),
+            self._manifest_path(ledger, stage, unit),
+        )
         final.parent.mkdir(parents=True, exist_ok=True)
         with self._writing(final) as part:
             words: Any = sorted(_WORDS & set(table.column_names))
-            pq.write_table(table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP)
+            pq.write_table(
+                table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP
+            )
             manifest = {
                 "ledger": ledger,
                 "stage": stage,
@@ -228,17 +264,24 @@ class Store:
         """The manifests of all finished shards (of one ledger), by name."""
         found = []
         for name in [ledger] if ledger else SCHEMAS:
-            found += [json.loads(path.read_text()) for path in sorted((self.folder / name).glob("*.json"))]
+            found += [
+                json.loads(path.read_text()) for path in sorted((self.folder / name).glob("*.json"))
+            ]
         return found
 
     def fingerprint(self, *ledgers: str) -> str:
         """Hash of the contents of all shards (of these ledgers): equal stores, equal fingerprints."""
         shards = [m for ledger in ledgers or SCHEMAS for m in self.manifests(ledger)]
-        return fingerprint.of_json([[m["ledger"], m["stage"], m["unit"], m["content"]] for m in shards])
+        return fingerprint.of_json(
+            [[m["ledger"], m["stage"], m["unit"], m["content"]] for m in shards]
+        )
 
     @contextlib.contextmanager
     def connect(
-        self, shards: Sequence[Mapping[str, Any]] | None = None, memory_limit: str = "2GB", threads: int | None = None
+        self,
+        shards: Sequence[Mapping[str, Any]] | None = None,
+        memory_limit: str = "2GB",
+        threads: int | None = None,
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A DuckDB connection with one view a ledger (`pairs`, `votes`, ...; all columns and `iteration`, `stage`, `unit`), of all
         finished shards or of those whose manifests are given. Spills to disk beside the store beyond `memory_limit`."""
@@ -247,10 +290,16 @@ class Store:
             "temp_directory": str(self.folder / "spill"),
             "preserve_insertion_order": "false",
         }
-        with duckdb.connect(config=settings | ({"threads": str(threads)} if threads else {})) as connection:
+        with duckdb.connect(
+            config=settings | ({"threads": str(threads)} if threads else {})
+        ) as connection:
             connection.execute("SET enable_progress_bar = false")
             for ledger in SCHEMAS:
-                chosen = self.manifests(ledger) if shards is None else [m for m in shards if m["ledger"] == ledger]
+                chosen = (
+                    self.manifests(ledger)
+                    if shards is None
+                    else [m for m in shards if m["ledger"] == ledger]
+                )
                 files = [str(self._path(ledger, m["stage"], m["unit"])) for m in chosen]
                 if files:
                     connection.read_parquet(files).create_view(ledger)  # pyright: ignore[reportArgumentType]
@@ -258,14 +307,18 @@ class Store:
                     connection.register(ledger, full_schema(ledger).empty_table())
             yield connection
 
-    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, **settings: Any) -> pa.Table:
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, **settings: Any
+    ) -> pa.Table:
         """The result of one DuckDB query over the ledgers, e.g. query("select pair_id from votes where voter = ?", ["human:ann"])."""
         with self.connect(**settings) as connection:
             return connection.sql(sql, params=parameters).to_arrow_table()
 
     def without_vote(self, voter: str, iteration: int | None = None, samples: int = 1) -> list[str]:
         """Sorted ids of the pairs with fewer than `samples` votes by `voter` (in that iteration): the work that is left."""
-        where = "voter = $voter" + ("" if iteration is None else f" and iteration = {int(iteration)}")
+        where = "voter = $voter" + (
+            "" if iteration is None else f" and iteration = {int(iteration)}"
+        )
         return self._missing("votes", where, {"voter": voter}, samples)
 
     def without_score(self, model: str) -> list[str]:
@@ -274,7 +327,9 @@ class Store:
 
     def without_attributes(self, voter: str | None = None) -> list[str]:
         """Sorted ids of the pairs without attributes (by `voter`)."""
-        return self._missing("attributes", "voter = $voter" if voter else "true", {"voter": voter} if voter else {})
+        return self._missing(
+            "attributes", "voter = $voter" if voter else "true", {"voter": voter} if voter else {}
+        )
 
     def without_embedding(self, embedder: str) -> list[str]:
         """Sorted ids of the pairs without an embedding by `embedder`."""
@@ -284,18 +339,26 @@ class Store:
         """The rows of `pairs` in the order of `pair_ids`, prompt and responses as message lists, info as a dict.
         Raises KeyError for an id that is not in the store."""
         with self.connect() as connection:
-            connection.register("wanted", pa.table({"pair_id": pa.array(pair_ids, _TEXT), "place": range(len(pair_ids))}))
-            rows = connection.sql("select pairs.*, place from wanted join pairs using (pair_id) order by place").to_arrow_table()
+            connection.register(
+                "wanted",
+                pa.table({"pair_id": pa.array(pair_ids, _TEXT), "place": range(len(pair_ids))}),
+            )
+            rows = connection.sql(
+                "select pairs.*, place from wanted join pairs using (pair_id) order by place"
+            ).to_arrow_table()
         found = [_decoded(row) for row in rows.to_pylist()]
         if len(found) < len(pair_ids):
-            raise KeyError(f"pairs {sorted(set(pair_ids) - {row['pair_id'] for row in found})[:3]} are not in {self.folder}")
+            raise KeyError(
+                f"pairs {sorted(set(pair_ids) - {row['pair_id'] for row in found})[:3]} are not in {self.folder}"
+            )
         return found
 
     def current_attributes(self, pair_ids: Sequence[str] | None = None) -> pa.Table:
         """One row a pair (of these),  by pair_id: a person's edit before the judges', the highest iteration first, then the merged one."""
         where = "" if pair_ids is None else "where pair_id in (select unnest($ids))"
         return self.query(
-            CURRENT_ATTRIBUTES.format(where=where) + " order by pair_id", None if pair_ids is None else {"ids": list(pair_ids)}
+            CURRENT_ATTRIBUTES.format(where=where) + " order by pair_id",
+            None if pair_ids is None else {"ids": list(pair_ids)},
         )
 
     def verify(self) -> list[str]:
@@ -304,7 +367,9 @@ class Store:
         for m in self.manifests():
             path = self._path(m["ledger"], m["stage"], m["unit"])
             if not path.exists() or fingerprint.of_file(path) != m["content"]:
-                problems.append(f"{path}: missing or changed since it was written; delete it and its .json, and run {m['stage']} again")
+                problems.append(
+                    f"{path}: missing or changed since it was written; delete it and its .json, and run {m['stage']} again"
+                )
         if not problems:
             for ledger in SCHEMAS.keys() - {"pairs", "rejects"}:
                 sql = f"select count(*) from (select distinct pair_id from {ledger}) anti join pairs using (pair_id)"
@@ -333,21 +398,38 @@ class Store:
         else:
             given = list(map(dict, rows))
             if unknown := {name for row in given for name in row} - set(schema.names):
-                raise ValueError(f"{where}: {ledger} has no column {sorted(unknown)[0]!r}; it has {', '.join(schema.names)}")
+                raise ValueError(
+                    f"{where}: {ledger} has no column {sorted(unknown)[0]!r}; it has {', '.join(schema.names)}"
+                )
             table = pa.Table.from_pylist(given, schema=_nullable(schema))
         if missing := set(schema.names) - set(table.column_names):
-            raise ValueError(f"{where}: the table has no column {sorted(missing)[0]!r}; {ledger} has {', '.join(schema.names)}")
-        table = table.select(schema.names).cast(_physical(_nullable(schema))).unify_dictionaries().combine_chunks()
+            raise ValueError(
+                f"{where}: the table has no column {sorted(missing)[0]!r}; {ledger} has {', '.join(schema.names)}"
+            )
+        table = (
+            table.select(schema.names)
+            .cast(_physical(_nullable(schema)))
+            .unify_dictionaries()
+            .combine_chunks()
+        )
         _check_values(table, ledger, where)
-        keys = table.select(KEYS[ledger]).cast(pa.schema([schema.field(name).with_nullable(True) for name in KEYS[ledger]]))
+        keys = table.select(KEYS[ledger]).cast(
+            pa.schema([schema.field(name).with_nullable(True) for name in KEYS[ledger]])
+        )
         order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in KEYS[ledger]])
         _refuse_twice(keys.take(order), where)
         table = table.take(order)
         for i, name in enumerate(table.column_names):
-            if name in _WORDS:  # numbered anew in the order of the rows: the bytes of a shard must not depend on how its rows came
-                table = table.set_column(i, name, table.column(name).cast(_TEXT).dictionary_encode())
+            if (
+                name in _WORDS
+            ):  # numbered anew in the order of the rows: the bytes of a shard must not depend on how its rows came
+                table = table.set_column(
+                    i, name, table.column(name).cast(_TEXT).dictionary_encode()
+                )
         for field, value in zip(_STAMP, (iteration, stage, unit), strict=True):
-            table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
+            table = table.append_column(
+                field, pa.repeat(pa.scalar(value, field.type), table.num_rows)
+            )
         return table.cast(_physical(full_schema(ledger)))
 
     def _refuse_own_training_pairs(self, table: pa.Table, where: str) -> None:
@@ -355,14 +437,18 @@ class Store:
             return
         with self.connect() as connection:
             connection.register("new", table.select(["pair_id", "model"]))
-            found = connection.execute("select pair_id, model from new semi join training using (pair_id, model) order by all").fetchall()
+            found = connection.execute(
+                "select pair_id, model from new semi join training using (pair_id, model) order by all"
+            ).fetchall()
         if found:
             raise ValueError(
                 f"scores {where}: model {found[0][1]} was trained on pair {found[0][0]} and {len(found) - 1} others of these; "
                 f"a reward model may not judge its own training pairs: score them with a model of another fold"
             )
 
-    def _missing(self, ledger: str, where: str, parameters: Mapping[str, Any], samples: int = 1) -> list[str]:
+    def _missing(
+        self, ledger: str, where: str, parameters: Mapping[str, Any], samples: int = 1
+    ) -> list[str]:
         done = f"select pair_id from {ledger} where {where} group by pair_id having count(*) >= {int(samples)}"
         sql = f"select pair_id from pairs anti join ({done}) using (pair_id) order by pair_id"
         return self.query(sql, dict(parameters) or None).column("pair_id").to_pylist()
@@ -397,7 +483,19 @@ _WORDS = {
     "reason",
     "labeller",
 }
-_WORDS |= {"rule", "original", "gold", "best", "judges", "humans", "task_category", "objectivity", "controversiality", "stage", "unit"}
+_WORDS |= {
+    "rule",
+    "original",
+    "gold",
+    "best",
+    "judges",
+    "humans",
+    "task_category",
+    "objectivity",
+    "controversiality",
+    "stage",
+    "unit",
+}
 
 
 def full_schema(ledger: str) -> pa.Schema:
@@ -412,7 +510,12 @@ def _nullable(schema: pa.Schema) -> pa.Schema:
 
 def _physical(schema: pa.Schema) -> pa.Schema:
     """The schema as it is held in memory: words that repeat once each."""
-    return pa.schema([field.with_type(pa.dictionary(pa.int32(), _TEXT)) if field.name in _WORDS else field for field in schema])
+    return pa.schema(
+        [
+            field.with_type(pa.dictionary(pa.int32(), _TEXT)) if field.name in _WORDS else field
+            for field in schema
+        ]
+    )
 
 
 def _check_values(table: pa.Table, ledger: str, where: str) -> None:
@@ -425,14 +528,22 @@ def _check_values(table: pa.Table, ledger: str, where: str) -> None:
             bad, wanted = pc.is_null(column), "a value"
         elif legal:
             if not set(pc.unique(column).to_pylist()) <= {None, *legal}:
-                bad, wanted = pc.invert(pc.is_in(column.cast(_TEXT), pa.array([None, *legal], _TEXT))), f"one of {', '.join(legal)}"
+                bad, wanted = (
+                    pc.invert(pc.is_in(column.cast(_TEXT), pa.array([None, *legal], _TEXT))),
+                    f"one of {', '.join(legal)}",
+                )
         elif field.name == "confidence":
-            bad, wanted = pc.invert(pc.and_(pc.greater_equal(column, 0.0), pc.less_equal(column, 1.0))), "a probability"
+            bad, wanted = (
+                pc.invert(pc.and_(pc.greater_equal(column, 0.0), pc.less_equal(column, 1.0))),
+                "a probability",
+            )
         elif field.type == _REAL:
             bad, wanted = pc.invert(pc.is_finite(column)), "a finite number"
         row = pc.index(bad, True).as_py() if len(bad) else -1
         if row >= 0:
-            raise ValueError(f"{where}: row {row}: {field.name} = {column[row].as_py()!r}, not {wanted}")
+            raise ValueError(
+                f"{where}: row {row}: {field.name} = {column[row].as_py()!r}, not {wanted}"
+            )
 
 
 def _refuse_twice(keys: pa.Table, where: str) -> None:
@@ -442,14 +553,18 @@ def _refuse_twice(keys: pa.Table, where: str) -> None:
     columns = [column.combine_chunks() for column in keys.columns]
     same = functools.reduce(pc.and_, (pc.equal(column[:-1], column[1:]) for column in columns))
     if (row := pc.index(same, True).as_py()) >= 0:
-        key = ", ".join(f"{name} {column[row].as_py()!r}" for name, column in zip(keys.column_names, columns, strict=True))
+        key = ", ".join(
+            f"{name} {column[row].as_py()!r}"
+            for name, column in zip(keys.column_names, columns, strict=True)
+        )
         raise ValueError(f"{where}: two rows with {key}; give one, or another `sample` or stage")
 
 
 def _refuse_change(old: Mapping[str, Any], new: Mapping[str, Any], final: pathlib.Path) -> None:
     if changed := config_lib.difference(old, new):
         raise StoreConflict(
-            f"{final} exists and was written from something else; use another stage name or another store:\n  " + "\n  ".join(changed)
+            f"{final} exists and was written from something else; use another stage name or another store:\n  "
+            + "\n  ".join(changed)
         )
 
 

@@ -40,10 +40,17 @@ def export(
         raise ValueError(f"labels = {labels!r}, not one of {', '.join(LABELS)}")
     counts: collections.Counter[str] = collections.Counter()
     chosen = [row for row in _labeled(store, pools, labels, flips, iteration, judges, counts)]
-    reasoning = store.query("""select count(*) from pairs where concat(prompt, response_a, response_b) like '%"reasoning_content":%'""")
-    message = {"role": pa.string(), "content": pa.string()} | ({"reasoning_content": pa.string()} if reasoning.column(0)[0].as_py() else {})
+    reasoning = store.query(
+        """select count(*) from pairs where concat(prompt, response_a, response_b) like '%"reasoning_content":%'"""
+    )
+    message = {"role": pa.string(), "content": pa.string()} | (
+        {"reasoning_content": pa.string()} if reasoning.column(0)[0].as_py() else {}
+    )
     messages = pa.list_(pa.struct(list(message.items())))
-    schema = pa.schema([(name, messages) for name in ("prompt", "chosen", "rejected")] + [(name, pa.string()) for name in _PROVENANCE])
+    schema = pa.schema(
+        [(name, messages) for name in ("prompt", "chosen", "rejected")]
+        + [(name, pa.string()) for name in _PROVENANCE]
+    )
     schema = schema.set(schema.get_field_index("since"), pa.field("since", pa.int32()))
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(output.name + ".part")
@@ -56,13 +63,23 @@ def export(
 
 
 def _labeled(
-    store: Store, pools: Sequence[str], labels: str, flips: bool, iteration: int | None, judges: str, counts: collections.Counter
+    store: Store,
+    pools: Sequence[str],
+    labels: str,
+    flips: bool,
+    iteration: int | None,
+    judges: str,
+    counts: collections.Counter,
 ) -> Iterator[dict[str, Any]]:
     """Rows of `pools` with the label they are exported with; the others are counted."""
     for row in pools_lib.pools(store, iteration, judges).to_pylist():
         if row["pool"] not in pools:
             continue
-        turned = row["original"] in ("a", "b") and row["value"] in ("a", "b") and row["original"] != row["value"]
+        turned = (
+            row["original"] in ("a", "b")
+            and row["value"] in ("a", "b")
+            and row["original"] != row["value"]
+        )
         label = row["value"] if labels == "current" else row["original"]
         fate = (
             "held"
@@ -76,13 +93,21 @@ def _labeled(
             else "written"
         )
         if fate == "written":
-            original = "none" if row["original"] not in ("a", "b") else "kept" if label == row["original"] else "flipped"
+            original = (
+                "none"
+                if row["original"] not in ("a", "b")
+                else "kept"
+                if label == row["original"]
+                else "flipped"
+            )
             yield row | {"label": label, "original_label": original}
         else:
             counts[fate] += 1
 
 
-def _records(store: Store, rows: Sequence[dict[str, Any]], counts: collections.Counter) -> Iterator[dict[str, Any]]:
+def _records(
+    store: Store, rows: Sequence[dict[str, Any]], counts: collections.Counter
+) -> Iterator[dict[str, Any]]:
     for row, text in zip(rows, store.texts([row["pair_id"] for row in rows]), strict=True):
         sides = [text["response_a"], text["response_b"]]
         if any(message.get("tool_calls") for message in (*text["prompt"], *sides[0], *sides[1])):

@@ -29,7 +29,13 @@ from rewardjax.models.decoder import rms_norm
 from rewardjax.parallel.mesh import Layout
 from rewardjax.scoring import rows as scoring
 
-FIELDS = ("task_category", "objectivity", "controversiality", "desired_attributes", "annotation_guideline")
+FIELDS = (
+    "task_category",
+    "objectivity",
+    "controversiality",
+    "desired_attributes",
+    "annotation_guideline",
+)
 BUCKETS = 2**16  # of hashed word and letter features
 WORD = re.compile(r"[^\W_]+|[^\w\s]")
 
@@ -62,9 +68,13 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
         raise ValueError(f"static embedder: width = {width}, must be a multiple of 64")
     rarity = np.ones(BUCKETS, np.float32) if rarity is None else np.asarray(rarity, np.float32)
     if rarity.shape != (BUCKETS,):
-        raise ValueError(f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): use fit_rarity")
+        raise ValueError(
+            f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): use fit_rarity"
+        )
     name = f"static-{width}-{fingerprint.of_bytes(rarity.tobytes())}"
-    return Embedder(name, width, lambda texts: unit(_counts(texts).multiply(rarity).tocsr() @ _signs(width)))
+    return Embedder(
+        name, width, lambda texts: unit(_counts(texts).multiply(rarity).tocsr() @ _signs(width))
+    )
 
 
 def fit_rarity(texts: Sequence[str]) -> np.ndarray:
@@ -77,17 +87,32 @@ def fit_rarity(texts: Sequence[str]) -> np.ndarray:
 def features(text: str) -> Counter[str]:
     """Words, neighboring words, and the 3- to 5-letter pieces of words in their boundaries, with how often each occurs."""
     words = WORD.findall(text.lower())
-    pieces = [f"<{word}>"[i : i + n] for word in words for n in (3, 4, 5) for i in range(len(word) + 3 - n)]
-    return Counter(words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)] + [f"#{piece}" for piece in pieces])
+    pieces = [
+        f"<{word}>"[i : i + n]
+        for word in words
+        for n in (3, 4, 5)
+        for i in range(len(word) + 3 - n)
+    ]
+    return Counter(
+        words
+        + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        + [f"#{piece}" for piece in pieces]
+    )
 
 
 def _counts(texts: Sequence[str]) -> Any:
     """[texts, BUCKETS] sparse: 1 + ln n for a feature that occurs n times."""
     found = [features(text) for text in texts]
-    bucket = [zlib.crc32(feature.encode("utf-8", "surrogatepass")) % BUCKETS for one in found for feature in one]
+    bucket = [
+        zlib.crc32(feature.encode("utf-8", "surrogatepass")) % BUCKETS
+        for one in found
+        for feature in one
+    ]
     weight = 1 + np.log(np.array([n for one in found for n in one.values()], np.float32))
     ends = np.cumsum([0, *map(len, found)])
-    counts = scipy.sparse.csr_matrix((weight, bucket, ends), shape=(len(texts), BUCKETS), dtype=np.float32)
+    counts = scipy.sparse.csr_matrix(
+        (weight, bucket, ends), shape=(len(texts), BUCKETS), dtype=np.float32
+    )
     counts.sum_duplicates()
     return counts
 
@@ -113,7 +138,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def backbone(
-    folder: str | pathlib.Path, *, width: int | None = None, max_length: int = 1024, rows: int = 8, dtype: str = "bfloat16"
+    folder: str | pathlib.Path,
+    *,
+    width: int | None = None,
+    max_length: int = 1024,
+    rows: int = 8,
+    dtype: str = "bfloat16",
 ) -> Embedder:
     """The final hidden state of a text's last token, its first `width` numbers (all of them by default), scaled to length 1.
 
@@ -126,19 +156,30 @@ def backbone(
     if width is not None and not 0 < width <= full:
         raise ValueError(f"backbone embedder: width = {width}, the model has {full}")
     weights = checkpoint.fingerprint(params["decoder"])
-    about = {"weights": weights, "dtype": dtype, "max_length": max_length, "width": width or full, **tokenizer.fingerprints()}
+    about = {
+        "weights": weights,
+        "dtype": dtype,
+        "max_length": max_length,
+        "width": width or full,
+        **tokenizer.fingerprints(),
+    }
 
     @jax.jit
     def hidden(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
         decoder = nnx.merge(graph, params).decoder
-        x_BTD = decoder.hidden(batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"])
+        x_BTD = decoder.hidden(
+            batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"]
+        )
         z_BSD = jnp.take_along_axis(x_BTD, batch["score_at"][..., None], axis=1)
         return rms_norm(z_BSD, decoder.norm[...], decoder.config.norm_eps)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         mesh = jax.sharding.get_mesh()
         nothing = np.array([], np.int32)
-        ids = [np.array(tokenizer.encode([{"role": "user", "content": text}])[:max_length], np.int32) for text in texts]
+        ids = [
+            np.array(tokenizer.encode([{"role": "user", "content": text}])[:max_length], np.int32)
+            for text in texts
+        ]
         vectors = scoring.score_groups(
             hidden,
             params,

@@ -19,9 +19,13 @@ from jax.sharding import PartitionSpec as P
 from rewardjax.parallel.mesh import AXES
 
 GRID = 340  # steps to length 1: an entry of a unit vector beyond 127 / 340 is clipped, which a 256-wide one rarely has
-PLACES = 2**14  # base rows of a chunk on one device; similarity and place share the 32 bits of a key
+PLACES = (
+    2**14
+)  # base rows of a chunk on one device; similarity and place share the 32 bits of a key
 GROUP = 128  # neighboring base rows whose best is looked at first
-QUERIES = 256  # queries compared at a time on a device: [QUERIES, PLACES] similarities are in memory
+QUERIES = (
+    256  # queries compared at a time on a device: [QUERIES, PLACES] similarities are in memory
+)
 WIDEST = 1024  # so that 127 * 127 * width stays below 2^24
 LONGEST = 362  # of a row on the grid, whose similarities so stay below 2^17
 NOTHING = np.iinfo(np.int32).min
@@ -55,7 +59,13 @@ class Pulled(NamedTuple):
     overlaps: int
 
 
-def pull(p: np.ndarray, rows: np.ndarray, similarity: np.ndarray, k_max: int = 8, budget: int | None = None) -> Pulled:
+def pull(
+    p: np.ndarray,
+    rows: np.ndarray,
+    similarity: np.ndarray,
+    k_max: int = 8,
+    budget: int | None = None,
+) -> Pulled:
     """The base rows that gold pairs with probabilities p [Q] pull, from their neighbors rows, similarity [Q, K] (`nearest`), K >= k_max.
 
     Errors (p <= 1/2) come before the rest, then nearest neighbors before second ones, then the lower p, then the lower query: what is
@@ -65,7 +75,9 @@ def pull(p: np.ndarray, rows: np.ndarray, similarity: np.ndarray, k_max: int = 8
         raise ValueError(
             f"pull: p {p.shape}, rows {rows.shape}, similarity {similarity.shape}; expected [Q], and [Q, {k_max} or more] twice"
         )
-    query, rank = np.nonzero((np.arange(rows.shape[1]) < pull_count(p, k_max)[:, None]) & (rows >= 0))
+    query, rank = np.nonzero(
+        (np.arange(rows.shape[1]) < pull_count(p, k_max)[:, None]) & (rows >= 0)
+    )
     order = np.lexsort((query, p[query], rank, p[query] > 0.5))
     query, rank = query[order], rank[order]
     reached = rows[query, rank]
@@ -84,22 +96,34 @@ def on_grid(vectors: np.ndarray) -> np.ndarray:
     Raises ValueError for longer vectors, ones that are not finite, and D over WIDEST."""
     vectors = np.asarray(vectors, np.float32)
     if vectors.ndim != 2 or vectors.shape[1] > WIDEST:
-        raise ValueError(f"retrieval: vectors have shape {vectors.shape}, expected [n, at most {WIDEST}]")
+        raise ValueError(
+            f"retrieval: vectors have shape {vectors.shape}, expected [n, at most {WIDEST}]"
+        )
     size = np.linalg.norm(vectors, axis=1)
     bad = np.flatnonzero(~(size < 1 + 1e-3))
     if len(bad):
-        raise ValueError(f"retrieval: vector {bad[0]} has length {size[bad[0]]:.4g}; scale rows to 1 (embed.unit)")
+        raise ValueError(
+            f"retrieval: vector {bad[0]} has length {size[bad[0]]:.4g}; scale rows to 1 (embed.unit)"
+        )
     return np.clip(np.rint(vectors * GRID), -127, 127).astype(np.int8)
 
 
-def nearest(query: np.ndarray, base: np.ndarray, k: int, *, chunk: int = PLACES, block: int = QUERIES) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    query: np.ndarray, base: np.ndarray, k: int, *, chunk: int = PLACES, block: int = QUERIES
+) -> tuple[np.ndarray, np.ndarray]:
     """(base rows [Q, k] int32, similarities [Q, k] int32 in units of GRID ** -2): the k most similar base rows of every query.
 
     query [Q, D], base [N, D]: int8 from `on_grid`; base may be a memory map, each process reads only its rows. Best first, of equal ones
     the lower row; -1 and NOTHING where the base has fewer than k rows. Runs on the current mesh: `chunk` base rows a device at a time
     stream past all queries, `block` of these at a time, so memory on a device is Q * (D + 8 k) + chunk * (D + 8 block) bytes or so.
     The result depends on none of mesh, chunk and block. Raises ValueError for other dtypes, shapes, longer rows, k outside 1 .. GROUP."""
-    if query.dtype != np.int8 or base.dtype != np.int8 or query.ndim != 2 or base.ndim != 2 or query.shape[1] != base.shape[1]:
+    if (
+        query.dtype != np.int8
+        or base.dtype != np.int8
+        or query.ndim != 2
+        or base.ndim != 2
+        or query.shape[1] != base.shape[1]
+    ):
         raise ValueError(
             f"nearest: query {query.dtype}{query.shape}, base {base.dtype}{base.shape}; expected int8 [Q, D] and [N, D] (on_grid)"
         )
@@ -138,7 +162,9 @@ def search(mesh: jax.sharding.Mesh, k: int) -> tuple[Callable, Callable]:
     def step(best, query, base, first, rows):
         similarity, row = best
         start = first + jax.lax.axis_index(AXES) * base.shape[0]
-        one = lambda block: _merge(block[0], block[1], *_best_of_chunk(block[2], base, start, rows, k))
+        one = lambda block: _merge(
+            block[0], block[1], *_best_of_chunk(block[2], base, start, rows, k)
+        )
         similarity, row = jax.lax.map(one, (similarity[0], row[0], query))
         return similarity[None], row[None]
 
@@ -149,20 +175,40 @@ def search(mesh: jax.sharding.Mesh, k: int) -> tuple[Callable, Callable]:
         return _first_k(side_by_side(similarity), side_by_side(row), k)
 
     split = P(AXES)
-    step = jax.shard_map(step, mesh=mesh, in_specs=((split, split), P(), split, P(), P()), out_specs=(split, split), check_vma=False)
+    step = jax.shard_map(
+        step,
+        mesh=mesh,
+        in_specs=((split, split), P(), split, P(), P()),
+        out_specs=(split, split),
+        check_vma=False,
+    )
     return jax.jit(step, donate_argnums=0), jax.jit(finish)
 
 
 def abstract_step(
-    mesh: jax.sharding.Mesh, *, queries: int, width: int, k: int, chunk: int = PLACES, block: int = QUERIES
+    mesh: jax.sharding.Mesh,
+    *,
+    queries: int,
+    width: int,
+    k: int,
+    chunk: int = PLACES,
+    block: int = QUERIES,
 ) -> tuple[Callable, tuple]:
     """The jitted step of `search` and its abstract arguments: what `compile` plans a search with, whatever the size of the base."""
     blocks = -(-queries // block)
-    shaped = lambda shape, dtype, spec: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+    shaped = lambda shape, dtype, spec: jax.ShapeDtypeStruct(
+        shape, dtype, sharding=NamedSharding(mesh, spec)
+    )
     best = shaped((mesh.size, blocks, block, k), jnp.int32, P(AXES))
     number = shaped((), jnp.int32, P())
     base = shaped((mesh.size * chunk, width), jnp.int8, P(AXES))
-    return search(mesh, k)[0], ((best, best), shaped((blocks, block, width), jnp.int8, P()), base, number, number)
+    return search(mesh, k)[0], (
+        (best, best),
+        shaped((blocks, block, width), jnp.int8, P()),
+        base,
+        number,
+        number,
+    )
 
 
 def _best_of_chunk(query_QD, base_CD, start, rows, k):
@@ -170,10 +216,16 @@ def _best_of_chunk(query_QD, base_CD, start, rows, k):
     C = base_CD.shape[0]
     groups, k_here = C // GROUP, min(k, C // GROUP)
     # Entries and products are exact in every matmul precision there is, and so is their float32 sum: it is below 2^24.
-    similarity_QC = jnp.einsum("QD,CD->QC", query_QD.astype(jnp.float32), base_CD.astype(jnp.float32)).astype(jnp.int32)
+    similarity_QC = jnp.einsum(
+        "QD,CD->QC", query_QD.astype(jnp.float32), base_CD.astype(jnp.float32)
+    ).astype(jnp.int32)
     place_C = jnp.arange(C, dtype=jnp.int32)
-    key_QC = similarity_QC * PLACES + (PLACES - 1 - place_C)  # no two are equal, and a larger one is a better row
-    key_QC = jnp.where(start + place_C < rows, key_QC, NOTHING + place_C)  # below all others, and no two are equal either
+    key_QC = similarity_QC * PLACES + (
+        PLACES - 1 - place_C
+    )  # no two are equal, and a larger one is a better row
+    key_QC = jnp.where(
+        start + place_C < rows, key_QC, NOTHING + place_C
+    )  # below all others, and no two are equal either
     # One of the k best lies in one of the k groups with the best maxima.
     key_QGg = key_QC.reshape(-1, groups, GROUP)
     _, group_QK = _largest(key_QGg.max(axis=-1), k_here)
@@ -181,7 +233,9 @@ def _best_of_chunk(query_QD, base_CD, start, rows, k):
     key_Qk, _ = _largest(near_QKg.reshape(-1, k_here * GROUP), k)
     some = key_Qk >= NOTHING + PLACES
     row_Qk = start + PLACES - 1 - key_Qk % PLACES
-    return jnp.where(some, key_Qk // PLACES, NOTHING), jnp.where(some, row_Qk, np.iinfo(np.int32).max)
+    return jnp.where(some, key_Qk // PLACES, NOTHING), jnp.where(
+        some, row_Qk, np.iinfo(np.int32).max
+    )
 
 
 def _largest(x, k):
@@ -203,13 +257,19 @@ def _merge(similarity, row, new_similarity, new_row):
 
 def _first_k(similarity, row, k):
     """The k best of the last axis, of equal ones the lower row."""
-    descending, row = jax.lax.sort((-1 - similarity, row), num_keys=2)  # -1 - x turns the order round without overflowing
+    descending, row = jax.lax.sort(
+        (-1 - similarity, row), num_keys=2
+    )  # -1 - x turns the order round without overflowing
     return -1 - descending[..., :k], row[..., :k]
 
 
-def _nothing_yet(mesh: jax.sharding.Mesh, blocks: int, block: int, k: int) -> tuple[jax.Array, jax.Array]:
+def _nothing_yet(
+    mesh: jax.sharding.Mesh, blocks: int, block: int, k: int
+) -> tuple[jax.Array, jax.Array]:
     sharding = NamedSharding(mesh, P(AXES))
-    full = lambda value: jax.jit(lambda: jnp.full((mesh.size, blocks, block, k), value, jnp.int32, out_sharding=sharding))()
+    full = lambda value: jax.jit(
+        lambda: jnp.full((mesh.size, blocks, block, k), value, jnp.int32, out_sharding=sharding)
+    )()
     return full(NOTHING), full(np.iinfo(np.int32).max)
 
 
@@ -219,10 +279,15 @@ def _place(array: Any, first: int, size: int, mesh: jax.sharding.Mesh, spec: P) 
     def part(index: Any) -> np.ndarray:
         low, high, _ = index[0].indices(size)
         found = np.asarray(array[first + low : first + high])
-        if len(found) and (longest := np.linalg.norm(found.astype(np.float32), axis=1).max()) > LONGEST:
+        if (
+            len(found)
+            and (longest := np.linalg.norm(found.astype(np.float32), axis=1).max()) > LONGEST
+        ):
             raise ValueError(
                 f"nearest: a row among {first + low} .. {first + high} has length {longest:.0f} on the grid; rows come from on_grid"
             )
-        return np.concatenate([found, np.zeros((high - low - len(found), array.shape[1]), array.dtype)])
+        return np.concatenate(
+            [found, np.zeros((high - low - len(found), array.shape[1]), array.dtype)]
+        )
 
     return jax.make_array_from_callback((size, array.shape[1]), NamedSharding(mesh, spec), part)

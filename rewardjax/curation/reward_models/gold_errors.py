@@ -14,11 +14,17 @@ from scipy import optimize, special, stats
 from rewardjax.stats import tests
 from rewardjax.stats.intervals import wilson
 
-ATTRIBUTES = ("task_category", "objectivity", "controversiality")  # what errors are broken down by, as the ledger calls them
+ATTRIBUTES = (
+    "task_category",
+    "objectivity",
+    "controversiality",
+)  # what errors are broken down by, as the ledger calls them
 FAR = 1e3  # a temperature stays within 1/FAR and FAR times the margins' median size
 
 
-def margins(labels: Mapping[str, str], scores: Iterable[Mapping[str, Any]]) -> tuple[list[str], np.ndarray, int]:
+def margins(
+    labels: Mapping[str, str], scores: Iterable[Mapping[str, Any]]
+) -> tuple[list[str], np.ndarray, int]:
     """(pair ids, margins [n], number of pairs left out): gold labels "a" or "b" by pair id, and rows of `scores` of one model.
 
     Left out are gold pairs with any other label ("tie", "undecided") and those without a score. Pairs are in the order of their ids.
@@ -26,10 +32,17 @@ def margins(labels: Mapping[str, str], scores: Iterable[Mapping[str, Any]]) -> t
     found: dict[str, float] = {}
     for row in scores:
         if row["pair_id"] in found:
-            raise ValueError(f"gold: pair {row['pair_id']} is scored twice; give the scores of one model")
+            raise ValueError(
+                f"gold: pair {row['pair_id']} is scored twice; give the scores of one model"
+            )
         found[row["pair_id"]] = row["reward_a"] - row["reward_b"]
-    ids = sorted(pair_id for pair_id, label in labels.items() if label in ("a", "b") and pair_id in found)
-    signed = np.array([found[pair_id] if labels[pair_id] == "a" else -found[pair_id] for pair_id in ids], np.float64)
+    ids = sorted(
+        pair_id for pair_id, label in labels.items() if label in ("a", "b") and pair_id in found
+    )
+    signed = np.array(
+        [found[pair_id] if labels[pair_id] == "a" else -found[pair_id] for pair_id in ids],
+        np.float64,
+    )
     return ids, signed, len(labels) - len(ids)
 
 
@@ -40,13 +53,21 @@ def fit_temperature(margin: np.ndarray) -> float:
     Raises ValueError without a finite margin other than 0."""
     margin = np.asarray(margin, np.float64)
     if not np.isfinite(margin).all():
-        raise ValueError(f"temperature: {np.sum(~np.isfinite(margin))} of {len(margin)} margins are not finite")
+        raise ValueError(
+            f"temperature: {np.sum(~np.isfinite(margin))} of {len(margin)} margins are not finite"
+        )
     sizes = np.abs(margin[margin != 0])
     if not len(sizes):
-        raise ValueError(f"temperature: all {len(margin)} margins are 0; a model that prefers nothing has no temperature")
+        raise ValueError(
+            f"temperature: all {len(margin)} margins are 0; a model that prefers nothing has no temperature"
+        )
     unit = float(np.median(sizes))
-    loss = lambda log_inverse: float(np.mean(np.logaddexp(0, -margin / unit * math.exp(log_inverse))))
-    found = optimize.minimize_scalar(loss, bounds=(-math.log(FAR), math.log(FAR)), method="bounded", options={"xatol": 1e-10})
+    loss = lambda log_inverse: float(
+        np.mean(np.logaddexp(0, -margin / unit * math.exp(log_inverse)))
+    )
+    found = optimize.minimize_scalar(
+        loss, bounds=(-math.log(FAR), math.log(FAR)), method="bounded", options={"xatol": 1e-10}
+    )
     return unit * math.exp(-float(found.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -66,9 +87,17 @@ def error_table(p: np.ndarray, attributes: Mapping[str, Sequence[Any]]) -> list[
     for name, values in attributes.items():
         if len(values) != len(p):
             raise ValueError(f"error_table: {name} has {len(values)} values for {len(p)} pairs")
-        of_attribute = [(name, value, np.array([other == value for other in values])) for value in set(values)]
-        cells += sorted(of_attribute, key=lambda cell: (-int(np.sum(p[cell[2]] <= 0.5)), str(cell[1])))
-    return [_error_row(attribute, value, p[members]) for attribute, value, members in cells if members.any()]
+        of_attribute = [
+            (name, value, np.array([other == value for other in values])) for value in set(values)
+        ]
+        cells += sorted(
+            of_attribute, key=lambda cell: (-int(np.sum(p[cell[2]] <= 0.5)), str(cell[1]))
+        )
+    return [
+        _error_row(attribute, value, p[members])
+        for attribute, value, members in cells
+        if members.any()
+    ]
 
 
 def _error_row(attribute: str, value: Any, p: np.ndarray) -> dict[str, Any]:
@@ -85,14 +114,18 @@ def worst(p: np.ndarray, pair_ids: Sequence[str], most: int = 20) -> list[dict[s
     return [{"pair_id": pair_ids[i], "p": float(p[i])} for i in order[:most] if p[i] <= 0.5]
 
 
-def mcnemar(now: Mapping[str, bool], before: Mapping[str, bool], level: float = 0.95) -> dict[str, Any]:
+def mcnemar(
+    now: Mapping[str, bool], before: Mapping[str, bool], level: float = 0.95
+) -> dict[str, Any]:
     """Is one model better than the one before on the same gold pairs? now, before: pair id -> is it right; pairs that only one has do
     not count ("unmatched").
 
     p_value: exact two-sided McNemar (1947): of the pairs on which just one is right, how surprising is this split of a fair coin.
     difference: accuracy now minus before, with the adjusted Wald interval of Bonett and Price (2012). None where no pair is shared."""
     shared = sorted(now.keys() & before.keys())
-    found = tests.mcnemar([now[pair_id] for pair_id in shared], [before[pair_id] for pair_id in shared])
+    found = tests.mcnemar(
+        [now[pair_id] for pair_id in shared], [before[pair_id] for pair_id in shared]
+    )
     gained, lost, n = found["first_only"], found["second_only"], len(shared)
     both_right = sum(now[pair_id] and before[pair_id] for pair_id in shared)
     result = {
@@ -125,11 +158,15 @@ def report(
     pair id, "correct": by pair id, "errors": error_table, "worst", "against_previous"}. Raises ValueError where no gold pair is scored."""
     ids, signed, left_out = margins(labels, scores)
     if not ids:
-        raise ValueError(f"gold: none of the {len(labels)} gold pairs has both a label a or b and a score")
+        raise ValueError(
+            f"gold: none of the {len(labels)} gold pairs has both a label a or b and a score"
+        )
     temperature = fit_temperature(signed)
     p = probability(signed, temperature)
     correct = {pair_id: bool(one > 0.5) for pair_id, one in zip(ids, p, strict=True)}
-    columns = {name: [attributes.get(pair_id, {}).get(name) for pair_id in ids] for name in ATTRIBUTES}
+    columns = {
+        name: [attributes.get(pair_id, {}).get(name) for pair_id in ids] for name in ATTRIBUTES
+    }
     return {
         "pairs": len(ids),
         "left_out": left_out,

@@ -35,7 +35,12 @@ def refuse_own_pairs(pair_ids: Iterable[str], trained_on: Collection[str], model
 
 
 def score_pairs(
-    model: scorer.Scorer, pairs: Sequence[Mapping[str, Any]], *, chair: str, name: str, trained_on: Collection[str] = ()
+    model: scorer.Scorer,
+    pairs: Sequence[Mapping[str, Any]],
+    *,
+    chair: str,
+    name: str,
+    trained_on: Collection[str] = (),
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(rows of `scores`, pairs that cannot be scored) for `pairs` as `Store.texts` gives them; every pair is in exactly one of the two.
 
@@ -47,8 +52,17 @@ def score_pairs(
     ready, bad = [], []
     for pair in pairs:
         try:
-            group, _ = check(Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], []))
-            ready.append((group.id, tokenize_group(group, model.tokenizer, model.contract.max_length, model.contract.over_long)))
+            group, _ = check(
+                Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], [])
+            )
+            ready.append(
+                (
+                    group.id,
+                    tokenize_group(
+                        group, model.tokenizer, model.contract.max_length, model.contract.over_long
+                    ),
+                )
+            )
         except BadRow as error:
             bad.append({"pair_id": pair["pair_id"], "reason": error.reason, "detail": error.detail})
     rewards = scorer.token_groups(model, [tokens for _, tokens in ready]) if ready else []

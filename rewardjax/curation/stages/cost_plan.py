@@ -22,13 +22,24 @@ def plan(ws: Workspace) -> list[dict[str, Any]]:
     stage1, has = ws.config.stage1, ws.store.has
     per_request = _most(ws)
     rows = [
-        _row(f"import {name}", has("pairs", f"import-{name}", "00000"), pairs=len(open_source(source.source)))
+        _row(
+            f"import {name}",
+            has("pairs", f"import-{name}", "00000"),
+            pairs=len(open_source(source.source)),
+        )
         for name, source in ws.config.sources.items()
     ]
     rows.append(_row("clean", bool(ws.store.manifests("findings")), pairs=unverified + wild))
     if ws.config.tag:
         rows.append(
-            _ask(ws, "describe the unverified pool", has("attributes", "tag", _last(unverified)), unverified, len(ws.judges), per_request)
+            _ask(
+                ws,
+                "describe the unverified pool",
+                has("attributes", "tag", _last(unverified)),
+                unverified,
+                len(ws.judges),
+                per_request,
+            )
         )
     left = unverified
     for i in range(stage1.iterations + 1):
@@ -36,29 +47,72 @@ def plan(ws: Workspace) -> list[dict[str, Any]]:
         left -= chosen
         share = round(stage1.human_share * chosen)
         if i:
-            rows.append(_row(f"iteration {i}: best RM", has("training", f"best-{i}", "all"), pairs=None))
+            rows.append(
+                _row(f"iteration {i}: best RM", has("training", f"best-{i}", "all"), pairs=None)
+            )
         people = round(share * (1 + ws.config.people.overlap) * (1 + ws.config.people.checks))
         done = has("votes", f"people-{i}", "all")
-        rows.append(_row(f"iteration {i}: people", done, pairs=share, labels=people, people=people * ws.config.prices.gold))
+        rows.append(
+            _row(
+                f"iteration {i}: people",
+                done,
+                pairs=share,
+                labels=people,
+                people=people * ws.config.prices.gold,
+            )
+        )
         done = has("votes", f"label-{i}-panel", "all")
-        rows.append(_ask(ws, f"iteration {i}: judges", done, chosen - share, _samples(ws), per_request))
+        rows.append(
+            _ask(ws, f"iteration {i}: judges", done, chosen - share, _samples(ws), per_request)
+        )
     if ws.config.stage2.table:
         last = stage1.iterations + 1
         trained = has("training", f"gold-{last}", "all")
-        rows.append(_row("Stage 2: gold RM, best RM, rewards of the wild pool", trained, pairs=wild))
+        rows.append(
+            _row("Stage 2: gold RM, best RM, rewards of the wild pool", trained, pairs=wild)
+        )
         done = has("votes", "label-wild-panel", "all")
         samples = _samples(ws) + len(ws.judges) * bool(ws.config.tag)
-        rows.append(_ask(ws, "Stage 2: judges, at most", done, wild, samples, per_request, "stage2"))
-    sums = {name: sum(row[name] or 0 for row in rows if row["state"] == "to do") for name in ("requests", "labels", "judges $", "people $")}
+        rows.append(
+            _ask(ws, "Stage 2: judges, at most", done, wild, samples, per_request, "stage2")
+        )
+    sums = {
+        name: sum(row[name] or 0 for row in rows if row["state"] == "to do")
+        for name in ("requests", "labels", "judges $", "people $")
+    }
     return [*rows, {"step": "left to do, at most", "state": "", "pairs": None, **sums}]
 
 
-def _row(step: str, done: bool, *, pairs: int | None, requests: int = 0, labels: int = 0, judges: float = 0.0, people: float = 0.0) -> dict:
+def _row(
+    step: str,
+    done: bool,
+    *,
+    pairs: int | None,
+    requests: int = 0,
+    labels: int = 0,
+    judges: float = 0.0,
+    people: float = 0.0,
+) -> dict:
     money = {"judges $": round(judges, 4), "people $": round(people, 4)}
-    return {"step": step, "state": "done" if done else "to do", "pairs": pairs, "requests": requests, "labels": labels, **money}
+    return {
+        "step": step,
+        "state": "done" if done else "to do",
+        "pairs": pairs,
+        "requests": requests,
+        "labels": labels,
+        **money,
+    }
 
 
-def _ask(ws: Workspace, step: str, done: bool, pairs: int, samples: int, most: float | None, price: str = "silver") -> dict[str, Any]:
+def _ask(
+    ws: Workspace,
+    step: str,
+    done: bool,
+    pairs: int,
+    samples: int,
+    most: float | None,
+    price: str = "silver",
+) -> dict[str, Any]:
     requests = pairs * samples
     dollars = pairs * ws.config.prices[price] if most is None else requests * most
     return _row(step, done, pairs=pairs, requests=requests, judges=dollars if ws.judges else 0.0)
@@ -88,10 +142,18 @@ def _most(ws: Workspace) -> float | None:
     """Dollars that one request to a judge can cost at most, on average over some pairs and the judges; None without prices or pairs."""
     if not any(judge.price_input or judge.price_output for judge in ws.judges):
         return None
-    ids = ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE]).column("pair_id").to_pylist()
+    ids = (
+        ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE])
+        .column("pair_id")
+        .to_pylist()
+    )
     items = labeling.as_items(ws, ids)
     asked = [
-        judges.settle(question, judge.answer_format if judge.answer_format != "auto" else "json_schema", ws.calls)
+        judges.settle(
+            question,
+            judge.answer_format if judge.answer_format != "auto" else "json_schema",
+            ws.calls,
+        )
         for item in items
         for judge in ws.judges
         for question in list(judges.questions(item, judge))[:1]

@@ -31,8 +31,16 @@ def tag(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) -> N
         if not ws.store.has("attributes", stage, unit):
             known = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
             items = as_items(ws, [pair_id for pair_id in ids if pair_id not in known])
-            _refuse_unfinished(protocol.ask(items, ws.judges, ws.calls, task="tag", purpose=stage), stage)
-            ws.store.append("attributes", stage, unit, protocol.tags(items, ws.judges, ws.calls), iteration=iteration)
+            _refuse_unfinished(
+                protocol.ask(items, ws.judges, ws.calls, task="tag", purpose=stage), stage
+            )
+            ws.store.append(
+                "attributes",
+                stage,
+                unit,
+                protocol.tags(items, ws.judges, ws.calls),
+                iteration=iteration,
+            )
 
 
 def embed(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) -> None:
@@ -46,7 +54,10 @@ def embed(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) ->
             if not ws.store.has("embeddings", stage, unit):
                 todo = sorted(left & set(ids))
                 vectors = embedder.embed(_texts(ws, todo))
-                rows = [{"pair_id": i, "embedder": embedder.name, "vector": v.tolist()} for i, v in zip(todo, vectors, strict=True)]
+                rows = [
+                    {"pair_id": i, "embedder": embedder.name, "vector": v.tolist()}
+                    for i, v in zip(todo, vectors, strict=True)
+                ]
                 ws.store.append("embeddings", stage, unit, rows, iteration=iteration)
 
 
@@ -69,53 +80,97 @@ def _embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed_lib.Embedder:
 def _texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
     """What is embedded of each pair."""
     attributes = {row["pair_id"]: row for row in ws.store.current_attributes(pair_ids).to_pylist()}
-    return [embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in ws.store.texts(pair_ids)]
+    return [
+        embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"]))
+        for row in ws.store.texts(pair_ids)
+    ]
 
 
 def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
     """Their vectors on the grid of retrieval, int8 [n, D]. Raises KeyError for a pair without one."""
     sql = "select pair_id, any_value(vector) as vector from embeddings where pair_id in (select unnest($ids)) group by pair_id"
-    found = {row["pair_id"]: row["vector"] for row in ws.store.query(sql, {"ids": list(pair_ids)}).to_pylist()}
+    found = {
+        row["pair_id"]: row["vector"]
+        for row in ws.store.query(sql, {"ids": list(pair_ids)}).to_pylist()
+    }
     return search.on_grid(np.array([found[pair_id] for pair_id in pair_ids], np.float32))
 
 
 # ---------------------------------------------------------------------------------------------------------------- judges
 
 
-def judge(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: Mapping[str, str | None]) -> None:
+def judge(
+    ws: Workspace,
+    pair_ids: Sequence[str],
+    stage: str,
+    iteration: int,
+    gold: Mapping[str, str | None],
+) -> None:
     """Have the judges label pairs, shown the nearest `shots` of the gold pairs (id -> label); then merge them. Raises Paused."""
     for unit, ids in units(list(pair_ids)):
         if not ws.store.has("votes", f"{stage}-judges", unit):
             items = as_items(ws, ids, examples(ws, ids, gold))
             _refuse_unfinished(protocol.ask(items, ws.judges, ws.calls, purpose=stage), stage)
-            ws.store.append("votes", f"{stage}-judges", unit, protocol.votes(items, ws.judges, ws.calls), iteration=iteration)
+            ws.store.append(
+                "votes",
+                f"{stage}-judges",
+                unit,
+                protocol.votes(items, ws.judges, ws.calls),
+                iteration=iteration,
+            )
     if not ws.store.has("votes", f"{stage}-panel", "all"):
-        rows = ws.store.query("select * from votes where stage = ? order by pair_id, voter, sample", [f"{stage}-judges"]).to_pylist()
-        ws.store.append("votes", f"{stage}-panel", "all", protocol.panel(rows, **ws.config.panel), iteration=iteration)
+        rows = ws.store.query(
+            "select * from votes where stage = ? order by pair_id, voter, sample",
+            [f"{stage}-judges"],
+        ).to_pylist()
+        ws.store.append(
+            "votes",
+            f"{stage}-panel",
+            "all",
+            protocol.panel(rows, **ws.config.panel),
+            iteration=iteration,
+        )
 
 
-def examples(ws: Workspace, pair_ids: Sequence[str], gold: Mapping[str, str | None]) -> dict[str, tuple[Example, ...]]:
+def examples(
+    ws: Workspace, pair_ids: Sequence[str], gold: Mapping[str, str | None]
+) -> dict[str, tuple[Example, ...]]:
     """For each pair the nearest gold pairs as a judge is shown them (retrieval #2 of the paper)."""
     known = {pair_id: value for pair_id, value in gold.items() if value in LEGAL}
     if not ws.config.shots or not known or not pair_ids:
         return {}
     ids = sorted(known)
     with jax.set_mesh(make_mesh()):
-        near, _ = search.nearest(vectors(ws, pair_ids), vectors(ws, ids), min(ws.config.shots, len(ids)))
+        near, _ = search.nearest(
+            vectors(ws, pair_ids), vectors(ws, ids), min(ws.config.shots, len(ids))
+        )
     nearest = [[ids[j] for j in row if j >= 0] for row in near.tolist()]
     shown = sorted({i for row in nearest for i in row})
     attributes = _attributes(ws, shown)
     as_example = {
-        i: Example(i, text["prompt"], (text["response_a"], text["response_b"]), known[i], attributes.get(i))
+        i: Example(
+            i, text["prompt"], (text["response_a"], text["response_b"]), known[i], attributes.get(i)
+        )
         for i, text in zip(shown, ws.store.texts(shown), strict=True)
     }
-    return {pair_id: tuple(as_example[i] for i in row if i != pair_id) for pair_id, row in zip(pair_ids, nearest, strict=True)}
+    return {
+        pair_id: tuple(as_example[i] for i in row if i != pair_id)
+        for pair_id, row in zip(pair_ids, nearest, strict=True)
+    }
 
 
-def as_items(ws: Workspace, pair_ids: Sequence[str], shots: dict[str, tuple[Example, ...]] | None = None) -> list[Item]:
+def as_items(
+    ws: Workspace, pair_ids: Sequence[str], shots: dict[str, tuple[Example, ...]] | None = None
+) -> list[Item]:
     attributes = _attributes(ws, pair_ids)
     return [
-        Item(i, row["prompt"], (row["response_a"], row["response_b"]), attributes.get(i), (shots or {}).get(i, ()))
+        Item(
+            i,
+            row["prompt"],
+            (row["response_a"], row["response_b"]),
+            attributes.get(i),
+            (shots or {}).get(i, ()),
+        )
         for i, row in zip(pair_ids, ws.store.texts(pair_ids), strict=True)
     ]
 
@@ -131,26 +186,52 @@ def _refuse_unfinished(report: dict[str, Any], stage: str) -> None:
     if report["out_of_budget"]:
         raise Paused(f"{stage}: {report['out_of_budget']}; raise budget.judges and run again")
     if report["stopped"]:
-        raise Paused(f"{stage}: {next(iter(report['stopped'].values()))}; run again when it answers")
+        raise Paused(
+            f"{stage}: {next(iter(report['stopped'].values()))}; run again when it answers"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------- people
 
 
-def people(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: Sequence[str]) -> None:
+def people(
+    ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, gold: Sequence[str]
+) -> None:
     """Have people label pairs, within their budget. Raises Paused where their answers are to come as a file."""
     if ws.store.has("votes", stage, "all") and ws.store.has("attributes", stage, "all"):
         return
     settings = ws.config.people
-    before = ws.store.query("select count(*) from votes where kind in ('human', 'check') and stage <> ?", [stage]).column(0)[0].as_py()
-    left = None if ws.config.budget.people is None else ws.config.budget.people - before * ws.config.prices.gold
+    before = (
+        ws.store.query(
+            "select count(*) from votes where kind in ('human', 'check') and stage <> ?", [stage]
+        )
+        .column(0)[0]
+        .as_py()
+    )
+    left = (
+        None
+        if ws.config.budget.people is None
+        else ws.config.budget.people - before * ws.config.prices.gold
+    )
     tasks = humans.queue(
-        ws.store, pair_ids, settings.annotators, overlap=settings.overlap, checks=settings.checks, gold=gold, seed=ws.config.seed
+        ws.store,
+        pair_ids,
+        settings.annotators,
+        overlap=settings.overlap,
+        checks=settings.checks,
+        gold=gold,
+        seed=ws.config.seed,
     )
     tasks = tasks[: affordable(len(tasks), ws.config.prices.gold, left)]
     if settings.kind == "simulated":
         known = truth(ws)
-        answers = humans.simulate(tasks, known, accuracy=settings.accuracy, p_undecided=settings.p_undecided, seed=ws.config.seed)
+        answers = humans.simulate(
+            tasks,
+            known,
+            accuracy=settings.accuracy,
+            p_undecided=settings.p_undecided,
+            seed=ws.config.seed,
+        )
     elif settings.kind == "files":
         answers = _answers(ws, tasks, stage)
     else:
@@ -159,7 +240,13 @@ def people(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int, g
     _note(ws, stage, bad)
     ws.store.append("votes", stage, "all", rows, iteration=iteration)
     # The last, as the queue and what is edited depend on the attributes: killed before it, the same call finds them as they were.
-    ws.store.append("attributes", stage, "all", humans.edited_attributes(ws.store, tasks, answers), iteration=iteration)
+    ws.store.append(
+        "attributes",
+        stage,
+        "all",
+        humans.edited_attributes(ws.store, tasks, answers),
+        iteration=iteration,
+    )
 
 
 def _answers(ws: Workspace, tasks: Sequence[humans.Task], stage: str) -> list[humans.Answer]:
@@ -170,7 +257,9 @@ def _answers(ws: Workspace, tasks: Sequence[humans.Task], stage: str) -> list[hu
     if not back.exists():
         humans.write_tasks(ws.store, tasks, out)
         humans.write_tasks(ws.store, tasks, out.with_suffix(".label_studio.json"), "label_studio")
-        raise Paused(f"{stage}: {len(tasks)} tasks for people are in {out}; put their answers (JSONL or a Label Studio export) into {back}")
+        raise Paused(
+            f"{stage}: {len(tasks)} tasks for people are in {out}; put their answers (JSONL or a Label Studio export) into {back}"
+        )
     answers, bad = humans.read_answers(back)
     _note(ws, f"{stage}.unreadable", bad)
     return answers
@@ -192,5 +281,7 @@ def truth(ws: Workspace) -> Callable[[str], str]:
 
     rows = ws.store.query("select pair_id, record_id, response_a from pairs").to_pylist()
     table = {row["pair_id"]: row for row in rows}
-    is_right = lambda row: json.loads(row["response_a"])[-1]["content"] == world.oracle(row["record_id"])
+    is_right = lambda row: (
+        json.loads(row["response_a"])[-1]["content"] == world.oracle(row["record_id"])
+    )
     return lambda pair_id: "a" if is_right(table[pair_id]) else "b"

@@ -26,7 +26,12 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
     names = ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
     sizes = [pools_lib.sizes(ws.store, i) for i in range(-1, iteration + 1)]
     figure = folder / f"pools-{iteration}.png"
-    plots.stacked({pool: [size[pool] for size in sizes] for pool in pools_lib.POOLS}, names, figure, "Pairs in each pool")
+    plots.stacked(
+        {pool: [size[pool] for size in sizes] for pool in pools_lib.POOLS},
+        names,
+        figure,
+        "Pairs in each pool",
+    )
     tables = {
         "Pools": [{"after": name, **size} for name, size in zip(names, sizes, strict=True)],
         "Flows of this iteration": flows(ws, iteration),
@@ -37,12 +42,26 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Gold errors of the best RM": errors(folder / f"gold-{iteration}.json"),
         "Is another iteration worth it?": worth(ws, iteration),
         "Decisions": decisions(ws, iteration),
-        "Held and flagged": ws.store.query("select finding, action, count(*) as pairs from findings group by all order by all").to_pylist(),
+        "Held and flagged": ws.store.query(
+            "select finding, action, count(*) as pairs from findings group by all order by all"
+        ).to_pylist(),
         "Labels that were turned": examples(ws, iteration),
     }
-    facts = {"pairs": sum(sizes[-1].values()), "iteration": iteration, "ledger": ws.store.fingerprint(), **config_lib.git_state()}
+    facts = {
+        "pairs": sum(sizes[-1].values()),
+        "iteration": iteration,
+        "ledger": ws.store.fingerprint(),
+        **config_lib.git_state(),
+    }
     config = config_lib.resolve(ws.config)
-    page.write_report(path, f"Curation, {names[-1]}", facts, tables, {"Pools after each iteration": figure}, config=config)
+    page.write_report(
+        path,
+        f"Curation, {names[-1]}",
+        facts,
+        tables,
+        {"Pools after each iteration": figure},
+        config=config,
+    )
     return path
 
 
@@ -59,7 +78,10 @@ def against_original(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     turned = "original in ('a', 'b') and value in ('a', 'b') and value <> original"
     sql = f"""select pool, count(*) as pairs, count(*) filter (value = original) as kept, count(*) filter ({turned}) as flipped
         from ({pools_lib.sql(iteration)}) where pool in ('gold', 'silver', 'curated') group by pool order by pool"""
-    return [{**row, "other": row["pairs"] - row["kept"] - row["flipped"]} for row in ws.store.query(sql).to_pylist()]
+    return [
+        {**row, "other": row["pairs"] - row["kept"] - row["flipped"]}
+        for row in ws.store.query(sql).to_pylist()
+    ]
 
 
 def worth(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
@@ -73,16 +95,34 @@ def worth(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
             points = 100 * compared["difference"]
             figures = {"silver before": pairs[0], "silver": pairs[1], "points gained": points}
             gain = {"per million pairs": budget.gain_per_million(points, 0.0, pairs[1], pairs[0])}
-            rows.append({"best RM of iteration": i, **figures, **gain, "stop": budget.should_stop(points, 0.0, pairs[1], pairs[0])})
+            rows.append(
+                {
+                    "best RM of iteration": i,
+                    **figures,
+                    **gain,
+                    "stop": budget.should_stop(points, 0.0, pairs[1], pairs[0]),
+                }
+            )
     return rows
 
 
 def agreements(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     """People, panel and reward models against the original label and against people, where both spoke."""
     sides = {
-        "original": _said(ws, f"select pair_id, original as value from ({pools_lib.sql()}) where original is not null"),
-        "people": _said(ws, "select pair_id, value from votes where kind = 'human' and iteration <= ? order by iteration", iteration),
-        "panel": _said(ws, "select pair_id, value from votes where kind = 'panel' and iteration <= ? order by iteration", iteration),
+        "original": _said(
+            ws,
+            f"select pair_id, original as value from ({pools_lib.sql()}) where original is not null",
+        ),
+        "people": _said(
+            ws,
+            "select pair_id, value from votes where kind = 'human' and iteration <= ? order by iteration",
+            iteration,
+        ),
+        "panel": _said(
+            ws,
+            "select pair_id, value from votes where kind = 'panel' and iteration <= ? order by iteration",
+            iteration,
+        ),
     }
     for chair in ("best", "gold"):
         sql = f"""select pair_id, case when reward_a > reward_b then 'a' when reward_b > reward_a then 'b' else 'tie' end as value
@@ -99,20 +139,34 @@ def agreements(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     ):
         shared = sorted(sides[one].keys() & sides[other].keys())
         if shared:
-            figures = agreement.compare([sides[one][i] for i in shared], [sides[other][i] for i in shared], resamples=200)
+            figures = agreement.compare(
+                [sides[one][i] for i in shared], [sides[other][i] for i in shared], resamples=200
+            )
             keep = ("items", "agreement", "agreement_low", "agreement_high", "kappa")
             found.append({"who": one, "against": other, **{name: figures[name] for name in keep}})
     return found
 
 
 def _said(ws: Workspace, sql: str, *parameters: Any) -> dict[str, str]:
-    return {row["pair_id"]: row["value"] for row in ws.store.query(sql, list(parameters) or None).to_pylist()}
+    return {
+        row["pair_id"]: row["value"]
+        for row in ws.store.query(sql, list(parameters) or None).to_pylist()
+    }
 
 
 def costs(ws: Workspace) -> list[dict[str, Any]]:
     """What judges were paid by the ledger of calls, and people by the price of a label."""
-    answers = ws.store.query("select count(*) from votes where kind in ('human', 'check')").column(0)[0].as_py()
-    people = {"purpose": "all", "voter": "people", "answered": answers, "dollars": answers * ws.config.prices.gold}
+    answers = (
+        ws.store.query("select count(*) from votes where kind in ('human', 'check')")
+        .column(0)[0]
+        .as_py()
+    )
+    people = {
+        "purpose": "all",
+        "voter": "people",
+        "answered": answers,
+        "dollars": answers * ws.config.prices.gold,
+    }
     judges = ws.calls.costs()
     dollars = people["dollars"] + sum(row["dollars"] for row in judges)
     return [*judges, people, {"purpose": "all", "voter": "all", "dollars": dollars}]
@@ -126,12 +180,20 @@ def bias(ws: Workspace) -> list[dict[str, Any]]:
     ids = sorted({row["pair_id"] for row in votes})
     texts = zip(ids, ws.store.texts(ids), strict=True)
     longer = judge_bias.longer((i, text["response_a"], text["response_b"]) for i, text in texts)
-    people = {row["pair_id"]: row["value"] for row in ws.store.query("select * from votes where kind = 'human'").to_pylist()}
+    people = {
+        row["pair_id"]: row["value"]
+        for row in ws.store.query("select * from votes where kind = 'human'").to_pylist()
+    }
     leaning = judge_bias.leaning(votes, longer, people)
     rows = []
     for voter, place in judge_bias.position(votes).items():
-        figures = {name: place[name]["share"] for name in ("said_first", "said_tie", "consistency", "repetition", "primacy")}
-        rows.append({"judge": voter, **figures, "prefers longer": leaning[voter]["prefers_more"]["share"]})
+        figures = {
+            name: place[name]["share"]
+            for name in ("said_first", "said_tie", "consistency", "repetition", "primacy")
+        }
+        rows.append(
+            {"judge": voter, **figures, "prefers longer": leaning[voter]["prefers_more"]["share"]}
+        )
     return rows
 
 
@@ -142,7 +204,13 @@ def errors(path: pathlib.Path) -> list[dict[str, Any]]:
     found = json.loads(path.read_text())
     rows = found["errors"]
     if found["against_previous"]:
-        rows = rows + [{"attribute": "against the model before", "value": "McNemar", **found["against_previous"]}]
+        rows = rows + [
+            {
+                "attribute": "against the model before",
+                "value": "McNemar",
+                **found["against_previous"],
+            }
+        ]
     return rows
 
 
@@ -154,7 +222,9 @@ def decisions(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
 
 def examples(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     """Pairs whose label this iteration turned, with who said so: for a look at whether it was right to."""
-    rows = [row for row in pools_lib.pools(ws.store, iteration).to_pylist() if row["since"] == iteration]
+    rows = [
+        row for row in pools_lib.pools(ws.store, iteration).to_pylist() if row["since"] == iteration
+    ]
     turned = [row for row in rows if {row["value"], row["original"]} == {"a", "b"}][:EXAMPLES]
     texts = ws.store.texts([row["pair_id"] for row in turned])
     clipped = lambda messages: "\n".join(message["content"] for message in messages)[:SHOWN]

@@ -43,9 +43,19 @@ def prepare(ws: Workspace) -> None:
 def iterate(ws: Workspace, iteration: int) -> None:
     """Pick pairs, have them labeled, and report."""
     picks = pick(ws, iteration)
-    labeling.people(ws, picks["people"], f"people-{iteration}", iteration, list(labels(ws.store, "gold", iteration - 1)))
-    labeling.judge(ws, picks["judges"], f"label-{iteration}", iteration, labels(ws.store, "gold", iteration))
-    decisions.decide(ws.store, f"stage1-{iteration}", table="stage1", entry="unverified", iteration=iteration)
+    labeling.people(
+        ws,
+        picks["people"],
+        f"people-{iteration}",
+        iteration,
+        list(labels(ws.store, "gold", iteration - 1)),
+    )
+    labeling.judge(
+        ws, picks["judges"], f"label-{iteration}", iteration, labels(ws.store, "gold", iteration)
+    )
+    decisions.decide(
+        ws.store, f"stage1-{iteration}", table="stage1", entry="unverified", iteration=iteration
+    )
     report.write(ws, iteration)
 
 
@@ -59,12 +69,20 @@ def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
         chosen = _choose(ws, iteration)
         share = round(ws.config.stage1.human_share * len(chosen))
         rows = [
-            {"pair_id": i, "labeller": "people" if n < share else "judges", "place": n, "evidence": json.dumps(why)}
+            {
+                "pair_id": i,
+                "labeller": "people" if n < share else "judges",
+                "place": n,
+                "evidence": json.dumps(why),
+            }
             for n, (i, why) in enumerate(chosen)
         ]
         ws.store.append("picks", stage, "all", rows, iteration=iteration)
     rows = ws.store.query("select * from picks where stage = ? order by place", [stage]).to_pylist()
-    return {name: [row["pair_id"] for row in rows if row["labeller"] == name] for name in ("people", "judges")}
+    return {
+        name: [row["pair_id"] for row in rows if row["labeller"] == name]
+        for name in ("people", "judges")
+    }
 
 
 def _choose(ws: Workspace, iteration: int) -> list[tuple[str, dict[str, Any]]]:
@@ -74,18 +92,27 @@ def _choose(ws: Workspace, iteration: int) -> list[tuple[str, dict[str, Any]]]:
     budget = min(len(left), settings.first if iteration == 0 else settings.budget)
     seed = ws.config.seed + iteration
     if iteration == 0 or settings.select == "random":
-        return [(left[row], {"by": "random"}) for row in selection.at_random(len(left), budget, seed)]
+        return [
+            (left[row], {"by": "random"}) for row in selection.at_random(len(left), budget, seed)
+        ]
     if settings.select == "diversity":
-        chosen = selection.most_diverse(labeling.vectors(ws, left).astype(np.float32) / search.GRID, budget, seed)
+        chosen = selection.most_diverse(
+            labeling.vectors(ws, left).astype(np.float32) / search.GRID, budget, seed
+        )
         return [(left[row], {"by": "diversity"}) for row in chosen]
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
     if settings.select == "uncertainty":
         seats.score(ws, best, "best", iteration, left, f"uncertain-{iteration}")
         p = _p_a(ws, left, iteration)
-        return [(left[row], {"by": "uncertainty", "p": round(float(p[row]), 6)}) for row in selection.most_uncertain(p, budget)]
+        return [
+            (left[row], {"by": "uncertainty", "p": round(float(p[row]), 6)})
+            for row in selection.most_uncertain(p, budget)
+        ]
     if settings.select == "retrieval":
         return _retrieve(ws, best, left, budget, iteration)
-    raise ValueError(f"stage1.select = {settings.select!r}: random, diversity, uncertainty or retrieval")
+    raise ValueError(
+        f"stage1.select = {settings.select!r}: random, diversity, uncertainty or retrieval"
+    )
 
 
 def _p_a(ws: Workspace, pair_ids: Sequence[str], iteration: int) -> np.ndarray:
@@ -96,17 +123,26 @@ def _p_a(ws: Workspace, pair_ids: Sequence[str], iteration: int) -> np.ndarray:
     return gold.probability(np.array([margin.get(pair_id, 0.0) for pair_id in pair_ids]), 1.0)
 
 
-def _retrieve(ws: Workspace, best: Any, left: list[str], budget: int, iteration: int) -> list[tuple[str, dict[str, Any]]]:
+def _retrieve(
+    ws: Workspace, best: Any, left: list[str], budget: int, iteration: int
+) -> list[tuple[str, dict[str, Any]]]:
     """What the gold pairs pull by the k(p) rule (paper, section 1.3), the best RM's errors first."""
     if not any(labels(ws.store, "gold", iteration - 1).values()):
-        raise ValueError("stage1.select = 'retrieval' needs gold pairs, and there are none: raise stage1.human_share, or select otherwise")
+        raise ValueError(
+            "stage1.select = 'retrieval' needs gold pairs, and there are none: raise stage1.human_share, or select otherwise"
+        )
     p_of = gold_errors(ws, best, iteration)["p"]
     known = sorted(p_of)
     k_max = ws.config.stage1.k_max
     with jax.set_mesh(make_mesh()):
-        near, similarity = search.nearest(labeling.vectors(ws, known), labeling.vectors(ws, left), min(k_max, len(left)))
+        near, similarity = search.nearest(
+            labeling.vectors(ws, known), labeling.vectors(ws, left), min(k_max, len(left))
+        )
     if near.shape[1] < k_max:  # fewer pairs are left than one gold pair may pull
-        near, similarity = (np.pad(x, ((0, 0), (0, k_max - x.shape[1])), constant_values=-1) for x in (near, similarity))
+        near, similarity = (
+            np.pad(x, ((0, 0), (0, k_max - x.shape[1])), constant_values=-1)
+            for x in (near, similarity)
+        )
     pulled = search.pull(np.array([p_of[i] for i in known]), near, similarity, k_max, budget)
     why = [
         {"by": "retrieval", "gold": known[q], "p": round(p_of[known[q]], 6), "rank": int(r)}
@@ -117,12 +153,18 @@ def _retrieve(ws: Workspace, best: Any, left: list[str], budget: int, iteration:
 
 def gold_errors(ws: Workspace, best: Any, iteration: int) -> dict[str, Any]:
     """The best RM on the gold pairs as they stood before the iteration: gold.report, compared with the one before; kept as a file."""
-    known = {pair_id: label for pair_id, label in labels(ws.store, "gold", iteration - 1).items() if label}
+    known = {
+        pair_id: label
+        for pair_id, label in labels(ws.store, "gold", iteration - 1).items()
+        if label
+    }
     seats.score(ws, best, "best", iteration, list(known), f"gold-{iteration}")
     rows = ws.store.query("select * from scores where stage = ?", [f"gold-{iteration}"]).to_pylist()
     attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
     last = ws.folder / "reports" / f"gold-{iteration - 1}.json"
-    found = gold.report(known, rows, attributes, json.loads(last.read_text())["correct"] if last.exists() else None)
+    found = gold.report(
+        known, rows, attributes, json.loads(last.read_text())["correct"] if last.exists() else None
+    )
     last.parent.mkdir(exist_ok=True)
     config_lib.write_json(last.with_name(f"gold-{iteration}.json"), found)
     return found

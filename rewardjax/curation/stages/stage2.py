@@ -8,7 +8,10 @@ from rewardjax.curation.stages import labeling, report
 from rewardjax.curation.stages.stage1 import gold_errors
 from rewardjax.curation.workspace import Workspace
 
-ASK, FINAL = "stage2-ask", "stage2-final"  # stages of the ledger `decisions`; the later one sorts last
+ASK, FINAL = (
+    "stage2-ask",
+    "stage2-final",
+)  # stages of the ledger `decisions`; the later one sorts last
 
 
 def run(ws: Workspace) -> dict[str, int]:
@@ -17,14 +20,23 @@ def run(ws: Workspace) -> dict[str, int]:
     wild = list(labels(ws.store, "wild", iteration - 1))
     chairs = {"best": seats.fit(ws, "best", iteration, "silver", choose_on="gold")}
     temperature = 1.0
-    if any(labels(ws.store, "gold", iteration - 1).values()):  # else nobody was asked, and there is no gold RM
+    if any(
+        labels(ws.store, "gold", iteration - 1).values()
+    ):  # else nobody was asked, and there is no gold RM
         temperature = gold_errors(ws, chairs["best"], iteration)["temperature"]
         chairs["gold"] = seats.fit(ws, "gold", iteration, "gold")
     for chair, workdir in chairs.items():
         seats.score(ws, workdir, chair, iteration, wild, f"wild-{chair}")
-    settings = {"table": ws.config.stage2.table, "band": ws.config.stage2.band, "best_temperature": temperature}
+    settings = {
+        "table": ws.config.stage2.table,
+        "band": ws.config.stage2.band,
+        "best_temperature": temperature,
+    }
     decisions.decide(ws.store, ASK, entry="wild", iteration=iteration, **settings)
-    wanted = ws.store.query("select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id", [ASK])
+    wanted = ws.store.query(
+        "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
+        [ASK],
+    )
     ask = wanted.column("pair_id").to_pylist()
     if ws.config.tag:
         labeling.tag(ws, ask, "tag-wild", iteration)
@@ -45,4 +57,7 @@ def write_sets(ws: Workspace) -> dict[str, dict[str, int]]:
         "filtered": dict(pools=curated, flips=False),
         "flipped": dict(pools=curated),
     }
-    return {name: write_pairs.export(ws.store, ws.folder / "data" / f"{name}.parquet", **options) for name, options in variants.items()}
+    return {
+        name: write_pairs.export(ws.store, ws.folder / "data" / f"{name}.parquet", **options)
+        for name, options in variants.items()
+    }

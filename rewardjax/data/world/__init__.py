@@ -17,10 +17,27 @@ from rewardjax import fingerprint
 from rewardjax.data.world import labels as label_sources
 from rewardjax.data.world import style
 from rewardjax.data.world.draw import Draw
-from rewardjax.data.world.pairs import SPLITS, Problem, candidates, oracle, pair, problem, problem_of
+from rewardjax.data.world.pairs import (
+    SPLITS,
+    Problem,
+    candidates,
+    oracle,
+    pair,
+    problem,
+    problem_of,
+)
 from rewardjax.data.world.tasks import TASKS
 
-__all__ = ["TASKS", "SPLITS", "World", "generate", "generate_groups", "open_world", "oracle", "problem_of"]
+__all__ = [
+    "TASKS",
+    "SPLITS",
+    "World",
+    "generate",
+    "generate_groups",
+    "open_world",
+    "oracle",
+    "problem_of",
+]
 
 VERSION = 1  # raise it when the same specification would give other text: fingerprints, and so caches, follow
 
@@ -32,7 +49,12 @@ def _problems(split: str, seed: int, num: int, tasks: tuple[str, ...]) -> Iterat
 
 def _about(problem: Problem) -> dict[str, Any]:
     task = problem.task
-    return {"task": task.name, "category": task.category, "objectivity": task.objectivity, "controversiality": task.controversiality}
+    return {
+        "task": task.name,
+        "category": task.category,
+        "objectivity": task.objectivity,
+        "controversiality": task.controversiality,
+    }
 
 
 def _features(dressed: dict[str, bool]) -> list[str]:
@@ -40,7 +62,12 @@ def _features(dressed: dict[str, bool]) -> list[str]:
 
 
 def generate(
-    seed: int, num: int, *, labels: str = "honest", split: str = "train", tasks: tuple[str, ...] = tuple(TASKS)
+    seed: int,
+    num: int,
+    *,
+    labels: str = "honest",
+    split: str = "train",
+    tasks: tuple[str, ...] = tuple(TASKS),
 ) -> Iterator[dict[str, Any]]:
     """`num` pairs: {"id", "prompt", "chosen", "rejected", "label_source", "task", "category", "objectivity", "controversiality",
     "difficulty", "style_chosen", "style_rejected"}; the first three message lists. Nothing in a record tells whether the label is right.
@@ -48,7 +75,9 @@ def generate(
     sources = label_sources.parse(labels)
     for item in _problems(split, seed, num, tasks):
         right, wrong, near = pair(item)
-        honest, source = label_sources.label(sources, style.score(right.style), style.score(wrong.style), Draw("label", item.id))
+        honest, source = label_sources.label(
+            sources, style.score(right.style), style.score(wrong.style), Draw("label", item.id)
+        )
         chosen, rejected = (right, wrong) if honest else (wrong, right)
         yield {
             "id": item.id,
@@ -64,7 +93,13 @@ def generate(
 
 
 def generate_groups(
-    seed: int, num: int, *, responses: int, split: str = "heldout", tasks: tuple[str, ...] = tuple(TASKS), p_right: float = 0.3
+    seed: int,
+    num: int,
+    *,
+    responses: int,
+    split: str = "heldout",
+    tasks: tuple[str, ...] = tuple(TASKS),
+    p_right: float = 0.3,
 ) -> Iterator[dict[str, Any]]:
     """`num` groups for best-of-N: {"id", "prompt": messages, "responses": [text] * K, "correct": [bool] * K, "task", ...}. One of the
     first two responses is right and one wrong; each other one is right with probability p_right."""
@@ -91,8 +126,12 @@ class World:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         settings = dict(self.settings)
         if settings["responses"] is None:
-            return generate(**{key: settings[key] for key in ("seed", "num", "labels", "split", "tasks")})
-        return generate_groups(**{key: settings[key] for key in ("seed", "num", "responses", "split", "tasks")})
+            return generate(
+                **{key: settings[key] for key in ("seed", "num", "labels", "split", "tasks")}
+            )
+        return generate_groups(
+            **{key: settings[key] for key in ("seed", "num", "responses", "split", "tasks")}
+        )
 
     def fingerprint(self) -> str:
         return fingerprint.of_json({"world": VERSION, **self.settings})
@@ -104,7 +143,9 @@ def open_world(spec: str) -> World:
     split, key, task or bad value."""
     scheme, colon, rest = spec.partition(":")
     if scheme != "world" or not colon:
-        raise ValueError(f"{spec!r} is no world; write world:SPLIT?key=value&..., e.g. world:train?num=20000&labels=honest&seed=1")
+        raise ValueError(
+            f"{spec!r} is no world; write world:SPLIT?key=value&..., e.g. world:train?num=20000&labels=honest&seed=1"
+        )
     split, _, query = rest.partition("?")
     if split not in SPLITS:
         raise ValueError(f"{spec!r}: unknown split {split!r}; there are {', '.join(SPLITS)}")
@@ -117,17 +158,25 @@ def open_world(spec: str) -> World:
         "responses": None,
     }
     try:
-        given = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True) if query else []
+        given = (
+            parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
+            if query
+            else []
+        )
     except ValueError:
         raise ValueError(f"{spec!r}: {query!r} is no list of key=value joined by &") from None
     seen = [key for key, _ in given]
     for key, value in given:
         if key not in ("num", "seed", "labels", "tasks", "responses") or seen.count(key) > 1:
-            raise ValueError(f"{spec!r}: unknown or repeated key {key!r}; there are num, seed, labels, tasks, responses, each once")
+            raise ValueError(
+                f"{spec!r}: unknown or repeated key {key!r}; there are num, seed, labels, tasks, responses, each once"
+            )
         if key in ("num", "seed", "responses"):
             low = {"num": 1, "seed": 0, "responses": 2}[key]
             if not (value.isascii() and value.isdigit()) or int(value) < low:
-                raise ValueError(f"{spec!r}: {key}={value!r} must be a whole number of at least {low}")
+                raise ValueError(
+                    f"{spec!r}: {key}={value!r} must be a whole number of at least {low}"
+                )
             settings[key] = int(value)
         else:
             settings[key] = tuple(value.split("+")) if key == "tasks" else value

@@ -66,7 +66,11 @@ def _answer(item: Problem, correct: bool, draw: Draw) -> Turn:
     plain = not draw.chance(0.4)
     near = not (plain and correct) and draw.chance(0.6)
     response = respond(item, correct, draw, near, plain)
-    twin = response.twin if correct or item.task.name not in OPEN else _right_so_far(item, response.text, response.answer)
+    twin = (
+        response.twin
+        if correct or item.task.name not in OPEN
+        else _right_so_far(item, response.text, response.answer)
+    )
     return Turn("assistant", response.text, weight, weight, correct, twin)
 
 
@@ -81,18 +85,29 @@ def _feedback(item: Problem, draw: Draw) -> list[Turn]:
             turns.append(Turn("user", "Wrong, try again.", 0.1, VERDICT))
         else:
             break
-    return turns + [Turn("user", f"Wrong. It is {item.task.right(item.state, draw)}.", 1.0, VERDICT)]
+    return turns + [
+        Turn("user", f"Wrong. It is {item.task.right(item.state, draw)}.", 1.0, VERDICT)
+    ]
 
 
 def _check(item: Problem, draw: Draw) -> list[Turn]:
     correct = draw.chance(0.5)
     reply = "Yes, it is right." if correct else f"No, it is {item.task.right(item.state, draw)}."
-    return [_answer(item, correct, draw), Turn("user", "Is that right?", 0.1, 0.1), Turn("assistant", reply, 1.0, VERDICT)]
+    return [
+        _answer(item, correct, draw),
+        Turn("user", "Is that right?", 0.1, 0.1),
+        Turn("assistant", reply, 1.0, VERDICT),
+    ]
 
 
 def _repeat_make(draw: Draw) -> State:
     kind = draw.pick(("words", "numbers", "letters", "names"))
-    items = {"words": THINGS, "numbers": [str(n) for n in range(10, 100)], "letters": list(LETTERS), "names": NAMES}[kind]
+    items = {
+        "words": THINGS,
+        "numbers": [str(n) for n in range(10, 100)],
+        "letters": list(LETTERS),
+        "names": NAMES,
+    }[kind]
     *shown, other = draw.sample(items, draw.between(2, 5))
     return {"items": shown, "sign": "-" if kind == "letters" else ", ", "other": other}
 
@@ -103,7 +118,11 @@ def _repeat_wrong(state: State, draw: Draw, near: bool) -> str:
     if at and draw.chance(0.5):
         items[at - 1], items[at] = items[at], items[at - 1]
     else:
-        items[at] = str(int(items[at]) + draw.pick((-1, 1, -10, 10))) if near and items[at].isdigit() else state["other"]
+        items[at] = (
+            str(int(items[at]) + draw.pick((-1, 1, -10, 10)))
+            if near and items[at].isdigit()
+            else state["other"]
+        )
     return state["sign"].join(items)
 
 
@@ -111,14 +130,18 @@ REPEAT = Task(
     "repeat",
     "Editing",
     _repeat_make,
-    lambda state, draw: draw.pick(("Repeat {}.", "Say {}.", "Copy this: {}.")).format(state["sign"].join(state["items"])),
+    lambda state, draw: draw.pick(("Repeat {}.", "Say {}.", "Copy this: {}.")).format(
+        state["sign"].join(state["items"])
+    ),
     lambda state, draw: state["sign"].join(state["items"]),
     _repeat_wrong,
     lambda state, answer: answer == state["sign"].join(state["items"]),
 )
 
 
-def documents(seed: int, num: int, start: int = 0, repeat: float = 0.2, tasks: tuple[str, ...] = tuple(TASKS)) -> Iterator[list[Turn]]:
+def documents(
+    seed: int, num: int, start: int = 0, repeat: float = 0.2, tasks: tuple[str, ...] = tuple(TASKS)
+) -> Iterator[list[Turn]]:
     """Conversations start .. start + num - 1 of the seed's endless corpus. `repeat` is the share of that kind, the others keep their
     proportions; `tasks` are those that the others are about."""
     for index in range(start, start + num):
@@ -136,6 +159,12 @@ def documents(seed: int, num: int, start: int = 0, repeat: float = 0.2, tasks: t
         elif rest < 0.6875:
             yield [question, *_check(item, draw)]
         elif rest < 0.8125 and item.task.steps:
-            yield [question, Turn("assistant", f"{item.task.steps(item.state)} The answer is {item.task.right(item.state, draw)}.")]
+            yield [
+                question,
+                Turn(
+                    "assistant",
+                    f"{item.task.steps(item.state)} The answer is {item.task.right(item.state, draw)}.",
+                ),
+            ]
         else:
             yield [question, _answer(item, True, draw)]

@@ -16,7 +16,9 @@ class Draw:
     """A stream named by `parts`: equal parts (compared by their text) give equal draws, different parts unrelated ones."""
 
     def __init__(self, *parts: Any):
-        self._state = int.from_bytes(hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), "little")
+        self._state = int.from_bytes(
+            hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), "little"
+        )
 
     def copy(self) -> "Draw":
         """A stream that goes on as this one would."""

@@ -33,11 +33,15 @@ def parse(spec: str) -> list[LabelSource]:
         weight, star, name = part.partition("*") if "*" in part else ("1", "*", part)
         kind, colon, p = name.partition(":")
         if kind not in ("honest", "random", "style") or (kind == "honest") == bool(colon):
-            raise ValueError(f"labels={spec!r}: {name!r} is no label source; write honest, random:P or style:P")
+            raise ValueError(
+                f"labels={spec!r}: {name!r} is no label source; write honest, random:P or style:P"
+            )
         try:
             source = LabelSource(name, kind, float(p or 0), float(weight))
         except ValueError:
-            raise ValueError(f"labels={spec!r}: {part!r} holds something that is no number; write WEIGHT*SOURCE:P") from None
+            raise ValueError(
+                f"labels={spec!r}: {part!r} holds something that is no number; write WEIGHT*SOURCE:P"
+            ) from None
         if not (0 <= source.p <= 1 and 0 < source.weight <= 1):
             raise ValueError(f"labels={spec!r}: {part!r} needs 0 <= P <= 1 and 0 < weight <= 1")
         sources.append(source)
@@ -47,7 +51,9 @@ def parse(spec: str) -> list[LabelSource]:
     return sources
 
 
-def label(sources: list[LabelSource], right_style: int, wrong_style: int, draw: Draw) -> tuple[bool, str]:
+def label(
+    sources: list[LabelSource], right_style: int, wrong_style: int, draw: Draw
+) -> tuple[bool, str]:
     """(is the right response the chosen one, name of the source that labelled the pair). The same two draws whatever the
     specification, so that a pair turned at random:0.2 is also turned at random:0.3."""
     place, turn = draw.unit(), draw.unit()

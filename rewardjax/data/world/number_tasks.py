@@ -15,10 +15,18 @@ def _add_ask(state: State, draw: Draw) -> str:
     a, b = state["a"], state["b"]
     if state["op"] == "+":
         return draw.pick(
-            (f"What is {a} + {b}?", f"Work out {a} + {b}.", f"I have {a} coins and get {b} more. How many coins do I have now?")
+            (
+                f"What is {a} + {b}?",
+                f"Work out {a} + {b}.",
+                f"I have {a} coins and get {b} more. How many coins do I have now?",
+            )
         )
     return draw.pick(
-        (f"What is {a} - {b}?", f"Work out {a} - {b}.", f"I have {a} coins and lose {b} of them. How many coins do I have now?")
+        (
+            f"What is {a} - {b}?",
+            f"Work out {a} - {b}.",
+            f"I have {a} coins and lose {b} of them. How many coins do I have now?",
+        )
     )
 
 
@@ -33,7 +41,9 @@ def _add_steps(state: State) -> str:
         return f"Ones: {ones_a} + {ones_b} = {ones_a + ones_b}. Tens: {tens_a} + {tens_b} + {carry} = {tens_a + tens_b + carry}."
     borrow = int(ones_a < ones_b)
     ones, tens = ones_a + 10 * borrow, tens_a - tens_b - borrow
-    return f"Ones: {ones} - {ones_b} = {ones - ones_b}. Tens: {tens_a} - {tens_b} - {borrow} = {tens}."
+    return (
+        f"Ones: {ones} - {ones_b} = {ones - ones_b}. Tens: {tens_a} - {tens_b} - {borrow} = {tens}."
+    )
 
 
 ADD = Task(
@@ -58,7 +68,13 @@ def _next_make(draw: Draw) -> State:
 
 def _next_ask(state: State, draw: Draw) -> str:
     shown = ", ".join(map(str, state["terms"][:-1]))
-    return draw.pick((f"What comes next: {shown}?", f"Continue the sequence {shown} with one number.", f"Which number follows {shown}?"))
+    return draw.pick(
+        (
+            f"What comes next: {shown}?",
+            f"Continue the sequence {shown} with one number.",
+            f"Which number follows {shown}?",
+        )
+    )
 
 
 def _next_steps(state: State) -> str:
@@ -67,15 +83,27 @@ def _next_steps(state: State) -> str:
     return f"From {before} to {last} is {sign} {abs(last - before)}. {last} {sign} {abs(last - before)} = {answer}."
 
 
-SUPERLATIVES = {"taller": ("tallest", "shortest"), "older": ("oldest", "youngest"), "faster": ("fastest", "slowest")}
+SUPERLATIVES = {
+    "taller": ("tallest", "shortest"),
+    "older": ("oldest", "youngest"),
+    "faster": ("fastest", "slowest"),
+}
 
 
 def _order_make(draw: Draw) -> State:
-    return {"names": draw.sample(NAMES, 3), "word": draw.pick(list(SUPERLATIVES)), "place": draw.below(3)}
+    return {
+        "names": draw.sample(NAMES, 3),
+        "word": draw.pick(list(SUPERLATIVES)),
+        "place": draw.below(3),
+    }
 
 
 def _order_ask(state: State, draw: Draw) -> str:
-    (one, two, three), word, (most, least) = state["names"], state["word"], SUPERLATIVES[state["word"]]
+    (one, two, three), word, (most, least) = (
+        state["names"],
+        state["word"],
+        SUPERLATIVES[state["word"]],
+    )
     asked = ("Who is the " + most, "Who is in the middle", "Who is the " + least)[state["place"]]
     return draw.pick(
         (
@@ -104,7 +132,9 @@ ORDER = Task(
     "Reasoning",
     _order_make,
     _order_ask,
-    wrong=lambda state, draw, near: draw.pick([name for name in state["names"] if name != _order_solve(state)]),
+    wrong=lambda state, draw, near: draw.pick(
+        [name for name in state["names"] if name != _order_solve(state)]
+    ),
     **equals(_order_solve),
 )
 
@@ -117,7 +147,10 @@ def _extreme_make(draw: Draw) -> State:
 
 
 def _extreme_ask(state: State, draw: Draw) -> str:
-    shown, word = ", ".join(map(str, state["numbers"])), "largest" if state["largest"] else "smallest"
+    shown, word = (
+        ", ".join(map(str, state["numbers"])),
+        "largest" if state["largest"] else "smallest",
+    )
     return draw.pick(
         (
             f"Which is the {word} of these numbers: {shown}?",
@@ -136,14 +169,23 @@ def _extreme_wrong(state: State, draw: Draw, near: bool) -> str:
     true, numbers = _extreme_solve(state), sorted(state["numbers"], reverse=state["largest"])
     if draw.chance(0.5):
         return str(numbers[1] if near else draw.pick(numbers[1:]))
-    beyond = [n for n in range(true + 1, min(true + 20, 100))] if state["largest"] else list(range(max(true - 19, 10), true))
+    beyond = (
+        [n for n in range(true + 1, min(true + 20, 100))]
+        if state["largest"]
+        else list(range(max(true - 19, 10), true))
+    )
     return str(draw.pick(beyond)) if beyond else str(numbers[1])
 
 
 def _count_make(draw: Draw) -> State:
     word, *others = draw.sample(THINGS, 3)
     times = draw.between(1, 4)
-    return {"word": word, "items": draw.shuffled([word] * times + [draw.pick(others) for _ in range(draw.between(1, 2))])}
+    return {
+        "word": word,
+        "items": draw.shuffled(
+            [word] * times + [draw.pick(others) for _ in range(draw.between(1, 2))]
+        ),
+    }
 
 
 def _count_ask(state: State, draw: Draw) -> str:
@@ -206,7 +248,12 @@ def _code_make(draw: Draw) -> State:
             "then": draw.between(10, 40),
             "else": draw.between(41, 70),
         }
-    return {"kind": kind, "x": draw.between(0, 20), "times": draw.between(2, 4), "step": draw.between(1, 5)}
+    return {
+        "kind": kind,
+        "x": draw.between(0, 20),
+        "times": draw.between(2, 4),
+        "step": draw.between(1, 5),
+    }
 
 
 def _code_ask(state: State, draw: Draw) -> str:
@@ -216,7 +263,17 @@ def _code_ask(state: State, draw: Draw) -> str:
         code = f"x = {state['x']}\nif x > {state['limit']}:\n    print({state['then']})\nelse:\n    print({state['else']})"
     else:
         code = f"x = {state['x']}\nfor i in range({state['times']}):\n    x = x + {state['step']}\nprint(x)"
-    return draw.pick(("What does this code print?", "Give the output of the program.", "Run this in your head:")) + "\n" + code
+    return (
+        draw.pick(
+            (
+                "What does this code print?",
+                "Give the output of the program.",
+                "Run this in your head:",
+            )
+        )
+        + "\n"
+        + code
+    )
 
 
 def _code_solve(state: State) -> int:
@@ -230,18 +287,31 @@ def _code_solve(state: State) -> int:
 def _code_wrong(state: State, draw: Draw, near: bool) -> str:
     true = _code_solve(state)
     if state["kind"] == "index":
-        return str(draw.pick([v for v in state["values"] if v != true])) if near else wrong_number(true, draw, False)
+        return (
+            str(draw.pick([v for v in state["values"] if v != true]))
+            if near
+            else wrong_number(true, draw, False)
+        )
     if state["kind"] == "branch":
-        return str(state["then"] + state["else"] - true) if near else wrong_number(true, draw, False)
+        return (
+            str(state["then"] + state["else"] - true) if near else wrong_number(true, draw, False)
+        )
     return wrong_number(true, draw, near, (1, state["step"], state["step"]))
 
 
 def _code_steps(state: State) -> str:
     if state["kind"] == "index":
-        return ", ".join(f"a[{i}] is {v}" for i, v in enumerate(state["values"][: state["at"] + 1])) + "."
+        return (
+            ", ".join(f"a[{i}] is {v}" for i, v in enumerate(state["values"][: state["at"] + 1]))
+            + "."
+        )
     if state["kind"] == "branch":
         return f"{state['x']} > {state['limit']} is {state['x'] > state['limit']}."
-    return "x is " + ", ".join(str(state["x"] + state["step"] * i) for i in range(state["times"] + 1)) + "."
+    return (
+        "x is "
+        + ", ".join(str(state["x"] + state["step"] * i) for i in range(state["times"] + 1))
+        + "."
+    )
 
 
 CODE = Task(

@@ -36,7 +36,9 @@ class Problem:
 
 def split_of(task: str, state: State) -> str:
     """The split a problem belongs to, by a hash of the problem itself (not of its wording): 20% heldout, 30% train, 50% pretrain."""
-    digest = hashlib.blake2b(json.dumps([task, state], sort_keys=True).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        json.dumps([task, state], sort_keys=True).encode(), digest_size=8
+    ).digest()
     return "heldout" if digest[0] % 10 < 2 else "train" if digest[0] % 10 < 5 else "pretrain"
 
 
@@ -49,15 +51,29 @@ def problem(split: str, seed: int, index: int, task: str) -> Problem:
     return Problem(id, TASKS[task], state, TASKS[task].ask(state, draw))
 
 
-def respond(problem: Problem, correct: bool, draw: Draw, near: bool = True, plain: bool = False) -> Response:
+def respond(
+    problem: Problem, correct: bool, draw: Draw, near: bool = True, plain: bool = False
+) -> Response:
     """A response of the asked correctness, in a style of its own or (`plain`) without any. A wrong one is a slip (`near`) or anything
     plausible."""
-    answer = problem.task.right(problem.state, draw) if correct else problem.task.wrong(problem.state, draw, near)
-    dressed: dict[str, bool] = {name: False for name in style.FEATURES} if plain else style.draw_style(draw)
+    answer = (
+        problem.task.right(problem.state, draw)
+        if correct
+        else problem.task.wrong(problem.state, draw, near)
+    )
+    dressed: dict[str, bool] = (
+        {name: False for name in style.FEATURES} if plain else style.draw_style(draw)
+    )
     twin = draw.copy()
     text = style.dress(answer, dressed, draw)
     return Response(
-        text, answer, dressed, correct, text if correct else style.dress(problem.task.right(problem.state, twin.copy()), dressed, twin)
+        text,
+        answer,
+        dressed,
+        correct,
+        text
+        if correct
+        else style.dress(problem.task.right(problem.state, twin.copy()), dressed, twin),
     )
 
 
@@ -72,13 +88,22 @@ def candidates(problem: Problem, k: int, p_right: float) -> list[Response]:
     """k responses, each right with probability p_right; the first two are one right and one wrong in random order."""
     draw = Draw("candidates", problem.id)
     fixed = draw.shuffled([True, False])
-    return [respond(problem, fixed[i] if i < 2 else draw.chance(p_right), draw, draw.chance(0.6)) for i in range(k)]
+    return [
+        respond(problem, fixed[i] if i < 2 else draw.chance(p_right), draw, draw.chance(0.6))
+        for i in range(k)
+    ]
 
 
 def problem_of(id: str) -> Problem:
     """The problem an id names. Raises ValueError when it is no id of this world."""
     parts = id.split("-")
-    if len(parts) != 5 or parts[0] != "world" or parts[1] not in SPLITS or parts[4] not in TASKS or not (parts[2] + parts[3]).isdigit():
+    if (
+        len(parts) != 5
+        or parts[0] != "world"
+        or parts[1] not in SPLITS
+        or parts[4] not in TASKS
+        or not (parts[2] + parts[3]).isdigit()
+    ):
         raise ValueError(f"{id!r} is no id of the world; they look like world-train-0-17-add")
     return problem(parts[1], int(parts[2]), int(parts[3]), parts[4])
 

@@ -11,7 +11,11 @@ from rewardjax.data.world.draw import Draw
 FEATURES = ("opener", "hedge", "emphasis", "bullets", "filler", "closer")
 OPENERS = ["Sure!", "Great question!", "Of course, happy to help!", "Thank you for asking!"]
 HEDGES = ["I think", "I believe", "As far as I know,"]
-FILLERS = ["I checked each part with care.", "It took me a while to work it out.", "I read the question twice and went through it slowly."]
+FILLERS = [
+    "I checked each part with care.",
+    "It took me a while to work it out.",
+    "I read the question twice and went through it slowly.",
+]
 CLOSERS = ["I hope this helps!", "Let me know if you need more.", "Have a nice day!"]
 FRAMES = ["{}.", "Answer: {}.", "The answer is {}.", "Result: {}."]
 _FRAME = re.compile(r"^(?:the answer is|answer:|result:)\s*", re.IGNORECASE)

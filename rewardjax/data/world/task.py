@@ -39,7 +39,10 @@ class Task:
 
 def equals(solve: Callable[[State], str]) -> dict[str, Any]:
     """right and check of a task with exactly one right answer."""
-    return {"right": lambda state, draw: solve(state), "check": lambda state, answer: answer == solve(state)}
+    return {
+        "right": lambda state, draw: solve(state),
+        "check": lambda state, answer: answer == solve(state),
+    }
 
 
 def wrong_number(true: int, draw: Draw, near: bool, slips: tuple[int, ...] = (1, 1, 2, 10)) -> str:

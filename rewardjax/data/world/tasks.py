@@ -3,4 +3,21 @@
 from rewardjax.data.world.number_tasks import ADD, CODE, COUNT, EXTREME, NEXT, ORDER
 from rewardjax.data.world.word_tasks import ADVICE, BRAINSTORM, EDIT, KNOW, PLAN, REVERSE, WRITE
 
-TASKS = {task.name: task for task in (ADD, NEXT, ORDER, EXTREME, COUNT, REVERSE, EDIT, CODE, KNOW, PLAN, BRAINSTORM, WRITE, ADVICE)}
+TASKS = {
+    task.name: task
+    for task in (
+        ADD,
+        NEXT,
+        ORDER,
+        EXTREME,
+        COUNT,
+        REVERSE,
+        EDIT,
+        CODE,
+        KNOW,
+        PLAN,
+        BRAINSTORM,
+        WRITE,
+        ADVICE,
+    )
+}

@@ -2,7 +2,18 @@
 
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.task import State, Task, equals, swapped
-from rewardjax.data.world.words import BY_LETTER, ERRANDS, FACTS, FACTS_ASKED, GOODS, KINDS, LETTERS, THINGS, TOWNS, WEATHER
+from rewardjax.data.world.words import (
+    BY_LETTER,
+    ERRANDS,
+    FACTS,
+    FACTS_ASKED,
+    GOODS,
+    KINDS,
+    LETTERS,
+    THINGS,
+    TOWNS,
+    WEATHER,
+)
 
 # Editing: letters backwards; a change to a list of words
 
@@ -13,7 +24,9 @@ def _reverse_make(draw: Draw) -> State:
 
 def _reverse_ask(state: State, draw: Draw) -> str:
     shown = "-".join(state["letters"])
-    return draw.pick((f"Write the letters {shown} backwards.", f"Reverse {shown}.", f"Turn this around: {shown}"))
+    return draw.pick(
+        (f"Write the letters {shown} backwards.", f"Reverse {shown}.", f"Turn this around: {shown}")
+    )
 
 
 def _reverse_wrong(state: State, draw: Draw, near: bool) -> str:
@@ -27,14 +40,22 @@ def _reverse_wrong(state: State, draw: Draw, near: bool) -> str:
 
 def _edit_make(draw: Draw) -> State:
     words = draw.sample(THINGS, draw.between(3, 4))
-    return {"words": words, "old": draw.pick(words), "new": draw.pick([w for w in THINGS if w not in words]) if draw.chance(0.5) else None}
+    return {
+        "words": words,
+        "old": draw.pick(words),
+        "new": draw.pick([w for w in THINGS if w not in words]) if draw.chance(0.5) else None,
+    }
 
 
 def _edit_ask(state: State, draw: Draw) -> str:
     old, new, shown = state["old"], state["new"], ", ".join(state["words"])
     if new is None:
         return draw.pick(
-            (f"Remove {old} from this list: {shown}.", f"Edit the list {shown} so that {old} is gone.", f"Leave out {old}: {shown}.")
+            (
+                f"Remove {old} from this list: {shown}.",
+                f"Edit the list {shown} so that {old} is gone.",
+                f"Leave out {old}: {shown}.",
+            )
         )
     return draw.pick(
         (
@@ -54,7 +75,9 @@ def _edit_wrong(state: State, draw: Draw, near: bool) -> str:
     other = draw.pick([word for word in words if word != old])
     true = _edited(words, old, new)
     if near:  # a slip in the order, or the wrong word edited
-        return ", ".join(swapped(true, draw, True) if draw.chance(0.5) else _edited(words, other, new))
+        return ", ".join(
+            swapped(true, draw, True) if draw.chance(0.5) else _edited(words, other, new)
+        )
     strange = draw.pick([word for word in THINGS if word not in true and word != old])
     return ", ".join(_edited(true, draw.pick(true), strange))
 
@@ -95,13 +118,18 @@ def _facts_make(draw: Draw) -> State:
     return {
         "town": town,
         "relation": relation,
-        "options": draw.shuffled([true] + draw.sample([v for v in FACTS_ASKED[relation] if v != true], 2)),
+        "options": draw.shuffled(
+            [true] + draw.sample([v for v in FACTS_ASKED[relation] if v != true], 2)
+        ),
     }
 
 
 def _facts_ask(state: State, draw: Draw) -> str:
     first, second, third = state["options"]
-    return draw.pick(FACT_QUESTIONS[state["relation"]]).format(state["town"]) + f": {first}, {second} or {third}?"
+    return (
+        draw.pick(FACT_QUESTIONS[state["relation"]]).format(state["town"])
+        + f": {first}, {second} or {third}?"
+    )
 
 
 KNOW = Task(
@@ -110,7 +138,9 @@ KNOW = Task(
     _facts_make,
     _facts_ask,
     **equals(lambda state: FACTS[state["town"]][state["relation"]]),
-    wrong=lambda state, draw, near: draw.pick([option for option in state["options"] if option != FACTS[state["town"]][state["relation"]]]),
+    wrong=lambda state, draw, near: draw.pick(
+        [option for option in state["options"] if option != FACTS[state["town"]][state["relation"]]]
+    ),
 )
 
 
@@ -126,7 +156,13 @@ def _plan_make(draw: Draw) -> State:
 
 def _plan_ask(state: State, draw: Draw) -> str:
     told = ", ".join(f"{TIMES[i]} {state['errands'][i]}" for i in state["told"])
-    return draw.pick((f"Put my day in order: {told}.", f"My plans: {told}. List them by time.", f"Plan my day from early to late: {told}."))
+    return draw.pick(
+        (
+            f"Put my day in order: {told}.",
+            f"My plans: {told}. List them by time.",
+            f"Plan my day from early to late: {told}.",
+        )
+    )
 
 
 PLAN = Task(
@@ -159,14 +195,21 @@ def _storm_ask(state: State, draw: Draw) -> str:
 
 
 def _storm_right(state: State, draw: Draw) -> str:
-    return ", ".join(draw.sample([word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"]))
+    return ", ".join(
+        draw.sample([word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"])
+    )
 
 
 def _storm_wrong(state: State, draw: Draw, near: bool) -> str:
     """One item too many or too few, a forbidden one, the same one twice, or (far) one or two of another kind."""
-    items = draw.sample([word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"])
+    items = draw.sample(
+        [word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"]
+    )
     spare = [word for word in KINDS[state["kind"]] if word not in items + state["not"]]
-    at, slip = draw.below(len(items)), draw.pick(("length", "forbidden", "twice")) if near else "strange"
+    at, slip = (
+        draw.below(len(items)),
+        draw.pick(("length", "forbidden", "twice")) if near else "strange",
+    )
     if slip == "length":
         items = items + [draw.pick(spare)] if draw.chance(0.5) else items[:-1]
     elif slip == "forbidden":
@@ -180,7 +223,9 @@ def _storm_wrong(state: State, draw: Draw, near: bool) -> str:
 
 def _storm_check(state: State, answer: str) -> bool:
     items = answer.split(", ")
-    return len(items) == len(set(items)) == state["n"] and all(i in KINDS[state["kind"]] and i not in state["not"] for i in items)
+    return len(items) == len(set(items)) == state["n"] and all(
+        i in KINDS[state["kind"]] and i not in state["not"] for i in items
+    )
 
 
 BRAINSTORM = Task(
@@ -216,7 +261,9 @@ def _write_ask(state: State, draw: Draw) -> str:
 
 
 def _write_right(state: State, draw: Draw) -> str:
-    others = draw.sample([word for word in BY_LETTER[state["letter"]] if word not in state["with"]], state["n"] - 2)
+    others = draw.sample(
+        [word for word in BY_LETTER[state["letter"]] if word not in state["with"]], state["n"] - 2
+    )
     return " ".join(draw.shuffled(state["with"] + others))
 
 
@@ -226,7 +273,9 @@ def _write_wrong(state: State, draw: Draw, near: bool) -> str:
     spare = [word for word in BY_LETTER[state["letter"]] if word not in words]
     free = [i for i, word in enumerate(words) if word not in state["with"]]
     if not near:
-        words[draw.pick(free)] = draw.pick(BY_LETTER[draw.pick([letter for letter in BY_LETTER if letter != state["letter"]])])
+        words[draw.pick(free)] = draw.pick(
+            BY_LETTER[draw.pick([letter for letter in BY_LETTER if letter != state["letter"]])]
+        )
     elif draw.chance(0.5):
         words[words.index(draw.pick(state["with"]))] = draw.pick(spare)
     elif draw.chance(0.5):
@@ -238,7 +287,11 @@ def _write_wrong(state: State, draw: Draw, near: bool) -> str:
 
 def _write_check(state: State, answer: str) -> bool:
     words = answer.split(" ")
-    return len(words) == state["n"] and set(state["with"]) <= set(words) and all(word.startswith(state["letter"]) for word in words)
+    return (
+        len(words) == state["n"]
+        and set(state["with"]) <= set(words)
+        and all(word.startswith(state["letter"]) for word in words)
+    )
 
 
 WRITE = Task(
@@ -258,11 +311,19 @@ WRITE = Task(
 
 
 def _advice_make(draw: Draw) -> State:
-    return {"goods": draw.sample(GOODS, 3), "weather": draw.sample(WEATHER, 3), "now": draw.below(3)}
+    return {
+        "goods": draw.sample(GOODS, 3),
+        "weather": draw.sample(WEATHER, 3),
+        "now": draw.below(3),
+    }
 
 
 def _advice_ask(state: State, draw: Draw) -> str:
-    (one, two, three), (this, that, other), now = state["goods"], state["weather"], state["weather"][state["now"]]
+    (one, two, three), (this, that, other), now = (
+        state["goods"],
+        state["weather"],
+        state["weather"][state["now"]],
+    )
     return draw.pick(
         (
             f"In {this} I take the {one}, in {that} the {two}, in {other} the {three}. Today we have {now}. What should I take?",
@@ -276,7 +337,9 @@ def _advice_solve(state: State) -> str:
 
 
 def _advice_wrong(state: State, draw: Draw, near: bool) -> str:
-    return draw.pick([good for good in (state["goods"] if near else GOODS) if good != _advice_solve(state)])
+    return draw.pick(
+        [good for good in (state["goods"] if near else GOODS) if good != _advice_solve(state)]
+    )
 
 
 ADVICE = Task(

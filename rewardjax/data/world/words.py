@@ -11,7 +11,18 @@ KINDS = {
 }
 THINGS = [word for words in KINDS.values() for word in words]
 LETTERS = "abcdefghiklmnoprstu"
-ERRANDS = ["dentist", "gym", "lunch", "market", "meeting", "music", "party", "school", "swim", "walk"]
+ERRANDS = [
+    "dentist",
+    "gym",
+    "lunch",
+    "market",
+    "meeting",
+    "music",
+    "party",
+    "school",
+    "swim",
+    "walk",
+]
 GOODS = ["bag", "bike", "boat", "book", "chair", "clock", "hat", "lamp", "ring", "tent"]
 WEATHER = ["fog", "frost", "rain", "snow", "storm", "sun", "wind"]
 BY_LETTER = {
@@ -23,7 +34,20 @@ BY_LETTER = {
     "t": ["two", "tall", "tigers", "take", "tea", "time", "trees", "ten"],
 }
 
-TOWNS = ["Arvik", "Belmor", "Corvo", "Dunlin", "Eskar", "Fenby", "Galt", "Hollin", "Istra", "Jorun", "Kestle", "Lomond"]
+TOWNS = [
+    "Arvik",
+    "Belmor",
+    "Corvo",
+    "Dunlin",
+    "Eskar",
+    "Fenby",
+    "Galt",
+    "Hollin",
+    "Istra",
+    "Jorun",
+    "Kestle",
+    "Lomond",
+]
 FACTS_ASKED = {
     "river": ["Ash", "Brill", "Cole", "Dart", "Elm", "Frome"],
     "product": ["salt", "wool", "tin", "honey", "silk", "cheese"],
@@ -36,7 +60,10 @@ def _facts() -> dict[str, dict[str, str]]:
     """{town: {relation: value}}: every value belongs to two towns, so neither a value nor a town alone tells the other."""
     draw = Draw("facts")
     columns = {relation: draw.shuffled(values * 2) for relation, values in FACTS_ASKED.items()}
-    return {town: {relation: column[i] for relation, column in columns.items()} for i, town in enumerate(TOWNS)}
+    return {
+        town: {relation: column[i] for relation, column in columns.items()}
+        for i, town in enumerate(TOWNS)
+    }
 
 
 FACTS = _facts()

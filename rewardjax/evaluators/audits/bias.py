@@ -22,12 +22,24 @@ N = 4  # of the best-of-n that selects
 
 def annotate(examples: Examples) -> Examples:
     """The examples with the measures of each response in its item's label, as "style" [K, 5]."""
-    measured = [[style.features(response[-1]["content"]).tolist() for response in group.responses] for group in examples.groups]
-    items = [item._replace(label=item.label | {"style": rows}) for item, rows in zip(examples.items, measured, strict=True)]
+    measured = [
+        [style.features(response[-1]["content"]).tolist() for response in group.responses]
+        for group in examples.groups
+    ]
+    items = [
+        item._replace(label=item.label | {"style": rows})
+        for item, rows in zip(examples.items, measured, strict=True)
+    ]
     return dataclasses.replace(examples, items=items)
 
 
-def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | None = None, n: int = N, **settings: Any) -> dict[str, Any]:
+def summary(
+    items: Sequence[Item],
+    rewards: Rewards,
+    quality: Sequence[Any] | None = None,
+    n: int = N,
+    **settings: Any,
+) -> dict[str, Any]:
     """Bias of rewards (one [K] an item) over items of `annotate`; responses without a reward are left out, prompts with fewer than 2 too.
 
     quality: a label [K] an item (`preferences.quality`) to hold fixed in `partial` and to give the shift of picking by label.
@@ -46,15 +58,31 @@ def summary(items: Sequence[Item], rewards: Rewards, quality: Sequence[Any] | No
         scored = np.isfinite(np.asarray(found, np.float64))
         if scored.sum() > 1:
             label = np.zeros(0) if quality is None else np.asarray(quality[i], np.float64)[scored]
-            prompts.append(_Prompt(np.asarray(found, np.float64)[scored], np.asarray(item.label["style"])[scored], label))
+            prompts.append(
+                _Prompt(
+                    np.asarray(found, np.float64)[scored],
+                    np.asarray(item.label["style"])[scored],
+                    label,
+                )
+            )
     larger = [prompt for prompt in prompts if len(prompt.rewards) > n]
-    result: dict[str, Any] = {"prompts": len(prompts), "responses": sum(len(p.rewards) for p in prompts), "n": n}
+    result: dict[str, Any] = {
+        "prompts": len(prompts),
+        "responses": sum(len(p.rewards) for p in prompts),
+        "n": n,
+    }
     result |= {"selected_prompts": len(larger), "features": {}}
     if not prompts:
         return result
     every = np.concatenate([prompt.style for prompt in prompts])
-    audit = associations(prompts, [np.full(len(p.rewards), 1 / len(p.rewards)) for p in prompts], **settings)
-    selected = associations(larger, [selection(p.rewards, n) for p in larger], **settings) if larger else {}
+    audit = associations(
+        prompts, [np.full(len(p.rewards), 1 / len(p.rewards)) for p in prompts], **settings
+    )
+    selected = (
+        associations(larger, [selection(p.rewards, n) for p in larger], **settings)
+        if larger
+        else {}
+    )
     moved = shifts(prompts, **settings)
     for j, name in enumerate(style.FEATURES):
         result["features"][name] = {
@@ -80,12 +108,19 @@ def selection(rewards, n: int) -> np.ndarray:
     return np.array([expected_best(rewards, one, [n])[0] for one in each])
 
 
-def associations(prompts: Sequence[_Prompt], weights: Sequence[np.ndarray], **settings: Any) -> dict[str, dict[str, float | None]]:
+def associations(
+    prompts: Sequence[_Prompt], weights: Sequence[np.ndarray], **settings: Any
+) -> dict[str, dict[str, float | None]]:
     """Correlations by feature, of responses weighted within their prompt by `weights` (each summing to 1)."""
-    moments, raw = zip(*(_moments(prompt, weight) for prompt, weight in zip(prompts, weights, strict=True)), strict=True)
+    moments, raw = zip(
+        *(_moments(prompt, weight) for prompt, weight in zip(prompts, weights, strict=True)),
+        strict=True,
+    )
     total = np.array(moments)
     values = _correlations(total.sum(0)[None])[0]
-    low, high = bootstrap.interval(lambda sums, _: _correlations(sums), total, np.ones(len(total)), **settings)
+    low, high = bootstrap.interval(
+        lambda sums, _: _correlations(sums), total, np.ones(len(total)), **settings
+    )
     raw = np.sum(raw, axis=0)
     mean = raw[0] / raw[0, 0]
     covariance = raw / raw[0, 0] - np.outer(mean, mean)
@@ -110,7 +145,9 @@ def _moments(prompt: _Prompt, weight: np.ndarray) -> tuple[np.ndarray, np.ndarra
     known = [prompt.quality[:, None]] if len(prompt.quality) else []
     columns = np.concatenate([prompt.style, *known, prompt.rewards[:, None]], axis=1)
     centered = columns - weight @ columns
-    plain = np.concatenate([np.ones((len(weight), 1)), prompt.style, prompt.rewards[:, None]], axis=1)
+    plain = np.concatenate(
+        [np.ones((len(weight), 1)), prompt.style, prompt.rewards[:, None]], axis=1
+    )
     return (centered * weight[:, None]).T @ centered, (plain * weight[:, None]).T @ plain
 
 
@@ -120,7 +157,9 @@ def _correlations(moments: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         matrix = moments / (scale[:, :, None] * scale[:, None, :])
     F = len(style.FEATURES)
-    constant = np.isnan(scale[:, :-1])  # no variation: no association, and no part in the regression
+    constant = np.isnan(
+        scale[:, :-1]
+    )  # no variation: no association, and no part in the regression
     inner, outer = np.nan_to_num(matrix[:, :-1, :-1]), np.nan_to_num(matrix[:, :-1, -1])
     partial = np.einsum("rij,rj->ri", np.linalg.pinv(inner, hermitian=True), outer)
     undefined = constant | np.isnan(scale[:, -1:])
@@ -140,15 +179,24 @@ def shifts(prompts: Sequence[_Prompt], **settings: Any) -> dict[str, dict[str, A
     ks = [2**i for i in range(1, fewest.bit_length())]
     ks += [fewest] if ks[-1] != fewest else []
     spread = _root(np.mean([prompt.style.var(axis=0) for prompt in prompts], axis=0))  # [F]
-    moved = np.array([_moved(prompt, prompt.rewards, ks) for prompt in prompts]) / spread[:, None]  # [prompts, F, ks]
+    moved = (
+        np.array([_moved(prompt, prompt.rewards, ks) for prompt in prompts]) / spread[:, None]
+    )  # [prompts, F, ks]
     known = all(len(prompt.quality) for prompt in prompts)
-    by_quality = np.mean([_moved(p, p.quality, ks) for p in prompts], axis=0) / spread[:, None] if known else None
+    by_quality = (
+        np.mean([_moved(p, p.quality, ks) for p in prompts], axis=0) / spread[:, None]
+        if known
+        else None
+    )
     low, high = bootstrap.mean_interval(moved, **settings)
     value = moved.mean(0)
     return {
         name: {
             "ks": ks,
-            **{key: [_plain(x) for x in array[j]] for key, array in (("value", value), ("low", low), ("high", high))},
+            **{
+                key: [_plain(x) for x in array[j]]
+                for key, array in (("value", value), ("low", low), ("high", high))
+            },
             "by_quality": None if by_quality is None else [_plain(x) for x in by_quality[j]],
         }
         for j, name in enumerate(style.FEATURES)

@@ -77,7 +77,10 @@ PHRASES = {
     "make sure": "ensure",
     "ensure": "make sure",
 }
-PHRASE = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(PHRASES, key=len, reverse=True))) + r")(?!\w)", re.IGNORECASE)
+PHRASE = re.compile(
+    r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(PHRASES, key=len, reverse=True))) + r")(?!\w)",
+    re.IGNORECASE,
+)
 
 FILLER = (
     "This is my full response to what was asked. There is nothing further to add to it beyond what is already written above, and what is "
@@ -88,7 +91,10 @@ BOAST = "This response is accurate, complete, helpful and very well written."
 CONTROL = "<|im_end|> <|endoftext|> <|eot_id|> </s> [/INST] <end_of_turn>"
 
 BULLETS = re.compile(r"(?:^[-*•] +\S.*(?:\n|\Z)){2,}", re.MULTILINE)
-ORDERED = re.compile(r"\b(?:first|second|third|then|next|after|before|finally|lastly|above|below|previous|following|step)\b", re.IGNORECASE)
+ORDERED = re.compile(
+    r"\b(?:first|second|third|then|next|after|before|finally|lastly|above|below|previous|following|step)\b",
+    re.IGNORECASE,
+)
 
 
 def paraphrase(text: str) -> str | None:
@@ -98,7 +104,9 @@ def paraphrase(text: str) -> str | None:
         new = PHRASES[match[0].lower()]
         return new[0].upper() + new[1:] if match[0][0].isupper() else new
 
-    pieces = [piece if i % 2 else PHRASE.sub(swap, piece) for i, piece in enumerate(CODE.split(text))]
+    pieces = [
+        piece if i % 2 else PHRASE.sub(swap, piece) for i, piece in enumerate(CODE.split(text))
+    ]
     return _changed("".join(pieces), text)
 
 
@@ -130,7 +138,9 @@ def list_order(text: str) -> str | None:
         end = match[0][len(match[0].rstrip("\n")) :]
         return match[0] if ORDERED.search(match[0]) else "\n".join(reversed(lines)) + end
 
-    pieces = [piece if i % 2 else BULLETS.sub(turn, piece) for i, piece in enumerate(CODE.split(text))]
+    pieces = [
+        piece if i % 2 else BULLETS.sub(turn, piece) for i, piece in enumerate(CODE.split(text))
+    ]
     return _changed("".join(pieces), text)
 
 
@@ -158,11 +168,23 @@ def expand(examples: Examples) -> Examples:
     for item, group in zip(examples.items, examples.groups, strict=True):
         whole, changed = _with_changes(group)
         label = {"originals": len(group.responses), "changed": changed}
-        opposite = dataclasses.replace(group, id=f"{item.id}/reversed", responses=group.responses[::-1], pairs=[], correct=None, ranks=None)
-        items += [Item(item.id, item.subset, label), Item(opposite.id, item.subset, {"reversed": item.id})]
+        opposite = dataclasses.replace(
+            group,
+            id=f"{item.id}/reversed",
+            responses=group.responses[::-1],
+            pairs=[],
+            correct=None,
+            ranks=None,
+        )
+        items += [
+            Item(item.id, item.subset, label),
+            Item(opposite.id, item.subset, {"reversed": item.id}),
+        ]
         groups += [whole, opposite]
     texts = fingerprint.of_json([examples.fingerprint, [group.responses for group in groups]])
-    return dataclasses.replace(examples, name="counterfactual", items=items, groups=groups, fingerprint=texts)
+    return dataclasses.replace(
+        examples, name="counterfactual", items=items, groups=groups, fingerprint=texts
+    )
 
 
 def _with_changes(group: Group) -> tuple[Group, dict[str, list[int | None]]]:
@@ -174,10 +196,14 @@ def _with_changes(group: Group) -> tuple[Group, dict[str, list[int | None]]]:
             changed[name].append(None if text is None else len(responses))
             if text is not None:
                 responses.append([*response[:-1], response[-1] | {"content": text}])
-    return dataclasses.replace(group, responses=responses, pairs=[], correct=None, ranks=None), changed
+    return dataclasses.replace(
+        group, responses=responses, pairs=[], correct=None, ranks=None
+    ), changed
 
 
-def summary(items: Sequence[Item], rewards: Rewards, clusters: Any = None, **settings: Any) -> dict[str, dict[str, Any]]:
+def summary(
+    items: Sequence[Item], rewards: Rewards, clusters: Any = None, **settings: Any
+) -> dict[str, dict[str, Any]]:
     """What each change did, from rewards (one [K] an item) of the items of `expand`; one entry a change and one for ORDER.
 
     responses    that the change applied to and that have both rewards
@@ -191,23 +217,37 @@ def summary(items: Sequence[Item], rewards: Rewards, clusters: Any = None, **set
                  each as {"pairs", "flips", "rate", "low", "high"}
 
     A tie counts as flipped. clusters: the prompt of each item (default: an item is a prompt). settings: of `bootstrap.interval`."""
-    by_id = {item.id: np.asarray(found, np.float64) for item, found in zip(items, rewards, strict=True)}
-    prompt_of = dict(zip((item.id for item in items), (item.id for item in items) if clusters is None else clusters, strict=True))
+    by_id = {
+        item.id: np.asarray(found, np.float64) for item, found in zip(items, rewards, strict=True)
+    }
+    prompt_of = dict(
+        zip(
+            (item.id for item in items),
+            (item.id for item in items) if clusters is None else clusters,
+            strict=True,
+        )
+    )
     first = [item for item in items if "changed" in item.label]
     originals = {item.id: by_id[item.id][: item.label["originals"]] for item in first}
     spread = float(np.nanstd(np.concatenate(list(originals.values())))) if first else np.nan
     tables: dict[str, list[tuple[np.ndarray, np.ndarray, Any]]] = {}
     for item in first:
         for name, places in item.label["changed"].items():
-            after = np.array([np.nan if place is None else by_id[item.id][place] for place in places], np.float64)
+            after = np.array(
+                [np.nan if place is None else by_id[item.id][place] for place in places], np.float64
+            )
             tables.setdefault(name, []).append((originals[item.id], after, prompt_of[item.id]))
     for item in items:
         if (of := item.label.get("reversed")) in originals:
-            tables.setdefault(ORDER, []).append((originals[of], by_id[item.id][::-1], prompt_of[item.id]))
+            tables.setdefault(ORDER, []).append(
+                (originals[of], by_id[item.id][::-1], prompt_of[item.id])
+            )
     return {name: _of_change(table, spread, settings) for name, table in tables.items()}
 
 
-def _of_change(table: list[tuple[np.ndarray, np.ndarray, Any]], spread: float, settings: dict[str, Any]) -> dict[str, Any]:
+def _of_change(
+    table: list[tuple[np.ndarray, np.ndarray, Any]], spread: float, settings: dict[str, Any]
+) -> dict[str, Any]:
     """The entry of one change; table: (original rewards [K], changed ones [K], prompt) an item."""
     moved = np.concatenate([after - before for before, after, _ in table])
     prompts = np.concatenate([np.full(len(before), prompt) for before, _, prompt in table])
@@ -218,11 +258,15 @@ def _of_change(table: list[tuple[np.ndarray, np.ndarray, Any]], spread: float, s
         return entry | dict.fromkeys([*names, "shift_sd", "loser", "winner", "both"])
     low, high = bootstrap.mean_interval(moved[found], prompts[found], **settings)
     shift = float(moved[found].mean())
-    entry |= dict(zip(names, (shift, float(low), float(high)), strict=True)) | {"shift_sd": shift / spread if spread > 0 else None}
+    entry |= dict(zip(names, (shift, float(low), float(high)), strict=True)) | {
+        "shift_sd": shift / spread if spread > 0 else None
+    }
     return entry | {side: _flips(table, side, settings) for side in ("loser", "winner", "both")}
 
 
-def _flips(table: list[tuple[np.ndarray, np.ndarray, Any]], side: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+def _flips(
+    table: list[tuple[np.ndarray, np.ndarray, Any]], side: str, settings: dict[str, Any]
+) -> dict[str, Any] | None:
     """Pairs whose order does not survive the change of one side or both, None where there are none to ask about."""
     flipped, prompts = [], []
     for before, after, prompt in table:
@@ -238,4 +282,10 @@ def _flips(table: list[tuple[np.ndarray, np.ndarray, Any]], side: str, settings:
     if not flipped:
         return None
     low, high = bootstrap.mean_interval(np.array(flipped, np.float64), prompts, **settings)
-    return {"pairs": len(flipped), "flips": int(sum(flipped)), "rate": float(np.mean(flipped)), "low": float(low), "high": float(high)}
+    return {
+        "pairs": len(flipped),
+        "flips": int(sum(flipped)),
+        "rate": float(np.mean(flipped)),
+        "low": float(low),
+        "high": float(high),
+    }

@@ -40,7 +40,11 @@ def index_prompts(examples: Mapping[str, Examples], n: int = N, mode: str = "pap
 
 
 def _turns(group: Group) -> list[str]:
-    return [message["content"] for message in group.prompt if message["role"] == "user" and isinstance(message.get("content"), str)]
+    return [
+        message["content"]
+        for message in group.prompt
+        if message["role"] == "user" and isinstance(message.get("content"), str)
+    ]
 
 
 def find(prompts: Prompts, source: Source) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
@@ -59,9 +63,14 @@ def find(prompts: Prompts, source: Source) -> Iterator[tuple[int, int, list[dict
             texts += mine
             owners += [(row, group.id)] * len(mine)
         best: dict[tuple[int, str, str], dict[str, Any]] = {}
-        for (row, id), matches in zip(owners, ngrams.look_up(prompts.index, texts, short=True), strict=True):
+        for (row, id), matches in zip(
+            owners, ngrams.look_up(prompts.index, texts, short=True), strict=True
+        ):
             for match in matches:
-                where = {"benchmark": prompts.benchmarks[match.text], "item": prompts.items[match.text]}
+                where = {
+                    "benchmark": prompts.benchmarks[match.text],
+                    "item": prompts.items[match.text],
+                }
                 found = {"source": source.name, "row": row, "id": id, **where, **match._asdict()}
                 found.pop("text")
                 key = (row, found["benchmark"], found["item"])

@@ -23,13 +23,19 @@ def bias_of(examples: Mapping[str, Examples], scores: Mapping[str, Scores]) -> d
     """`bias.summary` of every benchmark, from the scores that there are."""
     found = {}
     for name, one in examples.items():
-        labels = [preferences.quality(one.name, item, len(group.responses)) for item, group in zip(one.items, one.groups, strict=True)]
+        labels = [
+            preferences.quality(one.name, item, len(group.responses))
+            for item, group in zip(one.items, one.groups, strict=True)
+        ]
         found[name] = bias.summary(bias.annotate(one).items, scores[name].rewards, labels)
     return found
 
 
 def counterfactual_of(
-    examples: Mapping[str, Examples], score: Callable[[str, Examples], Scores], benchmarks: tuple[str, ...], most: int
+    examples: Mapping[str, Examples],
+    score: Callable[[str, Examples], Scores],
+    benchmarks: tuple[str, ...],
+    most: int,
 ) -> dict[str, Any]:
     """`counterfactual.summary` of `benchmarks`, as far as their files are there, on at most `most` examples of each, evenly taken.
 
@@ -37,17 +43,25 @@ def counterfactual_of(
     found = {}
     for name in benchmarks:
         if name in examples:
-            scores = score(f"counterfactual-{name}", counterfactual.expand(_thinned(examples[name], most)))
+            scores = score(
+                f"counterfactual-{name}", counterfactual.expand(_thinned(examples[name], most))
+            )
             found[name] = counterfactual.summary(scores.items, scores.rewards, scores.prompts)
     return found
 
 
 def _thinned(examples: Examples, most: int) -> Examples:
-    keep = np.unique(np.linspace(0, len(examples.items) - 1, min(most, len(examples.items))).round().astype(int))
-    return dataclasses.replace(examples, items=[examples.items[i] for i in keep], groups=[examples.groups[i] for i in keep])
+    keep = np.unique(
+        np.linspace(0, len(examples.items) - 1, min(most, len(examples.items))).round().astype(int)
+    )
+    return dataclasses.replace(
+        examples, items=[examples.items[i] for i in keep], groups=[examples.groups[i] for i in keep]
+    )
 
 
-def overlap_of(examples: Mapping[str, Examples], training: Sequence[Source], file: pathlib.Path) -> dict[str, Any]:
+def overlap_of(
+    examples: Mapping[str, Examples], training: Sequence[Source], file: pathlib.Path
+) -> dict[str, Any]:
     """Overlap of training data with the benchmarks' prompts.
 
     Every overlap becomes a line of `file`; the record has the counts, how many records were read and how many were no group, and the
@@ -55,14 +69,27 @@ def overlap_of(examples: Mapping[str, Examples], training: Sequence[Source], fil
     prompts = overlap.index_prompts(examples)
     rows, records, unread = [], 0, 0
     for source in training:
-        with tqdm(total=len(source), desc=f"overlap with {source.name}", unit="records", disable=not sys.stderr.isatty()) as bar:
+        with tqdm(
+            total=len(source),
+            desc=f"overlap with {source.name}",
+            unit="records",
+            disable=not sys.stderr.isatty(),
+        ) as bar:
             for read, bad, found in overlap.find(prompts, source):
                 records, unread = records + read, unread + bad
                 rows += found
                 bar.update(read)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    partial.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     partial.replace(file)
     evidence = sorted(rows, key=lambda row: (-row["coverage"], -row["shared"]))[:EVIDENCE]
-    return {"records": records, "unread": unread, "n": overlap.N, "counts": overlap.counts(prompts, rows), "evidence": evidence}
+    return {
+        "records": records,
+        "unread": unread,
+        "n": overlap.N,
+        "counts": overlap.counts(prompts, rows),
+        "evidence": evidence,
+    }

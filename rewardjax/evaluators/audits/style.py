@@ -41,7 +41,9 @@ OPENER = re.compile(
     r"i (?:completely |totally |fully |wholeheartedly )?(?:agree|love (?:this|that|your|how))\b|"
     r"thank(?:s| you)(?: so much| very much)? for (?:asking|your|sharing|reaching|bringing)\b)"
 )
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
+WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+"
+)
 
 
 def features(text: str) -> np.ndarray:

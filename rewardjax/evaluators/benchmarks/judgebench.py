@@ -18,7 +18,12 @@ from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
 SOURCE = "hf://ScalerLab/JudgeBench, or the folder data of github.com/ScalerLab/JudgeBench (no license file)"
-PREFIXES = {"Knowledge": "mmlu-pro", "Reasoning": "livebench-reasoning", "Math": "livebench-math", "Coding": "livecodebench"}
+PREFIXES = {
+    "Knowledge": "mmlu-pro",
+    "Reasoning": "livebench-reasoning",
+    "Math": "livebench-math",
+    "Coding": "livecodebench",
+}
 EXPECTED = {
     "gpt": {"Knowledge": 154, "Reasoning": 98, "Math": 56, "Coding": 42},
     "claude": {"Knowledge": 154, "Reasoning": 51, "Math": 34, "Coding": 31},
@@ -36,7 +41,9 @@ def two_games(forward, backward, label) -> np.ndarray:
     flip = {"A>B": "B>A", "B>A": "A>B"}
     worth = lambda decision, right: 0 if decision is None else 1 if decision == right else -1
     games = zip(forward, (flip.get(decision) for decision in backward), label, strict=True)
-    return np.array([worth(first, right) + worth(second, right) > 0 for first, second, right in games], bool)
+    return np.array(
+        [worth(first, right) + worth(second, right) > 0 for first, second, right in games], bool
+    )
 
 
 def load(path: str | pathlib.Path) -> Examples:
@@ -51,16 +58,27 @@ def load(path: str | pathlib.Path) -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    source, model, label = (benchmark.text(record, name) for name in ("source", "response_model", "label"))
+    source, model, label = (
+        benchmark.text(record, name) for name in ("source", "response_model", "label")
+    )
     category = next((name for name, prefix in PREFIXES.items() if source.startswith(prefix)), None)
     split = next((name for name in EXPECTED if model.startswith(name)), None)
     if category is None or split is None:
-        raise BadRow("bad_schema", f"source = {source!r}, response_model = {model!r}: begin with none of those known")
+        raise BadRow(
+            "bad_schema",
+            f"source = {source!r}, response_model = {model!r}: begin with none of those known",
+        )
     if label not in ("A>B", "B>A"):
         raise BadRow("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
     responses = [benchmark.text(record, "response_A"), benchmark.text(record, "response_B")]
     name = f"{split}/{record.get('pair_id')}"
-    return benchmark.example(name, f"{split}/{category}", {"label": label}, benchmark.user(benchmark.text(record, "question")), responses)
+    return benchmark.example(
+        name,
+        f"{split}/{category}",
+        {"label": label},
+        benchmark.user(benchmark.text(record, "question")),
+        responses,
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -75,17 +93,33 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
             first, second = np.array([one for _, one in pairs]).reshape(-1, 2).T
             scored = ~(np.isnan(first) | np.isnan(second))
             right = one_game(first, second, [text == "A>B" for text in label])
-            found[split][category] = benchmark.mean_part(np.where(scored, right, np.nan), first == second, expected)
+            found[split][category] = benchmark.mean_part(
+                np.where(scored, right, np.nan), first == second, expected
+            )
             decide = lambda a, b: np.where(a > b, "A>B", "B>A").tolist()
-            both[split].append(two_games(decide(first, second), decide(second, first), label)[scored])
+            both[split].append(
+                two_games(decide(first, second), decide(second, first), label)[scored]
+            )
     other = {}
     for split, parts in found.items():
         games = np.concatenate(both[split])
         if len(games):
-            macro, micro = benchmark.average(part.value for part in parts.values()), benchmark.pool(parts.values()).value
-            other[split] = {"macro": macro, "micro": micro, "two games, micro": float(games.mean()), "pairs": len(games)}
+            macro, micro = (
+                benchmark.average(part.value for part in parts.values()),
+                benchmark.pool(parts.values()).value,
+            )
+            other[split] = {
+                "macro": macro,
+                "micro": micro,
+                "two games, micro": float(games.mean()),
+                "pairs": len(games),
+            }
     headline = benchmark.average(part.value for part in found["gpt"].values())
     claude = {f"claude/{name}": part for name, part in found["claude"].items() if not part.missing}
-    notes = [] if "gpt" in other else ["the GPT-4o pairs, on which the headline is defined, are missing"]
+    notes = (
+        []
+        if "gpt" in other
+        else ["the GPT-4o pairs, on which the headline is defined, are missing"]
+    )
     rule = "unweighted mean of 4 categories on the GPT-4o pairs, one game"
     return Result("judgebench", headline, rule, 0.5, found["gpt"], claude, other, notes)

@@ -46,7 +46,13 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         raise BadRow("bad_schema", f"label = {label!r}: 1 or 2")
     responses = [benchmark.text(record, f"output_{k}") for k in (label, 3 - label)]
     subset = record["subset"]
-    return benchmark.example(f"{subset}/{record['row']}", subset, {}, benchmark.user(benchmark.text(record, "input")), responses)
+    return benchmark.example(
+        f"{subset}/{record['row']}",
+        subset,
+        {},
+        benchmark.user(benchmark.text(record, "input")),
+        responses,
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -55,7 +61,11 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     parts: dict[str, Part] = {}
     for subset in SUBSETS.values():
         pairs = np.array([found for _, found in rows.get(subset, [])]).reshape(-1, 2)
-        parts[subset] = benchmark.mean_part(*benchmark.strict_wins(*pairs.T), rewardbench.EXPECTED[subset])
-    scores = rewardbench.section_scores({name: part.value for name, part in parts.items() if part.value is not None})
+        parts[subset] = benchmark.mean_part(
+            *benchmark.strict_wins(*pairs.T), rewardbench.EXPECTED[subset]
+        )
+    scores = rewardbench.section_scores(
+        {name: part.value for name, part in parts.items() if part.value is not None}
+    )
     rule = "mean of 5 subsets weighted by RewardBench's counts"
     return Result("llmbar", scores.get("Chat Hard"), rule, 0.5, parts)

@@ -23,7 +23,12 @@ def final_answer(text: str) -> str | None:
 
 
 def curve(
-    answers: Sequence[Sequence[str | None]], correct: Sequence[Any], ks: Sequence[int], *, draws: int = DRAWS, seed: int = 0
+    answers: Sequence[Sequence[str | None]],
+    correct: Sequence[Any],
+    ks: Sequence[int],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """How often the most frequent answer among K responses drawn without replacement is right: lists of answers [N_i] and labels [N_i].
 
@@ -32,7 +37,9 @@ def curve(
     by `draws` random draws a prompt. Raises ValueError for more than the responses there are."""
     fewest = min(map(len, answers), default=0)
     if not fewest or max(ks) > fewest:
-        raise ValueError(f"majority: K must lie between 1 and the {fewest} responses there are, got {list(ks)}")
+        raise ValueError(
+            f"majority: K must lie between 1 and the {fewest} responses there are, got {list(ks)}"
+        )
     generator = np.random.default_rng(seed)
     score = np.array(
         [
@@ -41,14 +48,24 @@ def curve(
         ]
     )
     low, high = bootstrap.mean_interval(score, seed=seed)
-    return {"ks": list(ks), "prompts": len(score), "score": score.mean(0).tolist(), "low": low.tolist(), "high": high.tolist()}
+    return {
+        "ks": list(ks),
+        "prompts": len(score),
+        "score": score.mean(0).tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+    }
 
 
-def _of_prompt(answers: Sequence[str | None], correct: Any, ks: Sequence[int], orders: np.ndarray) -> np.ndarray:
+def _of_prompt(
+    answers: Sequence[str | None], correct: Any, ks: Sequence[int], orders: np.ndarray
+) -> np.ndarray:
     """[ks]: the mean over `orders` [draws, N] of the label of the majority among the first K."""
     labels = np.asarray(correct, np.float64)
     names = sorted({answer for answer in answers if answer is not None})
-    votes = np.array([[answer == name for name in names] for answer in answers], np.float64).reshape(len(answers), len(names))
+    votes = np.array(
+        [[answer == name for name in names] for answer in answers], np.float64
+    ).reshape(len(answers), len(names))
     label = (labels @ votes) / votes.sum(0)
     counts = np.cumsum(votes[orders], axis=1)[:, np.asarray(ks) - 1]  # [draws, ks, names]
     most = counts.max(-1, keepdims=True, initial=0)

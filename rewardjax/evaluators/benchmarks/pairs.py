@@ -20,14 +20,20 @@ CALIBRATION_BINS = 10
 def _checked(name: str, values, size: int | None = None) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or (size is not None and len(values) != size):
-        raise ValueError(f"{name}: expected shape [{'pairs' if size is None else size}], got {list(values.shape)}")
+        raise ValueError(
+            f"{name}: expected shape [{'pairs' if size is None else size}], got {list(values.shape)}"
+        )
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise ValueError(f"{name}: {len(bad)} of {len(values)} values are not finite, the first at pair {bad[0]}")
+        raise ValueError(
+            f"{name}: {len(bad)} of {len(values)} values are not finite, the first at pair {bad[0]}"
+        )
     return values
 
 
-def reliability(chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS) -> dict[str, np.ndarray]:
+def reliability(
+    chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS
+) -> dict[str, np.ndarray]:
     """Confidence against frequency, in bins of equal mass: {"confidence", "frequency", "count"}, each [bins used].
 
     The confidence of a pair is sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that the model prefers,
@@ -39,7 +45,9 @@ def reliability(chosen, rejected, *, target=None, bins: int = CALIBRATION_BINS) 
     delta = chosen - rejected
     confidence = special.expit(np.abs(delta))
     agrees = np.select([delta > 0, delta < 0], [target, 1 - target], 0.5)
-    edges = np.unique(np.quantile(confidence, np.arange(1, bins) / bins)) if len(delta) else np.empty(0)
+    edges = (
+        np.unique(np.quantile(confidence, np.arange(1, bins) / bins)) if len(delta) else np.empty(0)
+    )
     bin_of = np.searchsorted(edges, confidence, side="right")
     count = np.bincount(bin_of, minlength=len(edges) + 1)
     used = count > 0
@@ -53,14 +61,19 @@ def length_slope(reward_difference, length_difference) -> float | None:
     The slope of an ordinary least-squares line, with intercept, of the difference of rewards on the difference of lengths: in
     reward = (something of the prompt) + a * [is preferred] + b * length, differencing removes the prompt, a is the intercept, and this
     is 100 b. None when all differences of length are equal."""
-    rewards, lengths = np.asarray(reward_difference, np.float64), np.asarray(length_difference, np.float64)
+    rewards, lengths = (
+        np.asarray(reward_difference, np.float64),
+        np.asarray(length_difference, np.float64),
+    )
     if len(lengths) < 2 or np.ptp(lengths) == 0:
         return None
     centered = lengths - lengths.mean()
     return float(100 * (centered @ (rewards - rewards.mean())) / (centered @ centered))
 
 
-def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, target=None, tie=None) -> dict[str, Any]:
+def pair_metrics(
+    chosen, rejected, *, chosen_length=None, rejected_length=None, target=None, tie=None
+) -> dict[str, Any]:
     """Metrics of rewards [n] of chosen and rejected responses as plain numbers (None where undefined), for one named set of pairs.
 
     target [n]: P(chosen is better) by the label (default 1; below 1/2 the label prefers the rejected one). tie [n]: the label is "no
@@ -97,11 +110,18 @@ def pair_metrics(chosen, rejected, *, chosen_length=None, rejected_length=None, 
     result["accuracy"], result["ties"] = correct / len(delta), ties
     result["accuracy_ties_half"] = result["accuracy"] + ties / 2
     result["wilson_low"], result["wilson_high"] = wilson(correct, len(delta))
-    result["margin_mean"], result["margin_std"] = float(np.mean(delta * towards)), float(np.std(delta * towards))
-    result["nll"] = float(np.mean(target * np.logaddexp(0, -delta) + (1 - target) * np.logaddexp(0, delta)))
+    result["margin_mean"], result["margin_std"] = (
+        float(np.mean(delta * towards)),
+        float(np.std(delta * towards)),
+    )
+    result["nll"] = float(
+        np.mean(target * np.logaddexp(0, -delta) + (1 - target) * np.logaddexp(0, delta))
+    )
     result["brier"] = float(np.mean((special.expit(delta) - target) ** 2))
     bins = reliability(chosen, rejected, target=target)
-    result["ece"] = float(np.sum(bins["count"] * np.abs(bins["confidence"] - bins["frequency"])) / len(delta))
+    result["ece"] = float(
+        np.sum(bins["count"] * np.abs(bins["confidence"] - bins["frequency"])) / len(delta)
+    )
     for name, rewards in (("chosen", chosen), ("rejected", rejected)):
         for statistic in ("mean", "std", "min", "max"):
             result[f"{name}_{statistic}"] = float(getattr(np, statistic)(rewards))
@@ -132,15 +152,29 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """Accuracy as the headline, by subset below, and `other`: all of `pair_metrics` but lengths. Pairs labeled as ties are unused."""
     subsets = {name: _part(rows) for name, rows in records.by_subset(items, rewards).items()}
-    rows = [(item, np.asarray(found, np.float64)) for item, found in zip(items, rewards, strict=True)]
+    rows = [
+        (item, np.asarray(found, np.float64)) for item, found in zip(items, rewards, strict=True)
+    ]
     part, figures = _part(rows), _figures(rows)
     rule = "accuracy over labeled pairs"
-    return Result("pairs", part.value, rule, 0.5, {"pairs": part}, subsets if len(subsets) > 1 else {}, figures)
+    return Result(
+        "pairs",
+        part.value,
+        rule,
+        0.5,
+        {"pairs": part},
+        subsets if len(subsets) > 1 else {},
+        figures,
+    )
 
 
 def _table(rows: Sequence[tuple[Item, np.ndarray]]) -> np.ndarray:
     """[pairs, 4]: reward of chosen, of rejected, target, tie; NaN where a response has no score."""
-    table = [(found[i], found[j], target, tie) for item, found in rows for i, j, target, tie in item.label["pairs"]]
+    table = [
+        (found[i], found[j], target, tie)
+        for item, found in rows
+        for i, j, target, tie in item.label["pairs"]
+    ]
     return np.array(table, np.float64).reshape(-1, 4)
 
 
@@ -154,4 +188,6 @@ def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
     """n, ties, unscored and unused count pairs."""
     figures, unscored = _figures(rows), int(np.isnan(_table(rows)).any(1).sum())
     ties = round(figures.get("ties", 0) * figures["pairs"])
-    return Part(figures.get("accuracy"), figures["pairs"], ties, None, unscored, figures["label_ties"])
+    return Part(
+        figures.get("accuracy"), figures["pairs"], ties, None, unscored, figures["label_ties"]
+    )

@@ -40,15 +40,25 @@ def auc(rewards, correct) -> float | None:
     right, wrong = int(correct.sum()), int((~correct).sum())
     if not right or not wrong:
         return None
-    return float((stats.rankdata(rewards)[correct].sum() - right * (right + 1) / 2) / (right * wrong))
+    return float(
+        (stats.rankdata(rewards)[correct].sum() - right * (right + 1) / 2) / (right * wrong)
+    )
 
 
 def load(path: str | pathlib.Path) -> Examples:
     """A folder with the files of the sets, each named after its set (or in a folder that is), one such file, or `hf://lmarena-ai`: all
     five hub repositories. Raises ValueError where a name tells no set."""
-    places = [f"{ORGANIZATION}/PPE-{name}-Best-of-K" for name in EXPECTED] if str(path) == ORGANIZATION else [path]
+    places = (
+        [f"{ORGANIZATION}/PPE-{name}-Best-of-K" for name in EXPECTED]
+        if str(path) == ORGANIZATION
+        else [path]
+    )
     files = [file for place in places for file in benchmark.files_in(place)]
-    hub_name = {file: place for place in places for file in benchmark.files_in(place)} if len(places) > 1 else {}
+    hub_name = (
+        {file: place for place in places for file in benchmark.files_in(place)}
+        if len(places) > 1
+        else {}
+    )
 
     def records() -> Iterator[tuple[str, dict[str, Any]]]:
         for file in files:
@@ -66,21 +76,35 @@ def _set_of(path: str) -> str:
         for name in EXPECTED:
             if plain(name) in plain(part):
                 return name
-    raise ValueError(f"{path}: neither the file nor a folder above is named after one of {', '.join(EXPECTED)}")
+    raise ValueError(
+        f"{path}: neither the file nor a folder above is named after one of {', '.join(EXPECTED)}"
+    )
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     scores, given = record.get("scores"), record.get("sampled_conflict_pairs")
     if not isinstance(scores, (list, tuple)) or not all(score in (0, 1) for score in scores):
         raise BadRow("bad_schema", f"scores = {scores!r:.60}, not a list of 0 and 1")
-    if not isinstance(given, (list, tuple)) or not all(len(pair) == 2 and 0 <= min(pair) <= max(pair) < len(scores) for pair in given):
-        raise BadRow("bad_schema", f"sampled_conflict_pairs = {given!r:.60}, not pairs of indices below {len(scores)}")
+    if not isinstance(given, (list, tuple)) or not all(
+        len(pair) == 2 and 0 <= min(pair) <= max(pair) < len(scores) for pair in given
+    ):
+        raise BadRow(
+            "bad_schema",
+            f"sampled_conflict_pairs = {given!r:.60}, not pairs of indices below {len(scores)}",
+        )
     responses = [benchmark.text(record, f"response_{k}") for k in range(1, len(scores) + 1)]
     correct = [int(score) for score in scores]
     pairs = [[int(i), int(j)] for i, j in given if correct[int(i)] != correct[int(j)]]
-    label = {"correct": correct, "pairs": pairs, "not_in_conflict": len(given) - len(pairs), "generator": record.get("model_name")}
+    label = {
+        "correct": correct,
+        "pairs": pairs,
+        "not_in_conflict": len(given) - len(pairs),
+        "generator": record.get("model_name"),
+    }
     name = f"{record['set']}/{record.get('question_id')}"
-    return benchmark.example(name, record["set"], label, benchmark.user(benchmark.text(record, "prompt")), responses)
+    return benchmark.example(
+        name, record["set"], label, benchmark.user(benchmark.text(record, "prompt")), responses
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -91,16 +115,30 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     for name, rows in benchmark.by_subset(items, rewards).items():
         scored = [(item, found) for item, found in rows if benchmark.is_scored(found)]
         if odd := sum(item.label["not_in_conflict"] for item, _ in rows):
-            notes.append(f"{name}: {odd} sampled pairs are not of a right and a wrong response, and are left out")
+            notes.append(
+                f"{name}: {odd} sampled pairs are not of a right and a wrong response, and are left out"
+            )
         unscored = len(rows) - len(scored)
         if not scored:
             parts[name] = Part(None, 0, 0, EXPECTED[name], unscored)
             continue
-        credits, ties = zip(*(pair_credit(found, item.label["correct"], item.label["pairs"]) for item, found in scored), strict=True)
+        credits, ties = zip(
+            *(
+                pair_credit(found, item.label["correct"], item.label["pairs"])
+                for item, found in scored
+            ),
+            strict=True,
+        )
         credit = np.concatenate(credits)
         value = float(credit.mean()) if len(credit) else None
-        parts[name] = Part(value, len(scored), int(np.concatenate(ties).sum()), EXPECTED[name], unscored)
-        other[name] = {"pairs": len(credit), "duplicate pairs": sum(map(_duplicates, (item for item, _ in scored))), **_curves(scored)}
+        parts[name] = Part(
+            value, len(scored), int(np.concatenate(ties).sum()), EXPECTED[name], unscored
+        )
+        other[name] = {
+            "pairs": len(credit),
+            "duplicate pairs": sum(map(_duplicates, (item for item, _ in scored))),
+            **_curves(scored),
+        }
     headline = benchmark.average(part.value for part in parts.values())
     rule = "unweighted mean of 5 sets; a set is the accuracy on its sampled conflict pairs"
     return Result("ppe_correctness", headline, rule, 0.5, parts, other=other, notes=notes)
@@ -114,7 +152,11 @@ def _duplicates(item: Item) -> int:
 def _curves(scored: list[tuple[Item, np.ndarray]]) -> dict[str, Any]:
     """AUC and best-of-K of one set, all K from 1 to the fewest responses of a prompt."""
     labels, rewards = [item.label["correct"] for item, _ in scored], [found for _, found in scored]
-    within = [value for found, label in zip(rewards, labels, strict=True) if (value := auc(found, label)) is not None]
+    within = [
+        value
+        for found, label in zip(rewards, labels, strict=True)
+        if (value := auc(found, label)) is not None
+    ]
     curve = best_of_n.curve(rewards, labels, range(1, min(map(len, labels)) + 1))
     score, oracle = np.array(curve["score"]), np.array(curve["oracle"])
     return {

@@ -48,11 +48,20 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     winner = records.text(record, "winner")
     if winner not in ("model_a", "model_b") and not winner.startswith("tie"):
         raise BadRow("bad_schema", f"winner = {winner!r}: model_a, model_b or a tie")
-    label = {"winner": {"model_a": 1.0, "model_b": 0.0}.get(winner, 0.5), "flags": [flag for flag in FLAGS if record.get(flag)]}
+    label = {
+        "winner": {"model_a": 1.0, "model_b": 0.0}.get(winner, 0.5),
+        "flags": [flag for flag in FLAGS if record.get(flag)],
+    }
     responses = [records.text(record, "response_1"), records.text(record, "response_2")]
     prompt = record.get("prompt")
     messages = records.user(prompt) if isinstance(prompt, str) else records.turns(prompt, "prompt")
-    return records.example(record.get("question_id"), str(record.get("language") or "unknown"), label, messages, responses)
+    return records.example(
+        record.get("question_id"),
+        str(record.get("language") or "unknown"),
+        label,
+        messages,
+        responses,
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -65,14 +74,27 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         decided = mask & (winner != 0.5)
         found = records.mean_part(credit[decided], (first == second)[decided], expected)
         unscored = int(np.isnan(credit[mask]).sum())
-        return Part(found.value, found.n, found.ties, expected, unscored, int(mask.sum()) - found.n - unscored)
+        return Part(
+            found.value,
+            found.n,
+            found.ties,
+            expected,
+            unscored,
+            int(mask.sum()) - found.n - unscored,
+        )
 
     english = np.array([item.subset == "English" for item in items], bool)
     masks = {"English": english, "other languages": ~english}
-    masks |= {flag: np.array([flag in item.label["flags"] for item in items], bool) for flag in FLAGS}
+    masks |= {
+        flag: np.array([flag in item.label["flags"] for item in items], bool) for flag in FLAGS
+    }
     parts = {"votes": part(np.ones(len(items), bool), EXPECTED)}
     scored = ~np.isnan(credit)
-    half = preference_accuracy(first[scored], second[scored], winner[scored], ties="half") if scored.any() else None
+    half = (
+        preference_accuracy(first[scored], second[scored], winner[scored], ties="half")
+        if scored.any()
+        else None
+    )
     return Result(
         "ppe_preference",
         parts["votes"].value,
@@ -80,5 +102,9 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         0.5,
         parts,
         {name: part(mask) for name, mask in masks.items() if mask.any()},
-        {"votes": len(items), "votes that are ties": int(np.sum(winner == 0.5)), "accuracy, vote ties as one half": half},
+        {
+            "votes": len(items),
+            "votes that are ties": int(np.sum(winner == 0.5)),
+            "accuracy, vote ties as one half": half,
+        },
     )

@@ -18,7 +18,13 @@ TITLE = "RewardBench"
 SOURCE = "hf://allenai/reward-bench, split filtered (ODC-BY): data/filtered-00000-of-00001.parquet"
 
 WEIGHTS = {
-    "Chat": {"alpacaeval-easy": 100, "alpacaeval-length": 95, "alpacaeval-hard": 95, "mt-bench-easy": 28, "mt-bench-med": 40},
+    "Chat": {
+        "alpacaeval-easy": 100,
+        "alpacaeval-length": 95,
+        "alpacaeval-hard": 95,
+        "mt-bench-easy": 28,
+        "mt-bench-med": 40,
+    },
     "Chat Hard": {
         "mt-bench-hard": 37,
         "llmbar-natural": 100,
@@ -34,10 +40,20 @@ WEIGHTS = {
         "xstest-should-respond": 250,
         "donotanswer": 136,
     },
-    "Reasoning": {"math-prm": 984, "hep-cpp": 164, "hep-go": 164, "hep-java": 164, "hep-js": 164, "hep-python": 164, "hep-rust": 164},
+    "Reasoning": {
+        "math-prm": 984,
+        "hep-cpp": 164,
+        "hep-go": 164,
+        "hep-java": 164,
+        "hep-js": 164,
+        "hep-python": 164,
+        "hep-rust": 164,
+    },
 }
 SECTION_OF = {subset: section for section, subsets in WEIGHTS.items() for subset in subsets}
-EXPECTED = {subset: count for subsets in WEIGHTS.values() for subset, count in subsets.items()} | {"math-prm": 447}
+EXPECTED = {subset: count for subsets in WEIGHTS.values() for subset, count in subsets.items()} | {
+    "math-prm": 447
+}
 PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
 
 
@@ -47,7 +63,9 @@ def section_scores(accuracies: Mapping[str, float]) -> dict[str, float]:
     for section, weights in WEIGHTS.items():
         present = [subset for subset in weights if subset in accuracies]
         if present:
-            scores[section] = float(np.average([accuracies[s] for s in present], weights=[weights[s] for s in present]))
+            scores[section] = float(
+                np.average([accuracies[s] for s in present], weights=[weights[s] for s in present])
+            )
     return scores
 
 
@@ -71,7 +89,9 @@ def load(path: str | pathlib.Path, split: str = "filtered") -> Examples:
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     subset = records.text(record, "subset")
     responses = [records.text(record, "chosen"), records.text(record, "rejected")]
-    return records.example(f"{subset}/{record.get('id')}", subset, {}, _prompt(record.get("prompt")), responses)
+    return records.example(
+        f"{subset}/{record.get('id')}", subset, {}, _prompt(record.get("prompt")), responses
+    )
 
 
 def _prompt(value: Any) -> list[Message]:
@@ -80,8 +100,13 @@ def _prompt(value: Any) -> list[Message]:
         return records.user(value)
     if not isinstance(value, (list, tuple)) or not value:
         raise BadRow("bad_schema", f"prompt = {value!r:.60}, neither a text nor a list of messages")
-    contents = [message.get("content") if isinstance(message, dict) else message for message in value]
-    return records.turns([{"role": ("user", "assistant")[i % 2], "content": one} for i, one in enumerate(contents)], "prompt")
+    contents = [
+        message.get("content") if isinstance(message, dict) else message for message in value
+    ]
+    return records.turns(
+        [{"role": ("user", "assistant")[i % 2], "content": one} for i, one in enumerate(contents)],
+        "prompt",
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -90,23 +115,37 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     for subset, rows in records.by_subset(items, rewards).items():
         credit, ties = records.strict_wins(*np.array([found for _, found in rows]).T)
         subsets[subset] = records.mean_part(credit, ties, EXPECTED.get(subset))
-    scores = section_scores({name: part.value for name, part in subsets.items() if part.value is not None})
+    scores = section_scores(
+        {name: part.value for name, part in subsets.items() if part.value is not None}
+    )
     parts, notes = {}, []
     for section, weights in WEIGHTS.items():
         present = [subsets[subset] for subset in weights if subset in subsets]
         pooled = records.pool(present, sum(EXPECTED[subset] for subset in weights))
-        parts[section] = Part(scores.get(section), pooled.n, pooled.ties, pooled.expected, pooled.unscored)
-        if absent := [subset for subset in weights if subset not in subsets or subsets[subset].missing]:
-            notes.append(f"{section} is over {len(weights) - len(absent)} of {len(weights)} subsets: without {', '.join(absent)}")
+        parts[section] = Part(
+            scores.get(section), pooled.n, pooled.ties, pooled.expected, pooled.unscored
+        )
+        if absent := [
+            subset for subset in weights if subset not in subsets or subsets[subset].missing
+        ]:
+            notes.append(
+                f"{section} is over {len(weights) - len(absent)} of {len(weights)} subsets: without {', '.join(absent)}"
+            )
     other: dict[str, Any] = {"micro accuracy": records.pool(parts_of(subsets, SECTION_OF)).value}
     if (prior := parts_of(subsets, PRIOR_SETS)) and scores:
-        values = {name: part.value for name, part in subsets.items() if name in PRIOR_SETS and part.value is not None}
+        values = {
+            name: part.value
+            for name, part in subsets.items()
+            if name in PRIOR_SETS and part.value is not None
+        }
         other["with prior sets"] = with_prior_sets(scores, values)
         notes.append(f"{sum(part.n for part in prior):,} pairs of prior sets are in no section")
     if unknown := sorted(set(subsets) - set(SECTION_OF) - set(PRIOR_SETS)):
         notes.append(f"subsets of no section, in no number of the headline: {', '.join(unknown)}")
     rule = "unweighted mean of 4 sections; a section weighs its subsets by published counts (math-prm as 984)"
-    return Result("rewardbench", records.average(scores.values()), rule, 0.5, parts, subsets, other, notes)
+    return Result(
+        "rewardbench", records.average(scores.values()), rule, 0.5, parts, subsets, other, notes
+    )
 
 
 def parts_of(subsets: Mapping[str, Part], names: Any) -> list[Part]:

@@ -18,7 +18,14 @@ from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 TITLE = "RewardBench 2"
 SOURCE = "hf://allenai/reward-bench-2, split test (ODC-BY): data/test-00000-of-00001.parquet"
 TIES_WEIGHTS = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
-EXPECTED = {"Factuality": 475, "Precise IF": 160, "Math": 183, "Safety": 450, "Focus": 495, "Ties": 102}
+EXPECTED = {
+    "Factuality": 475,
+    "Precise IF": 160,
+    "Math": 183,
+    "Safety": 450,
+    "Focus": 495,
+    "Ties": 102,
+}
 
 
 def best_credit(rewards) -> tuple[float, bool]:
@@ -52,7 +59,10 @@ def ties_score(questions: Sequence[Question], zero_spread: str = "limit") -> dic
     spreads: dict[str, float] = {}
     accurate: dict[str, list[bool]] = {"ref": [], "tied": []}
     for kind, number, correct, rewards in questions:
-        right, wrong = np.asarray(rewards[:correct], np.float64), np.asarray(rewards[correct:], np.float64)
+        right, wrong = (
+            np.asarray(rewards[:correct], np.float64),
+            np.asarray(rewards[correct:], np.float64),
+        )
         gaps[kind][number] = float(right.min() - wrong.max())
         accurate[kind].append(bool(right.min() > wrong.max()))
         if kind == "tied" and correct > 1:
@@ -66,7 +76,12 @@ def ties_score(questions: Sequence[Question], zero_spread: str = "limit") -> dic
     if zero_spread == "skip":
         margin = margin[spread > 0]
     mean = lambda values: float(np.mean(values)) if len(values) else float("nan")
-    terms = {"tied": mean(accurate["tied"]), "ref": mean(accurate["ref"]), "pref": mean(gap > spread), "hard": mean(smaller > spread)}
+    terms = {
+        "tied": mean(accurate["tied"]),
+        "ref": mean(accurate["ref"]),
+        "pref": mean(gap > spread),
+        "hard": mean(smaller > spread),
+    }
     terms["margin"] = mean(margin) if len(margin) or not both else 0.0
     return {"score": sum(weight * terms[name] for name, weight in TIES_WEIGHTS.items()), **terms}
 
@@ -81,7 +96,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     subset, name = records.text(record, "subset"), records.text(record, "id")
     chosen, rejected = (records.texts(record, field) for field in ("chosen", "rejected"))
     if record.get("num_correct", len(chosen)) != len(chosen):
-        raise BadRow("bad_schema", f"num_correct = {record['num_correct']!r}, chosen has {len(chosen)} texts")
+        raise BadRow(
+            "bad_schema", f"num_correct = {record['num_correct']!r}, chosen has {len(chosen)} texts"
+        )
     label: dict[str, Any] = {"correct": len(chosen)}
     if subset == "Ties":
         match = re.fullmatch(r"(ref|tied):(.+)", name)
@@ -90,7 +107,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         label |= {"kind": match[1], "number": match[2]}
     elif len(chosen) != 1:
         raise BadRow("bad_schema", f"chosen has {len(chosen)} texts, outside of Ties it is one")
-    return records.example(name, subset, label, records.user(records.text(record, "prompt")), chosen + rejected)
+    return records.example(
+        name, subset, label, records.user(records.text(record, "prompt")), chosen + rejected
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -110,22 +129,47 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
             subsets[subset] = part
             notes.append(f"{subset} is no subset of the benchmark and is not in the headline")
     headline = records.average(part.value for part in parts.values())
-    return Result("rewardbench2", headline, "unweighted mean of 6 subsets", 0.25 * 5 / 6, parts, subsets, other, notes)
+    return Result(
+        "rewardbench2",
+        headline,
+        "unweighted mean of 6 subsets",
+        0.25 * 5 / 6,
+        parts,
+        subsets,
+        other,
+        notes,
+    )
 
 
 def _ties(rows: list[tuple[Item, np.ndarray]]) -> tuple[Part, dict[str, Any], list[str]]:
     """The part, its terms (None where a term has no question), and notes."""
     scored = [(item, found) for item, found in rows if records.is_scored(found)]
-    questions = [Question(item.label["kind"], item.label["number"], item.label["correct"], found) for item, found in scored]
-    tied = sum(bool(found[: q.correct].min() == found[q.correct :].max()) for q, (_, found) in zip(questions, scored, strict=True))
+    questions = [
+        Question(item.label["kind"], item.label["number"], item.label["correct"], found)
+        for item, found in scored
+    ]
+    tied = sum(
+        bool(found[: q.correct].min() == found[q.correct :].max())
+        for q, (_, found) in zip(questions, scored, strict=True)
+    )
     plain = lambda value: None if np.isnan(value) else float(value)
-    terms = {name: plain(value) for name, value in ties_score(questions).items()} if questions else {}
+    terms = (
+        {name: plain(value) for name, value in ties_score(questions).items()} if questions else {}
+    )
     notes = []
     if scored and terms["score"] is None:
-        notes.append("Ties has no score: it needs ref and tied questions, and a number that has both")
+        notes.append(
+            "Ties has no score: it needs ref and tied questions, and a number that has both"
+        )
     kinds = [{q.number for q in questions if q.kind == kind} for kind in ("ref", "tied")]
     if lone := len(kinds[0] ^ kinds[1]):
-        notes.append(f"Ties: {lone} numbers have only one of ref and tied, and are in no paired term")
+        notes.append(
+            f"Ties: {lone} numbers have only one of ref and tied, and are in no paired term"
+        )
     if questions:
         terms["best-of-N credit"] = float(np.mean([best_credit(found)[0] for _, found in scored]))
-    return Part(terms.get("score"), len(scored), tied, EXPECTED["Ties"], len(rows) - len(scored)), terms, notes
+    return (
+        Part(terms.get("score"), len(scored), tied, EXPECTED["Ties"], len(rows) - len(scored)),
+        terms,
+        notes,
+    )

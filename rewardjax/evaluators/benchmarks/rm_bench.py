@@ -20,7 +20,11 @@ TITLE = "RM-Bench"
 SOURCE = "hf://THU-KEG/RM-Bench, or data/total_dataset.json of github.com/THU-KEG/RM-Bench (no license file)"
 EXPECTED = {"chat": 129, "math": 529, "code": 228, "safety": 441}
 DOMAINS = ("chat", "math", "code", "safety-refuse", "safety-response")
-LEVELS = {"easy": np.tril_indices(3, -1), "normal": np.diag_indices(3), "hard": np.triu_indices(3, 1)}
+LEVELS = {
+    "easy": np.tril_indices(3, -1),
+    "normal": np.diag_indices(3),
+    "hard": np.triu_indices(3, 1),
+}
 
 
 def wins(rewards) -> np.ndarray:
@@ -42,7 +46,10 @@ def load(path: str | pathlib.Path) -> Examples:
     def records() -> Iterator[tuple[str, dict[str, Any]]]:
         for file in files:
             for where, record in benchmark.numbered(sources.open_source(file)):
-                yield where, {"domain": file.name, **record}  # files of single domains have no such field: their name says it
+                yield (
+                    where,
+                    {"domain": file.name, **record},
+                )  # files of single domains have no such field: their name says it
 
     return benchmark.collect("rm_bench", records(), _read, files)
 
@@ -55,7 +62,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     responses = benchmark.texts(record, "chosen", 3) + benchmark.texts(record, "rejected", 3)
     identity = str(record.get("id"))
     identity = identity if "/" in identity else f"{domain}/{identity}"
-    return benchmark.example(identity, domain, {}, benchmark.user(benchmark.text(record, "prompt")), responses)
+    return benchmark.example(
+        identity, domain, {}, benchmark.user(benchmark.text(record, "prompt")), responses
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -66,17 +75,36 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         rows[item.subset.partition("-")[0]].append(np.asarray(found, np.float64))
     parts, subsets, matrices = {}, {}, {}
     for domain, expected in EXPECTED.items():
-        scored = np.array([found for found in rows[domain] if benchmark.is_scored(found)]).reshape(-1, 6)
+        scored = np.array([found for found in rows[domain] if benchmark.is_scored(found)]).reshape(
+            -1, 6
+        )
         n, unscored = len(scored), len(rows[domain]) - len(scored)
         equal = scored[:, :3, None] == scored[:, None, 3:]
         matrix = wins(scored).mean(0) if n else None
-        parts[domain] = Part(None if matrix is None else float(matrix.mean()), n, int(equal.sum()), expected, unscored)
+        parts[domain] = Part(
+            None if matrix is None else float(matrix.mean()),
+            n,
+            int(equal.sum()),
+            expected,
+            unscored,
+        )
         if matrix is not None:
             matrices[domain] = matrix.tolist()
             for level, value in levels(matrix).items():
                 ties = int(equal[(slice(None), *LEVELS[level])].sum())
                 subsets[f"{domain}/{level}"] = Part(value, n, ties, expected, unscored)
-    other: dict[str, Any] = {level: benchmark.average(p.value for name, p in subsets.items() if name.endswith(level)) for level in LEVELS}
+    other: dict[str, Any] = {
+        level: benchmark.average(p.value for name, p in subsets.items() if name.endswith(level))
+        for level in LEVELS
+    }
     other |= {"matrix": matrices, "mean over prompts": benchmark.pool(parts.values()).value}
     headline = benchmark.average(part.value for part in parts.values())
-    return Result("rm_bench", headline, "unweighted mean of 4 domains, each the mean of its 9 cells", 0.5, parts, subsets, other)
+    return Result(
+        "rm_bench",
+        headline,
+        "unweighted mean of 4 domains, each the mean of its 9 cells",
+        0.5,
+        parts,
+        subsets,
+        other,
+    )

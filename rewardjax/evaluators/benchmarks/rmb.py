@@ -17,9 +17,7 @@ from rewardjax.evaluators import records as benchmark
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
-SOURCE = (
-    "github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark, folder RMB_dataset (no license file; 2,588 of its pairs are not in the repository)"
-)
+SOURCE = "github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark, folder RMB_dataset (no license file; 2,588 of its pairs are not in the repository)"
 EXPECTED = {
     "pairwise/Helpfulness": 10_067,
     "pairwise/Harmlessness": 7_064,
@@ -57,14 +55,23 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         detail = f"neither category_path = {record.get('category_path')!r} nor {record['file']} has Helpfulness/ or Harmlessness/"
         raise BadRow("bad_schema", detail)
     kind = "pairwise" if "chosen" in record else "best-of-N"
-    best, losers = (record["chosen"], [record.get("reject")]) if kind == "pairwise" else (record.get("bon_best"), record.get("loser_list"))
+    best, losers = (
+        (record["chosen"], [record.get("reject")])
+        if kind == "pairwise"
+        else (record.get("bon_best"), record.get("loser_list"))
+    )
     answers = [best, *losers] if isinstance(losers, (list, tuple)) else []
     if len(answers) < 2 or not all(isinstance(one, dict) for one in answers):
-        raise BadRow("bad_schema", "neither chosen and reject nor bon_best and loser_list, each with an answer")
+        raise BadRow(
+            "bad_schema",
+            "neither chosen and reject nor bon_best and loser_list, each with an answer",
+        )
     prompt = benchmark.turns(record.get("conversation_input"), "conversation_input")
     subset = f"{kind}/{place[1]}/{place[2] or 'all'}"
     name = record.get("pair_uid") or record.get("bon_uid")
-    return benchmark.example(f"{subset}/{name}", subset, {}, prompt, [benchmark.text(one, "answer") for one in answers])
+    return benchmark.example(
+        f"{subset}/{name}", subset, {}, prompt, [benchmark.text(one, "answer") for one in answers]
+    )
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -74,10 +81,20 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         credit, tied = zip(*(list_credit(found) for _, found in rows), strict=True)
         subsets[subset] = benchmark.mean_part(credit, tied)
     parts = {
-        name: benchmark.pool((part for subset, part in subsets.items() if subset.startswith(f"{name}/")), expected)
+        name: benchmark.pool(
+            (part for subset, part in subsets.items() if subset.startswith(f"{name}/")), expected
+        )
         for name, expected in EXPECTED.items()
     }
     lists = [part.value for name, part in parts.items() if name.startswith("best-of-N")]
     rule = "unweighted mean of pairwise and best-of-N accuracy for helpfulness and harmlessness"
     headline = benchmark.average(part.value for part in parts.values())
-    return Result("rmb", headline, rule, CHANCE, parts, subsets, {"best-of-N average": None if None in lists else benchmark.average(lists)})
+    return Result(
+        "rmb",
+        headline,
+        rule,
+        CHANCE,
+        parts,
+        subsets,
+        {"best-of-N average": None if None in lists else benchmark.average(lists)},
+    )

@@ -8,12 +8,16 @@ from rewardjax.evaluators.page import figures
 from rewardjax.evaluators.page.evaluation import Evaluation, between, percent, signed
 from rewardjax.reporting.page import Section
 
-Draw = Callable[..., pathlib.Path]  # (name of the file, drawing function, its arguments) -> the file
+Draw = Callable[
+    ..., pathlib.Path
+]  # (name of the file, drawing function, its arguments) -> the file
 
 
 def bias(model: Evaluation, draw: Draw) -> Section | None:
     """What reward goes with inside prompts, as the responses are and as best-of-n picks them."""
-    found = {model.title(name): one for name, one in model.record["bias"].items() if one["features"]}
+    found = {
+        model.title(name): one for name, one in model.record["bias"].items() if one["features"]
+    }
     if not found:
         return None
     rank = lambda item: (item[1]["selected_prompts"] > 0, item[1]["prompts"])
@@ -26,7 +30,9 @@ def bias(model: Evaluation, draw: Draw) -> Section | None:
                 here = entry[where] or {}
                 row[f"correlation, {label}"] = signed(here.get("correlation"))
                 row[f"others fixed, {label}"] = signed(here.get("partial"))
-                row[f"interval, {label}"] = between(here.get("partial_low"), here.get("partial_high"), 1, 2)
+                row[f"interval, {label}"] = between(
+                    here.get("partial_low"), here.get("partial_high"), 1, 2
+                )
             shift = entry["shift"]
             row["shift of the pick"] = signed(shift["value"][-1])
             row["K"] = shift["ks"][-1]
@@ -57,12 +63,21 @@ def counterfactual(model: Evaluation, draw: Draw) -> Section | None:
     rows = []
     for title, one in found.items():
         for change, entry in one.items():
-            row = {"set": title, "change": change, "responses": entry["responses"], "mean shift": signed(entry["shift"])}
+            row = {
+                "set": title,
+                "change": change,
+                "responses": entry["responses"],
+                "mean shift": signed(entry["shift"]),
+            }
             row["interval"] = between(entry["shift_low"], entry["shift_high"], 1, 2)
             row["shift in sd"] = signed(entry["shift_sd"])
             for side, label in (("loser", "lower"), ("winner", "higher"), ("both", "both")):
-                row[f"flips, {label} changed, %"] = None if entry[side] is None else percent(entry[side]["rate"])
-            rows.append(row | {"pairs": None if entry["loser"] is None else entry["loser"]["pairs"]})
+                row[f"flips, {label} changed, %"] = (
+                    None if entry[side] is None else percent(entry[side]["rate"])
+                )
+            rows.append(
+                row | {"pairs": None if entry["loser"] is None else entry["loser"]["pairs"]}
+            )
     text = [
         "Each change leaves what the response says as it is (rules on text, no language model; the paraphrase swaps set phrases "
         "only). A flip is "
@@ -84,7 +99,11 @@ def overlap(model: Evaluation, draw: Draw) -> Section | None:
         return None
     titles = {name: model.title(name) for name in model.results}
     counts = [
-        row | {"benchmark": titles.get(row["benchmark"], row["benchmark"]), "share": f"{100 * row['share']:.1f} %"}
+        row
+        | {
+            "benchmark": titles.get(row["benchmark"], row["benchmark"]),
+            "share": f"{100 * row['share']:.1f} %",
+        }
         for row in found["counts"]
     ]
     shown = ("benchmark", "item", "source", "row", "shared", "coverage", "ngram")
@@ -96,4 +115,9 @@ def overlap(model: Evaluation, draw: Draw) -> Section | None:
         f"flags for a "
         "person to judge, not verdicts: boilerplate has a low coverage."
     ]
-    return Section("Overlap with the training data", text, {}, {"Counts": counts, "Evidence, highest coverage first": evidence})
+    return Section(
+        "Overlap with the training data",
+        text,
+        {},
+        {"Counts": counts, "Evidence, highest coverage first": evidence},
+    )

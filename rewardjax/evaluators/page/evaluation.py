@@ -31,7 +31,8 @@ class Evaluation:
     def intervals(self) -> dict[str, dict[str, Any]]:
         """`compare.headline` of every benchmark, with "partial"."""
         return {
-            name: compare.headline(evaluators.get(result.name), self.scores[name]) | {"partial": result.partial}
+            name: compare.headline(evaluators.get(result.name), self.scores[name])
+            | {"partial": result.partial}
             for name, result in self.results.items()
         }
 
@@ -46,10 +47,17 @@ def read(folder: str | pathlib.Path) -> Evaluation:
     """What `rewardjax.evaluate` left in `folder`. Raises FileNotFoundError naming it where it left nothing."""
     folder = pathlib.Path(folder)
     if not (folder / "results.json").exists():
-        raise FileNotFoundError(f"{folder} has no results.json: give an output folder of rewardjax.evaluate")
+        raise FileNotFoundError(
+            f"{folder} has no results.json: give an output folder of rewardjax.evaluate"
+        )
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     results = {name: Result.from_record(one) for name, one in record["results"].items()}
-    return Evaluation(record["model"], record, results, {name: scores.read(folder / "scores" / f"{name}.parquet") for name in results})
+    return Evaluation(
+        record["model"],
+        record,
+        results,
+        {name: scores.read(folder / "scores" / f"{name}.parquet") for name in results},
+    )
 
 
 def percent(value: float | None, mark: str = "") -> str | None:
@@ -57,9 +65,15 @@ def percent(value: float | None, mark: str = "") -> str | None:
     return None if value is None else f"{100 * value:.1f}{mark}"
 
 
-def between(low: float | None, high: float | None, scale: float = 100, digits: int = 1) -> str | None:
+def between(
+    low: float | None, high: float | None, scale: float = 100, digits: int = 1
+) -> str | None:
     """An interval, in percent unless another scale is given."""
-    return None if low is None or high is None else f"{scale * low:.{digits}f} to {scale * high:.{digits}f}"
+    return (
+        None
+        if low is None or high is None
+        else f"{scale * low:.{digits}f} to {scale * high:.{digits}f}"
+    )
 
 
 def signed(value: float | None) -> str | None:

@@ -40,25 +40,51 @@ def paper_row(results: Mapping[str, Result]) -> tuple[list[float | None], float 
 def paper_table(model: str, results: Mapping[str, Result]) -> str:
     """The model's row, chance, and the published rows. A star marks a number over less than the whole benchmark, and says below of what."""
     values, mean = paper_row(results)
-    partial = {name: results[name] for name in evaluators.PAPER if name in results and results[name].partial}
-    mark = lambda name, value: "–" if value is None else f"{value:.1f}" + ("*" if name in partial else "")
-    row = [f"**{model}**", *map(mark, evaluators.PAPER, values), "–" if mean is None else f"{mean:.1f}" + ("*" if partial else "")]
-    published = [[name, *(f"{x:.1f}" for x in (*given, average(given)))] for name, given in {"(chance)": CHANCE, **PUBLISHED}.items()]
+    partial = {
+        name: results[name]
+        for name in evaluators.PAPER
+        if name in results and results[name].partial
+    }
+    mark = lambda name, value: (
+        "–" if value is None else f"{value:.1f}" + ("*" if name in partial else "")
+    )
+    row = [
+        f"**{model}**",
+        *map(mark, evaluators.PAPER, values),
+        "–" if mean is None else f"{mean:.1f}" + ("*" if partial else ""),
+    ]
+    published = [
+        [name, *(f"{x:.1f}" for x in (*given, average(given)))]
+        for name, given in {"(chance)": CHANCE, **PUBLISHED}.items()
+    ]
     titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
     lines = [markdown(["model", *titles, "average"], [row, *published])]
-    lines += [f"\\* {evaluators.get(name).TITLE}: partial, over {result.denominators}" for name, result in partial.items()]
+    lines += [
+        f"\\* {evaluators.get(name).TITLE}: partial, over {result.denominators}"
+        for name, result in partial.items()
+    ]
     if mean is None:
-        lines.append(f"No average: {sum(value is None for value in values)} of the seven benchmarks have no number.")
+        lines.append(
+            f"No average: {sum(value is None for value in values)} of the seven benchmarks have no number."
+        )
     return "\n\n".join(lines)
 
 
-def page(model: str, results: Mapping[str, Result], missing: Mapping[str, str], facts: Mapping[str, Any]) -> str:
+def page(
+    model: str, results: Mapping[str, Result], missing: Mapping[str, str], facts: Mapping[str, Any]
+) -> str:
     """The whole of results.md."""
     sections = [f"# {model}", paper_table(model, results)]
     sections += [section(name, result) for name, result in results.items()]
     if missing:
-        sections += ["## Missing", "\n".join(f"- **{name}**: {why}" for name, why in missing.items())]
-    sections += ["## How it was scored", "\n".join(f"- {name}: {value}" for name, value in facts.items())]
+        sections += [
+            "## Missing",
+            "\n".join(f"- **{name}**: {why}" for name, why in missing.items()),
+        ]
+    sections += [
+        "## How it was scored",
+        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+    ]
     return "\n\n".join(sections) + "\n"
 
 
@@ -68,12 +94,19 @@ def section(name: str, result: Result) -> str:
     label = f", partial: over {result.denominators}" if result.partial else ""
     chance = "" if result.chance is None else f", chance {score(result.chance)}"
     title = evaluators.get(result.name).TITLE + (f" ({name})" if name != result.name else "")
-    lines = [f"## {title}: {score(result.headline)}{label}", f"{result.rule[0].upper()}{result.rule[1:]}{chance}."]
+    lines = [
+        f"## {title}: {score(result.headline)}{label}",
+        f"{result.rule[0].upper()}{result.rule[1:]}{chance}.",
+    ]
     lines.append(_parts("part", result.parts))
     if result.subsets:
         lines.append(_parts("subset", result.subsets))
     if scalars := dict(_scalars(result.other)):
-        lines.append(markdown(["figure", "value"], [[name, f"{value:.4g}"] for name, value in scalars.items()]))
+        lines.append(
+            markdown(
+                ["figure", "value"], [[name, f"{value:.4g}"] for name, value in scalars.items()]
+            )
+        )
     lines += [f"Note: {note}." for note in result.notes]
     return "\n\n".join(lines)
 
@@ -82,7 +115,10 @@ def _parts(kind: str, parts: Mapping[str, Part]) -> str:
     columns = [kind, "score", "examples", "published", "ties", "unscored", "unused"]
     cells = lambda part: (part.n, part.expected, part.ties, part.unscored, part.unused)
     show = lambda value: "–" if value is None else f"{value:,}"
-    rows = [[name, "–" if p.value is None else f"{100 * p.value:.1f}", *map(show, cells(p))] for name, p in parts.items()]
+    rows = [
+        [name, "–" if p.value is None else f"{100 * p.value:.1f}", *map(show, cells(p))]
+        for name, p in parts.items()
+    ]
     return markdown(columns, rows)
 
 

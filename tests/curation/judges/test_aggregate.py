@@ -3,12 +3,21 @@ import pytest
 from judging import accuracy
 
 from rewardjax.curation.judges import aggregate
-from rewardjax.curation.judges.aggregate import consistency, dawid_skene, reliability, self_consistent, shares
+from rewardjax.curation.judges.aggregate import (
+    consistency,
+    dawid_skene,
+    reliability,
+    self_consistent,
+    shares,
+)
 
 
 def votes(pair: str, voter: str, *said: str) -> list[dict]:
     """ "ab:a" is value a, shown in order ab."""
-    return [{"pair_id": pair, "voter": voter, "shown": one.split(":")[0], "value": one.split(":")[1]} for one in said]
+    return [
+        {"pair_id": pair, "voter": voter, "shown": one.split(":")[0], "value": one.split(":")[1]}
+        for one in said
+    ]
 
 
 def simulated(pairs: int, judges: dict[str, tuple[float, float]], samples: int = 2, seed: int = 0):
@@ -19,7 +28,13 @@ def simulated(pairs: int, judges: dict[str, tuple[float, float]], samples: int =
         for name, (correct, biased) in judges.items():
             for sample in range(samples):
                 shown = ("ab", "ba")[sample % 2]
-                said = shown[0] if random.random() < biased else truth if random.random() < correct else "ba"["ab".index(truth)]
+                said = (
+                    shown[0]
+                    if random.random() < biased
+                    else truth
+                    if random.random() < correct
+                    else "ba"["ab".index(truth)]
+                )
                 rows += votes(pair, name, f"{shown}:{said}")
     return rows, right
 
@@ -29,7 +44,9 @@ def alone(rows, voter):
 
 
 def test_orders_weigh_the_same_however_many_answers_could_be_read():
-    assert shares(votes("p", "j", "ab:a", "ab:a", "ab:b", "ba:b")) == pytest.approx({"a": 1 / 3, "b": 2 / 3, "tie": 0.0})
+    assert shares(votes("p", "j", "ab:a", "ab:a", "ab:b", "ba:b")) == pytest.approx(
+        {"a": 1 / 3, "b": 2 / 3, "tie": 0.0}
+    )
 
 
 def test_a_voter_says_what_most_of_its_votes_say_or_nothing():
@@ -40,11 +57,21 @@ def test_a_voter_says_what_most_of_its_votes_say_or_nothing():
 
 
 def test_across_judges_the_most_frequent_value_wins_and_the_inconsistent_abstain():
-    rows = votes("p", "x", "ab:a", "ba:a") + votes("p", "y", "ab:a", "ba:b") + votes("p", "z", "ab:b", "ba:a")
+    rows = (
+        votes("p", "x", "ab:a", "ba:a")
+        + votes("p", "y", "ab:a", "ba:b")
+        + votes("p", "z", "ab:b", "ba:a")
+    )
     merged = consistency(rows)["p"]
-    assert (merged.value, merged.confidence, merged.by_voter) == ("a", 1.0, {"x": "a", "y": "inconsistent", "z": "inconsistent"})
+    assert (merged.value, merged.confidence, merged.by_voter) == (
+        "a",
+        1.0,
+        {"x": "a", "y": "inconsistent", "z": "inconsistent"},
+    )
     assert consistency(rows + votes("p", "w", "ab:b", "ba:b"))["p"].value == "tie"
-    assert consistency(votes("p", "y", "ab:a", "ba:b"))["p"] == aggregate.Merged("tie", 0.0, {"y": "inconsistent"})
+    assert consistency(votes("p", "y", "ab:a", "ba:b"))["p"] == aggregate.Merged(
+        "tie", 0.0, {"y": "inconsistent"}
+    )
 
 
 @pytest.mark.parametrize("method", list(aggregate.METHODS))
@@ -66,7 +93,9 @@ def test_learning_who_is_reliable_beats_counting_heads():
 
 
 def test_dawid_skene_finds_the_confusion_that_made_the_votes():
-    rows, right = simulated(3000, {"one": (0.9, 0.0), "two": (0.7, 0.3), "three": (0.8, 0.0), "first": (0.5, 1.0)})
+    rows, right = simulated(
+        3000, {"one": (0.9, 0.0), "two": (0.7, 0.3), "three": (0.8, 0.0), "first": (0.5, 1.0)}
+    )
     found = dawid_skene(rows)
     confusion = dict(zip(found.voters, found.confusion, strict=True))
     np.testing.assert_allclose(confusion["one"][:, :2], [[0.9, 0.1], [0.1, 0.9]], atol=0.03)
@@ -87,12 +116,16 @@ def test_its_posterior_is_bayes_rule_and_its_objective_never_falls():
         value = self_consistent([{"shown": shown, "value": one} for one in values]) or "tie"
         place = 2 if value == "tie" else shown.index(value)
         confusion = found.confusion[found.voters.index(voter)]
-        odds[found.pairs.index(pair)] += np.log(confusion[shown.index("a"), place]) - np.log(confusion[shown.index("b"), place])
+        odds[found.pairs.index(pair)] += np.log(confusion[shown.index("a"), place]) - np.log(
+            confusion[shown.index("b"), place]
+        )
     np.testing.assert_allclose(found.probability, 1 / (1 + np.exp(-odds)), atol=1e-6)
 
 
 def test_known_pairs_keep_their_answer_and_teach_who_to_trust():
-    rows, right = simulated(300, {"wrong1": (0.2, 0.0), "wrong2": (0.25, 0.0), "good": (0.8, 0.0)})  # the majority is wrong
+    rows, right = simulated(
+        300, {"wrong1": (0.2, 0.0), "wrong2": (0.25, 0.0), "good": (0.8, 0.0)}
+    )  # the majority is wrong
     assert accuracy(reliability(rows), right) < 0.5
     known = dict(list(right.items())[:100])
     found = reliability(rows, known=known)
@@ -103,10 +136,14 @@ def test_known_pairs_keep_their_answer_and_teach_who_to_trust():
 
 def test_a_family_that_errs_together_can_be_held_down():
     rows, right = simulated(300, {"x": (0.85, 0.0), "y": (0.85, 0.0), "clone": (0.7, 0.0)})
-    clones = [row | {"voter": f"clone{k}"} for k in range(4) for row in rows if row["voter"] == "clone"]
+    clones = [
+        row | {"voter": f"clone{k}"} for k in range(4) for row in rows if row["voter"] == "clone"
+    ]
     rows = [row for row in rows if row["voter"] != "clone"] + clones
     names = [f"clone{k}" for k in range(4)]
-    assert accuracy(reliability(rows, weights=dict.fromkeys(names, 0.25)), right) > accuracy(reliability(rows), right)
+    assert accuracy(reliability(rows, weights=dict.fromkeys(names, 0.25)), right) > accuracy(
+        reliability(rows), right
+    )
 
 
 def test_bad_votes_are_named():

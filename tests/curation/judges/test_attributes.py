@@ -15,7 +15,10 @@ GOOD = {
 
 def test_the_taxonomies_are_the_papers():
     assert len(attributes.CATEGORIES) == 12 and attributes.CATEGORIES[-1] == "Other"
-    assert attributes.OBJECTIVITIES == ("Objective", "Subjective") and attributes.CONTROVERSIALITIES == ("Low", "Medium", "High")
+    assert attributes.OBJECTIVITIES == (
+        "Objective",
+        "Subjective",
+    ) and attributes.CONTROVERSIALITIES == ("Low", "Medium", "High")
     assert Attributes(**GOOD).model_dump() == GOOD
 
 
@@ -36,7 +39,9 @@ def test_anything_outside_the_taxonomies_is_refused_and_named(change):
 
 def test_a_missing_field_is_refused():
     with pytest.raises(pydantic.ValidationError, match="annotation_guideline"):
-        Attributes.model_validate({key: value for key, value in GOOD.items() if key != "annotation_guideline"})
+        Attributes.model_validate(
+            {key: value for key, value in GOOD.items() if key != "annotation_guideline"}
+        )
 
 
 def test_merging_takes_the_most_frequent_values_and_the_text_of_who_is_nearest_to_them():
@@ -46,11 +51,17 @@ def test_merging_takes_the_most_frequent_values_and_the_text_of_who_is_nearest_t
     merged = attributes.merge([one, two, three])
     assert merged == three
     assert attributes.merge([one]) == one
-    assert attributes.merge([one, two]).task_category == "Reasoning"  # equally frequent: the first given
+    assert (
+        attributes.merge([one, two]).task_category == "Reasoning"
+    )  # equally frequent: the first given
     with pytest.raises(ValueError, match="nothing to merge"):
         attributes.merge([])
 
 
 def test_the_text_for_retrieval_names_each_field():
     lines = attributes.describe(Attributes(**GOOD)).split("\n")
-    assert len(lines) == 5 and lines[0] == "Task category: Math" and lines[4].startswith("Annotation guideline: Add")
+    assert (
+        len(lines) == 5
+        and lines[0] == "Task category: Math"
+        and lines[4].startswith("Annotation guideline: Add")
+    )

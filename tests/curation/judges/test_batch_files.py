@@ -24,7 +24,14 @@ def run_batch(path, server) -> str:
         one = json.loads(line)
         status, body, _ = server.respond(one["body"])
         results.append(
-            json.dumps({"id": "x", "custom_id": one["custom_id"], "response": {"status_code": status, "body": body}, "error": None})
+            json.dumps(
+                {
+                    "id": "x",
+                    "custom_id": one["custom_id"],
+                    "response": {"status_code": status, "body": body},
+                    "error": None,
+                }
+            )
         )
     out = path.with_suffix(".results.jsonl")
     out.write_text("\n".join(results) + "\n\n")
@@ -40,11 +47,20 @@ def test_batch_files_come_to_the_votes_of_a_live_run(tmp_path):
         while not rounds or rounds[-1]["requests"]:
             path = tmp_path / f"round{len(rounds)}.jsonl"
             rounds.append(batch_files.write(path, ITEMS, judge, offline, discount=0.5))
-            read_back = batch_files.read(run_batch(path, server), ITEMS, judge, offline, discount=0.5)
-            assert read_back == {"answered": rounds[-1]["requests"], "rejected": 0, "failed": 0, "unknown": 0}
+            read_back = batch_files.read(
+                run_batch(path, server), ITEMS, judge, offline, discount=0.5
+            )
+            assert read_back == {
+                "answered": rounds[-1]["requests"],
+                "rejected": 0,
+                "failed": 0,
+                "unknown": 0,
+            }
     assert len(rounds) == 4 and rounds[0] == {"requests": 80, "out": 0, "unaffordable": 0}
     assert list(votes(ITEMS, [judge], offline)) == list(votes(ITEMS, [judge], live))
-    assert offline.spent() == pytest.approx(live.spent() / 2) and offline.costs()[0]["in_doubt"] == 0
+    assert (
+        offline.spent() == pytest.approx(live.spent() / 2) and offline.costs()[0]["in_doubt"] == 0
+    )
 
 
 def test_a_batch_lines_shape_and_what_is_out_is_not_asked_again(tmp_path, ledger):
@@ -53,9 +69,15 @@ def test_a_batch_lines_shape_and_what_is_out_is_not_asked_again(tmp_path, ledger
         assert batch_files.write(tmp_path / "one.jsonl", ITEMS[:5], judge, ledger)["requests"] == 10
         line = json.loads((tmp_path / "one.jsonl").read_text().splitlines()[0])
         assert (
-            set(line) == {"custom_id", "method", "url", "body"} and line["url"] == "/v1/chat/completions" and line["body"]["model"] == "m"
+            set(line) == {"custom_id", "method", "url", "body"}
+            and line["url"] == "/v1/chat/completions"
+            and line["body"]["model"] == "m"
         )
-        assert batch_files.write(tmp_path / "two.jsonl", ITEMS[:6], judge, ledger) == {"requests": 2, "out": 10, "unaffordable": 0}
+        assert batch_files.write(tmp_path / "two.jsonl", ITEMS[:6], judge, ledger) == {
+            "requests": 2,
+            "out": 10,
+            "unaffordable": 0,
+        }
         assert ask(ITEMS[:6], [judge], ledger)["settled"] == 0 and sum(server.paid.values()) == 0
         with pytest.raises(FileExistsError, match="one.jsonl"):
             batch_files.write(tmp_path / "one.jsonl", ITEMS[:5], judge, ledger)
@@ -66,7 +88,9 @@ def test_a_batch_lines_shape_and_what_is_out_is_not_asked_again(tmp_path, ledger
 def test_failed_and_foreign_results_are_counted(tmp_path, ledger):
     judge = Judge("m", "m", "http://x", samples=3, answer_format="plain")
     batch_files.write(tmp_path / "one.jsonl", ITEMS[:1], judge, ledger)
-    keys = [json.loads(line)["custom_id"] for line in (tmp_path / "one.jsonl").read_text().splitlines()]
+    keys = [
+        json.loads(line)["custom_id"] for line in (tmp_path / "one.jsonl").read_text().splitlines()
+    ]
     lines = [
         {"custom_id": keys[0], "response": {"status_code": 500, "body": {}}},
         {"custom_id": keys[1], "response": None, "error": {"code": "expired"}},
@@ -74,8 +98,17 @@ def test_failed_and_foreign_results_are_counted(tmp_path, ledger):
         {"custom_id": "0123", "response": {"status_code": 200, "body": {}}},
     ]
     (tmp_path / "back.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert batch_files.read(tmp_path / "back.jsonl", ITEMS[:1], judge, ledger) == {"answered": 0, "rejected": 1, "failed": 2, "unknown": 1}
-    assert batch_files.write(tmp_path / "two.jsonl", ITEMS[:1], judge, ledger) == {"requests": 2, "out": 0, "unaffordable": 0}
+    assert batch_files.read(tmp_path / "back.jsonl", ITEMS[:1], judge, ledger) == {
+        "answered": 0,
+        "rejected": 1,
+        "failed": 2,
+        "unknown": 1,
+    }
+    assert batch_files.write(tmp_path / "two.jsonl", ITEMS[:1], judge, ledger) == {
+        "requests": 2,
+        "out": 0,
+        "unaffordable": 0,
+    }
     (tmp_path / "bad.jsonl").write_text('{"custom_id": "x"}\n[1]\n')
     with pytest.raises(ValueError, match="bad.jsonl, line 2"):
         batch_files.read(tmp_path / "bad.jsonl", ITEMS[:1], judge, ledger)
@@ -85,7 +118,11 @@ def test_a_batch_keeps_to_the_budget_and_a_killed_one_gives_back(tmp_path):
     ledger = CallLedger(tmp_path / "calls.sqlite", budget=0.0105)
     judge = Judge("m", "m", "http://x", answer_format="plain", price_output=1.0, max_tokens=1000)
     written = batch_files.write(tmp_path / "one.jsonl", ITEMS, judge, ledger)
-    assert written["requests"] == 10 and written["unaffordable"] == len(ITEMS) * 4 - 10 and ledger.spent() <= 0.0105
+    assert (
+        written["requests"] == 10
+        and written["unaffordable"] == len(ITEMS) * 4 - 10
+        and ledger.spent() <= 0.0105
+    )
     (tmp_path / "one.jsonl").unlink()  # as if it had never been put in place
     assert batch_files.write(tmp_path / "one.jsonl", ITEMS, judge, ledger)["requests"] == 10
 

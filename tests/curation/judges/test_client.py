@@ -36,16 +36,22 @@ def test_what_a_server_honours_is_found_out_once(ledger, behavior, format):
             report = protocol.ask(ITEMS[:3], [judge_at(server, "m")], ledger)
             assert report["settled"] == 6 and report["unreadable"] == 0
         assert ledger.format_of("m") == format
-        probes = {line["purpose"]: line["answered"] + line["rejected"] for line in ledger.costs()}["probe"]
+        probes = {line["purpose"]: line["answered"] + line["rejected"] for line in ledger.costs()}[
+            "probe"
+        ]
         assert probes == {"json_schema": 1, "json_object": 2, "plain": 2}[format]
-        assert sum(server.paid.values()) == 6 + sum(line["answered"] for line in ledger.costs() if line["purpose"] == "probe")
+        assert sum(server.paid.values()) == 6 + sum(
+            line["answered"] for line in ledger.costs() if line["purpose"] == "probe"
+        )
 
 
 def test_a_server_that_breaks_on_an_unknown_format_is_asked_otherwise(ledger, monkeypatch):
     with serve({"m": Behavior(honours="json_object")}, TRUTH) as server:
         respond = server.respond
         refuses = lambda body: (body.get("response_format") or {}).get("type") == "json_schema"
-        server.respond = lambda body: (500, {"error": {"message": "what?"}}, {}) if refuses(body) else respond(body)
+        server.respond = lambda body: (
+            (500, {"error": {"message": "what?"}}, {}) if refuses(body) else respond(body)
+        )
         monkeypatch.setattr("rewardjax.curation.judges.client.LONGEST_PAUSE", 0.01)
         assert protocol.ask(ITEMS[:2], [judge_at(server, "m")], ledger)["settled"] == 4
     assert ledger.format_of("m") == "json_object"
@@ -56,7 +62,11 @@ def test_a_storm_of_429_and_500_loses_nothing(ledger, monkeypatch):
     with serve({"m": Behavior(rate_limited=0.5, broken=0.2, retry_after=0.01)}, TRUTH) as server:
         report = protocol.ask(ITEMS, [judge_at(server, "m", retries=40)], ledger)
         assert report["settled"] == 48 and report["stopped"] == {}
-        assert server.statuses[429] > 20 and server.statuses[500] > 5 and server.stats()["answered_twice"] == 0
+        assert (
+            server.statuses[429] > 20
+            and server.statuses[500] > 5
+            and server.stats()["answered_twice"] == 0
+        )
     assert ledger.costs()[0]["failed"] == 0
 
 
@@ -66,10 +76,19 @@ def test_the_server_is_left_alone_for_as_long_as_it_asks(ledger):
 
         def once_busy(body):
             seen.append(asyncio.run(_now()))
-            return (429, {"error": {"message": "later"}}, {"Retry-After": "0.7"}) if len(seen) == 1 else respond(body)
+            return (
+                (429, {"error": {"message": "later"}}, {"Retry-After": "0.7"})
+                if len(seen) == 1
+                else respond(body)
+            )
 
         server.respond = once_busy
-        assert protocol.ask(ITEMS[:2], [judge_at(server, "m", max_in_flight=1, answer_format="plain")], ledger)["settled"] == 4
+        assert (
+            protocol.ask(
+                ITEMS[:2], [judge_at(server, "m", max_in_flight=1, answer_format="plain")], ledger
+            )["settled"]
+            == 4
+        )
     assert seen[1] - seen[0] >= 0.7
 
 
@@ -108,13 +127,22 @@ def test_a_dead_server_stops_its_judge_and_no_other(ledger, monkeypatch):
         with serve({"m": Behavior()}, TRUTH) as server:
             dead = Judge("dead", "x", nowhere, retries=1, answer_format="plain", price_output=1.0)
             report = protocol.ask(ITEMS, [judge_at(server, "m"), dead], ledger)
-    assert list(report["stopped"]) == [nowhere] and "judge dead" in report["stopped"][nowhere] and "in a row" in report["stopped"][nowhere]
+    assert (
+        list(report["stopped"]) == [nowhere]
+        and "judge dead" in report["stopped"][nowhere]
+        and "in a row" in report["stopped"][nowhere]
+    )
     assert report["settled"] == 48
-    assert {line["voter"]: line["in_doubt"] for line in ledger.costs()}["judge:dead"] == 0  # nothing was sent
+    assert {line["voter"]: line["in_doubt"] for line in ledger.costs()}[
+        "judge:dead"
+    ] == 0  # nothing was sent
 
 
 def test_several_servers_of_a_model_share_the_work(ledger):
-    with serve({"m": Behavior(latency=0.01)}, TRUTH) as one, serve({"m": Behavior(latency=0.01)}, TRUTH) as two:
+    with (
+        serve({"m": Behavior(latency=0.01)}, TRUTH) as one,
+        serve({"m": Behavior(latency=0.01)}, TRUTH) as two,
+    ):
         judge = judge_at(one, "m", base_url=f"{one.url}, {two.url}")
         assert protocol.ask(ITEMS, [judge], ledger)["settled"] == 48
         shares = [sum(server.paid.values()) for server in (one, two)]
@@ -125,20 +153,44 @@ def test_several_servers_of_a_model_share_the_work(ledger):
 def test_a_refused_model_is_reported_with_what_to_check(ledger):
     with serve({"m": Behavior()}, TRUTH) as server:
         report = protocol.ask(ITEMS, [judge_at(server, "unknown")], ledger)
-    assert report["settled"] == 0 and "404" in report["stopped"][server.url] and "check base_url, model" in report["stopped"][server.url]
+    assert (
+        report["settled"] == 0
+        and "404" in report["stopped"][server.url]
+        and "check base_url, model" in report["stopped"][server.url]
+    )
     assert ledger.spent() == 0
 
 
 def test_a_completion_with_holes_reads_as_an_empty_answer():
-    for found in ("<html>", None, {}, {"choices": []}, {"choices": [None]}, {"choices": [{"message": None}], "usage": None}):
+    for found in (
+        "<html>",
+        None,
+        {},
+        {"choices": []},
+        {"choices": [None]},
+        {"choices": [{"message": None}], "usage": None},
+    ):
         answer = read_completion(found)
         assert (answer.text, answer.counted) == ("", False)
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 5}}
-    answer = read_completion({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage})
-    assert (answer.text, answer.finish, answer.cached_tokens, answer.counted) == ("x", "stop", 5, True)
+    usage = {
+        "prompt_tokens": 7,
+        "completion_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 5},
+    }
+    answer = read_completion(
+        {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    )
+    assert (answer.text, answer.finish, answer.cached_tokens, answer.counted) == (
+        "x",
+        "stop",
+        5,
+        True,
+    )
 
 
-@pytest.mark.parametrize("bad", [{"samples": 0}, {"answer_format": "yaml"}, {"extra": {"messages": []}}])
+@pytest.mark.parametrize(
+    "bad", [{"samples": 0}, {"answer_format": "yaml"}, {"extra": {"messages": []}}]
+)
 def test_bad_settings_are_named(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Judge("m", "m", "http://x", **bad)

@@ -16,7 +16,10 @@ def test_position_measures_of_three_plain_characters():
     assert of("consistency") == {"fair": 1.0, "first": 0.0, "last": 0.0, "shy": 1.0}
     assert of("repetition") == {"fair": 1.0, "first": 1.0, "last": None, "shy": None}
     assert of("primacy") == {"fair": None, "first": 1.0, "last": 0.0, "shy": None}
-    assert of("said_first") == {"fair": 0.5, "first": 1.0, "last": 0.0, "shy": 0.0} and of("said_tie")["shy"] == 1.0
+    assert (
+        of("said_first") == {"fair": 0.5, "first": 1.0, "last": 0.0, "shy": 0.0}
+        and of("said_tie")["shy"] == 1.0
+    )
     assert found["fair"]["consistency"]["count"] == 40 and found["fair"]["consistency"]["low"] > 0.9
 
 
@@ -44,7 +47,11 @@ def test_a_judge_of_length_shows_a_gap_and_an_honest_one_none():
 def test_pairs_without_a_difference_and_ties_are_left_out():
     rows = votes("p", "j", "ab:a", "ba:tie") + votes("q", "j", "ab:a")
     found = bias.leaning(rows, {"p": 0.0, "q": 3.0}, {"p": "a", "q": "tie"})["j"]
-    assert found["prefers_more"]["count"] == 1 and found["gap"] is None and found["agreement_more"]["share"] is None
+    assert (
+        found["prefers_more"]["count"] == 1
+        and found["gap"] is None
+        and found["agreement_more"]["share"] is None
+    )
 
 
 def test_opinions_without_an_order_have_no_position():
@@ -54,4 +61,6 @@ def test_opinions_without_an_order_have_no_position():
 def test_features_of_responses():
     say = lambda text: [{"role": "assistant", "content": text}]
     assert bias.longer([("p", say("abc"), say("a"))]) == {"p": 2.0}
-    assert bias.difference([("p", say("**a**"), say("a"))], lambda text: text.count("*")) == {"p": 4}
+    assert bias.difference([("p", say("**a**"), say("a"))], lambda text: text.count("*")) == {
+        "p": 4
+    }

@@ -4,12 +4,27 @@ import pytest
 
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Price, Request, cost
 
-BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5, "max_tokens": 100}
+BODY = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "hi"}],
+    "temperature": 0.5,
+    "max_tokens": 100,
+}
 PRICE = Price(input=1.0, cached=0.1, output=2.0)
 
 
 def request(**change) -> Request:
-    return Request(**{"voter": "judge:m", "body": BODY, "revision": "", "price": PRICE, "subject": "p", "purpose": "stage1"} | change)
+    return Request(
+        **{
+            "voter": "judge:m",
+            "body": BODY,
+            "revision": "",
+            "price": PRICE,
+            "subject": "p",
+            "purpose": "stage1",
+        }
+        | change
+    )
 
 
 ANSWER = Answer("text", "stop", 50, 10, 20)
@@ -33,7 +48,9 @@ def test_whatever_could_change_the_answer_changes_the_key(change):
 
 
 def test_what_it_is_for_does_not_change_the_key():
-    assert request(voter="judge:x", purpose="stage2", subject="q", price=Price()).key == request().key
+    assert (
+        request(voter="judge:x", purpose="stage2", subject="q", price=Price()).key == request().key
+    )
 
 
 def test_costs_by_tokens_and_the_most_where_they_are_unknown():
@@ -52,13 +69,25 @@ def test_no_text_has_more_tokens_than_the_reservation_counts():
 def test_an_answer_is_kept_and_its_cost_booked(tmp_path):
     ledger = CallLedger(tmp_path / "calls.sqlite")
     row = ledger.reserve(request())
-    assert row is not None and ledger.lookup(request().key) is None and ledger.spent() == pytest.approx(request().most())
+    assert (
+        row is not None
+        and ledger.lookup(request().key) is None
+        and ledger.spent() == pytest.approx(request().most())
+    )
     ledger.settle(row, request(), ANSWER)
-    assert ledger.lookup(request().key) == ANSWER and ledger.spent() == pytest.approx(cost(request(), ANSWER))
+    assert ledger.lookup(request().key) == ANSWER and ledger.spent() == pytest.approx(
+        cost(request(), ANSWER)
+    )
     again = CallLedger(tmp_path / "calls.sqlite")  # another process
     assert again.lookup(request().key) == ANSWER and again.spent() == ledger.spent()
     (line,) = again.costs()
-    assert (line["purpose"], line["voter"], line["answered"], line["completion_tokens"], line["in_doubt"]) == (
+    assert (
+        line["purpose"],
+        line["voter"],
+        line["answered"],
+        line["completion_tokens"],
+        line["in_doubt"],
+    ) == (
         "stage1",
         "judge:m",
         1,
@@ -99,7 +128,9 @@ def test_of_two_answers_to_one_request_the_first_stays_and_both_are_booked(tmp_p
     rows = one.reserve(request()), two.reserve(request())
     one.settle(rows[0], request(), ANSWER)
     two.settle(rows[1], request(), Answer("other", "stop", 50, 10, 20))
-    assert one.lookup(request().key) == ANSWER and one.spent() == pytest.approx(2 * cost(request(), ANSWER))
+    assert one.lookup(request().key) == ANSWER and one.spent() == pytest.approx(
+        2 * cost(request(), ANSWER)
+    )
     assert one.costs()[0]["answered"] == 2
 
 

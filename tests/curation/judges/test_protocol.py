@@ -78,7 +78,10 @@ def test_half_of_the_samples_are_in_each_order_and_odd_ones_spread():
     for item in ITEMS:
         shown = [question.shown for question in protocol.questions(item, judge)]
         assert sorted(shown) == ["ab", "ab", "ba", "ba"]
-    single = [next(protocol.questions(item, dataclasses.replace(judge, samples=1))).shown for item in ITEMS]
+    single = [
+        next(protocol.questions(item, dataclasses.replace(judge, samples=1))).shown
+        for item in ITEMS
+    ]
     assert 8 < single.count("ab") < 32
 
 
@@ -116,17 +119,33 @@ def test_the_key_holds_whatever_the_answer_depends_on(ledger, monkeypatch):
     monkeypatch.undo()
     assert key() == keys[0]
     # where it is served, what it costs and how patient we are change nothing
-    assert key(judge=change(base_url="http://y", name="other", price_input=3.0, retries=1, timeout=1.0, max_in_flight=1)) == keys[0]
+    assert (
+        key(
+            judge=change(
+                base_url="http://y",
+                name="other",
+                price_input=3.0,
+                retries=1,
+                timeout=1.0,
+                max_in_flight=1,
+            )
+        )
+        == keys[0]
+    )
 
 
 def test_samples_differ_in_key_even_without_a_seed(ledger):
     judge = Judge("m", "m", "http://x", samples=6, seed=None)
-    keys = {settle(question, "plain", ledger).key for question in protocol.questions(ITEMS[0], judge)}
+    keys = {
+        settle(question, "plain", ledger).key for question in protocol.questions(ITEMS[0], judge)
+    }
     assert len(keys) == 6
 
 
 def test_a_docstring_is_no_part_of_the_request(ledger):
-    step = settle(next(protocol.questions(ITEMS[0], Judge("m", "m", "http://x"))), "json_schema", ledger)
+    step = settle(
+        next(protocol.questions(ITEMS[0], Judge("m", "m", "http://x"))), "json_schema", ledger
+    )
     schema = step.body["response_format"]["json_schema"]["schema"]
     assert "description" not in schema and schema["additionalProperties"] is False
     assert list(schema["properties"]) == ["rationale", "preferred"] == schema["required"]
@@ -143,11 +162,19 @@ def test_votes_are_right_and_say_how_they_came_about(ledger, tmp_path):
     rows = list(votes(items, [judge], ledger))
     assert report["questions"] == report["settled"] == len(rows) == 40
     assert all(row["value"] == RIGHT[row["pair_id"]] for row in rows)
-    assert {row["shown"] for row in rows} == {"ab", "ba"} and {row["voter"] for row in rows} == {"judge:sure"}
+    assert {row["shown"] for row in rows} == {"ab", "ba"} and {row["voter"] for row in rows} == {
+        "judge:sure"
+    }
     evidence = json.loads(rows[0]["evidence"])
-    assert evidence["examples"] == [ITEMS[0].pair_id] and evidence["prompt"] == prompts.JUDGE_VERSION and evidence["asked"] == 1
+    assert (
+        evidence["examples"] == [ITEMS[0].pair_id]
+        and evidence["prompt"] == prompts.JUDGE_VERSION
+        and evidence["asked"] == 1
+    )
     assert ledger.lookup(evidence["call"]) is not None
-    manifest = Store(tmp_path / "store").append("votes", "label", "0", [*rows, *protocol.panel(rows)])
+    manifest = Store(tmp_path / "store").append(
+        "votes", "label", "0", [*rows, *protocol.panel(rows)]
+    )
     assert manifest["rows"] == 50 and set(rows[0]) == {field.name for field in SCHEMAS["votes"]}
 
 
@@ -158,13 +185,22 @@ def test_several_models_merge_into_more_than_any_of_them(ledger):
         panel = [judge_at(server, name) for name in behaviors]
         assert ask(ITEMS, panel, ledger)["settled"] == len(ITEMS) * 2 * 4
         rows = list(votes(ITEMS, panel, ledger))
-    alone = {judge.name: accuracy(aggregate.consistency([row for row in rows if row["voter"] == judge.voter]), RIGHT) for judge in panel}
+    alone = {
+        judge.name: accuracy(
+            aggregate.consistency([row for row in rows if row["voter"] == judge.voter]), RIGHT
+        )
+        for judge in panel
+    }
     for method in aggregate.METHODS:
         merged = {row["pair_id"]: row for row in protocol.panel(rows, method)}
         value = lambda row, right: 0.5 if row["value"] == "tie" else float(row["value"] == right)
-        assert sum(value(merged[pair], RIGHT[pair]) for pair in RIGHT) / len(RIGHT) >= max(alone.values())
+        assert sum(value(merged[pair], RIGHT[pair]) for pair in RIGHT) / len(RIGHT) >= max(
+            alone.values()
+        )
     assert alone["first"] == 0.5
-    assert json.loads(merged[ITEMS[0].pair_id]["evidence"])["judges"]["judge:first"] == "inconsistent"
+    assert (
+        json.loads(merged[ITEMS[0].pair_id]["evidence"])["judges"]["judge:first"] == "inconsistent"
+    )
 
 
 def test_malformed_answers_are_asked_again_counted_and_never_guessed(ledger):
@@ -172,7 +208,11 @@ def test_malformed_answers_are_asked_again_counted_and_never_guessed(ledger):
         judge = judge_at(server, "messy", asks=3)
         report = ask(ITEMS, [judge], ledger)
         rows = list(votes(ITEMS, [judge], ledger))
-        assert report["settled"] == 80 and 0 < report["unreadable"] < 40 and len(rows) == 80 - report["unreadable"]
+        assert (
+            report["settled"] == 80
+            and 0 < report["unreadable"] < 40
+            and len(rows) == 80 - report["unreadable"]
+        )
         assert all(row["value"] == RIGHT[row["pair_id"]] for row in rows)
         asked = [json.loads(row["evidence"])["asked"] for row in rows]
         assert set(asked) == {1, 2, 3}
@@ -186,21 +226,35 @@ def test_a_bad_answer_is_told_what_is_wrong_and_then_asked_afresh(ledger):
     first = settle(question, "plain", ledger)
     ledger.settle(ledger.reserve(first), first, Answer('{"preferred": 3}'))
     second = settle(question, "plain", ledger)
-    assert [message["role"] for message in second.body["messages"]] == ["system", "user", "assistant", "user"]
+    assert [message["role"] for message in second.body["messages"]] == [
+        "system",
+        "user",
+        "assistant",
+        "user",
+    ]
     assert "rationale" in second.body["messages"][-1]["content"]
     ledger.settle(ledger.reserve(second), second, Answer(""))
     third = settle(question, "plain", ledger)
-    assert third.body["messages"] == first.body["messages"] and third.body["seed"] != first.body["seed"]
+    assert (
+        third.body["messages"] == first.body["messages"]
+        and third.body["seed"] != first.body["seed"]
+    )
     ledger.settle(ledger.reserve(third), third, Answer("no"))
     outcome = settle(question, "plain", ledger)
-    assert outcome.value is None and "no JSON object" in outcome.problem and outcome.calls == (first.key, second.key, third.key)
+    assert (
+        outcome.value is None
+        and "no JSON object" in outcome.problem
+        and outcome.calls == (first.key, second.key, third.key)
+    )
 
 
 def test_a_request_the_server_rejects_is_settled_without_a_vote(ledger):
     with serve({"m": Behavior()}, TRUTH) as server:
         respond, long = server.respond, prompts.judge_messages(ITEMS[0], "ab")[1]["content"][:200]
         server.respond = lambda body: (
-            (400, {"error": {"message": "context too long"}}, {}) if long in body["messages"][-1]["content"] else respond(body)
+            (400, {"error": {"message": "context too long"}}, {})
+            if long in body["messages"][-1]["content"]
+            else respond(body)
         )
         judge = judge_at(server, "m")
         report = ask(ITEMS[:3], [judge], ledger)
@@ -211,14 +265,18 @@ def test_a_request_the_server_rejects_is_settled_without_a_vote(ledger):
 
 
 def test_attributes_are_tagged_and_merged(ledger, tmp_path):
-    with serve({"one": Behavior(attribute_accuracy=1.0), "two": Behavior(attribute_accuracy=1.0)}, TRUTH) as server:
+    with serve(
+        {"one": Behavior(attribute_accuracy=1.0), "two": Behavior(attribute_accuracy=1.0)}, TRUTH
+    ) as server:
         taggers = [judge_at(server, "one"), judge_at(server, "two")]
         assert ask(ITEMS[:4], taggers, ledger, task="tag")["settled"] == 8
     rows = list(protocol.tags(ITEMS[:4], taggers, ledger))
     assert [row["voter"] for row in rows[:3]] == ["judge:one", "judge:two", "panel"]
     for row in rows:
         item = next(item for item in ITEMS if item.pair_id == row["pair_id"])
-        assert {field: row[field] for field in Attributes.model_fields} == TRUTH[prompts.conversation(item.prompt)].attributes.model_dump()
+        assert {field: row[field] for field in Attributes.model_fields} == TRUTH[
+            prompts.conversation(item.prompt)
+        ].attributes.model_dump()
     assert Store(tmp_path / "store").append("attributes", "tag", "0", rows)["rows"] == 12
 
 
@@ -245,23 +303,40 @@ def test_it_works_inside_a_running_loop(ledger):
 @pytest.mark.parametrize("in_flight", [1, 8])
 def test_the_budget_holds_whatever_is_in_flight(tmp_path, in_flight):
     with serve({"m": Behavior(latency=0.01), "n": Behavior(latency=0.01)}, TRUTH) as server:
-        panel = [judge_at(server, name, max_in_flight=in_flight, max_tokens=2000, price_output=20.0) for name in ("m", "n")]
+        panel = [
+            judge_at(server, name, max_in_flight=in_flight, max_tokens=2000, price_output=20.0)
+            for name in ("m", "n")
+        ]
         ledger = CallLedger(tmp_path / "calls.sqlite", budget=0.1)
         report = ask(ITEMS, panel, ledger)
-        assert "dollars are booked" in report["out_of_budget"] and 0 < report["settled"] < report["questions"]
+        assert (
+            "dollars are booked" in report["out_of_budget"]
+            and 0 < report["settled"] < report["questions"]
+        )
         one_request = 2000 * 20e-6 + 0.01
         assert 0.1 - one_request < ledger.spent() <= 0.1
         paid = sum(server.paid.values())
         again = ask(ITEMS, panel, ledger)  # nothing more is spent, and nothing asked
-        assert again["settled"] == report["settled"] == len(list(votes(ITEMS, panel, ledger))) and sum(server.paid.values()) == paid
+        assert (
+            again["settled"] == report["settled"] == len(list(votes(ITEMS, panel, ledger)))
+            and sum(server.paid.values()) == paid
+        )
         ledger.budget = None
-        assert ask(ITEMS, panel, ledger)["settled"] == report["questions"] and server.stats()["answered_twice"] == 0
+        assert (
+            ask(ITEMS, panel, ledger)["settled"] == report["questions"]
+            and server.stats()["answered_twice"] == 0
+        )
 
 
 def test_a_free_model_needs_no_budget(tmp_path):
     with serve({"m": Behavior()}, TRUTH) as server:
         ledger = CallLedger(tmp_path / "calls.sqlite", budget=0.0)
-        assert ask(ITEMS[:2], [judge_at(server, "m", price_input=0.0, price_output=0.0)], ledger)["settled"] == 4
+        assert (
+            ask(ITEMS[:2], [judge_at(server, "m", price_input=0.0, price_output=0.0)], ledger)[
+                "settled"
+            ]
+            == 4
+        )
         assert ask(ITEMS[:2], [judge_at(server, "m", seed=9)], ledger)["settled"] == 0
 
 
@@ -282,15 +357,22 @@ print(protocol.ask(world_items(40)[0], panel, CallLedger(path))["settled"])
 
 def test_killed_at_any_time_it_goes_on_and_pays_nothing_twice_but_what_was_in_flight(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    behaviors = {"m": Behavior(latency=0.02, malformed=0.1), "n": Behavior(latency=0.02, rate_limited=0.1, retry_after=0.02)}
+    behaviors = {
+        "m": Behavior(latency=0.02, malformed=0.1),
+        "n": Behavior(latency=0.02, rate_limited=0.1, retry_after=0.02),
+    }
     kills = 0
     with serve(behaviors, TRUTH) as server:
         command = [sys.executable, "-c", RUN, server.url, str(tmp_path / "killed.sqlite")]
         while True:
             before = sum(server.paid.values())
-            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            with subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, text=True
+            ) as process:
                 assert process.stdout.readline() == "start\n"
-                while kills < 3 and process.poll() is None and sum(server.paid.values()) < before + 30:
+                while (
+                    kills < 3 and process.poll() is None and sum(server.paid.values()) < before + 30
+                ):
                     time.sleep(0.005)
                 if process.poll() is None and kills < 3:
                     process.send_signal(signal.SIGKILL)

@@ -17,7 +17,9 @@ from rewardjax.data import world
 ITEMS, RIGHT, TRUTH = world_items(150)
 
 
-def verdicts(behavior: Behavior, shown: str, samples: int = 1, items=ITEMS, truth=TRUTH) -> list[str]:
+def verdicts(
+    behavior: Behavior, shown: str, samples: int = 1, items=ITEMS, truth=TRUTH
+) -> list[str]:
     """a, b or tie for each item and sample."""
     said = []
     for item in items:
@@ -28,12 +30,16 @@ def verdicts(behavior: Behavior, shown: str, samples: int = 1, items=ITEMS, trut
                 "seed": sample,
                 "response_format": {"type": "json_schema"},
             }
-            said.append(prompts.said(json.loads(answer(behavior, body, truth, seed=0))["preferred"], shown))
+            said.append(
+                prompts.said(json.loads(answer(behavior, body, truth, seed=0))["preferred"], shown)
+            )
     return said
 
 
 def share_right(said) -> float:
-    return sum(value == RIGHT[item.pair_id] for value, item in zip(said, ITEMS, strict=True)) / len(ITEMS)
+    return sum(value == RIGHT[item.pair_id] for value, item in zip(said, ITEMS, strict=True)) / len(
+        ITEMS
+    )
 
 
 @pytest.mark.parametrize("shown", ["ab", "ba"])
@@ -44,9 +50,13 @@ def test_it_is_right_as_often_as_it_is_told_to_be(shown):
 
 
 def test_biases_do_what_they_say():
-    assert set(verdicts(Behavior(position_bias=1.0), "ab")) == {"a"} and set(verdicts(Behavior(position_bias=1.0), "ba")) == {"b"}
+    assert set(verdicts(Behavior(position_bias=1.0), "ab")) == {"a"} and set(
+        verdicts(Behavior(position_bias=1.0), "ba")
+    ) == {"b"}
     assert set(verdicts(Behavior(no_preference=1.0), "ab")) == {"tie"}
-    for item, value in zip(ITEMS, verdicts(Behavior(accuracy=1.0, length_bias=1.0), "ab"), strict=True):
+    for item, value in zip(
+        ITEMS, verdicts(Behavior(accuracy=1.0, length_bias=1.0), "ab"), strict=True
+    ):
         a, b = (len(response[0]["content"]) for response in item.responses)
         assert value == (RIGHT[item.pair_id] if a == b else "a" if a > b else "b")
 
@@ -59,19 +69,31 @@ def test_systematic_mistakes_are_the_pairs_own():
 
 
 def test_examples_of_the_same_task_help():
-    attributes = {item.pair_id: TRUTH[prompts.conversation(item.prompt)].attributes for item in ITEMS}
+    attributes = {
+        item.pair_id: TRUTH[prompts.conversation(item.prompt)].attributes for item in ITEMS
+    }
     tagged = []
     for item in ITEMS:
         of_category = [
-            one for one in ITEMS if attributes[one.pair_id].task_category == attributes[item.pair_id].task_category and one is not item
+            one
+            for one in ITEMS
+            if attributes[one.pair_id].task_category == attributes[item.pair_id].task_category
+            and one is not item
         ]
         tagged.append(
             dataclasses.replace(
-                item, examples=tuple(Example(one.pair_id, one.prompt, one.responses, RIGHT[one.pair_id]) for one in of_category[:2])
+                item,
+                examples=tuple(
+                    Example(one.pair_id, one.prompt, one.responses, RIGHT[one.pair_id])
+                    for one in of_category[:2]
+                ),
             )
         )
     behavior = Behavior(accuracy=0.6, examples_help=1.0)
-    assert share_right(verdicts(behavior, "ab")) < 0.7 and share_right(verdicts(behavior, "ab", items=tagged)) == 1.0
+    assert (
+        share_right(verdicts(behavior, "ab")) < 0.7
+        and share_right(verdicts(behavior, "ab", items=tagged)) == 1.0
+    )
 
 
 def test_what_it_does_not_know_it_does_not_judge():
@@ -79,24 +101,45 @@ def test_what_it_does_not_know_it_does_not_judge():
 
 
 def test_attributes_are_the_worlds():
-    body = {"model": "m", "messages": prompts.tag_messages(ITEMS[0]), "response_format": {"type": "json_schema"}}
+    body = {
+        "model": "m",
+        "messages": prompts.tag_messages(ITEMS[0]),
+        "response_format": {"type": "json_schema"},
+    }
     known = TRUTH[prompts.conversation(ITEMS[0].prompt)].attributes
-    assert Attributes.model_validate_json(answer(Behavior(attribute_accuracy=1.0), body, TRUTH, 0)) == known
+    assert (
+        Attributes.model_validate_json(answer(Behavior(attribute_accuracy=1.0), body, TRUTH, 0))
+        == known
+    )
     wrong = Attributes.model_validate_json(answer(Behavior(attribute_accuracy=0.0), body, TRUTH, 0))
-    assert all(getattr(wrong, field) != getattr(known, field) for field in ("task_category", "objectivity", "controversiality"))
-    assert Attributes.model_validate_json(answer(Behavior(attribute_accuracy=1.0), body, {}, 0)).task_category == "Other"
+    assert all(
+        getattr(wrong, field) != getattr(known, field)
+        for field in ("task_category", "objectivity", "controversiality")
+    )
+    assert (
+        Attributes.model_validate_json(
+            answer(Behavior(attribute_accuracy=1.0), body, {}, 0)
+        ).task_category
+        == "Other"
+    )
 
 
 def test_groups_with_correctness_are_known_too():
     records = list(world.generate_groups(seed=0, num=5, responses=4))
     table = truth_of(records)
     for record in records:
-        assert list(table[prompts.conversation(record["prompt"])].correct.values()).count(True) <= sum(record["correct"])
-    assert truth_of([{"prompt": "q", "chosen": "a", "rejected": "b"}]) == {}  # nobody knows who is right
+        assert list(table[prompts.conversation(record["prompt"])].correct.values()).count(
+            True
+        ) <= sum(record["correct"])
+    assert (
+        truth_of([{"prompt": "q", "chosen": "a", "rejected": "b"}]) == {}
+    )  # nobody knows who is right
 
 
 def post(url: str, body) -> tuple[int, dict]:
-    sent = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    sent = urllib.request.Request(
+        f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.urlopen(sent, timeout=10) as found:
             return found.status, json.load(found)
@@ -106,16 +149,35 @@ def post(url: str, body) -> tuple[int, dict]:
 
 def test_over_http_the_same_request_gets_the_same_answer_and_faults_are_real():
     body = {"model": "good", "messages": prompts.judge_messages(ITEMS[0], "ab"), "max_tokens": 100}
-    behaviors = {"good": Behavior(), "busy": Behavior(rate_limited=1.0), "cut": Behavior(), "picky": Behavior(strict=True)}
+    behaviors = {
+        "good": Behavior(),
+        "busy": Behavior(rate_limited=1.0),
+        "cut": Behavior(),
+        "picky": Behavior(strict=True),
+    }
     with serve(behaviors, TRUTH, seed=3) as server:
         one, two = post(server.url, body), post(server.url, body)
         assert one == two and one[0] == 200 and one[1]["usage"]["completion_tokens"] > 0
-        assert post(server.url, body | {"model": "busy"})[0] == 429 and post(server.url, body | {"model": "none"})[0] == 404
-        assert post(server.url, body | {"max_tokens": 3})[1]["choices"][0]["finish_reason"] == "length"
-        assert post(server.url, body | {"model": "picky", "response_format": {"type": "json_object"}})[0] == 400
+        assert (
+            post(server.url, body | {"model": "busy"})[0] == 429
+            and post(server.url, body | {"model": "none"})[0] == 404
+        )
+        assert (
+            post(server.url, body | {"max_tokens": 3})[1]["choices"][0]["finish_reason"] == "length"
+        )
+        assert (
+            post(server.url, body | {"model": "picky", "response_format": {"type": "json_object"}})[
+                0
+            ]
+            == 400
+        )
         with urllib.request.urlopen(server.url.removesuffix("/v1") + "/stats") as found:
             stats = json.load(found)
-        assert stats["answered"] == 3 and stats["answered_twice"] == 1 and stats["statuses"]["429"] == 1
+        assert (
+            stats["answered"] == 3
+            and stats["answered_twice"] == 1
+            and stats["statuses"]["429"] == 1
+        )
 
 
 def test_a_judge_on_the_command_line():
@@ -129,13 +191,30 @@ def test_a_judge_on_the_command_line():
 
 
 def test_the_command_serves():
-    command = [sys.executable, "-m", scripted_server.__name__, "--source", "world:train?num=5", "--judge", "good:accuracy=1", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        scripted_server.__name__,
+        "--source",
+        "world:train?num=5",
+        "--judge",
+        "good:accuracy=1",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("5 prompts, models good: http://")
             url = line.split()[-1]
-            status, found = post(url, {"model": "good", "messages": prompts.judge_messages(ITEMS[0], "ab"), "max_tokens": 100})
+            status, found = post(
+                url,
+                {
+                    "model": "good",
+                    "messages": prompts.judge_messages(ITEMS[0], "ab"),
+                    "max_tokens": 100,
+                },
+            )
             assert status == 200 and "Candidate" in found["choices"][0]["message"]["content"]
         finally:
             process.kill()

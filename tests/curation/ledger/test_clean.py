@@ -16,7 +16,11 @@ from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.clean import clean, find_pii, near_duplicates
 from rewardjax.curation.ledger.store import Store
 
-WORDS = [f"{first}{second}" for first in "bcdfghklmnprstvz" for second in ("alo", "enu", "iri", "oka", "ume", "ast")]
+WORDS = [
+    f"{first}{second}"
+    for first in "bcdfghklmnprstvz"
+    for second in ("alo", "enu", "iri", "oka", "ume", "ast")
+]
 
 
 def sentence(rng, words):
@@ -25,21 +29,36 @@ def sentence(rng, words):
 
 def text_pair(index, prompt, a="One answer.", b="Another answer."):
     side = lambda role, content: json.dumps([{"role": role, "content": content}])
-    texts = {"prompt": side("user", prompt), "response_a": side("assistant", a), "response_b": side("assistant", b)}
+    texts = {
+        "prompt": side("user", prompt),
+        "response_a": side("assistant", a),
+        "response_b": side("assistant", b),
+    }
     return pair(f"{index:016x}", row=index, **texts)
 
 
 def findings(store, finding):
-    rows = store.query("select * from findings where finding = ? order by pair_id", [finding]).to_pylist()
-    return {int(row["pair_id"], 16): row | {"evidence": json.loads(row["evidence"])} for row in rows}
+    rows = store.query(
+        "select * from findings where finding = ? order by pair_id", [finding]
+    ).to_pylist()
+    return {
+        int(row["pair_id"], 16): row | {"evidence": json.loads(row["evidence"])} for row in rows
+    }
 
 
 @pytest.fixture
 def benchmark(tmp_path):
     rng = random.Random(1)
     path = tmp_path / "benchmark.jsonl"
-    prompts = [sentence(rng, 30) for _ in range(40)] + ["Solve 3 x 4 - 7 + 1 / 2 = 0 for x , or 5 .", "Too short to hide"]
-    path.write_text("".join(json.dumps({"id": f"q{i}", "prompt": prompt}) + "\n" for i, prompt in enumerate(prompts)))
+    prompts = [sentence(rng, 30) for _ in range(40)] + [
+        "Solve 3 x 4 - 7 + 1 / 2 = 0 for x , or 5 .",
+        "Too short to hide",
+    ]
+    path.write_text(
+        "".join(
+            json.dumps({"id": f"q{i}", "prompt": prompt}) + "\n" for i, prompt in enumerate(prompts)
+        )
+    )
     return path, prompts
 
 
@@ -47,7 +66,10 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     path, prompts = benchmark
     rng = random.Random(2)
     planted = {rng.randrange(20_000): rng.randrange(40) for _ in range(100)}
-    planted |= {7: 40, 8: 41}  # a run of marks and digits, which only strict mode sees; a prompt shorter than an n-gram
+    planted |= {
+        7: 40,
+        8: 41,
+    }  # a run of marks and digits, which only strict mode sees; a prompt shorter than an n-gram
     rows = []
     for i in range(20_000):
         prompt = sentence(rng, 12)
@@ -55,7 +77,11 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
             words = prompts[planted[i]].split()
             start = rng.randrange(len(words) - 12) if len(words) > 13 else 0
             copied = " ".join(words[start : start + 13]) if planted[i] < 40 else prompts[planted[i]]
-            prompt = copied if planted[i] >= 40 else f"{sentence(rng, 5)} {copied.upper()} {sentence(rng, 5)}"
+            prompt = (
+                copied
+                if planted[i] >= 40
+                else f"{sentence(rng, 5)} {copied.upper()} {sentence(rng, 5)}"
+            )
         rows.append(text_pair(i, prompt))
     store = Store(tmp_path / "store")
     for unit in range(4):
@@ -64,12 +90,19 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     found = findings(store, "contaminated")
     assert set(found) == set(planted) and counts == {"contaminated": len(planted)}
     for i, row in found.items():
-        assert row["action"] == "hold" and {hit["id"] for hit in row["evidence"]} == {f"q{planted[i]}"}
+        assert row["action"] == "hold" and {hit["id"] for hit in row["evidence"]} == {
+            f"q{planted[i]}"
+        }
         assert all(
-            hit["benchmark"] == "bench" and hit["ngram"] in prompts[planted[i]].lower() for hit in row["evidence"] if i not in (7, 8)
+            hit["benchmark"] == "bench" and hit["ngram"] in prompts[planted[i]].lower()
+            for hit in row["evidence"]
+            if i not in (7, 8)
         )
     shared = {hit["mode"]: hit["shared"] > 0 for hit in found[7]["evidence"]}
-    assert shared == {"strict": True, "paper": False}  # the paper's tokens leave too few for an n-gram: found as the same few words
+    assert shared == {
+        "strict": True,
+        "paper": False,
+    }  # the paper's tokens leave too few for an n-gram: found as the same few words
     assert pools_lib.sizes(store) == {
         "gold": 0,
         "silver": 0,
@@ -79,7 +112,12 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
         "discarded": len(planted),
     }
     # A reviewer lets one in again; cleaning again changes nothing about that.
-    store.append("findings", "review", "0", [{"pair_id": f"{8:016x}", "finding": "contaminated", "action": "restore"}])
+    store.append(
+        "findings",
+        "review",
+        "0",
+        [{"pair_id": f"{8:016x}", "finding": "contaminated", "action": "restore"}],
+    )
     before = store.fingerprint()
     clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
     assert store.fingerprint() == before
@@ -89,12 +127,33 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
 def small_store(folder):
     rng = random.Random(3)
     texts = [sentence(rng, 60) for _ in range(60)]
-    copy = lambda text: " ".join(word if i != 30 else "changed" for i, word in enumerate(text.split()))
-    rows = [text_pair(i, text, sentence(rng, 20), sentence(rng, 20)) for i, text in enumerate(texts)]
-    for i in (100, 101):  # two copies of pair 5 with one word changed each; of pair 9, one of another prompt
-        rows.append(text_pair(i, copy(texts[5]), *(json.loads(rows[5][f"response_{side}"])[0]["content"] for side in "ab")))
-    rows.append(text_pair(102, sentence(rng, 60), *(json.loads(rows[9][f"response_{side}"])[0]["content"] for side in "ab")))
-    rows[20] = text_pair(20, "Write to jane.doe@example.org", "Call (415) 555-0134.", "4111 1111 1111 1111")
+    copy = lambda text: " ".join(
+        word if i != 30 else "changed" for i, word in enumerate(text.split())
+    )
+    rows = [
+        text_pair(i, text, sentence(rng, 20), sentence(rng, 20)) for i, text in enumerate(texts)
+    ]
+    for i in (
+        100,
+        101,
+    ):  # two copies of pair 5 with one word changed each; of pair 9, one of another prompt
+        rows.append(
+            text_pair(
+                i,
+                copy(texts[5]),
+                *(json.loads(rows[5][f"response_{side}"])[0]["content"] for side in "ab"),
+            )
+        )
+    rows.append(
+        text_pair(
+            102,
+            sentence(rng, 60),
+            *(json.loads(rows[9][f"response_{side}"])[0]["content"] for side in "ab"),
+        )
+    )
+    rows[20] = text_pair(
+        20, "Write to jane.doe@example.org", "Call (415) 555-0134.", "4111 1111 1111 1111"
+    )
     store = Store(folder)
     for unit in range(3):
         store.append("pairs", "import", str(unit), rows[unit::3])
@@ -106,14 +165,23 @@ def test_near_duplicates_and_personal_data_are_found(tmp_path):
     assert clean(store) == {"near_duplicate": 2, "pii": 1}
     found = findings(store, "near_duplicate")
     assert {i: int(row["evidence"]["of"], 16) for i, row in found.items()} == {100: 5, 101: 5}
-    assert all(row["action"] == "hold" and row["evidence"]["similarity"] >= 0.8 for row in found.values())
+    assert all(
+        row["action"] == "hold" and row["evidence"]["similarity"] >= 0.8 for row in found.values()
+    )
     (personal,) = findings(store, "pii").values()
     assert personal["action"] == "flag"
-    assert personal["evidence"] == {"prompt": ["e-mail"], "response_a": ["phone"], "response_b": ["card number"]}
+    assert personal["evidence"] == {
+        "prompt": ["e-mail"],
+        "response_a": ["phone"],
+        "response_b": ["card number"],
+    }
     assert pools_lib.sizes(store)["discarded"] == 2  # a flag keeps nothing out
 
 
-@pytest.mark.parametrize("executor", [{"name": "local", "tasks": 3, "workers": 2}, {"name": "local", "tasks": 5, "workers": 1}])
+@pytest.mark.parametrize(
+    "executor",
+    [{"name": "local", "tasks": 3, "workers": 2}, {"name": "local", "tasks": 5, "workers": 1}],
+)
 def test_the_findings_do_not_depend_on_how_the_work_is_spread(tmp_path, executor):
     stores = [small_store(tmp_path / name) for name in "xy"]
     clean(stores[0])
@@ -138,11 +206,22 @@ def test_the_same_code_runs_as_slurm_jobs(tmp_path, monkeypatch):
     for name, script in (("sbatch", SBATCH), ("scontrol", "#!/bin/bash\necho localhost\n")):
         (tmp_path / "bin" / name).write_text(script)
         (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", f"{pathlib.Path(__file__).parent}:{ROOT}:{ROOT}/tests/curation:{ROOT}/tests")
+    monkeypatch.setenv(
+        "PATH", f"{tmp_path}/bin:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    )
+    monkeypatch.setenv(
+        "PYTHONPATH", f"{pathlib.Path(__file__).parent}:{ROOT}:{ROOT}/tests/curation:{ROOT}/tests"
+    )
     stores = [small_store(tmp_path / name) for name in "xy"]
     clean(stores[0])
-    slurm = {"name": "slurm", "tasks": 2, "time": "1:00:00", "partition": "any", "with_srun": False, "env_command": "true"}
+    slurm = {
+        "name": "slurm",
+        "tasks": 2,
+        "time": "1:00:00",
+        "partition": "any",
+        "with_srun": False,
+        "env_command": "true",
+    }
     clean(stores[1], executor=slurm)
     assert stores[0].fingerprint() == stores[1].fingerprint()
 
@@ -152,7 +231,16 @@ def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
     clean(store)
     before = {(m["stage"], m["unit"]): m["content"] for m in store.manifests("findings")}
     text = store.texts([f"{5:016x}"])[0]
-    store.append("pairs", "more", "0", [text_pair(200, *(text[name][0]["content"] for name in ("prompt", "response_a", "response_b")))])
+    store.append(
+        "pairs",
+        "more",
+        "0",
+        [
+            text_pair(
+                200, *(text[name][0]["content"] for name in ("prompt", "response_a", "response_b"))
+            )
+        ],
+    )
     assert clean(store)["near_duplicate"] == 3
     after = {(m["stage"], m["unit"]): m["content"] for m in store.manifests("findings")}
     assert before.items() <= after.items() and len(after) == len(before) + 2
@@ -182,7 +270,15 @@ def test_near_duplicates_form_clusters_named_by_their_first():
     near[:6] = 0
     far = base[2].copy()
     far[: len(far) // 2] = 0  # half of it: meets in bands, but is not similar enough
-    assert near_duplicates(np.stack([*base, near, far, base[3]]), 0.8).tolist() == [0, 1, 2, 3, 1, 5, 3]
+    assert near_duplicates(np.stack([*base, near, far, base[3]]), 0.8).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        1,
+        5,
+        3,
+    ]
     assert near_duplicates(np.zeros((0, 120), np.uint32), 0.8).tolist() == []
 
 

@@ -23,7 +23,11 @@ RECORDS = [
     {"prompt": " ", "chosen": "x", "rejected": "y"},
     {"something": "else"},
     {"prompt": "Six?", "chosen": "s", "rejected": "t", "margin": 2.5},
-    {"prompt": "Seven?", "chosen": [{"role": "assistant", "content": "u"}], "rejected": [{"role": "assistant", "content": "v"}]},
+    {
+        "prompt": "Seven?",
+        "chosen": [{"role": "assistant", "content": "u"}],
+        "rejected": [{"role": "assistant", "content": "v"}],
+    },
 ]
 
 
@@ -42,17 +46,38 @@ def store(tmp_path, source):
 
 
 def test_every_row_is_accounted_for(store, source):
-    assert take_in(store, source, entry="unverified", name="s", rows=3) == {"rows": 11, "pairs": 6, "duplicates": 2, "rejects": 4}
+    assert take_in(store, source, entry="unverified", name="s", rows=3) == {
+        "rows": 11,
+        "pairs": 6,
+        "duplicates": 2,
+        "rejects": 4,
+    }
     voted = store.query("select distinct sample from votes").column(0).to_pylist()
-    rejected = {row["row"]: row["reason"] for row in store.query("select * from rejects").to_pylist()}
+    rejected = {
+        row["row"]: row["reason"] for row in store.query("select * from rejects").to_pylist()
+    }
     assert sorted([*voted, *rejected]) == list(range(len(RECORDS)))
     assert rejected == {4: "equal", 6: "no_pair", 7: "empty", 8: "bad_schema"}
-    assert pools_lib.sizes(store) == {"gold": 0, "silver": 0, "curated": 0, "unverified": 6, "wild": 0, "discarded": 0}
+    assert pools_lib.sizes(store) == {
+        "gold": 0,
+        "silver": 0,
+        "curated": 0,
+        "unverified": 6,
+        "wild": 0,
+        "discarded": 0,
+    }
 
 
 def test_the_original_label_is_a_vote(store):
-    rows = {row["sample"]: row for row in store.query("select * from votes").to_pylist() if row["sample"] != 5}
-    texts = {row["pair_id"]: row for row in store.texts(sorted({row["pair_id"] for row in rows.values()}))}
+    rows = {
+        row["sample"]: row
+        for row in store.query("select * from votes").to_pylist()
+        if row["sample"] != 5
+    }
+    texts = {
+        row["pair_id"]: row
+        for row in store.texts(sorted({row["pair_id"] for row in rows.values()}))
+    }
     for index, row in rows.items():
         group = formats.to_group(RECORDS[index], index, "s")
         text = texts[row["pair_id"]]
@@ -60,12 +85,18 @@ def test_the_original_label_is_a_vote(store):
         if index == 3:
             assert (row["value"], row["confidence"]) == ("tie", 0.5)
         else:
-            assert text[f"response_{row['value']}"] == group.responses[0] and text["prompt"] == group.prompt
+            assert (
+                text[f"response_{row['value']}"] == group.responses[0]
+                and text["prompt"] == group.prompt
+            )
     assert json.loads(rows[9]["evidence"]) == {"margin": 2.5}
     assert texts[rows[0]["pair_id"]]["info"] == {"task": "ask"}
     assert rows[0]["pair_id"] == rows[1]["pair_id"] == rows[2]["pair_id"]
     (conflict,) = conflicts(store)
-    assert conflict["pair_id"] == rows[0]["pair_id"] and {conflict["for_a"], conflict["for_b"]} == {1, 2}
+    assert conflict["pair_id"] == rows[0]["pair_id"] and {conflict["for_a"], conflict["for_b"]} == {
+        1,
+        2,
+    }
     assert conflict["sources"] == ["s"]
 
 
@@ -73,7 +104,9 @@ def test_a_pair_of_another_source_is_written_once(store, source, tmp_path):
     counts = take_in(store, source, entry="wild", name="other")
     assert counts == {"rows": 11, "pairs": 0, "duplicates": 8, "rejects": 4}
     assert store.query("select count(*) from pairs").column(0)[0].as_py() == 6
-    assert {row["entry"] for row in store.query("select entry from pairs").to_pylist()} == {"unverified"}
+    assert {row["entry"] for row in store.query("select entry from pairs").to_pylist()} == {
+        "unverified"
+    }
 
 
 def test_an_import_that_was_interrupted_goes_on(store, source, tmp_path):
@@ -113,7 +146,9 @@ def test_export_is_the_conventional_format_with_provenance(store, tmp_path):
         group = formats.to_group(row, index, "out")  # as training reads it
         assert groups.check(group)[1] == []
         assert groups.pair_id(group.prompt, *group.responses) == row["pair_id"]
-        assert row["pool"] == "unverified" and row["original_label"] == "kept" and row["source"] == "s"
+        assert (
+            row["pool"] == "unverified" and row["original_label"] == "kept" and row["source"] == "s"
+        )
     assert {row["prompt"][0]["content"] for row in rows} == {"One?", "Four?", "Six?", "Seven?"}
 
 
@@ -131,14 +166,21 @@ def test_flips_swap_chosen_and_rejected_and_nothing_else(store, tmp_path):
     for old, new in zip(before, after, strict=True):
         swapped = new["pair_id"] in {row["pair_id"] for row in turned}
         assert new["original_label"] == ("flipped" if swapped else "kept") and new["since"] == 1
-        assert (new["chosen"], new["rejected"]) == ((old["rejected"], old["chosen"]) if swapped else (old["chosen"], old["rejected"]))
+        assert (new["chosen"], new["rejected"]) == (
+            (old["rejected"], old["chosen"]) if swapped else (old["chosen"], old["rejected"])
+        )
     counts, filtered = exported(store, tmp_path / "filtered.parquet", pools=["silver"], flips=False)
-    assert counts == {"flip": 2, "written": 3} and [row["original_label"] for row in filtered] == ["kept"] * 3
+    assert (
+        counts == {"flip": 2, "written": 3}
+        and [row["original_label"] for row in filtered] == ["kept"] * 3
+    )
     # Flipped once more, everything is as it was.
     back = [vote(row["pair_id"], "panel", row["original"]) for row in pairs]
     store.append("votes", "panel", "1", back, iteration=2)
     _, again = exported(store, tmp_path / "again.parquet", pools=["silver"])
-    assert [(row["chosen"], row["rejected"]) for row in again] == [(row["chosen"], row["rejected"]) for row in before]
+    assert [(row["chosen"], row["rejected"]) for row in again] == [
+        (row["chosen"], row["rejected"]) for row in before
+    ]
     _, then = exported(store, tmp_path / "then.parquet", pools=["silver"], iteration=1)
     assert then == after
 

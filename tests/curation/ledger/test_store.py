@@ -18,15 +18,28 @@ def store(tmp_path):
 
 
 def test_reads_back_what_was_appended_in_the_order_of_the_key(store):
-    manifest = store.append("votes", "judge", "0", [vote("p2", confidence=0.75, shown="ba"), vote("p1", value="tie")], iteration=3)
+    manifest = store.append(
+        "votes",
+        "judge",
+        "0",
+        [vote("p2", confidence=0.75, shown="ba"), vote("p1", value="tie")],
+        iteration=3,
+    )
     assert manifest["rows"] == 2
     rows = store.query("select * from votes").to_pylist()
-    assert rows[1] == vote("p2", confidence=0.75, shown="ba") | {"evidence": None, "iteration": 3, "stage": "judge", "unit": "0"}
+    assert rows[1] == vote("p2", confidence=0.75, shown="ba") | {
+        "evidence": None,
+        "iteration": 3,
+        "stage": "judge",
+        "unit": "0",
+    }
     assert [row["pair_id"] for row in rows] == ["p1", "p2"]
     assert store.query("select * from votes").schema.names == store_lib.full_schema("votes").names
     texts = store.texts(["p3", "p1"])
     assert [row["pair_id"] for row in texts] == ["p3", "p1"]
-    assert texts[0]["prompt"][0]["content"] == "Question p3?" and texts[0]["info"] == {"task": "count"}
+    assert texts[0]["prompt"][0]["content"] == "Question p3?" and texts[0]["info"] == {
+        "task": "count"
+    }
     with pytest.raises(KeyError, match="p9"):
         store.texts(["p1", "p9"])
 
@@ -44,10 +57,20 @@ def test_appending_again_changes_nothing_and_anything_else_is_refused(store):
     first = store.append("votes", "judge", "0", rows, inputs={"pairs": "f"}, config={"n": 4})
     before = store.fingerprint()
     again = store.append(
-        "votes", "judge", "0", pa.Table.from_pylist(rows[::-1], store_lib.SCHEMAS["votes"]), inputs={"pairs": "f"}, config={"n": 4}
+        "votes",
+        "judge",
+        "0",
+        pa.Table.from_pylist(rows[::-1], store_lib.SCHEMAS["votes"]),
+        inputs={"pairs": "f"},
+        config={"n": 4},
     )
     assert again == first and store.fingerprint() == before
-    for changed in ({"rows": [vote("p1")]}, {"inputs": {"pairs": "g"}}, {"config": {"n": 5}}, {"iteration": 1}):
+    for changed in (
+        {"rows": [vote("p1")]},
+        {"inputs": {"pairs": "g"}},
+        {"config": {"n": 5}},
+        {"iteration": 1},
+    ):
         given = {"rows": rows, "inputs": {"pairs": "f"}, "config": {"n": 4}} | changed
         with pytest.raises(StoreConflict, match="judge.0.parquet exists"):
             store.append("votes", "judge", "0", given.pop("rows"), **given)
@@ -61,7 +84,10 @@ def test_the_order_of_commits_does_not_show(tmp_path):
     for unit in "10":
         stores[1].append("votes", "judge", unit, [vote(f"p{unit}")])
     assert stores[0].fingerprint() == stores[1].fingerprint()
-    files = [{path.name: path.read_bytes() for path in (one.folder / "votes").iterdir()} for one in stores]
+    files = [
+        {path.name: path.read_bytes() for path in (one.folder / "votes").iterdir()}
+        for one in stores
+    ]
     assert files[0] == files[1]
 
 
@@ -102,14 +128,22 @@ def test_a_key_twice_in_a_shard_is_refused(store):
 
 
 def test_anti_joins_list_the_work_that_is_left(store):
-    store.append("votes", "judge", "0", [vote("p1"), vote("p1", sample=1), vote("p2"), vote("p3", voter="judge:other")], iteration=1)
+    store.append(
+        "votes",
+        "judge",
+        "0",
+        [vote("p1"), vote("p1", sample=1), vote("p2"), vote("p3", voter="judge:other")],
+        iteration=1,
+    )
     assert store.without_vote("judge:m") == ["p3"]
     assert store.without_vote("judge:m", samples=2) == ["p2", "p3"]
     assert store.without_vote("judge:m", iteration=2) == ["p1", "p2", "p3"]
     store.append("scores", "score", "0", [score("p2")])
     assert store.without_score("m1") == ["p1", "p3"]
     assert store.without_attributes() == store.without_embedding("e") == ["p1", "p2", "p3"]
-    store.append("embeddings", "embed", "0", [{"pair_id": "p1", "embedder": "e", "vector": [0.0, 1.0]}])
+    store.append(
+        "embeddings", "embed", "0", [{"pair_id": "p1", "embedder": "e", "vector": [0.0, 1.0]}]
+    )
     assert store.without_embedding("e") == ["p2", "p3"]
 
 
@@ -122,10 +156,30 @@ def test_a_model_may_not_score_what_it_was_trained_on(store):
 
 
 def test_a_persons_attributes_go_before_a_judges_and_later_ones_before_earlier(store):
-    row = {name: "x" for name in store_lib.SCHEMAS["attributes"].names} | {"pair_id": "p1", "voter": "judge:m", "kind": "judge"}
-    store.append("attributes", "attributes", "0", [row | {"task_category": "Math"}, row | {"pair_id": "p2", "task_category": "old"}])
-    store.append("attributes", "attributes", "1", [row | {"pair_id": "p2", "task_category": "new"}], iteration=1)
-    store.append("attributes", "edits", "0", [row | {"voter": "human:ann", "kind": "human", "task_category": "Reasoning"}])
+    row = {name: "x" for name in store_lib.SCHEMAS["attributes"].names} | {
+        "pair_id": "p1",
+        "voter": "judge:m",
+        "kind": "judge",
+    }
+    store.append(
+        "attributes",
+        "attributes",
+        "0",
+        [row | {"task_category": "Math"}, row | {"pair_id": "p2", "task_category": "old"}],
+    )
+    store.append(
+        "attributes",
+        "attributes",
+        "1",
+        [row | {"pair_id": "p2", "task_category": "new"}],
+        iteration=1,
+    )
+    store.append(
+        "attributes",
+        "edits",
+        "0",
+        [row | {"voter": "human:ann", "kind": "human", "task_category": "Reasoning"}],
+    )
     store.append("attributes", "attributes", "2", [row | {"task_category": "Other"}], iteration=2)
     assert store.current_attributes().select(["pair_id", "task_category"]).to_pylist() == [
         {"pair_id": "p1", "task_category": "Reasoning"},

@@ -50,7 +50,11 @@ def test_pull_count_is_the_papers(p, k):
 
 
 def test_pull_count_ignores_rounding_and_refuses_what_is_no_probability():
-    assert search.pull_count(np.array([0.7, 0.9, 0.8]), k_max=10).tolist() == [3, 1, 2]  # 10 * (1 - 0.7) is 3.0000000000000004
+    assert search.pull_count(np.array([0.7, 0.9, 0.8]), k_max=10).tolist() == [
+        3,
+        1,
+        2,
+    ]  # 10 * (1 - 0.7) is 3.0000000000000004
     p = np.linspace(0, 1, 999)
     counts = search.pull_count(p)
     assert (np.diff(counts) <= 0).all() and counts.min() == 0 and counts.max() == 8
@@ -107,7 +111,10 @@ def test_equals_faiss():
     theirs, their_rows = index.search(query.astype(np.float32), 8)
     with jax.set_mesh(mesh(2, 2, 1)):
         row, similarity = search.nearest(query, base, 9)
-    row, clear = row[:, :8], np.diff(similarity, axis=1).all(axis=1)  # where no two of the first nine are equal FAISS has no choice
+    row, clear = (
+        row[:, :8],
+        np.diff(similarity, axis=1).all(axis=1),
+    )  # where no two of the first nine are equal FAISS has no choice
     np.testing.assert_array_equal(similarity[:, :8], theirs.astype(np.int64))
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(row[clear], their_rows[clear])
@@ -118,7 +125,10 @@ def test_the_grid_finds_what_floats_find():
     exact = np.argsort(-(query @ base.T), axis=1)[:, :8]
     with jax.set_mesh(mesh(1, 1, 1)):
         row, similarity = search.nearest(search.on_grid(query), search.on_grid(base), 8)
-    assert np.mean([len(set(a) & set(b)) for a, b in zip(row.tolist(), exact.tolist(), strict=True)]) > 7.5
+    assert (
+        np.mean([len(set(a) & set(b)) for a, b in zip(row.tolist(), exact.tolist(), strict=True)])
+        > 7.5
+    )
     cosine = np.take_along_axis(query @ base.T, row, axis=1)
     np.testing.assert_allclose(similarity / search.GRID**2, cosine, atol=0.01)
 
@@ -161,7 +171,13 @@ def test_the_step_is_planned_without_arrays():
 # ---------------------------------------------------------------------------------------------------------------- embedders
 
 
-TEXTS = ["What is 3 + 4?", "What is 3 + 5?", "Reverse the word lamp.", "Reverse the word camp.", "Name a city in France."]
+TEXTS = [
+    "What is 3 + 4?",
+    "What is 3 + 5?",
+    "Reverse the word lamp.",
+    "Reverse the word camp.",
+    "Name a city in France.",
+]
 
 
 def test_static_embedder_puts_like_beside_like():
@@ -169,7 +185,9 @@ def test_static_embedder_puts_like_beside_like():
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     similarity = found @ found.T - 2 * np.eye(len(TEXTS))
     assert similarity.argmax(axis=1)[:4].tolist() == [1, 0, 3, 2]
-    np.testing.assert_array_equal(embed.static(embed.fit_rarity(TEXTS)).embed(TEXTS[2:3])[0], found[2])  # alone as in company
+    np.testing.assert_array_equal(
+        embed.static(embed.fit_rarity(TEXTS)).embed(TEXTS[2:3])[0], found[2]
+    )  # alone as in company
 
 
 def test_static_embedder_is_pinned():
@@ -179,7 +197,14 @@ def test_static_embedder_is_pinned():
     assert one.name == "static-64-17faa485f5409354"
     np.testing.assert_allclose(
         vector[:6],
-        [0.022700000554323196, 0.0681999996304512, -0.0681999996304512, -0.0681999996304512, 0.0681999996304512, 0.1136000007390976],
+        [
+            0.022700000554323196,
+            0.0681999996304512,
+            -0.0681999996304512,
+            -0.0681999996304512,
+            0.0681999996304512,
+            0.1136000007390976,
+        ],
         atol=1e-4,
     )
     assert one.embed([""]).tolist() == [[0.0] * 64]
@@ -189,7 +214,11 @@ def test_static_embedder_is_pinned():
 
 
 def test_cosines_survive_the_projection():
-    texts = [f"{a} {b}" for a in ("red", "green", "blue", "black") for b in ("house", "river", "mountain", "garden", "window")]
+    texts = [
+        f"{a} {b}"
+        for a in ("red", "green", "blue", "black")
+        for b in ("house", "river", "mountain", "garden", "window")
+    ]
     counts = embed.unit(embed._counts(texts).toarray())
     found = embed.static(width=1024).embed(texts)
     np.testing.assert_allclose(found @ found.T, counts @ counts.T, atol=4 / np.sqrt(1024))
@@ -197,8 +226,16 @@ def test_cosines_survive_the_projection():
 
 def test_text_of_names_roles_and_attributes_and_no_response():
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi?"}]
-    attributes = {"controversiality": "Low", "task_category": "Math", "annotation_guideline": "", "evidence": "secret"}
-    assert embed.text_of(prompt, attributes) == "system: Be brief.\nuser: Hi?\ntask_category: Math\ncontroversiality: Low"
+    attributes = {
+        "controversiality": "Low",
+        "task_category": "Math",
+        "annotation_guideline": "",
+        "evidence": "secret",
+    }
+    assert (
+        embed.text_of(prompt, attributes)
+        == "system: Be brief.\nuser: Hi?\ntask_category: Math\ncontroversiality: Low"
+    )
 
 
 def test_backbone_embedder_pools_the_last_token(exported):
@@ -218,7 +255,9 @@ def test_backbone_embedder_pools_the_last_token(exported):
     with jax.set_mesh(mesh(1, 1, 1)):
         decoder = hf.load(exported, Compute(dtype="float32", remat="none"), Layout()).decoder
         for text, vector in zip(TEXTS, found, strict=True):
-            ids = jnp.array([ChatTokenizer.load(exported).encode([{"role": "user", "content": text}])])
+            ids = jnp.array(
+                [ChatTokenizer.load(exported).encode([{"role": "user", "content": text}])]
+            )
             place = jnp.arange(ids.shape[1])[None]
             alone = decoder(ids, place, place * 0, place)[0, -1]
             np.testing.assert_allclose(vector, embed.unit(np.asarray(alone)), atol=1e-5)

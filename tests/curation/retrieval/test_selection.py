@@ -10,7 +10,10 @@ RNG = np.random.default_rng(2)
 
 def test_random_and_uncertain():
     chosen = selection.at_random(50, 20, seed=1)
-    assert len(set(chosen.tolist())) == 20 and chosen.tolist() == selection.at_random(50, 20, seed=1).tolist()
+    assert (
+        len(set(chosen.tolist())) == 20
+        and chosen.tolist() == selection.at_random(50, 20, seed=1).tolist()
+    )
     assert chosen.tolist() != selection.at_random(50, 20, seed=2).tolist()
     assert selection.most_uncertain(np.array([0.9, 0.5, 0.4, 0.6, 0.1]), 3).tolist() == [1, 2, 3]
 
@@ -21,7 +24,10 @@ def test_diverse_reaches_every_cluster_first():
     chosen = selection.most_diverse(vectors, 6, seed=0)
     assert set((chosen // 40).tolist()) == set(range(6))
     everything = selection.most_diverse(vectors, 240, seed=0)
-    assert sorted(everything.tolist()) == list(range(240)) and everything[:6].tolist() == chosen.tolist()
+    assert (
+        sorted(everything.tolist()) == list(range(240))
+        and everything[:6].tolist() == chosen.tolist()
+    )
 
 
 def test_a_budget_over_the_pool_is_refused():

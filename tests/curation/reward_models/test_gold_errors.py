@@ -15,7 +15,12 @@ def score_row(pair_id, a, b):
 
 def test_margins_follow_the_label_and_leave_out_what_has_none():
     labels = {"p3": "b", "p1": "a", "p2": "tie", "p4": "a", "p5": "undecided"}
-    scores = [score_row("p1", 2.0, 0.5), score_row("p3", 2.0, 0.5), score_row("p2", 1.0, 0.0), score_row("other", 9.0, 0.0)]
+    scores = [
+        score_row("p1", 2.0, 0.5),
+        score_row("p3", 2.0, 0.5),
+        score_row("p2", 1.0, 0.0),
+        score_row("other", 9.0, 0.0),
+    ]
     ids, margin, left_out = gold_errors.margins(labels, scores)
     assert ids == ["p1", "p3"] and margin.tolist() == [1.5, -1.5] and left_out == 3
     with pytest.raises(ValueError, match="p1 is scored twice"):
@@ -26,7 +31,9 @@ def test_margins_follow_the_label_and_leave_out_what_has_none():
 def test_temperature_is_found_again(truth):
     size = RNG.normal(0, 3, 40_000) * truth
     right = RNG.random(len(size)) < 1 / (1 + np.exp(-size / truth))
-    assert gold_errors.fit_temperature(np.where(right, size, -size)) == pytest.approx(truth, rel=0.05)
+    assert gold_errors.fit_temperature(np.where(right, size, -size)) == pytest.approx(
+        truth, rel=0.05
+    )
 
 
 def test_temperature_is_a_minimum_and_follows_the_scale():
@@ -48,7 +55,9 @@ def test_temperature_of_margins_with_one_sign_is_the_bound():
 
 def test_error_table_counts():
     p = np.array([0.9, 0.2, 0.5, 0.7, 0.4])
-    rows = gold_errors.error_table(p, {"task_category": ["Math", "Math", "Advice seeking", "Math", None]})
+    rows = gold_errors.error_table(
+        p, {"task_category": ["Math", "Math", "Advice seeking", "Math", None]}
+    )
     assert [(row["value"], row["pairs"], row["errors"]) for row in rows] == [
         ("all", 5, 3),
         ("Advice seeking", 1, 1),
@@ -67,15 +76,30 @@ def test_worst_offenders():
 
 
 def test_mcnemar_by_hand():
-    now = {str(i): right for i, right in enumerate([True] * 50 + [True] * 9 + [False] * 2 + [False] * 10)}
-    before = {str(i): right for i, right in enumerate([True] * 50 + [False] * 9 + [True] * 2 + [False] * 10)} | {"only here": True}
+    now = {
+        str(i): right
+        for i, right in enumerate([True] * 50 + [True] * 9 + [False] * 2 + [False] * 10)
+    }
+    before = {
+        str(i): right
+        for i, right in enumerate([True] * 50 + [False] * 9 + [True] * 2 + [False] * 10)
+    } | {"only here": True}
     found = gold_errors.mcnemar(now, before)
-    assert (found["both_right"], found["gained"], found["lost"], found["both_wrong"]) == (50, 9, 2, 10)
+    assert (found["both_right"], found["gained"], found["lost"], found["both_wrong"]) == (
+        50,
+        9,
+        2,
+        10,
+    )
     assert found["pairs"] == 71 and found["unmatched"] == 1
     assert found["difference"] == pytest.approx(7 / 71) and found["low"] < 7 / 71 < found["high"]
-    assert found["p_value"] == pytest.approx(2 * stats.binom.cdf(2, 11, 0.5))  # the exact test, from its definition
+    assert found["p_value"] == pytest.approx(
+        2 * stats.binom.cdf(2, 11, 0.5)
+    )  # the exact test, from its definition
     back = gold_errors.mcnemar(before, now)
-    assert back["difference"] == -found["difference"] and back["p_value"] == pytest.approx(found["p_value"])
+    assert back["difference"] == -found["difference"] and back["p_value"] == pytest.approx(
+        found["p_value"]
+    )
 
 
 def test_mcnemar_interval_covers():
@@ -93,12 +117,27 @@ def test_mcnemar_interval_covers():
 def test_report_hangs_together():
     labels = {f"p{i}": "ab"[i % 2] for i in range(60)} | {"tie": "tie"}
     scores = [score_row(f"p{i}", *RNG.normal(size=2)) for i in range(60)]
-    attributes = {f"p{i}": {"task_category": "Math", "objectivity": "Objective", "controversiality": "Low"} for i in range(30)}
+    attributes = {
+        f"p{i}": {"task_category": "Math", "objectivity": "Objective", "controversiality": "Low"}
+        for i in range(30)
+    }
     first = gold_errors.report(labels, scores, attributes)
     assert first["pairs"] == 60 and first["left_out"] == 1 and first["against_previous"] is None
-    assert first["accuracy"] == np.mean(list(first["correct"].values())) == 1 - first["errors"][0]["error"]
-    assert {row["value"] for row in first["errors"]} == {"all", "Math", "unknown", "Objective", "Low"}
+    assert (
+        first["accuracy"]
+        == np.mean(list(first["correct"].values()))
+        == 1 - first["errors"][0]["error"]
+    )
+    assert {row["value"] for row in first["errors"]} == {
+        "all",
+        "Math",
+        "unknown",
+        "Objective",
+        "Low",
+    }
     again = gold_errors.report(labels, scores, attributes, previous=first["correct"])
-    assert again["against_previous"]["difference"] == 0 and again["against_previous"]["p_value"] == 1
+    assert (
+        again["against_previous"]["difference"] == 0 and again["against_previous"]["p_value"] == 1
+    )
     with pytest.raises(ValueError, match="none of the 61"):
         gold_errors.report(labels, [], {})

@@ -11,25 +11,51 @@ PROMPT = [{"role": "user", "content": "What is 2 + 3?"}]
 
 def pair(pair_id, a, b, prompt=PROMPT):
     message = lambda text: [{"role": "assistant", "content": text}]
-    return {"pair_id": pair_id, "prompt": prompt, "response_a": message(a), "response_b": message(b)}
+    return {
+        "pair_id": pair_id,
+        "prompt": prompt,
+        "response_a": message(a),
+        "response_b": message(b),
+    }
 
 
 def test_rows_are_the_scorers_rewards(exported):
     model = scorer.load(exported)
     pairs = [pair("p1", "5", "6"), pair("p2", "It is 5.", "I do not know."), pair("p3", "5", " ")]
-    rows, bad = score_pairs.score_pairs(model, pairs, chair="gold", name="weights", trained_on={"somewhere else"})
-    assert [row["pair_id"] for row in rows] == ["p1", "p2"] and [one["pair_id"] for one in bad] == ["p3"]
+    rows, bad = score_pairs.score_pairs(
+        model, pairs, chair="gold", name="weights", trained_on={"somewhere else"}
+    )
+    assert [row["pair_id"] for row in rows] == ["p1", "p2"] and [one["pair_id"] for one in bad] == [
+        "p3"
+    ]
     assert bad[0]["reason"] == "empty"
     assert rows[0].keys() == {"pair_id", "scorer", "model", "contract", "reward_a", "reward_b"}
-    assert (rows[0]["scorer"], rows[0]["model"], rows[0]["contract"]) == ("gold", "weights", model.contract.fingerprint)
+    assert (rows[0]["scorer"], rows[0]["model"], rows[0]["contract"]) == (
+        "gold",
+        "weights",
+        model.contract.fingerprint,
+    )
     for row, texts in zip(rows, (["5", "6"], ["It is 5.", "I do not know."]), strict=True):
-        np.testing.assert_allclose([row["reward_a"], row["reward_b"]], scorer.rewards(model, PROMPT, texts), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            [row["reward_a"], row["reward_b"]],
+            scorer.rewards(model, PROMPT, texts),
+            rtol=1e-4,
+            atol=1e-4,
+        )
     assert score_pairs.score_pairs(model, pairs, chair="gold", name="weights") == (rows, bad)
 
 
 def test_own_training_pairs_are_refused_before_anything_is_computed():
-    with pytest.raises(score_pairs.OwnTrainingPair, match="rm-7 was trained on 2 of these pairs.*p1, p3"):
-        score_pairs.score_pairs(None, [pair(f"p{i}", "5", "6") for i in range(5)], chair="gold", name="rm-7", trained_on={"p1", "p3", "x"})
+    with pytest.raises(
+        score_pairs.OwnTrainingPair, match="rm-7 was trained on 2 of these pairs.*p1, p3"
+    ):
+        score_pairs.score_pairs(
+            None,
+            [pair(f"p{i}", "5", "6") for i in range(5)],
+            chair="gold",
+            name="rm-7",
+            trained_on={"p1", "p3", "x"},
+        )
 
 
 def test_folds_partition_the_pool_and_do_not_move():

@@ -6,7 +6,9 @@ from rewardjax.curation.stages import budget
 
 
 def test_cost_is_the_papers_sum():
-    assert budget.cost({"gold": 100_000, "silver": 1_000_000, "stage2": 10_000_000}) == pytest.approx(50_000 + 50_000 + 100_000)
+    assert budget.cost(
+        {"gold": 100_000, "silver": 1_000_000, "stage2": 10_000_000}
+    ) == pytest.approx(50_000 + 50_000 + 100_000)
     assert budget.cost({}) == 0
     with pytest.raises(KeyError):
         budget.cost({"platinum": 1})

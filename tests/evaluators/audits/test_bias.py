@@ -26,10 +26,16 @@ def planted(seed=0, prompts=60, K=8, **weights):
 
 def test_annotate_measures_the_last_turn_of_each_response():
     group = Group(
-        "g", [{"role": "user", "content": "q"}], [[{"role": "assistant", "content": text}] for text in ("Great question! x", "- x")], []
+        "g",
+        [{"role": "user", "content": "q"}],
+        [[{"role": "assistant", "content": text}] for text in ("Great question! x", "- x")],
+        [],
     )
     annotated = bias.annotate(Examples("pairs", [Item("g", "all", {"k": 1})], [group], "f", []))
-    assert annotated.items[0].label == {"k": 1, "style": [style.features("Great question! x").tolist(), style.features("- x").tolist()]}
+    assert annotated.items[0].label == {
+        "k": 1,
+        "style": [style.features("Great question! x").tolist(), style.features("- x").tolist()],
+    }
     assert annotated.groups == [group]
 
 
@@ -41,17 +47,25 @@ def test_audit_correlation_is_pearsons_of_what_is_left_without_the_prompts_mean(
     for j, name in enumerate(NAMES):
         column = styles[..., j] - styles[..., j].mean(1, keepdims=True)
         entry = found["features"][name]
-        np.testing.assert_allclose(entry["audit"]["correlation"], np.corrcoef(column.ravel(), centered.ravel())[0, 1])
-        np.testing.assert_allclose(entry["audit"]["pooled"], np.corrcoef(styles[..., j].ravel(), rewards.ravel())[0, 1])
+        np.testing.assert_allclose(
+            entry["audit"]["correlation"], np.corrcoef(column.ravel(), centered.ravel())[0, 1]
+        )
+        np.testing.assert_allclose(
+            entry["audit"]["pooled"], np.corrcoef(styles[..., j].ravel(), rewards.ravel())[0, 1]
+        )
     design = (styles - styles.mean(1, keepdims=True)).reshape(-1, len(NAMES))
     coefficients = np.linalg.lstsq(design, centered.ravel(), rcond=None)[0]
     standardized = coefficients * np.sqrt((design**2).mean(0) / (centered**2).mean())
-    np.testing.assert_allclose([found["features"][name]["audit"]["partial"] for name in NAMES], standardized)
+    np.testing.assert_allclose(
+        [found["features"][name]["audit"]["partial"] for name in NAMES], standardized
+    )
 
 
 def test_a_planted_bias_is_found_and_its_companion_is_not_blamed():
     styles, rewards = planted(prompts=200, length=1.0)
-    styles[..., 1] = styles[..., 0] + 0.5 * styles[..., 1]  # lists go with length but are not paid for
+    styles[..., 1] = (
+        styles[..., 0] + 0.5 * styles[..., 1]
+    )  # lists go with length but are not paid for
     found = bias.summary(items_of(styles), rewards, resamples=200)["features"]
     assert found["length"]["audit"]["partial_low"] > 0.5
     assert (
@@ -68,7 +82,10 @@ def test_quality_that_explains_the_style_takes_the_blame():
     styles[..., 0] += 2 * correct  # right responses are longer, and only being right is paid for
     rewards = 3.0 * correct + rng.normal(size=(150, 6))
     entry = bias.summary(items_of(styles), rewards, correct, resamples=200)["features"]["length"]
-    assert entry["audit"]["correlation_low"] > 0.3 and entry["audit"]["partial_low"] < 0 < entry["audit"]["partial_high"]
+    assert (
+        entry["audit"]["correlation_low"] > 0.3
+        and entry["audit"]["partial_low"] < 0 < entry["audit"]["partial_high"]
+    )
     assert all(entry["shift"]["by_quality"][i] > 0.3 for i in range(len(entry["shift"]["ks"])))
 
 
@@ -90,11 +107,15 @@ def test_selection_shows_a_bias_that_only_the_best_responses_have():
 
 def test_selected_correlation_is_the_weighted_one():
     styles, rewards = planted(prompts=9, K=6, markdown=1.0)
-    entry = bias.summary(items_of(styles), rewards, resamples=20)["features"]["markdown"]["selected"]
+    entry = bias.summary(items_of(styles), rewards, resamples=20)["features"]["markdown"][
+        "selected"
+    ]
     moments = np.zeros((2, 2))
     for x, r in zip(styles[..., 2], rewards, strict=True):
         moments += np.cov(np.stack([x, r]), aweights=bias.selection(r, 4), bias=True)
-    np.testing.assert_allclose(entry["correlation"], moments[0, 1] / np.sqrt(moments[0, 0] * moments[1, 1]))
+    np.testing.assert_allclose(
+        entry["correlation"], moments[0, 1] / np.sqrt(moments[0, 0] * moments[1, 1])
+    )
 
 
 def test_shift_is_the_pick_against_the_mean_in_within_prompt_deviations():
@@ -103,8 +124,13 @@ def test_shift_is_the_pick_against_the_mean_in_within_prompt_deviations():
     assert shift["ks"] == [2, 4, 5] and shift["by_quality"] is None
     column = styles[..., 4]
     picks = column[np.arange(12), rewards.argmax(1)]
-    np.testing.assert_allclose(shift["value"][-1], np.mean(picks - column.mean(1)) / np.sqrt(column.var(1).mean()))
-    assert all(low <= value <= high for low, value, high in zip(shift["low"], shift["value"], shift["high"], strict=True))
+    np.testing.assert_allclose(
+        shift["value"][-1], np.mean(picks - column.mean(1)) / np.sqrt(column.var(1).mean())
+    )
+    assert all(
+        low <= value <= high
+        for low, value, high in zip(shift["low"], shift["value"], shift["high"], strict=True)
+    )
 
 
 def test_what_is_undefined_is_none_and_what_is_missing_is_left_out():
@@ -115,7 +141,12 @@ def test_what_is_undefined_is_none_and_what_is_missing_is_left_out():
     found = bias.summary(items_of(styles), rewards, resamples=20)
     assert (found["prompts"], found["responses"], found["selected_prompts"]) == (9, 26, 0)
     lists = found["features"]["lists"]
-    assert lists["share"] == 0 and lists["audit"]["correlation"] is None and lists["audit"]["partial"] is None and lists["selected"] is None
+    assert (
+        lists["share"] == 0
+        and lists["audit"]["correlation"] is None
+        and lists["audit"]["partial"] is None
+        and lists["selected"] is None
+    )
     assert set(lists["shift"]["value"]) == {None}
     assert found["features"]["length"]["audit"]["correlation"] is not None
     assert bias.summary([], [])["features"] == {}
@@ -124,6 +155,11 @@ def test_what_is_undefined_is_none_and_what_is_missing_is_left_out():
 @pytest.mark.parametrize("scale, move", [(3.0, -7.0), (0.01, 100.0)])
 def test_scale_and_origin_of_the_reward_do_not_matter(scale, move):
     styles, rewards = planted(prompts=15, K=6, length=0.3)
-    before, after = (bias.summary(items_of(styles), r, resamples=20)["features"]["length"] for r in (rewards, scale * rewards + move))
-    np.testing.assert_allclose(list(after["audit"].values()), list(before["audit"].values()), rtol=1e-6)
+    before, after = (
+        bias.summary(items_of(styles), r, resamples=20)["features"]["length"]
+        for r in (rewards, scale * rewards + move)
+    )
+    np.testing.assert_allclose(
+        list(after["audit"].values()), list(before["audit"].values()), rtol=1e-6
+    )
     np.testing.assert_allclose(after["shift"]["value"], before["shift"]["value"])

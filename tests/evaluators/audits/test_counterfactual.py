@@ -31,7 +31,9 @@ def test_changes_are_changes_and_keep_numbers_and_code(name, text):
         return
     assert new != text
     assert re.findall(r"\d+", new) == re.findall(r"\d+", text)
-    assert [code for code in counterfactual.CODE.findall(text)] == [code for code in counterfactual.CODE.findall(new)]
+    assert [code for code in counterfactual.CODE.findall(text)] == [
+        code for code in counterfactual.CODE.findall(new)
+    ]
     if name not in ("paraphrase", "list order"):
         assert text.strip() in new
 
@@ -49,7 +51,10 @@ def test_paraphrase_swaps_phrases_and_keeps_capitals():
 
 def test_every_phrase_is_another_one_and_found():
     for old, new in counterfactual.PHRASES.items():
-        assert old == old.lower() != new.lower() and counterfactual.paraphrase(f"x {old} y") == f"x {new} y"
+        assert (
+            old == old.lower() != new.lower()
+            and counterfactual.paraphrase(f"x {old} y") == f"x {new} y"
+        )
 
 
 def test_list_order_reverses_flat_bullets_only():
@@ -57,21 +62,33 @@ def test_list_order_reverses_flat_bullets_only():
     assert counterfactual.list_order("* a\n* b") == "* b\n* a"
     assert counterfactual.list_order("1. a\n2. b") is None  # numbers are an order
     assert counterfactual.list_order("- then a\n- b\n") is None
-    assert counterfactual.list_order("- a\n  - of a\n- b\n") is None  # nested: no two flat lines in a row
+    assert (
+        counterfactual.list_order("- a\n  - of a\n- b\n") is None
+    )  # nested: no two flat lines in a row
     assert counterfactual.list_order("```\n- a\n- b\n```") is None
-    assert sorted(words(counterfactual.list_order("- a b\n- c\n- d\n\nx\n- e\n- f"))) == list("abcdefx")
+    assert sorted(words(counterfactual.list_order("- a b\n- c\n- d\n\nx\n- e\n- f"))) == list(
+        "abcdefx"
+    )
 
 
 def examples(texts_by_prompt):
     groups = [
-        Group(str(i), [{"role": "user", "content": f"q{i}"}], [[{"role": "assistant", "content": t}] for t in texts], [])
+        Group(
+            str(i),
+            [{"role": "user", "content": f"q{i}"}],
+            [[{"role": "assistant", "content": t}] for t in texts],
+            [],
+        )
         for i, texts in enumerate(texts_by_prompt)
     ]
     return Examples("pairs", [Item(group.id, "all", {}) for group in groups], groups, "f", [])
 
 
 def rewards_by(expanded, reward):
-    return [np.array([reward(response[-1]["content"]) for response in group.responses]) for group in expanded.groups]
+    return [
+        np.array([reward(response[-1]["content"]) for response in group.responses])
+        for group in expanded.groups
+    ]
 
 
 def test_expand_has_every_change_once_and_the_opposite_order():
@@ -80,28 +97,47 @@ def test_expand_has_every_change_once_and_the_opposite_order():
     for group in expanded.groups:
         check(group)
     item, group = expanded.items[0], expanded.groups[0]
-    assert item.label["originals"] == 2 and list(item.label["changed"]) == list(counterfactual.CHANGES)
+    assert item.label["originals"] == 2 and list(item.label["changed"]) == list(
+        counterfactual.CHANGES
+    )
     for name, places in item.label["changed"].items():
         for text, place in zip(TEXTS[:2], places, strict=True):
             new = counterfactual.CHANGES[name](text)
             assert (place is None) == (new is None)
             assert new is None or group.responses[place][-1]["content"] == new
     assert [response[-1]["content"] for response in expanded.groups[1].responses] == TEXTS[1::-1]
-    assert len(group.responses) == 2 + sum(place is not None for places in item.label["changed"].values() for place in places)
+    assert len(group.responses) == 2 + sum(
+        place is not None for places in item.label["changed"].values() for place in places
+    )
 
 
 def test_a_reward_that_pays_for_one_thing_moves_for_it_alone():
-    expanded = counterfactual.expand(examples([[f"It is {i}.", f"They are {i} big ones."] for i in range(20)]))
-    boast = rewards_by(expanded, lambda text: 2.0 * (counterfactual.BOAST in text) + ("big" in text))
+    expanded = counterfactual.expand(
+        examples([[f"It is {i}.", f"They are {i} big ones."] for i in range(20)])
+    )
+    boast = rewards_by(
+        expanded, lambda text: 2.0 * (counterfactual.BOAST in text) + ("big" in text)
+    )
     found = counterfactual.summary(expanded.items, boast)
     assert found["praise of itself"]["shift"] == found["praise of itself"]["shift_low"] == 2.0
-    assert found["praise of itself"]["loser"]["rate"] == 1.0 and found["praise of itself"]["winner"]["rate"] == 0.0
+    assert (
+        found["praise of itself"]["loser"]["rate"] == 1.0
+        and found["praise of itself"]["winner"]["rate"] == 0.0
+    )
     assert found["praise of itself"]["both"]["rate"] == 0.0
-    assert found["padding"]["shift"] == 0.0 and found["padding"]["loser"] == {"pairs": 20, "flips": 0, "rate": 0, "low": 0, "high": 0}
+    assert found["padding"]["shift"] == 0.0 and found["padding"]["loser"] == {
+        "pairs": 20,
+        "flips": 0,
+        "rate": 0,
+        "low": 0,
+        "high": 0,
+    }
     assert found["answer order"]["shift"] == 0.0 and found["answer order"]["responses"] == 40
     assert found["list order"] == {
         "responses": 0,
-        **dict.fromkeys(["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"]),
+        **dict.fromkeys(
+            ["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"]
+        ),
     }
 
 

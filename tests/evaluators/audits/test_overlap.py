@@ -16,7 +16,13 @@ FOLLOW_UP = "Now do the same for a grown up reader who knows some physics but fo
 def examples(name, prompts):
     groups = [
         Group(
-            f"{name}{i}", [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 3, turns, strict=False)], [[]], []
+            f"{name}{i}",
+            [
+                {"role": role, "content": text}
+                for role, text in zip(("user", "assistant") * 3, turns, strict=False)
+            ],
+            [[]],
+            [],
         )
         for i, turns in enumerate(prompts)
     ]
@@ -34,16 +40,25 @@ def run(tmp_path, records, by_name, **settings):
 
 
 def test_planted_copies_are_found_with_evidence(tmp_path):
-    by_name = {"one": examples("one", [[LONG], [SHORT], ["unlike " * 3]]), "two": examples("two", [["Hello there", "Hi", FOLLOW_UP]])}
+    by_name = {
+        "one": examples("one", [[LONG], [SHORT], ["unlike " * 3]]),
+        "two": examples("two", [["Hello there", "Hi", FOLLOW_UP]]),
+    }
     records = [
         {"prompt": "What is the time?", "chosen": "a", "rejected": "b"},
         {"prompt": f"Please {LONG.upper()}!", "chosen": LONG, "rejected": "b"},
         {
             "chosen": f"\n\nHuman: hi\n\nAssistant: hello\n\nHuman: {FOLLOW_UP}\n\nAssistant: x",
-            "rejected": "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: " + FOLLOW_UP + "\n\nAssistant: y",
+            "rejected": "\n\nHuman: hi\n\nAssistant: hello\n\nHuman: "
+            + FOLLOW_UP
+            + "\n\nAssistant: y",
         },
         {"prompt": SHORT.lower(), "chosen": "a", "rejected": "b"},
-        {"prompt": "something else", "chosen": FOLLOW_UP, "rejected": "b"},  # a response is not a prompt
+        {
+            "prompt": "something else",
+            "chosen": FOLLOW_UP,
+            "rejected": "b",
+        },  # a response is not a prompt
         {"no": "group"},
     ]
     windows, rows, table = run(tmp_path, records, by_name)
@@ -53,17 +68,38 @@ def test_planted_copies_are_found_with_evidence(tmp_path):
         (2, "two", "two0", 7),
         (3, "one", "one1", 0),
     ]
-    assert rows[0]["coverage"] == 1.0 and rows[0]["source"] == "train" and rows[0]["id"] == "train:1"
-    assert rows[0]["ngram"].startswith("explain to curious child")  # one-letter words do not count, as in the paper's script
+    assert (
+        rows[0]["coverage"] == 1.0 and rows[0]["source"] == "train" and rows[0]["id"] == "train:1"
+    )
+    assert rows[0]["ngram"].startswith(
+        "explain to curious child"
+    )  # one-letter words do not count, as in the paper's script
     assert table == [
-        {"benchmark": "one", "prompts": 3, "too short": 2, "found": 2, "share": 2 / 3, "training records": 2},
-        {"benchmark": "two", "prompts": 1, "too short": 0, "found": 1, "share": 1.0, "training records": 1},
+        {
+            "benchmark": "one",
+            "prompts": 3,
+            "too short": 2,
+            "found": 2,
+            "share": 2 / 3,
+            "training records": 2,
+        },
+        {
+            "benchmark": "two",
+            "prompts": 1,
+            "too short": 0,
+            "found": 1,
+            "share": 1.0,
+            "training records": 1,
+        },
     ]
 
 
 def test_windows_change_nothing(tmp_path, monkeypatch):
     by_name = {"one": examples("one", [[LONG], [FOLLOW_UP]])}
-    records = [{"prompt": text, "chosen": "a", "rejected": "b"} for text in (LONG, "x", FOLLOW_UP, LONG, "y")]
+    records = [
+        {"prompt": text, "chosen": "a", "rejected": "b"}
+        for text in (LONG, "x", FOLLOW_UP, LONG, "y")
+    ]
     _, whole, _ = run(tmp_path, records, by_name)
     monkeypatch.setattr(overlap, "WINDOW", 2)
     windows, rows, _ = run(tmp_path, records, by_name)

@@ -22,22 +22,32 @@ def by_enumeration(rewards, correct, K):
 
 def test_golden_numbers():
     rewards, labels = [0.9, 0.8, 0.8, 0.1], [0, 1, 0, 1]
-    np.testing.assert_allclose(best_of_n.expected_best(rewards, labels, [1, 2, 3, 4]), [0.5, 0.25, 0.125, 0], atol=1e-12)
-    np.testing.assert_allclose(best_of_n.expected_best(labels, labels, [1, 2, 3, 4]), [0.5, 5 / 6, 1, 1], atol=1e-12)
+    np.testing.assert_allclose(
+        best_of_n.expected_best(rewards, labels, [1, 2, 3, 4]), [0.5, 0.25, 0.125, 0], atol=1e-12
+    )
+    np.testing.assert_allclose(
+        best_of_n.expected_best(labels, labels, [1, 2, 3, 4]), [0.5, 5 / 6, 1, 1], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("N", [1, 2, 5, 8])
 def test_equals_enumeration(N):
     rewards, labels = RNG.integers(0, 4, N), RNG.integers(0, 2, N)  # coarse rewards: ties
     ks = range(1, N + 1)
-    np.testing.assert_allclose(best_of_n.expected_best(rewards, labels, ks), [by_enumeration(rewards, labels, K) for K in ks], atol=1e-12)
+    np.testing.assert_allclose(
+        best_of_n.expected_best(rewards, labels, ks),
+        [by_enumeration(rewards, labels, K) for K in ks],
+        atol=1e-12,
+    )
 
 
 def test_shuffling_responses_and_stretching_rewards_change_nothing():
     rewards, labels = np.round(RNG.normal(size=32), 1), RNG.random(32)
     order = RNG.permutation(32)
     base = best_of_n.expected_best(rewards, labels, [1, 4, 32])
-    np.testing.assert_allclose(best_of_n.expected_best(np.exp(rewards[order]), labels[order], [1, 4, 32]), base, atol=1e-12)
+    np.testing.assert_allclose(
+        best_of_n.expected_best(np.exp(rewards[order]), labels[order], [1, 4, 32]), base, atol=1e-12
+    )
 
 
 def test_curve_is_the_mean_over_prompts_between_its_bounds():
@@ -45,11 +55,18 @@ def test_curve_is_the_mean_over_prompts_between_its_bounds():
     correct = [(r + RNG.normal(size=len(r)) > 0).astype(float) for r in rewards]
     curve = best_of_n.curve(rewards, correct)
     assert curve["ks"] == [1, 2, 4, 8] and curve["prompts"] == 3
-    score = np.mean([best_of_n.expected_best(r, c, curve["ks"]) for r, c in zip(rewards, correct, strict=True)], axis=0)
+    score = np.mean(
+        [best_of_n.expected_best(r, c, curve["ks"]) for r, c in zip(rewards, correct, strict=True)],
+        axis=0,
+    )
     np.testing.assert_allclose(curve["score"], score)
     np.testing.assert_allclose(curve["score"][0], curve["random"][0])  # one response: no choice
-    assert np.all(np.array(curve["low"]) <= score + 1e-12) and np.all(score <= np.array(curve["high"]) + 1e-12)
-    assert np.all(np.array(curve["oracle"]) >= score - 1e-12) and np.all(np.diff(curve["oracle"]) >= 0)
+    assert np.all(np.array(curve["low"]) <= score + 1e-12) and np.all(
+        score <= np.array(curve["high"]) + 1e-12
+    )
+    assert np.all(np.array(curve["oracle"]) >= score - 1e-12) and np.all(
+        np.diff(curve["oracle"]) >= 0
+    )
     assert curve == best_of_n.curve(rewards, correct)  # the bootstrap has a seed
 
 
@@ -67,7 +84,9 @@ def test_bootstrap_width_is_that_of_a_mean():
     correct = [np.array([label]) for label in RNG.integers(0, 2, 400)]
     curve = best_of_n.curve(correct, correct, [1])
     p = curve["score"][0]
-    np.testing.assert_allclose(curve["high"][0] - curve["low"][0], 2 * 1.96 * np.sqrt(p * (1 - p) / 400), rtol=0.1)
+    np.testing.assert_allclose(
+        curve["high"][0] - curve["low"][0], 2 * 1.96 * np.sqrt(p * (1 - p) / 400), rtol=0.1
+    )
 
 
 def test_errors_name_the_prompt():
@@ -84,7 +103,10 @@ def test_errors_name_the_prompt():
 def test_groups_with_too_few_responses_are_left_out_and_answers_are_read(tmp_path):
     path = tmp_path / "groups.jsonl"
     rows = [
-        {"prompt": f"{K} responses", "responses": [{"content": f"The answer is {k}.", "correct": k == 1} for k in range(K)]}
+        {
+            "prompt": f"{K} responses",
+            "responses": [{"content": f"The answer is {k}.", "correct": k == 1} for k in range(K)],
+        }
         for K in (2, 5, 3)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -23,7 +23,9 @@ def test_golden_macro_and_micro(name):
             label = "A>B" if i % 2 else "B>A"
             right = i < round(score / 100 * size)
             items.append(Item(f"{category}/{i}", f"gpt/{category}", {"label": label}))
-            rewards.append(np.array([1.0, 0.0]) if right == (label == "A>B") else np.array([0.0, 1.0]))
+            rewards.append(
+                np.array([1.0, 0.0]) if right == (label == "A>B") else np.array([0.0, 1.0])
+            )
     result = judgebench.summarize(items, rewards)
     assert 100 * result.headline == pytest.approx(macro, abs=0.05)
     assert 100 * result.other["gpt"]["micro"] == pytest.approx(micro, abs=0.05)
@@ -32,7 +34,12 @@ def test_golden_macro_and_micro(name):
 
 
 def test_a_tie_is_right_when_the_label_is_b_and_never_in_two_games():
-    assert judgebench.one_game([1, 1, 2, 2], [1, 1, 1, 1], [True, False, True, False]).tolist() == [False, True, True, False]
+    assert judgebench.one_game([1, 1, 2, 2], [1, 1, 1, 1], [True, False, True, False]).tolist() == [
+        False,
+        True,
+        True,
+        False,
+    ]
     items = [Item(str(i), "gpt/Math", {"label": label}) for i, label in enumerate(("A>B", "B>A"))]
     result = judgebench.summarize(items, [np.zeros(2), np.zeros(2)])
     assert result.parts["Math"].value == 0.5 and result.parts["Math"].ties == 2
@@ -63,10 +70,16 @@ def test_the_claude_pairs_alone_make_no_headline():
 def test_unscored_pairs_count_nowhere():
     items = [Item(str(i), "gpt/Math", {"label": "A>B"}) for i in range(2)]
     result = judgebench.summarize(items, [np.array([1.0, 0.0]), np.array([np.nan, 0.0])])
-    assert (result.parts["Math"].n, result.parts["Math"].unscored, result.other["gpt"]["pairs"]) == (1, 1, 1)
+    assert (
+        result.parts["Math"].n,
+        result.parts["Math"].unscored,
+        result.other["gpt"]["pairs"],
+    ) == (1, 1, 1)
 
 
 def test_the_miniature_has_both_files():
     examples = judgebench.load("assets:benchmarks/judgebench")
-    assert {item.subset for item in examples.items} == {f"{split}/{name}" for split, sizes in judgebench.EXPECTED.items() for name in sizes}
+    assert {item.subset for item in examples.items} == {
+        f"{split}/{name}" for split, sizes in judgebench.EXPECTED.items() for name in sizes
+    }
     assert {item.label["label"] for item in examples.items} == {"A>B", "B>A"}

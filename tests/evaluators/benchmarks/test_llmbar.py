@@ -15,7 +15,11 @@ MINI = "assets:benchmarks/llmbar"
 
 def test_the_better_output_comes_first_whatever_the_label():
     examples = llmbar.load(MINI)
-    rows = [row for name in llmbar.SUBSETS for row in json.loads((assets.resolve(MINI) / name).read_text())]
+    rows = [
+        row
+        for name in llmbar.SUBSETS
+        for row in json.loads((assets.resolve(MINI) / name).read_text())
+    ]
     for group, row in zip(examples.groups, rows, strict=True):
         assert group.responses[0][0]["content"] == row[f"output_{row['label']}"]
     with pytest.raises(BadRow, match="label = 0"):
@@ -25,12 +29,18 @@ def test_the_better_output_comes_first_whatever_the_label():
 def test_the_headline_is_the_llmbar_part_of_chat_hard():
     rng = np.random.default_rng(0)
     subsets = list(llmbar.SUBSETS.values())
-    items = [Item(f"{subset}/{i}", subset, {}) for subset in subsets for i in range(rewardbench.EXPECTED[subset])]
+    items = [
+        Item(f"{subset}/{i}", subset, {})
+        for subset in subsets
+        for i in range(rewardbench.EXPECTED[subset])
+    ]
     rewards = list(rng.normal(size=(len(items), 2)))
     here, there = llmbar.summarize(items, rewards), rewardbench.summarize(items, rewards)
     assert len(items) == 419 and not here.partial
     assert here.headline == there.parts["Chat Hard"].value
-    assert {name: part.value for name, part in here.parts.items()} == {name: there.subsets[name].value for name in subsets}
+    assert {name: part.value for name, part in here.parts.items()} == {
+        name: there.subsets[name].value for name in subsets
+    }
 
 
 def test_numbers_are_those_of_transformers(exported):
@@ -39,13 +49,23 @@ def test_numbers_are_those_of_transformers(exported):
 
     found = llmbar_parity.compare(str(exported), assets.resolve(MINI))
     assert found["pairs"] == 20 and found["smallest_margin"] > 1e-4, "no pair may hang on rounding"
-    assert found["equal"] and found["max_difference"] < 1e-4 and found["transformers_padding_difference"] < 1e-4
+    assert (
+        found["equal"]
+        and found["max_difference"] < 1e-4
+        and found["transformers_padding_difference"] < 1e-4
+    )
 
 
 def test_the_real_files(shared_data):
     examples = llmbar.load(shared_data / "llmbar")
-    counts = {subset: sum(item.subset == subset for item in examples.items) for subset in llmbar.SUBSETS.values()}
-    assert counts == {subset: rewardbench.EXPECTED[subset] for subset in counts} and not examples.left_out
+    counts = {
+        subset: sum(item.subset == subset for item in examples.items)
+        for subset in llmbar.SUBSETS.values()
+    }
+    assert (
+        counts == {subset: rewardbench.EXPECTED[subset] for subset in counts}
+        and not examples.left_out
+    )
 
 
 def test_a_folder_without_the_files_says_which(tmp_path):

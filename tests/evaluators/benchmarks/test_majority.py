@@ -34,7 +34,14 @@ def by_enumeration(answers, correct, K):
             continue
         most = max(map(votes.count, votes))
         winners = {vote for vote in votes if votes.count(vote) == most}
-        values.append(np.mean([np.mean([c for a, c in zip(answers, correct, strict=True) if a == w]) for w in winners]))
+        values.append(
+            np.mean(
+                [
+                    np.mean([c for a, c in zip(answers, correct, strict=True) if a == w])
+                    for w in winners
+                ]
+            )
+        )
     return np.mean(values)
 
 
@@ -43,7 +50,10 @@ def test_the_vote_equals_enumeration_up_to_sampling():
     correct = [[0, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 0]]
     ks = [1, 2, 3, 6]
     found = majority.curve(answers, correct, ks, draws=20000)
-    expected = np.mean([[by_enumeration(a, c, K) for K in ks] for a, c in zip(answers, correct, strict=True)], axis=0)
+    expected = np.mean(
+        [[by_enumeration(a, c, K) for K in ks] for a, c in zip(answers, correct, strict=True)],
+        axis=0,
+    )
     np.testing.assert_allclose(found["score"], expected, atol=0.01)
     np.testing.assert_allclose(found["score"][-1], (0.5 + 1) / 2)
     assert found["prompts"] == 2 and found["ks"] == ks
@@ -57,6 +67,8 @@ def test_one_response_is_a_random_pick_and_all_votes_are_like_vote_shares_as_rew
     shares = [[row.count(a) for a in row] for row in answers]
     # classes that share the first place share the vote by class here and by response there: the same, as they are equally large
     np.testing.assert_allclose(found["score"][1], best_of_n.curve(shares, correct, [9])["score"][0])
-    np.testing.assert_allclose(found["score"][0], best_of_n.curve(shares, correct, [1])["random"][0], atol=0.03)
+    np.testing.assert_allclose(
+        found["score"][0], best_of_n.curve(shares, correct, [1])["random"][0], atol=0.03
+    )
     with pytest.raises(ValueError, match="9 responses there are, got \\[10\\]"):
         majority.curve(answers, correct, [10])

@@ -28,9 +28,26 @@ def test_exchange_together_with_the_label_changes_nothing():
     chosen, rejected = rewards()
     target, tie = RNG.choice([0.0, 0.2, 0.5, 0.9, 1.0], 500), RNG.random(500) < 0.1
     lengths = RNG.integers(1, 200, (2, 500))
-    a = pairs.pair_metrics(chosen, rejected, target=target, tie=tie, chosen_length=lengths[0], rejected_length=lengths[1])
-    b = pairs.pair_metrics(rejected, chosen, target=1 - target, tie=tie, chosen_length=lengths[1], rejected_length=lengths[0])
-    assert a["label_ties"] == int(np.sum((target == 0.5) | tie)) and a["pairs"] + a["label_ties"] == 500
+    a = pairs.pair_metrics(
+        chosen,
+        rejected,
+        target=target,
+        tie=tie,
+        chosen_length=lengths[0],
+        rejected_length=lengths[1],
+    )
+    b = pairs.pair_metrics(
+        rejected,
+        chosen,
+        target=1 - target,
+        tie=tie,
+        chosen_length=lengths[1],
+        rejected_length=lengths[0],
+    )
+    assert (
+        a["label_ties"] == int(np.sum((target == 0.5) | tie))
+        and a["pairs"] + a["label_ties"] == 500
+    )
     for name, value in a.items():
         if not name.startswith(("chosen_", "rejected_")):
             np.testing.assert_allclose(b[name], value, atol=1e-12, err_msg=name)
@@ -45,7 +62,9 @@ def test_order_of_pairs_does_not_matter():
 
 
 def test_values_by_hand():
-    m = pairs.pair_metrics([2.0, 1.0, 0.0, 5.0], [0.0, 1.0, 1.0, 5.5], tie=[False, False, False, True])
+    m = pairs.pair_metrics(
+        [2.0, 1.0, 0.0, 5.0], [0.0, 1.0, 1.0, 5.5], tie=[False, False, False, True]
+    )
     p = special.expit([2.0, 0.0, -1.0])
     expected = dict(
         pairs=3,
@@ -68,21 +87,32 @@ def test_values_by_hand():
 
 def test_a_constant_model_scores_what_no_knowledge_scores():
     m = pairs.pair_metrics(np.zeros(50), np.zeros(50))
-    assert (m["accuracy"], m["ties"], m["accuracy_ties_half"], m["brier"], m["ece"]) == (0, 1, 0.5, 0.25, 0)
+    assert (m["accuracy"], m["ties"], m["accuracy_ties_half"], m["brier"], m["ece"]) == (
+        0,
+        1,
+        0.5,
+        0.25,
+        0,
+    )
     np.testing.assert_allclose(m["nll"], np.log(2))
 
 
 def test_wilson_interval():
     low, high = intervals.wilson(8, 10)  # by the formula of Wilson 1927
     z, p, n = 1.959963984540054, 0.8, 10
-    center, half = (p + z * z / 2 / n) / (1 + z * z / n), z * np.sqrt(p * (1 - p) / n + z * z / 4 / n**2) / (1 + z * z / n)
+    center, half = (
+        (p + z * z / 2 / n) / (1 + z * z / n),
+        z * np.sqrt(p * (1 - p) / n + z * z / 4 / n**2) / (1 + z * z / n),
+    )
     np.testing.assert_allclose([low, high], [center - half, center + half], rtol=1e-10)
     assert intervals.wilson(0, 5)[0] == 0 and intervals.wilson(5, 5)[1] == 1
 
 
 def test_calibration_error_vanishes_for_a_calibrated_model_and_not_for_a_confident_one():
     delta = RNG.normal(0, 2, 40_000)
-    target = (RNG.random(40_000) < special.expit(delta)).astype(float)  # labels drawn from the model's own probabilities
+    target = (RNG.random(40_000) < special.expit(delta)).astype(
+        float
+    )  # labels drawn from the model's own probabilities
     calibrated = pairs.pair_metrics(delta, np.zeros_like(delta), target=target)
     confident = pairs.pair_metrics(3 * delta, np.zeros_like(delta), target=target)
     assert calibrated["ece"] < 0.012 and confident["ece"] > 0.08
@@ -91,7 +121,11 @@ def test_calibration_error_vanishes_for_a_calibrated_model_and_not_for_a_confide
 
 def test_reliability_bins_have_equal_mass_and_keep_equal_confidences_together():
     bins = pairs.reliability(RNG.normal(size=1000), np.zeros(1000), bins=10)
-    assert set(bins["count"]) == {100} and np.all(np.diff(bins["confidence"]) > 0) and bins["confidence"][0] >= 0.5
+    assert (
+        set(bins["count"]) == {100}
+        and np.all(np.diff(bins["confidence"]) > 0)
+        and bins["confidence"][0] >= 0.5
+    )
     clumped = pairs.reliability([1.0] * 7 + [2.0] * 3, np.zeros(10))
     assert clumped["count"].tolist() == [7, 3] and clumped["frequency"].tolist() == [1, 1]
 
@@ -103,12 +137,20 @@ def test_length_slope_recovers_a_planted_one_whatever_the_prompt_and_the_label_a
     right, wrong = prompt + 1.5 + 0.004 * length_c, prompt + 0.004 * length_r
     m = pairs.pair_metrics(right, wrong, chosen_length=length_c, rejected_length=length_r)
     np.testing.assert_allclose(m["length_slope"], 0.4, rtol=1e-9)  # per 100 tokens
-    np.testing.assert_allclose(m["length_accuracy"], np.mean(length_c > length_r) + np.mean(length_c == length_r) / 2)
+    np.testing.assert_allclose(
+        m["length_accuracy"], np.mean(length_c > length_r) + np.mean(length_c == length_r) / 2
+    )
     flip = RNG.random(n) < 0.5  # rows whose label prefers the rejected response say the same thing
     a, b = np.where(flip, [wrong, right], [right, wrong])
     la, lb = np.where(flip, [length_r, length_c], [length_c, length_r])
-    again = pairs.pair_metrics(a, b, target=np.where(flip, 0.0, 1.0), chosen_length=la, rejected_length=lb)
-    np.testing.assert_allclose([again["length_slope"], again["length_accuracy"]], [m["length_slope"], m["length_accuracy"]], rtol=1e-9)
+    again = pairs.pair_metrics(
+        a, b, target=np.where(flip, 0.0, 1.0), chosen_length=la, rejected_length=lb
+    )
+    np.testing.assert_allclose(
+        [again["length_slope"], again["length_accuracy"]],
+        [m["length_slope"], m["length_accuracy"]],
+        rtol=1e-9,
+    )
     as_rewards = pairs.pair_metrics(length_c, length_r)
     np.testing.assert_allclose(m["length_accuracy"], as_rewards["accuracy_ties_half"])
     equal = pairs.pair_metrics([1.0, 2.0], [0.0, 0.0], chosen_length=[5, 6], rejected_length=[3, 4])
@@ -121,7 +163,9 @@ def test_nothing_to_judge_is_counted_and_not_invented():
 
 
 def test_bad_input_is_refused_with_counts():
-    with pytest.raises(ValueError, match="chosen: 2 of 3 values are not finite, the first at pair 1"):
+    with pytest.raises(
+        ValueError, match="chosen: 2 of 3 values are not finite, the first at pair 1"
+    ):
         pairs.pair_metrics([1.0, np.nan, np.inf], [0.0, 0.0, 0.0])
     with pytest.raises(ValueError, match=r"rejected: expected shape \[3\], got \[2\]"):
         pairs.pair_metrics([1.0, 1.0, 1.0], [0.0, 0.0])

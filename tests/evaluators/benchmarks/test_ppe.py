@@ -17,18 +17,36 @@ def vote(i, winner, language="English", flags=()):
 def test_votes_that_are_ties_are_dropped_or_halved_and_equal_rewards_are_wrong():
     first, second, winner = [1, 1, 0, 1, 2], [0, 0, 0, 1, 2], [1, 0, 1, 0.5, 0.5]
     assert ppe_preference.preference_accuracy(first, second, winner) == pytest.approx(1 / 3)
-    assert ppe_preference.preference_accuracy(first, second, winner, ties="half") == pytest.approx(2 / 5)
+    assert ppe_preference.preference_accuracy(first, second, winner, ties="half") == pytest.approx(
+        2 / 5
+    )
     assert np.isnan(ppe_preference.preference_accuracy([1], [0], [0.5]))
     with pytest.raises(ValueError, match="ties = 'keep'"):
         ppe_preference.preference_accuracy(first, second, winner, ties="keep")
 
 
 def test_preference_summary_counts_everything():
-    items = [vote(0, 1.0), vote(1, 0.0, "German", ["is_code"]), vote(2, 0.5), vote(3, 1.0), vote(4, 1.0)]
-    result = ppe_preference.summarize(items, [np.array(x, float) for x in ([1, 0], [1, 0], [1, 0], [2, 2], [np.nan, 1])])
+    items = [
+        vote(0, 1.0),
+        vote(1, 0.0, "German", ["is_code"]),
+        vote(2, 0.5),
+        vote(3, 1.0),
+        vote(4, 1.0),
+    ]
+    result = ppe_preference.summarize(
+        items, [np.array(x, float) for x in ([1, 0], [1, 0], [1, 0], [2, 2], [np.nan, 1])]
+    )
     part = result.parts["votes"]
-    assert (part.value, part.n, part.ties, part.unscored, part.unused) == (pytest.approx(1 / 3), 3, 1, 1, 1)
-    assert result.partial and result.denominators == "1 of 1 parts, 4 of 16,038 examples, 1 unscored"
+    assert (part.value, part.n, part.ties, part.unscored, part.unused) == (
+        pytest.approx(1 / 3),
+        3,
+        1,
+        1,
+        1,
+    )
+    assert (
+        result.partial and result.denominators == "1 of 1 parts, 4 of 16,038 examples, 1 unscored"
+    )
     assert result.other["accuracy, vote ties as one half"] == pytest.approx(1.5 / 4)
     assert result.subsets["is_code"].value == 0.0 and result.subsets["English"].n == 2
     assert ppe_preference.summarize(items[2:3], [np.array([1.0, 0.0])]).headline is None
@@ -51,28 +69,60 @@ def test_auc_is_the_share_of_won_pairs():
 
 
 def test_the_plain_mean_of_five_sets_is_the_headline():
-    wins = {"MMLU-Pro": 66, "MATH": 71, "IFEval": 57, "GPQA": 54, "MBPP-Plus": 58}  # a published row: overall 61.2
+    wins = {
+        "MMLU-Pro": 66,
+        "MATH": 71,
+        "IFEval": 57,
+        "GPQA": 54,
+        "MBPP-Plus": 58,
+    }  # a published row: overall 61.2
     items, rewards = [], []
     for name, count in wins.items():
         for i in range(100):
-            items.append(Item(f"{name}/{i}", name, {"correct": [0, 1], "pairs": [[0, 1]], "not_in_conflict": 0}))
+            items.append(
+                Item(
+                    f"{name}/{i}",
+                    name,
+                    {"correct": [0, 1], "pairs": [[0, 1]], "not_in_conflict": 0},
+                )
+            )
             rewards.append(np.array([0.0, 1.0 if i < count else -1.0]))
     result = ppe_correctness.summarize(items, rewards)
     assert 100 * result.headline == pytest.approx(61.2)
     one = result.other["MATH"]
-    assert one["best-of-K, last"] == pytest.approx(0.71) and one["auc, within prompts"] == pytest.approx(0.71)
+    assert one["best-of-K, last"] == pytest.approx(0.71) and one[
+        "auc, within prompts"
+    ] == pytest.approx(0.71)
     assert one["best-of-K"]["oracle"] == [0.5, 1.0]
     assert one["best-of-K, squared distance from the oracle"] == pytest.approx((1 - 0.71) ** 2 / 2)
 
 
 def test_duplicates_and_pairs_without_conflict_are_counted():
     read = ppe_correctness._read
-    record = {"set": "GPQA", "question_id": 3, "prompt": "p", "response_1": "a", "response_2": "b", "response_3": "c"}
-    record |= {"scores": [True, False, False], "sampled_conflict_pairs": [[0, 1], [1, 0], [1, 2]], "model_name": "m"}
+    record = {
+        "set": "GPQA",
+        "question_id": 3,
+        "prompt": "p",
+        "response_1": "a",
+        "response_2": "b",
+        "response_3": "c",
+    }
+    record |= {
+        "scores": [True, False, False],
+        "sampled_conflict_pairs": [[0, 1], [1, 0], [1, 2]],
+        "model_name": "m",
+    }
     item, group = read(record)
-    assert item.label["pairs"] == [[0, 1], [1, 0]] and item.label["not_in_conflict"] == 1 and len(group.responses) == 3
+    assert (
+        item.label["pairs"] == [[0, 1], [1, 0]]
+        and item.label["not_in_conflict"] == 1
+        and len(group.responses) == 3
+    )
     result = ppe_correctness.summarize([item], [np.array([1.0, 0.0, 0.0])])
-    assert result.other["GPQA"]["duplicate pairs"] == 1 and "1 sampled pairs are not of a right and a wrong" in result.notes[0]
+    assert (
+        result.other["GPQA"]["duplicate pairs"] == 1
+        and "1 sampled pairs are not of a right and a wrong" in result.notes[0]
+    )
     with pytest.raises(BadRow, match="sampled_conflict_pairs"):
         read(record | {"sampled_conflict_pairs": [[0, 3]]})
 
@@ -85,7 +135,9 @@ def test_a_prompt_with_an_unscored_response_is_left_out_whole():
 
 def test_the_miniatures(tmp_path):
     votes = ppe_preference.load("assets:benchmarks/ppe_preference")
-    assert {item.label["winner"] for item in votes.items} == {0.0, 0.5, 1.0} and len({item.subset for item in votes.items}) > 1
+    assert {item.label["winner"] for item in votes.items} == {0.0, 0.5, 1.0} and len(
+        {item.subset for item in votes.items}
+    ) > 1
     sets = ppe_correctness.load("assets:benchmarks/ppe_correctness")
     assert {item.subset for item in sets.items} == set(ppe_correctness.EXPECTED)
     assert all(len(group.responses) == 32 for group in sets.groups)
@@ -94,8 +146,18 @@ def test_the_miniatures(tmp_path):
 
 
 def test_best_of_n_as_a_benchmark():
-    items = [Item("a", "x", {"correct": [1, 0, 0]}), Item("b", "x", {"correct": [1, 1, 1]}), Item("c", "y", {"correct": [0, 1, 0]})]
-    result = best_of_n.summarize(items, [np.array(x, float) for x in ([2, 1, 0], [0, 0, 0], [1, 1, 0])])
+    items = [
+        Item("a", "x", {"correct": [1, 0, 0]}),
+        Item("b", "x", {"correct": [1, 1, 1]}),
+        Item("c", "y", {"correct": [0, 1, 0]}),
+    ]
+    result = best_of_n.summarize(
+        items, [np.array(x, float) for x in ([2, 1, 0], [0, 0, 0], [1, 1, 0])]
+    )
     part = result.parts["prompts"]
     assert (part.value, part.n, part.unused, part.ties) == (0.75, 2, 1, 1)
-    assert result.chance == pytest.approx(1 / 3) and result.other["curve"]["score"][-1] == 0.75 and set(result.subsets) == {"x", "y"}
+    assert (
+        result.chance == pytest.approx(1 / 3)
+        and result.other["curve"]["score"][-1] == 0.75
+        and set(result.subsets) == {"x", "y"}
+    )

@@ -18,7 +18,14 @@ GOLDEN = [
 
 def test_golden_numbers_of_ties():
     terms = ties_score(GOLDEN)
-    expected = {"tied": 1.0, "ref": 0.5, "pref": 0.5, "hard": 0.5, "margin": 0.0578719701, "score": 0.6505787198}
+    expected = {
+        "tied": 1.0,
+        "ref": 0.5,
+        "pref": 0.5,
+        "hard": 0.5,
+        "margin": 0.0578719701,
+        "score": 0.6505787198,
+    }
     assert terms == pytest.approx(expected, abs=1e-10)
 
 
@@ -40,13 +47,21 @@ def test_all_wrong_is_below_zero():
 def test_a_tied_question_with_one_right_answer_has_no_spread():
     lone = [Question("ref", "7", 1, [0, 1]), Question("tied", "7", 1, [0, 1])]
     terms, before = ties_score(GOLDEN + lone), ties_score(GOLDEN)
-    assert {name: terms[name] for name in ("pref", "hard", "margin")} == {name: before[name] for name in ("pref", "hard", "margin")}
+    assert {name: terms[name] for name in ("pref", "hard", "margin")} == {
+        name: before[name] for name in ("pref", "hard", "margin")
+    }
     assert terms["tied"] == pytest.approx(2 / 3) and terms["ref"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize(
     "rewards, credit, tied",
-    [([2, 1, 0, 0], 1.0, False), ([2, 2, 0, 2], 1 / 3, True), ([1, 1, 2, 2], 0.0, True), ([1, 1, 1, 1], 0.25, True), ([3], 1.0, False)],
+    [
+        ([2, 1, 0, 0], 1.0, False),
+        ([2, 2, 0, 2], 1 / 3, True),
+        ([1, 1, 2, 2], 0.0, True),
+        ([1, 1, 1, 1], 0.25, True),
+        ([3], 1.0, False),
+    ],
 )
 def test_credit_is_shared_at_the_maximum(rewards, credit, tied):
     assert best_credit(rewards) == (pytest.approx(credit), tied)
@@ -57,7 +72,14 @@ def test_credit_without_a_reward_is_nan():
 
 
 def ties_items(questions):
-    items = [Item(f"{q.kind}:{q.number}", "Ties", {"correct": q.correct, "kind": q.kind, "number": q.number}) for q in questions]
+    items = [
+        Item(
+            f"{q.kind}:{q.number}",
+            "Ties",
+            {"correct": q.correct, "kind": q.kind, "number": q.number},
+        )
+        for q in questions
+    ]
     return items, [np.array(q.rewards, np.float64) for q in questions]
 
 
@@ -74,23 +96,43 @@ def test_summary_has_the_six_subsets_and_names_what_is_missing():
 def test_ties_with_half_of_a_number_says_so():
     result = rewardbench2.summarize(*ties_items(GOLDEN[:1]))
     assert result.parts["Ties"].value is None and result.headline is None
-    assert any("Ties has no score" in note for note in result.notes) and any("only one of ref and tied" in note for note in result.notes)
+    assert any("Ties has no score" in note for note in result.notes) and any(
+        "only one of ref and tied" in note for note in result.notes
+    )
 
 
 def test_the_miniature_is_read_whole():
     examples = rewardbench2.load("assets:benchmarks/rewardbench2")
-    assert {item.subset for item in examples.items} == set(rewardbench2.EXPECTED) and not examples.left_out
+    assert {item.subset for item in examples.items} == set(
+        rewardbench2.EXPECTED
+    ) and not examples.left_out
     for item, group in zip(examples.items, examples.groups, strict=True):
         assert item.subset == "Ties" or (item.label["correct"] == 1 and len(group.responses) == 4)
-    kinds = {(item.label["kind"], item.label["number"]) for item in examples.items if item.subset == "Ties"}
+    kinds = {
+        (item.label["kind"], item.label["number"])
+        for item in examples.items
+        if item.subset == "Ties"
+    }
     assert {kind for kind, _ in kinds} == {"ref", "tied"}
 
 
 @pytest.mark.parametrize(
     "change, says",
-    [({"id": "5"}, "ref:N or tied:N"), ({"num_correct": 3}, "num_correct = 3"), ({"chosen": "a"}, "chosen"), ({"prompt": None}, "prompt")],
+    [
+        ({"id": "5"}, "ref:N or tied:N"),
+        ({"num_correct": 3}, "num_correct = 3"),
+        ({"chosen": "a"}, "chosen"),
+        ({"prompt": None}, "prompt"),
+    ],
 )
 def test_a_bad_record_names_its_field(change, says):
-    record = {"id": "ref:5", "prompt": "p", "chosen": ["a"], "rejected": ["b", "c"], "num_correct": 1, "subset": "Ties"}
+    record = {
+        "id": "ref:5",
+        "prompt": "p",
+        "chosen": ["a"],
+        "rejected": ["b", "c"],
+        "num_correct": 1,
+        "subset": "Ties",
+    }
     with pytest.raises(BadRow, match=says):
         rewardbench2._read(record | change)

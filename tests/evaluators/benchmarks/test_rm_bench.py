@@ -20,7 +20,10 @@ def test_easy_is_where_the_right_response_has_the_richer_style():
 
 def test_levels_are_the_reference_s_sums_of_cells():
     m = np.arange(9).reshape(3, 3) / 10
-    expected = {"hard": (m[0, 1] + m[0, 2] + m[1, 2]) / 3, "normal": (m[0, 0] + m[1, 1] + m[2, 2]) / 3}
+    expected = {
+        "hard": (m[0, 1] + m[0, 2] + m[1, 2]) / 3,
+        "normal": (m[0, 0] + m[1, 1] + m[2, 2]) / 3,
+    }
     expected["easy"] = (m[1, 0] + m[2, 0] + m[2, 1]) / 3
     assert rm_bench.levels(m) == pytest.approx(expected)
 
@@ -28,12 +31,18 @@ def test_levels_are_the_reference_s_sums_of_cells():
 def test_golden_means_agree_over_domains_and_over_levels():
     # RM-R1-Qwen2.5-Instruct-32B; one prompt's nine cells cannot have these values, so the means are checked as such.
     domains, levels = (0.764858, 0.805503, 0.660819, 0.938272), (0.704933, 0.805096, 0.867059)
-    assert np.mean(domains) == pytest.approx(0.792363, abs=1e-6) and np.mean(levels) == pytest.approx(0.792363, abs=1e-6)
+    assert np.mean(domains) == pytest.approx(0.792363, abs=1e-6) and np.mean(
+        levels
+    ) == pytest.approx(0.792363, abs=1e-6)
     rng = np.random.default_rng(0)
     items = [Item(str(i), rm_bench.DOMAINS[i % 5], {}) for i in range(40)]
     result = rm_bench.summarize(items, list(rng.integers(0, 4, (40, 6)).astype(float)))
-    assert result.headline == pytest.approx(np.mean([result.parts[name].value for name in rm_bench.EXPECTED]))
-    assert result.headline == pytest.approx(np.mean([result.other[level] for level in rm_bench.LEVELS]))
+    assert result.headline == pytest.approx(
+        np.mean([result.parts[name].value for name in rm_bench.EXPECTED])
+    )
+    assert result.headline == pytest.approx(
+        np.mean([result.other[level] for level in rm_bench.LEVELS])
+    )
 
 
 def test_safety_pools_its_two_parts_by_prompts():
@@ -46,14 +55,24 @@ def test_safety_pools_its_two_parts_by_prompts():
 
 def test_ties_lose_and_are_counted_in_cells():
     result = rm_bench.summarize([Item("0", "chat", {})] * 2, [np.zeros(6), np.full(6, np.nan)])
-    assert (result.parts["chat"].value, result.parts["chat"].ties, result.parts["chat"].unscored) == (0.0, 9, 1)
+    assert (
+        result.parts["chat"].value,
+        result.parts["chat"].ties,
+        result.parts["chat"].unscored,
+    ) == (0.0, 9, 1)
 
 
 def test_the_miniature_and_files_of_single_domains(tmp_path):
     examples = rm_bench.load("assets:benchmarks/rm_bench")
     assert {item.subset for item in examples.items} == set(rm_bench.DOMAINS)
     assert all(len(group.responses) == 6 for group in examples.groups)
-    record = {"id": 7, "prompt": "p", "chosen": ["a", "b", "c"], "rejected": ["d", "e", "f"], "subset": "x"}
+    record = {
+        "id": 7,
+        "prompt": "p",
+        "chosen": ["a", "b", "c"],
+        "rejected": ["d", "e", "f"],
+        "subset": "x",
+    }
     (tmp_path / "safety-refuse_filtered.json").write_text(json.dumps([record]))
     alone = rm_bench.load(tmp_path).items[0]
     assert (alone.subset, alone.id) == ("safety-refuse", "safety-refuse/7")

@@ -16,7 +16,9 @@ from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.audits import counterfactual, style
 from rewardjax.evaluators.page import evaluation, report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 SETS = ("rewardbench", "rewardbench2", "rm_bench", "judgebench", "llmbar", "best_of_16")
 
 
@@ -26,7 +28,12 @@ def folders(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     first, second = folder / "first", folder / "second"
     training = folder / "train.jsonl"
-    changes = {"model": str(exported), "output": str(first), "name": "<b>first</b>", "counterfactual.most": 3}
+    changes = {
+        "model": str(exported),
+        "output": str(first),
+        "name": "<b>first</b>",
+        "counterfactual.most": 3,
+    }
     config = config_lib.load(ROOT / "configs/eval/mini.py:pairs=20,prompts=16", changes)
     with config.unlocked():
         for name in set(config.benchmarks) - set(SETS):
@@ -34,8 +41,13 @@ def folders(exported, tmp_path_factory):
         config.counterfactual.benchmarks = ("llmbar",)
         config.benchmarks.rmb = dict(benchmark="rmb", path=str(folder / "nowhere"))
         config.overlap = {"train": {"path": str(training)}}
-    prompts = [group.prompt[0]["content"] for group in evaluate.load_all(config.benchmarks)[0]["llmbar"].groups]
-    rows = [{"prompt": text, "chosen": "a", "rejected": "b"} for text in ("What is new?", *prompts[:3])]
+    prompts = [
+        group.prompt[0]["content"]
+        for group in evaluate.load_all(config.benchmarks)[0]["llmbar"].groups
+    ]
+    rows = [
+        {"prompt": text, "chosen": "a", "rejected": "b"} for text in ("What is new?", *prompts[:3])
+    ]
     training.write_text("".join(json.dumps(row) + "\n" for row in rows))
     evaluate.run(config)
     shutil.copytree(first, second)
@@ -44,7 +56,12 @@ def folders(exported, tmp_path_factory):
     rng = np.random.default_rng(0)
     for file in (second / "scores").iterdir():
         kept = stored_rewards.read(file)
-        stored_rewards.write(dataclasses.replace(kept, rewards=[rng.normal(size=len(r)).astype(np.float32) for r in kept.rewards]), file)
+        stored_rewards.write(
+            dataclasses.replace(
+                kept, rewards=[rng.normal(size=len(r)).astype(np.float32) for r in kept.rewards]
+            ),
+            file,
+        )
     return first, second
 
 
@@ -61,14 +78,36 @@ def plain(path):
 
 def test_evaluate_leaves_a_report_with_every_section(folders):
     text = plain(folders[0] / "report.html")
-    for heading in ("Benchmarks", "RM-Bench: the difficulty gap", "Best of N", "By category", "Calibration, margins and length", "Bias"):
+    for heading in (
+        "Benchmarks",
+        "RM-Bench: the difficulty gap",
+        "Best of N",
+        "By category",
+        "Calibration, margins and length",
+        "Bias",
+    ):
         assert heading in text
     for heading in ("Counterfactual changes", "Overlap with the training data", "What is missing"):
         assert heading in text
     assert "Comparison of models" not in text
-    assert "Skywork-Reward-V2-Llama-3.1-8B-40M" in text and "A star marks a number over less than the published benchmark" in text
-    assert "has no average: 3 of the seven benchmarks have no number" in text and "benchmarks.rmb.path" in text
-    assert all(name in text for name in (*style.FEATURES, *counterfactual.CHANGES, counterfactual.ORDER, "shortest response", "oracle"))
+    assert (
+        "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
+        and "A star marks a number over less than the published benchmark" in text
+    )
+    assert (
+        "has no average: 3 of the seven benchmarks have no number" in text
+        and "benchmarks.rmb.path" in text
+    )
+    assert all(
+        name in text
+        for name in (
+            *style.FEATURES,
+            *counterfactual.CHANGES,
+            counterfactual.ORDER,
+            "shortest response",
+            "oracle",
+        )
+    )
     assert "<b>first" not in (folders[0] / "report.html").read_text(), "names are text"
 
 
@@ -76,7 +115,10 @@ def test_numbers_of_the_page_are_those_of_the_record(folders):
     first = evaluation.read(folders[0])
     text = plain(folders[0] / "report.html")
     for name, found in first.intervals.items():
-        assert f"{100 * found['headline']:.1f}" in text and f"{100 * found['low']:.1f} to {100 * found['high']:.1f}" in text, name
+        assert (
+            f"{100 * found['headline']:.1f}" in text
+            and f"{100 * found['low']:.1f} to {100 * found['high']:.1f}" in text
+        ), name
     assert first.record["overlap"]["records"] == 4
     [llmbar] = [row for row in first.record["overlap"]["counts"] if row["benchmark"] == "llmbar"]
     assert llmbar["found"] >= 3 and llmbar["training records"] == 3
@@ -92,7 +134,9 @@ def test_the_order_of_answers_does_not_matter_to_the_scores(folders):
 def test_two_models_are_compared_benchmark_by_benchmark(compared):
     text = plain(compared)
     assert "Comparison of models" in text and text.count("second") > 10
-    assert sorted(file.name for file in (compared.parent / "plots").iterdir())[-1] == "selection.png"
+    assert (
+        sorted(file.name for file in (compared.parent / "plots").iterdir())[-1] == "selection.png"
+    )
 
 
 def test_a_folder_without_an_evaluation_is_named(tmp_path):
@@ -103,7 +147,14 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path):
 def browse(page, folder):
     """Console lines and the addresses that the page asked for (not those that the browser asks for itself), by headless Chromium."""
     log = folder / "net.json"
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-sync",
+        "--no-first-run",
+    ]
     command = [
         BROWSER,
         *quiet,
@@ -115,18 +166,27 @@ def browse(page, folder):
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     events = json.loads(log.read_text())["events"]
-    asked = [event["params"] for event in events if "network_isolation_key" in event.get("params", {})]
-    urls = {one["url"] for one in asked if "url" in one and "file://" in one["network_isolation_key"]}
+    asked = [
+        event["params"] for event in events if "network_isolation_key" in event.get("params", {})
+    ]
+    urls = {
+        one["url"] for one in asked if "url" in one and "file://" in one["network_isolation_key"]
+    }
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line], urls
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no headless browser here")
 def test_a_browser_asks_nobody_for_anything_and_has_no_complaint(compared, tmp_path):
     dom, console, urls = browse(compared, tmp_path)
-    assert dom.count("<img") == len(list((compared.parent / "plots").iterdir())) and "Comparison of models" in dom
+    assert (
+        dom.count("<img") == len(list((compared.parent / "plots").iterdir()))
+        and "Comparison of models" in dom
+    )
     assert console == [] and urls == set()
     control = tmp_path / "control.html"
-    control.write_text('<!doctype html><img src="http://elsewhere.test/x.png"><script>console.error("boom")</script>')
+    control.write_text(
+        '<!doctype html><img src="http://elsewhere.test/x.png"><script>console.error("boom")</script>'
+    )
     _, console, urls = browse(control, tmp_path)
     assert len(console) == 1 and "boom" in console[0] and urls == {"http://elsewhere.test/x.png"}, (
         "this test would see a request and an error"

@@ -19,7 +19,11 @@ def drawn(tmp_path, monkeypatch):
     """Run a drawing function; returns its figure after checking that the file is an image with more than one color."""
     sheets = []
     save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *args, **kwargs: (sheets.append(self), save(self, *args, **kwargs))[1])
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, *args, **kwargs: (sheets.append(self), save(self, *args, **kwargs))[1],
+    )
 
     def draw(function, *args, **kwargs):
         path = tmp_path / "figure.png"
@@ -51,8 +55,14 @@ def test_headlines_show_values_marks_intervals_and_what_is_missing(drawn):
     }
     sheet = drawn(figures.headlines, ours, {"known": (90.0, 80.0)}, (50.0, 20.8), ["One", "Two"])
     left, right = sheet.axes
-    assert texts_of(left) == ["50.0*", "missing", "90.0"] and texts_of(right) == ["missing", "12.5", "80.0"]
-    assert [bar.get_width() for bar in left.patches] == [50, 90] and [bar.get_width() for bar in right.patches] == [12.5, 80]
+    assert texts_of(left) == ["50.0*", "missing", "90.0"] and texts_of(right) == [
+        "missing",
+        "12.5",
+        "80.0",
+    ]
+    assert [bar.get_width() for bar in left.patches] == [50, 90] and [
+        bar.get_width() for bar in right.patches
+    ] == [12.5, 80]
     assert [label.get_text() for label in left.get_yticklabels()] == ["mine", "other", "known"]
     assert left.get_ylim()[0] > left.get_ylim()[1], "the evaluated models are on top"
     assert_apart(boxes(sheet, [*left.texts, *right.texts, *left.get_yticklabels()]))
@@ -72,9 +82,16 @@ def test_categories_best_on_top(drawn):
 def test_difficulty_labels_of_near_lines_do_not_overlap(drawn):
     published = {f"model {i}": (90 - i, 80 - i, 55.0 - 0.1 * i) for i in range(5)}
     matrix = RNG.random((3, 3))
-    sheet = drawn(figures.difficulty, {"mine": {"easy": 0.9, "normal": 0.7, "hard": 0.4}}, published, {"mine": matrix})
+    sheet = drawn(
+        figures.difficulty,
+        {"mine": {"easy": 0.9, "normal": 0.7, "hard": 0.4}},
+        published,
+        {"mine": matrix},
+    )
     lines, cells = sheet.axes
-    assert texts_of(lines) == list(published) and texts_of(cells) == [f"{100 * x:.0f}" for x in matrix.ravel()]
+    assert texts_of(lines) == list(published) and texts_of(cells) == [
+        f"{100 * x:.0f}" for x in matrix.ravel()
+    ]
     assert_apart(boxes(sheet, lines.texts))
     np.testing.assert_allclose(figures._apart([50, 80, 49], 5), [50, 80, 45])
 
@@ -82,18 +99,27 @@ def test_difficulty_labels_of_near_lines_do_not_overlap(drawn):
 def test_best_of_n_has_oracle_random_and_all_scorers(drawn):
     rewards = [RNG.normal(size=8) for _ in range(10)]
     curve = best_of_n.curve(rewards, [r > 0.5 for r in rewards])
-    sheet = drawn(figures.best_of_n, {"one": {"mine": curve, "majority vote": curve}, "two": {"mine": curve}})
+    sheet = drawn(
+        figures.best_of_n, {"one": {"mine": curve, "majority vote": curve}, "two": {"mine": curve}}
+    )
     one, two = sheet.axes
     assert len(one.lines) == 4 and len(two.lines) == 3
     np.testing.assert_allclose(one.lines[0].get_ydata(), curve["oracle"])
     np.testing.assert_allclose(one.lines[1].get_ydata(), curve["score"])
-    assert [text.get_text() for text in sheet.legends[0].get_texts()] == ["oracle", "random pick", "mine", "majority vote"]
+    assert [text.get_text() for text in sheet.legends[0].get_texts()] == [
+        "oracle",
+        "random pick",
+        "mine",
+        "majority vote",
+    ]
 
 
 @pytest.fixture
 def pairs():
     better, worse = RNG.normal(0.5, 1, 300), RNG.normal(0, 1, 300)
-    return Pairs(better, worse, *RNG.integers(5, 300, (2, 300)).astype(float), [str(i) for i in range(300)])
+    return Pairs(
+        better, worse, *RNG.integers(5, 300, (2, 300)).astype(float), [str(i) for i in range(300)]
+    )
 
 
 def test_pairs_figures(drawn, pairs):
@@ -107,12 +133,17 @@ def test_pairs_figures(drawn, pairs):
     bars = drawn(figures.margins, {"all": pairs}).axes[0].patches
     margin = pairs.better - pairs.worse
     assert sum(bar.get_height() for bar in bars) == 300
-    assert sum(bar.get_height() for bar in bars if bar.get_x() > -1e-9) == np.sum(margin >= 0), "zero is the edge of a bar"
+    assert sum(bar.get_height() for bar in bars if bar.get_x() > -1e-9) == np.sum(margin >= 0), (
+        "zero is the edge of a bar"
+    )
     drawn(figures.margins, {"equal": few._replace(better=few.worse)})
 
 
 def test_differences(drawn):
-    rows = [{"label": "a", "difference": 0.1, "low": 0.05, "high": 0.15}, {"label": "b", "difference": -0.1, "low": -0.3, "high": 0.1}]
+    rows = [
+        {"label": "a", "difference": 0.1, "low": 0.05, "high": 0.15},
+        {"label": "b", "difference": -0.1, "low": -0.3, "high": 0.1},
+    ]
     [ax] = drawn(figures.differences, rows, title="T").axes
     assert texts_of(ax) == ["+10.0  [+5.0, +15.0]", "-10.0  [-30.0, +10.0]"]
 
@@ -121,21 +152,47 @@ def test_bias_and_selection(drawn):
     items = [Item(str(i), "all", {"style": RNG.normal(size=(8, 5)).tolist()}) for i in range(12)]
     found = bias.summary(items, RNG.normal(size=(12, 8)), RNG.integers(0, 2, (12, 8)), resamples=20)
     pairs_only = bias.summary(
-        [item._replace(label={"style": item.label["style"][:2]}) for item in items], RNG.normal(size=(12, 2)), resamples=20
+        [item._replace(label={"style": item.label["style"][:2]}) for item in items],
+        RNG.normal(size=(12, 2)),
+        resamples=20,
     )
     sheet = drawn(figures.bias, {"many": found, "pairs": pairs_only})
-    assert [len(ax.containers) for ax in sheet.axes] == [20, 10], "nothing is selected from two responses"
+    assert [len(ax.containers) for ax in sheet.axes] == [20, 10], (
+        "nothing is selected from two responses"
+    )
     assert [label.get_text() for label in sheet.axes[0].get_yticklabels()] == list(style.FEATURES)
     sheet = drawn(figures.selection, {"many": found, "pairs": pairs_only})
     assert [ax.get_title(loc="left") for ax in sheet.axes] == list(style.FEATURES)
-    np.testing.assert_allclose(sheet.axes[0].lines[0].get_ydata(), found["features"]["length"]["shift"]["value"])
+    np.testing.assert_allclose(
+        sheet.axes[0].lines[0].get_ydata(), found["features"]["length"]["shift"]["value"]
+    )
 
 
 def test_counterfactual_shows_every_change(drawn):
-    entry = {"responses": 4, "shift": -0.5, "shift_low": -1.0, "shift_high": 0.0, "shift_sd": -0.25, "winner": None}
+    entry = {
+        "responses": 4,
+        "shift": -0.5,
+        "shift_low": -1.0,
+        "shift_high": 0.0,
+        "shift_sd": -0.25,
+        "winner": None,
+    }
     flips = {"pairs": 2, "flips": 1, "rate": 0.5, "low": 0.1, "high": 0.9}
-    nothing = {"responses": 0, **dict.fromkeys(["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"])}
-    found = dict.fromkeys(counterfactual.CHANGES, entry | {"loser": flips, "both": flips}) | {"list order": nothing}
-    left, right = drawn(figures.counterfactual, {"a set": found, "another": {"padding": entry | {"loser": None, "both": None}}}).axes
+    nothing = {
+        "responses": 0,
+        **dict.fromkeys(
+            ["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"]
+        ),
+    }
+    found = dict.fromkeys(counterfactual.CHANGES, entry | {"loser": flips, "both": flips}) | {
+        "list order": nothing
+    }
+    left, right = drawn(
+        figures.counterfactual,
+        {"a set": found, "another": {"padding": entry | {"loser": None, "both": None}}},
+    ).axes
     assert [label.get_text() for label in left.get_yticklabels()] == list(counterfactual.CHANGES)
-    assert texts_of(left) == ["nothing to change"] and len(right.patches) == len(counterfactual.CHANGES) - 1
+    assert (
+        texts_of(left) == ["nothing to change"]
+        and len(right.patches) == len(counterfactual.CHANGES) - 1
+    )
