@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rewardjax.models.trainable import path_of, paths
+
 Schedule = Callable[[Any], jax.Array]
 
 NORMS_AND_BIASES = (
@@ -70,16 +72,6 @@ def make_schedule(
         return peak * warmup * DECAYS[name](progress, end_fraction)
 
     return schedule
-
-
-def path_of(key_path: Sequence[Any]) -> str:
-    """Name of a leaf, such as `decoder/layers/q`: the path that every regular expression in a config is matched against."""
-    return jax.tree_util.keystr(tuple(key_path), simple=True, separator="/").removesuffix("/value")
-
-
-def paths(params) -> list[str]:
-    """Names of all leaves of a parameter tree, in tree order."""
-    return [path_of(key_path) for key_path, _ in jax.tree_util.tree_leaves_with_path(params)]
 
 
 def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> dict[str, int]:
