@@ -9,7 +9,6 @@ response; what cannot be scored is listed with its reason in `OUT.quarantine.jso
 
 import argparse
 import contextlib
-import dataclasses
 import itertools
 import json
 import pathlib
@@ -23,18 +22,18 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rewardjax.data import formats, sources
-from rewardjax.data.groups import BadRow, Group, check
+from rewardjax.data.groups import BadRow
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.tokenize import tokenize_group
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
+from rewardjax.scoring.prepare import prepare
 
 WINDOW = 2048  # records read, scored and written at a time
 SCHEMA = pa.schema([("id", pa.string()), ("response_index", pa.int32()), ("reward", pa.float32())])
 
 
 class Scorable(NamedTuple):
-    """Some responses of one group, ready to be scored."""
+    """The responses of one group that can be scored, by their indices."""
 
     group_id: str
     indices: list[int]
@@ -55,7 +54,10 @@ def score_source(
         bad: list[dict] = []
         for row, record in window:
             try:
-                group, _ = check(formats.to_group(record, row, source.name))
+                group = formats.to_group(record, row, source.name)
+                prepared = prepare(
+                    group, model.tokenizer, model.contract.max_length, model.contract.over_long
+                )
                 if first_row.setdefault(group.id, row) != row:
                     raise BadRow(
                         "bad_schema",
@@ -66,9 +68,9 @@ def score_source(
                     _quarantine(error, str(record.get("id", f"{source.name}:{row}")), row, -1)
                 )
                 continue
-            scorable, unfit = _tokenize(group, row, model)
-            ready += scorable
-            bad += unfit
+            if prepared.tokens is not None:
+                ready.append(Scorable(group.id, prepared.fits, prepared.tokens))
+            bad += [_quarantine(error, group.id, row, k) for k, error in prepared.refused.items()]
         rewards = scorer.token_groups(model, [one.tokens for one in ready]) if ready else []
         yield (
             len(window),
@@ -79,25 +81,6 @@ def score_source(
             ],
             bad,
         )
-
-
-def _tokenize(group: Group, row: int, model: scorer.Scorer) -> tuple[list[Scorable], list[dict]]:
-    """The group whole or, where a response does not fit, response by response, and quarantine entries of those that do not."""
-    limits = model.tokenizer, model.contract.max_length, model.contract.over_long
-    try:
-        return [
-            Scorable(group.id, list(range(len(group.responses))), tokenize_group(group, *limits))
-        ], []
-    except BadRow as error:
-        if len(group.responses) == 1:
-            return [], [_quarantine(error, group.id, row, 0)]
-    ready, bad = [], []
-    for k, response in enumerate(group.responses):
-        one = dataclasses.replace(group, responses=[response], pairs=[], correct=None, ranks=None)
-        scorable, unfit = _tokenize(one, row, model)
-        ready += [found._replace(indices=[k]) for found in scorable]
-        bad += [entry | {"response_index": k} for entry in unfit]
-    return ready, bad
 
 
 def _quarantine(error: BadRow, group_id: str, row: int, index: int) -> dict:

@@ -224,8 +224,24 @@ def _pair_length(a: np.ndarray, b: np.ndarray) -> int:
 def _tokenize(
     group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str
 ) -> np.ndarray:
-    """Token ids of conversation k. What is cut depends on this conversation alone, so that its score does not depend on its siblings."""
+    """Token ids of conversation k, as `shorten` leaves them."""
     tokens = np.asarray(tokenizer.encode(group.prompt + group.responses[k]), np.int32)
+    return shorten(tokens, group, k, tokenizer, max_length, over_long)
+
+
+def shorten(
+    tokens: np.ndarray,
+    group: Group,
+    k: int,
+    tokenizer: ChatTokenizer,
+    max_length: int,
+    over_long: str,
+) -> np.ndarray:
+    """The token ids of conversation k, cut to `max_length` by the rule `over_long`.
+
+    What is cut depends on this conversation alone, so that its score does not depend on its
+    siblings. Raises BadRow("over_long") where the rule does not make it fit.
+    """
     excess = len(tokens) - max_length
     if excess <= 0:
         return tokens

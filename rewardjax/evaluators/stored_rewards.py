@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from rewardjax import fingerprint
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group, check_text
+from rewardjax.data.groups import Group
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.tokenize import split_prefix, tokenize_group
 from rewardjax.evaluators.records import Examples, Item
+from rewardjax.scoring.prepare import prepare
 
 Score = Callable[[list[TokenGroup]], list[np.ndarray]]
 
@@ -65,32 +65,21 @@ class Tokenized(NamedTuple):
 
 
 def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
-    """`max_length` and `over_long` as for `tokenize.prepare`. An empty response is encoded like any other, as the references do."""
-    conversations, fits, unscored = [], [], []
-    lengths, prompt_tokens = np.full(len(group.responses), -1, np.int32), -1
-    for k, response in enumerate(group.responses):
-        try:
-            check_text(group.prompt, "prompt")
-            check_text(response, f"responses[{k}]")
-            prompt_tokens = len(tokenizer.encode(group.prompt))
-            tokens = np.asarray(tokenizer.encode(group.prompt + response), np.int32)
-            lengths[k] = len(tokens) - prompt_tokens
-            if len(tokens) > max_length:
-                tokens = tokenize_group(
-                    dataclasses.replace(group, responses=[response]),
-                    tokenizer,
-                    max_length,
-                    over_long,
-                ).prefix
-            conversations.append(tokens)
-            fits.append(k)
-        except BadRow as error:
-            unscored.append(
-                {"id": group.id, "response": k, "reason": error.reason, "detail": error.detail}
-            )
-    return Tokenized(
-        split_prefix(conversations) if fits else None, fits, lengths, prompt_tokens, unscored
-    )
+    """One group of a benchmark, ready to be scored; an empty response is encoded like any other.
+
+    max_length, over_long: as for `data.tokenize.prepare`.
+    """
+    prepared = prepare(group, tokenizer, max_length, over_long, as_published=True)
+    unscored = [
+        {"id": group.id, "response": k, "reason": error.reason, "detail": error.detail}
+        for k, error in prepared.refused.items()
+    ]
+    encoded = prepared.lengths >= 0  # [K]
+    if not encoded.any():
+        return Tokenized(None, [], prepared.lengths, -1, unscored)
+    prompt_tokens = len(tokenizer.encode(group.prompt))
+    lengths = np.where(encoded, prepared.lengths - prompt_tokens, -1).astype(np.int32)
+    return Tokenized(prepared.tokens, prepared.fits, lengths, prompt_tokens, unscored)
 
 
 def rewards_of(tokenized: Sequence[Tokenized], score: Score) -> list[np.ndarray]:

@@ -14,14 +14,14 @@ from flax import nnx
 
 from rewardjax import config as config_lib
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import Group, Message, check
+from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.tokenize import tokenize_group
 from rewardjax.models import checkpoint, hf, reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import contract, rows
+from rewardjax.scoring.prepare import prepare_whole
 
 SHORTEST_ROW = 512
 
@@ -117,17 +117,14 @@ def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
 def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
     """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRow for what cannot be scored."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    group, _ = check(
-        Group("", messages, [[{"role": "assistant", "content": text}] for text in responses], [])
+    replies = [[{"role": "assistant", "content": text}] for text in responses]
+    tokens = prepare_whole(
+        Group("", messages, replies, []),
+        scorer.tokenizer,
+        scorer.contract.max_length,
+        scorer.contract.over_long,
     )
-    return token_groups(
-        scorer,
-        [
-            tokenize_group(
-                group, scorer.tokenizer, scorer.contract.max_length, scorer.contract.over_long
-            )
-        ],
-    )[0]
+    return token_groups(scorer, [tokens])[0]
 
 
 def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from rewardjax import fingerprint
-from rewardjax.data.groups import BadRow, Group, check
-from rewardjax.data.tokenize import tokenize_group
+from rewardjax.data.groups import BadRow, Group
 from rewardjax.scoring import model as scorer
+from rewardjax.scoring.prepare import prepare_whole
 
 
 class OwnTrainingPair(ValueError):
@@ -52,17 +52,13 @@ def score_pairs(
     ready, bad = [], []
     for pair in pairs:
         try:
-            group, _ = check(
-                Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], [])
+            group = Group(
+                pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], []
             )
-            ready.append(
-                (
-                    group.id,
-                    tokenize_group(
-                        group, model.tokenizer, model.contract.max_length, model.contract.over_long
-                    ),
-                )
+            tokens = prepare_whole(
+                group, model.tokenizer, model.contract.max_length, model.contract.over_long
             )
+            ready.append((group.id, tokens))
         except BadRow as error:
             bad.append({"pair_id": pair["pair_id"], "reason": error.reason, "detail": error.detail})
     rewards = scorer.token_groups(model, [tokens for _, tokens in ready]) if ready else []

@@ -1,0 +1,84 @@
+"""From a group of responses to tokens that can be scored, and a reason for each response that cannot.
+
+The score command, the curation ledger, the benchmarks and `scoring.model.rewards` all come through
+here, so that none of them accepts a response which another would refuse.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from rewardjax.data import groups
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.pack import TokenGroup
+from rewardjax.data.tokenize import shorten, split_prefix
+
+
+class Prepared(NamedTuple):
+    """A group of K responses, ready to be scored as far as it can be.
+
+    tokens: the conversations of `fits`, in that order; None where no response can be scored.
+    fits: indices of the responses that can be scored.
+    lengths: [K] tokens of each conversation before anything is cut, -1 where it cannot be encoded.
+    refused: why each of the other responses cannot be scored, by its index.
+    """
+
+    tokens: TokenGroup | None
+    fits: list[int]
+    lengths: np.ndarray
+    refused: dict[int, BadRow]
+
+
+def prepare(
+    group: Group,
+    tokenizer: ChatTokenizer,
+    max_length: int,
+    over_long: str,
+    *,
+    as_published: bool = False,
+) -> Prepared:
+    """Check and tokenize one group; a response that cannot be scored does not spoil its siblings.
+
+    max_length, over_long: as for `data.tokenize.prepare`, usually those of the score contract.
+    as_published: skip `groups.check`, so that an empty response of a benchmark counts like any
+    other, as in the reference implementations; text that cannot be encoded is refused all the same.
+
+    Raises BadRow for what spoils the whole group (roles out of order, an empty response).
+    """
+    if not as_published:
+        group, _ = groups.check(group)
+    conversations: list[np.ndarray] = []
+    fits: list[int] = []
+    refused: dict[int, BadRow] = {}
+    lengths = np.full(len(group.responses), -1, np.int32)
+    for k, response in enumerate(group.responses):
+        try:
+            # Without `groups.check` a NUL or a lone surrogate would reach the tokenizer.
+            if as_published:
+                groups.check_text(group.prompt, "prompt")
+                groups.check_text(response, f"responses[{k}]")
+            tokens = np.asarray(tokenizer.encode(group.prompt + response), np.int32)
+            # Before `shorten`, which refuses: a response that is too long still has a length.
+            lengths[k] = len(tokens)
+            conversations.append(shorten(tokens, group, k, tokenizer, max_length, over_long))
+            fits.append(k)
+        except BadRow as error:
+            refused[k] = error
+    if not fits:
+        return Prepared(None, fits, lengths, refused)
+    return Prepared(split_prefix(conversations), fits, lengths, refused)
+
+
+def prepare_whole(
+    group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str
+) -> TokenGroup:
+    """All responses of a group, for callers that can use them only together.
+
+    Raises BadRow for the first response that cannot be scored, and as `prepare` does.
+    """
+    prepared = prepare(group, tokenizer, max_length, over_long)
+    for error in prepared.refused.values():
+        raise error
+    assert prepared.tokens is not None  # a checked group has at least one response
+    return prepared.tokens
