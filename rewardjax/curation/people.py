@@ -14,18 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import fingerprint
+from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.curation.ledger.store import Store
 from rewardjax.stats import agreement
 
 CHOICES = ("left", "right", "no_preference", "cannot_decide")
 VALUES = {"no_preference": "tie", "cannot_decide": "undecided"}
-ATTRIBUTES = (
-    "task_category",
-    "objectivity",
-    "controversiality",
-    "desired_attributes",
-    "annotation_guideline",
-)
 CONTROVERSY = {"Low": 0, "Medium": 1, "High": 2}
 LABEL_CONFIG = """<View>
   <Header value="Prompt"/><Text name="prompt" value="$prompt"/>
@@ -196,12 +190,12 @@ def edited_attributes(
     rows = {}
     for answer in answers:
         if answer.edits and (task := known.get(answer.task)):
-            if unknown := set(answer.edits) - set(ATTRIBUTES):
+            if unknown := set(answer.edits) - set(FIELDS):
                 raise ValueError(
-                    f"task {answer.task}: {sorted(unknown)[0]!r} is no attribute; there are {', '.join(ATTRIBUTES)}"
+                    f"task {answer.task}: {sorted(unknown)[0]!r} is no attribute; there are {', '.join(FIELDS)}"
                 )
-            before = current.get(task.pair_id, dict.fromkeys(ATTRIBUTES, ""))
-            edited = {name: answer.edits.get(name, before[name]) for name in ATTRIBUTES}
+            before = current.get(task.pair_id, dict.fromkeys(FIELDS, ""))
+            edited = {name: answer.edits.get(name, before[name]) for name in FIELDS}
             key = {"pair_id": task.pair_id, "voter": f"human:{task.annotator}", "kind": "human"}
             rows[task.pair_id, task.annotator] = (
                 key | edited | {"evidence": json.dumps({"task": task.id})}
@@ -238,7 +232,7 @@ def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
     for task, text in zip(tasks, store.texts([task.pair_id for task in tasks]), strict=True):
         row = attributes.get(task.pair_id)
         left, right = (text[f"response_{side}"] for side in task.shown)
-        shown = {name: row[name] for name in ATTRIBUTES} if row else {}
+        shown = {name: row[name] for name in FIELDS} if row else {}
         about = {"attributes": shown, "guideline": shown.get("annotation_guideline", "")}
         yield {
             "task": task.id,

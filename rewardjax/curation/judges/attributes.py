@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args, get_origin
 
 import pydantic
 
@@ -22,9 +22,6 @@ Category = Literal[
 ]
 Objectivity = Literal["Objective", "Subjective"]
 Controversiality = Literal["Low", "Medium", "High"]
-CATEGORIES: tuple[str, ...] = get_args(Category)
-OBJECTIVITIES: tuple[str, ...] = get_args(Objectivity)
-CONTROVERSIALITIES: tuple[str, ...] = get_args(Controversiality)
 
 
 def _not_empty(text: str) -> str:
@@ -51,15 +48,24 @@ class Attributes(pydantic.BaseModel):
     annotation_guideline: Text  # how to decide this very pair
 
 
+# The names of the five fields, and the legal values of those that have a taxonomy: ledger columns, the text that is embedded, what
+# people may edit and what errors are broken down by all follow from the class above.
+FIELDS: tuple[str, ...] = tuple(Attributes.model_fields)
+TAXONOMIES: dict[str, tuple[str, ...]] = {
+    name: get_args(field.annotation)
+    for name, field in Attributes.model_fields.items()
+    if get_origin(field.annotation) is Literal
+}
+
+
 def merge(tagged: Sequence[Attributes]) -> Attributes:
     """One 5-tuple of several taggers': the most frequent value of each closed field (of equally frequent ones the first given), and both
     free texts from the first tagger who agrees with most of those three. Raises ValueError without any tagger."""
     if not tagged:
         raise ValueError("attributes: nothing to merge")
-    closed = ("task_category", "objectivity", "controversiality")
     common = {
         field: Counter(getattr(one, field) for one in tagged).most_common(1)[0][0]
-        for field in closed
+        for field in TAXONOMIES
     }
     nearest = max(
         tagged, key=lambda one: sum(getattr(one, field) == value for field, value in common.items())

@@ -22,12 +22,7 @@ from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.attributes import (
-    CATEGORIES,
-    CONTROVERSIALITIES,
-    OBJECTIVITIES,
-    Attributes,
-)
+from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.data import formats, sources, world
 from rewardjax.data.groups import BadRow
 from rewardjax.data.world.draw import Draw
@@ -168,11 +163,7 @@ def tag(behavior: Behavior, shown: prompts.Shown, truth: Truth, sample: Draw) ->
             annotation_guideline=text,
         )
     said = found.model_dump()
-    for field, legal in (
-        ("task_category", CATEGORIES),
-        ("objectivity", OBJECTIVITIES),
-        ("controversiality", CONTROVERSIALITIES),
-    ):
+    for field, legal in TAXONOMIES.items():
         if not sample.chance(behavior.attribute_accuracy):
             said[field] = sample.pick([value for value in legal if value != said[field]])
     return said

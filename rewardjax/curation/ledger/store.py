@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
+from rewardjax.curation.judges.attributes import FIELDS, TAXONOMIES
 from rewardjax.data.groups import Message
 
 pc: Any = (
@@ -112,11 +113,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("pair_id", _TEXT),
         ("voter", _TEXT),
         ("kind", _TEXT),
-        ("task_category", _TEXT),
-        ("objectivity", _TEXT),
-        ("controversiality", _TEXT),
-        ("desired_attributes", _TEXT),
-        ("annotation_guideline", _TEXT),
+        *((name, _TEXT) for name in FIELDS),
         optional=[("evidence", _TEXT)],
     ),
     # embedder: fingerprint of model and text rule. vector: float32, any length, one length an embedder.
@@ -490,11 +487,9 @@ _WORDS |= {
     "best",
     "judges",
     "humans",
-    "task_category",
-    "objectivity",
-    "controversiality",
     "stage",
     "unit",
+    *TAXONOMIES,
 }
 
 

@@ -20,6 +20,7 @@ import scipy.sparse
 from flax import nnx
 
 from rewardjax import fingerprint
+from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
@@ -29,13 +30,6 @@ from rewardjax.models.decoder import rms_norm
 from rewardjax.parallel.mesh import Layout
 from rewardjax.scoring import rows as scoring
 
-FIELDS = (
-    "task_category",
-    "objectivity",
-    "controversiality",
-    "desired_attributes",
-    "annotation_guideline",
-)
 BUCKETS = 2**16  # of hashed word and letter features
 WORD = re.compile(r"[^\W_]+|[^\w\s]")
 

@@ -11,14 +11,10 @@ from typing import Any
 import numpy as np
 from scipy import optimize, special, stats
 
+from rewardjax.curation.judges.attributes import TAXONOMIES
 from rewardjax.stats import tests
 from rewardjax.stats.intervals import wilson
 
-ATTRIBUTES = (
-    "task_category",
-    "objectivity",
-    "controversiality",
-)  # what errors are broken down by, as the ledger calls them
 FAR = 1e3  # a temperature stays within 1/FAR and FAR times the margins' median size
 
 
@@ -153,7 +149,7 @@ def report(
 ) -> dict[str, Any]:
     """Everything this file knows about one model on the gold set: what an iteration reports, and what retrieval starts from.
 
-    labels: gold label by pair id; scores: rows of the ledger, of that model; attributes: a row of ATTRIBUTES by pair id (missing ones are
+    labels: gold label by pair id; scores: rows of the ledger, of that model; attributes: a row of the ledger by pair id (missing ones are
     "unknown"); previous: the `correct` of the last iteration's report. Returns {"pairs", "left_out", "temperature", "accuracy", "p": by
     pair id, "correct": by pair id, "errors": error_table, "worst", "against_previous"}. Raises ValueError where no gold pair is scored."""
     ids, signed, left_out = margins(labels, scores)
@@ -165,7 +161,7 @@ def report(
     p = probability(signed, temperature)
     correct = {pair_id: bool(one > 0.5) for pair_id, one in zip(ids, p, strict=True)}
     columns = {
-        name: [attributes.get(pair_id, {}).get(name) for pair_id in ids] for name in ATTRIBUTES
+        name: [attributes.get(pair_id, {}).get(name) for pair_id in ids] for name in TAXONOMIES
     }
     return {
         "pairs": len(ids),

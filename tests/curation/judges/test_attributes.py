@@ -3,6 +3,7 @@ import pytest
 
 from rewardjax.curation.judges import attributes
 from rewardjax.curation.judges.attributes import Attributes
+from rewardjax.curation.ledger import store
 
 GOOD = {
     "task_category": "Math",
@@ -14,12 +15,16 @@ GOOD = {
 
 
 def test_the_taxonomies_are_the_papers():
-    assert len(attributes.CATEGORIES) == 12 and attributes.CATEGORIES[-1] == "Other"
-    assert attributes.OBJECTIVITIES == (
-        "Objective",
-        "Subjective",
-    ) and attributes.CONTROVERSIALITIES == ("Low", "Medium", "High")
+    categories = attributes.TAXONOMIES["task_category"]
+    assert len(categories) == 12 and categories[-1] == "Other"
+    assert attributes.TAXONOMIES["objectivity"] == ("Objective", "Subjective")
+    assert attributes.TAXONOMIES["controversiality"] == ("Low", "Medium", "High")
     assert Attributes(**GOOD).model_dump() == GOOD
+
+
+def test_the_ledger_has_a_column_for_each_field():
+    assert attributes.FIELDS == tuple(GOOD)
+    assert set(attributes.FIELDS) < set(store.SCHEMAS["attributes"].names)
 
 
 @pytest.mark.parametrize(

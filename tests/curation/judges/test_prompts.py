@@ -5,7 +5,7 @@ from judging import world_items
 from test_attributes import GOOD
 
 from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.attributes import CATEGORIES, Attributes
+from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.curation.judges.prompts import (
     Example,
     Item,
@@ -91,7 +91,7 @@ def test_a_label_said_in_either_order_means_the_same():
 
 
 def test_attributes_bring_their_criterion():
-    assert set(prompts.CRITERIA) == set(CATEGORIES)
+    assert set(prompts.CRITERIA) == set(TAXONOMIES["task_category"])
     bare, tagged = (
         judge_messages(dataclasses.replace(ITEMS[0], attributes=a), "ab")[1]["content"]
         for a in (None, Attributes(**GOOD))
