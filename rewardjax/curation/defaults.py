@@ -44,9 +44,8 @@ def curation() -> Config:
             budget=dict(
                 judges=placeholder(float), people=placeholder(float)
             ),  # dollars; None: no limit
-            prices=dict(
-                gold=0.5, silver=0.05, stage2=0.01
-            ),  # budget.PRICES: of a label by a person, and, without tokens' prices, by judges
+            # Dollars per pair (paper, appendix F): a label by a person, and by judges in Stage 1 and 2 where they have no token prices.
+            prices=dict(gold=0.5, silver=0.05, stage2=0.01),
             train=defaults.training(),  # rewardjax.train; its data and held-out sets are filled in
         )
     )

@@ -1,18 +1,6 @@
-"""What curation costs, what a budget still buys, and when another round is not worth it (paper, appendix F)."""
+"""What a budget still buys, and when another round is not worth it (paper, appendix F)."""
 
-from collections.abc import Mapping
-
-PRICES = {
-    "gold": 0.50,
-    "silver": 0.05,
-    "stage2": 0.01,
-}  # dollars a pair: a person's label, judges in Stage 1, judges in Stage 2
 STOP_BELOW = 0.3  # average points gained for each further million pairs
-
-
-def cost(counts: Mapping[str, int], prices: Mapping[str, float] = PRICES) -> float:
-    """Dollars: c_H * gold + c_L1 * silver + c_L2 * stage2. Raises KeyError for a count without a price."""
-    return sum(prices[name] * count for name, count in counts.items())
 
 
 def affordable(wanted: int, price: float, left: float | None) -> int:

@@ -1,17 +1,15 @@
-"""The paper's cost model, its worked prices, and its stop rule."""
+"""The paper's worked prices, what a budget buys, and the stop rule."""
 
 import pytest
 
+from rewardjax.curation.defaults import curation
 from rewardjax.curation.stages import budget
 
 
-def test_cost_is_the_papers_sum():
-    assert budget.cost(
-        {"gold": 100_000, "silver": 1_000_000, "stage2": 10_000_000}
-    ) == pytest.approx(50_000 + 50_000 + 100_000)
-    assert budget.cost({}) == 0
-    with pytest.raises(KeyError):
-        budget.cost({"platinum": 1})
+def test_the_default_prices_are_the_papers():
+    prices = curation().prices
+    cost = 100_000 * prices.gold + 1_000_000 * prices.silver + 10_000_000 * prices.stage2
+    assert cost == pytest.approx(50_000 + 50_000 + 100_000)
 
 
 def test_affordable_never_exceeds_what_is_left():
