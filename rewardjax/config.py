@@ -36,6 +36,8 @@ from typing import Any
 from etils import epath
 from ml_collections import ConfigDict
 
+from rewardjax import files
+
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
 
@@ -367,7 +369,5 @@ def read_run_config(workdir: str | os.PathLike) -> dict[str, Any]:
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON so that a reader sees the old file or the new one, never a part."""
-    final = epath.Path(path)
-    part = final.parent / f"{final.name}.{os.getpid()}.part"
-    part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    part.replace(final)
+    with files.replacing(path, many_writers=True) as part:
+        part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -9,11 +9,11 @@ import argparse
 import dataclasses
 import functools
 import pathlib
-import shutil
 
 import jax
 from flax import nnx
 
+from rewardjax import files
 from rewardjax.models import hf
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
@@ -33,31 +33,34 @@ def export(
     output = pathlib.Path(output)
     if output.exists():
         raise FileExistsError(f"{output} exists; remove it, or export to another folder")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-
+    output.parent.mkdir(parents=True, exist_ok=True)
     model = scorer.load(workdir, step=step)
+    with files.replacing(output) as part:
+        part.mkdir()
+        return _write_folder(model, part, dtype)
+
+
+def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> contract.ScoreContract:
+    """Write model, tokenizer and contract to `folder`, and check that it scores as the run did."""
     tokenizer, saved = model.tokenizer, model.contract
-    tokenizer.save(partial)
+    tokenizer.save(folder)
     with jax.set_mesh(model.mesh):
         hf.save(
             nnx.merge(model.graph, model.params),
-            partial,
+            folder,
             dtype=dtype,
             pad_token_id=tokenizer.pad_id,
             eos_token_id=tokenizer.eos_id,
         )
     contract.save(
-        dataclasses.replace(saved, weights_dtype=dtype, golden=()), partial / contract.FILE
+        dataclasses.replace(saved, weights_dtype=dtype, golden=()), folder / contract.FILE
     )
 
-    read_back = scorer.load(partial, mesh=model.mesh)
+    read_back = scorer.load(folder, mesh=model.mesh)
     score_golden = functools.partial(scorer.conversations, read_back)
     contract.check_golden(saved, score_golden, dtype)
     exported = contract.with_golden(read_back.contract, score_golden)
-    contract.save(exported, partial / contract.FILE)
-    partial.rename(output)
+    contract.save(exported, folder / contract.FILE)
     return exported
 
 

@@ -11,6 +11,11 @@ def of_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def eight_bytes(data: bytes) -> bytes:
+    """64 bits of `data` as bytes, for draws and splits that depend on it alone (BLAKE2b)."""
+    return hashlib.blake2b(data, digest_size=8).digest()
+
+
 def of_json(value: Any) -> str:
     """Fingerprint of a JSON-serialisable value, independent of key order. Raises TypeError on anything JSON cannot hold."""
     return of_bytes(

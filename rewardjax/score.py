@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rewardjax import files
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow
 from rewardjax.data.pack import TokenGroup
@@ -102,9 +103,9 @@ def score_file(
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     output.parent.mkdir(parents=True, exist_ok=True)
     counts = {"records": 0, "scored": 0, "quarantined": 0}
-    partial = output.with_name(output.name + ".partial")
     with (
-        WRITERS[output.suffix](partial) as write,
+        files.replacing(output) as part,
+        WRITERS[output.suffix](part) as write,
         open(output.with_name(output.name + ".quarantine.jsonl"), "w") as bad_file,
         tqdm(total=len(source), unit="record", disable=not sys.stderr.isatty()) as bar,
     ):
@@ -117,8 +118,8 @@ def score_file(
                 "quarantined": counts["quarantined"] + len(bad),
             }
             bar.update(records)
-    contract.save(model.contract, output.with_name(output.name + ".contract.json"))
-    partial.replace(output)
+        # Before the block ends and the scores appear: no scores without their contract.
+        contract.save(model.contract, output.with_name(output.name + ".contract.json"))
     return counts
 
 

@@ -6,7 +6,6 @@ scoring are its own.
 
 import dataclasses
 import functools
-import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from flax import nnx
 
 from experiments.ablation.world import Item
-from rewardjax import assets, fingerprint
+from rewardjax import assets, files, fingerprint
 from rewardjax.data import pack
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
@@ -176,7 +175,5 @@ def parameters(lab: Lab, model: Model) -> Any:
 
 def _write(path: pathlib.Path, save: Callable[[Any], None]) -> None:
     """A file that is there whole or not at all."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    with files.replacing(path, many_writers=True) as part, open(part, "wb") as file:
         save(file)
-    part.replace(path)

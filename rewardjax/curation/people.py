@@ -6,7 +6,6 @@ queue again gives the same tasks.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections import Counter, defaultdict
@@ -131,7 +130,7 @@ def _task(pair_id: str, annotator: str, check: bool, seed: int) -> Task:
 
 def _unit(*what: Any) -> float:
     """A number in [0, 1) that depends on `what` alone."""
-    digest = hashlib.blake2b(json.dumps(what).encode(), digest_size=8).digest()
+    digest = fingerprint.eight_bytes(json.dumps(what).encode())
     return int.from_bytes(digest, "big") / 2**64
 
 

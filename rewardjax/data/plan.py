@@ -9,13 +9,9 @@ import math
 
 import numpy as np
 
+from rewardjax.data.splitmix import splitmix64
+
 ROUNDS = 8
-# splitmix64 (Steele, Lea, Flood 2014): increment, and the two multipliers of its finaliser.
-GOLDEN, MIX_A, MIX_B = (
-    np.uint64(0x9E3779B97F4A7C15),
-    np.uint64(0xBF58476D1CE4E5B9),
-    np.uint64(0x94D049BB133111EB),
-)
 
 
 def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:
@@ -29,7 +25,7 @@ def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     if seed < 0 or step < 0:
         raise ValueError(f"seed = {seed}, step = {step}: neither may be negative")
     epoch, place = np.divmod(np.arange(step * batch, (step + 1) * batch, dtype=np.int64), n)
-    key = _mix(_mix(np.full(batch, seed, np.uint64)) ^ epoch.astype(np.uint64))
+    key = splitmix64(splitmix64(np.full(batch, seed, np.uint64)) ^ epoch.astype(np.uint64))
     return _permute(place.astype(np.uint64), n, key).astype(np.int64)
 
 
@@ -47,15 +43,8 @@ def _permute(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
     while outside.any():
         left, right = x[outside] >> half, x[outside] & low
         for r in range(ROUNDS):
-            left, right = right, left ^ (_mix(right ^ _mix(key[outside] + np.uint64(r))) & low)
+            round_key = splitmix64(key[outside] + np.uint64(r))
+            left, right = right, left ^ (splitmix64(right ^ round_key) & low)
         x[outside] = left << half | right
         outside = x >= n
     return x
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """splitmix64: 64 bits in, 64 well-mixed bits out; array arithmetic wraps, as it should."""
-    x = x + GOLDEN
-    x = (x ^ x >> np.uint64(30)) * MIX_A
-    x = (x ^ x >> np.uint64(27)) * MIX_B
-    return x ^ x >> np.uint64(31)

@@ -11,7 +11,6 @@ import fcntl
 import functools
 import itertools
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
+from rewardjax import files
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
@@ -140,12 +140,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """A temporary folder that becomes `folder` when the block ends well, and vanishes otherwise. Call it under `locked`: whatever
     an earlier build left behind is then nobody's, and is removed."""
-    temporary = folder.with_suffix(".building")
-    for leftover in (temporary, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    with files.replacing(folder) as part:
+        part.mkdir()
+        yield part

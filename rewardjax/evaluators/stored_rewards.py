@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import fingerprint
+from rewardjax import files, fingerprint
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group
 from rewardjax.data.pack import TokenGroup
@@ -122,9 +122,9 @@ def compute(
             found = rewards_of(window, score)
             if file is not None and jax.process_index() == 0:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                partial = file.with_suffix(".partial.npy")
-                np.save(partial, np.concatenate(found))
-                partial.replace(file)
+                # By handle: given a name, np.save would add .npy to it.
+                with files.replacing(file) as part, open(part, "wb") as opened:
+                    np.save(opened, np.concatenate(found))
         tokenized += [one._replace(tokens=None) for one in window]
         rewards += found
         advance(len(window))
@@ -169,9 +169,8 @@ def write(scores: Scores, path: str | pathlib.Path) -> None:
     meta = {META: json.dumps(scores.meta | {"unscored": scores.unscored}).encode()}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(meta)), partial)
-    partial.replace(path)
+    with files.replacing(path) as part:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(meta)), part)
 
 
 def read(path: str | pathlib.Path) -> Scores:

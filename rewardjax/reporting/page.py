@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from rewardjax import files
+
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -238,6 +240,5 @@ def write_report(
         else json.dumps(config, indent=2, ensure_ascii=False, default=str),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(html, encoding="utf-8")
-    partial.replace(path)
+    with files.replacing(path) as part:
+        part.write_text(html, encoding="utf-8")

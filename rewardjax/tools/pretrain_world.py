@@ -24,7 +24,6 @@ import argparse
 import dataclasses
 import functools
 import json
-import os
 import pathlib
 import time
 
@@ -39,7 +38,7 @@ from optax import contrib as muon
 from safetensors.numpy import load_file, save, save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from rewardjax import fingerprint
+from rewardjax import files, fingerprint
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.world import VERSION
 from rewardjax.data.world.corpus import Turn, documents
@@ -306,12 +305,9 @@ def _named(state) -> dict:
 
 def save_state(folder: pathlib.Path, state, step: int) -> None:
     """Everything the next step needs, in one file that is either the old one or the new one."""
-    save_file(
-        {name: np.asarray(leaf) for name, leaf in _named(state).items()}
-        | {"step": np.asarray(step)},
-        folder / "state.tmp",
-    )
-    os.replace(folder / "state.tmp", folder / "state.safetensors")
+    arrays = {name: np.asarray(leaf) for name, leaf in _named(state).items()}
+    with files.replacing(folder / "state.safetensors") as part:
+        save_file(arrays | {"step": np.asarray(step)}, part)
 
 
 def load_state(folder: pathlib.Path, state):

@@ -277,7 +277,7 @@ def test_a_damaged_folder_is_built_again(tmp_path, damage):
 
 
 @pytest.mark.parametrize(
-    "moment", ["finish", "os.rename"]
+    "moment", ["finish", "files.os.replace"]
 )  # before index and manifest are written; when all that is left is the name
 def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
@@ -293,7 +293,7 @@ prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_cha
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert killed.returncode == -9, killed.stderr
     left = {path.suffix for path in cache.iterdir()}
-    assert left == {".lock", ".building"}
+    assert left == {".lock", ".part"}
     pairs = prepared(source, cache)
     assert len(pairs) == 8 and {path.suffix for path in cache.iterdir()} == {".lock", ""}
 

@@ -8,12 +8,12 @@ this way needs an explicit `answer_format`: there is no server to find it out fr
 """
 
 import json
-import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rewardjax import files
 from rewardjax.curation.judges.client import Judge, read_completion
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
@@ -53,13 +53,9 @@ def write(
     if path.exists():
         raise FileExistsError(f"{path}: exists; a batch file is written once")
     path.parent.mkdir(parents=True, exist_ok=True)
-    counts, partial, name = (
-        Counter(requests=0, out=0, unaffordable=0),
-        path.with_name(path.name + ".partial"),
-        str(path.resolve()),
-    )
+    counts, name = Counter(requests=0, out=0, unaffordable=0), str(path.resolve())
     ledger.release(name)  # an earlier call that was killed reserved for a file that never appeared
-    with open(partial, "w", encoding="utf-8") as file:
+    with files.replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         for request in _open_requests(items, judge, ledger, task, purpose):
             if ledger.out(request.key) is not None:
                 counts["out"] += 1
@@ -74,7 +70,6 @@ def write(
                     "body": request.body,
                 }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
     return dict(counts)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import rensa
 
 from rewardjax import config as config_lib
-from rewardjax import fingerprint
+from rewardjax import files, fingerprint
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, ngrams
 from rewardjax.data.sources import open_source
@@ -307,10 +307,8 @@ def _signature(sides: list) -> np.ndarray:
 
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
+    with files.replacing(path) as part, open(part, "wb") as file:
         np.save(file, array)
-    part.replace(path)
 
 
 def _hold_near_duplicates(

@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import functools
 import json
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import fingerprint
+from rewardjax import files, fingerprint
 from rewardjax.curation.judges.attributes import FIELDS, TAXONOMIES
 from rewardjax.data.groups import Message
 
@@ -228,26 +227,27 @@ class Store:
             self._manifest_path(ledger, stage, unit),
         )
         final.parent.mkdir(parents=True, exist_ok=True)
-        with self._writing(final) as part:
-            words: Any = sorted(_WORDS & set(table.column_names))
-            pq.write_table(
-                table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP
-            )
-            manifest = {
-                "ledger": ledger,
-                "stage": stage,
-                "unit": unit,
-                "iteration": iteration,
-                "rows": table.num_rows,
-                "content": fingerprint.of_file(part),
-                "inputs": dict(inputs or {}),
-                "config": None if config is None else fingerprint.of_json(config),
-            }
-            if manifest_path.exists():
-                _refuse_change(json.loads(manifest_path.read_text()), manifest, final)
-                return manifest
-            _sync(part)
-            os.replace(part, final)
+        # One process at a time, so that a part left by a killed one is nobody's.
+        with self._locked():
+            with files.replacing(final) as part:
+                words: Any = sorted(_WORDS & set(table.column_names))
+                pq.write_table(
+                    table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP
+                )
+                manifest = {
+                    "ledger": ledger,
+                    "stage": stage,
+                    "unit": unit,
+                    "iteration": iteration,
+                    "rows": table.num_rows,
+                    "content": fingerprint.of_file(part),
+                    "inputs": dict(inputs or {}),
+                    "config": None if config is None else fingerprint.of_json(config),
+                }
+                if manifest_path.exists():
+                    # What differs is refused here; what does not replaces the shard by itself.
+                    _refuse_change(json.loads(manifest_path.read_text()), manifest, final)
+            # Last: a shard exists from the moment that its manifest does.
             config_lib.write_json(manifest_path, manifest)
         return manifest
 
@@ -451,15 +451,11 @@ class Store:
         return self.query(sql, dict(parameters) or None).column("pair_id").to_pylist()
 
     @contextlib.contextmanager
-    def _writing(self, final: pathlib.Path) -> Iterator[pathlib.Path]:
-        """A temporary path beside `final`, under the store's lock; whatever is left of it afterwards is removed."""
-        part = final.with_name(final.name + ".part")
+    def _locked(self) -> Iterator[None]:
+        """The store's lock, which the kernel releases when the process ends, however it ends."""
         with open(self.folder / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                yield part
-            finally:
-                part.unlink(missing_ok=True)
+            yield
 
 
 CURRENT_ATTRIBUTES = """select * from attributes {where}
@@ -566,9 +562,3 @@ def _refuse_change(old: Mapping[str, Any], new: Mapping[str, Any], final: pathli
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     texts = {name: json.loads(row[name]) for name in ("prompt", "response_a", "response_b")}
     return row | texts | {"info": json.loads(row["info"] or "{}")}
-
-
-def _sync(path: pathlib.Path) -> None:
-    """A manifest must not outlive the rows it speaks of: they go to the disk before it is renamed into place."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

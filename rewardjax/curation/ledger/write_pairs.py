@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewardjax import files
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 
@@ -53,12 +54,13 @@ def export(
     )
     schema = schema.set(schema.get_field_index("since"), pa.field("since", pa.int32()))
     output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(output.name + ".part")
-    with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with (
+        files.replacing(output) as part,
+        pq.ParquetWriter(part, schema, compression="zstd") as writer,
+    ):
         for first in range(0, len(chosen), ROWS):
             rows = list(_records(store, chosen[first : first + ROWS], counts))
             writer.write_table(pa.Table.from_pylist(rows, schema))
-    part.replace(output)
     return dict(counts)
 
 

@@ -24,6 +24,7 @@ from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
+from rewardjax.data.splitmix import STEP, splitmix64
 from rewardjax.models import checkpoint, hf
 from rewardjax.models.config import Compute
 from rewardjax.models.decoder import rms_norm
@@ -114,10 +115,8 @@ def _counts(texts: Sequence[str]) -> Any:
 @functools.cache
 def _signs(width: int) -> np.ndarray:
     """[BUCKETS, width] of +1 and -1 as float32: the bits of a counter, scrambled (splitmix64), the same everywhere and for ever."""
-    x = np.arange(1, BUCKETS * width // 64 + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    bits = np.unpackbits((x ^ x >> np.uint64(31)).astype("<u8").view(np.uint8))
+    counters = np.arange(BUCKETS * width // 64, dtype=np.uint64) * np.uint64(STEP)
+    bits = np.unpackbits(splitmix64(counters).astype("<u8").view(np.uint8))
     return bits.reshape(BUCKETS, width).astype(np.float32) * 2 - 1
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rewardjax import files
 from rewardjax.curation import people as humans
 from rewardjax.curation.judges import protocol
 from rewardjax.curation.judges.attributes import Attributes
@@ -70,10 +71,8 @@ def _embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed_lib.Embedder:
         raise ValueError(f"embedder.name = {settings.name!r}: 'static' or 'backbone'")
     path = ws.folder / "rarity.npy"
     if not path.exists():
-        part = path.with_suffix(".part")
-        with open(part, "wb") as file:
+        with files.replacing(path) as part, open(part, "wb") as file:
             np.save(file, embed_lib.fit_rarity(_texts(ws, pair_ids)))
-        part.replace(path)
     return embed_lib.static(np.load(path), settings.width)
 
 

@@ -1,24 +1,24 @@
 """A random stream that is the same on every machine, Python and numpy, and that can start anywhere at no cost.
 
-SplitMix64 (Steele, Lea and Flood, 2014): a counter stepped by an odd constant, each value scrambled. numpy promises no stable
-`Generator` methods across its releases and Python none for `random.choice`, and a world whose text moves with a release has no oracle.
+The stream is SplitMix64's. Python promises no stable `random.choice` across its releases, nor numpy
+stable `Generator` methods, and a world whose text moves with a release has no oracle.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from rewardjax import fingerprint
+from rewardjax.data.splitmix import MASK, STEP, splitmix64
+
 T = TypeVar("T")
-_MASK, _STEP = 2**64 - 1, 0x9E3779B97F4A7C15
 
 
 class Draw:
     """A stream named by `parts`: equal parts (compared by their text) give equal draws, different parts unrelated ones."""
 
     def __init__(self, *parts: Any):
-        self._state = int.from_bytes(
-            hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest(), "little"
-        )
+        name = "/".join(map(str, parts)).encode()
+        self._state = int.from_bytes(fingerprint.eight_bytes(name), "little")
 
     def copy(self) -> "Draw":
         """A stream that goes on as this one would."""
@@ -28,11 +28,9 @@ class Draw:
 
     def bits(self) -> int:
         """The next 64 bits."""
-        self._state = (self._state + _STEP) & _MASK
-        z = self._state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-        return z ^ (z >> 31)
+        drawn = splitmix64(self._state)
+        self._state = (self._state + STEP) & MASK
+        return drawn
 
     def below(self, n: int) -> int:
         """An integer in 0 .. n - 1."""

@@ -6,9 +6,9 @@ record does.
 """
 
 import dataclasses
-import hashlib
 import json
 
+from rewardjax import fingerprint
 from rewardjax.data.world import style
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.task import State, Task
@@ -36,9 +36,7 @@ class Problem:
 
 def split_of(task: str, state: State) -> str:
     """The split a problem belongs to, by a hash of the problem itself (not of its wording): 20% heldout, 30% train, 50% pretrain."""
-    digest = hashlib.blake2b(
-        json.dumps([task, state], sort_keys=True).encode(), digest_size=8
-    ).digest()
+    digest = fingerprint.eight_bytes(json.dumps([task, state], sort_keys=True).encode())
     return "heldout" if digest[0] % 10 < 2 else "train" if digest[0] % 10 < 5 else "pretrain"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from rewardjax import files
 from rewardjax.data.sources import Source
 from rewardjax.evaluators import preferences
 from rewardjax.evaluators.audits import bias, counterfactual, overlap
@@ -80,11 +81,9 @@ def overlap_of(
                 rows += found
                 bar.update(read)
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(
-        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-    )
-    partial.replace(file)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with files.replacing(file) as part:
+        part.write_text(lines, encoding="utf-8")
     evidence = sorted(rows, key=lambda row: (-row["coverage"], -row["shared"]))[:EVIDENCE]
     return {
         "records": records,

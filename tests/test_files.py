@@ -1,0 +1,67 @@
+"""A path shows its old content or all of the new one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rewardjax import config, files
+
+
+def test_the_old_content_stays_until_the_block_ends(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with files.replacing(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old" and part.parent == path.parent
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_block_that_raises_changes_nothing(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    with pytest.raises(KeyError), files.replacing(path) as part:
+        part.write_text("new")
+        raise KeyError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole_and_does_not_replace_a_full_one(tmp_path):
+    folder = tmp_path / "model"
+    with files.replacing(folder) as part:
+        part.mkdir()
+        (part / "weights").write_text("1")
+        assert not folder.exists()
+    assert (folder / "weights").read_text() == "1"
+    with pytest.raises(OSError), files.replacing(folder) as part:
+        part.mkdir()
+    assert (folder / "weights").exists() and list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("many_writers", [False, True])
+def test_what_a_killed_process_left_is_not_in_the_way(tmp_path, many_writers):
+    path = tmp_path / "x.txt"
+    script = f"""
+import os
+from rewardjax import files
+with files.replacing({str(path)!r}, many_writers={many_writers}) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script], cwd=os.getcwd()).returncode == -9
+    assert not path.exists() and len(list(tmp_path.iterdir())) == 1
+    with files.replacing(path, many_writers=many_writers) as part:
+        part.write_text("whole")
+    assert path.read_text() == "whole"
+    # The name of one writer is used again; of many writers each has its own, which stays.
+    assert len(list(tmp_path.iterdir())) == 1 + many_writers
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("bytes"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda *names: (calls.append("name"), replace(*names)))
+    config.write_json(tmp_path / "x.json", {"a": 1})
+    assert calls == ["bytes", "name"]
