@@ -1,6 +1,7 @@
 # Everything a fresh machine needs is Python (3.11 or newer) and make: each target makes its own .venv and keeps it up to date.
 #   make quickstart    curate noisy pairs, train, evaluate and export small reward models (runs/quickstart/)
 #   make test          the tests
+#   make storms        what takes long: kills of real processes, peers (the tests marked slow)
 #   make lint          ruff and pyright
 #   make clean         remove .venv and caches (runs/ stays)
 
@@ -9,13 +10,16 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1# on CPU XLA allocates anew at every step: large pages spare most of the page faults
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test storms lint clean
 
 quickstart: .venv/core.stamp
 	$(BIN)/python -m rewardjax.quickstart
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+storms: .venv/dev.stamp
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

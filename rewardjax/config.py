@@ -211,7 +211,7 @@ def _typed(value: Any, want: type, key: str) -> Any:
 def resolve(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """`config` as plain JSON values: references followed, tuples as lists. Raises TypeError naming a field that JSON cannot hold."""
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    for key, value in _flatten(plain).items():
+    for key, value in fields(plain).items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -229,7 +229,7 @@ def current_path(function: str) -> str:
 
 def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:
     """What changed from `a` to `b`, one line a field: `"optim.lr: 0.001 -> 0.002"`; a missing field reads `(absent)`."""
-    old, new = _flatten(resolve(a)), _flatten(resolve(b))
+    old, new = fields(resolve(a)), fields(resolve(b))
     text = lambda fields, key: json.dumps(fields[key]) if key in fields else "(absent)"
     return [
         f"{key}: {text(old, key)} -> {text(new, key)}"
@@ -238,12 +238,12 @@ def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, A
     ]
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def fields(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts -> dotted keys. An empty section stays, as `{}`."""
     flat = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= fields(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
