@@ -57,7 +57,7 @@ def compiled(size: Size, remat: str) -> tuple[Callable, Callable, Callable]:
     """init of the optimizer state, accumulate and update, as `train.py` makes them: compiled once for all the data they are run on."""
     graph, params = split(size, remat)
     optimizer = optim.make_optimizer(
-        optim.make_schedule(peak=LEARNING_RATE, total_steps=size.steps + 1), params
+        optim.make_schedule(peak=LEARNING_RATE, total_steps=size.steps + 1), params, clip_norm=1.0
     )
     return jax.jit(optimizer.init), *make_step(
         graph, losses.get("bradley_terry"), optimizer, size.pairs

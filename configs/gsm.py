@@ -15,14 +15,10 @@ HELD_OUT = 0.85  # prompts whose hash falls beyond this fraction are held out
 def get_config(arg: str | None = None) -> Config:
     args = parse_arg(arg, tiny=False, shared="../shared/data", epochs=1.0)
     config = training()
-    config.tokenizer = dict(folder=f"{args.shared}/tokenizers/qwen3", pad_token="<|vision_pad|>")
-    config.model = dict(
-        folder=None,
-        init_head=False,
-        variant="tiny-qwen3",
-        changes=dict(
-            vocab_size=151_680, width=128, mlp_width=384, layers=4, heads=4, kv_heads=2, head_dim=32
-        ),
+    config.tokenizer.update(folder=f"{args.shared}/tokenizers/qwen3", pad_token="<|vision_pad|>")
+    config.model.update(folder=None, init_head=False, variant="tiny-qwen3")
+    config.model.changes.update(
+        vocab_size=151_680, width=128, mlp_width=384, layers=4, heads=4, kv_heads=2, head_dim=32
     )
     config.compute.update(dtype="float32", remat="none")
     config.data.update(

@@ -227,6 +227,23 @@ def current_path(function: str) -> str:
     return MOVED.get(module, module) + colon + name
 
 
+def complete(saved: Mapping[str, Any], defaults: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """`saved`, as `resolve` made it, with every field of `defaults` that it lacks.
+
+    A config that was saved before a field existed meant the field's default: without this, a new field would make every
+    older run one of another config.
+    """
+    whole = resolve(defaults)
+    for key, value in saved.items():
+        default = whole.get(key)
+        if isinstance(default, dict) and default and (value is None or isinstance(value, Mapping)):
+            # None where a section stands now is a section of which nothing was set.
+            whole[key] = complete(value or {}, default)
+        else:
+            whole[key] = value
+    return whole
+
+
 def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:
     """What changed from `a` to `b`, one line a field: `"optim.lr: 0.001 -> 0.002"`; a missing field reads `(absent)`."""
     old, new = fields(resolve(a)), fields(resolve(b))

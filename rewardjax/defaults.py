@@ -1,6 +1,15 @@
-"""The complete training config: every field that `rewardjax.train` reads, for an experiment to change field by field."""
+"""The complete configs: every field that `rewardjax.train` and `rewardjax.evaluate` read, for an experiment to change.
 
-from ml_collections import ConfigDict
+Most sections are the keyword arguments of one function, which FUNCTIONS names, so that a misspelt field is an error and
+the function's docstring explains the fields. A field that may be None has a type all the same, so that a flag can set it:
+`placeholder(int)` starts as None, `FieldReference(1.0)` starts with a value and may be set to None. None is passed on like
+any other value, and everywhere means what leaving the argument out means.
+"""
+
+import copy
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from rewardjax.config import Config
@@ -8,71 +17,141 @@ from rewardjax.config import Config
 WORLD = "assets:world"  # the tokenizer and the pretrained backbone that ship with the package
 
 
+class Function(NamedTuple):
+    """The function whose keyword arguments a section holds, but for `filled_in`, which the command passes itself."""
+
+    name: str  # "module:function", not imported here: reading a config shall not start jax
+    filled_in: tuple[str, ...] = ()
+
+
+TRAINING = {
+    "tokenizer": Function("rewardjax.data.chat:ChatTokenizer.load"),
+    "model": Function(
+        "rewardjax.models.build:build_model", ("tokenizer", "compute", "layout", "seed")
+    ),
+    "model.changes": Function("rewardjax.models.config:DecoderConfig", ("family", "rope_scaling")),
+    "compute": Function("rewardjax.models.config:Compute"),
+    "mesh": Function("rewardjax.parallel.mesh:make_mesh", ("devices",)),
+    "data": Function("rewardjax.data.tokenize:prepare", ("tokenizer",)),
+    "loss": Function("rewardjax.training.losses:get"),
+    "schedule": Function("rewardjax.training.optim:make_schedule", ("total_steps",)),
+    "optimizer": Function("rewardjax.training.optim:make_optimizer", ("schedule", "params")),
+    "checkpoint.keep": Function("rewardjax.models.checkpoint:open_manager", ("folder",)),
+    "log.writers": Function("rewardjax.training.metrics:MetricWriter", ("workdir", "start_step")),
+}
+EVALUATION = {
+    "mesh": TRAINING["mesh"],
+    "scorer": Function("rewardjax.scoring.model:load", ("folder", "mesh")),
+    "counterfactual": Function(
+        "rewardjax.evaluators.audits.run:counterfactual_of", ("examples", "score")
+    ),
+}
+
+
 def training() -> Config:
-    """Each sub-config is the keyword arguments of the function named beside it."""
+    """The config of `rewardjax.train`. Comments name what reads a section that TRAINING does not list."""
     return ConfigDict(
         dict(
             seed=0,
-            tokenizer=dict(folder=WORLD),  # data.chat.ChatTokenizer.load
+            tokenizer=dict(folder=WORLD, pad_token=placeholder(str)),
             model=dict(
-                folder=WORLD, init_head=True, variant=None, changes=None
-            ),  # train.build_model
-            compute=dict(
-                dtype="bfloat16", remat="full", scan=True, attention="auto"
-            ),  # models.config.Compute
-            mesh=dict(data=-1, fsdp=1, tensor=1),  # mesh.make_mesh
+                folder=FieldReference(WORLD),
+                init_head=True,
+                variant=placeholder(str),
+                changes=dict(  # of the variant
+                    vocab_size=placeholder(int),
+                    width=placeholder(int),
+                    mlp_width=placeholder(int),
+                    layers=placeholder(int),
+                    heads=placeholder(int),
+                    kv_heads=placeholder(int),
+                    head_dim=placeholder(int),
+                    rope_theta=placeholder(float),
+                    norm_eps=placeholder(float),
+                    tied=placeholder(bool),
+                    max_positions=placeholder(int),
+                ),
+            ),
+            compute=dict(dtype="bfloat16", remat="full", scan=True, attention="auto"),
+            mesh=dict(data=-1, fsdp=1, tensor=1),
             data=dict(
                 source="",
                 max_length=1024,
-                max_pair_length=None,
+                max_pair_length=placeholder(int),
                 over_long="drop",
-                pairs_per_group=None,
+                pairs_per_group=placeholder(int),
                 split=(0.0, 1.0),
+                seed=0,
                 cache="runs/cache",
-            ),  # data.tokenize.prepare
-            batch=dict(
-                pairs=256, row_length=1024, pairs_per_row=32, rows=8
-            ),  # data.pipeline.train_steps
+                workers=0,
+            ),
+            # data.pipeline.train_steps: `rows` of `row_length` tokens are one micro-batch over all hosts
+            batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8),
             steps=0,  # 0: as many as `epochs` need
             epochs=1.0,
-            loss=dict(name="bradley_terry"),  # losses.get
-            schedule=dict(name="linear", peak=1e-4, warmup_fraction=0.05),  # optim.make_schedule
+            # Options of all losses side by side. One that the named loss does not have is refused when it is set.
+            loss=dict(
+                name="bradley_terry",
+                margin_scale=placeholder(float),
+                temperature=placeholder(float),
+                label_smoothing=placeholder(float),
+                centering=placeholder(float),
+                rao_kupper=placeholder(float),
+                davidson=placeholder(float),
+                gamma=placeholder(float),
+                gap=placeholder(float),
+                t=placeholder(float),
+            ),
+            schedule=dict(
+                name="linear",
+                peak=1e-4,
+                warmup_steps=placeholder(int),
+                warmup_fraction=FieldReference(0.05),
+                end_fraction=0.0,
+            ),
             optimizer=dict(
-                weight_decay=0.0, clip_norm=1.0, mu_dtype="float32"
-            ),  # optim.make_optimizer
-            evals={},  # name -> data.tokenize.prepare, all held-out sets
+                b1=0.9,
+                b2=0.999,
+                eps=1e-8,
+                weight_decay=0.0,
+                clip_norm=FieldReference(1.0),
+                mu_dtype=FieldReference("float32"),
+                freeze=(),
+                lr_factors=(),
+                decay_exclude=placeholder(tuple),
+            ),
+            evals={},  # name -> a held-out set, with the fields of `data`: see `held_out`
             benchmarks={},  # name -> evaluators.load, all benchmarks to follow during training
             eval_every=100,
-            checkpoint=dict(
-                every=0, keep=dict(keep=2, best=None)
-            ),  # every: steps, 0 for the last step only; keep: checkpoint.open_manager
-            log=dict(writers=dict(tensorboard=True, wandb=False)),  # metrics.MetricWriter
+            # every: steps, 0 for the last step only
+            checkpoint=dict(every=0, keep=dict(keep=2, best=placeholder(str))),
+            log=dict(writers=dict(tensorboard=True, wandb=False)),
         )
     )
 
 
-def held_out(config: Config, **changes) -> dict:
+def held_out(config: Config, **changes: Any) -> Config:
     """The training data's settings with `changes`: the usual way to name a held-out set."""
-    return {**config.data.to_dict(), **changes}
+    data = copy.deepcopy(config.data)  # a copy that keeps the types of fields that hold None
+    data.update(changes)
+    return data
 
 
 def evaluation() -> Config:
-    """The complete config of `rewardjax.evaluate`, without benchmarks."""
+    """The config of `rewardjax.evaluate`, without benchmarks. Comments as in `training`."""
     return ConfigDict(
         dict(
             model="",  # a Hugging Face folder, or the workdir of a run
             name="",  # what tables call the model; default: the folder's name
             output="",  # default: runs/eval/ and the folder's name
-            mesh=dict(data=-1, fsdp=1, tensor=1),  # mesh.make_mesh
-            scorer=dict(
-                dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384
-            ),  # scorer.load; dtype: the contract's
+            mesh=dict(data=-1, fsdp=1, tensor=1),
+            # dtype: None is the contract's
+            scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),
             max_length=0,  # tokens of one conversation; 0: the contract's
-            over_long="left",  # as the references: the prompt's oldest tokens go; "drop" leaves such responses without a score
+            # "left", as the references do: the prompt's oldest tokens go. "drop" leaves such responses without a score.
+            over_long="left",
             benchmarks={},  # name -> evaluators.load
-            counterfactual=dict(
-                benchmarks=(), most=200
-            ),  # evaluators.audit.counterfactual_of: on which of the benchmarks
+            counterfactual=dict(benchmarks=(), most=200),  # on which of the benchmarks
             overlap={},  # name of training data -> data.sources.open_source
             against=(),  # output folders of other evaluations, to compare with in the report
         )

@@ -1,7 +1,7 @@
 """Expand a config's sweep into trials, look at the plan, run it.
 
-    python -m rewardjax.sweep --config configs/tiny.py:runlocal --sweep lr --plan
-    python -m rewardjax.sweep --config configs/tiny.py:runlocal --sweep lr --run local --workdir runs/lr -j 2
+    python -m rewardjax.sweep --config configs/tiny.py --sweep lr --plan
+    python -m rewardjax.sweep --config configs/tiny.py --sweep lr --run local --workdir runs/lr -j 2
 
 A config file offers `sweep()` or `sweep_<name>()`, which returns or yields dicts of dotted overrides (`rewardjax.config` has the algebra).
 Every trial is checked against the locked config before the first one starts. A trial's id is a hash of its resolved config and

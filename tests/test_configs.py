@@ -1,17 +1,18 @@
 """Every config in the tree builds, sweeps, and traces a full training step, without a single number being computed."""
 
 import inspect
-import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
 import pytest
 from flax import nnx
-from jax.sharding import NamedSharding
+from ml_collections import ConfigDict
 from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import evaluators
+from rewardjax.aot.program import abstract_batch
 from rewardjax.defaults import evaluation, training
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
@@ -31,6 +32,11 @@ ARGUMENTS = {
     "configs/skywork_v2/qwen3_8b.py": [":recipe=development,slice=h200:8"],
     "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
 }
+SWEEPS = [
+    (path, function)
+    for path in CONFIGS
+    for function in re.findall(r"^def (sweep\w*)\(", (ROOT / path).read_text(), re.MULTILINE)
+]
 CASES = [path + arg for path in TRAINING for arg in ["", *ARGUMENTS.get(path, [])]]
 
 
@@ -45,6 +51,7 @@ def trace_step(config) -> None:
         optim.make_schedule(total_steps=100, **config.schedule), params, **config.optimizer
     )
     accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+    config.batch.rows *= 8  # a multiple of the row shards, whatever the config's own mesh
     batch = abstract_batch(config.batch, layout)
     total = jax.eval_shape(accumulate, jax.eval_shape(zeros_like, params), params, batch)
     new_params, _, metrics = jax.eval_shape(
@@ -54,27 +61,15 @@ def trace_step(config) -> None:
     assert {"loss", "accuracy", "grad_norm"} <= metrics.keys()
 
 
-def abstract_batch(batch, layout):
-    T, P = batch.row_length, batch.pairs_per_row
-    shapes = {
-        "tokens": T,
-        "positions": T,
-        "see_from": T,
-        "see_to": T,
-        "score_at": 2 * P,
-        "chosen": P,
-        "rejected": P,
-        "weight": P,
-        "margin": P,
-        "target": P,
-        "tie": P,
-    }
-    dtype = lambda name: jnp.float32 if name in ("weight", "margin", "target", "tie") else jnp.int32
-    sharding = NamedSharding(jax.sharding.get_mesh(), layout.row_BT)
-    return {
-        name: jax.ShapeDtypeStruct((8 * batch.rows, n), dtype(name), sharding=sharding)
-        for name, n in shapes.items()
-    }
+def field_names(config, prefix=""):
+    """Dotted names of all fields; what experiments name themselves, such as held-out sets, is one field."""
+    names = set()
+    for name, value in config.items():
+        if isinstance(value, ConfigDict) and prefix + name not in ("evals", "benchmarks"):
+            names |= field_names(value, f"{prefix}{name}.")
+        else:
+            names.add(prefix + name)
+    return names
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -82,24 +77,25 @@ def test_config_builds_and_traces_a_training_step(case, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = config_lib.load(case)
     config_lib.resolve(config)
-    assert set(config.keys()) == set(training().keys()), (
-        "a field that train.py does not read, or lacks"
-    )
+    assert field_names(config) == field_names(training())
+    for held_out in config.evals.values():
+        assert field_names(held_out) == field_names(training().data)
     with jax.set_mesh(jax.make_mesh((2, 4, 1), AXES)):
         trace_step(config)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
-def test_sweeps_expand_to_legal_overrides(path, monkeypatch):
+@pytest.mark.parametrize("path, function", SWEEPS)
+def test_sweeps_expand_to_legal_overrides(path, function, monkeypatch):
     monkeypatch.chdir(ROOT)
-    module = config_lib.load_module(path)
-    for name in vars(module):
-        if name == "sweep" or name.startswith("sweep_"):
-            trials = list(getattr(module, name)())
-            assert len(trials) > 1
-            for trial in trials:
-                config_lib.override(config_lib.load(path), trial)
-    assert pathlib.Path(path).suffix == ".py"
+    trials = list(getattr(config_lib.load_module(path), function)())
+    assert len(trials) > 1
+    for trial in trials:
+        config_lib.override(config_lib.load(path), trial)
+
+
+def test_the_sweeps_of_configs_are_seen():
+    assert ("configs/quickstart.py", "sweep") in SWEEPS
+    assert ("configs/tiny.py", "sweep_lr") in SWEEPS
 
 
 @pytest.mark.parametrize("path", EVALUATION)

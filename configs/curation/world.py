@@ -54,12 +54,8 @@ def get_config(arg: str | None = None) -> Config:
     train.log.writers.tensorboard = False
     if args.tiny:
         config.stage1.update(iterations=1, first=24, budget=12)
-        train.model = dict(
-            folder=None,
-            init_head=False,
-            variant="tiny-qwen3",
-            changes=dict(vocab_size=1024, width=16, mlp_width=32),
-        )
+        train.model.update(folder=None, init_head=False, variant="tiny-qwen3")
+        train.model.changes.update(vocab_size=1024, width=16, mlp_width=32)
         train.batch.update(pairs=8, rows=8)
         train.eval_every = train.checkpoint.every = 2
     return config

@@ -128,13 +128,9 @@ def get_config(arg: str | None = None) -> Config:
         )
     spread = release.slices[where]
     config = training()
-    config.tokenizer = dict(folder=f"{args.models}/{release.backbone}", pad_token=release.pad_token)
-    config.model = dict(
-        folder=f"{args.models}/{release.backbone}",
-        init_head=True,
-        variant=release.variant,
-        changes=None,
-    )
+    backbone = f"{args.models}/{release.backbone}"
+    config.tokenizer.update(folder=backbone, pad_token=release.pad_token)
+    config.model.update(folder=backbone, init_head=True, variant=release.variant)
     config.compute.remat = spread.remat
     config.mesh.update(data=spread.data, fsdp=spread.fsdp)
     config.data.update(

@@ -120,7 +120,7 @@ def step_functions(lab: Lab, batch: int, rate: float) -> tuple[Callable, Callabl
     schedule = optim.make_schedule(
         "constant", peak=rate, total_steps=WARMUP + 1, warmup_steps=WARMUP
     )
-    optimizer = optim.make_optimizer(schedule, lab.start)
+    optimizer = optim.make_optimizer(schedule, lab.start, clip_norm=1.0)
     return jax.jit(optimizer.init), *make_step(
         lab.graph, losses.get("bradley_terry"), optimizer, batch
     )

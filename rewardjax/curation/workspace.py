@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from rewardjax import config as config_lib
 from rewardjax.config import Config
+from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger.store import Store
@@ -58,9 +59,11 @@ def open_workspace(
     folder.mkdir(parents=True, exist_ok=True)
     record, now = folder / "config.json", config_lib.resolve(config)
     if record.exists():
+        # A field that did not exist when the workspace was made had its default then.
+        saved = config_lib.complete(_recorded(record), curation())
         changed = [
             line
-            for line in config_lib.difference(_recorded(record), _bound(now))
+            for line in config_lib.difference(saved, _bound(config_lib.complete(now, curation())))
             if not line.startswith(MAY_CHANGE)
         ]
         if changed:

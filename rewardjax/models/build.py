@@ -46,7 +46,9 @@ def decoder_config(
 ) -> DecoderConfig:
     """The decoder that `config.model` describes, without reading a weight; a folder is opened only where no variant is named."""
     if variant is not None:
-        return variants.get(variant, **(changes or {}))
+        # A config lists every field that can be changed; those that it leaves at None stay the variant's.
+        changed = {name: value for name, value in (changes or {}).items() if value is not None}
+        return variants.get(variant, **changed)
     if folder is None:
         raise ValueError(
             "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both (weights that must be of that variant)"

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rewardjax import assets
+from rewardjax import assets, defaults
 from rewardjax import config as config_lib
 from rewardjax.data import pack, pipeline, tokenize
 from rewardjax.data.chat import ChatTokenizer
@@ -49,6 +49,7 @@ MAY_CHANGE = (
     "model.folder",
     "data.source",
     "data.cache",
+    "data.workers",
 )
 
 
@@ -293,9 +294,17 @@ def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
 
 
 def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
-    """Raise ResumeRefused naming every field in which the run that saved and the run at hand differ, beyond MAY_CHANGE."""
+    """Raise ResumeRefused naming every field in which the run that saved and the run at hand differ, beyond MAY_CHANGE.
+
+    A field that one of the two configs lacks, since it did not exist then, has its default.
+    """
     allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
-    changed = [line for line in config_lib.difference(saved, now) if not line.startswith(allowed)]
+    every_field = lambda bound: {
+        **bound,
+        "config": config_lib.complete(bound["config"], defaults.training()),
+    }
+    lines = config_lib.difference(every_field(saved), every_field(now))
+    changed = [line for line in lines if not line.startswith(allowed)]
     if changed:
         raise ResumeRefused(
             f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "

@@ -191,6 +191,8 @@ def get(name: str, **options) -> Callable[..., jax.Array]:
     Raises ValueError for an unknown name, an option that the loss does not have, or an option out of range."""
     if name not in LOSSES:
         raise ValueError(f"loss: unknown name {name!r}; choose one of {', '.join(LOSSES)}")
+    # None in a config means "not set": the options of all losses lie side by side in one section.
+    options = {option: value for option, value in options.items() if value is not None}
     known = [
         parameter
         for parameter in inspect.signature(LOSSES[name]).parameters

@@ -49,9 +49,12 @@ def make_schedule(
     Raises ValueError for an unknown name or a value out of range."""
     if name not in DECAYS:
         raise ValueError(f"schedule: unknown name {name!r}; choose one of {', '.join(DECAYS)}")
-    if warmup_steps is not None and warmup_fraction is not None:
-        raise ValueError("schedule: give warmup_steps or warmup_fraction, not both")
-    if warmup_fraction is not None:
+    if warmup_steps is not None and warmup_fraction:
+        raise ValueError(
+            f"schedule: warmup_steps = {warmup_steps} and warmup_fraction = {warmup_fraction} are both set; "
+            "set warmup_fraction = 0 to count in steps"
+        )
+    if warmup_steps is None and warmup_fraction is not None:
         if not 0 <= warmup_fraction < 1:
             raise ValueError(f"schedule: warmup_fraction must lie in [0, 1), got {warmup_fraction}")
         warmup_steps = int(round(warmup_fraction * total_steps))
@@ -109,7 +112,7 @@ def make_optimizer(
     b2: float = 0.999,
     eps: float = 1e-8,
     weight_decay: float = 0.0,
-    clip_norm: float | None = 1.0,
+    clip_norm: float | None = None,
     mu_dtype: str | None = None,
     freeze: Sequence[str] = (),
     lr_factors: Sequence[tuple[str, float]] = (),
