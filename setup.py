@@ -1,4 +1,8 @@
-"""Packaging. jax and flax are pinned as one pair per Python line: flax subclasses jax internals that move between releases."""
+"""Packaging.
+
+jax and flax are pinned as one pair per Python line: flax subclasses jax internals that move between
+releases.
+"""
 
 from setuptools import find_packages, setup
 

@@ -1,10 +1,13 @@
-"""Every release config compiled for every TPU slice it names, and how much of causal attention packed rows leave.
+"""Every release config compiled for every TPU slice it names, and how much of causal attention
+packed rows leave.
 
     python -m benchmarks.aot_table [--only qwen3_8b] [--write docs/performance.md]
 
-Each program is compiled by `python -m rewardjax.compile` in a process of its own, one to three minutes each, and its result kept in --cache
-under a name made from everything that the program depends on: a run that is stopped continues, and one that is repeated compiles nothing.
-Run it once with each release of jax that is supported. `--write` replaces that release's table in a document. Prints one JSON line last.
+Each program is compiled by `python -m rewardjax.compile` in a process of its own, one to three
+minutes each, and its result kept in --cache under a name made from everything that the program
+depends on: a run that is stopped continues, and one that is repeated compiles nothing. Run it once
+with each release of jax that is supported. `--write` replaces that release's table in a document.
+Prints one JSON line last.
 """
 
 import argparse
@@ -87,7 +90,10 @@ def jobs(only: str) -> list[Job]:
 
 
 def key(config: dict[str, Any], topology: str) -> str:
-    """A name for a program: the same for two configs that differ only in what is no part of it, such as their data."""
+    """A name for a program:
+
+    the same for two configs that differ only in what is no part of it, such as their data.
+    """
     sections = {name: config[name] for name in ("compute", "mesh", "batch", "loss", "optimizer")}
     model = {name: config["model"][name] for name in ("variant", "changes")}
     package = ROOT / "rewardjax"
@@ -113,7 +119,10 @@ def versions() -> dict[str, str]:
 
 
 def measured(job: Job, cache: pathlib.Path) -> dict[str, Any]:
-    """What `rewardjax.compile` says of a job, from the cache if it is there. RuntimeError with its message where it breaks."""
+    """What `rewardjax.compile` says of a job, from the cache if it is there.
+
+    RuntimeError with its message where it breaks.
+    """
     kept = cache / f"{job.key}.json"
     if not kept.exists():
         command = [

@@ -1,10 +1,14 @@
-"""Best of N over verifiable groups: what picking by reward gains over chance, majority and brevity, and what sharing the prompt saves.
+"""Best of N over verifiable groups: what picking by reward gains over chance, majority and brevity,
+and what sharing the prompt saves.
 
-    python -m benchmarks.best_of_n --model runs/gsm --input ../shared/data/zeroeval/gsm_responses.jsonl.gz --from 0.85
+    python -m benchmarks.best_of_n --model runs/gsm --input
+    ../shared/data/zeroeval/gsm_responses.jsonl.gz --from 0.85
 
-Groups whose prompt hash lies in [--from, --to) are scored, the same fractions as a training config's `split`, so that held-out problems
-stay held out. Leaves an evaluation with its report in --output. With --compare N, a Hugging Face folder's scores of N prompts are timed
-against transformers on padded batches, one prompt's responses a batch, in turns. Prints one JSON line last; times are CPU seconds.
+Groups whose prompt hash lies in [--from, --to) are scored, the same fractions as a training
+config's `split`, so that held-out problems stay held out. Leaves an evaluation with its report in
+--output. With --compare N, a Hugging Face folder's scores of N prompts are timed against
+transformers on padded batches, one prompt's responses a batch, in turns. Prints one JSON line last;
+times are CPU seconds.
 """
 
 import argparse
@@ -60,7 +64,9 @@ def tokens_of(examples: Examples, model: scorer.Scorer, max_length: int) -> list
 
 
 def prompt_work(groups: list[TokenGroup], pad_id: int) -> dict[str, Any]:
-    """How often prompts are computed in the packed rows, counted in the rows themselves, against once for each response."""
+    """How often prompts are computed in the packed rows, counted in the rows themselves, against
+    once for each response.
+    """
     responses = sum(len(group.suffixes) for group in groups)
     computed = prompts = 0
     for first in range(0, len(groups), 64):
@@ -87,7 +93,10 @@ def prompt_work(groups: list[TokenGroup], pad_id: int) -> dict[str, Any]:
 
 
 def transformers_scorer(folder: str, pad_id: int) -> Callable[[list[TokenGroup]], list[np.ndarray]]:
-    """Rewards by transformers, float32: the responses of one prompt are a batch, padded on the right to the longest of them."""
+    """Rewards by transformers, float32:
+
+    the responses of one prompt are a batch, padded on the right to the longest of them.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -116,7 +125,9 @@ def transformers_scorer(folder: str, pad_id: int) -> Callable[[list[TokenGroup]]
 
 
 def comparison(model: scorer.Scorer, folder: str, groups: list[TokenGroup]) -> dict[str, Any]:
-    """CPU seconds of packed rows that share the prompt and of padded batches on the same groups, in turns, after one unmeasured round."""
+    """CPU seconds of packed rows that share the prompt and of padded batches on the same groups,
+    in turns, after one unmeasured round.
+    """
     padded = transformers_scorer(folder, model.tokenizer.pad_id)
     sides = {"shared": lambda part: scorer.token_groups(model, part), "padded": padded}
     seconds: dict[str, list[float]] = {name: [] for name in sides}

@@ -1,8 +1,10 @@
-"""How far bfloat16 arithmetic moves rewards: the same weights and held-out pairs scored in float32 and in bfloat16.
+"""How far bfloat16 arithmetic moves rewards: the same weights and held-out pairs scored in float32
+and in bfloat16.
 
     python -m benchmarks.bf16_agreement --model runs/quickstart/hf --input "world:heldout?num=500"
 
-Prints one JSON line last: differences of rewards in units of the reward's standard deviation, and pairs whose order changes.
+Prints one JSON line last: differences of rewards in units of the reward's standard deviation, and
+pairs whose order changes.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""What the comparisons with the peer have in common: arguments, the machine made ready, one JSON line last."""
+"""What the comparisons with the peer have in common:
+
+arguments, the machine made ready, one JSON line last.
+"""
 
 import argparse
 import importlib.metadata
@@ -23,7 +26,10 @@ Compare = Callable[
 def run(
     name: str, description: str, compare: Compare, argv: list[str] | None = None
 ) -> dict[str, Any]:
-    """Measures every size of the platform that the arguments name; prints the result as the last line, and returns it."""
+    """Measures every size of the platform that the arguments name;
+
+    prints the result as the last line, and returns it.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
     parser.add_argument("--platform", choices=SIZES, default="cpu")
     parser.add_argument(

@@ -2,9 +2,10 @@
 
     python -m benchmarks.curation_scale --folder runs/scale [--pairs 40000000]
 
-Writes a synthetic store (made once, kept in --folder): for each pair an original vote, rewards of a gold and a best RM, and for a third
-of them a panel vote; people voted on 1 in 1000. Then decides them by the preset `flip_both` and prints one JSON line last: seconds of the
-decision, peak memory of this process, disk, actions.
+Writes a synthetic store (made once, kept in --folder): for each pair an original vote, rewards of a
+gold and a best RM, and for a third of them a panel vote; people voted on 1 in 1000. Then decides
+them by the preset `flip_both` and prints one JSON line last: seconds of the decision, peak memory
+of this process, disk, actions.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from rewardjax.curation.ledger.decisions import decide
 from rewardjax.curation.ledger.store import SCHEMAS, Store
 
 ROWS = 2_000_000  # a shard
-# What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one for every k.
+# What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one
+# for every k.
 UNIFORM = "create macro u(i, k) as (hash(i * 16 + k) / 18446744073709551616.0)"
 LEDGERS = {
     "original": (

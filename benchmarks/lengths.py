@@ -1,8 +1,10 @@
-"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real text, all as tokenized folders.
+"""The pairs that speed is measured on: two distributions of lengths with random tokens, and real
+text, all as tokenized folders.
 
-"short": prompts of about 220 tokens and responses of about 370, as in UltraFeedback; "long": multi-turn prompts of about 950. Lognormal,
-with spreads chosen so that padding costs what it costs on such data: batches of 8 (64) pairs of up to 16,384 tokens, padded to the longest
-response, hold 2.9 (4.6) slots for each token that is needed when short, 3.6 (6.5) when long.
+"short": prompts of about 220 tokens and responses of about 370, as in UltraFeedback; "long":
+multi-turn prompts of about 950. Lognormal, with spreads chosen so that padding costs what it costs
+on such data: batches of 8 (64) pairs of up to 16,384 tokens, padded to the longest response, hold
+2.9 (4.6) slots for each token that is needed when short, 3.6 (6.5) when long.
 """
 
 import pathlib
@@ -22,8 +24,9 @@ REAL = {"hh": "hh_harmless/test.jsonl.gz", "gsm": "zeroeval/gsm_responses.jsonl.
 
 
 def draw(name: str, groups: int, responses: int, max_length: int, seed: int) -> np.ndarray:
-    """[groups, 1 + responses] int: tokens of each prompt and of its responses. Groups with a conversation over `max_length` are drawn anew,
-    as TRL and our own "drop" leave them out."""
+    """[groups, 1 + responses] int: tokens of each prompt and of its responses. Groups with a
+    conversation over `max_length` are drawn anew, as TRL and our own "drop" leave them out.
+    """
     prompt, response, prompt_spread, response_spread = DISTRIBUTIONS[name]
     means = np.array([prompt] + [response] * responses)
     spreads = np.array([prompt_spread] + [response_spread] * responses)
@@ -41,7 +44,10 @@ def draw(name: str, groups: int, responses: int, max_length: int, seed: int) -> 
 
 
 def random_groups(lengths: np.ndarray, vocab_size: int, seed: int) -> list[TokenGroup]:
-    """Groups of these lengths ([n, 1 + K]) with random tokens, PAD not among them; responses differ from their first token on."""
+    """Groups of these lengths ([n, 1 + K]) with random tokens, PAD not among them;
+
+    responses differ from their first token on.
+    """
     generator = np.random.default_rng(seed)
     groups = []
     for prompt, *responses in lengths.tolist():
@@ -58,7 +64,10 @@ def random_groups(lengths: np.ndarray, vocab_size: int, seed: int) -> list[Token
 
 
 def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs:
-    """The pairs (two suffixes each: chosen, rejected) as the folder that `tokenize.prepare` would have made of them."""
+    """The pairs (two suffixes each:
+
+    chosen, rejected) as the folder that `tokenize.prepare` would have made of them.
+    """
     n = len(pairs)
     columns = {
         "record": np.arange(n),
@@ -102,7 +111,8 @@ def real_pairs(
     vocab_size: int,
     seed: int = 0,
 ) -> TokenizedPairs:
-    """`pairs` pairs of one of REAL in the Qwen3 tokenizer's tokens, folded into `vocab_size` where a measured model is smaller than that.
+    """`pairs` pairs of one of REAL in the Qwen3 tokenizer's tokens, folded into `vocab_size` where
+    a measured model is smaller than that.
 
     Folding keeps all lengths and what is shared; it only makes different words look alike.
     """

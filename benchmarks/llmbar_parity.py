@@ -1,10 +1,13 @@
-"""RewardBench's Chat Hard numbers (LLMBar part) of an exported model: ours against transformers alone, in float32.
+"""RewardBench's Chat Hard numbers (LLMBar part) of an exported model: ours against transformers
+alone, in float32.
 
     python -m benchmarks.llmbar_parity --model runs/quickstart/hf --data ../shared/data/llmbar
 
-The transformers side shares nothing with ours: it reads the files, renders the tokenizer's chat template, tokenizes, pads, and scores each
-response singly and, for a few, in a padded batch. Nothing is truncated on either side. Prints one JSON line last: both sides' subset
-accuracies, whether they are equal, and the largest difference of rewards in units of the rewards' standard deviation. Needs torch.
+The transformers side shares nothing with ours: it reads the files, renders the tokenizer's chat
+template, tokenizes, pads, and scores each response singly and, for a few, in a padded batch.
+Nothing is truncated on either side. Prints one JSON line last: both sides' subset accuracies,
+whether they are equal, and the largest difference of rewards in units of the rewards' standard
+deviation. Needs torch.
 """
 
 import argparse
@@ -25,7 +28,10 @@ BATCH = 8  # responses of the padded check
 def by_transformers(
     model: str, conversations: list[list[dict[str, str]]]
 ) -> tuple[np.ndarray, float]:
-    """Rewards [n] of conversations, each scored alone; and how far a padded batch of the first ones moves them."""
+    """Rewards [n] of conversations, each scored alone;
+
+    and how far a padded batch of the first ones moves them.
+    """
     import torch
     import transformers
 
@@ -51,7 +57,9 @@ def by_transformers(
 
 
 def read(data: pathlib.Path) -> list[tuple[str, list[list[dict[str, str]]]]]:
-    """(subset, [conversation with the better output, with the worse one]) of every pair, straight from the files."""
+    """(subset, [conversation with the better output, with the worse one]) of every pair,
+    straight from the files.
+    """
     turn = lambda row, output: [
         {"role": "user", "content": row["input"]},
         {"role": "assistant", "content": row[output]},

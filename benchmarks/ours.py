@@ -1,4 +1,8 @@
-"""Our side of the comparisons: the path that `train.py` and `score.py` take, from the folder of tokens to updated weights or rewards."""
+"""Our side of the comparisons:
+
+the path that `train.py` and `score.py` take, from the folder of tokens to updated weights or
+rewards.
+"""
 
 import functools
 import pathlib
@@ -54,7 +58,10 @@ def split(size: Size, remat: str) -> tuple[nnx.GraphDef, Any]:
 
 @functools.cache
 def compiled(size: Size, remat: str) -> tuple[Callable, Callable, Callable]:
-    """init of the optimizer state, accumulate and update, as `train.py` makes them: compiled once for all the data they are run on."""
+    """init of the optimizer state, accumulate and update, as `train.py` makes them:
+
+    compiled once for all the data they are run on.
+    """
     graph, params = split(size, remat)
     optimizer = optim.make_optimizer(
         optim.make_schedule(peak=LEARNING_RATE, total_steps=size.steps + 1), params, clip_norm=1.0
@@ -65,7 +72,9 @@ def compiled(size: Size, remat: str) -> tuple[Callable, Callable, Callable]:
 
 
 def trainer(size: Size, params: Any, pairs: TokenizedPairs, remat: str) -> Callable[[], None]:
-    """A function that takes the next optimizer step over the pairs that `plan.step_pairs` names, each time it is called."""
+    """A function that takes the next optimizer step over the pairs that `plan.step_pairs` names,
+    each time it is called.
+    """
     init_optimizer, accumulate, update = compiled(size, remat)
     params, opt = jax.tree.map(jnp.copy, params), init_optimizer(params)
     steps = batches(size, pairs)
@@ -79,7 +88,9 @@ def trainer(size: Size, params: Any, pairs: TokenizedPairs, remat: str) -> Calla
 
 
 def batches(size: Size, pairs: TokenizedPairs) -> Any:
-    """The packed micro-batches of each step, packed in the caller's thread, where the peer's batches are made too."""
+    """The packed micro-batches of each step, packed in the caller's thread, where the peer's
+    batches are made too.
+    """
     return pipeline.train_steps(
         pairs,
         batch=size.pairs,
@@ -95,7 +106,9 @@ def batches(size: Size, pairs: TokenizedPairs) -> Any:
 def gradients(
     size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path
 ) -> dict[str, np.ndarray]:
-    """Gradients of the first step's loss under the names that Hugging Face gives the weights (written to `folder` on the way)."""
+    """Gradients of the first step's loss under the names that Hugging Face gives the weights
+    (written to `folder` on the way).
+    """
     total = _accumulated(compiled(size, size.remat)[1], params, next(batches(size, pairs)))
     hf.save(
         nnx.merge(split(size, size.remat)[0], total["grads"]),

@@ -2,10 +2,12 @@
 
     python -m benchmarks.packing [--smoke]
 
-Pairs of up to 16,384 tokens, of both distributions of lengths, in rows of 16,384 tokens. `fill`: share of slots that hold a token, packing
-windows of 512 pairs. `us_per_pair`: microseconds to plan the rows of a window and write all arrays of its batch, from token ids in
-memory. `loader_tokens_per_cpu_s`: tokens (each prompt once) through the training pipeline: plan, read from ArrayRecord, decode, pack, hand
-over by Grain. Both are of short prompts, `..._long` of long ones, whose pairs have nearly twice the tokens. Prints one JSON line last.
+Pairs of up to 16,384 tokens, of both distributions of lengths, in rows of 16,384 tokens. `fill`:
+share of slots that hold a token, packing windows of 512 pairs. `us_per_pair`: microseconds to plan
+the rows of a window and write all arrays of its batch, from token ids in memory.
+`loader_tokens_per_cpu_s`: tokens (each prompt once) through the training pipeline: plan, read from
+ArrayRecord, decode, pack, hand over by Grain. Both are of short prompts, `..._long` of long ones,
+whose pairs have nearly twice the tokens. Prints one JSON line last.
 """
 
 import argparse

@@ -1,9 +1,11 @@
-"""The other side of the comparisons: a step of TRL's RewardTrainer, from token ids to updated weights, re-created on transformers.
+"""The other side of the comparisons: a step of TRL's RewardTrainer, from token ids to updated
+weights, re-created on transformers.
 
-TRL 1.16: right padding to the longest of a batch's 2B sequences, chosen ones first; a transformers *ForSequenceClassification with SDPA;
-the mean of -log sigmoid(chosen - rejected); fused AdamW without weight decay, gradients clipped to norm 1. Its defaults: 8 pairs a batch,
-checkpointing, bfloat16 autocast over float32 weights, pairs with more than 1024 tokens left out. `benchmarks.trl_step` compares this
-file with the real one.
+TRL 1.16: right padding to the longest of a batch's 2B sequences, chosen ones first; a transformers
+*ForSequenceClassification with SDPA; the mean of -log sigmoid(chosen - rejected); fused AdamW
+without weight decay, gradients clipped to norm 1. Its defaults: 8 pairs a batch, checkpointing,
+bfloat16 autocast over float32 weights, pairs with more than 1024 tokens left out.
+`benchmarks.trl_step` compares this file with the real one.
 """
 
 import pathlib
@@ -22,7 +24,10 @@ LEARNING_RATE, CLIP_NORM = 1e-4, 1.0
 
 
 def draw(folder: pathlib.Path, seed: int) -> None:
-    """Adds weights to a folder with a config.json, as transformers draws them: of standard deviation 0.02, those of the head too."""
+    """Adds weights to a folder with a config.json, as transformers draws them:
+
+    of standard deviation 0.02, those of the head too.
+    """
     torch.manual_seed(seed)
     AutoModelForSequenceClassification.from_config(
         AutoConfig.from_pretrained(folder), dtype=torch.float32
@@ -40,7 +45,10 @@ def load(folder: pathlib.Path, platform: str, checkpointing: bool = False) -> Pr
 
 
 def collate(pairs: Sequence[TokenGroup]) -> dict[str, torch.Tensor]:
-    """TRL's DataCollatorForPreference: input_ids and attention_mask [2 * pairs, longest], chosen first, padded on the right."""
+    """TRL's DataCollatorForPreference:
+
+    input_ids and attention_mask [2 * pairs, longest], chosen first, padded on the right.
+    """
     ids = [
         torch.tensor(np.concatenate([pair.prefix, pair.suffixes[side]]), dtype=torch.int64)
         for side in (0, 1)
@@ -69,7 +77,9 @@ def loss(model: PreTrainedModel, pairs: Sequence[TokenGroup], dtype: str) -> tor
 def trainer(
     model: PreTrainedModel, batch: int, dtype: str
 ) -> Callable[[Sequence[TokenGroup]], float]:
-    """A function that takes an optimizer step over some pairs, `batch` pairs at a time, and returns their loss."""
+    """A function that takes an optimizer step over some pairs, `batch` pairs at a time, and
+    returns their loss.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0, fused=True)
 
     def step(pairs: Sequence[TokenGroup]) -> float:
@@ -85,7 +95,10 @@ def trainer(
 def accumulate(
     model: PreTrainedModel, pairs: Sequence[TokenGroup], batch: int, dtype: str
 ) -> torch.Tensor:
-    """Leaves the gradient of the mean loss over `pairs` in the model's parameters; returns that loss."""
+    """Leaves the gradient of the mean loss over `pairs` in the model's parameters;
+
+    returns that loss.
+    """
     if len(pairs) % batch:
         raise ValueError(f"{len(pairs)} pairs are not a whole number of batches of {batch}")
     total = torch.zeros((), device=model.device)
@@ -113,8 +126,9 @@ def gradients(
 def scorer(
     model: PreTrainedModel, batch: int, dtype: str
 ) -> Callable[[Sequence[TokenGroup]], list[np.ndarray]]:
-    """A function from token groups to the rewards [K] of each: `batch` conversations at a time in their order, padded to the longest, as
-    evaluation loops and reward-bench do it."""
+    """A function from token groups to the rewards [K] of each: `batch` conversations at a time in
+    their order, padded to the longest, as evaluation loops and reward-bench do it.
+    """
     model.eval()
 
     @torch.inference_mode()

@@ -2,8 +2,9 @@
 
     python -m benchmarks.retrieval [--queries 2000] [--base 100000] [--width 256] [--k 8]
 
-Random vectors on the search's grid; each time is the best of `--repeat` whole searches, compilation not included. FAISS (`pip install
-faiss-cpu`) is compared where it is installed: similarities must be equal, rows wherever no two similarities are. Prints one JSON line last.
+Random vectors on the search's grid; each time is the best of `--repeat` whole searches, compilation
+not included. FAISS (`pip install faiss-cpu`) is compared where it is installed: similarities must
+be equal, rows wherever no two similarities are. Prints one JSON line last.
 """
 
 import argparse

@@ -1,14 +1,15 @@
-"""Our RewardBench rules against the `rewardbench` package's pure functions, on random tables full of edges.
+"""Our RewardBench rules against the `rewardbench` package's pure functions, on random tables full
+of edges.
 
     python -m benchmarks.rewardbench_parity [--python INTERPRETER]
 
-Tables have ties, NaN, missing subsets, single items, questions without their sibling, zero spreads. Without --python the package is
-installed (without the model libraries it pins) into a virtual environment of its own under runs/. Prints one JSON line last with
-`max_diff`.
+Tables have ties, NaN, missing subsets, single items, questions without their sibling, zero spreads.
+Without --python the package is installed (without the model libraries it pins) into a virtual
+environment of its own under runs/. Prints one JSON line last with `max_diff`.
 
-Where the two mean the same and say it differently, the comparison translates: what has no example is 0 there and absent here; a best-of-N
-item with NaN earns 0 there and is left out and counted here. NaN in Ties is not compared: the package's result depends on the order of the
-answers then.
+Where the two mean the same and say it differently, the comparison translates: what has no example
+is 0 there and absent here; a best-of-N item with NaN earns 0 there and is left out and counted
+here. NaN in Ties is not compared: the package's result depends on the order of the answers then.
 """
 
 import argparse
@@ -51,7 +52,11 @@ def random_tables(rng: np.random.Generator, count: int) -> dict[str, list[Any]]:
 
 
 def random_questions(rng: np.random.Generator) -> list[dict[str, Any]]:
-    """A Ties subset: 1 to 8 numbers, each with ref, tied or both; sometimes a tied one with a single right answer or without spread."""
+    """A Ties subset:
+
+    1 to 8 numbers, each with ref, tied or both; sometimes a tied one with a single right answer or
+    without spread.
+    """
     questions = []
     for number in range(rng.integers(1, 9)):
         for kind in ("ref", "tied"):
@@ -102,7 +107,10 @@ def ours(tables: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def ties(questions: list[dict[str, Any]]) -> float:
-    """The Ties score as the package defines it at the edges: no question is 0, numbers without any spread are NaN."""
+    """The Ties score as the package defines it at the edges:
+
+    no question is 0, numbers without any spread are NaN.
+    """
     split = [q["id"].split(":") for q in questions]
     found = [
         rewardbench2.Question(kind, number, q["num_correct"], np.array(q["scores"]))
@@ -122,7 +130,10 @@ def ties(questions: list[dict[str, Any]]) -> float:
 
 
 def difference(a: Any, b: Any) -> float:
-    """The largest difference of numbers in two equal structures; NaN equals NaN, anything else unlike is infinite."""
+    """The largest difference of numbers in two equal structures;
+
+    NaN equals NaN, anything else unlike is infinite.
+    """
     if isinstance(a, dict):
         return (
             max((difference(a[key], b[key]) for key in a), default=0.0)

@@ -1,7 +1,8 @@
-"""The peer's side of rewardbench_parity: random tables in, what the `rewardbench` package's own functions make of them out, as JSON.
+"""The peer's side of rewardbench_parity: random tables in, what the `rewardbench` package's own
+functions make of them out, as JSON.
 
-Run by an interpreter that has the package; it imports nothing of rewardjax. The package's `utils` pulls in model libraries that the pure
-functions never call: empty modules stand in for them.
+Run by an interpreter that has the package; it imports nothing of rewardjax. The package's `utils`
+pulls in model libraries that the pure functions never call: empty modules stand in for them.
 """
 
 import importlib.util

@@ -1,11 +1,14 @@
-"""Rewards of many responses, ours against padded batches through transformers, on the same weights and tokens.
+"""Rewards of many responses, ours against padded batches through transformers, on the same weights
+and tokens.
 
     python -m benchmarks.scoring [--platform=gpu] [--smoke] [--shared=../shared/data]
 
-`ratio`: pairs with short prompts; `ratio_long`: with long ones; `ratio_best_of_n`: 32 responses to each of some long prompts; `ratio_gsm`:
-real pairs. The peer takes batches of conversations in their order, padded to the longest, as TRL's evaluation and reward-bench do; of the
-best of 32, the responses of one prompt. `ratio_sorted`, `ratio_best_of_n_sorted`: all conversations sorted by length. Both sides take
-turns. On the CPU: CPU seconds of one core, float32. On a GPU: wall seconds, bfloat16, and MFU on useful FLOPs. Prints one JSON line last.
+`ratio`: pairs with short prompts; `ratio_long`: with long ones; `ratio_best_of_n`: 32 responses to
+each of some long prompts; `ratio_gsm`: real pairs. The peer takes batches of conversations in their
+order, padded to the longest, as TRL's evaluation and reward-bench do; of the best of 32, the
+responses of one prompt. `ratio_sorted`, `ratio_best_of_n_sorted`: all conversations sorted by
+length. Both sides take turns. On the CPU: CPU seconds of one core, float32. On a GPU: wall seconds,
+bfloat16, and MFU on useful FLOPs. Prints one JSON line last.
 """
 
 import dataclasses
@@ -58,7 +61,9 @@ def measure(
     batch: int,
     rounds: str,
 ) -> dict[str, float | None]:
-    """Median costs of each side over some rounds, the largest difference of rewards, and on a GPU our speed."""
+    """Median costs of each side over some rounds, the largest difference of rewards, and on a
+    GPU our speed.
+    """
     our, their = ours.scorer(size, params), peer.scorer(model, batch, size.dtype)
     alone = sort_by_length(groups)
     found: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""What the speed benchmarks measure, by platform: a model, how it is computed, and the rows and batches it reads."""
+"""What the speed benchmarks measure, by platform:
+
+a model, how it is computed, and the rows and batches it reads.
+"""
 
 import dataclasses
 import os
@@ -12,7 +15,11 @@ from rewardjax.models.config import DecoderConfig
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """One measurement. `rows` is per device; `peer_batch` is the peer's padded batch in pairs, `default_batch` that of its defaults."""
+    """One measurement.
+
+    `rows` is per device; `peer_batch` is the peer's padded batch in pairs, `default_batch` that of
+    its defaults.
+    """
 
     model: DecoderConfig
     dtype: str
@@ -106,12 +113,19 @@ SMOKE = Size(
 
 
 def pin() -> None:
-    """Keeps this process on one core. Call it before JAX or torch start their threads: they start as many as there are cores to run on."""
+    """Keeps this process on one core.
+
+    Call it before JAX or torch start their threads: they start as many as there are cores to run
+    on.
+    """
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def cost(work: Callable[[], Any], platform: str) -> float:
-    """CPU seconds of this process, or on a GPU wall seconds, that `work` takes; it returns when all is done."""
+    """CPU seconds of this process, or on a GPU wall seconds, that `work` takes;
+
+    it returns when all is done.
+    """
     clock = time.process_time if platform == "cpu" else time.perf_counter
     start = clock()
     work()

@@ -1,9 +1,11 @@
-"""How readable is the package, in numbers: a mirror for reviewers, with the limits that the house has set itself.
+"""How readable is the package, in numbers: a mirror for reviewers, with the limits that the house
+has set itself.
 
     python -m benchmarks.style [--list NAME]
 
-Prints a table and one JSON line. `--list long_lines` (or another measure) prints the places as `file:line: text`. Everything is read
-from the syntax tree; nothing is imported. Exit code 1 where a limit is passed.
+Prints a table and one JSON line. `--list long_lines` (or another measure) prints the places as
+`file:line: text`. Everything is read from the syntax tree; nothing is imported. Exit code 1 where a
+limit is passed.
 """
 
 import argparse
@@ -109,7 +111,10 @@ def own_line_comments(modules: list[Module]) -> Iterator[Place]:
 
 
 def repeating_comments(modules: list[Module]) -> Iterator[Place]:
-    """Comments that say no more than the line below them: every word of three letters or more stands there too."""
+    """Comments that say no more than the line below them:
+
+    every word of three letters or more stands there too.
+    """
     by_path = {module.path: module.lines for module in modules}
     for place in own_line_comments(modules):
         below = next((line for line in by_path[place.path][place.line :] if line.strip()), "")
@@ -136,10 +141,11 @@ def vague_names(modules: list[Module]) -> Iterator[Place]:
 
 
 def unreached_functions(modules: list[Module]) -> Iterator[Place]:
-    """Functions and methods whose name is used nowhere in what a command, a config or a test helper reaches.
+    """Functions and methods whose name is used nowhere in what a command, a config or a test helper
+    reaches.
 
-    Names are not resolved: a function counts as reached as soon as reached code uses its name for anything. Methods of a class whose
-    base is another library's are that library's to call.
+    Names are not resolved: a function counts as reached as soon as reached code uses its name for
+    anything. Methods of a class whose base is another library's are that library's to call.
     """
     classes = {node.name for _, node in _expressions(modules, ast.ClassDef)}
     definitions = collections.defaultdict(list)
@@ -176,7 +182,10 @@ def unreached_functions(modules: list[Module]) -> Iterator[Place]:
 
 
 def _names(tree: ast.AST) -> list[str]:
-    """Every name that is read in `tree`; of strings, those that are one identifier or `module:function`."""
+    """Every name that is read in `tree`;
+
+    of strings, those that are one identifier or `module:function`.
+    """
     names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -194,7 +203,9 @@ def _names(tree: ast.AST) -> list[str]:
 
 
 def _names_outside_functions(tree: ast.Module) -> list[str]:
-    """Names that are read when a module is imported, decorators, defaults and dunder methods among them."""
+    """Names that are read when a module is imported, decorators, defaults and dunder methods
+    among them.
+    """
     names = []
     waiting: list[ast.AST] = [tree]
     while waiting:
@@ -249,7 +260,8 @@ def fullest_folder(modules: list[Module]) -> dict[str, int]:
 
 
 def imports_back_up(modules: list[Module]) -> Iterator[Place]:
-    """Imports of a command by library code, and imports between folders that import each other, directly or in a circle.
+    """Imports of a command by library code, and imports between folders that import each other,
+    directly or in a circle.
 
     A folder is a room; a file at the top of the package is a room of its own.
     """

@@ -1,12 +1,16 @@
-"""A training step of ours against TRL's, on the same weights and pairs: forward, backward, AdamW, and making the batch from token ids.
+"""A training step of ours against TRL's, on the same weights and pairs: forward, backward, AdamW,
+and making the batch from token ids.
 
     python -m benchmarks.train_step [--platform=gpu] [--smoke] [--shared=../shared/data]
 
-Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on a GPU wall seconds, in bfloat16, with
-MFU on useful FLOPs (each token once, each visible (query, key) entry once, no recomputation). A ratio is the peer's cost of a needed token
-over ours. `ratio_short` and `ratio_long`: one padded batch without checkpointing, its fastest form; `ratio_trl_default`: TRL's defaults,
-which are checkpointing and batches of 8; `ratio_both_checkpoint`: and all of a layer recomputed on our side too; `ratio_sorted`: the peer's
-batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON line last.
+Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on
+a GPU wall seconds, in bfloat16, with MFU on useful FLOPs (each token once, each visible (query,
+key) entry once, no recomputation). A ratio is the peer's cost of a needed token over ours.
+`ratio_short` and `ratio_long`: one padded batch without checkpointing, its fastest form;
+`ratio_trl_default`: TRL's defaults, which are checkpointing and batches of 8;
+`ratio_both_checkpoint`: and all of a layer recomputed on our side too; `ratio_sorted`: the peer's
+batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON
+line last.
 """
 
 import json
@@ -60,7 +64,10 @@ def peer_side(
 
 
 def _sorted_steps(size: Size, pairs: TokenizedPairs) -> np.ndarray:
-    """[steps + 1, pairs of a step]: steps of neighbors in length, taken at even distances from the shortest to the longest."""
+    """[steps + 1, pairs of a step]:
+
+    steps of neighbors in length, taken at even distances from the shortest to the longest.
+    """
     order = np.argsort(pairs.lengths[:, 0] + pairs.lengths[:, 1:].max(1), kind="stable")
     steps = order[: len(order) // size.pairs * size.pairs].reshape(-1, size.pairs)
     measured = (np.arange(size.steps) + 0.5) * len(steps) / size.steps
@@ -70,8 +77,9 @@ def _sorted_steps(size: Size, pairs: TokenizedPairs) -> np.ndarray:
 def measure(
     size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str
 ) -> dict[str, dict[str, float]]:
-    """Cost of each side: median seconds of a step; seconds of a thousand needed tokens over all steps, as how much a batch pads is chance;
-    and how far its steps are apart."""
+    """Cost of each side: median seconds of a step; seconds of a thousand needed tokens over all
+    steps, as how much a batch pads is chance; and how far its steps are apart.
+    """
     needed = pairs.lengths.sum(1)
     found: dict[str, list[tuple[float, int]]] = {side: [] for side in sides}
     for k in tqdm(range(size.steps + 1), f"{name}: {', '.join(sides)}", unit="steps"):
@@ -100,8 +108,9 @@ def ratio(costs: dict[str, dict[str, Any]], theirs: str, our: str = "ours") -> f
 def differences(
     size: Size, params: Any, pairs: TokenizedPairs, folder: pathlib.Path, platform: str
 ) -> dict[str, float]:
-    """Of the rewards and gradients of the first step: the largest difference of rewards, beside their spread, and of gradient tensors
-    relative to their norm."""
+    """Of the rewards and gradients of the first step: the largest difference of rewards, beside
+    their spread, and of gradient tensors relative to their norm.
+    """
     tokens = pairs.load(step_pairs(len(pairs), size.pairs, ours.SEED, 0))
     model = peer.load(folder, platform)
     theirs = peer.gradients(model, tokens, size.peer_batch, size.dtype)

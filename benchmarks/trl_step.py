@@ -1,9 +1,11 @@
-"""Whether `benchmarks.peer` is what TRL's RewardTrainer does: both train on the same weights and pairs, with TRL's defaults in float32.
+"""Whether `benchmarks.peer` is what TRL's RewardTrainer does: both train on the same weights and
+pairs, with TRL's defaults in float32.
 
     python -m benchmarks.trl_step [--smoke]
 
-Needs TRL (pip install 'rewardjax[peer]'). Prints one JSON line last: the largest difference of losses and of weights after some steps,
-whether all batches were the same, and the CPU seconds of a step of each on one core.
+Needs TRL (pip install 'rewardjax[peer]'). Prints one JSON line last: the largest difference of
+losses and of weights after some steps, whether all batches were the same, and the CPU seconds of a
+step of each on one core.
 """
 
 import argparse
@@ -44,7 +46,11 @@ class Clock(TrainerCallback):
 def train_with_trl(
     size: Size, model: Any, pairs: list[TokenGroup], folder: pathlib.Path
 ) -> dict[str, Any]:
-    """Runs the real trainer; returns its batches, in order, the loss and the CPU seconds of each step. `model` is changed in place."""
+    """Runs the real trainer;
+
+    returns its batches, in order, the loss and the CPU seconds of each step. `model` is changed in
+    place.
+    """
     import datasets  # pyright: ignore[reportMissingImports]
     from trl import RewardConfig, RewardTrainer  # pyright: ignore[reportMissingImports]
     from trl.trainer.reward_trainer import DataCollatorForPreference  # pyright: ignore[reportMissingImports]

@@ -1,10 +1,12 @@
-"""What surface statistics can learn of the preference world: baselines that a reward model has to beat, and that a fair world keeps low.
+"""What surface statistics can learn of the preference world: baselines that a reward model has to
+beat, and that a fair world keeps low.
 
     python -m benchmarks.world_baselines [--num 20000] [--heldout 4000]
 
-Pairwise logistic regression on differences of word counts, trained on honest labels and tested on the held-out split: of the responses
-alone; of responses and all products of a prompt word and a response word, which memorize what a table could. And the best rule on length
-alone. The last line is one JSON object: held-out accuracy of each, overall and by task.
+Pairwise logistic regression on differences of word counts, trained on honest labels and tested on
+the held-out split: of the responses alone; of responses and all products of a prompt word and a
+response word, which memorize what a table could. And the best rule on length alone. The last line
+is one JSON object: held-out accuracy of each, overall and by task.
 """
 
 import argparse
@@ -58,7 +60,9 @@ def differences(records: list[dict], features) -> scipy.sparse.csr_matrix:
 
 
 def fit(x: Any, l2: float) -> np.ndarray:
-    """The weights that minimize mean softplus(-x w) + l2 / 2 |w|^2, for a sparse x (whose stubs do not know its shape)."""
+    """The weights that minimize mean softplus(-x w) + l2 / 2 |w|^2, for a sparse x (whose stubs
+    do not know its shape).
+    """
 
     def objective(w: np.ndarray) -> tuple:
         margin = x @ w
@@ -95,7 +99,8 @@ def main() -> None:
         ("crossed_words", crossed_features),
     ):
         x, x_heldout = differences(train, features), differences(heldout, features)
-        # the penalty that is best on the held-out pairs themselves: the baseline gets the benefit of the doubt
+        # the penalty that is best on the held-out pairs themselves: the baseline gets the benefit
+        # of the doubt
         result[name] = max(
             (accuracies(x_heldout @ fit(x, l2), tasks) for l2 in (1e-2, 1e-3, 1e-4)),
             key=lambda found: found["all"],

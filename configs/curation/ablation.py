@@ -1,4 +1,5 @@
-"""The ablations of the curation pipeline on the embedded world; `python -m experiments.curation_ablation` runs them all.
+"""The ablations of the curation pipeline on the embedded world; `python -m
+experiments.curation_ablation` runs them all.
 
     curves       original, filtered and flipped at the seed, each iteration and Stage 2, with people and without (the paper's figure 7)
     protocol     who labels iteration 1: nobody, judges, people, both, both with retrieval (figure 8)
@@ -6,10 +7,12 @@
     filters      Stage 2 by the gold RM alone, the best RM alone, both
     quantity     more pairs at a fixed quality of labels
 
-The backbone has read right and wrong answers: 72 pairs of which a third are wrong at random take a reward model to its ceiling. What can
-mislead it is a pattern, so original labels err toward style, as people's and models' preferences do, and so do the judges, less.
+The backbone has read right and wrong answers: 72 pairs of which a third are wrong at random take a
+reward model to its ceiling. What can mislead it is a pattern, so original labels err toward style,
+as people's and models' preferences do, and so do the judges, less.
 
-A field is read by `experiments/ablation/pipeline.py`. Label qualities are specifications of `rewardjax/data/world/labels.py`.
+A field is read by `experiments/ablation/pipeline.py`. Label qualities are specifications of
+`rewardjax/data/world/labels.py`.
 """
 
 from ml_collections import ConfigDict
