@@ -35,7 +35,8 @@ from experiments.curation_ablation import interval
 from rewardjax.curation.judges import prompts, protocol, scripted_server
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.judges.scripted_server import Behavior, JudgeServer
+from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
+from rewardjax.curation.judges.scripted_server import JudgeServer
 from rewardjax.curation.ledger import decisions
 from rewardjax.curation.ledger.store import Store, canonical, other
 from rewardjax.data import formats, sources
@@ -131,7 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     started, cpu = time.monotonic(), time.process_time()
     groups = read(args.data / "zeroeval/gsm_responses.jsonl.gz", args.scale)
-    truth = scripted_server.truth_of(map(_record, groups), "zeroeval")
+    truth = truth_of(map(_record, groups))
     with jax.set_mesh(make_mesh()), scripted_server.serve(PANEL, truth) as server:
         lab = open_lab(args.workdir / "models", args.data / "tokenizers/qwen3")
         results = [run(lab, groups, seed, args.workdir, server) for seed in range(args.seeds)]

@@ -19,7 +19,8 @@ import numpy as np
 from rewardjax import config as config_lib
 from rewardjax import curate, export
 from rewardjax.config import Config
-from rewardjax.curation.judges.scripted_server import Behavior, serve, truth_of
+from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
+from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
 from rewardjax.data.groups import Group
@@ -70,11 +71,7 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
     say(
         f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})"
     )
-    truth = {
-        key: known
-        for source in sources.values()
-        for key, known in truth_of(open_source(source.source)).items()
-    }
+    truth = truth_of(*(open_source(source.source) for source in sources.values()))
     with serve(JUDGES, truth) as server:
         config = f"{CURATION}{size}{',' if size else ':'}url={server.url}"
         if code := curate.main(["run", str(output / "curation"), "--config", config]):

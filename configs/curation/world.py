@@ -1,6 +1,7 @@
 """Both stages of curation on the embedded preference world, with simulated people and scripted judges.
 
-    python -m rewardjax.curation.judges.scripted_server --port 8100 --source "world:train?num=6000&seed=1" \\
+    python -m rewardjax.curation.judges.scripted_server --port 8100 \\
+        --source "world:train?num=3000&seed=1" --source "world:train?num=3000&seed=1001" \\
         --judge sharp:accuracy=0.8 --judge longwinded:accuracy=0.75,length_bias=0.3 --judge lopsided:accuracy=0.75,position_bias=0.3 &
     python -m rewardjax.curate run runs/curation --config configs/curation/world.py --plan
 

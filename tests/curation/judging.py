@@ -2,7 +2,7 @@
 
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.judges.scripted_server import truth_of
+from rewardjax.curation.judges.scripted_judge import truth_of
 from rewardjax.curation.ledger.store import canonical
 from rewardjax.data import world
 from rewardjax.data.groups import pair_id

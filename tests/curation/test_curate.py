@@ -17,7 +17,8 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import curate
-from rewardjax.curation.judges.scripted_server import Behavior, serve, truth_of
+from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
+from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import decisions
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
@@ -30,9 +31,7 @@ CONFIG = ROOT / "configs/curation/world.py"
 def scripted_judges():
     """A judge server that knows the truth of the tiny config's pairs; yields the config's argument."""
     config = config_lib.load(f"{CONFIG}:tiny")
-    truth = {}
-    for source in config.sources.values():
-        truth |= truth_of(open_source(source.source))
+    truth = truth_of(*(open_source(source.source) for source in config.sources.values()))
     behaviors = {
         "sharp": Behavior(accuracy=0.9),
         "longwinded": Behavior(length_bias=0.3),

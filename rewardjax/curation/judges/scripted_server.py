@@ -1,242 +1,51 @@
-"""A scripted judge behind real HTTP: known accuracy, known biases, known faults. For tests, the quickstart and experiments.
+"""Scripted judges behind real HTTP, for tests, the quickstart and experiments.
 
-    python -m rewardjax.curation.judges.scripted_server --source "world:train?num=2000" --judge good:accuracy=0.9
+    python -m rewardjax.curation.judges.scripted_server --judge good:accuracy=0.9 \\
+        --source "world:train?num=2000&seed=1" --source "world:train?num=2000&seed=2"
 
-    with judge_server.serve({"good": Behavior(accuracy=0.9)}, truth) as server: ... server.url ...
+    with scripted_server.serve({"good": Behavior(accuracy=0.9)}, truth_of(source)) as server:
+        ... server.url ...
 
-It speaks the chat-completions protocol and recognizes the requests of prompts.py; what it answers is a function of its seed and the
-request's body, and of nothing else. `GET /stats` says what it was asked. It is no language model: it knows the truth from a table that no
-record of the data holds (`truth_of`), and is wrong as often as its `Behavior` says.
+It speaks the chat-completions protocol and recognizes the requests of prompts.py; what its judges
+answer is in scripted_judge.py. `GET /stats` says what it was asked and how many of those pairs it
+knew; the command says so on standard error as well, since a judge has "No preference" about every
+pair that no `--source` holds.
 """
 
 import argparse
 import contextlib
 import dataclasses
 import json
+import signal
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any, TextIO
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
-from rewardjax.data import formats, sources, world
-from rewardjax.data.groups import BadRow
+from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, knows, truth_of
+from rewardjax.data import sources
 from rewardjax.data.world.draw import Draw
 
-FAULTS = ("truncated", "prose", "wrong choice", "empty", "two answers")
+Response = tuple[int, dict[str, Any], dict[str, str]]  # status, JSON, headers
 
-
-@dataclasses.dataclass(frozen=True)
-class Behavior:
-    """How a scripted judge judges, and how its server behaves. All but the last four are probabilities.
-
-    accuracy: of naming the better response, when nothing below sways it. systematic: of a mistake being the pair's (the same in every
-    sample and order) and not the sample's. position_bias: of naming the first without looking; length_bias: of naming the longer one.
-    no_preference: of declining. examples_help: of an error undone when all gold examples are of the asked pair's task (less, when fewer
-    are): how retrieval can matter to a scripted judge. attribute_accuracy: of each closed attribute being right.
-    malformed: of an unreadable answer. rate_limited, broken: of a try being answered 429, 500. honours: whether the server follows
-    `response_format` of these types; others are ignored, as servers do, or refused with 400 (`strict`). latency, retry_after: seconds."""
-
-    accuracy: float = 0.8
-    systematic: float = 0.5
-    position_bias: float = 0.0
-    length_bias: float = 0.0
-    no_preference: float = 0.0
-    examples_help: float = 0.0
-    attribute_accuracy: float = 0.95
-    malformed: float = 0.0
-    rate_limited: float = 0.0
-    broken: float = 0.0
-    honours: str = "json_schema"
-    strict: bool = False
-    latency: float = 0.0
-    retry_after: float | None = 0.05
-
-
-class Known(NamedTuple):
-    """What the server knows of a prompt: whether each response's text is right, and the attributes where the source has them."""
-
-    correct: dict[str, bool]
-    attributes: Attributes | None
-
-
-Truth = Mapping[
-    str, Known
-]  # by conversation; it and the responses as prompts.conversation writes them
-
-
-def truth_of(source: Iterable[dict[str, Any]], name: str = "") -> dict[str, Known]:
-    """The table of a source. The world's pairs are judged by its oracle, any other group by its `correct`; what has neither is left out,
-    and the server will say "No preference" about it."""
-    table: dict[str, Known] = {}
-    for row, record in enumerate(source):
-        try:
-            group = formats.to_group(record, row, name)
-        except BadRow:
-            continue
-        texts = [prompts.conversation(response) for response in group.responses]
-        correct = group.correct
-        if "label_source" in record:  # only pairs of the world say so
-            right = prompts.conversation(
-                [{"role": "assistant", "content": world.oracle(record["id"])}]
-            )
-            correct = [text == right for text in texts]
-        if correct is not None:
-            known = table.setdefault(
-                prompts.conversation(group.prompt), Known({}, _attributes(record))
-            )
-            known.correct.update(zip(texts, correct, strict=True))
-    return table
-
-
-def _better(shown: prompts.Shown, truth: Truth) -> int | None:
-    """Which candidate is better, 0 or 1; None where both are right, both are wrong, or one is unknown."""
-    known = truth.get(shown.conversation)
-    first, second = (
-        (known.correct.get(text) for text in shown.candidates) if known else (None, None)
-    )
-    return None if first is None or second is None or first == second else int(second)
-
-
-def _attributes(record: Mapping[str, Any]) -> Attributes | None:
-    if "category" not in record:
-        return None
-    return Attributes(
-        task_category=record["category"],
-        objectivity=record["objectivity"],
-        controversiality=record["controversiality"],
-        desired_attributes="correctness, following the request, brevity",
-        annotation_guideline=f"Work the {record['task']} task out yourself and compare the result with both replies; ignore their manner.",
-    )
-
-
-# ---------------------------------------------------------------------------------------------------------------- what it answers
-
-
-def judge(behavior: Behavior, shown: prompts.Shown, truth: Truth, pair: Draw, sample: Draw) -> str:
-    """One of prompts.PREFERRED. `pair` is a stream of the judge and the pair, `sample` one of the request."""
-    better = _better(shown, truth)
-    sways = [
-        sample.chance(behavior.position_bias),
-        sample.chance(behavior.length_bias),
-        sample.chance(behavior.no_preference),
-    ]
-    mistaken = pair.unit() if sample.chance(behavior.systematic) else sample.unit()
-    lengths = [len(text) for text in shown.candidates]
-    if sways[0]:
-        return prompts.PREFERRED[0]
-    if sways[1] and lengths[0] != lengths[1]:
-        return prompts.PREFERRED[lengths[1] > lengths[0]]
-    if sways[2] or better is None:
-        return prompts.PREFERRED[2]
-    error = (1 - behavior.accuracy) * (1 - behavior.examples_help * _familiar(shown, truth))
-    return prompts.PREFERRED[better ^ (mistaken < error)]
-
-
-def _familiar(shown: prompts.Shown, truth: Truth) -> float:
-    """The share of gold examples that are of the asked pair's task category."""
-    of = lambda conversation: truth[conversation].attributes if conversation in truth else None
-    asked = of(shown.conversation) if shown.examples else None
-    if asked is None:
-        return 0.0
-    examples = [of(example) for example in shown.examples]
-    return sum(
-        one is not None and one.task_category == asked.task_category for one in examples
-    ) / len(examples)
-
-
-def tag(behavior: Behavior, shown: prompts.Shown, truth: Truth, sample: Draw) -> dict[str, str]:
-    """The attributes of a pair, each closed field another value with probability 1 - attribute_accuracy; "Other" for an unknown pair."""
-    known = truth.get(shown.conversation)
-    found = known.attributes if known else None
-    if found is None:
-        text = "The pair is not one this judge knows."
-        found = Attributes(
-            task_category="Other",
-            objectivity="Objective",
-            controversiality="Low",
-            desired_attributes="correctness",
-            annotation_guideline=text,
-        )
-    said = found.model_dump()
-    for field, legal in TAXONOMIES.items():
-        if not sample.chance(behavior.attribute_accuracy):
-            said[field] = sample.pick([value for value in legal if value != said[field]])
-    return said
-
-
-def answer(behavior: Behavior, body: Mapping[str, Any], truth: Truth, seed: int) -> str:
-    """The text of the assistant's message for a request's body."""
-    request = Draw("answer", seed, fingerprint.of_json(body))
-    honored = (body.get("response_format") or {}).get("type") in behavior.honours.split("+")
-    shown = prompts.read_back(body["messages"])
-    if shown is None:
-        return (
-            json.dumps(_instance(_schema(body["response_format"])))
-            if honored
-            else "Hello there, and welcome!"
-        )
-    if shown.task == "tag":
-        said = tag(behavior, shown, truth, request)
-    else:
-        about = fingerprint.of_json([shown.conversation, sorted(shown.candidates)])
-        preferred = judge(behavior, shown, truth, Draw("pair", seed, body["model"], about), request)
-        said = {
-            "rationale": f"Both replies were checked against the request. My choice: {preferred}.",
-            "preferred": preferred,
-        }
-    if request.chance(behavior.malformed):
-        return _spoil(said, request.pick(FAULTS))
-    return (
-        json.dumps(said)
-        if honored
-        else f"Here is my answer.\n```json\n{json.dumps(said, indent=1)}\n```"
-    )
-
-
-def _spoil(said: dict[str, str], fault: str) -> str:
-    text, last = json.dumps(said), list(said)[-1]
-    if fault == "truncated":
-        return text[: len(text) // 2]
-    if fault == "two answers":
-        return (
-            text
-            + "\n"
-            + json.dumps(
-                said | {last: "Candidate 2" if said[last] == "Candidate 1" else "Candidate 1"}
-            )
-        )
-    if fault == "wrong choice":
-        return json.dumps({**said, last: 1})
-    return "" if fault == "empty" else "I would rather talk about it than fill in a form."
-
-
-def _schema(response_format: Mapping[str, Any]) -> dict[str, Any]:
-    return (
-        response_format["json_schema"]["schema"]
-        if response_format["type"] == "json_schema"
-        else response_format.get("schema", {})
-    )
-
-
-def _instance(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Some object of a schema of strings: what constrained decoding would give."""
-    return {
-        name: (field.get("enum") or [field.get("const", "text")])[0]
-        for name, field in schema.get("properties", {}).items()
-    }
-
-
-# ---------------------------------------------------------------------------------------------------------------- the server
+# The command reports after so many distinct pairs, and whenever their number has doubled since:
+# early enough to stop a run whose judges know nothing, and never a flood.
+FIRST_REPORT = 50
 
 
 class JudgeServer:
-    """A running server. `url` is the base_url of a client; `paid` counts the answers (status 200) given to each body, by its fingerprint,
-    `statuses` all answers by status, `most_at_once` the requests that it had at the same time."""
+    """A running server.
+
+    url: the base_url of a client. paid: the answers (status 200) given to each body, by its
+    fingerprint. statuses: all answers by status. most_at_once: requests that it had at the same
+    time. pairs: whether it knew each pair that it was asked about, by the pair's fingerprint.
+    report: where lines about that go while it is asked, if anywhere.
+    """
 
     def __init__(
         self,
@@ -246,83 +55,138 @@ class JudgeServer:
         host: str = "127.0.0.1",
         port: int = 0,
         seed: int = 0,
+        report: TextIO | None = None,
     ):
         self.behaviors, self.truth, self.seed = dict(behaviors), truth, seed
         self.paid: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
+        self.pairs: dict[str, bool] = {}
         self.most_at_once = 0
+        self._report, self._next_report = report, FIRST_REPORT
         self._tries: Counter[str] = Counter()
         self._at_once, self._lock = 0, threading.Lock()
         self.http = ThreadingHTTPServer((host, port), _handler(self))
         self.http.daemon_threads = True
         self.url = f"http://{host}:{self.http.server_address[1]}/v1"
 
-    def respond(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any], dict[str, str]]:
+    def respond(self, body: Mapping[str, Any]) -> Response:
         """(status, JSON, headers) of a chat completion."""
         behavior = self.behaviors.get(body.get("model", ""))
         if behavior is None:
-            return (
-                404,
-                _error(f"model {body.get('model')!r} is not one of {', '.join(self.behaviors)}"),
-                {},
-            )
+            names = ", ".join(self.behaviors)
+            return 404, _error(f"model {body.get('model')!r} is not one of {names}"), {}
+        self._count_pair(body["messages"])
         key = fingerprint.of_json(body)
+        # Luck is drawn anew for each try, so that a request that was turned away succeeds at some
+        # later one.
         with self._lock:
             self._tries[key] += 1
             luck = Draw("try", self.seed, key, self._tries[key])
         time.sleep(behavior.latency)
-        if luck.chance(behavior.rate_limited):
-            headers = (
-                {} if behavior.retry_after is None else {"Retry-After": str(behavior.retry_after)}
-            )
-            return 429, _error("slow down"), headers
-        if luck.chance(behavior.broken):
-            return 500, _error("out of order"), {}
-        asked = (body.get("response_format") or {}).get("type")
-        if behavior.strict and asked and asked not in behavior.honours.split("+"):
-            return 400, _error(f"response_format {asked!r} is not supported"), {}
-        text = answer(behavior, body, self.truth, self.seed)
-        tokens = lambda words: max(1, len(words) // 4)
-        finish = "stop"
-        if tokens(text) > body.get("max_tokens", 10**9):
-            text, finish = text[: 4 * body["max_tokens"]], "length"
-        usage = {
-            "prompt_tokens": tokens("".join(m["content"] for m in body["messages"])),
-            "completion_tokens": tokens(text),
-        }
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": finish,
-        }
+        refusal = _refusal(behavior, body.get("response_format"), luck)
+        if refusal is not None:
+            return refusal
+        completion = _completion(key, body, answer(behavior, body, self.truth, self.seed))
         with self._lock:
             self.paid[key] += 1
-        completion = {
-            "id": f"scripted-{key}",
-            "object": "chat.completion",
-            "created": 0,
-            "model": body["model"],
-            "choices": [choice],
-        }
-        return 200, completion | {"usage": usage | {"total_tokens": sum(usage.values())}}, {}
+        return 200, completion, {}
+
+    def _count_pair(self, messages: list[dict[str, str]]) -> None:
+        shown = prompts.read_back(messages)
+        if shown is None:
+            return
+        pair = fingerprint.of_json([shown.conversation, sorted(shown.candidates)])
+        with self._lock:
+            self.pairs[pair] = knows(shown, self.truth)
+            due = self._report is not None and len(self.pairs) >= self._next_report
+            if due:
+                self._next_report = 2 * len(self.pairs)
+        if due:
+            print(self.knowledge(), file=self._report, flush=True)
+
+    def knowledge(self) -> str:
+        """One line: how many of the pairs that it was asked about it knows."""
+        with self._lock:
+            asked_pairs, known_pairs = len(self.pairs), sum(self.pairs.values())
+        line = f"scripted judges: {known_pairs} of {asked_pairs} pairs asked about are known"
+        if known_pairs < asked_pairs:
+            line += '; the answer about the others is "No preference": give their --source, too'
+        return line
 
     def stats(self) -> dict[str, Any]:
+        """What it was asked and answered so far."""
         with self._lock:
             return {
                 "statuses": dict(self.statuses),
                 "answered": sum(self.paid.values()),
                 "answered_twice": sum(count - 1 for count in self.paid.values()),
                 "most_at_once": self.most_at_once,
+                "pairs_asked": len(self.pairs),
+                "pairs_known": sum(self.pairs.values()),
             }
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
+        """Count a request among those that are being worked on."""
         with self._lock:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
-        yield
-        with self._lock:
-            self._at_once -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_once -= 1
+
+
+def _refusal(
+    behavior: Behavior, response_format: Mapping[str, Any] | None, luck: Draw
+) -> Response | None:
+    """The answer to a request that is turned away, None where it is not."""
+    if luck.chance(behavior.rate_limited):
+        headers = {}
+        if behavior.retry_after is not None:
+            headers["Retry-After"] = str(behavior.retry_after)
+        return 429, _error("slow down"), headers
+    if luck.chance(behavior.broken):
+        return 500, _error("out of order"), {}
+    if behavior.strict and response_format and not behavior.follows(response_format):
+        return 400, _error(f"response_format {response_format['type']!r} is not supported"), {}
+    return None
+
+
+def _completion(key: str, body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """A chat completion's JSON, the text cut off at the request's max_tokens."""
+    limit = body.get("max_tokens", 10**9)
+    finish = "stop"
+    if _tokens(text) > limit:
+        text, finish = text[: CHARACTERS_PER_TOKEN * limit], "length"
+    prompt = _tokens("".join(message["content"] for message in body["messages"]))
+    completion = _tokens(text)
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text},
+        "finish_reason": finish,
+    }
+    return {
+        "id": f"scripted-{key}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+        },
+    }
+
+
+# A tokenizer's usual yield on English text: costs need a plausible count, not an exact one.
+CHARACTERS_PER_TOKEN = 4
+
+
+def _tokens(text: str) -> int:
+    return max(1, len(text) // CHARACTERS_PER_TOKEN)
 
 
 def _error(message: str) -> dict[str, Any]:
@@ -331,39 +195,40 @@ def _error(message: str) -> dict[str, Any]:
 
 def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        # Connections stay open between requests, as those of real servers do.
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             try:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             except ValueError:
-                return self._send(400, _error("the body is no JSON"), {})
+                return self._send(400, _error("the body is not JSON"), {})
             if not self.path.endswith("/chat/completions"):
-                return self._send(404, _error(f"no {self.path} here"), {})
+                return self._send(404, _error(f"there is no {self.path}"), {})
             with server.counted():
                 self._send(*server.respond(body))
 
         def do_GET(self) -> None:
-            models = {
-                "object": "list",
-                "data": [{"id": name, "object": "model"} for name in server.behaviors],
-            }
-            known = {"/stats": server.stats, "/v1/models": lambda: models}
-            found = known.get(self.path)
-            self._send(200, found(), {}) if found else self._send(
-                404, _error(f"no {self.path} here"), {}
-            )
+            if self.path == "/stats":
+                self._send(200, server.stats(), {})
+            elif self.path == "/v1/models":
+                models = [{"id": name, "object": "model"} for name in server.behaviors]
+                self._send(200, {"object": "list", "data": models}, {})
+            else:
+                self._send(404, _error(f"there is no {self.path}"), {})
 
-        def _send(self, status: int, found: dict[str, Any], headers: dict[str, str]) -> None:
-            data = json.dumps(found).encode()
+        def _send(self, status: int, content: dict[str, Any], headers: dict[str, str]) -> None:
+            data = json.dumps(content).encode()
             server.statuses[status] += 1
-            with contextlib.suppress(ConnectionError):  # the client was killed
+            headers = {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(data)),
+                **headers,
+            }
+            # A client that was killed no longer reads: nothing to report.
+            with contextlib.suppress(ConnectionError):
                 self.send_response(status)
-                for name, value in {
-                    "Content-Type": "application/json",
-                    "Content-Length": str(len(data)),
-                    **headers,
-                }.items():
+                for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(data)
@@ -380,6 +245,7 @@ def serve(
 ) -> Iterator[JudgeServer]:
     """A server on this machine for as long as the block lasts; port 0 takes a free one."""
     server = JudgeServer(behaviors, truth, port=port, seed=seed)
+    # A short poll: tests start and stop many servers, and each shutdown waits for one.
     thread = threading.Thread(
         target=server.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
     )
@@ -394,43 +260,57 @@ def serve(
 
 def parse_judge(text: str) -> tuple[str, Behavior]:
     """NAME or NAME:field=value,field=value. Raises ValueError naming an unknown field."""
-    name, _, given = text.partition(":")
-    known = {field.name: type(field.default) for field in dataclasses.fields(Behavior)}
+    name, _, settings = text.partition(":")
+    types = {field.name: type(field.default) for field in dataclasses.fields(Behavior)}
     values: dict[str, Any] = {}
-    for part in filter(None, given.split(",")):
-        field, _, value = part.partition("=")
-        if field not in known:
-            raise ValueError(f"--judge {text}: {field!r} is not one of {', '.join(known)}")
-        values[field] = value == "True" if known[field] is bool else known[field](value)
+    for setting in filter(None, settings.split(",")):
+        field, _, value = setting.partition("=")
+        if field not in types:
+            raise ValueError(f"--judge {text}: {field!r} is not one of {', '.join(types)}")
+        if types[field] is bool:
+            values[field] = value == "True"
+        else:
+            values[field] = types[field](value)
     return name, Behavior(**values)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    arguments = argparse.ArgumentParser(
         prog="python -m rewardjax.curation.judges.scripted_server",
         description="Scripted judges over HTTP.",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--source",
+        action="append",
         required=True,
-        help="the data to judge: world:..., or groups that say which responses are correct",
+        help="the data to judge: world:..., or groups that say which responses are correct; repeat",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--judge",
         action="append",
         required=True,
         help="NAME:field=value,..., a model to serve (fields of Behavior); repeat",
     )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8100)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    source = sources.open_source(args.source)
-    behaviors, truth = dict(map(parse_judge, args.judge)), truth_of(source, source.name)
-    server = JudgeServer(behaviors, truth, host=args.host, port=args.port, seed=args.seed)
+    arguments.add_argument("--host", default="127.0.0.1")
+    arguments.add_argument("--port", type=int, default=8100)
+    arguments.add_argument("--seed", type=int, default=0)
+    return arguments
+
+
+def main() -> None:
+    args = parser().parse_args()
+    truth = truth_of(*map(sources.open_source, args.source))
+    behaviors = dict(map(parse_judge, args.judge))
+    server = JudgeServer(
+        behaviors, truth, host=args.host, port=args.port, seed=args.seed, report=sys.stderr
+    )
     print(f"{len(truth)} prompts, models {', '.join(behaviors)}: {server.url}", flush=True)
+    # `kill` stops it like Ctrl-C, so that the last line is printed either way.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         server.http.serve_forever()
+    print(server.knowledge(), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

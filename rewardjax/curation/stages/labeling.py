@@ -5,6 +5,7 @@ Every function is given the pairs in an order that is itself in the ledger, spli
 
 import json
 import pathlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from rewardjax import files
 from rewardjax.curation import people as humans
-from rewardjax.curation.judges import protocol
+from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.retrieval import embed as embed_lib
@@ -129,6 +130,8 @@ def judge(
             protocol.panel(rows, **ws.config.panel),
             iteration=iteration,
         )
+        for warning in bias.undecided_judges(rows):
+            print(f"warning: {stage}: {warning}", file=sys.stderr)
 
 
 def examples(

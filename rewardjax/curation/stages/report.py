@@ -39,6 +39,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Agreement": agreements(ws, iteration),
         "Cost": costs(ws),
         "Judges: position and length": bias(ws),
+        "Judges that hardly ever decide": undecided_judges(ws),
         "Gold errors of the best RM": errors(folder / f"gold-{iteration}.json"),
         "Is another iteration worth it?": worth(ws, iteration),
         "Decisions": decisions(ws, iteration),
@@ -172,9 +173,19 @@ def costs(ws: Workspace) -> list[dict[str, Any]]:
     return [*judges, people, {"purpose": "all", "voter": "all", "dollars": dollars}]
 
 
+def judge_votes(ws: Workspace) -> list[dict[str, Any]]:
+    """Every judgment so far, as rows of the ledger."""
+    return ws.store.query("select * from votes where kind = 'judge'").to_pylist()
+
+
+def undecided_judges(ws: Workspace) -> list[dict[str, Any]]:
+    """Warnings about judges that say "No preference" to nearly everything."""
+    return [{"warning": line} for line in judge_bias.undecided_judges(judge_votes(ws))]
+
+
 def bias(ws: Workspace) -> list[dict[str, Any]]:
     """For each judge: consistency over orders, primacy, and whether it goes for the longer response more than people do."""
-    votes = ws.store.query("select * from votes where kind = 'judge'").to_pylist()
+    votes = judge_votes(ws)
     if not votes:
         return []
     ids = sorted({row["pair_id"] for row in votes})

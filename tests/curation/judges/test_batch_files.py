@@ -7,7 +7,8 @@ from rewardjax.curation.judges import batch_files
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.protocol import ask, votes
-from rewardjax.curation.judges.scripted_server import Behavior, serve
+from rewardjax.curation.judges.scripted_judge import Behavior
+from rewardjax.curation.judges.scripted_server import serve
 
 ITEMS, RIGHT, TRUTH = world_items(40)
 

@@ -10,7 +10,8 @@ from judging import judge_at, world_items
 from rewardjax.curation.judges import protocol
 from rewardjax.curation.judges.client import Judge, read_completion
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.judges.scripted_server import Behavior, serve
+from rewardjax.curation.judges.scripted_judge import Behavior
+from rewardjax.curation.judges.scripted_server import serve
 
 ITEMS, RIGHT, TRUTH = world_items(24)
 

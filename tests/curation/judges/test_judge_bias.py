@@ -23,6 +23,22 @@ def test_position_measures_of_three_plain_characters():
     assert found["fair"]["consistency"]["count"] == 40 and found["fair"]["consistency"]["low"] > 0.9
 
 
+def test_a_judge_that_hardly_ever_decides_is_named_and_an_honest_tie_is_not():
+    judgments = lambda voter, ties, others: [
+        {"voter": voter, "kind": "judge", "value": value}
+        for value, count in (("tie", ties), ("a", others))
+        for _ in range(count)
+    ]
+    rows = [
+        *judgments("judge:blind", 19, 1),
+        *judgments("judge:careful", 18, 2),
+        *judgments("judge:new", 19, 0),
+        *({"voter": "panel", "kind": "panel", "value": "tie"} for _ in range(40)),
+    ]
+    (warning,) = bias.undecided_judges(rows)
+    assert warning.startswith('judge:blind says "No preference" in 19 of 20 answers')
+
+
 def test_measures_find_the_bias_that_was_put_in():
     rows, _ = simulated(2000, {"fair": (0.9, 0.0), "biased": (0.9, 0.4)}, samples=2)
     found = bias.position(rows)

@@ -17,7 +17,8 @@ from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger
 from rewardjax.curation.judges.prompts import Verdict
 from rewardjax.curation.judges.protocol import Unreadable, ask, read, settle, votes
-from rewardjax.curation.judges.scripted_server import Behavior, serve
+from rewardjax.curation.judges.scripted_judge import Behavior
+from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.store import SCHEMAS, Store
 
 ITEMS, RIGHT, TRUTH = world_items(40)

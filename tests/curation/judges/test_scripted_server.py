@@ -1,5 +1,9 @@
+import argparse
+import ast
 import dataclasses
+import io
 import json
+import shlex
 import subprocess
 import sys
 import urllib.error
@@ -7,14 +11,19 @@ import urllib.request
 
 import pytest
 from judging import world_items
+from tiny import ROOT
 
+from rewardjax import config as config_lib
 from rewardjax.curation.judges import prompts, scripted_server
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import Example
-from rewardjax.curation.judges.scripted_server import Behavior, answer, parse_judge, serve, truth_of
+from rewardjax.curation.judges.scripted_judge import Behavior, answer, truth_of
+from rewardjax.curation.judges.scripted_server import JudgeServer, parse_judge, serve
 from rewardjax.data import world
+from rewardjax.data.sources import open_source
 
 ITEMS, RIGHT, TRUTH = world_items(150)
+SIDES = ("chosen", "rejected")
 
 
 def verdicts(
@@ -136,6 +145,66 @@ def test_groups_with_correctness_are_known_too():
     )  # nobody knows who is right
 
 
+def test_two_sources_are_one_table_even_where_they_share_a_prompt():
+    prompt = [{"role": "user", "content": "q"}]
+    reply = lambda text: [{"role": "assistant", "content": text}]
+    group = lambda *texts: {
+        "prompt": prompt,
+        "responses": [reply(text) for text in texts],
+        "correct": [text == "right" for text in texts],
+    }
+    table = truth_of([group("right", "wrong")], [group("right", "worse")])
+    correct = table[prompts.conversation(prompt)].correct
+    assert {text.split("\n")[1]: value for text, value in correct.items()} == {
+        "right": True,
+        "wrong": False,
+        "worse": False,
+    }
+
+
+def documented_command(path: str) -> argparse.Namespace:
+    """The arguments of the command line in a file that starts the scripted judges."""
+    text = (ROOT / path).read_text()
+    if path.endswith(".py"):
+        text = ast.get_docstring(ast.parse(text))
+    lines = text.replace("\\\n", " ").splitlines()
+    (line,) = (line for line in lines if scripted_server.__name__ in line)
+    words = [word for word in shlex.split(line, comments=True) if word != "&"]
+    return scripted_server.parser().parse_args(words[words.index(scripted_server.__name__) + 1 :])
+
+
+@pytest.mark.parametrize("path", ["configs/curation/world.py", "docs/curation.md"])
+def test_the_documented_command_knows_every_pair_that_its_config_may_ask_about(path):
+    command = documented_command(path)
+    truth = truth_of(*map(open_source, command.source))
+    config = config_lib.load("configs/curation/world.py")
+    assert {judge["model"] for judge in config.judges} == {
+        name for name, _ in map(parse_judge, command.judge)
+    }
+    assert set(config.sources) == {"hard", "wild"}
+    for source in config.sources.values():
+        for record in open_source(source.source):
+            correct = truth[prompts.conversation(record["prompt"])].correct
+            assert {prompts.conversation(record[side]) for side in SIDES} <= set(correct)
+
+
+def test_the_server_counts_the_pairs_it_knew_and_says_so_early():
+    lines = io.StringIO()
+    server = JudgeServer({"m": Behavior()}, world_items(60)[2], report=lines)
+    try:
+        for shown in ("ab", "ba"):  # a pair counts once
+            for item in ITEMS[:100]:
+                server.respond({"model": "m", "messages": prompts.judge_messages(item, shown)})
+    finally:
+        server.http.server_close()
+    assert (server.stats()["pairs_known"], server.stats()["pairs_asked"]) == (60, 100)
+    assert lines.getvalue().splitlines() == [
+        "scripted judges: 50 of 50 pairs asked about are known",
+        "scripted judges: 60 of 100 pairs asked about are known; "
+        'the answer about the others is "No preference": give their --source, too',
+    ]
+
+
 def post(url: str, body) -> tuple[int, dict]:
     sent = urllib.request.Request(
         f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -197,15 +266,18 @@ def test_the_command_serves():
         scripted_server.__name__,
         "--source",
         "world:train?num=5",
+        "--source",
+        "world:train?num=5&seed=1",
         "--judge",
         "good:accuracy=1",
         "--port",
         "0",
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             line = process.stdout.readline()
-            assert line.startswith("5 prompts, models good: http://")
+            assert line.startswith("10 prompts, models good: http://")
             url = line.split()[-1]
             status, found = post(
                 url,
@@ -216,5 +288,7 @@ def test_the_command_serves():
                 },
             )
             assert status == 200 and "Candidate" in found["choices"][0]["message"]["content"]
+            process.terminate()
+            assert "1 of 1 pairs asked about are known" in process.communicate(timeout=20)[1]
         finally:
             process.kill()

@@ -1,0 +1,30 @@
+"""A run says so where a judge decides nothing: on the console and in the report."""
+
+import pytest
+from judging import judge_at, world_items
+from ml_collections import ConfigDict
+
+from rewardjax.curation.judges.paid_calls import CallLedger
+from rewardjax.curation.judges.scripted_judge import Behavior
+from rewardjax.curation.judges.scripted_server import serve
+from rewardjax.curation.ledger.intake import take_in
+from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.stages import labeling, report
+from rewardjax.curation.workspace import Workspace
+from rewardjax.data.sources import open_source
+
+
+@pytest.mark.parametrize("pairs_known", [12, 0])
+def test_a_panel_that_knows_none_of_the_pairs_is_warned_about(tmp_path, capsys, pairs_known):
+    _, _, truth = world_items(pairs_known, seed=3)
+    store = Store(tmp_path / "store")
+    source = open_source("world:train?num=12&seed=3")
+    take_in(store, source, entry="unverified", name="world")
+    ids = store.query("select pair_id from pairs order by pair_id").column(0).to_pylist()
+    config = ConfigDict({"shots": 0, "panel": {"method": "consistency"}})
+    with serve({"m": Behavior(accuracy=1.0)}, truth) as server:
+        judges = [judge_at(server, "m")]
+        ws = Workspace(tmp_path, config, store, CallLedger(tmp_path / "calls.sqlite"), judges)
+        labeling.judge(ws, ids, "label-0", 0, {})
+    warned = 'judge:m says "No preference" in 24 of 24 answers' in capsys.readouterr().err
+    assert warned == (pairs_known == 0) == bool(report.undecided_judges(ws))
