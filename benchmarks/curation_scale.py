@@ -18,7 +18,8 @@ import time
 import duckdb
 
 from rewardjax.curation.ledger.decisions import decide
-from rewardjax.curation.ledger.store import SCHEMAS, Store
+from rewardjax.curation.ledger.rows import SCHEMAS
+from rewardjax.curation.ledger.store import Store
 
 ROWS = 2_000_000  # a shard
 # What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one

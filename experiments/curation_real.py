@@ -38,7 +38,8 @@ from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import JudgeServer
 from rewardjax.curation.ledger import decisions
-from rewardjax.curation.ledger.store import Store, canonical, other
+from rewardjax.curation.ledger.rows import canonical, other
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRow, Group, check, pair_id

@@ -20,7 +20,8 @@ from rewardjax import config as config_lib
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
-from rewardjax.curation.ledger.store import ENTRIES, Store
+from rewardjax.curation.ledger.rows import ENTRIES
+from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, export
 from rewardjax.curation.workspace import ConfigChanged, Paused, open_workspace
 from rewardjax.data.sources import open_source

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rewardjax.curation.ledger.store import Store, canonical
+from rewardjax.curation.ledger.rows import canonical
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import world
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.formats import to_group

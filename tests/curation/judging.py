@@ -3,7 +3,7 @@
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import truth_of
-from rewardjax.curation.ledger.store import canonical
+from rewardjax.curation.ledger.rows import canonical
 from rewardjax.data import world
 from rewardjax.data.groups import pair_id
 

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from rewardjax.curation.ledger.store import ACTIONS, OPINIONS, Store
+from rewardjax.curation.ledger.rows import ACTIONS, OPINIONS
+from rewardjax.curation.ledger.store import Store
 
 Rule = Mapping[str, str]
 SEATS = ("original", "gold", "best", "judges", "humans")

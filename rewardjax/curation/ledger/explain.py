@@ -3,7 +3,8 @@
 from typing import Any
 
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.store import SCHEMAS, Store
+from rewardjax.curation.ledger.rows import SCHEMAS
+from rewardjax.curation.ledger.store import Store
 
 _ABOUT = ("findings", "picks", "attributes", "votes", "scores", "training", "decisions")
 

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from rewardjax.curation.ledger.store import Store, canonical
+from rewardjax.curation.ledger.rows import canonical
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRow, Group, Pair
 from rewardjax.data.sources import Source

@@ -3,7 +3,7 @@ import pytest
 
 from rewardjax.curation.judges import attributes
 from rewardjax.curation.judges.attributes import Attributes
-from rewardjax.curation.ledger import store
+from rewardjax.curation.ledger import rows
 
 GOOD = {
     "task_category": "Math",
@@ -24,7 +24,8 @@ def test_the_taxonomies_are_the_papers():
 
 def test_the_ledger_has_a_column_for_each_field():
     assert attributes.FIELDS == tuple(GOOD)
-    assert set(attributes.FIELDS) < set(store.SCHEMAS["attributes"].names)
+    columns = rows.SCHEMAS["attributes"].names
+    assert [name for name in columns if name in attributes.FIELDS] == list(attributes.FIELDS)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from rewardjax.curation.judges.prompts import Verdict
 from rewardjax.curation.judges.protocol import Unreadable, ask, read, settle, votes
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
-from rewardjax.curation.ledger.store import SCHEMAS, Store
+from rewardjax.curation.ledger.rows import SCHEMAS
+from rewardjax.curation.ledger.store import Store
 
 ITEMS, RIGHT, TRUTH = world_items(40)
 

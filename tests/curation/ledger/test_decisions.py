@@ -10,7 +10,8 @@ from ledgers import pair, score, vote
 from rewardjax.curation.ledger import decisions as decide_lib
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.decisions import PRESETS, SAYS, SEATS, decide, first_match, rules
-from rewardjax.curation.ledger.store import Store, other
+from rewardjax.curation.ledger.rows import other
+from rewardjax.curation.ledger.store import Store
 
 
 def random_store(folder, pairs=300, seed=0):

@@ -4,8 +4,9 @@ import pyarrow as pa
 import pytest
 from ledgers import pair, score, vote
 
-from rewardjax.curation.ledger import store as store_lib
-from rewardjax.curation.ledger.store import Store, StoreConflict, canonical, other
+from rewardjax.curation.ledger import rows as rows_lib
+from rewardjax.curation.ledger.rows import canonical, other
+from rewardjax.curation.ledger.store import Store, StoreConflict
 from rewardjax.data import groups
 
 
@@ -34,7 +35,7 @@ def test_reads_back_what_was_appended_in_the_order_of_the_key(store):
         "unit": "0",
     }
     assert [row["pair_id"] for row in rows] == ["p1", "p2"]
-    assert store.query("select * from votes").schema.names == store_lib.full_schema("votes").names
+    assert store.query("select * from votes").schema.names == rows_lib.FULL_SCHEMAS["votes"].names
     texts = store.texts(["p3", "p1"])
     assert [row["pair_id"] for row in texts] == ["p3", "p1"]
     assert texts[0]["prompt"][0]["content"] == "Question p3?" and texts[0]["info"] == {
@@ -46,9 +47,9 @@ def test_reads_back_what_was_appended_in_the_order_of_the_key(store):
 
 def test_empty_ledgers_are_empty_tables_of_the_right_columns(tmp_path):
     empty = Store(tmp_path / "empty")
-    for ledger in store_lib.SCHEMAS:
+    for ledger in rows_lib.SCHEMAS:
         assert empty.query(f"select * from {ledger}").num_rows == 0
-    assert empty.without_vote("judge:m") == []
+    assert empty.without_embedding("e") == []
     assert empty.current_attributes().num_rows == 0
 
 
@@ -60,7 +61,7 @@ def test_appending_again_changes_nothing_and_anything_else_is_refused(store):
         "votes",
         "judge",
         "0",
-        pa.Table.from_pylist(rows[::-1], store_lib.SCHEMAS["votes"]),
+        pa.Table.from_pylist(rows[::-1], rows_lib.SCHEMAS["votes"]),
         inputs={"pairs": "f"},
         config={"n": 4},
     )
@@ -127,23 +128,13 @@ def test_a_key_twice_in_a_shard_is_refused(store):
     store.append("votes", "judge", "0", [vote("p1"), vote("p1", sample=1)])
 
 
-def test_anti_joins_list_the_work_that_is_left(store):
-    store.append(
-        "votes",
-        "judge",
-        "0",
-        [vote("p1"), vote("p1", sample=1), vote("p2"), vote("p3", voter="judge:other")],
-        iteration=1,
-    )
-    assert store.without_vote("judge:m") == ["p3"]
-    assert store.without_vote("judge:m", samples=2) == ["p2", "p3"]
-    assert store.without_vote("judge:m", iteration=2) == ["p1", "p2", "p3"]
-    store.append("scores", "score", "0", [score("p2")])
-    assert store.without_score("m1") == ["p1", "p3"]
-    assert store.without_attributes() == store.without_embedding("e") == ["p1", "p2", "p3"]
-    store.append(
-        "embeddings", "embed", "0", [{"pair_id": "p1", "embedder": "e", "vector": [0.0, 1.0]}]
-    )
+def test_pairs_without_an_embedding_are_the_work_that_is_left(store):
+    assert store.without_embedding("e") == ["p1", "p2", "p3"]
+    rows = [
+        {"pair_id": "p1", "embedder": "e", "vector": [0.0, 1.0]},
+        {"pair_id": "p2", "embedder": "another", "vector": [0.0, 1.0]},
+    ]
+    store.append("embeddings", "embed", "0", rows)
     assert store.without_embedding("e") == ["p2", "p3"]
 
 
@@ -156,7 +147,7 @@ def test_a_model_may_not_score_what_it_was_trained_on(store):
 
 
 def test_a_persons_attributes_go_before_a_judges_and_later_ones_before_earlier(store):
-    row = {name: "x" for name in store_lib.SCHEMAS["attributes"].names} | {
+    row = {name: "x" for name in rows_lib.SCHEMAS["attributes"].names} | {
         "pair_id": "p1",
         "voter": "judge:m",
         "kind": "judge",
@@ -214,5 +205,5 @@ def test_canonical_order_is_that_of_the_pair_id():
 
 
 def test_flipping_twice_is_identity():
-    assert [other(other(value)) for value in store_lib.VALUES] == list(store_lib.VALUES)
-    assert [other(value) for value in store_lib.VALUES] == ["b", "a", "tie", "undecided"]
+    assert [other(other(value)) for value in rows_lib.VALUES] == list(rows_lib.VALUES)
+    assert [other(value) for value in rows_lib.VALUES] == ["b", "a", "tie", "undecided"]
