@@ -13,7 +13,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from rewardjax.kernels.attention import attend
-from rewardjax.models import rope
+from rewardjax.models import families, rope
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
 
@@ -78,26 +78,28 @@ class Attention(nnx.Module):
         self.k = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
         self.v = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
         self.o = normal(rngs, layout, "o_NHD", (N, H, D), (N * H * 2 * config.layers) ** -0.5)
-        if config.qkv_bias:
+        family = families.get(config.family)
+        if family.qkv_bias:
             self.q_bias = constant(layout, "q_NH", (N, H), 0.0)
             self.k_bias = constant(layout, "kv_KH", (K, H), 0.0)
             self.v_bias = constant(layout, "kv_KH", (K, H), 0.0)
-        if config.qk_norm:
+        if family.qk_norm:
             self.q_norm = constant(layout, "norm_H", (H,), 1.0)
             self.k_norm = constant(layout, "norm_H", (H,), 1.0)
 
     def __call__(self, x_BTD, queries: Queries, at_BS=None):
         """What attention adds to every token, or to tokens `at_BS` alone."""
         config, layout, dtype = self.config, self.layout, x_BTD.dtype
+        family = families.get(config.family)
         cast = lambda param: param[...].astype(dtype)
         asking = queries if at_BS is None else jax.tree.map(lambda x: pick(x, at_BS), queries)
         asking_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
         q = jnp.einsum("BSD,DNH->BSNH", asking_BSD, cast(self.q), out_sharding=layout.act_BTNH)
         k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
         v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
-        if config.qkv_bias:
+        if family.qkv_bias:
             q, k, v = q + cast(self.q_bias), k + cast(self.k_bias), v + cast(self.v_bias)
-        if config.qk_norm:
+        if family.qk_norm:
             q = rms_norm(q, self.q_norm[...], config.norm_eps).astype(dtype)
             k = rms_norm(k, self.k_norm[...], config.norm_eps).astype(dtype)
         q, k = rope.rotate(q, asking.cos, asking.sin), rope.rotate(k, queries.cos, queries.sin)

@@ -1,42 +1,49 @@
 """Useful FLOPs of scoring and training, and what devices can do at most."""
 
-import numpy as np
+from rewardjax.models import families
+from rewardjax.models.config import DecoderConfig
 
 
-def layer_params(config) -> int:
-    """Matmul weights of all layers of a DecoderConfig: q, k, v, o, gated MLP. No embedding (a lookup), norms or head (negligible)."""
-    attention = (
-        2 * config.width * config.heads * config.head_dim
-        + 2 * config.width * config.kv_heads * config.head_dim
-    )
-    return config.layers * (attention + 3 * config.width * config.mlp_width)
+def layer_weights(config: DecoderConfig) -> dict[str, int]:
+    """Matmul weights of one layer by the name of what they compute, as the family says."""
+    return families.get(config.family).layer_weights(config)
 
 
-def live_attention_entries(see_from, see_to, unique_tokens: int) -> int:
-    """(query, key) pairs that attention must compute for rows [..., T]: the sum of see_to - see_from + 1 over tokens that are not padding.
+def layer_params(config: DecoderConfig) -> int:
+    """Matmul weights of all layers.
 
-    A padding token sees only itself, so all slots are summed and one is taken off for each of the (slots - unique_tokens) padding ones."""
-    see_from, see_to = np.asarray(see_from, np.int64), np.asarray(see_to, np.int64)
-    return int(np.sum(see_to - see_from + 1)) - (see_from.size - int(unique_tokens))
+    Not the embedding (a lookup), norms and biases (no matmul) or the reward head (one column at
+    scored tokens).
+    """
+    return config.layers * sum(layer_weights(config).values())
 
 
-def forward_flops(config, unique_tokens: int, live_attention_entries: int) -> float:
-    """Useful FLOPs of scoring: 2 * layer_params * unique_tokens + 4 * layers * heads * head_dim * live_attention_entries.
+def forward_flops(config: DecoderConfig, unique_tokens: int, live_attention_entries: int) -> float:
+    """Useful FLOPs of scoring tokens whose attention has so many live (query, key) entries.
 
-    A multiply-add counts two. Each live (query, key) entry costs 2 * head_dim for q.k and 2 * head_dim for p.v, in each query head and
-    layer. A prefix that two responses share counts once; padding, masked entries and rematerialization count nothing."""
+    2 * layer_params * unique_tokens + 4 * layers * heads * head_dim * live_attention_entries: a
+    multiply-add counts two, and each live (query, key) entry costs 2 * head_dim for q.k and 2 *
+    head_dim for p.v, in each query head and layer (`pack.attention_entries` counts the entries). A
+    prefix that two responses share counts once; padding, masked entries and rematerialization count
+    nothing.
+    """
     attention = 4 * config.layers * config.heads * config.head_dim * live_attention_entries
     return 2.0 * layer_params(config) * unique_tokens + attention
 
 
-def train_flops(config, unique_tokens: int, live_attention_entries: int) -> float:
-    """Useful FLOPs of a training step: three times `forward_flops`, as the backward pass has two matmuls for each one of the forward pass.
+def train_flops(config: DecoderConfig, unique_tokens: int, live_attention_entries: int) -> float:
+    """Useful FLOPs of a training step: three times `forward_flops`.
 
-    So 6 * layer_params * unique_tokens + 12 * layers * heads * head_dim * live_attention_entries."""
+    The backward pass has two matmuls for each one of the forward pass (the gradients of its input
+    and of its weight), so 6 * layer_params * unique_tokens + 12 * layers * heads * head_dim *
+    live_attention_entries. Frozen weights are not taken off: the figure is what full training would
+    need, as in published comparisons.
+    """
     return 3 * forward_flops(config, unique_tokens, live_attention_entries)
 
 
-# Dense bf16 FLOP/s of one JAX device by the start of `device_kind`, first match; vendors' data sheets. A v7x chip shows up as two devices.
+# Dense bf16 FLOP/s of one JAX device by the start of `device_kind`, first match; vendors' data
+# sheets. A v7x chip shows up as two devices.
 PEAK_FLOPS = {
     "TPU v4 lite": 138e12,
     "TPU v4": 275e12,
@@ -54,5 +61,12 @@ PEAK_FLOPS = {
 
 
 def peak_flops(device_kind: str) -> float | None:
-    """Dense bf16 FLOP/s of one device, or None for a device that is not in the table (a CPU, for one): then MFU is not reported."""
-    return next((peak for kind, peak in PEAK_FLOPS.items() if device_kind.startswith(kind)), None)
+    """Dense bf16 FLOP/s of one device.
+
+    None where it is not known (a CPU, for one): then MFU is not reported.
+    """
+    # The first match counts, so a kind stands after those that it is the start of.
+    for kind, peak in PEAK_FLOPS.items():
+        if device_kind.startswith(kind):
+            return peak
+    return None

@@ -17,13 +17,12 @@ from jax.experimental import multihost_utils
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rewardjax.models import reward
+from rewardjax.models import families, reward
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_config import read_config, read_json, write_config
 from rewardjax.models.hf_table import (
     Rule,
     names,
-    rules_of,
     sizes,
     their_shape,
     their_slices,
@@ -54,7 +53,7 @@ def load(
     folder = pathlib.Path(folder)
     config = read_config(folder)
     model = reward.abstract(config, compute, layout)
-    size, rules = sizes(config), rules_of(config)
+    size, rules = sizes(config), families.get(config.family).rules
     with contextlib.ExitStack() as stack:
         tensors = _open(folder, stack)
         if new_head := HEAD not in tensors:
@@ -120,7 +119,7 @@ def save(
     size, itemsize = sizes(config), jnp.dtype(dtype).itemsize
     origin = {
         name: (rule, layer)
-        for rule in rules_of(config)
+        for rule in families.get(config.family).rules
         for name, layer in names(rule, config.layers)
     }
     files = _plan_files(

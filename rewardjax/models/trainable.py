@@ -1,7 +1,8 @@
-"""Which parameters a run trains: chosen by a predicate on their paths, the base for frozen layers and adapters.
+"""Which parameters a run trains, chosen by a predicate on their paths.
 
-A frozen weight costs its own memory and nothing else: no gradient is accumulated for it and the optimizer keeps no state for it,
-because neither of them ever sees it. The parts are joined again wherever the whole model is needed: to run it, save it or score.
+The base for frozen layers and adapters. A frozen weight costs its own memory and nothing else: no
+gradient is accumulated for it and the optimizer keeps no state for it, because neither of them ever
+sees it. The parts are joined again wherever the whole model is needed: to run it, save it or score.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,10 @@ IsTrainable = Callable[[str], bool]  # takes a path as `path_of` spells it
 
 
 def path_of(key_path: Sequence[Any]) -> str:
-    """Name of a leaf, such as `decoder/layers/attention/q`, as regular expressions in configs match it."""
+    """Name of a leaf, such as `decoder/layers/attention/q`.
+
+    Regular expressions in configs are matched against it.
+    """
     # A parameter is a node of its own in the tree, whose one child is called `value`.
     return jax.tree_util.keystr(tuple(key_path), simple=True, separator="/").removesuffix("/value")
 
@@ -25,9 +29,10 @@ def paths(params: Any) -> list[str]:
 
 
 def split(params: nnx.State, is_trainable: IsTrainable) -> tuple[nnx.State, nnx.State]:
-    """The trainable and the frozen part of a parameter tree, as two trees that lack each other's leaves.
+    """The trainable and the frozen part of a parameter tree.
 
-    A step differentiates only the first part; the second is a constant to it:
+    Two trees that lack each other's leaves. A step differentiates only the first; the second is a
+    constant to it:
 
         trainable, frozen = split(params, is_trainable)
         opt = optimizer.init(trainable)
@@ -51,5 +56,8 @@ def split(params: nnx.State, is_trainable: IsTrainable) -> tuple[nnx.State, nnx.
 
 
 def join(trainable: nnx.State, frozen: nnx.State) -> nnx.State:
-    """The whole tree again, in the order that it had: what is saved, scored and merged with the graph."""
+    """The whole tree again, in the order that it had.
+
+    This is what is saved, scored and merged with the graph.
+    """
     return nnx.merge_state(trainable, frozen)

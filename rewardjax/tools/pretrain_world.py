@@ -43,10 +43,11 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.world import VERSION
 from rewardjax.data.world.corpus import Turn, documents
 from rewardjax.data.world.tasks import TASKS
+from rewardjax.models import families
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.models.decoder import Decoder
 from rewardjax.models.hf_config import write_config
-from rewardjax.models.hf_table import names, rules_of, sizes, to_theirs
+from rewardjax.models.hf_table import names, sizes, to_theirs
 from rewardjax.parallel.mesh import Layout, make_mesh, place
 
 COMPUTE = Compute(dtype="float32", remat="none", scan=True)
@@ -443,7 +444,7 @@ def export(run: str, output: str) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json", "log.jsonl"):
         (folder / name).write_bytes((run_folder / name).read_bytes())
     arrays, size, tensors = load_file(run_folder / "state.safetensors"), sizes(config), {}
-    for rule in rules_of(config):
+    for rule in families.get(config.family).rules:
         if rule.path.startswith("decoder."):
             ours = arrays[
                 "[0]['decoder']" + "".join(f"['{part}']" for part in rule.path.split(".")[1:])

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from rewardjax.models import variants
+from rewardjax.models import families, variants
 from rewardjax.models.hf_config import read_config, write_config
 
 
@@ -65,6 +65,7 @@ def test_transformers_reads_what_we_write(folder):
     "changes, message",
     [
         ({"model_type": "gpt2"}, "model_type='gpt2'.*qwen3"),
+        ({"model_type": None}, "model_type=None.*qwen3"),
         ({"hidden_act": "gelu"}, "hidden_act='gelu'.*'silu'"),
         ({"attention_bias": True}, "attention_bias=True"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
@@ -84,6 +85,20 @@ def test_transformers_reads_what_we_write(folder):
 def test_what_we_would_compute_differently_is_refused_by_name(changes, message, folder):
     with pytest.raises(ValueError, match=f"config.json: .*{message}"):
         read_config(folder(changes))
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_field_that_is_absent_means_what_transformers_takes_it_to_mean(family, folder):
+    """Also where that is not `none`: a Qwen3 without head_dim has heads of 128, whatever its width."""
+    transformers = pytest.importorskip("transformers")
+    sizes = dict(hidden_size=1024, num_attention_heads=32)
+    theirs = getattr(transformers, f"{families.get(family).architecture}Config")(**sizes)
+    absent = dict(head_dim=None, num_key_value_heads=None)
+    ours = read_config(folder(sizes | absent, variant=f"tiny-{family}"))
+    assert ours.kv_heads == theirs.num_key_value_heads
+    assert ours.head_dim == getattr(theirs, "head_dim", 1024 // 32)  # Qwen2's has no such field
+    for field, value in families.get(family).absent.items():
+        assert getattr(theirs, field) == value, field
 
 
 def test_a_language_model_may_have_any_pad_token(folder):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rewardjax.models import hf, hf_table, variants
+from rewardjax.models import families, hf, hf_table, variants
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, place
 
@@ -17,7 +17,6 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 PAD, EOS = 1, 2
-FAMILIES = {"qwen3": "tiny-qwen3", "llama": "tiny-llama", "qwen2": "tiny-qwen2"}
 
 
 def torch_model(config, seed=0):
@@ -48,9 +47,12 @@ def torch_model(config, seed=0):
             high_freq_factor=s.high_freq_factor,
             original_max_position_embeddings=s.original_positions,
         )
-    name = {"qwen3": "Qwen3", "llama": "Llama", "qwen2": "Qwen2"}[config.family]
-    their_config = getattr(transformers, f"{name}Config")(rope_parameters=rope, **shared)
-    model = getattr(transformers, f"{name}ForSequenceClassification")(their_config)
+    family = families.get(config.family)
+    only = {only.field: only.value for only in family.only}
+    their_config = getattr(transformers, f"{family.architecture}Config")(
+        rope_parameters=rope, **shared, **only
+    )
+    model = getattr(transformers, f"{family.architecture}ForSequenceClassification")(their_config)
     generator = torch.Generator().manual_seed(seed)
     for tensor_name, tensor in model.named_parameters():
         noise = torch.randn(tensor.shape, generator=generator)
@@ -95,11 +97,11 @@ def sequences_of(conversations):
     ]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=families.FAMILIES)
 def both(request, tmp_path_factory, conversations):
     """One model in torch and in ours, with rewards and gradients of -log sigmoid(r1 - r0), meaned over the rows, of both."""
     folder = tmp_path_factory.mktemp(request.param)
-    model = torch_model(variants.get(FAMILIES[request.param]))
+    model = torch_model(variants.get(f"tiny-{request.param}"))
     model.save_pretrained(folder)
     with jax.set_mesh(
         jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
@@ -130,7 +132,7 @@ def both(request, tmp_path_factory, conversations):
 
 
 def test_config_is_read_back_as_the_variant_it_was_made_from(both):
-    assert both["config"] == variants.get(FAMILIES[both["config"].family])
+    assert both["config"] == variants.get(f"tiny-{both['config'].family}")
 
 
 def test_rewards_are_the_same(both):
@@ -156,7 +158,7 @@ def test_rewards_do_not_depend_on_the_padding_side_or_the_batch_of_the_other(
 def test_gradients_of_every_parameter_are_the_same(both):
     size, seen = hf_table.sizes(both["config"]), set()
     theirs = {name: tensor.grad.numpy() for name, tensor in both["torch"].named_parameters()}
-    for rule in hf_table.rules_of(both["config"]):
+    for rule in families.get(both["config"].family).rules:
         leaf = both["grads"]
         for part in rule.path.split("."):
             leaf = getattr(leaf, part)

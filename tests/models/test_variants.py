@@ -3,7 +3,7 @@ import dataclasses
 import jax
 import pytest
 
-from rewardjax.models import reward, variants
+from rewardjax.models import families, reward, variants
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
 
@@ -37,6 +37,13 @@ def test_parameter_counts_are_the_published_ones(name, one_device):
     config = variants.get(name)
     vocabulary_head = 0 if config.tied else config.vocab_size * config.width
     assert backbone(config) + vocabulary_head == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_a_family_is_listed_by_its_name_and_has_a_tiny_variant(name):
+    family = families.get(name)
+    assert family.name == name and f"tiny-{name}" in family.variants
+    assert all(config.family == name for config in family.variants.values())
 
 
 def test_qwen3_8b_without_its_vocabulary_head(one_device):
