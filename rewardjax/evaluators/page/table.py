@@ -1,12 +1,14 @@
-"""Results as tables: the paper's row beside the rows it published, and every number with what it is made of. Markdown."""
+"""Results in Markdown: the paper's table with the model's row, and what every number is made of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
+from rewardjax.evaluators.page.cells import star
 from rewardjax.evaluators.records import Part, Result, average
 
-# arXiv 2507.01352, the table of seven benchmarks, in the order of evaluators.PAPER. Averages are plain means and are computed here.
+# arXiv 2507.01352, the table of seven benchmarks, in the order of evaluators.PAPER, in percent.
+# Its averages are plain means, which are computed here.
 PUBLISHED = {
     "Llama-3-OffsetBias-RM-8B": (89.0, 64.8, 59.2, 64.1, 57.8, 71.3, 63.5),
     "ArmoRM-Llama3-8B": (90.4, 66.5, 60.6, 60.6, 64.6, 69.2, 59.7),
@@ -30,108 +32,134 @@ PUBLISHED = {
 CHANCE = (50.0, 20.8, 50.0, 50.0, 40.5, 50.0, 50.0)
 
 
+# A number that does not exist is a dash: a blank cell looks like an oversight, a zero like a score.
+DASH = "–"
+
+
 def paper_row(results: Mapping[str, Result]) -> tuple[list[float | None], float | None]:
-    """Headlines in percent in the order of the paper's columns, None where there is none; and their mean if all seven are there."""
-    found = [results[name].headline if name in results else None for name in evaluators.PAPER]
-    percent = [None if value is None else 100 * value for value in found]
-    return percent, None if None in percent else average(percent)
+    """Headlines in percent in the order of the paper's columns, and their mean.
+
+    None where there is no headline. The mean is None unless all seven are there: an average over
+    fewer benchmarks is another quantity than the paper's.
+    """
+    scores: list[float | None] = []
+    for name in evaluators.PAPER:
+        result = results.get(name)
+        if result is None or result.headline is None:
+            scores.append(None)
+        else:
+            scores.append(100 * result.headline)
+    if None in scores:
+        return scores, None
+    return scores, average(scores)
 
 
 def paper_table(model: str, results: Mapping[str, Result]) -> str:
-    """The model's row, chance, and the published rows. A star marks a number over less than the whole benchmark, and says below of what."""
-    values, mean = paper_row(results)
-    partial = {
-        name: results[name]
-        for name in evaluators.PAPER
-        if name in results and results[name].partial
-    }
-    mark = lambda name, value: (
-        "–" if value is None else f"{value:.1f}" + ("*" if name in partial else "")
-    )
-    row = [
-        f"**{model}**",
-        *map(mark, evaluators.PAPER, values),
-        "–" if mean is None else f"{mean:.1f}" + ("*" if partial else ""),
+    """The model's row, chance, and the published rows.
+
+    A star marks a number over less than the whole benchmark; below the table it is said of what.
+    """
+    partial = [name for name in evaluators.PAPER if name in results and results[name].partial]
+    scores, mean = paper_row(results)
+    cells = [
+        _decimal(score, starred=name in partial)
+        for name, score in zip(evaluators.PAPER, scores, strict=True)
     ]
-    published = [
-        [name, *(f"{x:.1f}" for x in (*given, average(given)))]
-        for name, given in {"(chance)": CHANCE, **PUBLISHED}.items()
-    ]
+    rows = [[f"**{model}**", *cells, _decimal(mean, starred=bool(partial))]]
+    for name, published in {"(chance)": CHANCE, **PUBLISHED}.items():
+        rows.append([name, *map(_decimal, published), _decimal(average(published))])
     titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
-    lines = [markdown(["model", *titles, "average"], [row, *published])]
-    lines += [
-        f"\\* {evaluators.get(name).TITLE}: partial, over {result.denominators}"
-        for name, result in partial.items()
-    ]
+    paragraphs = [markdown(["model", *titles, "average"], rows)]
+    for name in partial:
+        title, denominators = evaluators.get(name).TITLE, results[name].denominators
+        # Escaped, since a star at the start of a line is a bullet.
+        paragraphs.append(f"\\* {title}: partial, over {denominators}")
     if mean is None:
-        lines.append(
-            f"No average: {sum(value is None for value in values)} of the seven benchmarks have no number."
-        )
-    return "\n\n".join(lines)
+        missing = scores.count(None)
+        paragraphs.append(f"No average: {missing} of the seven benchmarks have no number.")
+    return "\n\n".join(paragraphs)
 
 
 def page(
     model: str, results: Mapping[str, Result], missing: Mapping[str, str], facts: Mapping[str, Any]
 ) -> str:
     """The whole of results.md."""
-    sections = [f"# {model}", paper_table(model, results)]
-    sections += [section(name, result) for name, result in results.items()]
+    paragraphs = [f"# {model}", paper_table(model, results)]
+    paragraphs += [section(name, result) for name, result in results.items()]
     if missing:
-        sections += [
-            "## Missing",
-            "\n".join(f"- **{name}**: {why}" for name, why in missing.items()),
-        ]
-    sections += [
-        "## How it was scored",
-        "\n".join(f"- {name}: {value}" for name, value in facts.items()),
-    ]
-    return "\n\n".join(sections) + "\n"
+        paragraphs.append("## Missing")
+        paragraphs.append("\n".join(f"- **{name}**: {why}" for name, why in missing.items()))
+    paragraphs.append("## How it was scored")
+    paragraphs.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def section(name: str, result: Result) -> str:
     """One benchmark: headline, parts, subsets, other numbers, notes."""
-    score = lambda value: "–" if value is None else f"{100 * value:.1f}"
-    label = f", partial: over {result.denominators}" if result.partial else ""
-    chance = "" if result.chance is None else f", chance {score(result.chance)}"
-    title = evaluators.get(result.name).TITLE + (f" ({name})" if name != result.name else "")
-    lines = [
-        f"## {title}: {score(result.headline)}{label}",
-        f"{result.rule[0].upper()}{result.rule[1:]}{chance}.",
-    ]
-    lines.append(_parts("part", result.parts))
+    heading = evaluators.get(result.name).TITLE
+    # The same benchmark can stand in a config under several names, on different files.
+    if name != result.name:
+        heading += f" ({name})"
+    heading += f": {_share(result.headline)}"
+    if result.partial:
+        heading += f", partial: over {result.denominators}"
+    rule = result.rule[0].upper() + result.rule[1:]
+    if result.chance is not None:
+        rule += f", chance {_share(result.chance)}"
+    paragraphs = [f"## {heading}", f"{rule}.", _parts("part", result.parts)]
     if result.subsets:
-        lines.append(_parts("subset", result.subsets))
-    if scalars := dict(_scalars(result.other)):
-        lines.append(
-            markdown(
-                ["figure", "value"], [[name, f"{value:.4g}"] for name, value in scalars.items()]
-            )
-        )
-    lines += [f"Note: {note}." for note in result.notes]
-    return "\n\n".join(lines)
+        paragraphs.append(_parts("subset", result.subsets))
+    scalars = [[path, f"{value:.4g}"] for path, value in _scalars(result.other)]
+    if scalars:
+        paragraphs.append(markdown(["figure", "value"], scalars))
+    paragraphs += [f"Note: {note}." for note in result.notes]
+    return "\n\n".join(paragraphs)
 
 
 def _parts(kind: str, parts: Mapping[str, Part]) -> str:
+    """A table of parts or subsets with all their counts: a score without its n says nothing."""
+    rows = []
+    for name, part in parts.items():
+        counts = (part.n, part.expected, part.ties, part.unscored, part.unused)
+        rows.append([name, _share(part.value), *map(_count, counts)])
     columns = [kind, "score", "examples", "published", "ties", "unscored", "unused"]
-    cells = lambda part: (part.n, part.expected, part.ties, part.unscored, part.unused)
-    show = lambda value: "–" if value is None else f"{value:,}"
-    rows = [
-        [name, "–" if p.value is None else f"{100 * p.value:.1f}", *map(show, cells(p))]
-        for name, p in parts.items()
-    ]
     return markdown(columns, rows)
 
 
-def _scalars(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+def _scalars(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     """Numbers in nested dicts, by the path to them; curves and matrices are for the report."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from _scalars(value, f"{prefix}{name}: ")
+        # True and False are integers to Python, but no figures.
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield f"{prefix}{name}", value
 
 
+# ------------------------------------------------------------------ cells
+
+
+def _decimal(percentage: float | None, starred: bool = False) -> str:
+    if percentage is None:
+        return DASH
+    return f"{percentage:.1f}{star(starred)}"
+
+
+def _share(share: float | None) -> str:
+    """A share as a percentage."""
+    if share is None:
+        return DASH
+    return f"{100 * share:.1f}"
+
+
+def _count(count: int | None) -> str:
+    if count is None:
+        return DASH
+    return f"{count:,}"
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table, the first column to the left, the others to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows)]
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: what is in it, what it says of partial and missing numbers, and that a browser does not complain."""
+"""The page of an evaluation: its sections, missing numbers, and a browser without complaints."""
 
 import dataclasses
 import json
@@ -24,7 +24,10 @@ SETS = ("rewardbench", "rewardbench2", "rm_bench", "judgebench", "llmbar", "best
 
 @pytest.fixture(scope="module")
 def folders(exported, tmp_path_factory):
-    """Two evaluations: the tiny model's on some miniatures, with training data that overlaps, and a copy with other rewards."""
+    """Two evaluations: the tiny model's on some miniatures, and a copy with other rewards.
+
+    The first has training data that overlaps with the prompts of LLMBar.
+    """
     folder = tmp_path_factory.mktemp("report")
     first, second = folder / "first", folder / "second"
     training = folder / "train.jsonl"
@@ -45,23 +48,19 @@ def folders(exported, tmp_path_factory):
         group.prompt[0]["content"]
         for group in evaluate.load_all(config.benchmarks)[0]["llmbar"].groups
     ]
-    rows = [
+    records = [
         {"prompt": text, "chosen": "a", "rejected": "b"} for text in ("What is new?", *prompts[:3])
     ]
-    training.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training.write_text("".join(json.dumps(row) + "\n" for row in records))
     evaluate.run(config)
     shutil.copytree(first, second)
     record = json.loads((first / "results.json").read_text())
     (second / "results.json").write_text(json.dumps(record | {"model": "second"}))
     rng = np.random.default_rng(0)
     for file in (second / "scores").iterdir():
-        kept = stored_rewards.read(file)
-        stored_rewards.write(
-            dataclasses.replace(
-                kept, rewards=[rng.normal(size=len(r)).astype(np.float32) for r in kept.rewards]
-            ),
-            file,
-        )
+        scores = stored_rewards.read(file)
+        rewards = [rng.normal(size=len(row)).astype(np.float32) for row in scores.rewards]
+        stored_rewards.write(dataclasses.replace(scores, rewards=rewards), file)
     return first, second
 
 
@@ -90,35 +89,24 @@ def test_evaluate_leaves_a_report_with_every_section(folders):
     for heading in ("Counterfactual changes", "Overlap with the training data", "What is missing"):
         assert heading in text
     assert "Comparison of models" not in text
-    assert (
-        "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
-        and "A star marks a number over less than the published benchmark" in text
-    )
-    assert (
-        "has no average: 3 of the seven benchmarks have no number" in text
-        and "benchmarks.rmb.path" in text
-    )
-    assert all(
-        name in text
-        for name in (
-            *style.FEATURES,
-            *counterfactual.CHANGES,
-            counterfactual.ORDER,
-            "shortest response",
-            "oracle",
-        )
-    )
+    assert "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
+    assert "A star marks a number over less than the published benchmark" in text
+    assert "has no average: 3 of the seven benchmarks have no number" in text
+    assert "benchmarks.rmb.path" in text
+    for name in (*style.FEATURES, *counterfactual.CHANGES, counterfactual.ORDER):
+        assert name in text
+    for scorer in ("shortest response", "oracle"):
+        assert scorer in text
     assert "<b>first" not in (folders[0] / "report.html").read_text(), "names are text"
 
 
 def test_numbers_of_the_page_are_those_of_the_record(folders):
     first = evaluation.read(folders[0])
     text = plain(folders[0] / "report.html")
-    for name, found in first.intervals.items():
-        assert (
-            f"{100 * found['headline']:.1f}" in text
-            and f"{100 * found['low']:.1f} to {100 * found['high']:.1f}" in text
-        ), name
+    for name, interval in first.intervals.items():
+        low, high = 100 * interval["low"], 100 * interval["high"]
+        assert f"{100 * interval['headline']:.1f}" in text, name
+        assert f"{low:.1f} to {high:.1f}" in text, name
     assert first.record["overlap"]["records"] == 4
     [llmbar] = [row for row in first.record["overlap"]["counts"] if row["benchmark"] == "llmbar"]
     assert llmbar["found"] >= 3 and llmbar["training records"] == 3
@@ -145,7 +133,10 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path):
 
 
 def browse(page, folder):
-    """Console lines and the addresses that the page asked for (not those that the browser asks for itself), by headless Chromium."""
+    """The document, console lines and addresses that the page asked for, by headless Chromium.
+
+    Requests that the browser makes for itself are left out.
+    """
     log = folder / "net.json"
     quiet = [
         "--headless",
@@ -166,12 +157,11 @@ def browse(page, folder):
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     events = json.loads(log.read_text())["events"]
-    asked = [
-        event["params"] for event in events if "network_isolation_key" in event.get("params", {})
-    ]
-    urls = {
-        one["url"] for one in asked if "url" in one and "file://" in one["network_isolation_key"]
-    }
+    urls = set()
+    for event in events:
+        request = event.get("params", {})
+        if "url" in request and "file://" in request.get("network_isolation_key", ""):
+            urls.add(request["url"])
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line], urls
 
 
@@ -185,7 +175,8 @@ def test_a_browser_asks_nobody_for_anything_and_has_no_complaint(compared, tmp_p
     assert console == [] and urls == set()
     control = tmp_path / "control.html"
     control.write_text(
-        '<!doctype html><img src="http://elsewhere.test/x.png"><script>console.error("boom")</script>'
+        '<!doctype html><img src="http://elsewhere.test/x.png">'
+        '<script>console.error("boom")</script>'
     )
     _, console, urls = browse(control, tmp_path)
     assert len(console) == 1 and "boom" in console[0] and urls == {"http://elsewhere.test/x.png"}, (

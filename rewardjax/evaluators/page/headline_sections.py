@@ -1,0 +1,212 @@
+"""The page's sections about headlines: the paper's table, and several models against each other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rewardjax import evaluators
+from rewardjax.evaluators import compare
+from rewardjax.evaluators.page import figures, table
+from rewardjax.evaluators.page.cells import between, percent, star
+from rewardjax.evaluators.page.drawing import Draw
+from rewardjax.evaluators.page.evaluation import Evaluation
+from rewardjax.reporting.page import Section
+
+# Published rows that the figure shows, the paper's models and the best of the others: all eighteen
+# would leave no room for a bar. The table has all of them.
+SHOWN = (
+    "Skywork-Reward-V2-Llama-3.1-8B-40M",
+    "Skywork-Reward-V2-Llama-3.1-8B",
+    "Skywork-Reward-V2-Qwen3-8B",
+    "Skywork-Reward-V2-Qwen3-0.6B",
+    "Skywork-Reward-Llama-3.1-8B-v0.2",
+    "ArmoRM-Llama3-8B",
+    "GPT-4o",
+)
+
+
+# ------------------------------------------------------------------ the paper's table
+
+
+def headlines(models: Sequence[Evaluation], draw: Draw) -> Section:
+    """The seven benchmarks of the paper beside its published rows, and every number's making."""
+    text = []
+    for model in models:
+        scores, mean = table.paper_row(model.results)
+        if mean is None:
+            missing = scores.count(None)
+            text.append(
+                f"{model.name} has no average: {missing} of the seven benchmarks have no number."
+            )
+    if any(_partial(model) for model in models):
+        text.append(
+            "A star marks a number over less than the published benchmark: it must not be set "
+            "beside the others. The next table says of what."
+        )
+    text.append("Intervals are 95 %, by leaving out one of 20 groups of prompts at a time.")
+
+    titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
+    rows = [_evaluated_row(model, titles) for model in models]
+    rows += _published_rows(titles)
+    details: list[dict[str, Any]] = []
+    for model in models:
+        details += _details(model, several=len(models) > 1)
+    shown = {}
+    # Without any of the paper's benchmarks, every panel would only say "missing".
+    if any(set(evaluators.PAPER) & set(model.results) for model in models):
+        caption = (
+            "Headline of each benchmark beside published rows of arXiv 2507.01352 "
+            "(SR: Skywork-Reward)"
+        )
+        shown[caption] = draw("headlines", _draw_headlines, models, titles)
+    tables = {"The paper's table, %": rows, "What each number is made of": details}
+    return Section("Benchmarks", text, shown, tables)
+
+
+def _partial(model: Evaluation) -> list[str]:
+    """The paper's benchmarks whose headline is over a part of the published examples."""
+    names = []
+    for name in evaluators.PAPER:
+        result = model.results.get(name)
+        if result is not None and result.partial and result.headline is not None:
+            names.append(name)
+    return names
+
+
+def _evaluated_row(model: Evaluation, titles: Sequence[str]) -> dict[str, Any]:
+    scores, mean = table.paper_row(model.results)
+    partial = _partial(model)
+    row: dict[str, Any] = {"model": model.name}
+    for name, title, score in zip(evaluators.PAPER, titles, scores, strict=True):
+        row[title] = _with_star(score, starred=name in partial)
+    # An average of numbers of which one is partial is no more comparable than that one.
+    return row | {"average": _with_star(mean, starred=bool(partial))}
+
+
+def _with_star(score: float | None, starred: bool) -> str | None:
+    """score: in percent."""
+    if score is None:
+        return None
+    return f"{score:.1f}{star(starred)}"
+
+
+def _published_rows(titles: Sequence[str]) -> Iterator[dict[str, Any]]:
+    # Chance is a row, since it differs from benchmark to benchmark.
+    for name, scores in {"(chance)": table.CHANCE, **table.PUBLISHED}.items():
+        cells = {title: f"{score:.1f}" for title, score in zip(titles, scores, strict=True)}
+        yield {"model": name, **cells, "average": f"{np.mean(scores):.1f}"}
+
+
+def _draw_headlines(models: Sequence[Evaluation], titles: Sequence[str], path: Any) -> None:
+    intervals = {}
+    for model in models:
+        intervals[model.name] = [model.intervals.get(name) for name in evaluators.PAPER]
+    # The full names would take more room than the first panel.
+    published = {name.replace("Skywork-Reward-", "SR-"): table.PUBLISHED[name] for name in SHOWN}
+    figures.headlines(intervals, published, table.CHANCE, titles, path)
+
+
+def _details(model: Evaluation, several: bool) -> Iterator[dict[str, Any]]:
+    """One row per benchmark, in the paper or not; the model's name only where there are several."""
+    for name, result in model.results.items():
+        interval = model.intervals[name]
+        row: dict[str, Any] = {}
+        if several:
+            row["model"] = model.name
+        yield row | {
+            "benchmark": model.title(name),
+            "score, %": percent(result.headline, star(result.partial)),
+            "95 % interval": between(interval["low"], interval["high"]),
+            "chance, %": percent(result.chance),
+            "ties": result.ties,
+            "over": result.denominators,
+            "rule": result.rule,
+        }
+
+
+# ------------------------------------------------------------------ models side by side
+
+
+def comparison(models: Sequence[Evaluation], draw: Draw) -> Section | None:
+    """Every two models on every benchmark that both were scored on; None for a single model."""
+    if len(models) < 2:
+        return None
+    rows, forest = [], []
+    text = [
+        "Headlines differ by the jackknife over prompts. The other columns are over single "
+        "examples, each scored by the benchmark's own rule: the interval draws whole prompts "
+        "again; p is McNemar's exact test of the examples that one model gets more of than the "
+        "other."
+    ]
+    for name, title in _titles(models).items():
+        scores = {model.name: model.scores[name] for model in models if name in model.scores}
+        if len(scores) < 2:
+            continue
+        benchmark = evaluators.get(next(iter(scores.values())).meta["benchmark"])
+        try:
+            comparisons = compare.models(benchmark, scores)
+        except ValueError as error:
+            # Models scored on different files: the page says so, and goes on with the others.
+            text.append(f"{title}: {error}.")
+            continue
+        for paired in comparisons:
+            rows.append(_comparison_row(title, paired))
+            # A forest plot is about intervals: a difference without one is in the table only.
+            if paired["headline_low"] is not None:
+                forest.append(_forest_row(title, paired, several=len(models) > 2))
+    caption = "Differences of the headlines"
+    if len(models) == 2:
+        caption = f"Headlines: {models[0].name} less {models[1].name}"
+    shown = {}
+    if forest:
+        shown[caption] = draw("differences", figures.differences, forest, title=caption)
+    return Section("Comparison of models", text, shown, {"": rows})
+
+
+def _titles(models: Sequence[Evaluation]) -> dict[str, str]:
+    """Titles of the benchmarks of any model, as the first model that has it calls it."""
+    titles: dict[str, str] = {}
+    for model in models:
+        for name in model.results:
+            titles.setdefault(name, model.title(name))
+    return titles
+
+
+def _comparison_row(title: str, paired: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of `compare.models` as cells; paired columns only where both scored an example."""
+    # A benchmark without a headline (too few examples of a part) can still be compared in pairs.
+    difference = paired["headline_difference"]
+    row = {
+        "benchmark": title,
+        "first": paired["first model"],
+        "second": paired["second model"],
+        "headline, points": None,
+        "interval": between(paired["headline_low"], paired["headline_high"]),
+    }
+    if difference is not None:
+        row["headline, points"] = f"{100 * difference:+.1f}"
+    if paired["n"]:
+        row |= {
+            "examples": paired["n"],
+            "prompts": paired["prompts"],
+            "per example, points": f"{100 * paired['difference']:+.1f}",
+            "its interval": between(paired["low"], paired["high"]),
+            "more by first": paired["first_only"],
+            "by second": paired["second_only"],
+            "p": f"{paired['p']:.2g}",
+        }
+    return row
+
+
+def _forest_row(title: str, paired: Mapping[str, Any], several: bool) -> dict[str, Any]:
+    # With two models the caption names them once.
+    label = title
+    if several:
+        label = f"{title}: {paired['first model']} - {paired['second model']}"
+    return {
+        "label": label,
+        "difference": paired["headline_difference"],
+        "low": paired["headline_low"],
+        "high": paired["headline_high"],
+    }
