@@ -5,7 +5,7 @@ The paper's pools, and `curated` for the wild pairs that Stage 2 kept or flipped
 
 import pyarrow as pa
 
-from rewardjax.curation.ledger.decisions import HELD, HUMAN_VERDICTS, SIDE
+from rewardjax.curation.ledger.decisions import AFTER_ALL, HELD, HUMAN_VERDICTS, LAST, SIDE, fill
 from rewardjax.curation.ledger.store import Store
 
 POOLS = ("gold", "silver", "curated", "unverified", "wild", "discarded")
@@ -19,14 +19,14 @@ with original as (
     from votes where kind = 'original' group by pair_id
 ), humans as (
     select pair_id, case side when 1 then 'a' when -1 then 'b' when 0 then 'tie' else 'undecided' end as value, iteration
-    from ({HUMAN_VERDICTS.format(where="iteration <= $iteration")})
+    from ({HUMAN_VERDICTS})
 ), panel as (
     select pair_id, arg_max(value, iteration) as value, max(iteration) as iteration
-    from votes where kind = 'panel' and voter = $judges and iteration <= $iteration group by pair_id
+    from votes where kind = 'panel' and voter = $judges and iteration <= $last group by pair_id
 ), decided as (
-    select pair_id, arg_max(action, (iteration, stage)) as action, arg_max(value, (iteration, stage)) as value,
-        arg_max(rule, (iteration, stage)) as rule, max(iteration) as iteration
-    from decisions where iteration <= $iteration group by pair_id
+    select pair_id, arg_max(action, (iteration, round)) as action, arg_max(value, (iteration, round)) as value,
+        arg_max(rule, (iteration, round)) as rule, max(iteration) as iteration
+    from decisions where iteration <= $last group by pair_id
 ), held as (select pair_id, true as held from ({HELD}))
 select pair_id, source, entry, original.value as original,
     case when held then 'discarded'
@@ -60,10 +60,8 @@ left join held using (pair_id)"""
 
 def sql(iteration: int | None = None, judges: str = "panel") -> str:
     """The query behind `pools`, to count and filter in DuckDB where there are many pairs."""
-    last = 2**31 - 1 if iteration is None else int(iteration)
-    return _POOLS.replace("$iteration", str(last)).replace(
-        "$judges", "'" + judges.replace("'", "''") + "'"
-    )
+    last = LAST if iteration is None else iteration
+    return fill(_POOLS, last=last, judges=judges, low="", high=AFTER_ALL)
 
 
 def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> pa.Table:

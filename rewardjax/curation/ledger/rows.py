@@ -89,7 +89,8 @@ class ScoreRow(TypedDict):
     """Rewards of a pair by a reward model; refused where `training` says that it saw the pair."""
 
     pair_id: str
-    # The seat that the model has in decisions: "gold" or "best".
+    # The seat that the model has in decisions: "gold" or "best". The column keeps the name that
+    # stored workspaces have.
     scorer: Word
     # Fingerprints of the model's weights and of its score contract.
     model: Word
@@ -157,6 +158,8 @@ class DecisionRow(TypedDict):
     """What became of a pair, looked up in a decision table, and the opinions that the table saw."""
 
     pair_id: str
+    # Of the decisions about a pair the one of the highest (iteration, round) counts.
+    round: int
     action: Action
     rule: Word
     original: Opinion

@@ -25,10 +25,12 @@ import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
+from rewardjax.curation.ledger import cross_fit
 from rewardjax.curation.ledger.rows import FULL_SCHEMAS, SCHEMAS, PairText
 from rewardjax.curation.ledger.tables import checked_table, word_columns
 
-FORMAT = 1
+# 2: decisions have a `round`.
+FORMAT = 2
 # Rows. With the order by pair_id it is what lets a query for a range of pairs skip the rest.
 ROW_GROUP = 2**16
 MEMORY_LIMIT = "2GB"
@@ -125,7 +127,7 @@ class Store:
             ledger, rows, iteration=iteration, stage=stage, unit=unit, where=str(path)
         )
         if ledger == "scores":
-            self._refuse_own_training_pairs(table, f"{stage}.{unit}")
+            self._refuse_own_training_pairs(table)
         config_fingerprint = None
         if config is not None:
             config_fingerprint = fingerprint.of_json(config)
@@ -298,22 +300,12 @@ class Store:
     def _manifest_path(self, ledger: str, stage: str, unit: str) -> pathlib.Path:
         return self._path(ledger, stage, unit).with_suffix(".json")
 
-    def _refuse_own_training_pairs(self, table: pa.Table, where: str) -> None:
-        if not table.num_rows or not self.manifests("training"):
+    def _refuse_own_training_pairs(self, scores: pa.Table) -> None:
+        if not scores.num_rows or not self.manifests("training"):
             return
         with self.connect() as connection:
-            connection.register("new", table.select(["pair_id", "model"]))
-            seen = connection.execute(
-                "select pair_id, model from new semi join training using (pair_id, model) "
-                "order by all"
-            ).fetchall()
-        if seen:
-            pair_id, model = seen[0]
-            raise ValueError(
-                f"scores {where}: model {model} was trained on pair {pair_id} and "
-                f"{len(seen) - 1} others of these; a reward model may not judge its own training "
-                "pairs: score them with a model of another fold"
-            )
+            connection.register("new_scores", scores)
+            cross_fit.refuse_own_training_pairs(connection, "new_scores")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

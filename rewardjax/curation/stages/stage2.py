@@ -8,10 +8,7 @@ from rewardjax.curation.stages import labeling, report
 from rewardjax.curation.stages.stage1 import gold_errors
 from rewardjax.curation.workspace import Workspace
 
-ASK, FINAL = (
-    "stage2-ask",
-    "stage2-final",
-)  # stages of the ledger `decisions`; the later one sorts last
+ASK, FINAL = "stage2-ask", "stage2-final"  # stages of the ledger `decisions`
 
 
 def run(ws: Workspace) -> dict[str, int]:
@@ -32,7 +29,7 @@ def run(ws: Workspace) -> dict[str, int]:
         "band": ws.config.stage2.band,
         "best_temperature": temperature,
     }
-    decisions.decide(ws.store, ASK, entry="wild", iteration=iteration, **settings)
+    decisions.decide(ws.store, ASK, entry="wild", iteration=iteration, round=0, **settings)
     wanted = ws.store.query(
         "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
         [ASK],
@@ -42,7 +39,9 @@ def run(ws: Workspace) -> dict[str, int]:
         labeling.tag(ws, ask, "tag-wild", iteration)
     labeling.embed(ws, ask, "embed-wild", iteration)
     labeling.judge(ws, ask, "label-wild", iteration, labels(ws.store, "gold", iteration - 1))
-    counts = decisions.decide(ws.store, FINAL, entry="wild", iteration=iteration, **settings)
+    counts = decisions.decide(
+        ws.store, FINAL, entry="wild", iteration=iteration, round=1, **settings
+    )
     report.write(ws, iteration)
     write_sets(ws)
     return counts

@@ -9,7 +9,9 @@ from ledgers import pair, score, vote
 
 from rewardjax.curation.ledger import decisions as decide_lib
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.decisions import PRESETS, SAYS, SEATS, decide, first_match, rules
+from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
+from rewardjax.curation.ledger.decision_tables import PRESETS, SAYS, SEATS, first_match, rules
+from rewardjax.curation.ledger.decisions import decide
 from rewardjax.curation.ledger.rows import other
 from rewardjax.curation.ledger.store import Store
 
@@ -208,7 +210,7 @@ def test_a_reward_model_that_judged_its_training_pair_is_refused(tmp_path):
         "training", "late", "0", [{"pair_id": "p1", "model": "fold0", "value": "a"}]
     )  # recorded only after scoring
     with pytest.raises(
-        ValueError, match="gold .model fold0. judged 1 of its own training pairs, such as p1"
+        OwnTrainingPair, match="model fold0 was trained on 1 of the pairs .* such as p1"
     ):
         decide(store, "after", table="gold_rm")
 
