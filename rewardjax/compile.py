@@ -9,7 +9,6 @@ formula whose assumptions are printed with them. `--json` prints one line with a
 settings for the topology.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -20,10 +19,11 @@ os.environ.setdefault(
 )  # the programs are compiled for the slice, whatever this machine has
 
 from rewardjax import config as config_lib  # noqa: E402
+from rewardjax import errors  # noqa: E402
 from rewardjax.aot import measure, retrieval, search  # noqa: E402
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
-from rewardjax.aot.topology import CannotDescribe, describe  # noqa: E402
+from rewardjax.aot.topology import describe  # noqa: E402
 
 
 def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> config_lib.Config:
@@ -35,8 +35,9 @@ def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> conf
     return config_lib.load(f"{path}:{arg}", overrides)
 
 
+@errors.one_line("rewardjax.compile")
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.compile",
         description="What a config needs on a TPU slice, without the slice.",
     )
@@ -75,18 +76,14 @@ def main(argv: list[str]) -> int:
             "--search is for training and scoring: a search for neighbors has no settings to choose"
         )
     overrides = [item.removeprefix("--config.") for item in rest]
-    try:
-        topology = describe(args.topology)
-        config = load_config(args.config, args.topology, overrides)
-        if args.mode == "retrieval":
-            result, text = retrieval.measure(config, topology), retrieval.text
-        elif args.search:
-            result, text = search.search(config, topology, args.mode, args.lengths), search.text
-        else:
-            result, text = measure.measure(config, topology, args.mode, args.lengths), measure.text
-    except (CannotDescribe, ValueError, FileNotFoundError) as error:
-        print(f"rewardjax.compile: {error}", file=sys.stderr)
-        return 2
+    topology = describe(args.topology)
+    config = load_config(args.config, args.topology, overrides)
+    if args.mode == "retrieval":
+        result, text = retrieval.measure(config, topology), retrieval.text
+    elif args.search:
+        result, text = search.search(config, topology, args.mode, args.lengths), search.text
+    else:
+        result, text = measure.measure(config, topology, args.mode, args.lengths), measure.text
     print(json.dumps(_rounded({"config": args.config, **result})) if args.json else text(result))
     return 0 if result["fits"] else 1
 

@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from rewardjax import config as config_lib
-from rewardjax import evaluators, fingerprint
+from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
 from rewardjax.evaluators import stored_rewards as scores_lib
 from rewardjax.evaluators.audits import run as audit
@@ -32,6 +32,7 @@ from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.models import checkpoint
 from rewardjax.parallel import distributed
 from rewardjax.parallel.mesh import make_mesh
+from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
@@ -65,7 +66,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     ]
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
-    config_lib.write_run_record(output, config, model.mesh)
+    run_record.write(output, config, model.mesh)
     scored = lambda name, one: score(model, name, one, output, meta, config.over_long)
     scores = {name: scored(name, one) for name, one in examples.items()}
     results = {
@@ -183,8 +184,6 @@ def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     distributed.initialize()
     record = run(flags.FLAGS.config)
@@ -201,4 +200,5 @@ if __name__ == "__main__":
         "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
     )
     flags.mark_flags_as_required(["config"])
-    app.run(main)
+    with errors.one_line("rewardjax.evaluate"):
+        app.run(main, flags_parser=config_lib.parse_flags)

@@ -5,7 +5,6 @@
 The folder is read back and must give the golden scores before it appears under its name.
 """
 
-import argparse
 import dataclasses
 import functools
 import pathlib
@@ -13,7 +12,7 @@ import pathlib
 import jax
 from flax import nnx
 
-from rewardjax import files
+from rewardjax import errors, files
 from rewardjax.models import hf
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
@@ -64,8 +63,9 @@ def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> con
     return exported
 
 
+@errors.one_line("rewardjax.export")
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.export",
         description="A run's checkpoint as a Hugging Face folder.",
     )

@@ -7,7 +7,6 @@ DIR is an exported Hugging Face folder or the workdir of a run; FILE any format 
 response; what cannot be scored is listed with its reason in `OUT.quarantine.jsonl`, and the score contract goes to `OUT.contract.json`.
 """
 
-import argparse
 import contextlib
 import itertools
 import json
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rewardjax import files
+from rewardjax import errors, files
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow
 from rewardjax.data.pack import TokenGroup
@@ -143,8 +142,9 @@ def _jsonl(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
 WRITERS = {".parquet": _parquet, ".jsonl": _jsonl}
 
 
+@errors.one_line("rewardjax.score")
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.score", description="Reward every response of a data set."
     )
     parser.add_argument(

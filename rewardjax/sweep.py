@@ -8,7 +8,6 @@ Every trial is checked against the locked config before the first one starts. A 
 names its folder, so a second call skips what is done and runs what is missing or has failed.
 """
 
-import argparse
 import concurrent.futures
 import json
 import pathlib
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import fingerprint
+from rewardjax import errors, fingerprint
 from rewardjax.reporting.text_table import table
 
 TRAIN = (sys.executable, "-m", "rewardjax.train")
@@ -160,8 +159,9 @@ def _result_row(result: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+@errors.one_line("rewardjax.sweep")
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.sweep", description="Plan and run the sweep of a config file."
     )
     parser.add_argument("--config", required=True, metavar="FILE[:ARG]")

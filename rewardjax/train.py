@@ -7,17 +7,20 @@ The loop is in `training/loop.py`. A run that finds checkpoints in its workdir c
 
 import json
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from rewardjax.parallel import distributed
-from rewardjax.training import loop
+from rewardjax import config as config_lib
+from rewardjax import errors
 
 
 def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"unknown arguments {argv[1:]}")
+    # Here, so that a wrong flag is told before JAX has started.
+    import jax
+
+    from rewardjax.parallel import distributed
+    from rewardjax.training import loop
+
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
     distributed.initialize()
     summary = loop.run(flags.FLAGS.config, flags.FLAGS.workdir)
@@ -38,4 +41,5 @@ if __name__ == "__main__":
         "Where checkpoints, metrics, plots and the report go; the same folder again resumes.",
     )
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    with errors.one_line("rewardjax.train"):
+        app.run(main, flags_parser=config_lib.parse_flags)

@@ -1,9 +1,7 @@
 """Configs: strict argument strings and overrides, comparison, the sweep algebra, the record of a run."""
 
 import json
-import sys
 
-import jax
 import pytest
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
@@ -61,6 +59,7 @@ DEFAULTS = dict(tiny=False, lr=1e-3, steps=100, name="a", sizes=(1, 2))
         ("name=x=y:z", dict(name="x=y:z")),
         ("sizes=(3,4,5),tiny", dict(sizes=(3, 4, 5), tiny=True)),
         ("sizes=(3,)", dict(sizes=(3,))),
+        ("sizes=3", dict(sizes=(3,))),  # as a flag would
     ],
 )
 def test_parse_arg_reads_values_as_the_type_of_their_default(arg, changed):
@@ -75,12 +74,12 @@ def test_parse_arg_reads_values_as_the_type_of_their_default(arg, changed):
     "arg, message",
     [
         ("step=3", "did you mean 'steps'.*lr, name, sizes, steps, tiny"),
-        ("steps=1.5", "'1.5' is not a int"),
-        ("steps=1e3", "is not a int"),
+        ("steps=1.5", "'1.5' is not an int"),
+        ("steps=1e3", "is not an int"),
         ("lr=fast", "'fast' is not a float"),
         ("tiny=yes", "is not a bool"),
         ("lr", "needs a value"),
-        ("sizes=3", "is not a tuple"),
+        ("sizes=(3 4,)", "is not a tuple"),
         ("tiny,tiny", "given twice"),
     ],
 )
@@ -134,7 +133,7 @@ def test_load_returns_a_locked_config(file):
         ({"optim.betas": 0.9}, TypeError, "expected tuple"),
         ({"optim.warmup": 1}, ValueError, "'optim.warmup': the field holds None.*placeholder"),
         (["optim.warmup=1"], ValueError, "placeholder"),
-        (["width=8.0"], ValueError, "'8.0' is not a int"),
+        (["width=8.0"], ValueError, "'8.0' is not an int"),
     ],
 )
 def test_overrides_are_strict(file, overrides, error, message):
@@ -217,37 +216,7 @@ def test_sweep_algebra_refuses_what_would_be_lost():
         zipit(sweep("a", (1,)), sweep("b", (1, 2)))
 
 
-# ---------------------------------------------------------------- the record
-
-
-def test_run_record_says_what_ran_where(tmp_path):
-    mesh = jax.make_mesh((2, 4), ("data", "fsdp"))
-    config = ConfigDict(dict(lr=1e-3, sizes=(1, 2)))
-    first = config_lib.write_run_record(tmp_path / "run", config, mesh)
-    second = config_lib.write_run_record(tmp_path / "run", config, mesh)
-    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {
-        "lr": 1e-3,
-        "sizes": [1, 2],
-    }
-    assert config_lib.read_run_config(tmp_path / "run") == resolve(config)
-    assert json.loads((tmp_path / "run" / "run.json").read_text()) == second | {
-        "earlier_starts": [first]
-    }
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["config.json", "run.json"]
-    assert first["mesh"] == {"data": 2, "fsdp": 4}
-    assert (
-        first["devices"] == {"platform": "cpu", "kind": "cpu", "count": 8}
-        and first["processes"] == 1
-    )
-    assert (
-        first["versions"]["jax"] == jax.__version__
-        and first["versions"]["python"] == sys.version.split()[0]
-    )
-
-
-def test_git_state_is_none_outside_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr(config_lib, "__file__", str(tmp_path / "config.py"))
-    assert config_lib.git_state() == {"commit": None, "dirty": None}
+# ---------------------------------------------------------------- writing
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -255,8 +224,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError):
         config_lib.write_json(tmp_path / "x.json", {"a": float("nan")})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
-
-
-def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not the workdir of a run"):
-        config_lib.read_run_config(tmp_path)

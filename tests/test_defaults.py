@@ -81,6 +81,7 @@ def test_every_field_has_a_type_so_that_a_flag_can_set_it(make):
     assert untyped == []
 
 
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections' own
 @pytest.mark.parametrize(
     "override",
     [

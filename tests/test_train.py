@@ -146,6 +146,26 @@ def test_a_changed_run_is_refused_by_the_name_of_the_field(tiny_run, changes, fi
         loop.run(tiny_config(cache, **changes), workdir)
 
 
+@pytest.mark.parametrize(
+    "section, message",
+    [
+        ("loss", r"'loss\.gama' does not exist \(did you mean 'gamma'\?\)"),
+        ("evals.heldout", r"'evals\.heldout\.gama' does not exist"),
+    ],
+)
+def test_a_field_that_nothing_reads_is_refused(section, message, tmp_path):
+    """The lock of a config cannot see it where a config file replaces a whole section."""
+    config = tiny_config(tmp_path)
+    with config.unlocked():
+        inner = config
+        for name in section.split("."):
+            inner = inner[name]
+        inner.gama = 2.0
+    with pytest.raises(ValueError, match=message):
+        loop.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_changed_tokenizer_is_refused(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
     other = tmp_path / "tokenizer"

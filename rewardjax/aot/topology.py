@@ -17,7 +17,7 @@ from jax.experimental import topologies
 GIB = 2**30
 
 
-class CannotDescribe(Exception):
+class CannotDescribe(ValueError):
     """This topology cannot be compiled for here; the message says what to do."""
 
 

@@ -44,7 +44,7 @@ GOLDEN_CONVERSATIONS: tuple[list[Message], ...] = (
 )
 
 
-class ContractMismatch(Exception):
+class ContractMismatch(ValueError):
     """The model would not be scored the way its contract says; the message names the field."""
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
-from rewardjax import config as config_lib
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
@@ -20,6 +19,7 @@ from rewardjax.models import checkpoint, hf, reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
+from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.scoring.prepare import prepare_whole
 
@@ -52,6 +52,10 @@ def load(
     `dtype` of the trunk's arithmetic: the contract's, unless given. Raises ContractMismatch where tokenizer or golden scores differ.
     """
     folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not a folder: give a Hugging Face folder of a reward model, or the workdir of a run"
+        )
     is_run = (folder / "checkpoints").is_dir()
     tokenizer = ChatTokenizer.load(folder / "tokenizer" if is_run else folder)
     mesh = mesh or make_mesh()
@@ -77,7 +81,7 @@ def _from_run(
     workdir: pathlib.Path, dtype: str | None, step: int | None
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a training run's checkpoint, and the contract saved with it."""
-    decoder = decoder_config(**config_lib.read_run_config(workdir)["model"])
+    decoder = decoder_config(**run_record.read_config(workdir)["model"])
     with checkpoint.open_manager(workdir / "checkpoints") as manager:
         step = step if step is not None else manager.latest_step()
         if step is None:

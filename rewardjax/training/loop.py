@@ -27,6 +27,7 @@ from rewardjax.models import checkpoint, flops
 from rewardjax.models.build import build_model
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
+from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.training import losses, metrics, optim, report
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
@@ -53,7 +54,7 @@ MAY_CHANGE = (
 )
 
 
-class ResumeRefused(Exception):
+class ResumeRefused(ValueError):
     """The workdir holds a run of other data, another tokenizer or another config; the message names each field."""
 
 
@@ -63,6 +64,7 @@ def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any
         raise ValueError(
             f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount"
         )
+    refuse_other_fields(config)
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     # The manager is closed whatever happens, so that a save in flight ends before the same process starts the run again.
@@ -136,7 +138,7 @@ def _run(
         params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
         score_contract = contract.from_record(meta["contract"])
         print(f"continuing {workdir} at step {first_step} of {total_steps}", file=sys.stderr)
-    config_lib.write_run_record(workdir, config, jax.sharding.get_mesh())
+    run_record.write(workdir, config, jax.sharding.get_mesh())
     if jax.process_index() == 0:
         tokenizer.save(workdir / "tokenizer")
 
@@ -291,6 +293,14 @@ def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> Tokenize
 def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
     """The tokenizer of `folder`, which may be one of the package's assets."""
     return ChatTokenizer.load(assets.resolve(folder), **kwargs)
+
+
+def refuse_other_fields(config: config_lib.Config) -> None:
+    """Raise ValueError naming a field of `config` that nothing here reads."""
+    fields = defaults.training()
+    config_lib.refuse_other_fields(config, fields)
+    for name, held_out_set in config.evals.items():
+        config_lib.refuse_other_fields(held_out_set, fields.data, f"evals.{name}.")
 
 
 def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:

@@ -154,7 +154,9 @@ def test_the_command_takes_the_settings_of_the_slice_it_is_given():
     ],
 )
 def test_mistakes_are_sentences(argv, message, capsys):
-    assert command.main([f"--config={ROOT}/configs/skywork_v2/qwen3_0_6b.py", *argv]) == 2
+    with pytest.raises(SystemExit) as ended:
+        command.main([f"--config={ROOT}/configs/skywork_v2/qwen3_0_6b.py", *argv])
+    assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ from rewardjax.curation.judges import bias as judge_bias
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.stages import budget
 from rewardjax.curation.workspace import Workspace
-from rewardjax.reporting import page, plots
+from rewardjax.reporting import page, plots, run_record
 from rewardjax.stats import agreement
 
 EXAMPLES = 8
@@ -52,7 +52,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "pairs": sum(sizes[-1].values()),
         "iteration": iteration,
         "ledger": ws.store.fingerprint(),
-        **config_lib.git_state(),
+        **run_record.git_state(),
     }
     config = config_lib.resolve(ws.config)
     page.write_report(

@@ -1,0 +1,88 @@
+"""A user's mistake, told apart from a bug: one line on standard error and exit code 2, in every command.
+
+A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the one sentence that helps.
+A real bug keeps its traceback and exit code 1, because there the traceback is what helps.
+"""
+
+import argparse
+import contextlib
+import dis
+import pathlib
+import sys
+import types
+from collections.abc import Iterator
+from typing import NoReturn
+
+from absl import flags
+
+EXIT_CODE = 2  # as argparse's
+PACKAGE = pathlib.Path(__file__).parent
+SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
+
+
+@contextlib.contextmanager
+def one_line(command: str) -> Iterator[None]:
+    """Run the block, which is a whole command, and end it in one line where its user made a mistake."""
+    try:
+        yield
+    except Exception as error:
+        # The other processes of a job must hear of a failure, and the hook that tells them sees no SystemExit.
+        if not is_mistake(error) or _has_peers():
+            raise
+        print(f"{command}: {sentence(error)}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether `error` tells a user what to change: a wrong flag, a file that the system refused, or our own `raise`.
+
+    By its type alone a ValueError may be anything. One that our code or a config file raises by a `raise` statement was
+    written for the user; one that comes out of a library, or out of an expression of ours, was foreseen by nobody.
+    """
+    if isinstance(error, flags.Error) or (isinstance(error, OSError) and error.filename):
+        return True
+    if not isinstance(error, SENTENCES):
+        return False
+    last = _innermost(error.__traceback__)
+    if last is None or not _is_ours(last.tb_frame):
+        return False
+    instructions = last.tb_frame.f_code.co_code
+    return instructions[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+
+
+def sentence(error: BaseException) -> str:
+    """The message of `error` in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, LookupError) and error.args:
+        text = str(error.args[0])  # a KeyError's own text is a repr
+    else:
+        text = str(error)
+    return " ".join(text.split())
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's parser, but a wrong argument is one line instead of the usage of all of them."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with `message`."""
+        self.exit(EXIT_CODE, f"{self.prog}: {message} (--help lists the arguments)\n")
+
+
+def _innermost(trace: types.TracebackType | None) -> types.TracebackType | None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    """Whether a frame runs code of this package or of a config file."""
+    return (
+        "get_config" in frame.f_globals or PACKAGE in pathlib.Path(frame.f_code.co_filename).parents
+    )
+
+
+def _has_peers() -> bool:
+    # Only a command that has joined a job has imported JAX; the others shall not pay for the import here.
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1

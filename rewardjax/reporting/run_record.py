@@ -1,0 +1,92 @@
+"""The record of a run: what is needed to tell it from another, and its config for whoever loads the model later."""
+
+import json
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from rewardjax import config as config_lib
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def write(
+    workdir: str | os.PathLike, config: ConfigDict, mesh: jax.sharding.Mesh | None = None
+) -> dict[str, Any]:
+    """Write `config.json` and `run.json` to `workdir` from process 0; return the record.
+
+    `run.json` keeps the records of earlier starts, so that a resumed run says under which commits it was trained.
+    """
+    record = collect(config, mesh)
+    if jax.process_index() == 0:
+        folder = pathlib.Path(workdir)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "run.json"
+        starts = []
+        if path.exists():
+            previous = json.loads(path.read_text())
+            starts = [*previous.pop("earlier_starts"), previous]
+        config_lib.write_json(folder / "config.json", record["config"])
+        config_lib.write_json(path, record | {"earlier_starts": starts})
+    return record
+
+
+def collect(config: ConfigDict, mesh: jax.sharding.Mesh | None = None) -> dict[str, Any]:
+    """Code, versions, devices, mesh, command line and time (UTC) of this process. Starts the JAX backends."""
+    devices = jax.devices()
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    return {
+        "config": config_lib.resolve(config),
+        "git": git_state(),
+        "versions": {"python": platform.python_version()} | versions,
+        "devices": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+        },
+        "processes": jax.process_count(),
+        "mesh": None if mesh is None else dict(mesh.shape),
+        "command": shlex.join(sys.orig_argv),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """`{"commit", "dirty"}` of the checkout that this package runs from; both None where it is not a checkout."""
+    # An installed copy may lie inside somebody else's repository: only a tracked file proves that the commit is ours.
+    if _git("ls-files", "--error-unmatch", pathlib.Path(__file__).name) is None:
+        return {"commit": None, "dirty": None}
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        # Untracked files are left out: runs/ and notes do not change what was run.
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
+    """The resolved config that the run in `workdir` was started with. Raises FileNotFoundError where no run was."""
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: {workdir} is not the workdir of a run")
+    return json.loads(path.read_text())
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints about this file's folder, or None where there is no git or no checkout."""
+    folder = pathlib.Path(__file__).parent
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None

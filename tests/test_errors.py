@@ -1,0 +1,87 @@
+"""Mistakes of a user end in one line and exit code 2; bugs keep their traceback."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from tiny import ROOT
+
+from rewardjax import config as config_lib
+from rewardjax import errors
+
+CONFIG = f"--config={ROOT}/configs/tiny.py"
+
+
+def run(*command) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("train --workdir=W", "config"),
+        (f"train --workdir=W {CONFIG} --wrokdir=X", "wrokdir"),
+        ("train --workdir=W --config=configs/nothing.py", "no config file at configs/nothing.py"),
+        (f"train --workdir=W {CONFIG}:stps=3", "did you mean 'steps'"),
+        (f"train --workdir=W {CONFIG} --config.optimizer.b3=1", "did you mean 'b1'|it has: b1, b2"),
+        (f"train --workdir=W {CONFIG} --config.steps=many", "'many' is not an int"),
+        (f"train --workdir=W {CONFIG} extra", "extra"),
+        (f"sweep {CONFIG} --sweep nothing --plan", r"no sweep_nothing\(\); it has: sweep_lr"),
+        (f"sweep {CONFIG} --sweep lr", "--plan --run is required"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(command, message):
+    ended = run(*f"rewardjax.{command}".split())
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert f"rewardjax.{command.split()[0]}: " in ended.stderr
+    assert re.search(message, ended.stderr)
+
+
+def mistake_in(function, *arguments) -> bool:
+    with pytest.raises(Exception) as caught:
+        function(*arguments)
+    return errors.is_mistake(caught.value)
+
+
+def test_what_our_code_refuses_is_a_mistake():
+    assert mistake_in(config_lib.parse_arg, "stps=3")
+    assert mistake_in(config_lib.load, "configs/nothing.py")
+    assert mistake_in(open, "a/file/that/is/not/there")
+
+
+def test_a_refusal_of_a_config_file_is_a_mistake(tmp_path):
+    path = tmp_path / "picky.py"
+    path.write_text("def get_config(arg=None):\n    raise ValueError('choose a model')\n")
+    assert mistake_in(config_lib.load, path)
+    path.write_text("def get_config(arg=None):\n    return int('a bug')\n")
+    assert not mistake_in(config_lib.load, path)
+
+
+def test_what_a_library_or_an_expression_of_ours_refuses_is_a_bug():
+    assert not mistake_in(json.loads, "{")
+    assert not mistake_in(config_lib.product, 3)  # not iterable: the TypeError comes from `list`
+    assert not mistake_in(config_lib.resolve, None)
+
+
+def test_a_mistake_is_told_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended, errors.one_line("rewardjax.train"):
+        config_lib.override(config_lib.ConfigDict(dict(a=1)), {"b": 1})
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "rewardjax.train: override 'b': the config has no 'b'; it has: a\n"
+    )
+
+
+def test_a_bug_passes_through():
+    with pytest.raises(ZeroDivisionError), errors.one_line("rewardjax.train"):
+        raise ZeroDivisionError
