@@ -25,7 +25,7 @@ from rewardjax import defaults, evaluate, evaluators
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
 from rewardjax.evaluators import stored_rewards
-from rewardjax.evaluators.page import report
+from rewardjax.evaluators.benchmarks.best_of_n import baselines
 from rewardjax.evaluators.records import Examples
 from rewardjax.scoring import model as scorer
 
@@ -196,7 +196,7 @@ def main() -> None:
             f"no prompt has right and wrong responses that are all scored: {found['denominators']}; is --max-length too short?"
         )
     curve = found["other"]["curve"]
-    curves = {"reward model": curve, **report.baselines(kept, curve["ks"])}
+    curves = {"reward model": curve, **baselines(kept, curve["ks"])}
     rounded = lambda values: np.asarray(values).round(4).tolist()
     result = {
         "prompts": curve["prompts"],

@@ -5,7 +5,7 @@
 The miniatures have the benchmarks' formats, not their texts: their numbers cannot be compared with published ones.
 """
 
-from rewardjax import evaluators
+from rewardjax import assets, evaluators
 from rewardjax.config import Config, parse_arg
 from rewardjax.defaults import evaluation
 
@@ -13,8 +13,11 @@ from rewardjax.defaults import evaluation
 def get_config(arg: str | None = None) -> Config:
     args = parse_arg(arg, pairs=300, prompts=60)
     config = evaluation()
-    for name in (*evaluators.PAPER, "llmbar"):
-        config.benchmarks[name] = dict(benchmark=name, path=f"assets:benchmarks/{name}")
+    for name in evaluators.PUBLISHED:
+        path = f"assets:benchmarks/{name}"
+        # A benchmark does not need a miniature; one without is evaluated by all.py alone.
+        if assets.exists(path):
+            config.benchmarks[name] = dict(benchmark=name, path=path)
     config.benchmarks.heldout = dict(
         benchmark="pairs", path=f"world:heldout?num={args.pairs}&seed=1"
     )

@@ -10,11 +10,18 @@ def resolve(folder: str) -> pathlib.Path:
 
     Raises FileNotFoundError if it is not there.
     """
-    path = (
-        pathlib.Path(__file__).parent / folder.removeprefix(SCHEME)
-        if folder.startswith(SCHEME)
-        else pathlib.Path(folder)
-    )
+    path = _path(folder)
     if not path.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
     return path
+
+
+def exists(folder: str) -> bool:
+    """Whether there is a folder that `resolve` would give."""
+    return _path(folder).is_dir()
+
+
+def _path(folder: str) -> pathlib.Path:
+    if folder.startswith(SCHEME):
+        return pathlib.Path(__file__).parent / folder.removeprefix(SCHEME)
+    return pathlib.Path(folder)

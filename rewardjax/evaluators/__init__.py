@@ -1,38 +1,29 @@
 """Benchmarks: their original files in, numbers that reproduce the reference implementations out.
 
-A benchmark is one module here, with
+A benchmark is one module of `evaluators/benchmarks`, which says there what a module provides, and
+one name in PUBLISHED or NAMES below. The records that all of them share are in `records.py`.
 
-    TITLE, EXPECTED, SOURCE          its name in tables, the published sizes by part, where its files are
-    load(path, ...) -> Examples      reads the original files (a file, a folder, `hf://ORG/NAME`, `assets:benchmarks/NAME`)
-    summarize(items, rewards) -> Result
+`python -m rewardjax.evaluate` writes a folder per model:
 
-and its scoring rules as pure functions over arrays of rewards. `benchmark.py` has the records:
+    results.json             {"model", "contract", "results": {name: a Result as JSON},
+                              "missing": {name: how to get it}, ...}
+    results.md               the same for reading
+    report.html              the same with figures, intervals and audits
+    scores/NAME.parquet      one row per item: id, subset, label (JSON text), rewards, tokens and
+                             characters (one of each per response), prompt_tokens, prompt (its
+                             fingerprint); score contract and fingerprints in the schema's metadata
 
-    Item(id, subset, label)          what a rule needs to know of one example, without its text; `label` is plain JSON
-    Examples(name, items, groups, fingerprint, left_out)      groups[i] is the prompt and the responses of items[i]
-    Part(value, n, ties, expected, unscored)                  one number and what it is made of
-    Result(name, headline, rule, chance, parts, subsets, other, notes)
-
-`rewards` is one float array [K] an item, in the order of the group's responses; NaN where a response could not be scored, and then the
-item is left out of every number and counted as `unscored`. Equal rewards are treated as the benchmark's reference code does and counted.
-`summarize` needs no text and no model, so every number can be recomputed from stored scores.
-
-`python -m rewardjax.evaluate` writes a folder for a model:
-
-    results.json                     {"model", "contract", "results": {name: Result as a dict}, "missing": {name: how to get it}, ...}
-    results.md                       the same for reading
-    scores/NAME.parquet              one row an item: id, subset, label (JSON text), rewards, tokens, characters (one of each a response),
-                                     prompt_tokens, prompt (fingerprint); the score contract and all fingerprints in the schema's
-                                     metadata (scores.py)
-
-`scores.read(path) -> Scores` gives it back, `NAMES` lists the benchmarks in the order of the paper's table, `get(name)` is the module.
+`stored_rewards.read(path)` gives such a file back, and any rule can be recomputed from it.
 """
 
 import importlib
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-# Name -> module; the first seven, in this order, are the columns of the paper's table.
+if TYPE_CHECKING:  # configs import this module, and need neither jax nor matplotlib
+    from rewardjax.evaluators.benchmarks import Benchmark
+    from rewardjax.evaluators.records import Examples
+
+# The columns of the table in arXiv 2507.01352, in its order.
 PAPER = (
     "rewardbench",
     "rewardbench2",
@@ -42,21 +33,29 @@ PAPER = (
     "rm_bench",
     "judgebench",
 )
-NAMES = (*PAPER, "llmbar", "pairs", "best_of_n")
+# Benchmarks with files that somebody published: `configs/eval/all.py` evaluates all of them.
+PUBLISHED = (*PAPER, "llmbar")
+# The last two take data of your own.
+NAMES = (*PUBLISHED, "pairs", "best_of_n")
 
 
-def get(name: str) -> ModuleType:
-    """The module of a benchmark. Raises ValueError naming those there are."""
-    return importlib.import_module(f"{__name__}.benchmarks.{NAMES[position(name)]}")
+def get(name: str) -> "Benchmark":
+    """The module of a benchmark.
+
+    Raises ValueError with the names there are for any other, so that nothing is computed by the
+    rule of a benchmark that merely looks alike.
+    """
+    module = importlib.import_module(f"{__name__}.benchmarks.{NAMES[position(name)]}")
+    return cast("Benchmark", module)
 
 
 def position(name: str) -> int:
-    """The place of a benchmark in NAMES. Raises ValueError naming those there are."""
+    """The place of a benchmark in NAMES. Raises ValueError with the names there are."""
     if name not in NAMES:
         raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(NAMES)}")
     return NAMES.index(name)
 
 
-def load(benchmark: str, **kwargs: Any) -> Any:
-    """The Examples of a benchmark; `kwargs` as for the `load` of its module."""
+def load(benchmark: str, **kwargs: Any) -> "Examples":
+    """The examples of a benchmark; `kwargs` as for the `load` of its module."""
     return get(benchmark).load(**kwargs)

@@ -1,56 +1,42 @@
-"""Which response of an example is better than which, in every benchmark: for calibration, length and bias, which none of them scores."""
+"""Labels as pairs of a better and a worse response, for what no benchmark itself measures.
 
-import itertools
+Calibration, length and bias are computed from these pairs, over all benchmarks alike; which
+response is better is for the benchmark's own module to say.
+"""
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from rewardjax import evaluators
 from rewardjax.evaluators.records import Item
 from rewardjax.evaluators.stored_rewards import Scores
 
 
-def of(benchmark: str, item: Item, responses: int) -> list[tuple[int, int]]:
-    """Pairs (better, worse) of an item's responses by its label; none where the label is a tie."""
-    label = item.label
-    if benchmark == "pairs":
-        return [
-            (i, j) if target > 0.5 else (j, i)
-            for i, j, target, tie in label["pairs"]
-            if not tie and target != 0.5
-        ]
-    if benchmark == "ppe_preference":
-        return {1.0: [(0, 1)], 0.0: [(1, 0)]}.get(label["winner"], [])
-    if benchmark == "judgebench":
-        return [(0, 1) if label["label"] == "A>B" else (1, 0)]
-    if benchmark == "ppe_correctness":
-        return [(i, j) if label["correct"][i] else (j, i) for i, j in label["pairs"]]
-    if benchmark == "best_of_n":
-        right = [bool(value) for value in label["correct"]]
-        return [
-            (i, j)
-            for i, j in itertools.product(range(responses), repeat=2)
-            if right[i] and not right[j]
-        ]
-    better = {"rm_bench": 3, "rewardbench2": label.get("correct", 1)}.get(benchmark, 1)
-    return list(itertools.product(range(better), range(better, responses)))
-
-
 def quality(benchmark: str, item: Item, responses: int) -> np.ndarray:
-    """What the label says of each response [K]: its correctness where there is one, else of how many others it is better less worse."""
+    """What the label says of each of an item's K responses: [K], higher is better.
+
+    Its correctness where the label lists one per response, else how many responses it is better
+    than, less how many are better than it. Raises ValueError for an unknown benchmark.
+    """
     correct = item.label.get("correct")
+    # RewardBench 2 has a number there: of the right responses, which come first.
     if isinstance(correct, list):
         return np.array(correct, np.float64)
-    value = np.zeros(responses)
-    for better, worse in of(benchmark, item, responses):
-        value[better] += 1
-        value[worse] -= 1
-    return value
+    net_wins = np.zeros(responses)
+    for better, worse in evaluators.get(benchmark).better(item, responses):
+        net_wins[better] += 1
+        net_wins[worse] -= 1
+    return net_wins
 
 
 class Pairs(NamedTuple):
-    """Rewards and lengths in tokens [n] of pairs that a label decides and of which both have a reward; `prompts` [n] says which belong
-    together."""
+    """Pairs that a label decides and of which both responses have a reward.
+
+    better, worse: rewards [n]. better_length, worse_length: tokens [n] of the responses.
+    prompts: [n] fingerprints; pairs of one prompt are not independent.
+    """
 
     better: np.ndarray
     worse: np.ndarray
@@ -60,14 +46,17 @@ class Pairs(NamedTuple):
 
 
 def pairs(scores: Scores) -> Pairs:
-    """All pairs of a benchmark."""
-    rows, prompts = [], []
+    """All decided pairs of a benchmark. Raises ValueError for an unknown benchmark."""
+    module = evaluators.get(scores.meta["benchmark"])
+    table: list[tuple[float, float, int, int]] = []  # columns as the first four of Pairs
+    prompts: list[str] = []
     for item, rewards, tokens, prompt in zip(
         scores.items, scores.rewards, scores.tokens, scores.prompts, strict=True
     ):
-        for i, j in of(scores.meta["benchmark"], item, len(rewards)):
+        for i, j in module.better(item, len(rewards)):
             if np.isfinite(rewards[i]) and np.isfinite(rewards[j]):
-                rows.append((rewards[i], rewards[j], tokens[i], tokens[j]))
+                table.append((rewards[i], rewards[j], tokens[i], tokens[j]))
                 prompts.append(prompt)
-    better, worse, better_length, worse_length = np.array(rows, np.float64).reshape(-1, 4).T
+    # Without a pair, np.array has no second axis to transpose.
+    better, worse, better_length, worse_length = np.array(table, np.float64).reshape(-1, 4).T
     return Pairs(better, worse, better_length, worse_length, prompts)

@@ -1,6 +1,7 @@
 """What all benchmarks share: their records, reading files leniently but with a count, and averages that do not hide what is missing."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -164,6 +165,11 @@ def strict_wins(chosen, rejected) -> tuple[np.ndarray, np.ndarray]:
 def is_scored(rewards) -> bool:
     """Whether every response of an item has a reward."""
     return not np.isnan(rewards).any()
+
+
+def first_better(right: int, responses: int) -> list[tuple[int, int]]:
+    """Pairs (better, worse) of K `responses` of which the first `right` are better than the rest."""
+    return list(itertools.product(range(right), range(right, responses)))
 
 
 def by_subset(items: Sequence[Item], rewards: Rewards) -> dict[str, list[tuple[Item, np.ndarray]]]:

@@ -16,7 +16,7 @@ def test_rewards_that_follow_the_label_win_the_benchmark(name):
     for item, group in zip(examples.items, examples.groups, strict=True):
         quality = preferences.quality(name, item, len(group.responses))
         rewards.append(quality.astype(np.float32))
-        for better, worse in preferences.of(name, item, len(group.responses)):
+        for better, worse in module.better(item, len(group.responses)):
             assert quality[better] > quality[worse]
     right, wrong = (
         module.summarize(examples.items, [sign * found for found in rewards]) for sign in (1, -1)
@@ -36,12 +36,26 @@ def test_rewards_that_follow_the_label_win_the_benchmark(name):
         ("best_of_n", {"correct": [0, 1, 0]}, [(1, 0), (1, 2)], [0, 1, 0]),
         ("ppe_preference", {"winner": 0.5}, [], [0, 0, 0]),
         ("rewardbench2", {"correct": 2}, [(0, 2), (1, 2)], [1, 1, -2]),
+        ("rmb", {}, [(0, 1), (0, 2)], [2, -1, -1]),
+        ("judgebench", {"label": "B>A"}, [(1, 0)], [-1, 1, 0]),
+        ("ppe_correctness", {"correct": [0, 1, 0], "pairs": [[0, 1]]}, [(1, 0)], [0, 1, 0]),
     ],
 )
 def test_labels_by_hand(benchmark, label, pairs, quality):
     item = Item("i", "s", label)
-    assert preferences.of(benchmark, item, 3) == pairs
+    assert evaluators.get(benchmark).better(item, 3) == pairs
     assert preferences.quality(benchmark, item, 3).tolist() == quality
+
+
+def test_an_unknown_benchmark_is_refused_with_the_names_there_are():
+    label = {"label": "B>A"}
+    with pytest.raises(
+        ValueError, match="no benchmark is called 'mybench'; there are rewardbench,"
+    ):
+        preferences.quality("mybench", Item("i", "s", label), 2)
+    scores = Scores([], [], [], [], [], [], [], {"benchmark": "mybench"})
+    with pytest.raises(ValueError, match="no benchmark is called 'mybench'"):
+        preferences.pairs(scores)
 
 
 def test_pairs_without_a_reward_are_left_out():

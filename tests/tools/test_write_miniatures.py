@@ -7,7 +7,7 @@ from rewardjax import assets, evaluators
 from rewardjax.data import sources
 from rewardjax.tools import write_miniatures
 
-WITH_FILES = [name for name in evaluators.NAMES if name not in ("pairs", "best_of_n")]
+WITH_FILES = (*evaluators.PAPER, "llmbar")
 
 
 def test_the_files_that_ship_are_those_that_are_written():

@@ -1,1 +1,85 @@
-"""One module for each benchmark: its original files in, the numbers of its reference implementation out."""
+"""One module per benchmark: its original files in, the numbers of its reference implementation out.
+
+A benchmark is a module of this folder, named in `evaluators.NAMES`, with everything that
+`Benchmark` lists; nothing else in the package knows its name. Two more functions are optional: a
+module that also fits `HasSections` or `HasCurves` draws pictures of its own into the report.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from rewardjax.evaluators.records import Examples, Item, Result, Rewards
+from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.reporting.page import Section
+
+# (name of the file, drawing function with an argument `path`, its other arguments) -> the PNG file
+Draw = Callable[..., pathlib.Path]
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """What every module of this folder that is a benchmark provides.
+
+    TITLE: its name in tables and figures.
+    SOURCE: where a person gets its files, and their license.
+    HUB: the address that `load` can read from the hub, `hf://ORG/NAME`; None where it has none.
+    CHANCE: the headline of a scorer that knows nothing, in [0, 1]; None where it depends on the
+        examples (`summarize` then puts it into the result).
+    """
+
+    TITLE: str
+    SOURCE: str
+    HUB: str | None
+    CHANCE: float | None
+
+    def load(self, path: str, **settings: Any) -> Examples:
+        """Read the original files: a file, a folder, `hf://ORG/NAME` or `assets:benchmarks/NAME`.
+
+        Raises FileNotFoundError where there is none, and ValueError where no record is one of this
+        benchmark; a single record that cannot be used is listed in `left_out`.
+        """
+        ...
+
+    def summarize(self, items: Sequence[Item], rewards: Rewards) -> Result:
+        """The benchmark's numbers from rewards [K] per item, NaN where a response has no score.
+
+        Needs no text and no model, so that numbers can be recomputed from stored rewards. Equal
+        rewards are treated as the reference implementation treats them, and counted.
+        """
+        ...
+
+    def better(self, item: Item, responses: int) -> list[tuple[int, int]]:
+        """Pairs (better, worse) of the indices of an item's K `responses`, by its label.
+
+        None where the label is a tie. Calibration, length, bias and the comparison of models are
+        computed from these pairs.
+        """
+        ...
+
+
+class Evaluated(NamedTuple):
+    """A model's rewards on one benchmark, for the pictures that the benchmark draws itself."""
+
+    model: str
+    title: str  # of the config's entry: a benchmark may stand in a config more than once
+    result: Result
+    scores: Scores
+
+
+@runtime_checkable
+class HasSections(Protocol):
+    """A benchmark with a part of the report to itself."""
+
+    def sections(self, evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
+        """Sections about this benchmark, from what was evaluated on it; none without a number."""
+        ...
+
+
+@runtime_checkable
+class HasCurves(Protocol):
+    """A benchmark whose prompts have enough responses for best-of-N curves."""
+
+    def curves(self, evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
+        """Curves of `best_of_n.curve` for the report: by title of the prompts, by what picks."""
+        ...

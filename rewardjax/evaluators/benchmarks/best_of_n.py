@@ -1,8 +1,9 @@
 """Best-of-N: how good is the response that a reward model picks out of K? Exact expectations, no sampling."""
 
 import functools
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import numpy as np
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow, Group
 from rewardjax.evaluators import records
-from rewardjax.evaluators.benchmarks import majority
+from rewardjax.evaluators.benchmarks import Evaluated, majority
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
+from rewardjax.evaluators.stored_rewards import Scores
 
 TITLE = "Best of N"
 SOURCE = "groups of your own with `responses` and `correct`, in any format of data/formats.py"
+HUB = None
+CHANCE = None  # the share of right responses, which differs from data set to data set
 
 
 @functools.lru_cache(maxsize=4096)
@@ -126,6 +130,16 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> 
     return records.collect("best_of_n", records.groups_of(source, split), read, [source])
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """Every right response over every wrong one."""
+    correct = item.label["correct"]
+    return [
+        (i, j)
+        for i, j in itertools.product(range(responses), repeat=2)
+        if correct[i] and not correct[j]
+    ]
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """How often the best of all responses is right, by subset below; `other`: the curve. Prompts whose responses are all right or all wrong
     say nothing about a scorer and are unused."""
@@ -147,6 +161,46 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         subsets if len(subsets) > 1 else {},
         other,
     )
+
+
+def curves(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The curve of each model, and those of `baselines`, which all models share."""
+    by_title: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for one in evaluated:
+        curve_of_model = one.result.other.get("curve")
+        if curve_of_model is None:
+            continue
+        if one.title not in by_title:
+            by_title[one.title] = {one.model: curve_of_model}
+            by_title[one.title] |= baselines(one.scores, curve_of_model["ks"])
+        else:
+            by_title[one.title][one.model] = curve_of_model
+    return by_title
+
+
+def baselines(scores: Scores, ks: Sequence[int]) -> dict[str, dict[str, Any]]:
+    """Curves of scorers that need no model: the shortest response, and the majority of answers.
+
+    The majority vote only where at least half of the responses have a final answer: with fewer, it
+    would mostly be a vote among a few.
+    """
+    # The prompts that the model's own curve is over, so that the curves can be compared.
+    telling = []
+    for i, item in enumerate(scores.items):
+        right_and_wrong = len(set(item.label["correct"])) == 2
+        if right_and_wrong and np.isfinite(scores.rewards[i]).all():
+            telling.append(i)
+    correct = [scores.items[i].label["correct"] for i in telling]
+    # Best-of-K picks the highest number: that of the shortest response.
+    brevity = [-scores.tokens[i] for i in telling]
+    by_scorer = {"shortest response": curve(brevity, correct, ks)}
+    answers = [scores.items[i].label.get("answers", []) for i in telling]
+    answered: list[bool] = []
+    for answers_of_prompt in answers:
+        answered += [answer is not None for answer in answers_of_prompt]
+    if answered and np.mean(answered) >= 0.5:
+        by_scorer["majority vote"] = majority.curve(answers, correct, ks)
+    return by_scorer
 
 
 def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.ndarray]]:

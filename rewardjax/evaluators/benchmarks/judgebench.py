@@ -17,7 +17,9 @@ from rewardjax.evaluators import records as benchmark
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
-SOURCE = "hf://ScalerLab/JudgeBench, or the folder data of github.com/ScalerLab/JudgeBench (no license file)"
+HUB = "hf://ScalerLab/JudgeBench"
+SOURCE = f"{HUB}, or the folder data of github.com/ScalerLab/JudgeBench (no license file)"
+CHANCE = 0.5
 PREFIXES = {
     "Knowledge": "mmlu-pro",
     "Reasoning": "livebench-reasoning",
@@ -81,6 +83,13 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The response that the label prefers."""
+    if item.label["label"] == "A>B":
+        return [(0, 1)]
+    return [(1, 0)]
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """The four categories of the GPT-4o pairs as parts, those of the Claude pairs below; `other`, for each: macro, micro, two games."""
     found: dict[str, dict[str, Part]] = {split: {} for split in EXPECTED}
@@ -122,4 +131,4 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         else ["the GPT-4o pairs, on which the headline is defined, are missing"]
     )
     rule = "unweighted mean of 4 categories on the GPT-4o pairs, one game"
-    return Result("judgebench", headline, rule, 0.5, found["gpt"], claude, other, notes)
+    return Result("judgebench", headline, rule, CHANCE, found["gpt"], claude, other, notes)

@@ -16,7 +16,12 @@ from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "LLMBar (part of RewardBench's Chat Hard)"
-SOURCE = "github.com/princeton-nlp/LLMBar (MIT): natural.json and the adversarial neighbor, gptinst, gptout and manual .json"
+HUB = None
+SOURCE = (
+    "github.com/princeton-nlp/LLMBar (MIT): "
+    "natural.json and the adversarial neighbor, gptinst, gptout and manual .json"
+)
+CHANCE = 0.5
 SUBSETS = {
     "natural.json": "llmbar-natural",
     "neighbor.json": "llmbar-adver-neighbor",
@@ -55,6 +60,11 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The response that follows the instruction, which comes first, over the other."""
+    return benchmark.first_better(1, responses)
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """The five subsets as parts; the headline is their mean weighted as RewardBench weighs them, over those that are there."""
     rows = benchmark.by_subset(items, rewards)
@@ -68,4 +78,4 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         {name: part.value for name, part in parts.items() if part.value is not None}
     )
     rule = "mean of 5 subsets weighted by RewardBench's counts"
-    return Result("llmbar", scores.get("Chat Hard"), rule, 0.5, parts)
+    return Result("llmbar", scores.get("Chat Hard"), rule, CHANCE, parts)

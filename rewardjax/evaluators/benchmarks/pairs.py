@@ -14,6 +14,8 @@ from rewardjax.stats.intervals import wilson
 
 TITLE = "Held-out pairs"
 SOURCE = "preference pairs of your own, in any format of data/formats.py"
+HUB = None
+CHANCE = 0.5
 CALIBRATION_BINS = 10
 
 
@@ -149,6 +151,15 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
     return records.collect("pairs", records.groups_of(source, split), read, [source])
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The response that each labeled pair prefers; pairs labeled as ties are no pairs."""
+    return [
+        (i, j) if target > 0.5 else (j, i)
+        for i, j, target, tie in item.label["pairs"]
+        if not tie and target != 0.5
+    ]
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """Accuracy as the headline, by subset below, and `other`: all of `pair_metrics` but lengths. Pairs labeled as ties are unused."""
     subsets = {name: _part(rows) for name, rows in records.by_subset(items, rewards).items()}
@@ -161,7 +172,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         "pairs",
         part.value,
         rule,
-        0.5,
+        CHANCE,
         {"pairs": part},
         subsets if len(subsets) > 1 else {},
         figures,

@@ -8,7 +8,7 @@ import collections
 import itertools
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,16 @@ from scipy import stats
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow, Group
 from rewardjax.evaluators import records as benchmark
-from rewardjax.evaluators.benchmarks import best_of_n
+from rewardjax.evaluators.benchmarks import Evaluated, best_of_n
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "PPE Correctness"
-ORGANIZATION = "hf://lmarena-ai"
-SOURCE = f"{ORGANIZATION}/PPE-NAME-Best-of-K for NAME in MMLU-Pro, MATH, GPQA, IFEval, MBPP-Plus (never republish GPQA as plain text)"
+HUB = "hf://lmarena-ai"  # an organization: the five sets are repositories of their own
+SOURCE = (
+    f"{HUB}/PPE-NAME-Best-of-K for NAME in MMLU-Pro, MATH, GPQA, IFEval, MBPP-Plus "
+    "(never republish GPQA as plain text)"
+)
+CHANCE = 0.5
 EXPECTED = {"MMLU-Pro": 512, "MATH": 512, "GPQA": 512, "IFEval": 512, "MBPP-Plus": 507}
 
 
@@ -48,11 +52,7 @@ def auc(rewards, correct) -> float | None:
 def load(path: str | pathlib.Path) -> Examples:
     """A folder with the files of the sets, each named after its set (or in a folder that is), one such file, or `hf://lmarena-ai`: all
     five hub repositories. Raises ValueError where a name tells no set."""
-    places = (
-        [f"{ORGANIZATION}/PPE-{name}-Best-of-K" for name in EXPECTED]
-        if str(path) == ORGANIZATION
-        else [path]
-    )
+    places = [f"{HUB}/PPE-{name}-Best-of-K" for name in EXPECTED] if str(path) == HUB else [path]
     files = [file for place in places for file in benchmark.files_in(place)]
     hub_name = (
         {file: place for place in places for file in benchmark.files_in(place)}
@@ -107,6 +107,12 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The right response of each sampled pair over the wrong one."""
+    correct = item.label["correct"]
+    return [(i, j) if correct[i] else (j, i) for i, j in item.label["pairs"]]
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """The five sets as parts: n counts prompts, ties count pairs. `other`, for each set: pairs, duplicates among them, AUC pooled over
     prompts and averaged within them, and the best-of-K curve with its highest and last point and its distance from the oracle."""
@@ -141,7 +147,16 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         }
     headline = benchmark.average(part.value for part in parts.values())
     rule = "unweighted mean of 5 sets; a set is the accuracy on its sampled conflict pairs"
-    return Result("ppe_correctness", headline, rule, 0.5, parts, other=other, notes=notes)
+    return Result("ppe_correctness", headline, rule, CHANCE, parts, other=other, notes=notes)
+
+
+def curves(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The best-of-K curves of each set, by model."""
+    by_set: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for one in evaluated:
+        for name, figures in one.result.other.items():
+            by_set.setdefault(f"PPE {name}", {})[one.model] = figures["best-of-K"]
+    return by_set
 
 
 def _duplicates(item: Item) -> int:

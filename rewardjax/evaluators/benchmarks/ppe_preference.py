@@ -14,7 +14,9 @@ from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "PPE Preference"
-SOURCE = "hf://lmarena-ai/PPE-Human-Preference-V1, split test (prompts CC-BY-4.0, evaluation only)"
+HUB = "hf://lmarena-ai/PPE-Human-Preference-V1"
+SOURCE = f"{HUB}, split test (prompts CC-BY-4.0, evaluation only)"
+CHANCE = 0.5
 EXPECTED = 16_038
 FLAGS = ("is_code", "is_refusal", "hard_prompt", "easy_prompt", "if_prompt", "math_prompt")
 
@@ -64,6 +66,15 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The winner of the vote; no pair where the vote is a tie."""
+    if item.label["winner"] == 0.5:
+        return []
+    if item.label["winner"] == 1.0:
+        return [(0, 1)]
+    return [(1, 0)]
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """One part; subsets by language (English or not) and by the flags of the prompts; `other` has the number with ties as one half."""
     first, second = np.array([np.asarray(found, np.float64) for found in rewards]).reshape(-1, 2).T
@@ -99,7 +110,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         "ppe_preference",
         parts["votes"].value,
         "accuracy over votes with a winner",
-        0.5,
+        CHANCE,
         parts,
         {name: part(mask) for name, mask in masks.items() if mask.any()},
         {

@@ -15,7 +15,9 @@ from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
-SOURCE = "hf://allenai/reward-bench, split filtered (ODC-BY): data/filtered-00000-of-00001.parquet"
+HUB = "hf://allenai/reward-bench"
+SOURCE = f"{HUB}, split filtered (ODC-BY): data/filtered-00000-of-00001.parquet"
+CHANCE = 0.5
 
 WEIGHTS = {
     "Chat": {
@@ -109,6 +111,11 @@ def _prompt(value: Any) -> list[Message]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The chosen response, which comes first, over the rejected one."""
+    return records.first_better(1, responses)
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """Sections as parts, subsets below; `other`: micro accuracy, and the five-column mean where prior sets are among the items."""
     subsets: dict[str, Part] = {}
@@ -144,7 +151,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         notes.append(f"subsets of no section, in no number of the headline: {', '.join(unknown)}")
     rule = "unweighted mean of 4 sections; a section weighs its subsets by published counts (math-prm as 984)"
     return Result(
-        "rewardbench", records.average(scores.values()), rule, 0.5, parts, subsets, other, notes
+        "rewardbench", records.average(scores.values()), rule, CHANCE, parts, subsets, other, notes
     )
 
 

@@ -16,7 +16,10 @@ from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench 2"
-SOURCE = "hf://allenai/reward-bench-2, split test (ODC-BY): data/test-00000-of-00001.parquet"
+HUB = "hf://allenai/reward-bench-2"
+SOURCE = f"{HUB}, split test (ODC-BY): data/test-00000-of-00001.parquet"
+# A quarter on the five best-of-4 subsets, nothing on Ties.
+CHANCE = 0.25 * 5 / 6
 TIES_WEIGHTS = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
 EXPECTED = {
     "Factuality": 475,
@@ -112,6 +115,11 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     )
 
 
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The right responses, which come first, over the wrong ones."""
+    return records.first_better(item.label["correct"], responses)
+
+
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """The six subsets as parts; `other` has the terms of Ties, and the mean best-of-N credit of its items, which saved results show."""
     parts = {name: Part(None, 0, expected=expected) for name, expected in EXPECTED.items()}
@@ -133,7 +141,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         "rewardbench2",
         headline,
         "unweighted mean of 6 subsets",
-        0.25 * 5 / 6,
+        CHANCE,
         parts,
         subsets,
         other,

@@ -1,110 +1,259 @@
-"""RM-Bench (arXiv 2410.16184): 1,327 prompts with right and wrong responses in three styles each, so that style and substance come apart.
+"""RM-Bench (arXiv 2410.16184): 1,327 prompts with right and wrong responses in three styles each.
 
-Styles, in this order: concise, detailed plain text, detailed markdown. Cell [i, j] of the 3 x 3 matrix is how often the right response in
-style i scores strictly above the wrong one in style j. Hard is where the right one is plainer (above the diagonal), normal the diagonal,
-easy below it; a domain scores the mean of the nine, and the headline is the plain mean of the four domains.
+So style and substance come apart. Styles, in this order: concise, detailed plain text, detailed
+markdown. Cell [i, j] of the 3 x 3 matrix is how often the right response in style i scores strictly
+above the wrong one in style j. Hard is where the right one is plainer (above the diagonal), normal
+the diagonal, easy below it; a domain scores the mean of the nine, and the headline is the plain
+mean of the four domains.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow, Group
-from rewardjax.evaluators import records as benchmark
+from rewardjax.evaluators import compare, records
+from rewardjax.evaluators.benchmarks import Draw, Evaluated
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
+from rewardjax.reporting.page import Section
+from rewardjax.reporting.plots import COLORS, GRAY, MARKERS, figure
 
 TITLE = "RM-Bench"
-SOURCE = "hf://THU-KEG/RM-Bench, or data/total_dataset.json of github.com/THU-KEG/RM-Bench (no license file)"
+HUB = "hf://THU-KEG/RM-Bench"
+SOURCE = f"{HUB}, or data/total_dataset.json of github.com/THU-KEG/RM-Bench (no license file)"
+CHANCE = 0.5
+# Prompts by domain, as published.
 EXPECTED = {"chat": 129, "math": 529, "code": 228, "safety": 441}
+# Files tell two kinds of safety apart; the headline does not.
 DOMAINS = ("chat", "math", "code", "safety-refuse", "safety-response")
+STYLES = ("concise", "detailed", "markdown")
 LEVELS = {
     "easy": np.tril_indices(3, -1),
     "normal": np.diag_indices(3),
     "hard": np.triu_indices(3, 1),
 }
 
+# Easy, normal and hard as arXiv 2507.01352 prints them, in percent.
+PUBLISHED = {
+    "V2-Llama-3.1-8B-40M": (97.6, 96.9, 93.5),
+    "V2-Llama-3.1-8B": (97.0, 95.0, 86.5),
+    "V2-Qwen3-8B": (91.9, 85.7, 70.1),
+    "V2-Qwen3-0.6B": (90.3, 78.0, 54.8),
+    "INF-ORM-70B": (92.1, 80.0, 54.0),
+    "Skywork-Reward-27B-v0.2": (88.9, 71.9, 42.1),
+}
 
-def wins(rewards) -> np.ndarray:
-    """[..., 3, 3]: whether right response i beats wrong response j, of rewards [..., 6]: three right ones, then three wrong ones."""
+
+# ---------------------------------------------------------------------------------------- the rule
+
+
+def wins(rewards: Any) -> np.ndarray:
+    """Whether right response i beats wrong response j, [..., 3, 3] bool.
+
+    rewards: [..., 6], of three right responses, then of three wrong ones. Equal rewards are a loss.
+    """
     rewards = np.asarray(rewards, np.float64)
     return rewards[..., :3, None] > rewards[..., None, 3:]
 
 
-def levels(matrix) -> dict[str, float]:
-    """Easy, normal and hard of a 3 x 3 matrix."""
-    return {name: float(np.asarray(matrix)[where].mean()) for name, where in LEVELS.items()}
+def levels(matrix: Any) -> dict[str, float]:
+    """Easy, normal and hard: the means of the cells [3, 3] below, on and above the diagonal."""
+    return {name: float(np.asarray(matrix)[cells].mean()) for name, cells in LEVELS.items()}
 
 
-def load(path: str | pathlib.Path) -> Examples:
-    """total_dataset.json, a folder that has it (or the files of single domains), or the hub repository."""
-    files = benchmark.files_in(path)
-    files = [file for file in files if file.name == "total_dataset.json"] or files
-
-    def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            for where, record in benchmark.numbered(sources.open_source(file)):
-                yield (
-                    where,
-                    {"domain": file.name, **record},
-                )  # files of single domains have no such field: their name says it
-
-    return benchmark.collect("rm_bench", records(), _read, files)
-
-
-def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    name = benchmark.text(record, "domain")
-    domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
-    if domain is None:
-        raise BadRow("bad_schema", f"domain = {name!r}: it begins with one of {', '.join(DOMAINS)}")
-    responses = benchmark.texts(record, "chosen", 3) + benchmark.texts(record, "rejected", 3)
-    identity = str(record.get("id"))
-    identity = identity if "/" in identity else f"{domain}/{identity}"
-    return benchmark.example(
-        identity, domain, {}, benchmark.user(benchmark.text(record, "prompt")), responses
-    )
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """Each of the three right responses, which come first, over each wrong one."""
+    return records.first_better(3, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
-    """The four domains as parts, their levels below; both parts of safety are pooled. ties count cells. `other`: levels over the domains,
-    the matrices, and the mean over all prompts."""
-    rows = {domain: [] for domain in EXPECTED}
-    for item, found in zip(items, rewards, strict=True):
-        rows[item.subset.partition("-")[0]].append(np.asarray(found, np.float64))
-    parts, subsets, matrices = {}, {}, {}
+    """The four domains as parts, their levels below; both parts of safety are pooled.
+
+    Ties count cells. `other`: levels over the domains, the matrices, and the mean over all prompts.
+    """
+    rewards_by_domain: dict[str, list[np.ndarray]] = {domain: [] for domain in EXPECTED}
+    for item, rewards_of_item in zip(items, rewards, strict=True):
+        domain = item.subset.partition("-")[0]
+        rewards_by_domain[domain].append(np.asarray(rewards_of_item, np.float64))
+    parts: dict[str, Part] = {}
+    subsets: dict[str, Part] = {}
+    matrices: dict[str, list[list[float]]] = {}
     for domain, expected in EXPECTED.items():
-        scored = np.array([found for found in rows[domain] if benchmark.is_scored(found)]).reshape(
-            -1, 6
-        )
-        n, unscored = len(scored), len(rows[domain]) - len(scored)
-        equal = scored[:, :3, None] == scored[:, None, 3:]
-        matrix = wins(scored).mean(0) if n else None
+        whole = [row for row in rewards_by_domain[domain] if records.is_scored(row)]
+        unscored = len(rewards_by_domain[domain]) - len(whole)
+        if not whole:
+            parts[domain] = Part(None, 0, 0, expected, unscored)
+            continue
+        scored = np.array(whole)  # [N, 6]
+        equal = scored[:, :3, None] == scored[:, None, 3:]  # [N, 3, 3]
+        matrix = wins(scored).mean(0)  # [3, 3]
         parts[domain] = Part(
-            None if matrix is None else float(matrix.mean()),
-            n,
-            int(equal.sum()),
-            expected,
-            unscored,
+            float(matrix.mean()), len(scored), int(equal.sum()), expected, unscored
         )
-        if matrix is not None:
-            matrices[domain] = matrix.tolist()
-            for level, value in levels(matrix).items():
-                ties = int(equal[(slice(None), *LEVELS[level])].sum())
-                subsets[f"{domain}/{level}"] = Part(value, n, ties, expected, unscored)
+        matrices[domain] = matrix.tolist()
+        for level, value in levels(matrix).items():
+            ties = int(equal[(slice(None), *LEVELS[level])].sum())
+            subsets[f"{domain}/{level}"] = Part(value, len(scored), ties, expected, unscored)
     other: dict[str, Any] = {
-        level: benchmark.average(p.value for name, p in subsets.items() if name.endswith(level))
+        level: records.average(p.value for name, p in subsets.items() if name.endswith(level))
         for level in LEVELS
     }
-    other |= {"matrix": matrices, "mean over prompts": benchmark.pool(parts.values()).value}
-    headline = benchmark.average(part.value for part in parts.values())
+    other |= {"matrix": matrices, "mean over prompts": records.pool(parts.values()).value}
     return Result(
         "rm_bench",
-        headline,
+        records.average(part.value for part in parts.values()),
         "unweighted mean of 4 domains, each the mean of its 9 cells",
-        0.5,
+        CHANCE,
         parts,
         subsets,
         other,
     )
+
+
+# --------------------------------------------------------------------------------------- the files
+
+
+def load(path: str | pathlib.Path) -> Examples:
+    """total_dataset.json, a folder that has it (or files of single domains), or the hub."""
+    files = records.files_in(path)
+    # A folder may hold both, and then every prompt would be read twice.
+    files = [file for file in files if file.name == "total_dataset.json"] or files
+
+    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in files:
+            for where, record in records.numbered(sources.open_source(file)):
+                # Files of single domains have no such field: their name says it.
+                yield where, {"domain": file.name, **record}
+
+    return records.collect("rm_bench", rows(), _read, files)
+
+
+def _read(record: dict[str, Any]) -> tuple[Item, Group]:
+    name = records.text(record, "domain")
+    domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
+    if domain is None:
+        raise BadRow("bad_schema", f"domain = {name!r}: it begins with one of {', '.join(DOMAINS)}")
+    responses = records.texts(record, "chosen", 3) + records.texts(record, "rejected", 3)
+    identity = str(record.get("id"))
+    # Files of single domains number their prompts from 0 each.
+    if "/" not in identity:
+        identity = f"{domain}/{identity}"
+    prompt = records.user(records.text(record, "prompt"))
+    return records.example(identity, domain, {}, prompt, responses)
+
+
+# ------------------------------------------------------------------------------------- the picture
+
+
+def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
+    """How far each model falls from easy to hard, beside published models, and its matrix."""
+    accuracies: dict[str, dict[str, compare.Estimate]] = {}
+    matrices: dict[str, np.ndarray] = {}
+    rows: list[dict[str, str]] = []
+    for one in evaluated:
+        if one.result.headline is None:
+            continue
+        accuracies[one.model] = {
+            level: compare.jackknife(_accuracy_at(level), one.scores) for level in LEVELS
+        }
+        matrices[one.model] = np.mean(list(one.result.other["matrix"].values()), axis=0)
+        percent = [100 * one.result.other[level] for level in LEVELS]
+        rows.append(_table_row(one.model, percent))
+    if not accuracies:
+        return []
+    rows += [_table_row(f"{name} (published)", percent) for name, percent in PUBLISHED.items()]
+    text = (
+        "Hard: the right response is written more plainly than the wrong one, so a model that pays "
+        "for style falls from easy to hard. Gray lines are published. Above the diagonal of the "
+        "matrix is hard, below it easy."
+    )
+    picture = draw("rm_bench", difficulty, accuracies, PUBLISHED, matrices)
+    caption = "Accuracy by difficulty, and by style of both responses"
+    return [Section("RM-Bench: the difficulty gap", [text], {caption: picture}, {"": rows})]
+
+
+def _accuracy_at(level: str) -> compare.Statistic:
+    return lambda items, rewards: summarize(items, rewards).other[level]
+
+
+def _table_row(model: str, percent: Sequence[float]) -> dict[str, str]:
+    """percent: easy, normal, hard."""
+    easy, _, hard = percent
+    by_level = {level: f"{value:.1f}" for level, value in zip(LEVELS, percent, strict=True)}
+    return {"model": model, **by_level, "easy - hard, points": f"{easy - hard:.1f}"}
+
+
+def difficulty(
+    models: Mapping[str, Mapping[str, compare.Estimate]],
+    published: Mapping[str, Sequence[float]],
+    matrices: Mapping[str, np.ndarray],
+    path: str | pathlib.Path,
+) -> None:
+    """Draw accuracy by level of difficulty, and by the styles of both responses.
+
+    models: by name, the accuracy at each of LEVELS in [0, 1]. published: by name, one percentage
+    per level. matrices: by name [3, 3], style of the right response by style of the wrong one,
+    averaged over domains; one panel each.
+    """
+    with figure(path, 1, 1 + len(matrices), size=(4.4, 3.9)) as axes:
+        _difficulty_lines(axes[0, 0], models, published)
+        for ax, (name, matrix) in zip(axes[0, 1:], matrices.items(), strict=True):
+            _style_matrix(ax, name, matrix)
+
+
+def _difficulty_lines(
+    ax: Axes,
+    models: Mapping[str, Mapping[str, compare.Estimate]],
+    published: Mapping[str, Sequence[float]],
+) -> None:
+    # Published models differ little on hard, where their names stand: 4.6 points are a line of text.
+    heights = _spread([accuracy[2] for accuracy in published.values()], 4.6)
+    for (name, accuracy), height in zip(published.items(), heights, strict=True):
+        ax.plot(range(3), accuracy, color="#c4c8ce", linewidth=1, zorder=1)
+        ax.text(2.1, height, name, fontsize=6.5, color=GRAY, va="center")
+    for i, (name, by_level) in enumerate(models.items()):
+        # [3 levels, (value, low, high)]; NaN where there is no interval
+        table = 100 * np.array([by_level[level] for level in LEVELS], np.float64)
+        accuracy, low, high = table.T
+        reach = None
+        if not np.isnan(table).any():
+            reach = (accuracy - low, high - accuracy)
+        # Models stand side by side, since error bars on one place would cover each other.
+        place = np.arange(3) + 0.05 * (i - (len(models) - 1) / 2)
+        style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+        ax.errorbar(place, accuracy, yerr=reach, capsize=2.5, label=name, **style)
+    ax.plot([-0.2, 2.05], [50, 50], color="#333333", linestyle=":", linewidth=1)
+    ax.set_xticks(range(3), list(LEVELS))
+    ax.set(title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", ylim=(0, 102))
+    ax.set_xlim(-0.2, 3.25 if published else 2.2)
+    ax.legend(loc="lower left")
+
+
+def _style_matrix(ax: Axes, name: str, matrix: np.ndarray) -> None:
+    """matrix: [3, 3]."""
+    ax.imshow(matrix, vmin=0, vmax=1, cmap="RdBu")
+    for i, j in np.ndindex(3, 3):
+        # Both ends of the color map are dark.
+        color = "#333333" if 0.15 < matrix[i, j] < 0.85 else "white"
+        percent = f"{100 * matrix[i, j]:.0f}"
+        ax.text(j, i, percent, ha="center", va="center", color=color, fontsize=11)
+    ax.set_xticks(range(3), STYLES)
+    ax.set_yticks(range(3), STYLES)
+    ax.set(
+        title=f"{name}: right beats wrong, %",
+        xlabel="style of the wrong response",
+        ylabel="style of the right response",
+    )
+    ax.grid(visible=False)
+
+
+def _spread(values: Sequence[float], least: float) -> np.ndarray:
+    """Places for labels: the values [N], lowered where needed to be `least` apart, from the top."""
+    places, order = np.array(values, np.float64), np.argsort(values)[::-1]
+    for above, below in zip(order[:-1], order[1:], strict=True):
+        places[below] = min(places[below], places[above] - least)
+    return places

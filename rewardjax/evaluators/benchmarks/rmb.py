@@ -17,7 +17,11 @@ from rewardjax.evaluators import records as benchmark
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
-SOURCE = "github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark, folder RMB_dataset (no license file; 2,588 of its pairs are not in the repository)"
+HUB = None
+SOURCE = (
+    "github.com/Zhou-Zoey/RMB-Reward-Model-Benchmark, folder RMB_dataset "
+    "(no license file; 2,588 of its pairs are not in the repository)"
+)
 EXPECTED = {
     "pairwise/Helpfulness": 10_067,
     "pairwise/Harmlessness": 7_064,
@@ -72,6 +76,11 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     return benchmark.example(
         f"{subset}/{name}", subset, {}, prompt, [benchmark.text(one, "answer") for one in answers]
     )
+
+
+def better(item: Item, responses: int) -> list[tuple[int, int]]:
+    """The best response, which comes first, over each loser."""
+    return benchmark.first_better(1, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:

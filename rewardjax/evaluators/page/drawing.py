@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from rewardjax.evaluators.benchmarks import Draw
 from rewardjax.reporting.plots import COLORS, MARKERS, figure
 
 Path = str | pathlib.Path
@@ -69,13 +70,11 @@ def log2_ticks(ax: Axes, ticks: list[int]) -> None:
     ax.set_xticks([], minor=True)
 
 
-# Sections name their figures; in which folder they lie is for the page to decide.
-# (name of the file, drawing function, its arguments but `path`) -> the file
-Draw = Callable[..., pathlib.Path]
-
-
 def draw_into(folder: pathlib.Path) -> Draw:
-    """A function that calls a drawing function with a PNG file of `folder` as its `path`."""
+    """A function that calls a drawing function with a PNG file of `folder` as its `path`.
+
+    Sections name their figures; in which folder they lie is for the page to decide.
+    """
 
     def draw(name: str, function: Callable[..., None], *args: Any, **kwargs: Any) -> pathlib.Path:
         path = folder / f"{name}.png"

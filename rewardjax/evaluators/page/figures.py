@@ -1,4 +1,4 @@
-"""Figures of benchmark results: headlines, categories, differences, RM-Bench, best of N.
+"""Figures of benchmark results: headlines, categories, differences, best of N.
 
 The evaluated models are in color, published ones in gray, and every interval is shown.
 """
@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
@@ -154,99 +153,6 @@ def differences(rows: Sequence[Mapping[str, Any]], path: Path, title: str) -> No
             ylim=(len(rows) - 0.5, -0.6),
         )
         ax.grid(axis="y", visible=False)
-
-
-# ------------------------------------------------------------------ RM-Bench
-
-LEVELS = ("easy", "normal", "hard")
-STYLES = ("concise", "detailed", "markdown")
-
-
-def difficulty(
-    models: Mapping[str, Mapping[str, float]],
-    published: Mapping[str, Sequence[float]],
-    matrices: Mapping[str, np.ndarray],
-    path: Path,
-) -> None:
-    """RM-Bench: accuracy by level of difficulty, and by the styles of both responses.
-
-    models: by name, each of LEVELS in [0, 1], with `NAME_low` and `NAME_high` where an interval is
-    known. published: by name, one percentage per level. matrices [3, 3]: by name, right response's
-    style by wrong response's style, averaged over domains; one panel each.
-    """
-    with figure(path, 1, 1 + len(matrices), size=(4.4, 3.9)) as axes:
-        _difficulty_lines(axes[0, 0], models, published)
-        for ax, (name, matrix) in zip(axes[0, 1:], matrices.items(), strict=True):
-            _style_matrix(ax, name, matrix)
-
-
-def _difficulty_lines(
-    ax: Axes, models: Mapping[str, Mapping[str, float]], published: Mapping[str, Sequence[float]]
-) -> None:
-    # Published models differ little on hard, where their names stand: a line of text takes 4.6
-    # points.
-    heights = _spread([accuracy[2] for accuracy in published.values()], 4.6)
-    for (name, accuracy), height in zip(published.items(), heights, strict=True):
-        ax.plot(range(3), accuracy, color=LIGHT, linewidth=1, zorder=1)
-        ax.text(2.1, height, name, fontsize=6.5, color=GRAY, va="center")
-    for i, (name, by_level) in enumerate(models.items()):
-        accuracy = _by_level(by_level)
-        low, high = _by_level(by_level, "_low"), _by_level(by_level, "_high")
-        reach = None
-        if not np.isnan(low).any():
-            reach = (accuracy - low, high - accuracy)
-        # Models stand side by side, since error bars on one place would cover each other.
-        place = np.arange(3) + 0.05 * (i - (len(models) - 1) / 2)
-        ax.errorbar(place, accuracy, yerr=reach, capsize=2.5, label=name, **series_style(i))
-    # Not `axhline`, which would run through the names on the right.
-    ax.plot([-0.2, 2.05], [50, 50], color=DARK, linestyle=":", linewidth=1)
-    ax.set_xticks(range(3), LEVELS)
-    ax.set(title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", ylim=(0, 102))
-    right_end = 2.2
-    if published:
-        # Room for the names of the published models.
-        right_end = 3.25
-    ax.set_xlim(-0.2, right_end)
-    ax.legend(loc="lower left")
-
-
-def _by_level(by_level: Mapping[str, float], side: str = "") -> np.ndarray:
-    """Percentages [3] of LEVELS, or of one side of their intervals; NaN where there is none."""
-    return np.array([100 * by_level.get(f"{level}{side}", np.nan) for level in LEVELS])
-
-
-def _style_matrix(ax: Axes, name: str, matrix: np.ndarray) -> None:
-    ax.imshow(matrix, vmin=0, vmax=1, cmap="RdBu")
-    for i, j in np.ndindex(3, 3):
-        # Both ends of the color map are dark.
-        color = "white"
-        if 0.15 < matrix[i, j] < 0.85:
-            color = DARK
-        ax.text(
-            j,
-            i,
-            f"{100 * matrix[i, j]:.0f}",
-            ha="center",
-            va="center",
-            color=color,
-            fontsize=11,
-        )
-    ax.set_xticks(range(3), STYLES)
-    ax.set_yticks(range(3), STYLES)
-    ax.set(
-        title=f"{name}: right beats wrong, %",
-        xlabel="style of the wrong response",
-        ylabel="style of the right response",
-    )
-    ax.grid(visible=False)
-
-
-def _spread(values: Sequence[float], least: float) -> np.ndarray:
-    """Places for labels: the values [N], lowered where needed to be `least` apart, from the top."""
-    places, order = np.array(values, np.float64), np.argsort(values)[::-1]
-    for above, below in zip(order[:-1], order[1:], strict=True):
-        places[below] = min(places[below], places[above] - least)
-    return places
 
 
 # ------------------------------------------------------------------ best of N

@@ -93,7 +93,7 @@ def _with_star(score: float | None, starred: bool) -> str | None:
 
 def _published_rows(titles: Sequence[str]) -> Iterator[dict[str, Any]]:
     # Chance is a row, since it differs from benchmark to benchmark.
-    for name, scores in {"(chance)": table.CHANCE, **table.PUBLISHED}.items():
+    for name, scores in {"(chance)": table.chance_row(), **table.PUBLISHED}.items():
         cells = {title: f"{score:.1f}" for title, score in zip(titles, scores, strict=True)}
         yield {"model": name, **cells, "average": f"{np.mean(scores):.1f}"}
 
@@ -104,7 +104,7 @@ def _draw_headlines(models: Sequence[Evaluation], titles: Sequence[str], path: A
         intervals[model.name] = [model.intervals.get(name) for name in evaluators.PAPER]
     # The full names would take more room than the first panel.
     published = {name.replace("Skywork-Reward-", "SR-"): table.PUBLISHED[name] for name in SHOWN}
-    figures.headlines(intervals, published, table.CHANCE, titles, path)
+    figures.headlines(intervals, published, table.chance_row(), titles, path)
 
 
 def _details(model: Evaluation, several: bool) -> Iterator[dict[str, Any]]:

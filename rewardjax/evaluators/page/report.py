@@ -9,14 +9,18 @@ Everything is computed from results.json and the stored scores of output folders
 import argparse
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from rewardjax import evaluators
-from rewardjax.evaluators import compare
-from rewardjax.evaluators.benchmarks import best_of_n, majority
+from rewardjax.evaluators.benchmarks import (
+    Benchmark,
+    Draw,
+    Evaluated,
+    HasCurves,
+    HasSections,
+    majority,
+)
 from rewardjax.evaluators.page import (
     audit_sections,
     breakdown_sections,
@@ -24,10 +28,8 @@ from rewardjax.evaluators.page import (
     headline_sections,
 )
 from rewardjax.evaluators.page.cells import between, percent
-from rewardjax.evaluators.page.drawing import Draw, draw_into
+from rewardjax.evaluators.page.drawing import draw_into
 from rewardjax.evaluators.page.evaluation import Evaluation, read
-from rewardjax.evaluators.records import Result
-from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.reporting import page
 from rewardjax.reporting.page import Section
 
@@ -53,7 +55,9 @@ def write(folders: Sequence[str | pathlib.Path], output: str | pathlib.Path) -> 
     models = _numbered([read(folder) for folder in folders])
     first = models[0]
     draw = draw_into(pathlib.Path(output).parent / "plots")
-    sections = [section(models, draw) for section in (*OF_ALL, _rm_bench, _best_of_n)]
+    sections = [section(models, draw) for section in OF_ALL]
+    sections += _own_sections(models, draw)
+    sections.append(_best_of_n(models, draw))
     sections += [section(first, draw) for section in OF_THE_FIRST]
     sections.append(breakdown_sections.incomplete(models))
     facts = {key: first.record[key] for key in FACTS}
@@ -79,71 +83,27 @@ def _numbered(models: Sequence[Evaluation]) -> list[Evaluation]:
     return distinct
 
 
-# Easy, normal and hard on RM-Bench as arXiv 2507.01352 prints them, in percent.
-RM_BENCH = {
-    "V2-Llama-3.1-8B-40M": (97.6, 96.9, 93.5),
-    "V2-Llama-3.1-8B": (97.0, 95.0, 86.5),
-    "V2-Qwen3-8B": (91.9, 85.7, 70.1),
-    "V2-Qwen3-0.6B": (90.3, 78.0, 54.8),
-    "INF-ORM-70B": (92.1, 80.0, 54.0),
-    "Skywork-Reward-27B-v0.2": (88.9, 71.9, 42.1),
-}
+# ------------------------------------------------------------------ what benchmarks show themselves
 
 
-def _rm_bench(models: list[Evaluation], draw: Draw) -> Section | None:
-    levels = ("easy", "normal", "hard")
-    found, matrices, rows = {}, {}, []
+def _by_benchmark(models: Sequence[Evaluation]) -> list[tuple[Benchmark, list[Evaluated]]]:
+    """What was evaluated on each benchmark, by all models, in the order of `evaluators.NAMES`."""
+    evaluated: dict[str, list[Evaluated]] = {}
     for model in models:
         for name, result in model.results.items():
-            if result.name != "rm_bench" or result.headline is None:
-                continue
-            values = {level: result.other[level] for level in levels}
-            for level in levels:
-                whole = compare.headline(_Level(level), model.scores[name])
-                values |= {f"{level}_low": whole["low"], f"{level}_high": whole["high"]}
-            found[model.name] = {
-                key: np.nan if value is None else value for key, value in values.items()
-            }
-            matrices[model.name] = np.mean(list(result.other["matrix"].values()), axis=0)
-            gap = {"easy - hard, points": f"{100 * (values['easy'] - values['hard']):.1f}"}
-            rows.append(
-                {"model": model.name, **{level: percent(values[level]) for level in levels}, **gap}
-            )
-    if not found:
-        return None
-    rows += [
-        {
-            "model": f"{n} (published)",
-            **dict(zip(levels, v, strict=True)),
-            "easy - hard, points": f"{v[0] - v[2]:.1f}",
-        }
-        for n, v in RM_BENCH.items()
-    ]
-    rows = [
-        {key: f"{value:.1f}" if isinstance(value, float) else value for key, value in row.items()}
-        for row in rows
-    ]
-    text = [
-        "Hard: the right response is written more plainly than the wrong one, so a model that pays for style falls from easy to hard. Gray "
-        "lines are published. Above the diagonal of the matrix is hard, below it easy."
-    ]
-    shown = {
-        "Accuracy by difficulty, and by style of both responses": draw(
-            "rm_bench", figures.difficulty, found, RM_BENCH, matrices
-        )
-    }
-    return Section("RM-Bench: the difficulty gap", text, shown, {"": rows})
+            entry = Evaluated(model.name, model.title(name), result, model.scores[name])
+            evaluated.setdefault(result.name, []).append(entry)
+    names = sorted(evaluated, key=evaluators.position)
+    return [(evaluators.get(name), evaluated[name]) for name in names]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Level:
-    """RM-Bench with one level of difficulty as its headline."""
-
-    level: str
-
-    def summarize(self, items: Any, rewards: Any) -> Result:
-        result = evaluators.get("rm_bench").summarize(items, rewards)
-        return dataclasses.replace(result, headline=result.other[self.level])
+def _own_sections(models: Sequence[Evaluation], draw: Draw) -> list[Section]:
+    """The sections that benchmarks draw themselves."""
+    sections: list[Section] = []
+    for module, evaluated in _by_benchmark(models):
+        if isinstance(module, HasSections):
+            sections += module.sections(evaluated, draw)
+    return sections
 
 
 # ------------------------------------------------------------------ best of N
@@ -151,7 +111,10 @@ class _Level:
 
 def _best_of_n(models: Sequence[Evaluation], draw: Draw) -> Section | None:
     """Curves of every set of prompts with correctness, beside scorers that need no model."""
-    curves = _curves_by_prompts(models)
+    curves: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for module, evaluated in _by_benchmark(models):
+        if isinstance(module, HasCurves):
+            curves |= module.curves(evaluated)
     if not curves:
         return None
     rows: list[dict[str, Any]] = []
@@ -167,21 +130,7 @@ def _best_of_n(models: Sequence[Evaluation], draw: Draw) -> Section | None:
     return Section("Best of N", text, shown, {"": rows})
 
 
-def _curves_by_prompts(models: Sequence[Evaluation]) -> dict[str, dict[str, Any]]:
-    """{title of the prompts: {scorer: its `best_of_n.curve`}}, models before baselines."""
-    curves: dict[str, dict[str, Any]] = {}
-    for model in models:
-        for name, result in model.results.items():
-            for title, curve in _curves(model.title(name), result):
-                by_scorer = curves.setdefault(title, {})
-                by_scorer[model.name] = curve
-                # The baselines score no text by a model, so those of the first are those of all.
-                if len(by_scorer) == 1 and result.name == "best_of_n":
-                    by_scorer |= baselines(model.scores[name], curve["ks"])
-    return curves
-
-
-def _picks(title: str, by_scorer: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _picks(title: str, by_scorer: Mapping[str, Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     """One row per scorer at the largest K, then the best and the blind pick."""
     any_curve = next(iter(by_scorer.values()))
     prompts = {"set": title, "prompts": any_curve["prompts"], "responses": any_curve["ks"][-1]}
@@ -194,40 +143,6 @@ def _picks(title: str, by_scorer: dict[str, Any]) -> Iterable[dict[str, Any]]:
         }
     for scorer in ("oracle", "random"):
         yield {**prompts, "picked by": scorer, "right, %": percent(any_curve[scorer][-1])}
-
-
-def _curves(title: str, result: Result) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Best-of-K curves that a result holds, by the title of their prompts."""
-    if result.name == "best_of_n" and result.other.get("curve"):
-        yield title, result.other["curve"]
-    if result.name == "ppe_correctness":
-        for part, figures_of in result.other.items():
-            yield f"PPE {part}", figures_of["best-of-K"]
-
-
-def baselines(scores: Scores, ks: Sequence[int]) -> dict[str, Any]:
-    """Curves of scorers that need no model: the shortest response, and the majority of answers.
-
-    The majority vote only where at least half of the responses have a final answer: with fewer, it
-    would mostly be a vote among a few.
-    """
-    # The prompts that the model's own curve is over, so that the curves can be compared.
-    decided = []
-    for i, item in enumerate(scores.items):
-        right_and_wrong = len(set(item.label["correct"])) == 2
-        if right_and_wrong and np.isfinite(scores.rewards[i]).all():
-            decided.append(i)
-    correct = [scores.items[i].label["correct"] for i in decided]
-    # Best-of-K picks the highest number: that of the shortest response.
-    brevity = [-scores.tokens[i] for i in decided]
-    curves = {"shortest response": best_of_n.curve(brevity, correct, ks)}
-    answers = [scores.items[i].label.get("answers", []) for i in decided]
-    answered: list[bool] = []
-    for of_prompt in answers:
-        answered += [answer is not None for answer in of_prompt]
-    if answered and np.mean(answered) >= 0.5:
-        curves["majority vote"] = majority.curve(answers, correct, ks)
-    return curves
 
 
 def main() -> None:

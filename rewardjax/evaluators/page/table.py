@@ -29,7 +29,16 @@ PUBLISHED = {
     "Skywork-Reward-V2-Llama-3.1-8B": (96.4, 84.1, 77.3, 83.4, 86.4, 92.8, 80.0),
     "Skywork-Reward-V2-Llama-3.1-8B-40M": (97.8, 86.5, 79.8, 87.2, 89.3, 96.0, 83.4),
 }
-CHANCE = (50.0, 20.8, 50.0, 50.0, 40.5, 50.0, 50.0)
+
+
+def chance_row() -> tuple[float, ...]:
+    """What a scorer that knows nothing gets on each of the paper's benchmarks, in percent."""
+    row = []
+    for name in evaluators.PAPER:
+        chance = evaluators.get(name).CHANCE
+        assert chance is not None, f"{name} is in the paper's table and has a fixed chance level"
+        row.append(100 * chance)
+    return tuple(row)
 
 
 # A number that does not exist is a dash: a blank cell looks like an oversight, a zero like a score.
@@ -66,7 +75,7 @@ def paper_table(model: str, results: Mapping[str, Result]) -> str:
         for name, score in zip(evaluators.PAPER, scores, strict=True)
     ]
     rows = [[f"**{model}**", *cells, _decimal(mean, starred=bool(partial))]]
-    for name, published in {"(chance)": CHANCE, **PUBLISHED}.items():
+    for name, published in {"(chance)": chance_row(), **PUBLISHED}.items():
         rows.append([name, *map(_decimal, published), _decimal(average(published))])
     titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
     paragraphs = [markdown(["model", *titles, "average"], rows)]

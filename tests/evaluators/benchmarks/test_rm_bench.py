@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from figure_checks import assert_apart, boxes, texts_of
 
 from rewardjax.evaluators.benchmarks import rm_bench
+from rewardjax.evaluators.compare import Estimate
 from rewardjax.evaluators.records import Item
 
 
@@ -76,3 +78,30 @@ def test_the_miniature_and_files_of_single_domains(tmp_path):
     (tmp_path / "safety-refuse_filtered.json").write_text(json.dumps([record]))
     alone = rm_bench.load(tmp_path).items[0]
     assert (alone.subset, alone.id) == ("safety-refuse", "safety-refuse/7")
+
+
+def test_difficulty_labels_of_near_lines_do_not_overlap(drawn):
+    published = {f"model {i}": (90 - i, 80 - i, 55.0 - 0.1 * i) for i in range(5)}
+    matrix = np.random.default_rng(0).random((3, 3))
+    accuracy = {"easy": 0.9, "normal": 0.7, "hard": 0.4}
+    mine = {level: Estimate(value, None, None) for level, value in accuracy.items()}
+    sheet = drawn(rm_bench.difficulty, {"mine": mine}, published, {"mine": matrix})
+    lines, cells = sheet.axes
+    assert texts_of(lines) == list(published)
+    assert texts_of(cells) == [f"{100 * x:.0f}" for x in matrix.ravel()]
+    assert_apart(boxes(sheet, lines.texts))
+    np.testing.assert_allclose(rm_bench._spread([50, 80, 49], 5), [50, 80, 45])
+
+
+def test_the_line_of_a_model_stands_at_its_accuracies_with_their_intervals(drawn):
+    mine = {
+        "easy": Estimate(0.9, 0.85, 0.95),
+        "normal": Estimate(0.7, 0.6, 0.8),
+        "hard": Estimate(0.4, 0.3, 0.5),
+    }
+    sheet = drawn(rm_bench.difficulty, {"mine": mine}, {}, {"mine": np.eye(3)})
+    lines = sheet.axes[0]
+    [bars] = lines.containers
+    np.testing.assert_allclose(bars.lines[0].get_ydata(), [90, 70, 40])
+    lowest = [segment[:, 1].min() for segment in bars.lines[2][0].get_segments()]
+    np.testing.assert_allclose(lowest, [85, 60, 30])

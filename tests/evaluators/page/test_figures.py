@@ -49,23 +49,6 @@ def test_differences(drawn):
     assert texts_of(ax) == ["+10.0  [+5.0, +15.0]", "-10.0  [-30.0, +10.0]"]
 
 
-def test_difficulty_labels_of_near_lines_do_not_overlap(drawn):
-    published = {f"model {i}": (90 - i, 80 - i, 55.0 - 0.1 * i) for i in range(5)}
-    matrix = RNG.random((3, 3))
-    sheet = drawn(
-        figures.difficulty,
-        {"mine": {"easy": 0.9, "normal": 0.7, "hard": 0.4}},
-        published,
-        {"mine": matrix},
-    )
-    lines, cells = sheet.axes
-    assert texts_of(lines) == list(published) and texts_of(cells) == [
-        f"{100 * x:.0f}" for x in matrix.ravel()
-    ]
-    assert_apart(boxes(sheet, lines.texts))
-    np.testing.assert_allclose(figures._spread([50, 80, 49], 5), [50, 80, 45])
-
-
 def test_best_of_n_has_oracle_random_and_all_scorers(drawn):
     rewards = [RNG.normal(size=8) for _ in range(10)]
     curve = best_of_n.curve(rewards, [r > 0.5 for r in rewards])
