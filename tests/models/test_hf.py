@@ -126,9 +126,10 @@ def broken(folders, tmp_path):
             tmp_path / "model.safetensors",
         )
         fields = json.loads((folders[variant] / "config.json").read_text()) | dict(config)
-        (tmp_path / "config.json").write_text(
-            json.dumps({key: value for key, value in fields.items() if value is not None})
-        )
+        for field, value in dict(config).items():
+            if value is None:
+                del fields[field]
+        (tmp_path / "config.json").write_text(json.dumps(fields))
         return tmp_path
 
     return make

@@ -21,9 +21,10 @@ def folder(tmp_path):
             )
         )
         fields |= dict(changes)
-        (tmp_path / "config.json").write_text(
-            json.dumps({key: value for key, value in fields.items() if value is not None})
-        )
+        for field, value in dict(changes).items():
+            if value is None:  # a null that was written stays: it may mean something else
+                del fields[field]
+        (tmp_path / "config.json").write_text(json.dumps(fields))
         return tmp_path
 
     return make
@@ -85,6 +86,13 @@ def test_transformers_reads_what_we_write(folder):
 def test_what_we_would_compute_differently_is_refused_by_name(changes, message, folder):
     with pytest.raises(ValueError, match=f"config.json: .*{message}"):
         read_config(folder(changes))
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_every_field_that_a_family_insists_on_is_refused_with_another_value(family, folder):
+    for only in families.get(family).only:
+        with pytest.raises(ValueError, match=f"config.json: {only.field}='other' .*{only.value!r}"):
+            read_config(folder({only.field: "other"}, f"tiny-{family}"))
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
