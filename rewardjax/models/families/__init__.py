@@ -4,7 +4,7 @@ A backbone is a new file beside these (its FAMILY says all there is to say, see 
 and a line below.
 """
 
-from rewardjax.models.families import llama, qwen2, qwen3
+from rewardjax.models.families import llama, mistral, qwen2, qwen3
 from rewardjax.models.family import Family
 
 # Written out, so that reading it is enough to know what is supported; no family enters by being
@@ -13,6 +13,7 @@ FAMILIES = {
     "qwen3": qwen3.FAMILY,
     "llama": llama.FAMILY,
     "qwen2": qwen2.FAMILY,
+    "mistral": mistral.FAMILY,
 }
 
 
