@@ -93,6 +93,10 @@ def test_every_field_that_a_family_insists_on_is_refused_with_another_value(fami
     for only in families.get(family).only:
         with pytest.raises(ValueError, match=f"config.json: {only.field}='other' .*{only.value!r}"):
             read_config(folder({only.field: "other"}, f"tiny-{family}"))
+        # A Mistral without a word about its sliding window has one, of 4096 tokens.
+        if families.get(family).absent.get(only.field, only.value) != only.value:
+            with pytest.raises(ValueError, match=f"config.json: {only.field}=.*{only.remedy[:20]}"):
+                read_config(folder({only.field: None}, f"tiny-{family}"))
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)
@@ -105,8 +109,9 @@ def test_a_field_that_is_absent_means_what_transformers_takes_it_to_mean(family,
     ours = read_config(folder(sizes | absent, variant=f"tiny-{family}"))
     assert ours.kv_heads == theirs.num_key_value_heads
     assert ours.head_dim == getattr(theirs, "head_dim", 1024 // 32)  # Qwen2's has no such field
-    for field, value in families.get(family).absent.items():
-        assert getattr(theirs, field) == value, field
+    assumed = {only.field: only.value for only in families.get(family).only}
+    for field, value in {**assumed, **families.get(family).absent}.items():
+        assert getattr(theirs, field, value) == value, field
 
 
 def test_a_language_model_may_have_any_pad_token(folder):
