@@ -12,6 +12,7 @@ CURATE = [
     "duckdb>=1.4",
     "datatrove>=0.10,<0.11",
     "rensa>=0.5,<0.6",
+    "scikit-learn>=1.5",
     "openai[aiohttp]>=3,<4",
     "pydantic>=2.10,<3",
 ]

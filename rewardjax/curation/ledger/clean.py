@@ -1,11 +1,13 @@
 """Cleaning the text in a store: near duplicates, contamination with benchmark prompts, personal data.
 
-Nothing is dropped in silence. What is found becomes a row of the ledger `findings` with its evidence: `hold` keeps a pair out until a
-reviewer restores it (the paper restored 23% of what the first 13-gram pass flagged), `flag` only notes it. Unusable rows and exact
-duplicates never get this far: intake.py lists and merges them.
+Nothing is dropped in silence. What cleaning finds becomes a row of the ledger `findings` with its
+evidence: `hold` keeps a pair out until a reviewer restores it (the paper restored 23% of what the
+first 13-gram pass flagged), `flag` only notes it. Unusable rows and exact duplicates never get this
+far: `intake` lists and merges them.
 
-The work is functions of (shards, rank, world size), shard by shard and then once over all: run in this process, or by datatrove's
-executors on the cores of a machine, on Slurm or on Ray. Every task writes shards of its own and may be killed and repeated.
+The work is functions of (shards, rank, world size), shard by shard and then once over all: run in
+this process, or by datatrove's executors on the cores of a machine, on Slurm or on Ray. Every task
+writes shards of its own and may be killed and repeated.
 """
 
 import collections
@@ -15,15 +17,17 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
-import rensa
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
+from rewardjax.curation.ledger import near_duplicates
+from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, ngrams
+from rewardjax.data.groups import Message
 from rewardjax.data.sources import open_source
 
 STAGE = "clean"
@@ -32,12 +36,13 @@ EXECUTORS = {
     "slurm": "datatrove.executor.slurm:SlurmPipelineExecutor",
     "ray": "datatrove.executor.ray:RayPipelineExecutor",
 }
-BANDS, ROWS = (
-    20,
-    6,
-)  # of a signature: two texts of similarity s meet in a band with probability 1 - (1 - s^6)^20: 0.998 at 0.8
-SHINGLE = 5  # words
-BATCH = 500  # texts looked up at a time
+# Texts looked up at a time: all their n-grams are in memory at once.
+BATCH = 500
+# Matches per pair and mode that are kept as evidence.
+SHOWN_MATCHES = 3
+
+# Patterns of our own, as datatrove's formatters replace what they match and do not say what it was,
+# and knows neither phone nor card numbers. A pattern only flags: a false alarm costs a look.
 PII = {
     "e-mail": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b"),
     "phone": re.compile(
@@ -52,6 +57,39 @@ PII = {
     "card number": re.compile(r"(?<![\w-])(?:\d[ -]?){13,19}(?![\w-])"),
 }
 
+# Stage and unit of a shard of `pairs`.
+Shard = tuple[str, str]
+# Text -> the kinds of personal data in it.
+Hook = Callable[[str], list[str]]
+
+
+class Settings(TypedDict):
+    """What cleaning looks for; its fingerprint names the shards of findings."""
+
+    n: int
+    modes: list[str]
+    near: float | None
+    pii: str | None
+    # Name -> fingerprint of the source.
+    benchmarks: dict[str, str]
+
+
+class BenchmarkPrompt(TypedDict):
+    """A prompt turn that people wrote for a benchmark."""
+
+    benchmark: str
+    id: str
+    text: str
+
+
+class Texts(NamedTuple):
+    """The texts of a pair."""
+
+    pair_id: str
+    prompt: list[Message]
+    response_a: list[Message]
+    response_b: list[Message]
+
 
 def clean(
     store: Store,
@@ -63,35 +101,52 @@ def clean(
     pii: str | None = "rewardjax.curation.ledger.clean:find_pii",
     executor: Mapping[str, Any] | None = None,
 ) -> dict[str, int]:
-    """Look through every pair of the store that was not cleaned yet with these settings; counts by finding.
+    """Look through every pair of the store that was not cleaned yet with these settings.
 
-    benchmarks: name -> source of records with a prompt that must not be trained on. n, modes: a shared n-gram of tokens as ngrams.TOKENS
-    has them holds a pair (paper: 13, any prompt turn). near: of pairs whose word 5-grams (prompt and both responses) have an estimated
-    Jaccard similarity of at least this, all but the first by pair_id are held; None: not looked for. pii: "module:function", text -> the
-    kinds of personal data in it; flags only. executor: None to work in this process, or {"name": "local" | "slurm" | "ray", "tasks": N,
-    ...} with that datatrove executor's own keyword arguments; Slurm's returns when the jobs are queued: call again when they are done.
-    Raises ValueError for an unknown executor or mode, or an unreadable benchmark."""
-    settings = {
-        "n": n,
-        "modes": list(modes),
-        "near": near,
-        "pii": pii,
-        "benchmarks": _benchmarks(benchmarks or {}),
-    }
-    names = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]
+    Args:
+        store: it is given the findings.
+        benchmarks: name -> source of records with a prompt that must not be trained on.
+        n: words; a shared n-gram holds a pair (paper: 13, any prompt turn).
+        modes: how a text is cut into words, names of ngrams.TOKENS; each is tried.
+        near: of pairs whose word 5-grams (prompt and both responses) have an estimated Jaccard
+            similarity of at least this, all but the first by pair_id are held; None: not looked
+            for.
+        pii: "module:function", text -> the kinds of personal data in it; flags only.
+        executor: None to work in this process, or {"name": "local" | "slurm" | "ray", "tasks": N,
+            ...} with that datatrove executor's own keyword arguments. Slurm's returns when the
+            jobs are queued: call again when they are done.
+
+    Returns:
+        Counts of pairs by finding.
+
+    Raises:
+        ValueError: for an unknown executor or mode, or an unreadable benchmark.
+    """
+    benchmarks = benchmarks or {}
+    settings = Settings(
+        n=n,
+        modes=list(modes),
+        near=near,
+        pii=pii,
+        benchmarks={
+            name: open_source(path).fingerprint() for name, path in sorted(benchmarks.items())
+        },
+    )
+    shards = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]
     name, state = fingerprint.of_json(settings), store.fingerprint("pairs")
     work = store.folder / "work" / f"clean-{name}"
     work.mkdir(parents=True, exist_ok=True)
-    (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks or {})))
-    given: dict[str, Any] = dict(
-        folder=str(store.folder), work=str(work), names=names, settings=settings
+    (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks)))
+    # Partial functions of plain values, as executors send them to other processes.
+    shared: dict[str, Any] = dict(
+        folder=str(store.folder), work=str(work), shards=shards, settings=settings
     )
-    look = functools.partial(_look_through, name=name, **given)
-    merge = (
-        functools.partial(_hold_near_duplicates, unit=f"{name}-{state}", **given)
-        if near is not None
-        else _nothing
-    )
+    look = functools.partial(_look_through, name=name, **shared)
+    merge: Callable[..., Iterator[Any]] = _nothing
+    if near is not None:
+        merge = functools.partial(
+            _hold_near_duplicates, unit=f"{name}-{state}", threshold=near, **shared
+        )
     if executor:
         first = _executor(work / f"look-{state}", look, executor)
         _executor(work / f"merge-{state}", merge, {**executor, "tasks": 1, "depends": first}).run()
@@ -99,80 +154,70 @@ def clean(
         for step in (look, merge):
             collections.deque(step(None, 0, 1), maxlen=0)
     counts = store.query(
-        "select finding, count(distinct pair_id) as pairs from findings where action in ('hold', 'flag') group by finding"
-    ).to_pylist()
-    return {row["finding"]: row["pairs"] for row in counts}
+        "select finding, count(distinct pair_id) as pairs from findings "
+        "where action in ('hold', 'flag') group by finding"
+    )
+    return {row["finding"]: row["pairs"] for row in counts.to_pylist()}
 
 
 def find_pii(text: str) -> list[str]:
     """Kinds of personal data that patterns find in a text: a hook's contract and its default."""
-    found = [
-        kind for kind, pattern in PII.items() if kind != "card number" and pattern.search(text)
-    ]
-    return found + (
-        ["card number"]
-        if any(_luhn(match[0]) for match in PII["card number"].finditer(text))
-        else []
-    )
+    kinds = []
+    for kind, pattern in PII.items():
+        # Long numbers abound in tasks: only those with a right check digit count.
+        is_valid = _has_check_digit if kind == "card number" else bool
+        if any(is_valid(match[0]) for match in pattern.finditer(text)):
+            kinds.append(kind)
+    return kinds
 
 
-def _luhn(text: str) -> bool:
-    """Whether the digits end in the check digit that card numbers have."""
-    digits = [int(char) for char in text if char.isdigit()][::-1]
-    return sum(digits[::2]) % 10 == (-sum(sum(divmod(2 * d, 10)) for d in digits[1::2])) % 10
+def _has_check_digit(number: str) -> bool:
+    """Whether the last digit is right by Luhn's formula (ISO/IEC 7812)."""
+    digits = [int(char) for char in reversed(number) if char.isdigit()]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
-# ---------------------------------------------------------------------------------------------------------------- benchmark prompts
-
-
-def _benchmarks(benchmarks: Mapping[str, str]) -> dict[str, str]:
-    return {name: open_source(path).fingerprint() for name, path in sorted(benchmarks.items())}
-
-
-def _prompts(benchmarks: Mapping[str, str]) -> list[dict[str, str]]:
-    """benchmark, id, text of every prompt turn that people wrote. Raises ValueError naming a record without a prompt."""
-    found = []
+def _prompts(benchmarks: Mapping[str, str]) -> list[BenchmarkPrompt]:
+    """Every prompt turn that people wrote. Raises ValueError naming a record without a prompt."""
+    prompts = []
     for name, path in sorted(benchmarks.items()):
         for row, record in enumerate(open_source(path)):
-            prompt = next(
-                (record[key] for key in formats.PROMPTS if record.get(key) is not None), None
-            )
-            if prompt is None:
+            present = [record[key] for key in formats.PROMPTS if record.get(key) is not None]
+            if not present:
                 raise ValueError(
-                    f"benchmark {name}: {path}, row {row}: no prompt; it needs one of {', '.join(formats.PROMPTS)}"
+                    f"benchmark {name}: {path}, row {row}: no prompt; "
+                    f"it needs one of {', '.join(formats.PROMPTS)}"
                 )
-            turns = (
-                [prompt]
-                if isinstance(prompt, str)
-                else [m["content"] for m in prompt if m.get("role") == "user"]
-            )
-            found += [
-                {"benchmark": name, "id": str(record.get("id", row)), "text": text}
-                for text in turns
-            ]
-    return found
+            prompt = present[0]
+            if isinstance(prompt, str):
+                turns = [prompt]
+            else:
+                turns = [m["content"] for m in prompt if m.get("role") == "user"]
+            for text in turns:
+                id = str(record.get("id", row))
+                prompts.append(BenchmarkPrompt(benchmark=name, id=id, text=text))
+    return prompts
 
 
-# ---------------------------------------------------------------------------------------------------------------- tasks
+# ------------------------------------------------------------------ tasks
 
 
 def _executor(folder: pathlib.Path, step: Callable, options: Mapping[str, Any]) -> Any:
     """A datatrove executor that runs a step, its completions and logs in `folder`."""
-    name, options = (
-        options.get("name"),
-        {key: value for key, value in options.items() if key != "name"},
-    )
+    name = options.get("name")
     if name not in EXECUTORS:
         raise ValueError(f"executor.name = {name!r}, not one of {', '.join(EXECUTORS)}")
+    own_options = {key: value for key, value in options.items() if key != "name"}
     module, _, attribute = EXECUTORS[name].partition(":")
-    made = getattr(importlib.import_module(module), attribute)(
-        [step], logging_dir=str(folder), **options
-    )
+    executor_class = getattr(importlib.import_module(module), attribute)
+    executor = executor_class([step], logging_dir=str(folder), **own_options)
     if name == "local":
-        import multiprocess  # datatrove's; by default it forks, which a process with JAX's threads may not survive
+        # By default datatrove's library forks, which a process with JAX's threads may not survive.
+        import multiprocess
 
         multiprocess.set_start_method("forkserver", force=True)  # pyright: ignore[reportAttributeAccessIssue]
-    return made
+    return executor
 
 
 def _nothing(_: Any, rank: int, world_size: int) -> Iterator[Any]:
@@ -187,128 +232,121 @@ def _look_through(
     name: str,
     folder: str,
     work: str,
-    names: list,
-    settings: dict,
+    shards: list[Shard],
+    settings: Settings,
 ) -> Iterator[Any]:
-    """A task: its share of the shards, one after another; findings to the ledger, signatures to `work`."""
+    """A task: its share of the shards, one after another.
+
+    Findings go to the ledger, signatures to `work`.
+    """
     store = Store(folder)
-    path_of = lambda stage, unit: pathlib.Path(work, f"{stage}.{unit}.npy")
-    done = lambda stage, unit: (
-        store.has("findings", STAGE, f"{stage}-{unit}-{name}")
-        and (settings["near"] is None or path_of(stage, unit).exists())
-    )
-    todo = [shard for shard in names[rank::world_size] if not done(*shard)]
-    prompts = json.loads(pathlib.Path(work, "prompts.json").read_text()) if todo else []
-    indices = [
-        ngrams.build([prompt["text"] for prompt in prompts], settings["n"], mode)
-        for mode in settings["modes"]
-    ]
-    hook = _load(settings["pii"]) if settings["pii"] else None
+    todo = []
+    for stage, unit in shards[rank::world_size]:
+        has_findings = store.has("findings", STAGE, f"{stage}-{unit}-{name}")
+        has_signatures = settings["near"] is None or _signatures_path(work, stage, unit).exists()
+        if not (has_findings and has_signatures):
+            todo.append((stage, unit))
+    if not todo:
+        return
+    prompts: list[BenchmarkPrompt] = json.loads(pathlib.Path(work, "prompts.json").read_text())
+    prompt_texts = [prompt["text"] for prompt in prompts]
+    indices = {mode: ngrams.build(prompt_texts, settings["n"], mode) for mode in settings["modes"]}
     for stage, unit in todo:
-        shard = f"{stage}-{unit}-{name}"
-        rows = store.query(
-            "select pair_id, prompt, response_a, response_b from pairs where stage = ? and unit = ?",
-            [stage, unit],
-        ).to_pylist()
-        rows.sort(key=lambda row: row["pair_id"])
-        texts = [
-            [json.loads(row[side]) for side in ("prompt", "response_a", "response_b")]
-            for row in rows
-        ]
-        ids = [row["pair_id"] for row in rows]
-        found = list(_contaminated(ids, texts, prompts, indices, settings["modes"]))
-        found += _personal(ids, texts, hook) if hook else []
+        pairs = _texts(store, stage, unit)
+        findings = list(_contaminated(pairs, prompts, indices))
+        if settings["pii"] is not None:
+            findings += _personal(pairs, _hook(settings["pii"]))
         if settings["near"] is not None:
-            _save(
-                path_of(stage, unit),
-                np.stack([_signature(text) for text in texts])
-                if texts
-                else np.zeros((0, BANDS * ROWS), np.uint32),
-            )
-        store.append("findings", STAGE, shard, found, config=settings)
-        yield shard
+            signatures = [near_duplicates.signature(_all_text(pair)) for pair in pairs]
+            path = _signatures_path(work, stage, unit)
+            with files.replacing(path) as part, open(part, "wb") as file:
+                np.save(file, near_duplicates.stack(signatures))
+        # After the signatures: the findings say that the shard is done.
+        store.append("findings", STAGE, f"{stage}-{unit}-{name}", findings, config=settings)
+        yield stage, unit
 
 
-def _load(path: str) -> Callable[[str], list[str]]:
+def _signatures_path(work: str, stage: str, unit: str) -> pathlib.Path:
+    return pathlib.Path(work, f"{stage}.{unit}.npy")
+
+
+def _hook(path: str) -> Hook:
     module, _, attribute = config_lib.current_path(path).partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
-def _contaminated(
-    ids: list[str],
-    texts: list,
-    prompts: list[dict],
-    indices: list[ngrams.Index],
-    modes: Sequence[str],
-) -> Iterator[dict]:
-    """A finding for each pair whose prompt shares an n-gram with a benchmark prompt, or is one of the short ones word for word."""
-    asked = [_text([m for m in prompt if m["role"] == "user"]) for prompt, _, _ in texts]
-    for first in range(0, len(ids), BATCH):
-        batch = asked[first : first + BATCH]
-        looked_up = [ngrams.look_up(index, batch, short=True) for index in indices]
-        for i in range(len(batch)):
-            hits = [
-                {
-                    **prompts[match.text],
-                    "mode": mode,
-                    "shared": match.shared,
-                    "coverage": round(match.coverage, 4),
-                    "ngram": match.ngram,
-                }
-                for mode, found in zip(modes, looked_up, strict=True)
-                for match in found[i][:3]
-            ]
-            if hits:
-                evidence = [
-                    {key: value for key, value in hit.items() if key != "text"} for hit in hits
-                ]
-                yield {
-                    "pair_id": ids[first + i],
-                    "finding": "contaminated",
-                    "action": "hold",
-                    "evidence": json.dumps(evidence),
-                }
+def _texts(store: Store, stage: str, unit: str) -> list[Texts]:
+    """The pairs of a shard, by pair_id."""
+    rows = store.query(
+        "select pair_id, prompt, response_a, response_b from pairs "
+        "where stage = ? and unit = ? order by pair_id",
+        [stage, unit],
+    ).to_pylist()
+    pairs = []
+    for row in rows:
+        prompt, a, b = (json.loads(row[name]) for name in ("prompt", "response_a", "response_b"))
+        pairs.append(Texts(row["pair_id"], prompt, a, b))
+    return pairs
 
 
-def _personal(ids: list[str], texts: list, hook: Callable[[str], list[str]]) -> Iterator[dict]:
-    for pair_id, sides in zip(ids, texts, strict=True):
-        found = {
-            name: kinds
-            for name, side in zip("pab", sides, strict=True)
-            if (kinds := hook(_text(side)))
-        }
-        if found:
-            evidence = {
-                {"p": "prompt", "a": "response_a", "b": "response_b"}[name]: kinds
-                for name, kinds in found.items()
-            }
-            yield {
-                "pair_id": pair_id,
-                "finding": "pii",
-                "action": "flag",
-                "evidence": json.dumps(evidence),
-            }
-
-
-# ---------------------------------------------------------------------------------------------------------------- near duplicates
-
-
-def _text(messages: list) -> str:
+def _text(messages: list[Message]) -> str:
     return "\n".join(message["content"] for message in messages)
 
 
-def _signature(sides: list) -> np.ndarray:
-    """MinHash [BANDS * ROWS] of the word 5-grams of prompt and responses. Numbers stay what they are: in a task they are the point."""
-    words = re.findall(r"\w+", "\n".join(map(_text, sides)).lower())
-    shingles = [" ".join(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))]
-    minhash = rensa.RMinHash(num_perm=BANDS * ROWS, seed=1)  # pyright: ignore[reportAttributeAccessIssue]
-    minhash.update(shingles)
-    return np.array(minhash.digest(), np.uint32)
+def _all_text(pair: Texts) -> str:
+    return "\n".join([_text(pair.prompt), _text(pair.response_a), _text(pair.response_b)])
 
 
-def _save(path: pathlib.Path, array: np.ndarray) -> None:
-    with files.replacing(path) as part, open(part, "wb") as file:
-        np.save(file, array)
+def _contaminated(
+    pairs: list[Texts], prompts: list[BenchmarkPrompt], indices: Mapping[str, ngrams.Index]
+) -> Iterator[FindingRow]:
+    """A finding for each pair whose prompt shares an n-gram with a benchmark prompt.
+
+    A benchmark prompt that is too short for an n-gram is met by a prompt of the same words.
+    """
+    for first in range(0, len(pairs), BATCH):
+        batch = pairs[first : first + BATCH]
+        # Turns of people only: what a model said before may quote anything.
+        texts = [_text([m for m in pair.prompt if m["role"] == "user"]) for pair in batch]
+        evidence: list[list[dict[str, Any]]] = [[] for _ in batch]
+        for mode, index in indices.items():
+            for i, matches in enumerate(ngrams.look_up(index, texts, short=True)):
+                for match in matches[:SHOWN_MATCHES]:
+                    evidence[i].append(_match_evidence(prompts[match.text], mode, match))
+        for pair, hits in zip(batch, evidence, strict=True):
+            if hits:
+                yield FindingRow(
+                    pair_id=pair.pair_id,
+                    finding="contaminated",
+                    action="hold",
+                    evidence=json.dumps(hits),
+                )
+
+
+def _match_evidence(prompt: BenchmarkPrompt, mode: str, match: ngrams.Match) -> dict[str, Any]:
+    # Without the text of the prompt: evidence is copied into reports, which people may publish.
+    return {
+        "benchmark": prompt["benchmark"],
+        "id": prompt["id"],
+        "mode": mode,
+        "shared": match.shared,
+        "coverage": round(match.coverage, 4),
+        "ngram": match.ngram,
+    }
+
+
+def _personal(pairs: list[Texts], hook: Hook) -> Iterator[FindingRow]:
+    """A finding for each pair in which the hook finds personal data."""
+    for pair in pairs:
+        evidence = {}
+        for side in ("prompt", "response_a", "response_b"):
+            kinds = hook(_text(getattr(pair, side)))
+            if kinds:
+                evidence[side] = kinds
+        if evidence:
+            yield FindingRow(
+                pair_id=pair.pair_id, finding="pii", action="flag", evidence=json.dumps(evidence)
+            )
 
 
 def _hold_near_duplicates(
@@ -317,82 +355,48 @@ def _hold_near_duplicates(
     world_size: int,
     *,
     unit: str,
+    threshold: float,
     folder: str,
     work: str,
-    names: list,
-    settings: dict,
+    shards: list[Shard],
+    settings: Settings,
 ) -> Iterator[Any]:
     """The task that sees all signatures: holds every pair but the first of each cluster."""
     store = Store(folder)
     if not store.has("findings", f"{STAGE}-near", unit):
-        ids = np.concatenate([_shard_ids(store, *name) for name in names] or [np.array([], str)])
-        parts = [
-            np.load(pathlib.Path(work, f"{stage}.{shard}.npy"), mmap_mode="r")
-            for stage, shard in names
-        ]
-        order = np.argsort(ids)
-        ids, signatures = (
-            ids[order],
-            np.concatenate(parts)[order] if parts else np.zeros((0, BANDS * ROWS), np.uint32),
-        )
-        rows = []
-        for i, j in enumerate(near_duplicates(signatures, settings["near"]).tolist()):
-            if i != j:
-                evidence = {
-                    "of": str(ids[j]),
-                    "similarity": round(float(np.mean(signatures[i] == signatures[j])), 3),
-                }
-                rows.append(
-                    {
-                        "pair_id": str(ids[i]),
-                        "finding": "near_duplicate",
-                        "action": "hold",
-                        "evidence": json.dumps(evidence),
-                    }
-                )
+        ids: list[str] = []
+        signatures = [near_duplicates.stack([])]
+        for stage, shard_unit in shards:
+            ids += _pair_ids(store, stage, shard_unit)
+            signatures.append(np.load(_signatures_path(work, stage, shard_unit), mmap_mode="r"))
+        # By pair_id over all shards, so that the first of a cluster does not depend on how pairs
+        # were spread over shards.
+        order = np.argsort(np.array(ids, str))
+        rows = _near_findings([ids[i] for i in order], np.concatenate(signatures)[order], threshold)
         store.append("findings", f"{STAGE}-near", unit, rows, config=settings)
     yield unit
 
 
-def _shard_ids(store: Store, stage: str, unit: str) -> np.ndarray:
+def _pair_ids(store: Store, stage: str, unit: str) -> list[str]:
+    """The pairs of a shard, in the order of its signatures."""
     sql = "select pair_id from pairs where stage = ? and unit = ? order by pair_id"
-    return np.array(store.query(sql, [stage, unit]).column("pair_id").to_pylist(), str)
+    return store.query(sql, [stage, unit]).column("pair_id").to_pylist()
 
 
-def near_duplicates(signatures: np.ndarray, threshold: float) -> np.ndarray:
-    """For each of [N, BANDS * ROWS] signatures the first one of its cluster, itself where it is alone or first. Two belong together when
-    they share a band and agree in at least `threshold` of their places, or when a chain of such pairs joins them."""
-    parent = np.arange(len(signatures))
-    multipliers = np.random.default_rng(0).integers(2**64, size=ROWS, dtype=np.uint64) | np.uint64(
-        1
-    )
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    for band in range(BANDS):
-        keys = (
-            signatures[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64) @ multipliers
-        )  # modulo 2^64; collisions are checked below
-        order = np.argsort(keys, kind="stable")
-        same = (
-            np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-            if len(order) > 1
-            else np.empty(0, np.int64)
+def _near_findings(ids: list[str], signatures: np.ndarray, threshold: float) -> list[FindingRow]:
+    """Findings for all but the first of each cluster of signatures [N, S] of the pairs `ids` [N]."""
+    findings = []
+    for i, first in enumerate(near_duplicates.clusters(signatures, threshold).tolist()):
+        if i == first:
+            continue
+        similarity = float(np.mean(signatures[i] == signatures[first]))
+        evidence = {"of": ids[first], "similarity": round(similarity, 3)}
+        findings.append(
+            FindingRow(
+                pair_id=ids[i],
+                finding="near_duplicate",
+                action="hold",
+                evidence=json.dumps(evidence),
+            )
         )
-        left, right = (
-            order[same],
-            order[same + 1],
-        )  # neighbors with the same band, lower number first
-        close = (
-            np.mean(signatures[left] == signatures[right], axis=1) >= threshold
-            if len(same)
-            else np.empty(0, bool)
-        )
-        for i, j in zip(left[close].tolist(), right[close].tolist(), strict=True):
-            low, high = sorted((root(i), root(j)))
-            parent[high] = low
-    return np.array([root(i) for i in range(len(signatures))], np.int64)
+    return findings

@@ -1,15 +1,13 @@
-"""Pairs as vectors, for retrieval: the text of the prompt and its attributes, never of the responses (paper, section 1.3).
+"""Pairs as vectors, for retrieval: the text of the prompt and its attributes, never of the responses.
 
-Two embedders, both without a download: `static`, word and letter statistics on numpy; `backbone`, the last token's hidden state of a
-decoder that this project can load (a Qwen3-Embedding folder is one). Any other is a name, a width and a function.
+(Paper, section 1.3.) Two embedders, both without a download: `static`, word and letter statistics
+of scikit-learn; `backbone`, the last token's hidden state of a decoder that this project can load (a
+Qwen3-Embedding folder is one). Any other is a name, a width and a function.
 """
 
 import dataclasses
 import functools
 import pathlib
-import re
-import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,26 +16,31 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from flax import nnx
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.random_projection import SparseRandomProjection
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.data.splitmix import STEP, splitmix64
 from rewardjax.models import checkpoint, hf
 from rewardjax.models.config import Compute
 from rewardjax.models.decoder import rms_norm
 from rewardjax.parallel.mesh import Layout
 from rewardjax.scoring import rows as scoring
 
-BUCKETS = 2**16  # of hashed word and letter features
-WORD = re.compile(r"[^\W_]+|[^\w\s]")
+# Hashed features: words and pairs of neighboring words share one half, pieces of words the other.
+BUCKETS = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
 class Embedder:
-    """`embed`: texts -> float32 [n, width], rows of length 1 (or 0 for a text without content); `name` changes whenever a vector would."""
+    """A function from texts to vectors.
+
+    `embed`: texts -> float32 [n, width], rows of length 1 (0 for a text without content). `name`
+    changes whenever a vector would.
+    """
 
     name: str
     width: int
@@ -45,79 +48,93 @@ class Embedder:
 
 
 def text_of(prompt: Sequence[Message], attributes: Mapping[str, Any] | None = None) -> str:
-    """What is embedded: a line for each turn of the prompt, then one for each attribute that is known, as `field: value`."""
-    known = attributes or {}
+    """What is embedded of a pair, line by line.
+
+    A line for each turn of the prompt, then one for each attribute that has a value, as
+    `field: value`.
+    """
+    attributes = attributes or {}
     lines = [f"{message['role']}: {message['content']}" for message in prompt]
-    return "\n".join(lines + [f"{field}: {known[field]}" for field in FIELDS if known.get(field)])
+    lines += [f"{field}: {attributes[field]}" for field in FIELDS if attributes.get(field)]
+    return "\n".join(lines)
 
 
-# ---------------------------------------------------------------------------------------------------------------- static
+# ------------------------------------------------------------------ static
 
 
 def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
-    """Words, neighboring words and 3- to 5-letter pieces, hashed and projected by random signs (Johnson-Lindenstrauss).
+    """Words, pairs of neighboring words and 3- to 5-letter pieces, hashed and projected at random.
 
-    A feature that a text has n times weighs (1 + ln n) * rarity; rarity [BUCKETS]: from `fit_rarity`, or 1 for all. The same vectors on
-    every machine; cosines are off by about width ** -1/2. width: a multiple of 64."""
-    if width < 64 or width % 64:
-        raise ValueError(f"static embedder: width = {width}, must be a multiple of 64")
-    rarity = np.ones(BUCKETS, np.float32) if rarity is None else np.asarray(rarity, np.float32)
+    A feature that occurs n times in a text weighs (1 + ln n) * rarity. The same vectors on every
+    machine; cosines are off by about width ** -1/2 (Johnson and Lindenstrauss, 1984).
+
+    Args:
+        rarity: float32 [BUCKETS], from `fit_rarity`; by default 1 for all.
+        width: of the vectors.
+
+    Raises:
+        ValueError: for a width below 1 or a rarity of another shape.
+    """
+    if width < 1:
+        raise ValueError(f"static embedder: width = {width}, must be at least 1")
+    if rarity is None:
+        rarity = np.ones(BUCKETS)
+    rarity = np.asarray(rarity, np.float32)
     if rarity.shape != (BUCKETS,):
         raise ValueError(
             f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): use fit_rarity"
         )
-    name = f"static-{width}-{fingerprint.of_bytes(rarity.tobytes())}"
-    return Embedder(
-        name, width, lambda texts: unit(_counts(texts).multiply(rarity).tocsr() @ _signs(width))
-    )
+    weighting = TfidfTransformer(sublinear_tf=True, norm=None)
+    weighting.idf_ = rarity.astype(np.float64)
+    projection = _projection(width)
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        if not texts:
+            return np.zeros((0, width), np.float32)
+        return unit(np.asarray(projection.transform(weighting.transform(_counts(texts)))))
+
+    # Of the projection too: another release of scikit-learn may draw another one.
+    signs = projection.components_
+    state = rarity.tobytes() + signs.indices.tobytes() + np.sign(signs.data).tobytes()
+    return Embedder(f"static-{width}-{fingerprint.of_bytes(state)}", width, embed)
 
 
 def fit_rarity(texts: Sequence[str]) -> np.ndarray:
-    """Inverse document frequency [BUCKETS] float32 of features in `texts`: ln((1 + n) / (1 + texts that have it)), so that what
-    every text says (the names of the attributes, for one) weighs nothing."""
-    having = np.asarray((_counts(texts) > 0).sum(axis=0)).ravel()
-    return np.log((1 + len(texts)) / (1 + having)).astype(np.float32)
+    """Inverse document frequency of the features in `texts`, float32 [BUCKETS].
 
-
-def features(text: str) -> Counter[str]:
-    """Words, neighboring words, and the 3- to 5-letter pieces of words in their boundaries, with how often each occurs."""
-    words = WORD.findall(text.lower())
-    pieces = [
-        f"<{word}>"[i : i + n]
-        for word in words
-        for n in (3, 4, 5)
-        for i in range(len(word) + 3 - n)
-    ]
-    return Counter(
-        words
-        + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
-        + [f"#{piece}" for piece in pieces]
-    )
+    ln((1 + n) / (1 + texts that have it)): what every text says, such as the names of the
+    attributes, weighs nothing.
+    """
+    if not texts:
+        return np.zeros(BUCKETS, np.float32)
+    # scikit-learn adds 1, so that what every text says still counts.
+    return (TfidfTransformer().fit(_counts(texts)).idf_ - 1).astype(np.float32)
 
 
 def _counts(texts: Sequence[str]) -> Any:
-    """[texts, BUCKETS] sparse: 1 + ln n for a feature that occurs n times."""
-    found = [features(text) for text in texts]
-    bucket = [
-        zlib.crc32(feature.encode("utf-8", "surrogatepass")) % BUCKETS
-        for one in found
-        for feature in one
-    ]
-    weight = 1 + np.log(np.array([n for one in found for n in one.values()], np.float32))
-    ends = np.cumsum([0, *map(len, found)])
-    counts = scipy.sparse.csr_matrix(
-        (weight, bucket, ends), shape=(len(texts), BUCKETS), dtype=np.float32
+    """How often each feature occurs in each text, sparse [texts, BUCKETS]."""
+    # Without alternating signs: where two features share a bucket their counts would cancel.
+    hashed: dict[str, Any] = dict(
+        n_features=BUCKETS // 2, alternate_sign=False, norm=None, dtype=np.float32
     )
-    counts.sum_duplicates()
-    return counts
+    # A mark is a word too: "3 + 4" and "3 - 4" are different tasks.
+    words = HashingVectorizer(
+        analyzer="word", ngram_range=(1, 2), token_pattern=r"[^\W_]+|[^\w\s]", **hashed
+    )
+    pieces = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **hashed)
+    return scipy.sparse.hstack([words.transform(texts), pieces.transform(texts)], format="csr")
 
 
 @functools.cache
-def _signs(width: int) -> np.ndarray:
-    """[BUCKETS, width] of +1 and -1 as float32: the bits of a counter, scrambled (splitmix64), the same everywhere and for ever."""
-    counters = np.arange(BUCKETS * width // 64, dtype=np.uint64) * np.uint64(STEP)
-    bits = np.unpackbits(splitmix64(counters).astype("<u8").view(np.uint8))
-    return bits.reshape(BUCKETS, width).astype(np.float32) * 2 - 1
+def _projection(width: int) -> SparseRandomProjection:
+    """Random signs at a third of the places [width, BUCKETS] (Achlioptas 2003)."""
+    # A third and not fewer, scikit-learn's default: a text has some hundred features only, and with
+    # one place in 256 most of them would not reach a number of the vector.
+    settings: dict[str, Any] = dict(
+        n_components=width, density=1 / 3, dense_output=True, random_state=0
+    )
+    projection = SparseRandomProjection(**settings)
+    return projection.fit(scipy.sparse.csr_matrix((1, BUCKETS), dtype=np.float32))
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -127,7 +144,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, size, out=np.zeros_like(vectors), where=size > 0)
 
 
-# ---------------------------------------------------------------------------------------------------------------- backbone
+# ------------------------------------------------------------------ backbone
 
 
 def backbone(
@@ -138,27 +155,39 @@ def backbone(
     rows: int = 8,
     dtype: str = "bfloat16",
 ) -> Embedder:
-    """The final hidden state of a text's last token, its first `width` numbers (all of them by default), scaled to length 1.
+    """The final hidden state of a text's last token, scaled to length 1.
 
-    folder: a Hugging Face folder of any decoder that models/hf.py reads; a text is one user message in its chat template, and what is over
-    `max_length` tokens loses its end. `rows`: rows of `max_length` tokens computed at a time on each device. Call within `jax.set_mesh`."""
+    A text is one user message in the model's chat template. Call within `jax.set_mesh`.
+
+    Args:
+        folder: a Hugging Face folder of any decoder that `models.hf` reads.
+        width: how many of the first numbers are kept; by default all.
+        max_length: tokens; a longer text loses its end.
+        rows: rows of `max_length` tokens computed at a time on each device.
+        dtype: of the computation.
+
+    Raises:
+        ValueError: for a width that the model does not have.
+    """
     tokenizer = ChatTokenizer.load(folder)
     model = hf.load(folder, Compute(dtype=dtype, remat="none"), Layout(), init_head=True)
     graph, params = nnx.split(model, nnx.Param)
     full = model.decoder.config.width
-    if width is not None and not 0 < width <= full:
+    if width is None:
+        width = full
+    if not 0 < width <= full:
         raise ValueError(f"backbone embedder: width = {width}, the model has {full}")
-    weights = checkpoint.fingerprint(params["decoder"])
-    about = {
-        "weights": weights,
+    state = {
+        "weights": checkpoint.fingerprint(params["decoder"]),
         "dtype": dtype,
         "max_length": max_length,
-        "width": width or full,
+        "width": width,
         **tokenizer.fingerprints(),
     }
 
     @jax.jit
     def hidden(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+        """Hidden states where texts end, [B, S, D]."""
         decoder = nnx.merge(graph, params).decoder
         x_BTD = decoder.hidden(
             batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"]
@@ -168,21 +197,22 @@ def backbone(
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         mesh = jax.sharding.get_mesh()
-        nothing = np.array([], np.int32)
-        ids = [
-            np.array(tokenizer.encode([{"role": "user", "content": text}])[:max_length], np.int32)
-            for text in texts
-        ]
+        # Each text is a group of one response and no prefix: packed as for scoring.
+        groups = []
+        for text in texts:
+            ids = tokenizer.encode([{"role": "user", "content": text}])[:max_length]
+            groups.append(TokenGroup(np.array([], np.int32), [np.array(ids, np.int32)]))
         vectors = scoring.score_groups(
             hidden,
             params,
-            [TokenGroup(nothing, [one]) for one in ids],
+            groups,
             row_length=max_length,
             rows=rows * mesh.shape["data"] * mesh.shape["fsdp"],
+            # Texts are seldom shorter than 32 tokens: more slots would mostly stay empty.
             bundles_per_row=max(1, max_length // 32),
             pad_id=tokenizer.pad_id,
             layout=Layout(),
         )
         return unit(np.concatenate([np.zeros((0, full)), *vectors])[:, :width])
 
-    return Embedder(f"backbone-{fingerprint.of_json(about)}", width or full, embed)
+    return Embedder(f"backbone-{fingerprint.of_json(state)}", width, embed)

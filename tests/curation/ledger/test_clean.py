@@ -11,9 +11,9 @@ import pytest
 from ledgers import pair
 from tiny import ROOT
 
-from rewardjax.curation.ledger import clean as clean_lib
+from rewardjax.curation.ledger import near_duplicates
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.clean import clean, find_pii, near_duplicates
+from rewardjax.curation.ledger.clean import clean, find_pii
 from rewardjax.curation.ledger.store import Store
 
 WORDS = [
@@ -265,12 +265,14 @@ def test_patterns_of_personal_data(text, kinds):
 
 def test_near_duplicates_form_clusters_named_by_their_first():
     rng = np.random.default_rng(0)
-    base = rng.integers(2**32, size=(4, clean_lib.BANDS * clean_lib.ROWS), dtype=np.uint32)
+    base = rng.integers(
+        2**32, size=(4, near_duplicates.BANDS * near_duplicates.ROWS), dtype=np.uint32
+    )
     near = base[1].copy()
     near[:6] = 0
     far = base[2].copy()
     far[: len(far) // 2] = 0  # half of it: meets in bands, but is not similar enough
-    assert near_duplicates(np.stack([*base, near, far, base[3]]), 0.8).tolist() == [
+    assert near_duplicates.clusters(np.stack([*base, near, far, base[3]]), 0.8).tolist() == [
         0,
         1,
         2,
@@ -279,7 +281,7 @@ def test_near_duplicates_form_clusters_named_by_their_first():
         5,
         3,
     ]
-    assert near_duplicates(np.zeros((0, 120), np.uint32), 0.8).tolist() == []
+    assert near_duplicates.clusters(near_duplicates.stack([]), 0.8).tolist() == []
 
 
 def test_bad_settings_are_refused(tmp_path, benchmark):
