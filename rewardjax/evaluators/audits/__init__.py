@@ -1,1 +1,1 @@
-"""What a benchmark does not ask: biases, sensitivity to changes that should not matter, overlap with training data."""
+"""What a benchmark does not ask: biases, effects of empty changes, overlap with training data."""

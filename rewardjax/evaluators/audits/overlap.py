@@ -1,102 +1,160 @@
-"""Did the training set contain the test? Shared 13-grams between the user's turns of training prompts and of benchmarks.
+"""Did the training set contain the test? 13-grams shared by user's turns of both.
 
-The paper drops a training pair whose first prompt turn shares any 13-gram with an evaluation prompt, and found about 23 % of such flags
-to be false. So nothing is dropped here: every overlap is a row with its evidence, for a person to judge. All turns of the user are
-compared, not only the first. A prompt with fewer than 13 words has no 13-gram; it is found only where a whole training turn equals it, and
-those prompts are counted.
+The paper drops a training pair whose first prompt turn shares any 13-gram with an evaluation
+prompt, and found about 23 % of such flags to be false. So nothing is dropped here: every overlap is
+a row with its evidence, for a person to judge. All turns of the user are compared, not only the
+first. A prompt with fewer than 13 words has no 13-gram; it is found only where a whole training
+turn equals it, and those prompts are counted.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypedDict
 
 from rewardjax.data import formats, ngrams
 from rewardjax.data.groups import BadRow, Group
 from rewardjax.data.sources import Source
 from rewardjax.evaluators.records import Examples
 
-WINDOW = 512  # training records looked up together
-N = 13
+# Training records looked up together: enough that numpy works on large arrays, few enough that the
+# texts of a window fit in memory whatever the size of the source.
+WINDOW = 512
+N = 13  # the paper's
 
 
 class Prompts(NamedTuple):
-    """The indexed turns of the benchmarks' prompts: turn i is of item `items[i]` of benchmark `benchmarks[i]`."""
+    """The indexed turns of the benchmarks' prompts.
+
+    Turn i belongs to item `items[i]` of benchmark `benchmarks[i]`.
+    """
 
     index: ngrams.Index
     benchmarks: list[str]
     items: list[str]
 
 
+class Flag(TypedDict):
+    """A training record that overlaps with a benchmark item, with the evidence of `ngrams.Match`.
+
+    shared is 0 for equal prompts that are too short for an n-gram.
+    """
+
+    source: str
+    row: int
+    id: str
+    benchmark: str
+    item: str
+    shared: int
+    coverage: float
+    ngram: str
+
+
+class Window(NamedTuple):
+    """What a window of training records has: their number, those that are no group, the flags."""
+
+    records: int
+    unread: int
+    flags: list[Flag]
+
+
 def index_prompts(examples: Mapping[str, Examples], n: int = N, mode: str = "paper") -> Prompts:
     """The index of all benchmarks' prompts; `mode` is one of ngrams.TOKENS."""
-    turns = [
-        (name, item.id, text)
-        for name, one in examples.items()
-        for item, group in zip(one.items, one.groups, strict=True)
-        for text in _turns(group)
-    ]
-    names, ids, texts = zip(*turns, strict=True) if turns else ((), (), ())
-    return Prompts(ngrams.build(texts, n, mode), list(names), list(ids))
+    benchmarks, items, texts = [], [], []
+    for name, benchmark in examples.items():
+        for item, group in zip(benchmark.items, benchmark.groups, strict=True):
+            for text in _user_turns(group):
+                benchmarks.append(name)
+                items.append(item.id)
+                texts.append(text)
+    return Prompts(ngrams.build(texts, n, mode), benchmarks, items)
 
 
-def _turns(group: Group) -> list[str]:
-    return [
-        message["content"]
-        for message in group.prompt
-        if message["role"] == "user" and isinstance(message.get("content"), str)
-    ]
+def _user_turns(group: Group) -> list[str]:
+    """Texts of the user's turns; a turn can also hold an image or other parts, which have none."""
+    turns = [message for message in group.prompt if message["role"] == "user"]
+    return [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
 
 
-def find(prompts: Prompts, source: Source) -> Iterator[tuple[int, int, list[dict[str, Any]]]]:
-    """For each window of `source`: its records, how many of them are no group, and a row for each (training record, benchmark item) that
-    overlap: source, row, id, benchmark, item, shared, coverage, ngram (as in `ngrams.Match`; shared 0: equal short prompts)."""
+def find(prompts: Prompts, source: Source, window: int = WINDOW) -> Iterator[Window]:
+    """Flags of `source`, one for each (training record, benchmark item) that overlap.
+
+    In windows of that many records, so that a progress bar can follow.
+    """
     records = enumerate(source)
-    while window := list(itertools.islice(records, WINDOW)):
-        texts, owners, unread = [], [], 0
-        for row, record in window:
+    while chunk := list(itertools.islice(records, window)):
+        texts: list[str] = []
+        owners: list[tuple[int, str]] = []
+        unread = 0
+        for row, record in chunk:
             try:
                 group = formats.to_group(record, row, source.name)
-                mine = _turns(group)
             except BadRow:
+                # Counted, not raised: this audit reads whatever the training run would skip.
                 unread += 1
                 continue
-            texts += mine
-            owners += [(row, group.id)] * len(mine)
-        best: dict[tuple[int, str, str], dict[str, Any]] = {}
-        for (row, id), matches in zip(
-            owners, ngrams.look_up(prompts.index, texts, short=True), strict=True
-        ):
-            for match in matches:
-                where = {
-                    "benchmark": prompts.benchmarks[match.text],
-                    "item": prompts.items[match.text],
-                }
-                found = {"source": source.name, "row": row, "id": id, **where, **match._asdict()}
-                found.pop("text")
-                key = (row, found["benchmark"], found["item"])
-                if key not in best or best[key]["coverage"] < match.coverage:
-                    best[key] = found
-        yield len(window), unread, list(best.values())
+            turns = _user_turns(group)
+            texts += turns
+            owners += [(row, group.id)] * len(turns)
+        matches = ngrams.look_up(prompts.index, texts, short=True)
+        flags = _flags(prompts, source.name, owners, matches)
+        yield Window(len(chunk), unread, flags)
 
 
-def counts(prompts: Prompts, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a benchmark: its prompts, those too short for an n-gram, those found in training data, and the training records involved."""
-    short = {text for texts in prompts.index.short.values() for text in texts}
-    table = []
+def _flags(
+    prompts: Prompts,
+    source: str,
+    owners: Sequence[tuple[int, str]],
+    matches: Sequence[Sequence[ngrams.Match]],
+) -> list[Flag]:
+    """One flag per (training record, benchmark item): the one with the highest coverage.
+
+    owners, matches [turns]: the record of each training turn, and the indexed turns it meets.
+    """
+    best: dict[tuple[int, str, str], Flag] = {}
+    for (row, id), matches_of_turn in zip(owners, matches, strict=True):
+        for match in matches_of_turn:
+            flag = Flag(
+                source=source,
+                row=row,
+                id=id,
+                benchmark=prompts.benchmarks[match.text],
+                item=prompts.items[match.text],
+                shared=match.shared,
+                coverage=match.coverage,
+                ngram=match.ngram,
+            )
+            # A record can meet an item in several turns, or with one turn several times.
+            key = (row, flag["benchmark"], flag["item"])
+            if key not in best or best[key]["coverage"] < match.coverage:
+                best[key] = flag
+    return list(best.values())
+
+
+def counts(prompts: Prompts, flags: Sequence[Flag]) -> list[dict[str, object]]:
+    """One row per benchmark: its prompts, those too short, those found, and the records involved.
+
+    An item is too short if none of its turns has an n-gram.
+    """
+    short_turns: set[int] = set()
+    for turns in prompts.index.short.values():
+        short_turns |= set(turns)
+    rows: list[dict[str, object]] = []
+    # In the order of the config, and without a row for a benchmark that has no text.
     for name in dict.fromkeys(prompts.benchmarks):
         turns = [i for i, benchmark in enumerate(prompts.benchmarks) if benchmark == name]
-        long_enough = {prompts.items[i] for i in turns if i not in short}
         items = {prompts.items[i] for i in turns}
-        mine = [row for row in rows if row["benchmark"] == name]
-        hit = {row["item"] for row in mine}
-        table.append(
+        long_enough = {prompts.items[i] for i in turns if i not in short_turns}
+        of_benchmark = [flag for flag in flags if flag["benchmark"] == name]
+        flagged_items = {flag["item"] for flag in of_benchmark}
+        records = {(flag["source"], flag["row"]) for flag in of_benchmark}
+        rows.append(
             {
                 "benchmark": name,
                 "prompts": len(items),
                 "too short": len(items - long_enough),
-                "found": len(hit),
-                "share": len(hit) / len(items),
-                "training records": len({(row["source"], row["row"]) for row in mine}),
+                "found": len(flagged_items),
+                "share": len(flagged_items) / len(items),
+                "training records": len(records),
             }
         )
-    return table
+    return rows

@@ -1,4 +1,4 @@
-"""What an accuracy hides, for the benchmarks of an evaluation: bias, counterfactual changes, overlap with the training data."""
+"""What an accuracy hides, for the benchmarks of an evaluation: bias, empty changes, overlap."""
 
 import dataclasses
 import json
@@ -17,19 +17,22 @@ from rewardjax.evaluators.audits import bias, counterfactual, overlap
 from rewardjax.evaluators.records import Examples
 from rewardjax.evaluators.stored_rewards import Scores
 
-EVIDENCE = 30  # overlaps that the record shows; all are in the file
+# Overlaps that the record, and so the page, shows: as many as a person looks through. All are in
+# the file.
+EVIDENCE = 30
 
 
 def bias_of(examples: Mapping[str, Examples], scores: Mapping[str, Scores]) -> dict[str, Any]:
     """`bias.summary` of every benchmark, from the scores that there are."""
-    found = {}
-    for name, one in examples.items():
-        labels = [
-            preferences.quality(one.name, item, len(group.responses))
-            for item, group in zip(one.items, one.groups, strict=True)
+    summaries = {}
+    for name, benchmark in examples.items():
+        quality = [
+            preferences.quality(benchmark.name, item, len(group.responses))
+            for item, group in zip(benchmark.items, benchmark.groups, strict=True)
         ]
-        found[name] = bias.summary(bias.annotate(one).items, scores[name].rewards, labels)
-    return found
+        items = bias.annotate(benchmark).items
+        summaries[name] = bias.summary(items, scores[name].rewards, quality)
+    return summaries
 
 
 def counterfactual_of(
@@ -38,23 +41,24 @@ def counterfactual_of(
     benchmarks: tuple[str, ...],
     most: int,
 ) -> dict[str, Any]:
-    """`counterfactual.summary` of `benchmarks`, as far as their files are there, on at most `most` examples of each, evenly taken.
+    """`counterfactual.summary` of `benchmarks`, as far as their files are there.
 
-    score: (name, examples) -> their scores."""
-    found = {}
+    On at most `most` examples of each: every response is scored some seven times.
+    score: (name, examples) -> their scores.
+    """
+    summaries = {}
     for name in benchmarks:
         if name in examples:
-            scores = score(
-                f"counterfactual-{name}", counterfactual.expand(_thinned(examples[name], most))
-            )
-            found[name] = counterfactual.summary(scores.items, scores.rewards, scores.prompts)
-    return found
+            expanded = counterfactual.expand(_thinned(examples[name], most))
+            scores = score(f"counterfactual-{name}", expanded)
+            summaries[name] = counterfactual.summary(scores.items, scores.rewards, scores.prompts)
+    return summaries
 
 
 def _thinned(examples: Examples, most: int) -> Examples:
-    keep = np.unique(
-        np.linspace(0, len(examples.items) - 1, min(most, len(examples.items))).round().astype(int)
-    )
+    """At most `most` examples, evenly taken: the first of a file are often all of one subset."""
+    count = len(examples.items)
+    keep = np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))
     return dataclasses.replace(
         examples, items=[examples.items[i] for i in keep], groups=[examples.groups[i] for i in keep]
     )
@@ -65,10 +69,12 @@ def overlap_of(
 ) -> dict[str, Any]:
     """Overlap of training data with the benchmarks' prompts.
 
-    Every overlap becomes a line of `file`; the record has the counts, how many records were read and how many were no group, and the
-    first EVIDENCE rows of the highest coverage."""
+    Every overlap becomes a line of `file`. The record has the counts, how many records were read
+    and how many were no group, and the first EVIDENCE rows of the highest coverage.
+    """
     prompts = overlap.index_prompts(examples)
-    rows, records, unread = [], 0, 0
+    flags: list[overlap.Flag] = []
+    records, unread = 0, 0
     for source in training:
         with tqdm(
             total=len(source),
@@ -76,19 +82,21 @@ def overlap_of(
             unit="records",
             disable=not sys.stderr.isatty(),
         ) as bar:
-            for read, bad, found in overlap.find(prompts, source):
-                records, unread = records + read, unread + bad
-                rows += found
-                bar.update(read)
+            for window in overlap.find(prompts, source):
+                records += window.records
+                unread += window.unread
+                flags += window.flags
+                bar.update(window.records)
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(json.dumps(flag, ensure_ascii=False) + "\n" for flag in flags)
     with files.replacing(file) as part:
         part.write_text(lines, encoding="utf-8")
-    evidence = sorted(rows, key=lambda row: (-row["coverage"], -row["shared"]))[:EVIDENCE]
+    # Coverage first: a whole prompt is stronger evidence than a long phrase of a longer one.
+    ranked = sorted(flags, key=lambda flag: (-flag["coverage"], -flag["shared"]))
     return {
         "records": records,
         "unread": unread,
         "n": overlap.N,
-        "counts": overlap.counts(prompts, rows),
-        "evidence": evidence,
+        "counts": overlap.counts(prompts, flags),
+        "evidence": ranked[:EVIDENCE],
     }

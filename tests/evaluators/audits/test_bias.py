@@ -1,4 +1,4 @@
-"""Correlations against plain computations, what selection does, and that planted biases are found where they are."""
+"""Correlations against plain computations, what selection does, and planted biases are found."""
 
 import numpy as np
 import pytest
@@ -103,6 +103,14 @@ def test_selection_shows_a_bias_that_only_the_best_responses_have():
     rewards = base + np.where(high, 1.5 * styles[..., 3], 0)
     entry = bias.summary(items_of(styles), rewards, resamples=50)["features"]["hedging"]
     assert entry["selected"]["correlation"] > entry["audit"]["correlation"] + 0.2
+
+
+def test_prompts_with_no_more_responses_than_are_drawn_have_no_selected_set():
+    styles, rewards = planted(prompts=10, K=4)
+    summary = bias.summary(items_of(styles), rewards, n=4, resamples=20)
+    assert summary["selected_prompts"] == 0
+    assert summary["features"]["length"]["selected"] is None
+    assert bias.summary(items_of(styles), rewards, n=3, resamples=20)["selected_prompts"] == 10
 
 
 def test_selected_correlation_is_the_weighted_one():

@@ -3,7 +3,7 @@
 import numpy as np
 from figure_checks import texts_of
 
-from rewardjax.evaluators.audits import bias, counterfactual, style
+from rewardjax.evaluators.audits import bias, changes, style
 from rewardjax.evaluators.page import audit_figures
 from rewardjax.evaluators.records import Item
 
@@ -46,15 +46,14 @@ def test_counterfactual_shows_every_change(drawn):
             ["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"]
         ),
     }
-    found = dict.fromkeys(counterfactual.CHANGES, entry | {"loser": flips, "both": flips}) | {
+    found = dict.fromkeys(changes.CHANGES, entry | {"loser": flips, "both": flips}) | {
         "list order": nothing
     }
     left, right = drawn(
         audit_figures.counterfactual,
         {"a set": found, "another": {"padding": entry | {"loser": None, "both": None}}},
     ).axes
-    assert [label.get_text() for label in left.get_yticklabels()] == list(counterfactual.CHANGES)
+    assert [label.get_text() for label in left.get_yticklabels()] == list(changes.CHANGES)
     assert (
-        texts_of(left) == ["nothing to change"]
-        and len(right.patches) == len(counterfactual.CHANGES) - 1
+        texts_of(left) == ["nothing to change"] and len(right.patches) == len(changes.CHANGES) - 1
     )

@@ -13,7 +13,7 @@ from tiny import ROOT
 from rewardjax import config as config_lib
 from rewardjax import evaluate
 from rewardjax.evaluators import stored_rewards
-from rewardjax.evaluators.audits import counterfactual, style
+from rewardjax.evaluators.audits import changes, counterfactual, style
 from rewardjax.evaluators.page import evaluation, report
 
 BROWSER = next(
@@ -93,7 +93,7 @@ def test_evaluate_leaves_a_report_with_every_section(folders):
     assert "A star marks a number over less than the published benchmark" in text
     assert "has no average: 3 of the seven benchmarks have no number" in text
     assert "benchmarks.rmb.path" in text
-    for name in (*style.FEATURES, *counterfactual.CHANGES, counterfactual.ORDER):
+    for name in (*style.FEATURES, *changes.CHANGES, counterfactual.ORDER):
         assert name in text
     for scorer in ("shortest response", "oracle"):
         assert scorer in text
