@@ -1,9 +1,10 @@
-"""Render a job for a cluster, and submit it.
+"""Render a training job for a cluster, and submit it.
 
-    python -m launch --backend jobset --topology v5p:2x2x4 --config configs/tiny.py --workdir gs://bucket/run --dry_run
+    python -m launch --backend jobset --topology v5p:2x2x4 --config configs/tiny.py \
+        --workdir gs://bucket/run --dry_run
 
-Arguments of the form --config.KEY=VALUE override fields of the config. Config, overrides and every field of the job are checked
-here, before anything is queued.
+Arguments of the form --config.KEY=VALUE override fields of the config. Config, overrides and every
+field of the job are checked here, before anything is queued.
 """
 
 import argparse
@@ -24,7 +25,10 @@ DRAFT_IMAGE = "rewardjax:draft"  # stands in a dry run; nothing of that name is 
 
 
 def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
-    """The job that `argv` describes, and the parsed arguments. Exits with a usage message on anything unknown."""
+    """The job that `argv` describes, and the parsed arguments.
+
+    Exits with a usage message on anything unknown.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m launch", description="Render a training job for a cluster, and submit it."
     )
@@ -43,7 +47,11 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     parser.add_argument("--queue", help="Kueue local queue")
     parser.add_argument("--restarts", type=int, default=10, help="how many counted restarts")
     parser.add_argument(
-        "--grace", type=int, default=120, metavar="SECONDS", help="from SIGTERM to SIGKILL"
+        "--grace",
+        type=int,
+        default=120,
+        metavar="SECONDS",
+        help="from SIGTERM to SIGKILL: a save that is under way can end in it, none is started",
     )
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
@@ -53,6 +61,7 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     )
     parser.add_argument("--dry_run", action="store_true", help="print the manifest, submit nothing")
     args, rest = parser.parse_known_args(argv)
+    # argparse knows no open set of flags, so the overrides are what it did not recognize.
     overrides = [word.removeprefix("--config.") for word in rest]
     if unknown := [word for word in rest if not re.match(r"--config\.[\w.]+=", word)]:
         parser.error(
@@ -73,7 +82,7 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
             restarts=args.restarts,
             grace_seconds=args.grace,
             overrides=dict(item.split("=", 1) for item in overrides),
-            env=dict(item.split("=", 1) if "=" in item else (item, "") for item in args.env),
+            env=dict(item.partition("=")[::2] for item in args.env),
         )
     except (ValueError, TypeError, FileNotFoundError) as error:
         parser.error(str(error))
@@ -82,14 +91,13 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
 
 def default_name(config: str) -> str:
     """`"configs/qwen3_8b.py:tiny"` -> `"qwen3-8b"`."""
-    return (
-        re.sub(r"[^a-z0-9]+", "-", pathlib.Path(config.partition(":")[0]).stem.lower())
-        .strip("-")[:NAME_LIMIT]
-        .rstrip("-")
-    )
+    stem = pathlib.Path(config.partition(":")[0]).stem.lower()
+    name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
+    return name[:NAME_LIMIT].rstrip("-")
 
 
 def main(argv: Sequence[str]) -> int:
+    """Print the manifest, or write and submit it; returns the exit code."""
     spec, args = build_spec(argv)
     try:
         text = BACKENDS[args.backend](spec)

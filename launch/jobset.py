@@ -1,10 +1,11 @@
-"""A JobSpec as a GKE JobSet: one replicated Job per slice, one pod per host, restarts decided by exit code.
+"""A JobSpec as a GKE JobSet: one replicated Job per slice, one pod per host.
 
-The contract of exit codes (ours: 0 done, 1 bug or bad data, 42 preempted and saved, 43 hang, 44 non-finite loss, 45 no usable
-checkpoint; the runtime's: 134, 137, 139) is told to Kubernetes in two steps. The Job fails at once, with the reason
-PodFailurePolicy and a message that names the code, for the codes in FATAL and FREE and for a disrupted node; any other code fails
-it by its backoff limit of 0. The JobSet then matches that message: FATAL ends the job, FREE and disruptions restart it without counting,
-and whatever matches no rule restarts it and counts. Should Kubernetes change the wording, every failure is a counted restart.
+What a pod's end means is told to Kubernetes in two steps. The Job fails at once, with the reason
+PodFailurePolicy and a message that names the code, for the codes in FATAL and for a disrupted node;
+any other code fails it by its backoff limit of 0. The JobSet then matches that message: a code in
+FATAL ends the job, a disrupted node restarts it without counting, and whatever matches no rule
+(a runtime that lost a peer, a process that was killed) restarts it and counts. Should Kubernetes
+change the wording, every failure is a counted restart.
 """
 
 from typing import Any
@@ -13,8 +14,10 @@ import yaml
 
 from launch.spec import JobSpec
 
-FATAL = (1, 44, 45)  # a restart would meet the same bug, the same data, the same damage
-FREE = (42,)  # preempted after a save
+# Exit codes after which a restart would meet the same thing again: 1 is an exception in any process
+# (parallel/distributed.py), a loss that is not finite and a damaged checkpoint among them; 2 is a
+# mistake in flags or config (errors.py).
+FATAL = (1, 2)
 CONTAINER = "main"
 
 
@@ -24,12 +27,17 @@ def render(spec: JobSpec) -> str:
 
 
 def manifest(spec: JobSpec) -> dict[str, Any]:
-    """The JobSet as plain JSON values. Raises ValueError if the hosts could not share the workdir."""
+    """The JobSet as plain JSON values.
+
+    Raises ValueError if the hosts could not share the workdir.
+    """
     if not spec.workdir.startswith("gs://"):
         raise ValueError(
-            f"job workdir {spec.workdir!r}: a pod's own disk is lost at a restart and not shared; use gs://bucket/folder"
+            f"job workdir {spec.workdir!r}: a pod's own disk is lost at a restart and not shared; "
+            "use gs://bucket/folder"
         )
-    # Exclusive: one slice is one node pool, and a Job whose pods were spread over two pools would never come up.
+    # Exclusive: one slice is one node pool, and a Job whose pods were spread over two pools would
+    # never come up.
     metadata: dict[str, Any] = {
         "name": spec.name,
         "annotations": {
@@ -63,12 +71,12 @@ def failure_policy(restarts: int) -> dict[str, Any]:
             "onJobFailureMessagePatterns": [pattern],
         }
 
-    codes = lambda values: f".*exit code ({'|'.join(map(str, values))}) matching FailJob rule.*"
+    # The words that follow the code keep 1 from matching 139.
+    fatal = "|".join(map(str, FATAL))
     return {
         "maxRestarts": restarts,
         "rules": [
-            rule("fatal_exit_code", "FailJobSet", codes(FATAL)),
-            rule("preempted_and_saved", "RestartJobSetAndIgnoreMaxRestarts", codes(FREE)),
+            rule("fatal_exit_code", "FailJobSet", f".*exit code ({fatal}) matching FailJob rule.*"),
             rule(
                 "node_disrupted",
                 "RestartJobSetAndIgnoreMaxRestarts",
@@ -79,11 +87,12 @@ def failure_policy(restarts: int) -> dict[str, Any]:
 
 
 def job(spec: JobSpec) -> dict[str, Any]:
-    """The `batch/v1` Job spec of one slice: as many pods as the slice has hosts, none of them replaced alone."""
+    """The `batch/v1` Job spec of one slice: as many pods as the slice has hosts."""
     return {
         "parallelism": spec.tpu.hosts,
         "completions": spec.tpu.hosts,
         "completionMode": "Indexed",
+        # No pod is replaced alone: its peers would wait for it until the runtime gives up.
         "backoffLimit": 0,
         "podFailurePolicy": {
             "rules": [
@@ -92,7 +101,7 @@ def job(spec: JobSpec) -> dict[str, Any]:
                     "onExitCodes": {
                         "containerName": CONTAINER,
                         "operator": "In",
-                        "values": sorted(FATAL + FREE),
+                        "values": list(FATAL),
                     },
                 },
                 {

@@ -1,9 +1,11 @@
 """Start one command as N cooperating processes on this machine, each with M fake CPU devices.
 
-    python -m launch.local --processes 2 --devices 4 -- python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny
+    python -m launch.local --processes 2 --devices 4 -- \
+        python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny
 
-The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do. The processes share one fate: when one
-fails, the others are terminated, then killed, and the first failure's exit code is returned. SIGTERM and SIGINT are passed on.
+The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do.
+The processes share one fate: when one fails, the others are terminated, then killed, and the first
+failure's exit code is returned. SIGTERM and SIGINT are passed on.
 """
 
 import argparse
@@ -18,16 +20,17 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
-FAILURE_GRACE_SECONDS = (
-    5.0  # peers of a failed process have nothing left to save, only their own message to print
-)
+# Peers of a failed process have nothing left to save, only their own message to print.
+FAILURE_GRACE_SECONDS = 5.0
 
 
 def run(command: Sequence[str], processes: int, devices: int, grace_seconds: float = 60.0) -> int:
-    """Run `command` (an argv list) in `processes` processes of `devices` CPU devices; return the first non-zero exit code, else 0.
+    """Run `command` (an argv list) in `processes` processes of `devices` CPU devices each.
 
-    A process killed by signal n counts as 128 + n. After a SIGTERM or SIGINT from outside, the processes have `grace_seconds` to save and
-    leave; a second signal kills them at once. Every output line is prefixed with the process that wrote it.
+    Returns the first exit code that is not zero, else 0; a process killed by signal n counts as
+    128 + n. A SIGTERM or SIGINT from outside is passed on; what still runs `grace_seconds` later is
+    killed, and a second signal kills at once. Every output line is prefixed with the process that
+    wrote it.
     """
     coordinator = f"127.0.0.1:{free_port()}"
     received: list[int] = []
@@ -47,6 +50,7 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                # A group of its own, so that what it starts can be ended with it.
                 start_new_session=True,
             )
             children.append(child)
@@ -68,7 +72,10 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
 
 
 def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
-    """This environment plus what `rewardjax.parallel.distributed.initialize` reads, less a device count that would contradict it."""
+    """This environment plus what `rewardjax.parallel.distributed.initialize` reads.
+
+    Less a device count in XLA_FLAGS, which would contradict it.
+    """
     flags = [
         flag
         for flag in os.environ.get("XLA_FLAGS", "").split()
@@ -105,11 +112,11 @@ def _supervise(children: list[subprocess.Popen], received: list[int], grace_seco
         if None not in codes:
             return first_failure
         if len(received) > passed_on:
-            kill_at = (
-                min(kill_at, time.monotonic() + grace_seconds)
-                if passed_on == 0
-                else time.monotonic()
-            )
+            # The second signal is an impatient user's: no more grace.
+            patience = grace_seconds
+            if passed_on > 0:
+                patience = 0.0
+            kill_at = min(kill_at, time.monotonic() + patience)
             _signal_all(children, received[passed_on])
             passed_on += 1
         if time.monotonic() >= kill_at:
@@ -118,11 +125,14 @@ def _supervise(children: list[subprocess.Popen], received: list[int], grace_seco
 
 
 def _exit_code(code: int) -> int:
-    return 128 - code if code < 0 else code
+    # Popen tells a signal as a negative number; shells and Kubernetes tell it as 128 + n.
+    if code < 0:
+        return 128 - code
+    return code
 
 
 def _signal_all(children: list[subprocess.Popen], number: int) -> None:
-    """Send a signal to each running child and whatever it started: a child leads its own process group."""
+    """Send a signal to each running child and to whatever it started."""
     for child in children:
         if child.poll() is None:
             try:
@@ -133,11 +143,13 @@ def _signal_all(children: list[subprocess.Popen], number: int) -> None:
 
 def _pump(source: IO[str], sink: IO[str], prefix: str) -> None:
     for line in source:
-        sink.write(prefix + line if line.endswith("\n") else f"{prefix}{line}\n")
+        # A last line without its end would run into another process's next one.
+        sink.write(prefix + line.removesuffix("\n") + "\n")
         sink.flush()
 
 
 def main(argv: Sequence[str]) -> int:
+    """Run what the command line says; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m launch.local",
         description="Run a command as several processes with fake CPU devices.",
@@ -149,7 +161,7 @@ def main(argv: Sequence[str]) -> int:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="time to leave after SIGTERM or SIGINT",
+        help="from SIGTERM or SIGINT to SIGKILL",
     )
     parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
     args = parser.parse_args(argv)

@@ -8,7 +8,8 @@ from typing import Any
 
 from launch.accelerators import Slice
 
-# Kubernetes appends replica, pod index and a random suffix to the name and the result must still fit 63 characters.
+# Kubernetes appends replica, pod index and a random suffix to the name, and the result must still
+# fit 63 characters.
 NAME_LIMIT = 40
 
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -18,11 +19,13 @@ _IMAGE = re.compile(r"[a-z0-9][a-z0-9._:/-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*|@sha25
 
 @dataclasses.dataclass(frozen=True)
 class JobSpec:
-    """One training job. Raises ValueError naming the field that no cluster would take.
+    """One training job: `python -m rewardjax.train` on every host of its slices.
 
-    name: DNS label; tpu, slices: how many slices of which shape; image: container with a tag or a digest; module: what `python -m` runs;
-    config: "path.py:arg" inside the image; overrides: dotted keys of the config; workdir: where every host reads and writes; queue: Kueue
-    queue or None; restarts: how many counted restarts; grace_seconds: from SIGTERM to SIGKILL; env: extra variables.
+    name: a DNS label. tpu, slices: how many slices of which shape. image: a container with a tag or
+    a digest. config: "path.py:arg" inside the image. overrides: dotted keys of the config. workdir:
+    where every host reads and writes. queue: Kueue queue or None. restarts: how many counted
+    restarts. grace_seconds: from SIGTERM to SIGKILL. env: extra variables. Raises ValueError that
+    names a field which no cluster would take.
     """
 
     name: str
@@ -30,7 +33,6 @@ class JobSpec:
     image: str
     config: str
     workdir: str
-    module: str = "rewardjax.train"
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     slices: int = 1
     queue: str | None = None
@@ -39,6 +41,7 @@ class JobSpec:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        # A frozen dataclass whose mappings could be changed would only look checked.
         for field in ("overrides", "env"):
             object.__setattr__(self, field, MappingProxyType(dict(getattr(self, field))))
         for field in ("name", "queue"):
@@ -63,12 +66,6 @@ class JobSpec:
             self.image,
             "an image with a :tag or an @sha256:digest",
         )
-        _check(
-            re.fullmatch(r"\w+(\.\w+)*", self.module) is not None,
-            "module",
-            self.module,
-            "a dotted module name",
-        )
         path = self.config.partition(":")[0]
         _check(
             path.endswith(".py") and not path.startswith(("/", "../")),
@@ -84,6 +81,7 @@ class JobSpec:
         )
         for field, low in (("slices", 1), ("restarts", 0), ("grace_seconds", 1)):
             value = getattr(self, field)
+            # Not isinstance: True is an int.
             _check(
                 type(value) is int and value >= low, field, value, f"a whole number, at least {low}"
             )
@@ -98,11 +96,9 @@ class JobSpec:
     @property
     def bucket(self) -> str | None:
         """The bucket of a gs:// workdir, which the hosts mount at /gcs/BUCKET."""
-        return (
-            self.workdir.removeprefix("gs://").partition("/")[0]
-            if self.workdir.startswith("gs://")
-            else None
-        )
+        if not self.workdir.startswith("gs://"):
+            return None
+        return self.workdir.removeprefix("gs://").partition("/")[0]
 
     def command(self) -> list[str]:
         """The argv of every host; no shell reads it."""
@@ -111,7 +107,7 @@ class JobSpec:
         return [
             "python",
             "-m",
-            self.module,
+            "rewardjax.train",
             f"--config={self.config}",
             f"--workdir={workdir}",
             *flags,

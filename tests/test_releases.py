@@ -41,7 +41,8 @@ def test_recipes_are_those_of_the_paper(path: pathlib.Path):
             == config.batch.row_length
             == 16_384
         )
-        assert config.loss.to_dict() == dict(name="bradley_terry") and config.epochs == 1.0
+        options = {name: value for name, value in config.loss.items() if value is not None}
+        assert options == dict(name="bradley_terry") and config.epochs == 1.0
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -1,12 +1,19 @@
-"""The eight reward models of the paper (arXiv 2507.01352) and its two recipes, spread over the slices that each model is meant for.
+"""The eight reward models of the paper (arXiv 2507.01352) and its two recipes.
 
-    python -m rewardjax.train --config=configs/skywork_v2/qwen3_8b.py:slice=v5p:4x4x4,data=runs/curated --workdir=gs://...
-    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4      what that needs, without the slice
+Each is spread over the slices that it is meant for:
 
-`recipe=final` is the paper's last run: 10,240 pairs a step, constant 3e-6. `recipe=development` is what it compared data with: 256 pairs,
-linear decay from 1e-6 (8B) or 4e-6. Both take conversations of up to 16,384 tokens. What the paper leaves open - weight decay, warm-up - is
-as in its authors' published training script. `models` is the folder that holds the backbones under their names on the Hugging Face hub,
-`data` the curated pairs.
+    python -m rewardjax.train --workdir=/gcs/BUCKET/runs/qwen3_8b \
+        --config=configs/skywork_v2/qwen3_8b.py:slice=v5p:4x4x4,data=runs/curated
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4
+
+The first trains; the workdir is a folder that every host sees, such as a mounted bucket. The
+second says what that needs, without the slice.
+
+`recipe=final` is the paper's last run: 10,240 pairs per step, constant 3e-6.
+`recipe=development` is what it compared data with: 256 pairs, linear decay from 1e-6 (8B) or 4e-6.
+Both take conversations of up to 16,384 tokens. What the paper leaves open - weight decay, warm-up -
+is as in its authors' published training script. `models` is the folder that holds the backbones
+under their names on the Hugging Face hub, `data` the curated pairs.
 """
 
 from collections.abc import Callable
@@ -15,14 +22,16 @@ from typing import NamedTuple
 from rewardjax.config import Config, parse_arg
 from rewardjax.defaults import held_out, training
 
-HELD_OUT = (
-    0.9995  # prompts whose hash falls beyond this fraction are held out: some 13,000 of 26 million
-)
+# Prompts whose hash falls beyond this fraction are held out: some 13,000 of 26 million.
+HELD_OUT = 0.9995
 
 
 class Spread(NamedTuple):
-    """A model on a slice: `data` x `fsdp` chips, each axis along whole dimensions of the torus, `rows` a chip, and what the backward pass
-    finds saved."""
+    """A model on a slice.
+
+    `data` x `fsdp` chips, each axis along whole dimensions of the torus, `rows` per chip, and what
+    the backward pass finds saved.
+    """
 
     data: int
     fsdp: int
@@ -30,6 +39,9 @@ class Spread(NamedTuple):
     rows: int = 1
 
 
+# Which spread a slice gets was chosen by compiling for it (python -m rewardjax.compile): the least
+# recomputation whose program fits the chips. The `v5p:2x2x4` of the larger models has just enough
+# chips for the 15 to 30 rows of a development step.
 SMALL = {  # up to 2B parameters
     "v5e:4x4": Spread(4, 4, "attn_out"),
     "v5p:2x2x2": Spread(2, 4, "gate_up"),
@@ -41,9 +53,7 @@ MIDDLE = {  # 3B and 4B
     "v5e:8x16": Spread(8, 16, "attn_out"),
     "v5p:2x4x4": Spread(2, 16, "gate_up"),
     "v6e:8x8": Spread(8, 8, "qkv"),
-    "v5p:2x2x4": Spread(
-        2, 8, "gate_up"
-    ),  # enough chips for the 15 to 30 rows of a development step
+    "v5p:2x2x4": Spread(2, 8, "gate_up"),
     "h100:8": Spread(1, 8, "full"),
     "h200:8": Spread(1, 8, "attn_out"),
 }
@@ -58,7 +68,11 @@ LARGE = {  # 8B
 
 
 class Release(NamedTuple):
-    """One of the eight: its decoder, the backbone it starts from, a token for padding that no conversation holds, its slices, its data."""
+    """One of the eight models.
+
+    Its decoder, the backbone it starts from, a token for padding that no conversation holds, its
+    slices and its data.
+    """
 
     variant: str
     backbone: str
@@ -68,7 +82,10 @@ class Release(NamedTuple):
 
     @property
     def development_rate(self) -> float:
-        return 1e-6 if self.slices is LARGE else 4e-6
+        """The paper's learning rate for comparing data: smaller for the 8B models."""
+        if self.slices is LARGE:
+            return 1e-6
+        return 4e-6
 
 
 QWEN_PAD, LLAMA_PAD = "<|vision_pad|>", "<|finetune_right_pad_id|>"
@@ -78,7 +95,8 @@ RELEASES = {
     "qwen3-4b": Release("qwen3-4b", "Qwen3-4B", QWEN_PAD, MIDDLE),
     "qwen3-8b": Release("qwen3-8b", "Qwen3-8B", QWEN_PAD, LARGE),
     "llama3.2-1b": Release("llama3.2-1b", "Llama-3.2-1B-Instruct", LLAMA_PAD, SMALL),
-    # A width of 3072 split by 8 is three tiles of 128, and the compiler reduces such gradients whole.
+    # A width of 3072 split by 8 is three tiles of 128, and the compiler reduces such gradients
+    # whole.
     "llama3.2-3b": Release(
         "llama3.2-3b",
         "Llama-3.2-3B-Instruct",
@@ -119,12 +137,15 @@ def _parse(arg: str | None) -> tuple[Config, Release]:
 
 
 def get_config(arg: str | None = None) -> Config:
+    """The training config that `arg` names; see the head of this file."""
     args, release = _parse(arg)
     where = args.slice or next(iter(release.slices))
     if where not in release.slices:
         raise ValueError(
-            f"config argument slice={where!r}: {args.model} is spread over {', '.join(release.slices)}; for another slice take one "
-            f"of these and change --config.mesh.data, --config.mesh.fsdp, --config.batch.rows (rewardjax.compile --search ranks what fits)"
+            f"config argument slice={where!r}: {args.model} is spread over "
+            f"{', '.join(release.slices)}; for another slice take one of these and change "
+            "--config.mesh.data, --config.mesh.fsdp, --config.batch.rows (rewardjax.compile "
+            "--search ranks what fits)"
         )
     spread = release.slices[where]
     config = training()
@@ -150,13 +171,12 @@ def get_config(arg: str | None = None) -> Config:
     else:
         raise ValueError(f"config argument recipe={args.recipe!r}: choose final or development")
     config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0))}
-    config.eval_every = config.checkpoint.every = (
-        1_024_000 // config.batch.pairs
-    )  # of a million pairs
+    # About every million pairs, whatever the recipe: a preempted run loses no more than that.
+    config.eval_every = config.checkpoint.every = 1_024_000 // config.batch.pairs
     return config
 
 
 def of(model: str) -> tuple[Callable[..., Config], Callable[..., tuple[str, ...]]]:
     """`get_config` and `slices` of one model: what its own config file consists of."""
-    with_model = lambda arg: f"model={model}" + (f",{arg}" if arg else "")
+    with_model = lambda arg: ",".join(filter(None, (f"model={model}", arg)))
     return lambda arg=None: get_config(with_model(arg)), lambda arg=None: slices(with_model(arg))

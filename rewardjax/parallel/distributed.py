@@ -58,21 +58,31 @@ def initialize() -> None:
         _forward_failures()
 
 
-def assert_same(value_fingerprint: str, what: str) -> None:
-    """Raise RuntimeError on every process unless all of them pass the same `value_fingerprint`; `what` names it in the message."""
+def assert_same(values: Mapping[str, str]) -> None:
+    """Raise RuntimeError on every process unless all of them pass the same `values`.
+
+    `values` maps what is compared ("the config", "the data") to a text that stands for it, such as a
+    fingerprint; the error names what differs and which processes agree with each other. All
+    processes must call it, with the same names in the same order.
+    """
     if jax.process_count() == 1:
         return
-    mine = np.frombuffer(bytes.fromhex(fingerprint.of_bytes(value_fingerprint.encode())), np.uint32)
-    everyone = np.asarray(multihost_utils.process_allgather(mine)).reshape(jax.process_count(), -1)
-    holders = collections.defaultdict(list)
-    for process, digest in enumerate(everyone):
-        holders[digest.astype(np.uint32).tobytes().hex()].append(str(process))
-    if len(holders) > 1:
-        groups = "; ".join(
-            f"process {', '.join(processes)} has {digest}" for digest, processes in holders.items()
-        )
+    # A hash of each text, so that all processes send arrays of one size in one exchange.
+    hashes = [bytes.fromhex(fingerprint.of_bytes(text.encode())) for text in values.values()]
+    mine = np.stack([np.frombuffer(digest, np.uint32) for digest in hashes])
+    everyone = np.asarray(multihost_utils.process_allgather(mine)).astype(np.uint32)
+    disagreements = []
+    for index, name in enumerate(values):
+        processes = collections.defaultdict(list)
+        for process in range(jax.process_count()):
+            processes[everyone[process, index].tobytes().hex()].append(str(process))
+        if len(processes) > 1:
+            groups = [f"process {', '.join(same)} has {text}" for text, same in processes.items()]
+            disagreements.append(f"{name}: {'; '.join(groups)} (hashes)")
+    if disagreements:
         raise RuntimeError(
-            f"the hosts disagree on {what}: {groups} (hashes). Start all of them from the same code, files and flags."
+            f"the hosts disagree on {', and on '.join(disagreements)}. Start all of them from the same "
+            "code, files and flags."
         )
 
 

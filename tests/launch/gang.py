@@ -30,12 +30,13 @@ total = jax.jit(
     )
 )
 result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()
-distributed.assert_same("the same everywhere", "this text")
+distributed.assert_same({"this text": "the same", "this other text": "also the same"})
 report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}
 (folder / f"{me}.json").write_text(json.dumps(report))
 
 if behavior == "differ":
-    distributed.assert_same("odd" if me == who else "even", "the config")
+    config = "odd" if me == who else "even"
+    distributed.assert_same({"the data": "the same", "the config": config})
 if behavior == "raise" and me == who:
     raise ValueError("the reason")
 if behavior == "raise_while_others_wait":
@@ -45,6 +46,8 @@ if behavior == "raise_while_others_wait":
 if behavior == "kill" and me == who:
     os.kill(os.getpid(), signal.SIGKILL)
 if behavior == "exit" and me == who:
-    os._exit(42)
+    os._exit(7)
+if behavior == "work_on":
+    print("working", flush=True)
 if behavior != "end":
     time.sleep(120)

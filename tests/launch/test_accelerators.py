@@ -32,11 +32,6 @@ def test_hosts_of_a_slice(text, hosts, chips_per_host):
     assert tpu.hosts * tpu.chips_per_host == tpu.chips
 
 
-def test_memory_of_a_slice():
-    assert Slice.parse("v5e:4x4").hbm_gib == 16 * 16
-    assert Slice.parse("v5p:2x2x4").hbm_gib == 16 * 95
-
-
 def test_every_listed_topology_is_whole_hosts():
     for name, accelerator in ACCELERATORS.items():
         assert len({len(topology.split("x")) for topology in accelerator.small}) == 1

@@ -1,4 +1,4 @@
-"""The rendered JobSet against strict schemas, and its restart policy against the contract of exit codes."""
+"""The rendered JobSet against strict schemas, and its restart policy against the exit codes that our processes end with."""
 
 import copy
 import re
@@ -11,6 +11,8 @@ import yaml
 from launch import jobset
 from launch.accelerators import Slice
 from launch.spec import JobSpec
+from rewardjax import errors
+from rewardjax.parallel import distributed
 
 KUBERNETES = "1.31"
 
@@ -79,9 +81,9 @@ def make(**changes) -> JobSpec:
         tpu=Slice.parse("v5p:2x2x4"),
         slices=2,
         image="registry/rewardjax:1.0",
-        config="configs/tiny.py:runlocal",
+        config="configs/tiny.py:steps=8",
         workdir="gs://bucket/runs/a b",
-        overrides={"optim.lr": 1e-3, "name": "$(HOME); rm -rf /"},
+        overrides={"schedule.peak": 1e-3, "name": "$(HOME); rm -rf /"},
         queue="team",
         restarts=3,
         grace_seconds=90,
@@ -137,9 +139,9 @@ def test_what_a_pod_runs_is_an_argv_that_nothing_expands():
         "python",
         "-m",
         "rewardjax.train",
-        "--config=configs/tiny.py:runlocal",
+        "--config=configs/tiny.py:steps=8",
         "--workdir=/gcs/bucket/runs/a b",
-        "--config.optim.lr=0.001",
+        "--config.schedule.peak=0.001",
         "--config.name=$$(HOME); rm -rf /",
     ]
     assert {item["name"]: item["value"] for item in container["env"]} == {
@@ -226,7 +228,10 @@ def test_a_mutated_manifest_is_rejected(name):
 
 
 def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
-    """What the Job and JobSet controllers do when one pod ends: evaluates the rendered rules as their documentation says."""
+    """What the Job and JobSet controllers do when one pod ends.
+
+    Evaluates the rendered rules as the documentation of the two controllers says.
+    """
     reason, message = "BackoffLimitExceeded", "Job has reached the specified backoff limit"
     for index, rule in enumerate(job_of(manifest)["podFailurePolicy"]["rules"]):
         codes = rule.get("onExitCodes")
@@ -251,26 +256,34 @@ def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
     return "RestartJobSet"
 
 
+KILLED, SEGMENTATION_FAULT, TERMINATED = 128 + 9, 128 + 11, 128 + 15  # as Kubernetes tells signals
+
+
 @pytest.mark.parametrize(
-    "exit_code, disrupted, expected",
-    [
-        (1, False, "FailJobSet"),
-        (44, False, "FailJobSet"),
-        (45, False, "FailJobSet"),
-        (42, False, "RestartJobSetAndIgnoreMaxRestarts"),
-        (42, True, "RestartJobSetAndIgnoreMaxRestarts"),
-        (143, True, "RestartJobSetAndIgnoreMaxRestarts"),
-        (137, True, "RestartJobSetAndIgnoreMaxRestarts"),
-        (43, False, "RestartJobSet"),
-        (134, False, "RestartJobSet"),
-        (137, False, "RestartJobSet"),
-        (139, False, "RestartJobSet"),
-        (142, False, "RestartJobSet"),  # no code is recognized by a part of it
-        (11, False, "RestartJobSet"),
-    ],
+    "exit_code", [distributed.FAILED, errors.EXIT_CODE], ids=["exception", "user's mistake"]
 )
-def test_restarts_follow_the_exit_code(exit_code, disrupted, expected):
-    assert outcome(jobset.manifest(make()), exit_code, disrupted) == expected
+def test_what_a_restart_would_meet_again_ends_the_job(exit_code):
+    assert outcome(jobset.manifest(make()), exit_code) == "FailJobSet"
+
+
+@pytest.mark.parametrize(
+    "exit_code", [distributed.OUTAGE, KILLED, SEGMENTATION_FAULT, TERMINATED, 11, 12, 21, 31, 42]
+)
+def test_any_other_end_is_a_counted_restart(exit_code):
+    """The last five hold the digits of a fatal code, or mean nothing: no code is recognized by a part of it."""
+    assert outcome(jobset.manifest(make()), exit_code) == "RestartJobSet"
+
+
+@pytest.mark.parametrize("exit_code", [KILLED, TERMINATED, distributed.OUTAGE])
+def test_a_node_that_was_taken_away_restarts_the_job_without_counting(exit_code):
+    manifest = jobset.manifest(make())
+    assert outcome(manifest, exit_code, disrupted=True) == "RestartJobSetAndIgnoreMaxRestarts"
+
+
+def test_no_rule_waits_for_a_code_that_nothing_sends():
+    rules = job_of(jobset.manifest(make()))["podFailurePolicy"]["rules"]
+    (codes,) = [rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule]
+    assert codes == [distributed.FAILED, errors.EXIT_CODE]
 
 
 def test_a_job_whose_pods_are_replaced_alone_would_hang():
@@ -280,7 +293,5 @@ def test_a_job_whose_pods_are_replaced_alone_would_hang():
 
 def test_a_pod_named_like_a_message_changes_nothing():
     manifest = jobset.manifest(make(name="exit-code-1-matching"))
-    assert (
-        outcome(manifest, 137) == "RestartJobSet"
-        and outcome(manifest, 42) == "RestartJobSetAndIgnoreMaxRestarts"
-    )
+    assert outcome(manifest, KILLED) == "RestartJobSet"
+    assert outcome(manifest, KILLED, disrupted=True) == "RestartJobSetAndIgnoreMaxRestarts"

@@ -44,8 +44,6 @@ def get_config(arg=None):
         ("image", "re ward:1"),
         ("image", "rewardjax@sha256:12"),
         ("image", "--privileged:1"),
-        ("module", "rewardjax.train; ls"),
-        ("module", "rewardjax/train"),
         ("config", "configs/x"),
         ("config", "/etc/x.py"),
         ("config", "../x.py"),
