@@ -32,7 +32,7 @@ from experiments.ablation import models, world
 from experiments.ablation.models import Lab, Labeled, Model
 from experiments.ablation.world import Item
 from experiments.curation_ablation import interval
-from rewardjax.curation.judges import prompts, protocol, scripted_server
+from rewardjax.curation.judges import asking, prompts, protocol, scripted_server
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
@@ -328,7 +328,7 @@ def ask(pool: Sequence[Item], server: JudgeServer, calls: CallLedger) -> list[di
     """The judges' votes about a pool and the panel's."""
     panel = [Judge(name, name, server.url, samples=2, max_tokens=256, **PRICES) for name in PANEL]
     shown = [prompts.Item(item.pair_id, item.record["prompt"], _responses(item)) for item in pool]
-    report = protocol.ask(shown, panel, calls, purpose="curation_real")
+    report = asking.ask(shown, panel, calls, purpose="curation_real")
     if report["settled"] < report["questions"]:
         raise RuntimeError(f"judges: {report}")
     rows = list(protocol.votes(shown, panel, calls))

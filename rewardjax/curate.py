@@ -17,7 +17,6 @@ import sys
 from collections.abc import Sequence
 
 from rewardjax import config as config_lib
-from rewardjax.curation import people
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
@@ -140,8 +139,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    store = _store(args.folder)
-    for heading, rows in (explain.status(store) | people.quality(store)).items():
+    for heading, rows in explain.status(_store(args.folder)).items():
         if rows:
             print(f"{heading}\n{text_table.table(rows)}\n")
     return 0

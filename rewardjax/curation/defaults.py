@@ -21,10 +21,17 @@ def curation() -> Config:
                 pii="rewardjax.curation.ledger.clean:find_pii",
                 executor={},
             ),
-            judges=(),  # client.Judge, one dict each
-            panel=dict(method="consistency"),  # judges.panel
+            judges=(),  # client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py)
+            # protocol.panel. Options of both methods side by side; one that the method does not have is refused when it is set.
+            panel=dict(
+                method="consistency",
+                threshold=placeholder(float),
+                certainty=placeholder(float),
+                smoothing=placeholder(float),
+                weights={},  # voter ("judge:NAME") -> how much it counts
+            ),
             tag=True,  # ask the judges for attributes before retrieval
-            shots=4,  # gold examples that a judge is shown
+            shots=4,  # gold examples that a judge is shown, unless the judge has `shots` of its own
             people=dict(
                 kind="simulated",  # simulated: labeling.people; or files: a queue is written, and answers are waited for
                 annotators=("one", "two"),

@@ -79,7 +79,7 @@ def open_workspace(
             config,
             Store(folder / "store"),
             calls,
-            [Judge(**judge) for judge in config.judges],
+            [Judge(**{"shots": config.shots, **judge}) for judge in config.judges],
         )
 
 

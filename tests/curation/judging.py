@@ -1,11 +1,14 @@
 """Pairs of the preference world as judges get them, with the truth beside."""
 
 from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.judge_prompts import judge_prompt
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import truth_of
 from rewardjax.curation.ledger.rows import canonical
 from rewardjax.data import world
 from rewardjax.data.groups import pair_id
+
+STANDARD = judge_prompt("standard")
 
 
 def item_of(record: dict, **more) -> Item:

@@ -1,10 +1,12 @@
-"""From many votes about a pair to one: self-consistency within a judge and majority across judges, or Dawid and Skene's model.
+"""From many votes about a pair to one: majorities, or Dawid and Skene's model.
 
-Votes are rows of the store's `votes`: `pair_id`, `voter`, `value` (a | b | tie), `shown` (ab | ba | None), of which a voter may have
-several a pair. Both methods treat a judge that always names the same position as what it is, no evidence.
+Votes are rows of the store's `votes`: `pair_id`, `voter`, `value` (a | b | tie), `shown` (ab | ba |
+None), of which a voter may have several per pair. Both methods treat a judge that always names the
+same position as what it is, no evidence.
 """
 
 import dataclasses
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,83 +14,117 @@ from typing import Any
 import numpy as np
 
 VALUES = ("a", "b", "tie")
+A, B, TIE = range(
+    3
+)  # places in VALUES, and of first, second and tie where a vote is about positions
+
+Vote = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Merged:
-    """value: a | b | tie. confidence: how sure the method is of it, 0 to 1. by_voter: what each voter came to by itself, "inconsistent"
-    where that is nothing."""
+    """What the votes about a pair come to.
+
+    value: a | b | tie. confidence: how sure the method is of it, 0 to 1. by_voter: what each voter
+    came to by itself, "inconsistent" where that is nothing.
+    """
 
     value: str
     confidence: float
     by_voter: dict[str, str]
 
 
-def shares(votes: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How much of one voter's votes about one pair goes to a, b and tie: the mean over the orders shown of the share within an order, so
-    that neither order weighs more because the other's answers could not be read. Raises ValueError without votes or for another value."""
+# ------------------------------------------------------------------ self-consistency and majority
+
+
+def shares(votes: Sequence[Vote]) -> dict[str, float]:
+    """How much of one voter's votes about one pair goes to a, b and tie.
+
+    Raises ValueError without votes or for another value.
+    """
     if not votes:
         raise ValueError("aggregate: no votes")
-    if unknown := [vote for vote in votes if vote["value"] not in VALUES]:
-        voter, pair_id, value = (unknown[0].get(field) for field in ("voter", "pair_id", "value"))
-        raise ValueError(
-            f"aggregate: value {value!r} of {voter} about {pair_id} is not one of {', '.join(VALUES)}"
-        )
-    said = [Counter(vote["value"] for vote in same) for same in _by_order(votes).values()]
-    return {
-        value: float(np.mean([counts[value] / counts.total() for counts in said]))
-        for value in VALUES
-    }
+    for vote in votes:
+        if vote["value"] not in VALUES:
+            raise ValueError(
+                f"aggregate: value {vote['value']!r} of {vote.get('voter')} about "
+                f"{vote.get('pair_id')} is not one of {', '.join(VALUES)}"
+            )
+    # The mean over the orders of the share within an order, and not the share of all votes: else
+    # the order of which more answers could be read would weigh more, and with it a position bias.
+    by_order = [Counter(vote["value"] for vote in same) for same in _by_order(votes).values()]
+    mean_share = {}
+    for value in VALUES:
+        mean_share[value] = float(np.mean([counts[value] / counts.total() for counts in by_order]))
+    return mean_share
 
 
-def self_consistent(votes: Sequence[Mapping[str, Any]], threshold: float = 0.5) -> str | None:
-    """What one voter says about one pair: the value with more than `threshold` of its shares, None where no value has that."""
+def self_consistent(votes: Sequence[Vote], threshold: float = 0.5) -> str | None:
+    """What one voter says about one pair: the value with more than `threshold` of its shares.
+
+    None where no value has that.
+    """
     share = shares(votes)
     best = max(share, key=lambda value: share[value])
-    return best if share[best] > threshold else None
+    if share[best] > threshold:
+        return best
+    return None
 
 
-def consistency(votes: Iterable[Mapping[str, Any]], threshold: float = 0.5) -> dict[str, Merged]:
-    """{pair_id: Merged} by the paper's order: self-consistency within each judge, then the most frequent value across judges.
+def consistency(votes: Iterable[Vote], threshold: float = 0.5) -> dict[str, Merged]:
+    """{pair_id: Merged} in the paper's order: self-consistency within each judge, then majority.
 
-    A judge that contradicts itself abstains; equally frequent values, or nobody left, make a tie. Confidence is the mean share that the
-    judges who did not abstain give to the value (0 where all did)."""
+    A judge that contradicts itself abstains; equally frequent values, or nobody left, make a tie.
+    Confidence is the mean share that the judges who did not abstain give to the value (0 where all
+    did).
+    """
     merged = {}
     for pair_id, by_voter in _by_pair(votes).items():
-        own = {voter: self_consistent(given, threshold) for voter, given in by_voter.items()}
-        said = Counter(value for value in own.values() if value)
-        top = [value for value in said if said[value] == max(said.values())]
-        value = top[0] if len(top) == 1 else "tie"
-        heard = [shares(by_voter[voter])[value] for voter in own if own[voter]]
-        merged[pair_id] = Merged(
-            value,
-            float(np.mean(heard)) if heard else 0.0,
-            {voter: own[voter] or "inconsistent" for voter in own},
-        )
+        opinions: dict[str, str] = {}
+        for voter, own_votes in by_voter.items():
+            opinion = self_consistent(own_votes, threshold)
+            if opinion is not None:
+                opinions[voter] = opinion
+        counts = Counter(opinions.values())
+        most_frequent = [value for value in counts if counts[value] == max(counts.values())]
+        value = "tie"
+        if len(most_frequent) == 1:
+            value = most_frequent[0]
+        confidence = 0.0
+        if opinions:
+            confidence = float(np.mean([shares(by_voter[voter])[value] for voter in opinions]))
+        own = {voter: opinions.get(voter, "inconsistent") for voter in by_voter}
+        merged[pair_id] = Merged(value, confidence, own)
     return merged
 
 
-def _by_order(votes: Sequence[Mapping[str, Any]]) -> dict[str | None, list[Mapping[str, Any]]]:
-    found: dict[str | None, list] = {}
+def _by_order(votes: Sequence[Vote]) -> dict[str | None, list[Vote]]:
+    by_order: dict[str | None, list] = {}
     for vote in votes:
-        found.setdefault(vote["shown"], []).append(vote)
-    return found
+        by_order.setdefault(vote["shown"], []).append(vote)
+    return by_order
 
 
-def _by_pair(votes: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
-    found: dict[str, dict[str, list]] = {}
+def _by_pair(votes: Iterable[Vote]) -> dict[str, dict[str, list[Vote]]]:
+    """{pair_id: {voter: votes}}."""
+    by_pair: dict[str, dict[str, list]] = {}
     for vote in votes:
-        found.setdefault(vote["pair_id"], {}).setdefault(vote["voter"], []).append(vote)
-    return found
+        by_voter = by_pair.setdefault(vote["pair_id"], {})
+        by_voter.setdefault(vote["voter"], []).append(vote)
+    return by_pair
 
 
-# ---------------------------------------------------------------------------------------------------------------- Dawid and Skene
+# ------------------------------------------------------------------ Dawid and Skene
 
 
 @dataclasses.dataclass(frozen=True)
 class DawidSkene:
-    """probability [I]: P(a is better) of each pair; confusion [J, 2, 3]: of each voter, P(says first, second, tie | the better response is
-    shown first, second); trace: the log posterior after each round, which never falls."""
+    """The fitted model of I pairs and J voters.
+
+    probability [I]: P(a is better) of each pair. confusion [J, 2, 3]: of each voter, P(says first,
+    second, tie | the better response is shown first, second). trace: the log posterior after each
+    round, which never falls.
+    """
 
     pairs: list[str]
     voters: list[str]
@@ -97,8 +133,29 @@ class DawidSkene:
     trace: list[float]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Observations:
+    """N observations: what a voter says of a pair in one order."""
+
+    pairs: list[str]  # of I
+    voters: list[str]  # of J
+    pair: np.ndarray  # int [N], places in `pairs`
+    voter: np.ndarray  # int [N], places in `voters`
+    turned: np.ndarray  # int [N], 1 where response b was shown first
+    value: np.ndarray  # int [N], places in VALUES
+
+    @property
+    def position(self) -> np.ndarray:
+        """What was said in terms of what was shown, int [N]: first, second, tie."""
+        return np.where(self.value == TIE, TIE, self.value ^ self.turned)
+
+    def place_of(self, side: int) -> np.ndarray:
+        """Where response a (0) or b (1) was shown, int [N]: 0 first, 1 second."""
+        return side ^ self.turned
+
+
 def dawid_skene(
-    votes: Iterable[Mapping[str, Any]],
+    votes: Iterable[Vote],
     *,
     known: Mapping[str, str] | None = None,
     weights: Mapping[str, float] | None = None,
@@ -106,82 +163,124 @@ def dawid_skene(
     rounds: int = 200,
     tolerance: float = 1e-6,
 ) -> DawidSkene:
-    """Expectation maximization of Dawid and Skene (1979), with a confusion matrix per voter in the terms of what it was *shown*: a judge
-    who always names the first response has equal rows, so its votes say nothing.
+    """Expectation maximization of Dawid and Skene (1979), by the position that a voter was *shown*.
 
-    An observation is what a voter says of a pair in one order: its samples in that order are no independent witnesses, so they count as
-    one, by majority. weights: voter -> how much its observations count (1), to hold down a family of models that err together. known:
-    pair_id -> a | b, pairs whose answer is given (gold). smoothing: prior counts of each cell. A pair's better response is a or b with
-    even odds, since which is which is arbitrary. Raises ValueError without votes."""
-    seen = [
-        (pair, voter, order == "ba", VALUES.index(self_consistent(same) or "tie"))
-        for pair, by_voter in _by_pair(votes).items()
-        for voter, said in by_voter.items()
-        for order, same in _by_order(said).items()
-    ]
-    if not seen:
-        raise ValueError("aggregate: no votes")
-    pairs, i = _indexed([pair for pair, *_ in seen])
-    voters, j = _indexed([voter for _, voter, *_ in seen])
-    turned, value = np.array([[turned, value] for *_, turned, value in seen], np.int64).T
-    said = np.where(value == 2, 2, value ^ turned)  # first, second, tie
-    weight = np.array([(weights or {}).get(voter, 1.0) for voter in voters])[j]
+    A judge who always names the first response has equal rows in its confusion matrix, so its votes
+    say nothing. A pair's better response is a or b with even odds, since which is which is
+    arbitrary.
 
-    given = np.array([VALUES.index((known or {}).get(pair, "tie")) for pair in pairs])
-    fixed = np.where(given[:, None] == 2, np.nan, given[:, None] == np.arange(2))  # [I, 2]
-    counted = (
-        np.stack([np.bincount(i, weight * (value == side), len(pairs)) for side in (0, 1)], axis=1)
-        + 0.5
-    )
-    q = _clamped(counted / counted.sum(1, keepdims=True), fixed)
+    Args: votes: rows of the store's `votes`. known: pair_id -> a | b, pairs whose answer is given
+    (gold). weights: voter -> how much its observations count (1), to hold down a family of models
+    that err together. smoothing: prior counts of each cell of a confusion matrix. rounds: of
+    expectation and maximization, at most. tolerance: the change of a probability below which no
+    further round is worth it.
+
+    Raises ValueError without votes.
+    """
+    seen = _observations(votes)
+    n_pairs, n_voters = len(seen.pairs), len(seen.voters)
+    per_voter = np.array([(weights or {}).get(voter, 1.0) for voter in seen.voters])  # [J]
+    weight = per_voter[seen.voter]  # [N]
+    gold = np.array([VALUES.index((known or {}).get(pair, "tie")) for pair in seen.pairs])  # [I]
+    # Certainty where the answer is given, NaN where it is to be estimated. [I, 2]
+    fixed = np.where(gold[:, None] == TIE, np.nan, gold[:, None] == np.arange(2))
+
+    # The start is the share of weighted votes for each side, drawn to even odds by half a vote:
+    # from even odds themselves no round would ever move away.
+    votes_for = [np.bincount(seen.pair, weight * (seen.value == side), n_pairs) for side in (A, B)]
+    start = np.stack(votes_for, axis=1) + 0.5  # [I, 2]
+    posterior = _clamped(start / start.sum(axis=1, keepdims=True), fixed)
     trace: list[float] = []
     for _ in range(rounds):
-        counts = np.full((len(voters), 2, 3), smoothing)
-        for side in (0, 1):  # the better response is a, b: it was shown at place side ^ turned
-            np.add.at(counts, (j, side ^ turned, said), weight * q[i, side])
-        confusion = counts / counts.sum(-1, keepdims=True)
-        heard = np.stack(
-            [
-                np.bincount(i, weight * np.log(confusion[j, side ^ turned, said]), len(pairs))
-                for side in (0, 1)
-            ],
-            axis=1,
-        )
-        total = np.logaddexp(heard[:, 0], heard[:, 1])
-        likelihood = np.where(
-            given == 2, total, np.take_along_axis(heard, np.minimum(given, 1)[:, None], 1)[:, 0]
-        )
-        trace.append(
-            float(likelihood.sum() + smoothing * np.log(confusion).sum() - len(pairs) * np.log(2))
-        )
-        before, q = q, _clamped(np.exp(heard - total[:, None]), fixed)
-        if np.abs(q - before).max() < tolerance:
+        # Maximization: how often each voter says what, by where the better response stood. [J, 2,
+        # 3]
+        counts = np.full((n_voters, 2, 3), smoothing)
+        for side in (A, B):
+            cell = (seen.voter, seen.place_of(side), seen.position)
+            np.add.at(counts, cell, weight * posterior[seen.pair, side])
+        confusion = counts / counts.sum(axis=-1, keepdims=True)
+        # Expectation: how likely all that was said of a pair is, if a or if b is better. [I, 2]
+        log_likelihood = np.zeros((n_pairs, 2))
+        for side in (A, B):
+            log_p = np.log(confusion[seen.voter, seen.place_of(side), seen.position])  # [N]
+            log_likelihood[:, side] = np.bincount(seen.pair, weight * log_p, n_pairs)
+        trace.append(_log_posterior(log_likelihood, gold, confusion, smoothing))
+        total = np.logaddexp(log_likelihood[:, A], log_likelihood[:, B])  # [I]
+        before = posterior
+        posterior = _clamped(np.exp(log_likelihood - total[:, None]), fixed)
+        if np.abs(posterior - before).max() < tolerance:
             break
-    return DawidSkene(pairs, voters, q[:, 0], confusion, trace)
+    return DawidSkene(seen.pairs, seen.voters, posterior[:, A], confusion, trace)
+
+
+def _observations(votes: Iterable[Vote]) -> _Observations:
+    """The votes as arrays, the samples of a voter in one order as one observation by majority.
+
+    Samples in one order share all that sways the voter: they are no independent witnesses, and
+    counting each of them would make the model too sure.
+    """
+    rows = []
+    for pair, by_voter in _by_pair(votes).items():
+        for voter, own_votes in by_voter.items():
+            for order, same in _by_order(own_votes).items():
+                rows.append((pair, voter, order == "ba", self_consistent(same) or "tie"))
+    if not rows:
+        raise ValueError("aggregate: no votes")
+    pair_ids, voter_names, turned, values = zip(*rows, strict=True)
+    pairs, pair = _indexed(pair_ids)
+    voters, voter = _indexed(voter_names)
+    value = np.array([VALUES.index(value) for value in values], np.int64)
+    return _Observations(pairs, voters, pair, voter, np.array(turned, np.int64), value)
+
+
+def _log_posterior(
+    log_likelihood: np.ndarray, gold: np.ndarray, confusion: np.ndarray, smoothing: float
+) -> float:
+    """The quantity that no round lowers: log P(votes) of [I, 2] plus the log prior of [J, 2, 3]."""
+    total = np.logaddexp(log_likelihood[:, A], log_likelihood[:, B])
+    side = np.minimum(gold, B)[:, None]
+    of_gold_side = np.take_along_axis(log_likelihood, side, axis=1)[:, 0]
+    of_pairs = np.where(gold == TIE, total, of_gold_side)  # [I]
+    prior = smoothing * np.log(confusion).sum() - len(gold) * np.log(2)
+    return float(of_pairs.sum() + prior)
 
 
 def _indexed(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """The distinct names in order of appearance, and the place of each name among them, int [N]."""
     distinct = list(dict.fromkeys(names))
     place = {name: k for k, name in enumerate(distinct)}
     return distinct, np.array([place[name] for name in names])
 
 
-def _clamped(q: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(fixed), q, fixed)
+def _clamped(posterior: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(fixed), posterior, fixed)
 
 
 def reliability(
-    votes: Iterable[Mapping[str, Any]], *, certainty: float = 0.6, **options: Any
+    votes: Iterable[Vote],
+    *,
+    certainty: float = 0.6,
+    known: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] | None = None,
+    smoothing: float = 1.0,
 ) -> dict[str, Merged]:
-    """{pair_id: Merged} by `dawid_skene` (which takes the options): a or b where its probability is at least `certainty`, else a tie."""
+    """{pair_id: Merged} by `dawid_skene`: a or b where its probability is at least `certainty`.
+
+    Else a tie.
+    """
     rows = list(votes)
-    fitted, given = dawid_skene(rows, **options), _by_pair(rows)
+    fitted = dawid_skene(rows, known=known, weights=weights, smoothing=smoothing)
+    by_pair = _by_pair(rows)
     merged = {}
     for pair_id, p in zip(fitted.pairs, fitted.probability, strict=True):
-        value = "a" if p >= certainty else "b" if 1 - p >= certainty else "tie"
-        own = {
-            voter: self_consistent(said) or "inconsistent" for voter, said in given[pair_id].items()
-        }
+        value = "tie"
+        if p >= certainty:
+            value = "a"
+        elif 1 - p >= certainty:
+            value = "b"
+        own = {}
+        for voter, own_votes in by_pair[pair_id].items():
+            own[voter] = self_consistent(own_votes) or "inconsistent"
         merged[pair_id] = Merged(value, float(max(p, 1 - p)), own)
     return merged
 
@@ -190,3 +289,16 @@ METHODS: dict[str, Callable[..., dict[str, Merged]]] = {
     "consistency": consistency,
     "dawid_skene": reliability,
 }
+
+
+def merge(votes: Iterable[Vote], method: str, **options: Any) -> dict[str, Merged]:
+    """{pair_id: Merged} by one of METHODS. Raises ValueError for an option that it lacks."""
+    if method not in METHODS:
+        raise ValueError(f"panel.method = {method!r} is not one of {', '.join(METHODS)}")
+    # A config holds the options of all methods side by side: one that would change nothing is an
+    # error.
+    takes = list(inspect.signature(METHODS[method]).parameters)[1:]
+    for name in options:
+        if name not in takes:
+            raise ValueError(f"panel.{name}: method {method!r} takes only {', '.join(takes)}")
+    return METHODS[method](votes, **options)

@@ -1,4 +1,4 @@
-"""The paper's 5-tuple that describes a pair: its taxonomies, strict values, how several taggers are merged, and its text for retrieval."""
+"""The paper's 5-tuple that describes a pair: taxonomies, strict values, and how several merge."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +37,10 @@ Text = Annotated[
 
 
 class Attributes(pydantic.BaseModel):
-    """The 5-tuple (paper, section on preference attributes). A value outside the taxonomies, a missing or an unknown field is an error."""
+    """The 5-tuple (paper, section on preference attributes).
+
+    A value outside the taxonomies, a missing or an unknown field is an error.
+    """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -48,8 +51,9 @@ class Attributes(pydantic.BaseModel):
     annotation_guideline: Text  # how to decide this very pair
 
 
-# The names of the five fields, and the legal values of those that have a taxonomy: ledger columns, the text that is embedded, what
-# people may edit and what errors are broken down by all follow from the class above.
+# The names of the five fields, and the legal values of those that have a taxonomy: ledger columns,
+# the text that is embedded, what people may edit and what errors are broken down by all follow from
+# the class above.
 FIELDS: tuple[str, ...] = tuple(Attributes.model_fields)
 TAXONOMIES: dict[str, tuple[str, ...]] = {
     name: get_args(field.annotation)
@@ -59,23 +63,30 @@ TAXONOMIES: dict[str, tuple[str, ...]] = {
 
 
 def merge(tagged: Sequence[Attributes]) -> Attributes:
-    """One 5-tuple of several taggers': the most frequent value of each closed field (of equally frequent ones the first given), and both
-    free texts from the first tagger who agrees with most of those three. Raises ValueError without any tagger."""
+    """One 5-tuple of several taggers'.
+
+    The most frequent value of each field with a taxonomy (of equally frequent ones the first), and
+    both free texts from the first tagger who agrees with most of those values. Raises ValueError
+    without any tagger.
+    """
     if not tagged:
         raise ValueError("attributes: nothing to merge")
-    common = {
-        field: Counter(getattr(one, field) for one in tagged).most_common(1)[0][0]
-        for field in TAXONOMIES
-    }
-    nearest = max(
-        tagged, key=lambda one: sum(getattr(one, field) == value for field, value in common.items())
-    )
-    return nearest.model_copy(update=common)
+    common = {}
+    for field in TAXONOMIES:
+        counts = Counter(getattr(attributes, field) for attributes in tagged)
+        common[field] = counts.most_common(1)[0][0]
+
+    def agreement(attributes: Attributes) -> int:
+        return sum(getattr(attributes, field) == value for field, value in common.items())
+
+    # Both texts from one tagger: a guideline of one and qualities of another may contradict each
+    # other.
+    return max(tagged, key=agreement).model_copy(update=common)
 
 
 def describe(attributes: Attributes) -> str:
-    """The five fields as lines `Field: value`: what a judge reads, and what the embedder reads beside the prompt."""
-    named = attributes.model_dump()
-    return "\n".join(
-        f"{field.replace('_', ' ').capitalize()}: {value}" for field, value in named.items()
-    )
+    """The five fields as lines `Field: value`: what a judge reads."""
+    lines = []
+    for field, value in attributes.model_dump().items():
+        lines.append(f"{field.replace('_', ' ').capitalize()}: {value}")
+    return "\n".join(lines)

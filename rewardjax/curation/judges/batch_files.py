@@ -1,38 +1,31 @@
-"""Offline batches: requests as a file for a provider's batch API or `vllm run-batch`, and its results back into the ledger.
+"""Offline batches: requests as a file for a batch API, and its results back into the ledger.
 
-    written = batch.write("round1.jsonl", items, judge, ledger)      lines {"custom_id", "method", "url", "body"}
-    read = batch.read("round1.results.jsonl", items, judge, ledger)  lines {"custom_id", "response": {"status_code", "body"}, "error"}
+    written = batch_files.write("round1.jsonl", items, judge, ledger)
+    counts = batch_files.read("round1.results.jsonl", [judge], ledger)
 
-Questions whose answers could not be read need another request each: write and read again until `written["requests"]` is 0. A judge asked
-this way needs an explicit `answer_format`: there is no server to find it out from.
+A file is what OpenAI's batch API and `vllm run-batch` take, one request per line:
+
+    {"custom_id", "method", "url", "body"}                         written
+    {"custom_id", "response": {"status_code", "body"}, "error"}    read, in any order
+
+Questions whose answers could not be read need another request each: write and read again until
+`written["requests"]` is 0. A judge that is asked this way needs an explicit `answer_format`: there
+is no server to find it out from. `python -m rewardjax.curate batch` does all this for a workspace.
 """
 
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import files
-from rewardjax.curation.judges.client import Judge, read_completion
-from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Request
+from rewardjax.curation.judges.client import REFUSED, Judge, read_completion
+from rewardjax.curation.judges.paid_calls import Answer, CallLedger, InBatch, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import format_in, questions, settle
 
 URL = "/v1/chat/completions"
-
-
-def _open_requests(
-    items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str
-) -> Iterator[Request]:
-    if (format := format_in(judge, ledger)) is None:
-        raise ValueError(
-            f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; set it to what the batch server takes"
-        )
-    for item in items:
-        for question in questions(item, judge, task, purpose):
-            if isinstance(step := settle(question, format, ledger), Request):
-                yield step
 
 
 def write(
@@ -44,82 +37,144 @@ def write(
     task: str = "judge",
     purpose: str = "",
     discount: float = 1.0,
-) -> dict[str, Any]:
-    """Write the requests that the ledger lacks, those that another batch file holds already left out ("out"), and reserve their cost.
+) -> dict[str, int]:
+    """Write the requests that the ledger lacks, and reserve their cost.
 
-    discount: what the batch API charges of the price. Stops at the budget: "unaffordable" counts what was left out for it. Returns these
-    counts and "requests". The file appears whole or not at all; raises FileExistsError where it exists."""
+    discount: what the batch API charges of the price. Returns counts: "requests" in the file, "out"
+    that another batch file holds already, "unaffordable" that were left out for the budget. The
+    file appears whole or not at all; raises FileExistsError where it exists, ValueError for a judge
+    without an answer_format.
+    """
     path = pathlib.Path(path)
     if path.exists():
-        raise FileExistsError(f"{path}: exists; a batch file is written once")
+        raise FileExistsError(f"{path} exists; a batch file is written once")
     path.parent.mkdir(parents=True, exist_ok=True)
     counts, name = Counter(requests=0, out=0, unaffordable=0), str(path.resolve())
-    ledger.release(name)  # an earlier call that was killed reserved for a file that never appeared
+    # An earlier call that was killed reserved for a file that never appeared.
+    ledger.release(name)
     with files.replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         for request in _open_requests(items, judge, ledger, task, purpose):
-            if ledger.out(request.key) is not None:
+            if ledger.in_batch(request.key) is not None:
                 counts["out"] += 1
             elif ledger.reserve(request, batch=name, discount=discount) is None:
                 counts["unaffordable"] += 1
             else:
                 counts["requests"] += 1
-                line = {
-                    "custom_id": request.key,
-                    "method": "POST",
-                    "url": URL,
-                    "body": request.body,
-                }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(json.dumps(_line(request), ensure_ascii=False) + "\n")
     return dict(counts)
 
 
-def read(
-    path: str | pathlib.Path,
-    items: Sequence[Item],
-    judge: Judge,
-    ledger: CallLedger,
-    *,
-    task: str = "judge",
-    purpose: str = "",
-    discount: float = 1.0,
-) -> dict[str, Any]:
+def _open_requests(
+    items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str
+) -> Iterator[Request]:
+    """The next request of every question that is not settled."""
+    format = format_in(judge, ledger)
+    if format is None:
+        raise ValueError(
+            f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; "
+            "set it to what the batch server takes"
+        )
+    for item in items:
+        for question in questions(item, judge, task, purpose):
+            step = settle(question, format, ledger)
+            if isinstance(step, Request):
+                yield step
+
+
+def _line(request: Request) -> dict[str, Any]:
+    # The key as custom_id: results come in any order, days later, perhaps to another process.
+    return {"custom_id": request.key, "method": "POST", "url": URL, "body": request.body}
+
+
+def read(path: str | pathlib.Path, judges: Sequence[Judge], ledger: CallLedger) -> dict[str, int]:
     """Put a results file's answers into the ledger, in whatever order they come.
 
-    Returns counts: "answered", "rejected" (status 400, 413 or 422), "failed" (other errors: the next batch asks again), "unknown" (no such
-    request is out: read before, or another judge's). Raises ValueError naming the line for what is no result."""
-    wanted = {
-        request.key: request for request in _open_requests(items, judge, ledger, task, purpose)
-    }
+    judges: those whose requests may be among them. The files that were written must still be where
+    they were. Returns counts: "answered", "rejected" (the request as it stands), "failed" (other
+    errors: the next batch asks again), "unknown" (no such request is out: read before, or another
+    ledger's). Raises ValueError naming the line for what is not a result.
+    """
+    by_voter = {judge.voter: judge for judge in judges}
+    bodies: dict[str, dict[str, Any]] = {}
     counts = Counter(answered=0, rejected=0, failed=0, unknown=0)
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                found = json.loads(line)
-                key, response = found["custom_id"], found.get("response") or {}
+                result = json.loads(line)
+                key, response = result["custom_id"], result.get("response") or {}
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
-                    f"{path}, line {number}: no batch result ({type(error).__name__}: {error})"
+                    f"{path}, line {number} is not a batch result ({type(error).__name__}: {error})"
                 ) from None
-            request = wanted.get(key)
-            row = ledger.out(key) if request else None
-            if request is None or row is None:
+            waiting = ledger.in_batch(key)
+            if waiting is None:
                 counts["unknown"] += 1
                 continue
-            status = response.get("status_code")
-            if status in (400, 413, 422):
-                refused = Answer(
-                    json.dumps(response.get("body"))[:500], finish="rejected", status="rejected"
-                )
-                ledger.settle(row, request, refused, discount=discount)
-                counts["rejected"] += 1
-            elif found.get("error") or status != 200:
-                ledger.abandon(row, request, tries=1, lost=0)
+            if waiting.batch not in bodies:
+                bodies[waiting.batch] = _bodies(waiting.batch)
+            request = _request(key, waiting, bodies[waiting.batch], by_voter)
+            answer = _answer(response, failed=bool(result.get("error")))
+            if answer is None:
+                ledger.abandon(waiting.row, request, tries=1, lost=0)
                 counts["failed"] += 1
-            else:
-                ledger.settle(
-                    row, request, read_completion(response.get("body")), discount=discount
-                )
-                counts["answered"] += 1
+                continue
+            # What was reserved tells which discount the file was written with.
+            discount = 1.0
+            if request.most() > 0:
+                discount = waiting.booked / request.most()
+            ledger.settle(waiting.row, request, answer, discount=discount)
+            counts[answer.status] += 1
     return dict(counts)
+
+
+def _bodies(path: str) -> dict[str, Any]:
+    """The bodies of a batch file by custom_id."""
+    bodies = {}
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            request = json.loads(line)
+            bodies[request["custom_id"]] = request["body"]
+    return bodies
+
+
+def _request(
+    key: str, waiting: InBatch, bodies: Mapping[str, Any], judges: Mapping[str, Judge]
+) -> Request:
+    """The request behind a result, as it was when it was written."""
+    judge = judges.get(waiting.voter)
+    if judge is None or key not in bodies:
+        raise ValueError(
+            f"{waiting.batch}: request {key} of {waiting.voter} is not in the file, or its judge "
+            f"is not one of {', '.join(judges)}"
+        )
+    request = Request(
+        voter=waiting.voter,
+        body=bodies[key],
+        revision=judge.revision,
+        price=judge.price,
+        sample=waiting.sample,
+        attempt=waiting.attempt,
+        shown=waiting.shown,
+        subject=waiting.subject,
+        purpose=waiting.purpose,
+    )
+    # An answer under another key would never be looked up, and its question asked and paid again.
+    if request.key != key:
+        raise ValueError(
+            f"{waiting.batch}: request {key} was edited after it was written, or the revision of "
+            f"judge {judge.name} was"
+        )
+    return request
+
+
+def _answer(response: Mapping[str, Any], failed: bool) -> Answer | None:
+    """What a result says; None for an error that asking again may mend."""
+    status = response.get("status_code")
+    if status in REFUSED:
+        reason = json.dumps(response.get("body"))[:500]
+        return Answer(reason, finish="rejected", status="rejected")
+    if failed or status != 200:
+        return None
+    return read_completion(response.get("body"))

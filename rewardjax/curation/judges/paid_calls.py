@@ -1,11 +1,13 @@
-"""The ledger of paid requests: a cache of answers and a hard budget, in one SQLite file that survives a kill.
+"""The ledger of paid requests: a cache of answers and a hard budget, in one SQLite file.
 
-A request is known by the hash of everything that could change its answer. Before it is sent, a row reserves the most it can cost; when
-the answer comes the row takes the answer and the real cost. So
+A request is known by the hash of everything that could change its answer. Before it is sent, a row
+reserves the most it can cost; when the answer comes the row takes the answer and the real cost. So
 
 - an answered request is never sent again, by whichever process asks;
-- booked money (costs, plus reservations of what is still out) never exceeds the budget, whatever the number of requests in flight;
-- what was in flight when a process died stays booked at its reservation: nobody can know whether the server charged for it.
+- booked money (costs, plus reservations of what is still out) never exceeds the budget, whatever
+  the number of requests in flight;
+- what was in flight when a process died stays booked at its reservation: nobody can know whether
+  the server charged for it.
 
 The file wants a local disk (SQLite's write-ahead log does not work on network file systems).
 """
@@ -17,11 +19,13 @@ import json
 import pathlib
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
 
-TEMPLATE_TOKENS = 64  # a chat template's own tokens, beyond the bytes of what it renders: generous
+# A chat template's own tokens, beyond the bytes of what it renders: generous, since the budget is
+# hard.
+TEMPLATE_TOKENS = 64
 
 
 class BudgetExceeded(Exception):
@@ -39,8 +43,12 @@ class Price:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One chat completion. `body` is what is sent; `revision` tells apart what the model's name does not (weights, server); `sample` and
-    `attempt` tell apart requests of the same body; the rest says what it is for and is not part of its identity."""
+    """One chat completion.
+
+    body: what is sent. revision: tells apart what the model's name does not (weights, server).
+    sample, attempt: tell apart requests of the same body. The rest says what it is for and is not
+    part of its identity.
+    """
 
     voter: str
     body: dict[str, Any]
@@ -54,6 +62,11 @@ class Request:
 
     @functools.cached_property
     def key(self) -> str:
+        """The hash of its identity.
+
+        Stored ledgers hold these keys: with another rule nothing in them would be recognized, and
+        everything would be paid again.
+        """
         identity = {
             "body": self.body,
             "revision": self.revision,
@@ -64,92 +77,120 @@ class Request:
         return fingerprint.of_json(identity)
 
     def most(self) -> float:
-        """The most it can cost, dollars: no tokenizer makes more tokens than there are bytes."""
-        tokens = (
-            len(
-                json.dumps(
-                    [self.body["messages"], self.body.get("response_format")], ensure_ascii=False
-                ).encode()
-            )
-            + TEMPLATE_TOKENS
-        )
+        """The most it can cost, dollars."""
+        text = [self.body["messages"], self.body.get("response_format")]
+        # No tokenizer makes more tokens than there are bytes, so no tokenizer is needed to be sure.
+        tokens = len(json.dumps(text, ensure_ascii=False).encode()) + TEMPLATE_TOKENS
         dearest = max(self.price.input, self.price.cached)
         return (tokens * dearest + self.body["max_tokens"] * self.price.output) / 1e6
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came back. status: "answered", or "rejected" by the server as it stands (and then `text` says why)."""
+    """What came back.
+
+    status: "answered", or "rejected" by the server as it stands (and then `text` says why).
+    counted: whether the server said how many tokens it used.
+    """
 
     text: str
     finish: str = "stop"
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    counted: bool = True  # whether the server said how many tokens it used
+    counted: bool = True
     status: str = "answered"
 
 
+class InBatch(NamedTuple):
+    """The row of a request that stands in a batch file and whose result was not read yet."""
+
+    row: int
+    voter: str
+    subject: str
+    purpose: str
+    sample: int
+    attempt: int
+    shown: str | None
+    batch: str  # full path of the file
+    booked: float  # dollars
+
+
 def cost(request: Request, answer: Answer, discount: float = 1.0) -> float:
-    """Dollars. A rejected request costs nothing; an answer without token counts costs the most it could."""
+    """Dollars.
+
+    A rejected request costs nothing; an answer without token counts costs the most it could.
+    """
     if answer.status == "rejected":
         return 0.0
     if not answer.counted:
         return request.most() * discount
+    # Servers count cached tokens among those of the prompt.
     fresh = answer.prompt_tokens - answer.cached_tokens
     price = request.price
-    return (
-        (
-            fresh * price.input
-            + answer.cached_tokens * price.cached
-            + answer.completion_tokens * price.output
-        )
-        * discount
-        / 1e6
-    )
+    input_cost = fresh * price.input + answer.cached_tokens * price.cached
+    return (input_cost + answer.completion_tokens * price.output) * discount / 1e6
 
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS calls (
-  id INTEGER PRIMARY KEY, key TEXT NOT NULL, voter TEXT NOT NULL, subject TEXT NOT NULL, purpose TEXT NOT NULL, sample INTEGER NOT NULL,
-  attempt INTEGER NOT NULL, shown TEXT, batch TEXT, state TEXT NOT NULL, booked REAL NOT NULL, text TEXT, finish TEXT,
-  prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, counted INTEGER, seconds REAL, tries INTEGER
+  id INTEGER PRIMARY KEY, key TEXT NOT NULL, voter TEXT NOT NULL, subject TEXT NOT NULL,
+  purpose TEXT NOT NULL, sample INTEGER NOT NULL, attempt INTEGER NOT NULL, shown TEXT, batch TEXT,
+  state TEXT NOT NULL, booked REAL NOT NULL, text TEXT, finish TEXT, prompt_tokens INTEGER,
+  cached_tokens INTEGER, completion_tokens INTEGER, counted INTEGER, seconds REAL, tries INTEGER
 );
 CREATE UNIQUE INDEX IF NOT EXISTS answers ON calls (key) WHERE state IN ('answered', 'rejected');
 CREATE INDEX IF NOT EXISTS out ON calls (key) WHERE state = 'sent';
-CREATE TABLE IF NOT EXISTS booked (only INTEGER PRIMARY KEY CHECK (only = 0), dollars REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS booked (
+  only INTEGER PRIMARY KEY CHECK (only = 0), dollars REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS formats (model TEXT PRIMARY KEY, format TEXT NOT NULL);
 INSERT OR IGNORE INTO booked VALUES (0, 0);
 """
 _ANSWER = "text, finish, prompt_tokens, cached_tokens, completion_tokens, counted, state"
+_ANSWERED = "state IN ('answered', 'rejected')"
 
 
 class CallLedger:
-    """The ledger in file `path`. `budget`: dollars that all its requests together may cost, those of earlier runs included; None: no
-    limit. Several processes may share the file."""
+    """The ledger in file `path`, which several processes may share.
+
+    budget: dollars that all its requests together may cost, those of earlier runs included; None:
+    no limit.
+    """
 
     def __init__(self, path: str | pathlib.Path, budget: float | None = None):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path, self.budget = pathlib.Path(path), budget
+        # No isolation level: `_transaction` begins and ends each transaction itself, and says which
+        # statements belong together.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        # A power cut may undo the last commits (synchronous=NORMAL), a kill may not: answers are
+        # cheap to ask again, and waiting for the disk at each one is not.
         self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def lookup(self, key: str) -> Answer | None:
         """The answer to a request, None where there is none yet."""
-        row = self._db.execute(
-            f"SELECT {_ANSWER} FROM calls WHERE key = ? AND state IN ('answered', 'rejected')",
-            [key],
-        ).fetchone()
-        return None if row is None else Answer(*row[:5], counted=bool(row[5]), status=row[6])
+        sql = f"SELECT {_ANSWER} FROM calls WHERE key = ? AND {_ANSWERED}"
+        row = self._db.execute(sql, [key]).fetchone()
+        if row is None:
+            return None
+        return Answer(*row[:5], counted=bool(row[5]), status=row[6])
 
     def reserve(
         self, request: Request, *, batch: str | None = None, discount: float = 1.0
     ) -> int | None:
-        """Book the most that `request` can cost and return its row, or None where that is more than what is left."""
+        """Book the most that `request` can cost and return its row; None where too little is left.
+
+        batch: full path of the batch file that the request goes to. discount: what is charged of
+        the price.
+        """
         most = request.most() * discount
+        # Within one transaction: two processes that both saw room for one request would both send
+        # it.
         with _transaction(self._db):
             if self.budget is not None and most > 0 and self.spent() + most > self.budget:
                 return None
@@ -163,7 +204,8 @@ class CallLedger:
                 request.shown,
             )
             cursor = self._db.execute(
-                "INSERT INTO calls (key, voter, subject, purpose, sample, attempt, shown, batch, state, booked)"
+                "INSERT INTO calls"
+                " (key, voter, subject, purpose, sample, attempt, shown, batch, state, booked)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?)",
                 [*values, batch, most],
             )
@@ -179,26 +221,33 @@ class CallLedger:
         seconds: float | None = None,
         tries: int = 1,
         lost: int = 0,
-        discount=1.0,
+        discount: float = 1.0,
     ) -> None:
-        """Put the answer in its row. `lost`: how many tries timed out, each of which may have been charged and is booked in full. Where
-        another process has answered the same request meanwhile, this cost is booked and the first answer stays."""
+        """Put the answer in its row, with what it cost in place of the reservation.
+
+        lost: how many tries timed out, each of which may have been charged and is booked in full.
+        """
         dollars = cost(request, answer, discount) + lost * request.most() * discount
         fields = dataclasses.astuple(answer)[:-1]
         sql = (
-            "UPDATE calls SET state = ?, booked = ?, text = ?, finish = ?, prompt_tokens = ?, cached_tokens = ?, completion_tokens = ?,"
-            " counted = ?, seconds = ?, tries = ? WHERE id = ?"
+            "UPDATE calls SET state = ?, booked = ?, text = ?, finish = ?, prompt_tokens = ?,"
+            " cached_tokens = ?, completion_tokens = ?, counted = ?, seconds = ?, tries = ?"
+            " WHERE id = ?"
         )
         with _transaction(self._db):
-            second = self.lookup(request.key) is not None
+            state = answer.status
+            # Another process may have answered the same request meanwhile. Both were paid, and the
+            # first answer stays, since votes may already follow from it.
+            if self.lookup(request.key) is not None:
+                state = "duplicate"
             self._book(dollars - self._reserved(row))
-            self._db.execute(
-                sql,
-                ["duplicate" if second else answer.status, dollars, *fields, seconds, tries, row],
-            )
+            self._db.execute(sql, [state, dollars, *fields, seconds, tries, row])
 
     def abandon(self, row: int, request: Request, *, tries: int, lost: int) -> None:
-        """No answer: what was reserved is free again, but for tries that timed out. The request may be sent again later."""
+        """No answer came: what was reserved is free again, but for tries that timed out.
+
+        The request may be sent again later.
+        """
         dollars = lost * request.most()
         with _transaction(self._db):
             self._book(dollars - self._reserved(row))
@@ -207,24 +256,32 @@ class CallLedger:
                 [dollars, tries, row],
             )
 
-    def out(self, key: str) -> int | None:
-        """The row of a request that was written to a batch file and not yet read back."""
+    def in_batch(self, key: str) -> InBatch | None:
+        """A request that was written to a batch file and whose result was not read yet."""
         row = self._db.execute(
-            "SELECT id FROM calls WHERE key = ? AND state = 'sent' AND batch IS NOT NULL", [key]
+            "SELECT id, voter, subject, purpose, sample, attempt, shown, batch, booked FROM calls"
+            " WHERE key = ? AND state = 'sent' AND batch IS NOT NULL",
+            [key],
         ).fetchone()
-        return None if row is None else row[0]
+        if row is None:
+            return None
+        return InBatch(*row)
 
-    def release(self, batch: str) -> None:
-        """Forget the requests of a batch file (its full path) that will never be read back: their reservations are free again."""
+    def release(self, batch: str) -> int:
+        """Forget the requests of a batch file (its full path) whose results will never come.
+
+        Their reservations are free again. Returns how many they were.
+        """
         with _transaction(self._db):
             where = "batch = ? AND state = 'sent'"
-            freed = self._db.execute(
-                f"SELECT coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]
-            ).fetchone()[0]
+            count, freed = self._db.execute(
+                f"SELECT count(*), coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]
+            ).fetchone()
             self._db.execute(
                 f"UPDATE calls SET state = 'failed', booked = 0, tries = 0 WHERE {where}", [batch]
             )
             self._book(-freed)
+        return count
 
     def spent(self) -> float:
         """Dollars booked: costs, and reservations of what is out or was when a process died."""
@@ -233,17 +290,26 @@ class CallLedger:
     def format_of(self, model: str) -> str | None:
         """How a model is asked for JSON, as probed once; `model` is any name of it."""
         row = self._db.execute("SELECT format FROM formats WHERE model = ?", [model]).fetchone()
-        return None if row is None else row[0]
+        if row is None:
+            return None
+        return row[0]
 
     def set_format(self, model: str, format: str) -> None:
+        """Remember how a model is asked for JSON."""
         self._db.execute("INSERT OR REPLACE INTO formats VALUES (?, ?)", [model, format])
 
     def costs(self) -> list[dict[str, Any]]:
-        """The cost ledger: a row per (purpose, voter) with counts of requests by what became of them, tokens and dollars. `in_doubt` is
-        the part of `dollars` that is reserved for requests without an answer."""
+        """The cost ledger: a row per (purpose, voter).
+
+        It holds counts of requests by what became of them, tokens and dollars. `in_doubt` is the
+        part of `dollars` that is reserved for requests without an answer.
+        """
         sql = """SELECT purpose, voter,
-            sum(state IN ('answered', 'duplicate')) AS answered, sum(state = 'rejected') AS rejected, sum(state = 'failed') AS failed,
-            sum(state = 'sent') AS out, coalesce(sum(prompt_tokens), 0) AS prompt_tokens, coalesce(sum(cached_tokens), 0) AS cached_tokens,
+            sum(state IN ('answered', 'duplicate')) AS answered,
+            sum(state = 'rejected') AS rejected,
+            sum(state = 'failed') AS failed, sum(state = 'sent') AS out,
+            coalesce(sum(prompt_tokens), 0) AS prompt_tokens,
+            coalesce(sum(cached_tokens), 0) AS cached_tokens,
             coalesce(sum(completion_tokens), 0) AS completion_tokens, sum(booked) AS dollars,
             sum(CASE WHEN state IN ('sent', 'failed') THEN booked ELSE 0 END) AS in_doubt
             FROM calls GROUP BY purpose, voter ORDER BY purpose, voter"""
@@ -255,12 +321,15 @@ class CallLedger:
         return self._db.execute("SELECT booked FROM calls WHERE id = ?", [row]).fetchone()[0]
 
     def _book(self, dollars: float) -> None:
+        # A running sum and not a sum over all rows: every reservation asks for it.
         self._db.execute("UPDATE booked SET dollars = dollars + ?", [dollars])
 
 
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     """One process at a time reads what is booked and books more."""
+    # IMMEDIATE takes the write lock at once: a deferred transaction reads first, and fails where
+    # another has written in between.
     db.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -1,49 +1,57 @@
-"""LLM judges and taggers: several models at once, half of the samples in each order, every answer checked, everything in the ledger.
+"""What LLM judges and taggers are asked about a pair, and what their answers come to.
 
-    report = judges.ask(items, [Judge(...), ...], ledger)                  pays for what the ledger lacks
-    rows = judges.votes(items, [Judge(...), ...], ledger)                  rows for the store's votes; never pays
-    rows = judges.tags(items, [Judge(...), ...], ledger)                   rows for the store's attributes
+report = asking.ask(items, [Judge(...), ...], ledger)      pays for what the ledger lacks rows =
+protocol.votes(items, [Judge(...), ...], ledger)    rows for the store's votes; never pays rows =
+protocol.tags(items, [Judge(...), ...], ledger)     rows for the store's attributes
 
-Between "what to ask next" and "what was said" lies one pure function, `settle`, which reads the ledger: so a run that was killed, a run
-that is repeated and a batch file read back (batch.py) all come to the same votes.
+Between "what to ask next" and "what was answered" lies one pure function, `settle`, which reads the
+ledger: so a run that was killed, a run that is repeated and a batch file read back (batch_files.py)
+all come to the same votes.
 """
 
-import asyncio
-import concurrent.futures
 import dataclasses
+import functools
 import json
-import sys
-from collections import Counter
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pydantic
-from tqdm import tqdm
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges import aggregate, prompts
 from rewardjax.curation.judges import attributes as attributes_lib
+from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.attributes import Attributes
-from rewardjax.curation.judges.client import Endpoint, Judge, JudgeDown, Purse, body, known_as
-from rewardjax.curation.judges.paid_calls import Answer, BudgetExceeded, CallLedger, Request
+from rewardjax.curation.judges.client import Judge, body
+from rewardjax.curation.judges.paid_calls import CallLedger, Request
 from rewardjax.curation.judges.prompts import Item, Verdict
-
-T = TypeVar("T")
-
-
-def _json_schema(model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """What a server is sent: without our docstring, which would change the request whenever it is edited."""
-    return {key: value for key, value in model.model_json_schema().items() if key != "description"}
+from rewardjax.curation.ledger.rows import AttributesRow, Shown, VoteRow
+from rewardjax.data.groups import Message
 
 
-# task -> (what an answer is, its JSON schema, how the prompt asks for it)
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an answer is, and how the prompt asks for it."""
+
+    answer: type[pydantic.BaseModel]
+    instruction: str
+
+    @functools.cached_property
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema that a server is sent."""
+        schema = self.answer.model_json_schema()
+        # Our docstring is no part of the question: editing it must not ask everything again.
+        schema.pop("description", None)
+        return schema
+
+
 TASKS = {
-    "judge": (Verdict, _json_schema(Verdict), prompts.JUDGE_ANSWER),
-    "tag": (Attributes, _json_schema(Attributes), prompts.TAG_ANSWER),
+    "judge": Task(Verdict, prompts.JUDGE_ANSWER),
+    "tag": Task(Attributes, prompts.TAG_ANSWER),
 }
 
 
-# ---------------------------------------------------------------------------------------------------------------- one question
+# ------------------------------------------------------------------ one question
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +62,23 @@ class Question:
     item: Item
     task: str  # judge | tag
     sample: int
-    shown: str  # ab | ba
+    shown: Shown
     purpose: str = ""
+
+    def messages(self) -> list[Message]:
+        """What the judge is sent first."""
+        if self.task == "tag":
+            return prompts.tag_messages(self.item)
+        return prompts.judge_messages(self.item, self.shown, self.judge.prompt_text)
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a question came to: a Verdict or Attributes, or None with the reason why there is none. `calls`: keys of the requests behind."""
+    """What a question came to.
+
+    value: a Verdict or Attributes, or None with the reason in `problem`. calls: keys of the
+    requests behind it, the last one being that of the answer.
+    """
 
     value: Verdict | Attributes | None
     problem: str
@@ -70,32 +88,40 @@ class Outcome:
 def questions(
     item: Item, judge: Judge, task: str = "judge", purpose: str = ""
 ) -> Iterator[Question]:
-    """What to ask a judge about a pair: `judge.samples` judgments, half of them in each order (an odd one in an order that depends on the
-    pair); one question where attributes are wanted, in canonical order, since they are about both responses alike."""
+    """What to ask a judge about a pair.
+
+    `judge.samples` judgments, half of them in each order, an odd one in an order that depends on
+    the pair; one question where attributes are wanted.
+    """
+    # Attributes are about both responses alike, so one order serves.
     if task == "tag":
         yield Question(judge, item, task, 0, "ab", purpose)
         return
+    if judge.shots is not None:
+        item = dataclasses.replace(item, examples=item.examples[: judge.shots])
+    # A hash and not a counter: a pair is shown in the same order in whichever batch it is asked
+    # about.
     first = int(fingerprint.of_json(item.pair_id), 16) % 2
+    orders: tuple[Shown, Shown] = ("ab", "ba")
     for sample in range(judge.samples):
-        yield Question(judge, item, task, sample, ("ab", "ba")[(sample + first) % 2], purpose)
+        yield Question(judge, item, task, sample, orders[(sample + first) % 2], purpose)
 
 
 def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Request:
     """The next request that this question needs, or its outcome if the ledger has the answers.
 
-    An answer that cannot be read is answered in turn by what is wrong with it; if that fails too, the question is asked afresh, and so on
-    until `judge.asks` requests are spent."""
-    schema, json_schema, instruction = TASKS[question.task]
-    messages = (
-        prompts.judge_messages(question.item, question.shown)
-        if question.task == "judge"
-        else prompts.tag_messages(question.item)
-    )
-    judge, problem, calls, answered = question.judge, "", [], []
+    An answer that cannot be read is answered in turn by what is wrong with it; if that fails too,
+    the question is asked afresh, and so on until `judge.asks` requests are spent.
+    """
+    task, judge, problem = TASKS[question.task], question.judge, ""
+    opening = question.messages()
+    calls: list[str] = []
+    follow_up: list[Message] = []
     for attempt in range(judge.asks):
+        messages = opening + follow_up
         request = Request(
             voter=judge.voter,
-            body=body(judge, messages + answered, json_schema, format, question.sample, attempt),
+            body=body(judge, messages, task.schema, format, question.sample, attempt),
             revision=judge.revision,
             price=judge.price,
             sample=question.sample,
@@ -111,166 +137,30 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
         if answer.status == "rejected":
             return Outcome(None, f"rejected: {answer.text}", tuple(calls))
         try:
-            return Outcome(read(answer, schema), "", tuple(calls))
+            return Outcome(read(answer, task.answer), "", tuple(calls))
         except Unreadable as error:
             problem = str(error)
-        again = prompts.ASK_AGAIN.format(problem=problem, answer=instruction)
-        answered = (
-            []
-            if answered
-            else [
+        # At most one bad answer is shown: a model that sees several of its own tends to go on like
+        # that.
+        if follow_up:
+            follow_up = []
+        else:
+            ask_again = prompts.ASK_AGAIN.format(problem=problem, answer=task.instruction)
+            follow_up = [
                 {"role": "assistant", "content": answer.text or "(empty)"},
-                {"role": "user", "content": again},
+                {"role": "user", "content": ask_again},
             ]
-        )
     return Outcome(None, f"unreadable: {problem}", tuple(calls))
 
 
-# ---------------------------------------------------------------------------------------------------------------- reading an answer
+def format_in(judge: Judge, ledger: CallLedger) -> str | None:
+    """How the judge is asked for JSON; None where that is to be found out and was not yet."""
+    if judge.answer_format == "auto":
+        return ledger.format_of(judge.cache_name)
+    return judge.answer_format
 
 
-class Unreadable(Exception):
-    """An answer that is none: cut off, no JSON object of the schema, or two that disagree."""
-
-
-def read(answer: Answer, schema: type[pydantic.BaseModel]) -> Any:
-    """The one object of `schema` in an answer, bare or inside other text; what stands before `</think>` is not part of it.
-
-    Raises Unreadable, whose text tells a model what to mend."""
-    if answer.finish == "length":
-        raise Unreadable("it was cut off at the maximum length")
-    text = answer.text.rpartition("</think>")[2]
-    found, problem = [], "there is no JSON object in it"
-    for candidate in _objects(text):
-        try:
-            found.append(schema.model_validate(candidate))
-        except pydantic.ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            problem = f"{'.'.join(map(str, first['loc'])) or 'the object'}: {first['msg']}"
-    if not found:
-        raise Unreadable(problem)
-    decided = {getattr(one, "preferred", None) or one for one in found}
-    if len(decided) > 1:
-        raise Unreadable("it holds several answers that differ")
-    return found[0]
-
-
-def _objects(text: str) -> Iterator[dict]:
-    """Every outermost JSON object in `text`."""
-    decoder, at = json.JSONDecoder(), 0
-    while (at := text.find("{", at)) >= 0:
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (json.JSONDecodeError, RecursionError):
-            at += 1
-            continue
-        yield value
-
-
-# ---------------------------------------------------------------------------------------------------------------- asking
-
-
-def ask(
-    items: Sequence[Item],
-    judges: Sequence[Judge],
-    ledger: CallLedger,
-    *,
-    task: str = "judge",
-    purpose: str = "",
-) -> dict[str, Any]:
-    """Put every question about `items` to every judge, paying only for what `ledger` lacks; all judges work at the same time.
-
-    Returns "questions", "settled", "unreadable" (settled without a value), "stopped" (server -> why it took no more; the others went on),
-    "out_of_budget" (a sentence, or None) and "dollars" booked in all. Call it again to go on where it stopped. Raises ValueError for a
-    pair or a judge's name given twice."""
-    _refuse_repeats("pair", [item.pair_id for item in items])
-    _refuse_repeats("judge", [judge.name for judge in judges])
-    return _run(_ask(items, judges, ledger, task, purpose))
-
-
-async def _ask(
-    items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str
-) -> dict[str, Any]:
-    purse, counts = Purse(ledger), Counter()
-    report: dict[str, Any] = {
-        "questions": 0,
-        "settled": 0,
-        "unreadable": 0,
-        "stopped": {},
-        "out_of_budget": None,
-    }
-    report["questions"] = len(items) * sum(
-        judge.samples if task == "judge" else 1 for judge in judges
-    )
-    with tqdm(total=report["questions"], unit="question", disable=not sys.stderr.isatty()) as bar:
-
-        async def unless_stopped(endpoint: Endpoint, working: Awaitable[T]) -> T | None:
-            try:
-                return await working
-            except JudgeDown as error:
-                report["stopped"].setdefault(endpoint.url, str(error))
-            except BudgetExceeded as error:
-                report["out_of_budget"] = report["out_of_budget"] or str(error)
-
-        async def work(endpoint: Endpoint, waiting: Iterator[Question], format: str) -> None:
-            for question in waiting:  # shared by the judge's workers: each takes the next one
-                step = settle(question, format, ledger)
-                while isinstance(step, Request) and ledger.out(step.key) is None:
-                    if report["out_of_budget"] or endpoint.url in report["stopped"]:
-                        break  # pay no more; what is in flight is paid for and is waited for
-                    if await unless_stopped(endpoint, endpoint.call(step, purse)) is None:
-                        break
-                    step = settle(question, format, ledger)
-                if isinstance(step, Outcome):
-                    counts["unreadable" if step.value is None else "readable"] += 1
-                bar.update()
-                bar.set_postfix_str(f"{ledger.spent():.4f} dollars", refresh=False)
-                await asyncio.sleep(
-                    0
-                )  # answers from the ledger come without a pause in which others could work
-
-        async def serve(judge: Judge) -> None:
-            endpoints = [Endpoint(judge, url, ledger) for url in judge.urls]
-            waiting = (
-                question for item in items for question in questions(item, judge, task, purpose)
-            )
-            try:
-                if format := await unless_stopped(endpoints[0], endpoints[0].answer_format(purse)):
-                    await asyncio.gather(
-                        *(
-                            work(one, waiting, format)
-                            for one in endpoints
-                            for _ in range(judge.max_in_flight)
-                        )
-                    )
-            finally:
-                await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
-
-        await asyncio.gather(*map(serve, judges))
-    report |= {
-        "settled": counts.total(),
-        "unreadable": counts["unreadable"],
-        "dollars": ledger.spent(),
-    }
-    return report
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, also inside a notebook, whose own loop is running."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-def _refuse_repeats(what: str, names: Sequence[str]) -> None:
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"judges: {what} {repeated[0]} is given twice")
-
-
-# ---------------------------------------------------------------------------------------------------------------- what was said
+# ------------------------------------------------------------------ what was answered
 
 
 def outcomes(
@@ -285,87 +175,120 @@ def outcomes(
     formats = {judge.name: format_in(judge, ledger) for judge in judges}
     for item in items:
         for judge in judges:
-            if (format := formats[judge.name]) is None:
+            format = formats[judge.name]
+            # A judge that was never asked how it takes a schema was never asked anything.
+            if format is None:
                 continue
             for question in questions(item, judge, task, purpose):
-                if isinstance(found := settle(question, format, ledger), Outcome):
-                    yield question, found
+                outcome = settle(question, format, ledger)
+                if isinstance(outcome, Outcome):
+                    yield question, outcome
 
 
-def votes(
-    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger
-) -> Iterator[dict[str, Any]]:
-    """Rows for the store's `votes`: one a judgment that could be read. `value` speaks of the canonical responses; `shown` is the order."""
-    for question, found in outcomes(items, judges, ledger):
-        if not isinstance(found.value, Verdict):
+def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) -> Iterator[VoteRow]:
+    """Rows for the store's `votes`, one per judgment that could be read.
+
+    `value` speaks of the canonical responses; `shown` is the order. The evidence names the prompt
+    with its hash, the gold pairs that were shown, and a hash of all settings that an answer depends
+    on.
+    """
+    settings = {judge.name: settings_fingerprint(judge) for judge in judges}
+    versions = {judge.name: prompts.judge_version(judge.prompt_text) for judge in judges}
+    for question, outcome in outcomes(items, judges, ledger):
+        verdict, judge = outcome.value, question.judge
+        if not isinstance(verdict, Verdict):
             continue
         evidence = {
-            "call": found.calls[-1],
-            "asked": len(found.calls),
-            "model": question.judge.model,
-            "prompt": prompts.JUDGE_VERSION,
+            "call": outcome.calls[-1],
+            "asked": len(outcome.calls),
+            "model": judge.model,
+            "prompt": versions[judge.name],
+            "prompt_name": judge.prompt,
+            "settings": settings[judge.name],
             "examples": [example.pair_id for example in question.item.examples],
-            "rationale": found.value.rationale,
+            "rationale": verdict.rationale,
         }
-        yield {
-            "pair_id": question.item.pair_id,
-            "voter": question.judge.voter,
-            "kind": "judge",
-            "value": prompts.said(found.value.preferred, question.shown),
-            "sample": question.sample,
-            "confidence": None,
-            "shown": question.shown,
-            "evidence": json.dumps(evidence, sort_keys=True),
-        }
+        yield VoteRow(
+            pair_id=question.item.pair_id,
+            voter=judge.voter,
+            kind="judge",
+            value=prompts.canonical_value(verdict.preferred, question.shown),
+            sample=question.sample,
+            confidence=None,
+            shown=question.shown,
+            evidence=json.dumps(evidence, sort_keys=True),
+        )
+
+
+def settings_fingerprint(judge: Judge) -> str:
+    """The hash of all that a judge's answers depend on: model, prompt, and how it is asked."""
+    names = ("model", "revision", "shots", "samples", "asks", "seed", "extra")
+    sampling = ("temperature", "top_p", "max_tokens")
+    settings = {name: getattr(judge, name) for name in (*names, *sampling)}
+    return fingerprint.of_json(settings | {"prompt": prompts.judge_version(judge.prompt_text)})
 
 
 def panel(
-    rows: Iterable[dict[str, Any]], method: str = "consistency", **options: Any
-) -> Iterator[dict[str, Any]]:
-    """Rows for the store's `votes` that merge the judges' (those of `votes`): voter "panel", one a pair, by `aggregate.METHODS[method]`."""
-    for pair_id, merged in aggregate.METHODS[method](rows, **options).items():
-        evidence = {"method": method, **options, "judges": merged.by_voter}
-        yield {
-            "pair_id": pair_id,
-            "voter": "panel",
-            "kind": "panel",
-            "value": merged.value,
-            "sample": 0,
-            "confidence": merged.confidence,
-            "shown": None,
-            "evidence": json.dumps(evidence, sort_keys=True),
-        }
+    rows: Iterable[VoteRow], method: str = "consistency", **options: Any
+) -> Iterator[VoteRow]:
+    """Rows for the store's `votes` that merge the judges' (those of `votes`), one per pair.
+
+    Voter "panel". method and options: one of `aggregate.METHODS` and its keyword arguments; an
+    option that is None or empty means the method's default.
+    """
+    options = {name: value for name, value in options.items() if value not in (None, {})}
+    settings = fingerprint.of_json({"method": method, **options})
+    for pair_id, merged in aggregate.merge(rows, method, **options).items():
+        evidence = {"method": method, **options, "settings": settings, "judges": merged.by_voter}
+        yield VoteRow(
+            pair_id=pair_id,
+            voter="panel",
+            kind="panel",
+            value=merged.value,
+            sample=0,
+            confidence=merged.confidence,
+            shown=None,
+            evidence=json.dumps(evidence, sort_keys=True),
+        )
+
+
+class _Tag(NamedTuple):
+    """One tagger's attributes of a pair, and the key of the request behind them."""
+
+    voter: str
+    attributes: Attributes
+    call: str
 
 
 def tags(
     items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger
-) -> Iterator[dict[str, Any]]:
-    """Rows for the store's `attributes`: one a readable answer, and where several judges tagged a pair, one by "panel" that merges them."""
-    by_pair: dict[str, list[tuple[str, Attributes, str]]] = {}
-    for question, found in outcomes(items, judges, ledger, task="tag"):
-        if isinstance(found.value, Attributes):
-            by_pair.setdefault(question.item.pair_id, []).append(
-                (question.judge.voter, found.value, found.calls[-1])
-            )
-    for pair_id, given in by_pair.items():
-        if len(given) > 1:
-            merged = attributes_lib.merge([value for _, value, _ in given])
-            given = [*given, ("panel", merged, "")]
-        for voter, value, call in given:
-            evidence = {"prompt": prompts.TAG_VERSION} | (
-                {"call": call} if call else {"voters": [voter for voter, *_ in given[:-1]]}
-            )
-            row = {
-                "pair_id": pair_id,
-                "voter": voter,
-                "kind": "judge",
-                "evidence": json.dumps(evidence, sort_keys=True),
-            }
-            yield row | value.model_dump()
+) -> Iterator[AttributesRow]:
+    """Rows for the store's `attributes`: one per readable answer.
+
+    Where several judges tagged a pair, one more by "panel" merges them.
+    """
+    by_pair: dict[str, list[_Tag]] = {}
+    for question, outcome in outcomes(items, judges, ledger, task="tag"):
+        if isinstance(outcome.value, Attributes):
+            answer = _Tag(question.judge.voter, outcome.value, outcome.calls[-1])
+            by_pair.setdefault(question.item.pair_id, []).append(answer)
+    for pair_id, answers in by_pair.items():
+        for answer in answers:
+            yield _tag_row(pair_id, answer.voter, answer.attributes, {"call": answer.call})
+        if len(answers) > 1:
+            merged = attributes_lib.merge([answer.attributes for answer in answers])
+            voters = [answer.voter for answer in answers]
+            yield _tag_row(pair_id, "panel", merged, {"voters": voters})
 
 
-def format_in(judge: Judge, ledger: CallLedger) -> str | None:
-    """How the judge is asked for JSON; None where that is to be found out and was not yet."""
-    return (
-        ledger.format_of(known_as(judge)) if judge.answer_format == "auto" else judge.answer_format
+def _tag_row(
+    pair_id: str, voter: str, attributes: Attributes, evidence: dict[str, Any]
+) -> AttributesRow:
+    evidence = {"prompt": prompts.TAG_VERSION, **evidence}
+    return AttributesRow(
+        pair_id=pair_id,
+        voter=voter,
+        kind="judge",
+        evidence=json.dumps(evidence, sort_keys=True),
+        **attributes.model_dump(),
     )

@@ -7,15 +7,13 @@ import json
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
 from rewardjax import files
 from rewardjax.curation import people as humans
-from rewardjax.curation import people_files
-from rewardjax.curation.judges import bias, protocol
+from rewardjax.curation.judges import asking, bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.retrieval import embed as embed_lib
@@ -35,7 +33,7 @@ def tag(ws: Workspace, pair_ids: Sequence[str], stage: str, iteration: int) -> N
             known = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
             items = as_items(ws, [pair_id for pair_id in ids if pair_id not in known])
             _refuse_unfinished(
-                protocol.ask(items, ws.judges, ws.calls, task="tag", purpose=stage), stage
+                asking.ask(items, ws.judges, ws.calls, task="tag", purpose=stage), stage
             )
             ws.store.append(
                 "attributes",
@@ -111,7 +109,7 @@ def judge(
     for unit, ids in units(list(pair_ids)):
         if not ws.store.has("votes", f"{stage}-judges", unit):
             items = as_items(ws, ids, examples(ws, ids, gold))
-            _refuse_unfinished(protocol.ask(items, ws.judges, ws.calls, purpose=stage), stage)
+            _refuse_unfinished(asking.ask(items, ws.judges, ws.calls, purpose=stage), stage)
             ws.store.append(
                 "votes",
                 f"{stage}-judges",
@@ -128,7 +126,7 @@ def judge(
             "votes",
             f"{stage}-panel",
             "all",
-            protocol.panel(rows, **ws.config.panel),
+            protocol.panel(rows, **ws.config.panel.to_dict()),
             iteration=iteration,
         )
         for warning in bias.undecided_judges(rows):
@@ -139,14 +137,14 @@ def examples(
     ws: Workspace, pair_ids: Sequence[str], gold: Mapping[str, str | None]
 ) -> dict[str, tuple[Example, ...]]:
     """For each pair the nearest gold pairs as a judge is shown them (retrieval #2 of the paper)."""
+    # As many as the judge that is shown most wants; each takes the nearest of them (Judge.shots).
+    shots = max([ws.config.shots, *(judge.shots or 0 for judge in ws.judges)])
     known = {pair_id: value for pair_id, value in gold.items() if value in LEGAL}
-    if not ws.config.shots or not known or not pair_ids:
+    if not shots or not known or not pair_ids:
         return {}
     ids = sorted(known)
     with jax.set_mesh(make_mesh()):
-        near, _ = search.nearest(
-            vectors(ws, pair_ids), vectors(ws, ids), min(ws.config.shots, len(ids))
-        )
+        near, _ = search.nearest(vectors(ws, pair_ids), vectors(ws, ids), min(shots, len(ids)))
     nearest = [[ids[j] for j in row if j >= 0] for row in near.tolist()]
     shown = sorted({i for row in nearest for i in row})
     attributes = _attributes(ws, shown)
@@ -184,14 +182,11 @@ def _attributes(ws: Workspace, pair_ids: Sequence[str]) -> dict[str, Attributes]
     return {row.pop("pair_id"): Attributes(**row) for row in rows}
 
 
-def _refuse_unfinished(report: dict[str, Any], stage: str) -> None:
+def _refuse_unfinished(report: asking.Report, stage: str) -> None:
     """Raises Paused where judges left questions open: better no answer than one from half a panel."""
-    if report["out_of_budget"]:
-        raise Paused(f"{stage}: {report['out_of_budget']}; raise budget.judges and run again")
-    if report["stopped"]:
-        raise Paused(
-            f"{stage}: {next(iter(report['stopped'].values()))}; run again when it answers"
-        )
+    why = asking.unfinished(report)
+    if why is not None:
+        raise Paused(f"{stage}: {why}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- people
@@ -258,14 +253,12 @@ def _answers(ws: Workspace, tasks: Sequence[humans.Task], stage: str) -> list[hu
     folder.mkdir(exist_ok=True)
     out, back = folder / f"{stage}.tasks.jsonl", folder / f"{stage}.answers.jsonl"
     if not back.exists():
-        people_files.write_tasks(ws.store, tasks, out)
-        people_files.write_tasks(
-            ws.store, tasks, out.with_suffix(".label_studio.json"), "label_studio"
-        )
+        humans.write_tasks(ws.store, tasks, out)
+        humans.write_tasks(ws.store, tasks, out.with_suffix(".label_studio.json"), "label_studio")
         raise Paused(
             f"{stage}: {len(tasks)} tasks for people are in {out}; put their answers (JSONL or a Label Studio export) into {back}"
         )
-    answers, bad = people_files.read_answers(back)
+    answers, bad = humans.read_answers(back)
     _note(ws, f"{stage}.unreadable", bad)
     return answers
 

@@ -4,9 +4,10 @@ import pytest
 from judging import judge_at, world_items
 
 from rewardjax.curation.judges import batch_files
+from rewardjax.curation.judges.asking import ask
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.judges.protocol import ask, votes
+from rewardjax.curation.judges.protocol import votes
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 
@@ -48,9 +49,7 @@ def test_batch_files_come_to_the_votes_of_a_live_run(tmp_path):
         while not rounds or rounds[-1]["requests"]:
             path = tmp_path / f"round{len(rounds)}.jsonl"
             rounds.append(batch_files.write(path, ITEMS, judge, offline, discount=0.5))
-            read_back = batch_files.read(
-                run_batch(path, server), ITEMS, judge, offline, discount=0.5
-            )
+            read_back = batch_files.read(run_batch(path, server), [judge], offline)
             assert read_back == {
                 "answered": rounds[-1]["requests"],
                 "rejected": 0,
@@ -99,7 +98,7 @@ def test_failed_and_foreign_results_are_counted(tmp_path, ledger):
         {"custom_id": "0123", "response": {"status_code": 200, "body": {}}},
     ]
     (tmp_path / "back.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert batch_files.read(tmp_path / "back.jsonl", ITEMS[:1], judge, ledger) == {
+    assert batch_files.read(tmp_path / "back.jsonl", [judge], ledger) == {
         "answered": 0,
         "rejected": 1,
         "failed": 2,
@@ -112,7 +111,7 @@ def test_failed_and_foreign_results_are_counted(tmp_path, ledger):
     }
     (tmp_path / "bad.jsonl").write_text('{"custom_id": "x"}\n[1]\n')
     with pytest.raises(ValueError, match="bad.jsonl, line 2"):
-        batch_files.read(tmp_path / "bad.jsonl", ITEMS[:1], judge, ledger)
+        batch_files.read(tmp_path / "bad.jsonl", [judge], ledger)
 
 
 def test_a_batch_keeps_to_the_budget_and_a_killed_one_gives_back(tmp_path):
@@ -131,3 +130,20 @@ def test_a_batch_keeps_to_the_budget_and_a_killed_one_gives_back(tmp_path):
 def test_a_batch_needs_to_know_how_to_ask(tmp_path, ledger):
     with pytest.raises(ValueError, match="answer_format is 'auto'"):
         batch_files.write(tmp_path / "one.jsonl", ITEMS, Judge("m", "m", "http://x"), ledger)
+
+
+def test_a_result_is_refused_where_its_request_is_not_what_was_written(tmp_path, ledger):
+    judge = Judge("m", "m", "http://x", samples=1, answer_format="plain")
+    written = tmp_path / "one.jsonl"
+    batch_files.write(written, ITEMS[:1], judge, ledger)
+    line = json.loads(written.read_text())
+    results = tmp_path / "back.jsonl"
+    results.write_text(
+        json.dumps({"custom_id": line["custom_id"], "response": {"status_code": 200, "body": {}}})
+    )
+    with pytest.raises(ValueError, match="of judge:m is not in the file, or its judge is not one"):
+        batch_files.read(results, [], ledger)
+    line["body"]["temperature"] = 2.0
+    written.write_text(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match="was edited after it was written"):
+        batch_files.read(results, [judge], ledger)

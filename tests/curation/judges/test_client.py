@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from judging import judge_at, world_items
 
-from rewardjax.curation.judges import protocol
+from rewardjax.curation.judges import asking
 from rewardjax.curation.judges.client import Judge, read_completion
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior
@@ -34,7 +34,7 @@ def ledger(tmp_path):
 def test_what_a_server_honours_is_found_out_once(ledger, behavior, format):
     with serve({"m": behavior}, TRUTH) as server:
         for _ in range(2):
-            report = protocol.ask(ITEMS[:3], [judge_at(server, "m")], ledger)
+            report = asking.ask(ITEMS[:3], [judge_at(server, "m")], ledger)
             assert report["settled"] == 6 and report["unreadable"] == 0
         assert ledger.format_of("m") == format
         probes = {line["purpose"]: line["answered"] + line["rejected"] for line in ledger.costs()}[
@@ -54,14 +54,14 @@ def test_a_server_that_breaks_on_an_unknown_format_is_asked_otherwise(ledger, mo
             (500, {"error": {"message": "what?"}}, {}) if refuses(body) else respond(body)
         )
         monkeypatch.setattr("rewardjax.curation.judges.client.LONGEST_PAUSE", 0.01)
-        assert protocol.ask(ITEMS[:2], [judge_at(server, "m")], ledger)["settled"] == 4
+        assert asking.ask(ITEMS[:2], [judge_at(server, "m")], ledger)["settled"] == 4
     assert ledger.format_of("m") == "json_object"
 
 
 def test_a_storm_of_429_and_500_loses_nothing(ledger, monkeypatch):
     monkeypatch.setattr("rewardjax.curation.judges.client.LONGEST_PAUSE", 0.02)
     with serve({"m": Behavior(rate_limited=0.5, broken=0.2, retry_after=0.01)}, TRUTH) as server:
-        report = protocol.ask(ITEMS, [judge_at(server, "m", retries=40)], ledger)
+        report = asking.ask(ITEMS, [judge_at(server, "m", retries=40)], ledger)
         assert report["settled"] == 48 and report["stopped"] == {}
         assert (
             server.statuses[429] > 20
@@ -85,7 +85,7 @@ def test_the_server_is_left_alone_for_as_long_as_it_asks(ledger):
 
         server.respond = once_busy
         assert (
-            protocol.ask(
+            asking.ask(
                 ITEMS[:2], [judge_at(server, "m", max_in_flight=1, answer_format="plain")], ledger
             )["settled"]
             == 4
@@ -99,7 +99,7 @@ async def _now() -> float:
 
 def test_no_more_requests_at_a_time_than_allowed(ledger):
     with serve({"m": Behavior(latency=0.02)}, TRUTH) as server:
-        protocol.ask(ITEMS, [judge_at(server, "m", max_in_flight=3)], ledger)
+        asking.ask(ITEMS, [judge_at(server, "m", max_in_flight=3)], ledger)
         assert 2 <= server.most_at_once <= 3
 
 
@@ -116,7 +116,7 @@ def test_timeouts_are_tried_again_and_booked(ledger, monkeypatch):
 
         server.respond = slow_at_first
         judge = judge_at(server, "m", timeout=0.5, answer_format="json_schema", samples=1)
-        assert protocol.ask(ITEMS[:1], [judge], ledger)["settled"] == 1
+        assert asking.ask(ITEMS[:1], [judge], ledger)["settled"] == 1
     assert ledger.spent() > judge.max_tokens * judge.price_output / 1e6  # the lost try, in full
 
 
@@ -127,7 +127,7 @@ def test_a_dead_server_stops_its_judge_and_no_other(ledger, monkeypatch):
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         with serve({"m": Behavior()}, TRUTH) as server:
             dead = Judge("dead", "x", nowhere, retries=1, answer_format="plain", price_output=1.0)
-            report = protocol.ask(ITEMS, [judge_at(server, "m"), dead], ledger)
+            report = asking.ask(ITEMS, [judge_at(server, "m"), dead], ledger)
     assert (
         list(report["stopped"]) == [nowhere]
         and "judge dead" in report["stopped"][nowhere]
@@ -145,7 +145,7 @@ def test_several_servers_of_a_model_share_the_work(ledger):
         serve({"m": Behavior(latency=0.01)}, TRUTH) as two,
     ):
         judge = judge_at(one, "m", base_url=f"{one.url}, {two.url}")
-        assert protocol.ask(ITEMS, [judge], ledger)["settled"] == 48
+        assert asking.ask(ITEMS, [judge], ledger)["settled"] == 48
         shares = [sum(server.paid.values()) for server in (one, two)]
         assert sum(shares) == 49 and min(shares) > 5  # and the probe
         assert not set(one.paid) & set(two.paid)
@@ -153,7 +153,7 @@ def test_several_servers_of_a_model_share_the_work(ledger):
 
 def test_a_refused_model_is_reported_with_what_to_check(ledger):
     with serve({"m": Behavior()}, TRUTH) as server:
-        report = protocol.ask(ITEMS, [judge_at(server, "unknown")], ledger)
+        report = asking.ask(ITEMS, [judge_at(server, "unknown")], ledger)
     assert (
         report["settled"] == 0
         and "404" in report["stopped"][server.url]

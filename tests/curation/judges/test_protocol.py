@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 
+import ledgers
 import pytest
-from judging import accuracy, judge_at, world_items
+from judging import STANDARD, accuracy, judge_at, world_items
 from test_prompts import examples
 
-from rewardjax.curation.judges import aggregate, prompts, protocol
+from rewardjax.curation.judges import aggregate, asking, prompts, protocol
+from rewardjax.curation.judges.answers import Unreadable, read
+from rewardjax.curation.judges.asking import ask
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger
-from rewardjax.curation.judges.prompts import Verdict
-from rewardjax.curation.judges.protocol import Unreadable, ask, read, settle, votes
+from rewardjax.curation.judges.prompts import Example, Item, Verdict
+from rewardjax.curation.judges.protocol import settle, votes
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.rows import SCHEMAS
@@ -92,7 +95,7 @@ def first_key(item, judge, ledger, format="plain"):
     return step.key
 
 
-def test_the_key_holds_whatever_the_answer_depends_on(ledger, monkeypatch):
+def test_the_key_holds_whatever_the_answer_depends_on(ledger, tmp_path):
     judge, item = Judge("m", "m", "http://x"), ITEMS[0]
     key = lambda item=item, judge=judge, format="plain": first_key(item, judge, ledger, format)
     change = lambda **settings: dataclasses.replace(judge, **settings)
@@ -115,10 +118,10 @@ def test_the_key_holds_whatever_the_answer_depends_on(ledger, monkeypatch):
         key(item=dataclasses.replace(item, examples=examples(ITEMS[1], ITEMS[2]))),
         key(item=dataclasses.replace(item, examples=examples(ITEMS[2], ITEMS[1]))),
     ]
-    monkeypatch.setattr(prompts, "JUDGE", prompts.JUDGE + " Be strict.")
-    keys.append(key())
+    stricter = tmp_path / "stricter.toml"
+    stricter.write_text(f"instructions = {json.dumps(STANDARD.instructions + ' Be strict.')}")
+    keys.append(key(judge=change(prompt=str(stricter))))
     assert len(set(keys)) == len(keys)
-    monkeypatch.undo()
     assert key() == keys[0]
     # where it is served, what it costs and how patient we are change nothing
     assert (
@@ -170,9 +173,11 @@ def test_votes_are_right_and_say_how_they_came_about(ledger, tmp_path):
     evidence = json.loads(rows[0]["evidence"])
     assert (
         evidence["examples"] == [ITEMS[0].pair_id]
-        and evidence["prompt"] == prompts.JUDGE_VERSION
         and evidence["asked"] == 1
+        and evidence["settings"] == protocol.settings_fingerprint(judge)
     )
+    assert evidence["prompt_name"] == "standard"
+    assert evidence["prompt"] == prompts.judge_version(STANDARD)
     assert ledger.lookup(evidence["call"]) is not None
     manifest = Store(tmp_path / "store").append(
         "votes", "label", "0", [*rows, *protocol.panel(rows)]
@@ -252,7 +257,10 @@ def test_a_bad_answer_is_told_what_is_wrong_and_then_asked_afresh(ledger):
 
 def test_a_request_the_server_rejects_is_settled_without_a_vote(ledger):
     with serve({"m": Behavior()}, TRUTH) as server:
-        respond, long = server.respond, prompts.judge_messages(ITEMS[0], "ab")[1]["content"][:200]
+        respond, long = (
+            server.respond,
+            prompts.judge_messages(ITEMS[0], "ab", STANDARD)[1]["content"][:200],
+        )
         server.respond = lambda body: (
             (400, {"error": {"message": "context too long"}}, {})
             if long in body["messages"][-1]["content"]
@@ -297,6 +305,120 @@ def test_it_works_inside_a_running_loop(ledger):
     with serve({"m": Behavior()}, TRUTH) as server:
         judge = judge_at(server, "m")
         assert asyncio.run(notebook())["settled"] == 2
+
+
+# ------------------------------------------------------------------ prompts and few-shot counts
+
+
+@pytest.fixture
+def terse(tmp_path):
+    """A prompt of one's own, which can be edited."""
+    path = tmp_path / "terse.toml"
+    path.write_text('instructions = "Say which reply is better."\n')
+    return path
+
+
+def test_two_prompts_sit_on_one_panel_and_editing_one_asks_only_its_judges_again(ledger, terse):
+    with serve({"m": Behavior(accuracy=1.0)}, TRUTH) as server:
+        named = lambda name, prompt: dataclasses.replace(
+            judge_at(server, "m"), name=name, prompt=prompt
+        )
+        panel = lambda: [named("standard", "standard"), named("terse", str(terse))]
+        assert ask(ITEMS[:5], panel(), ledger)["settled"] == 20
+        paid = sum(server.paid.values())
+        rows = list(votes(ITEMS[:5], panel(), ledger))
+        assert all(row["value"] == RIGHT[row["pair_id"]] for row in rows)
+        hashes = {row["voter"]: json.loads(row["evidence"])["prompt"] for row in rows}
+        assert len(rows) == 20 and len(set(hashes.values())) == 2
+
+        ask(ITEMS[:5], panel(), ledger)
+        assert sum(server.paid.values()) == paid
+        terse.write_text('instructions = "Name the better reply."\n')
+        ask(ITEMS[:5], panel(), ledger)
+        assert sum(server.paid.values()) == paid + 10
+        edited = {
+            row["voter"]: json.loads(row["evidence"])["prompt"]
+            for row in votes(ITEMS[:5], panel(), ledger)
+        }
+    assert edited["judge:standard"] == hashes["judge:standard"]
+    assert edited["judge:terse"] != hashes["judge:terse"]
+
+
+def test_a_judge_is_shown_the_nearest_of_the_examples_and_says_which(ledger):
+    item = dataclasses.replace(ITEMS[0], examples=examples(*ITEMS[1:5]))
+    judge = Judge("m", "m", "http://x", samples=1)
+    for shots, shown in ((0, []), (2, ITEMS[1:3]), (9, ITEMS[1:5]), (None, ITEMS[1:5])):
+        (question,) = protocol.questions(item, dataclasses.replace(judge, shots=shots))
+        assert [example.pair_id for example in question.item.examples] == [
+            example.pair_id for example in shown
+        ]
+        assert question.messages()[1]["content"].count("\n</example ") == len(shown)
+    two, four = (dataclasses.replace(judge, shots=shots) for shots in (2, 4))
+    assert protocol.settings_fingerprint(two) != protocol.settings_fingerprint(four)
+
+
+def test_a_panels_settings_are_in_its_evidence_and_foreign_ones_are_refused():
+    rows = [ledgers.vote("p", shown=shown, value="a") for shown in ("ab", "ba")]
+    (row,) = protocol.panel(rows, "consistency", threshold=0.7, certainty=None, weights={})
+    (other,) = protocol.panel(rows, "consistency", threshold=0.8)
+    evidence, other_evidence = (json.loads(r["evidence"]) for r in (row, other))
+    assert evidence["threshold"] == 0.7 and "certainty" not in evidence
+    assert evidence["settings"] != other_evidence["settings"]
+    with pytest.raises(ValueError, match="panel.certainty: method 'consistency' takes only"):
+        list(protocol.panel(rows, "consistency", certainty=0.9))
+    with pytest.raises(ValueError, match="'majority' is not one of consistency, dawid_skene"):
+        list(protocol.panel(rows, "majority"))
+
+
+def test_a_stored_ledger_answers_the_standard_prompt_by_its_old_keys(ledger):
+    """Keys as ledgers hold them since before prompts had names: with others all is paid again."""
+    user = lambda text: [{"role": "user", "content": text}]
+    reply = lambda text: [{"role": "assistant", "content": text}]
+    attributes = Attributes(
+        task_category="Math",
+        objectivity="Objective",
+        controversiality="Low",
+        desired_attributes="correctness, brevity",
+        annotation_guideline="Add the numbers up yourself.",
+    )
+    shown = (
+        Example("e1", user("1 + 1?"), (reply("2"), reply("3")), "a", attributes),
+        Example("e2", user("2 + 1?"), (reply("2"), reply("3")), "b"),
+    )
+    bare = Item("p1", user("2 + 2?"), (reply("4"), reply("5")))
+    full = dataclasses.replace(bare, attributes=attributes, examples=shown)
+    judge = Judge("m", "a-model", "http://x", samples=2)
+    key = lambda question: settle(question, "plain", ledger).key
+    assert [
+        [key(question) for question in protocol.questions(full, judge)],
+        [key(question) for question in protocol.questions(full, judge, "tag")],
+        [key(question) for question in protocol.questions(bare, judge)],
+    ] == [
+        ["3b8062dd3ae4bdf1", "3447a78c77c01e15"],
+        ["7389a356d0bb5ef7"],
+        ["a83c691c80db6d03", "dc62e881d8672bda"],
+    ]
+    assert prompts.judge_version(STANDARD) == "332b2d16f65d2366"
+    assert prompts.TAG_VERSION == "dacfeae9c6c09d7e"
+
+
+# ------------------------------------------------------------------ what is left open
+
+
+def test_open_questions_are_named_with_what_to_do_about_them(ledger):
+    with serve({"m": Behavior(broken=1.0, retry_after=0.0)}, TRUTH) as server:
+        report = ask(ITEMS[:1], [judge_at(server, "m", retries=0, answer_format="plain")], ledger)
+    assert report["settled"] == 0 and report["stopped"] == {}
+    assert asking.unfinished(report) == "2 of 2 questions got no answer; run again"
+    with serve({"m": Behavior()}, TRUTH) as server:
+        done = ask(ITEMS[:1], [judge_at(server, "m")], ledger)
+    assert asking.unfinished(done) is None
+    why = lambda **changes: asking.unfinished(done | changes)
+    assert why(out_of_budget="1 of 1 dollars") == (
+        "1 of 1 dollars; raise budget.judges and run again"
+    )
+    assert why(stopped={"http://x": "no key"}) == "no key; run again when it answers"
+    assert "3 questions are in batch files" in why(in_batches=3)
 
 
 # ------------------------------------------------------------------ budget
@@ -346,14 +468,14 @@ def test_a_free_model_needs_no_budget(tmp_path):
 
 RUN = """
 import sys
-from judging import world_items
-from rewardjax.curation.judges import protocol
+from judging import STANDARD, world_items
+from rewardjax.curation.judges import asking
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.client import Judge
 url, path = sys.argv[1:]
 panel = [Judge(name, name, url, samples=2, max_in_flight=4) for name in ("m", "n")]
 print("start", flush=True)
-print(protocol.ask(world_items(40)[0], panel, CallLedger(path))["settled"])
+print(asking.ask(world_items(40)[0], panel, CallLedger(path))["settled"])
 """
 
 

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from judging import world_items
+from judging import STANDARD, world_items
 from tiny import ROOT
 
 from rewardjax import config as config_lib
@@ -35,12 +35,14 @@ def verdicts(
         for sample in range(samples):
             body = {
                 "model": "m",
-                "messages": prompts.judge_messages(item, shown),
+                "messages": prompts.judge_messages(item, shown, STANDARD),
                 "seed": sample,
                 "response_format": {"type": "json_schema"},
             }
             said.append(
-                prompts.said(json.loads(answer(behavior, body, truth, seed=0))["preferred"], shown)
+                prompts.canonical_value(
+                    json.loads(answer(behavior, body, truth, seed=0))["preferred"], shown
+                )
             )
     return said
 
@@ -194,7 +196,9 @@ def test_the_server_counts_the_pairs_it_knew_and_says_so_early():
     try:
         for shown in ("ab", "ba"):  # a pair counts once
             for item in ITEMS[:100]:
-                server.respond({"model": "m", "messages": prompts.judge_messages(item, shown)})
+                server.respond(
+                    {"model": "m", "messages": prompts.judge_messages(item, shown, STANDARD)}
+                )
     finally:
         server.http.server_close()
     assert (server.stats()["pairs_known"], server.stats()["pairs_asked"]) == (60, 100)
@@ -217,7 +221,11 @@ def post(url: str, body) -> tuple[int, dict]:
 
 
 def test_over_http_the_same_request_gets_the_same_answer_and_faults_are_real():
-    body = {"model": "good", "messages": prompts.judge_messages(ITEMS[0], "ab"), "max_tokens": 100}
+    body = {
+        "model": "good",
+        "messages": prompts.judge_messages(ITEMS[0], "ab", STANDARD),
+        "max_tokens": 100,
+    }
     behaviors = {
         "good": Behavior(),
         "busy": Behavior(rate_limited=1.0),
@@ -283,7 +291,7 @@ def test_the_command_serves():
                 url,
                 {
                     "model": "good",
-                    "messages": prompts.judge_messages(ITEMS[0], "ab"),
+                    "messages": prompts.judge_messages(ITEMS[0], "ab", STANDARD),
                     "max_tokens": 100,
                 },
             )

@@ -1,0 +1,178 @@
+"""Asking several judges at once for what the ledger of calls lacks.
+
+report = asking.ask(items, [Judge(...), ...], ledger, purpose="label-0")
+if why := asking.unfinished(report): ...
+"""
+
+import asyncio
+import concurrent.futures
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
+from typing import Any, TypedDict, TypeVar
+
+from tqdm import tqdm
+
+from rewardjax.curation.judges.client import Endpoint, Judge, JudgeDown, Purse
+from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
+from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.judges.protocol import Outcome, Question, questions, settle
+
+T = TypeVar("T")
+
+
+class Report(TypedDict):
+    """What a call of `ask` came to, in questions, servers and dollars."""
+
+    questions: int
+    settled: int
+    unreadable: int  # of the settled ones: those without a value
+    in_batches: int  # those that a batch file holds and that no results were read for
+    stopped: dict[str, str]  # server -> why it took no more; the others went on
+    out_of_budget: str | None
+    dollars: float  # booked in all
+
+
+def ask(
+    items: Sequence[Item],
+    judges: Sequence[Judge],
+    ledger: CallLedger,
+    *,
+    task: str = "judge",
+    purpose: str = "",
+) -> Report:
+    """Put every question about `items` to every judge, paying only for what `ledger` lacks.
+
+    All judges work at the same time. Call it again to go on where it stopped. Raises ValueError for
+    a pair or a judge's name that occurs twice.
+    """
+    _refuse_repeats("pair", [item.pair_id for item in items])
+    _refuse_repeats("judge", [judge.name for judge in judges])
+    return _run(_ask(items, judges, ledger, task, purpose))
+
+
+def unfinished(report: Report) -> str | None:
+    """Why questions are open and what to do about it, as one sentence; None where none is."""
+    if report["out_of_budget"]:
+        return f"{report['out_of_budget']}; raise budget.judges and run again"
+    if report["stopped"]:
+        return f"{next(iter(report['stopped'].values()))}; run again when it answers"
+    if report["in_batches"]:
+        return (
+            f"{report['in_batches']} questions are in batch files; "
+            "read their results with `curate batch read` and run again"
+        )
+    left_open = report["questions"] - report["settled"]
+    if left_open:
+        return f"{left_open} of {report['questions']} questions got no answer; run again"
+    return None
+
+
+async def _ask(
+    items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str
+) -> Report:
+    per_item = len(judges)
+    if task == "judge":
+        per_item = sum(judge.samples for judge in judges)
+    total = len(items) * per_item
+    with tqdm(total=total, unit="question", disable=not sys.stderr.isatty()) as bar:
+        asking = _Asking(ledger, bar)
+        await asyncio.gather(*(asking.serve(judge, items, task, purpose) for judge in judges))
+    return Report(
+        questions=total,
+        settled=asking.settled,
+        unreadable=asking.unreadable,
+        in_batches=asking.in_batches,
+        stopped=asking.stopped,
+        out_of_budget=asking.out_of_budget,
+        dollars=ledger.spent(),
+    )
+
+
+class _Asking:
+    """One call of `ask`: what its judges and their workers share."""
+
+    def __init__(self, ledger: CallLedger, bar: tqdm):
+        self.ledger, self.bar, self.purse = ledger, bar, Purse(ledger)
+        self.settled = self.unreadable = self.in_batches = 0
+        self.stopped: dict[str, str] = {}
+        self.out_of_budget: str | None = None
+
+    async def serve(self, judge: Judge, items: Sequence[Item], task: str, purpose: str) -> None:
+        """Put all questions to one judge, `max_in_flight` at a time for each of its servers."""
+        endpoints = [Endpoint(judge, url, self.ledger) for url in judge.urls]
+        # One iterator for all workers, each of which takes the next question: a slow server gets
+        # fewer.
+        waiting = _all_questions(items, judge, task, purpose)
+        try:
+            first = endpoints[0]
+            format = await self._unless_stopped(first, first.answer_format(self.purse))
+            if format is not None:
+                workers = [
+                    self._work(endpoint, waiting, format)
+                    for endpoint in endpoints * judge.max_in_flight
+                ]
+                await asyncio.gather(*workers)
+        finally:
+            await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
+
+    async def _work(self, endpoint: Endpoint, waiting: Iterator[Question], format: str) -> None:
+        for question in waiting:
+            step = settle(question, format, self.ledger)
+            while isinstance(step, Request) and self._may_send(endpoint, step):
+                answer = await self._unless_stopped(endpoint, endpoint.call(step, self.purse))
+                if answer is None:
+                    break
+                step = settle(question, format, self.ledger)
+            self._count(step)
+            # Answers that come from the ledger come without a pause in which others could work.
+            await asyncio.sleep(0)
+
+    def _may_send(self, endpoint: Endpoint, request: Request) -> bool:
+        # Once something has stopped no more is paid; what is in flight is paid for and is waited
+        # for.
+        stopped = self.out_of_budget or endpoint.url in self.stopped
+        return not stopped and self.ledger.in_batch(request.key) is None
+
+    def _count(self, step: Outcome | Request) -> None:
+        if isinstance(step, Outcome):
+            self.settled += 1
+            self.unreadable += step.value is None
+        else:
+            self.in_batches += self.ledger.in_batch(step.key) is not None
+        self.bar.update()
+        self.bar.set_postfix_str(f"{self.ledger.spent():.4f} dollars", refresh=False)
+
+    async def _unless_stopped(self, endpoint: Endpoint, working: Awaitable[T]) -> T | None:
+        """What `working` returns; None, with the reason noted, where it cannot go on."""
+        try:
+            return await working
+        except JudgeDown as error:
+            self.stopped.setdefault(endpoint.url, str(error))
+        except BudgetExceeded as error:
+            self.out_of_budget = self.out_of_budget or str(error)
+        return None
+
+
+def _all_questions(
+    items: Iterable[Item], judge: Judge, task: str, purpose: str
+) -> Iterator[Question]:
+    for item in items:
+        yield from questions(item, judge, task, purpose)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, also inside a notebook, whose own loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    # A loop cannot be entered twice in one thread, but another thread may have its own.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def _refuse_repeats(what: str, names: Sequence[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"judges: {what} {repeated[0]} is given twice")
