@@ -81,7 +81,9 @@ def trainer(size: Size, params: Any, pairs: TokenizedPairs, remat: str) -> Calla
 
     def step() -> None:
         nonlocal params, opt
-        params, opt, metrics = update(params, opt, _accumulated(accumulate, params, next(steps)))
+        params, opt, metrics = update(
+            params, opt, _accumulated(accumulate, params, next(steps).arrays)
+        )
         jax.block_until_ready((params, metrics))
 
     return step
@@ -93,7 +95,7 @@ def batches(size: Size, pairs: TokenizedPairs) -> Any:
     """
     return pipeline.train_steps(
         pairs,
-        batch=size.pairs,
+        pairs=size.pairs,
         seed=SEED,
         rows=size.rows * jax.sharding.get_mesh().size,
         row_length=size.row_length,
@@ -109,7 +111,7 @@ def gradients(
     """Gradients of the first step's loss under the names that Hugging Face gives the weights
     (written to `folder` on the way).
     """
-    total = _accumulated(compiled(size, size.remat)[1], params, next(batches(size, pairs)))
+    total = _accumulated(compiled(size, size.remat)[1], params, next(batches(size, pairs)).arrays)
     hf.save(
         nnx.merge(split(size, size.remat)[0], total["grads"]),
         folder,
@@ -134,7 +136,7 @@ def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.
             groups,
             row_length=size.row_length,
             rows=size.rows * jax.sharding.get_mesh().size,
-            bundles_per_row=size.pairs_per_row,
+            pairs_per_row=size.pairs_per_row,
             pad_id=PAD,
             layout=LAYOUT,
         )
@@ -145,7 +147,6 @@ def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.
 def _accumulated(
     accumulate: Callable, params: Any, arrays: dict[str, np.ndarray]
 ) -> dict[str, Any]:
-    arrays.pop("pair")
     total = zeros_like(params)
     for m in range(len(arrays["tokens"])):
         total = accumulate(total, params, place({name: x[m] for name, x in arrays.items()}, LAYOUT))

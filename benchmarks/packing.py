@@ -72,8 +72,8 @@ def loading(pairs: TokenizedPairs) -> float:
 
     def read(steps: int) -> None:
         layout: dict[str, Any] = dict(rows=1, row_length=ROW_LENGTH, pairs_per_row=PAIRS_PER_ROW)
-        iterator = pipeline.train_steps(pairs, batch=WINDOW, seed=0, num_steps=steps, **layout)
-        seen = sum(int(np.count_nonzero(step["weight"])) for step in iterator)
+        iterator = pipeline.train_steps(pairs, pairs=WINDOW, seed=0, num_steps=steps, **layout)
+        seen = sum(int(np.count_nonzero(step.arrays["weight"])) for step in iterator)
         iterator.close()
         assert seen == steps * WINDOW
 

@@ -135,7 +135,7 @@ def layout(size: Size, pairs: TokenizedPairs) -> dict[str, float]:
     """Slots for each needed token of the measured steps: ours in rows, and the peer's padded."""
     steps = [step_pairs(len(pairs), size.pairs, ours.SEED, k) for k in range(1, size.steps + 1)]
     needed = sum(int(pairs.lengths[step].sum()) for step in steps)
-    rows = [step["tokens"].size for step in ours.batches(size, pairs)][1:]
+    rows = [step.arrays["tokens"].size for step in ours.batches(size, pairs)][1:]
     longest = [pairs.lengths[step, 0] + pairs.lengths[step, 1:].max(1) for step in steps]
     padded = [
         2 * size.peer_batch * int(batch.max())

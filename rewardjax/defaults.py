@@ -33,6 +33,13 @@ TRAINING = {
     "compute": Function("rewardjax.models.config:Compute"),
     "mesh": Function("rewardjax.parallel.mesh:make_mesh", ("devices",)),
     "data": Function("rewardjax.data.tokenize:prepare", ("tokenizer",)),
+    "batch": Function(
+        "rewardjax.data.pipeline:train_steps",
+        (
+            *("data", "seed", "num_steps", "first_step", "shard"),
+            *("share", "threads", "prefetch"),
+        ),
+    ),
     "loss": Function("rewardjax.training.losses:get"),
     "schedule": Function("rewardjax.training.optim:make_schedule", ("total_steps",)),
     "optimizer": Function("rewardjax.training.optim:make_optimizer", ("schedule", "params")),
@@ -85,8 +92,9 @@ def training() -> Config:
                 cache="runs/cache",
                 workers=0,
             ),
-            # data.pipeline.train_steps: `rows` of `row_length` tokens are one micro-batch over all hosts
-            batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8),
+            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the loss ranks.
+            # `rows` of `row_length` tokens are one micro-batch over all hosts.
+            batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8, responses=2),
             steps=0,  # 0: as many as `epochs` need
             epochs=1.0,
             # Options of all losses side by side. One that the named loss does not have is refused when it is set.
@@ -101,6 +109,7 @@ def training() -> Config:
                 gamma=placeholder(float),
                 gap=placeholder(float),
                 t=placeholder(float),
+                length_weight=placeholder(float),
             ),
             schedule=dict(
                 name="linear",

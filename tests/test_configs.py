@@ -30,7 +30,7 @@ ARGUMENTS = {
     "configs/hh.py": [":tiny"],
     "configs/skywork_v2/release.py": [":recipe=development,model=llama3.2-3b,slice=v5p:2x4x4"],
     "configs/skywork_v2/qwen3_8b.py": [":recipe=development,slice=h200:8"],
-    "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal"],
+    "configs/tiny.py": [":family=llama", ":family=qwen2", ":loss=focal", ":loss=plackett_luce"],
 }
 SWEEPS = [
     (path, function)
@@ -50,9 +50,10 @@ def trace_step(config) -> None:
     optimizer = optim.make_optimizer(
         optim.make_schedule(total_steps=100, **config.schedule), params, **config.optimizer
     )
-    accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+    loss = losses.get(**config.loss)
+    accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
     config.batch.rows *= 8  # a multiple of the row shards, whatever the config's own mesh
-    batch = abstract_batch(config.batch, layout)
+    batch = abstract_batch(config.batch, layout, loss.reads.unit)
     total = jax.eval_shape(accumulate, jax.eval_shape(zeros_like, params), params, batch)
     new_params, _, metrics = jax.eval_shape(
         update, params, jax.eval_shape(optimizer.init, params), total

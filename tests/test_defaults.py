@@ -33,10 +33,10 @@ def arguments(function: defaults.Function) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(target).parameters)
     if target is losses.get:
         del parameters["options"]
-        for loss in losses.LOSSES.values():
-            parameters |= inspect.signature(loss).parameters
-        for name in losses.LABEL_ARGUMENTS:
-            parameters.pop(name, None)
+        parameters |= {
+            name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in losses.options().items()
+        }
     assert set(function.filled_in) <= set(parameters), "filled_in names an argument that is gone"
     return {name: p for name, p in parameters.items() if name not in function.filled_in}
 

@@ -138,7 +138,6 @@ def micro_batches(lab: Lab, pairs: Sequence[TokenGroup]) -> list[dict[str, np.nd
         "tie": np.zeros(len(pairs)),
     }
     arrays = pack.pack_pairs(pairs, labels, rows, lab.row, lab.per_row, lab.tokenizer.pad_id)
-    arrays.pop("pair")
     return [
         {name: array[i : i + lab.rows] for name, array in arrays.items()}
         for i in range(0, len(rows), lab.rows)
@@ -156,7 +155,7 @@ def rewards(lab: Lab, model: Model, items: Sequence[Item]) -> np.ndarray:
             [item.tokens for item in items],
             row_length=lab.row,
             rows=lab.rows,
-            bundles_per_row=lab.per_row,
+            pairs_per_row=lab.per_row,
             pad_id=lab.tokenizer.pad_id,
             layout=Layout(),
         )

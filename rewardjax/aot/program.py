@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
@@ -16,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from rewardjax import config as config_lib
 from rewardjax.aot.topology import GIB, Topology
+from rewardjax.data import pack
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
@@ -24,7 +24,6 @@ from rewardjax.scoring import rows
 from rewardjax.training import losses, optim
 from rewardjax.training.step import make_step, zeros_like
 
-LABELS = ("weight", "margin", "target", "tie")
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
 _TOO_LARGE = re.compile(
     r"(?:HLO temporaries \(|Used )([\d.]+)([KMGT]?)(?:\) exceeds| of [\d.]+[KMGT]? hbm)"
@@ -74,12 +73,11 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
             **config.schedule, total_steps=config.steps or 1000
         )  # a constant in the program, whatever its value
         optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
-        accumulate, update = make_step(
-            graph, losses.get(**config.loss), optimizer, config.batch.pairs
-        )
+        loss = losses.get(**config.loss)
+        accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
         opt = _placed(jax.eval_shape(optimizer.init, params))
         total = _placed(jax.eval_shape(zeros_like, params))
-        batch = abstract_batch(config.batch, layout)
+        batch = abstract_batch(config.batch, layout, loss.reads.unit)
         accumulate_beside_opt = jax.jit(
             lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True
         )
@@ -97,11 +95,7 @@ def score(config: config_lib.Config, topology: Topology) -> Compiled:
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
         graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
-        batch = {
-            name: x
-            for name, x in abstract_batch(config.batch, layout).items()
-            if name not in ("chosen", "rejected", *LABELS)
-        }
+        batch = abstract_batch(config.batch, layout)
         program = compile_for_slice("score", rows.make_score_rows(graph), params, batch)
         return Compiled(
             [program],
@@ -117,23 +111,28 @@ MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {
 }
 
 
-def abstract_batch(batch: config_lib.Config, layout: Layout) -> dict[str, jax.ShapeDtypeStruct]:
-    """What `mesh.place` makes of a micro-batch of `data.pack.pack_pairs`. ValueError where its rows do not divide over the current mesh."""
+def abstract_batch(
+    batch: config_lib.Config, layout: Layout, unit: str | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """What `mesh.place` makes of a micro-batch: the arrays that a model reads, [B, width].
+
+    unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where the
+    rows do not divide over the current mesh.
+    """
     mesh = jax.sharding.get_mesh()
     shards = int(np.prod([mesh.shape[axis] for axis in ROWS]))
     if batch.rows % shards:
         raise ValueError(
-            f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards (data x fsdp): set --config.batch.rows"
+            f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards "
+            "(data x fsdp): set --config.batch.rows"
         )
-    lengths = dict.fromkeys(("tokens", "positions", "see_from", "see_to"), batch.row_length) | {
-        "score_at": 2 * batch.pairs_per_row
-    }
-    lengths |= dict.fromkeys(("chosen", "rejected", *LABELS), batch.pairs_per_row)
+    widths = pack.row_widths(batch.row_length, batch.pairs_per_row)
+    if unit is not None:
+        widths |= pack.label_widths(unit, batch.pairs_per_row, batch.responses)
     sharding = NamedSharding(mesh, layout.row_BT)
-    dtype = lambda name: jnp.float32 if name in LABELS else jnp.int32
     return {
-        name: jax.ShapeDtypeStruct((batch.rows, n), dtype(name), sharding=sharding)
-        for name, n in lengths.items()
+        name: jax.ShapeDtypeStruct((batch.rows, width), dtype, sharding=sharding)
+        for name, (width, dtype) in widths.items()
     }
 
 

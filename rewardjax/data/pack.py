@@ -1,11 +1,8 @@
-"""Packed rows (contract 2): bundles of one or two responses around a shared prefix, each token seeing one interval of keys.
+"""Packing: which items share a row, and the arrays of contract 2 for pairs, ranked groups and scoring.
 
-    index      :  c[n-1] ... c[0] | p[0] ... p[m-1] | r[0] ... r[k-1]     c: first response, reversed; p: shared prefix; r: second response
-    positions  :  m+n-1  ...  m   | 0    ... m-1    | m    ... m+k-1
-    query sees :  [own, end of p] | [start of p, own] | [start of p, own]
-
-Reversing the first branch puts the prefix next to both branches, so that "the prefix and my own branch so far" is an interval for either.
-A lone response is a bundle whose first branch is empty. numpy only: this runs in the data loader's threads.
+In training every unit (a pair, or a ranked group) has its responses in one row. A row of `pairs_per_row`
+has room for that many bundles of two responses, and two slots of `score_at` for each, whatever the
+bundles mean. numpy only: this runs in the data loader's threads.
 """
 
 import bisect
@@ -14,11 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-Rows = list[list[int]]  # for each row the items it holds, in order
+from rewardjax.data.bundles import TOKEN_ARRAYS, Bundle, Rows, bundle_tokens, lay_out
 
 
 class TokenGroup(NamedTuple):
-    """Token ids of one prompt's K responses: conversation k is `prefix` ++ `suffixes[k]`, prefix the longest common one of all K."""
+    """Token ids of one prompt's K responses: conversation k is `prefix` ++ `suffixes[k]`.
+
+    The prefix is the longest common one of all K. A pair is a group of two, chosen then rejected; a
+    conversation on its own is a group of one.
+    """
 
     prefix: np.ndarray
     suffixes: list[np.ndarray]
@@ -28,31 +29,41 @@ def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     """Number of leading tokens that two sequences share."""
     shorter = min(len(a), len(b))
     differ = a[:shorter] != b[:shorter]
-    return int(differ.argmax()) if differ.any() else shorter
+    if not differ.any():
+        return shorter
+    return int(differ.argmax())
 
 
 def take_pair(group: TokenGroup, i: int, j: int) -> TokenGroup:
-    """Responses i and j alone: two responses may share more than all K do, and what they share moves into the prefix."""
+    """Responses i and j of a group, as a group of two.
+
+    Two responses may share more than all K do, and what they share moves into the prefix.
+    """
     a, b = group.suffixes[i], group.suffixes[j]
     shared = common_prefix(a, b)
-    prefix = np.concatenate([group.prefix, a[:shared]]) if shared else group.prefix
+    prefix = group.prefix
+    if shared:
+        prefix = np.concatenate([prefix, a[:shared]])
     return TokenGroup(prefix, [a[shared:], b[shared:]])
 
 
 def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int) -> Rows:
-    """Best-fit decreasing: the longest item first, each into the fullest row that still has room, ties to the earliest.
+    """Best-fit decreasing: the longest item first, each into the fullest row that still has room.
 
-    lengths [n] in tokens; a row holds at most `row_length` tokens and `per_row` items. Depends on the arguments alone.
-    Raises ValueError naming the first item that is longer than a row.
+    lengths [n] in tokens; a row holds at most `row_length` tokens and `per_row` items. Ties go to the
+    earliest: the plan depends on the arguments alone, since every host makes it for itself. Raises
+    ValueError naming the first item that is longer than a row.
     """
     lengths = np.asarray(lengths, np.int64)
     if (lengths > row_length).any():
         item = int((lengths > row_length).argmax())
         raise ValueError(
-            f"item {item} is {lengths[item]} tokens long, a row holds {row_length}: raise row_length or lower max_length"
+            f"item {item} is {lengths[item]} tokens long, a row holds {row_length}: "
+            "raise row_length or lower max_length"
         )
     rows: Rows = []
-    open_rows: list[int] = []  # sorted; room << 32 | row in one int compares faster than a tuple
+    # Sorted by room. Room and row in one int (room << 32 | row) compare faster than a tuple.
+    open_rows: list[int] = []
     for item in np.argsort(-lengths, kind="stable").tolist():
         need = int(lengths[item])
         at = bisect.bisect_left(open_rows, need << 32)
@@ -68,19 +79,64 @@ def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int
 
 
 def bundle_lengths(lengths: np.ndarray, share: bool = True) -> np.ndarray:
-    """Tokens each pair takes in a row, from lengths [n, 3] = (shared prefix, chosen suffix, rejected suffix)."""
-    return lengths @ np.array([1 if share else 2, 1, 1], lengths.dtype)
+    """Tokens each pair takes in a row [n], from lengths [n, 3] = (shared prefix, chosen, rejected suffix)."""
+    prefixes = 2 - int(share)
+    return lengths @ np.array([prefixes, 1, 1], lengths.dtype)
 
 
 def attention_entries(lengths: np.ndarray) -> int:
-    """(query, key) pairs that see each other in shared bundles, from lengths [n, 3] as above: what attention has to compute."""
-    prefix, chosen, rejected = np.asarray(lengths, np.int64).T
-    triangle = lambda n: n * (n + 1) // 2
-    return int(
-        np.sum(
-            triangle(prefix) + triangle(chosen) + triangle(rejected) + prefix * (chosen + rejected)
+    """(query, key) pairs that see each other: what attention has to compute, shared prefixes once.
+
+    lengths [n, 1 + K] = (prefix, suffix of each response), 0 where there is no response.
+    """
+    lengths = np.asarray(lengths, np.int64)
+    triangles = lengths * (lengths + 1) // 2  # of causal attention within each part
+    prefix, suffixes = lengths[:, 0], lengths[:, 1:]
+    return int(np.sum(triangles) + np.sum(prefix * suffixes.sum(axis=1)))
+
+
+# ------------------------------------------------------------------ training
+
+
+def label_widths(unit: str, pairs_per_row: int, responses: int) -> dict[str, tuple[int, type]]:
+    """Width and dtype of the arrays [B, width] that say what a row's scores mean to a loss.
+
+    unit: "pairs" or "groups"; responses: K, the most that a ranked group may have.
+    """
+    if unit == "pairs":
+        return {
+            "chosen": (pairs_per_row, np.int32),
+            "rejected": (pairs_per_row, np.int32),
+            "weight": (pairs_per_row, np.float32),
+            "margin": (pairs_per_row, np.float32),
+            "target": (pairs_per_row, np.float32),
+            "tie": (pairs_per_row, np.float32),
+            "chosen_length": (pairs_per_row, np.float32),
+            "rejected_length": (pairs_per_row, np.float32),
+        }
+    groups = groups_per_row(pairs_per_row, responses)
+    return {
+        "ranked": (groups * responses, np.int32),
+        "ranks": (groups * responses, np.int32),
+        "weight": (groups, np.float32),
+    }
+
+
+def row_widths(row_length: int, pairs_per_row: int) -> dict[str, tuple[int, type]]:
+    """Width and dtype of the arrays [B, width] that a model reads: TOKEN_ARRAYS and `score_at`."""
+    widths = dict.fromkeys(TOKEN_ARRAYS, (row_length, np.int32))
+    return widths | {"score_at": (2 * pairs_per_row, np.int32)}
+
+
+def groups_per_row(pairs_per_row: int, responses: int) -> int:
+    """R: how many groups of `responses` responses have room in a row. ValueError where it is none."""
+    bundles = (responses + 1) // 2
+    if pairs_per_row < bundles:
+        raise ValueError(
+            f"pairs_per_row = {pairs_per_row} has no room for a group of {responses} responses: "
+            f"set batch.pairs_per_row to at least {bundles}"
         )
-    )
+    return pairs_per_row // bundles
 
 
 def pack_pairs(
@@ -92,182 +148,167 @@ def pack_pairs(
     pad_id: int,
     share: bool = True,
 ) -> dict[str, np.ndarray]:
-    """The arrays of contract 2 for labeled pairs, each pair in the row that `rows` gives it; an empty row is all padding.
+    """The arrays of contract 2 for labeled pairs, each pair in the row that `rows` gives it.
 
-    pairs: two suffixes each, chosen then rejected; labels: name -> [len(pairs)], each an output of its own (target, margin, tie).
-    Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from see_to [B, T], score_at [B, S],
-    chosen rejected [B, P] int32, weight and the labels [B, P] float32 (0 for padding), pair [B, P] int32 (index into `pairs`, or -1).
+    pairs: groups of two, chosen then rejected; labels: name -> [len(pairs)], each an output of its own
+    (target, margin, tie). A row without pairs is all padding.
+
+    Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from
+    see_to [B, T], score_at [B, S] int32, and for pair p of a row: chosen rejected [B, P] int32 (slots of
+    score_at), weight [B, P] float32 (0 for padding), chosen_length rejected_length [B, P] float32 (tokens
+    beyond what the two share) and the labels [B, P] float32.
+
     share=False lays every response out alone, prefix repeated: the plain layout that sharing must equal.
     Raises ValueError for a row with too many pairs or tokens, and for a response without tokens.
     """
+    _refuse_crowded_rows(rows, pairs_per_row, "pairs_per_row")
+    bundles = [_bundles_of(pair, share) for pair in pairs]
+    arrays = _lay_out_units(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
+
+    real = np.zeros((len(rows), pairs_per_row), bool)
     for r, row in enumerate(rows):
-        if len(row) > pairs_per_row:
-            raise ValueError(f"row {r} is given {len(row)} pairs, pairs_per_row = {pairs_per_row}")
-    if share:
-        arrays = _lay_out(pairs, rows, row_length, 2 * pairs_per_row, pad_id)
-    else:
-        alone = [TokenGroup(pair.prefix, [suffix]) for pair in pairs for suffix in pair.suffixes]
-        arrays = _lay_out(
-            alone,
-            [[b for i in row for b in (2 * i, 2 * i + 1)] for row in rows],
-            row_length,
-            2 * pairs_per_row,
-            pad_id,
-        )
-    pair = np.full((len(rows), pairs_per_row), -1, np.int32)
-    for r, row in enumerate(rows):
-        pair[r, : len(row)] = row
-    real = pair >= 0
+        real[r, : len(row)] = True
+    pair_of_place = np.array([pair for row in rows for pair in row], np.int64)
     first_slots = np.arange(0, 2 * pairs_per_row, 2, dtype=np.int32)
     arrays |= {
         "chosen": first_slots * real,
         "rejected": (first_slots + 1) * real,
         "weight": real.astype(np.float32),
-        "pair": pair,
+    }
+    suffix_lengths = np.array([[*map(len, pair.suffixes)] for pair in pairs]).reshape(-1, 2)
+    labels = labels | {
+        "chosen_length": suffix_lengths[:, 0],
+        "rejected_length": suffix_lengths[:, 1],
     }
     for name, values in labels.items():
-        arrays[name] = np.zeros(pair.shape, np.float32)
-        arrays[name][real] = np.asarray(values)[pair[real]]
+        arrays[name] = np.zeros(real.shape, np.float32)
+        # `real` is true row by row, from the left: the order in which places were listed above.
+        arrays[name][real] = np.asarray(values)[pair_of_place]
     return arrays
+
+
+def pack_ranked(
+    groups: Sequence[TokenGroup],
+    ranks: Sequence[np.ndarray],
+    rows: Rows,
+    row_length: int,
+    pairs_per_row: int,
+    responses: int,
+    pad_id: int,
+    share: bool = True,
+) -> dict[str, np.ndarray]:
+    """The arrays of contract 2 for ranked groups, each group whole in the row that `rows` gives it.
+
+    ranks[g] [K_g]: rank of each response of group g, 0 the best; K_g <= K = responses. Responses 0 and 1,
+    2 and 3, ... share the group's prefix.
+
+    Returns, with R = groups_per_row(pairs_per_row, K): tokens positions see_from see_to [B, T], score_at
+    [B, S] int32, and for each group K places one after another: ranked [B, R * K] int32 (slots of score_at,
+    0 for padding) and ranks [B, R * K] int32 (-1 for padding); weight [B, R] float32 (0 for padding).
+
+    share=False lays every response out alone. Raises ValueError for a row with too many groups or tokens.
+    """
+    per_row = groups_per_row(pairs_per_row, responses)
+    _refuse_crowded_rows(rows, per_row, "groups per row")
+    bundles = [_bundles_of(group, share) for group in groups]
+    arrays = _lay_out_units(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
+
+    shape = len(rows), per_row, responses
+    ranked, padded_ranks = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
+    weight = np.zeros(shape[:2], np.float32)
+    for r, row in enumerate(rows):
+        slot = 0
+        for place, g in enumerate(row):
+            size = len(ranks[g])
+            ranked[r, place, :size] = np.arange(slot, slot + size)
+            padded_ranks[r, place, :size] = ranks[g]
+            weight[r, place] = 1
+            slot += size
+    # Two axes, as all arrays of a batch have: sharding, placing and slicing them then need one rule.
+    flat = len(rows), per_row * responses
+    return arrays | {
+        "ranked": ranked.reshape(flat),
+        "ranks": padded_ranks.reshape(flat),
+        "weight": weight,
+    }
+
+
+def _refuse_crowded_rows(rows: Rows, per_row: int, limit: str) -> None:
+    for r, row in enumerate(rows):
+        if len(row) > per_row:
+            raise ValueError(f"row {r} is given {len(row)} of at most {limit} = {per_row}")
+
+
+def _bundles_of(group: TokenGroup, share: bool) -> list[Bundle]:
+    """A group's responses two by two around its prefix, or each alone."""
+    size = 1 + int(share)
+    return [
+        Bundle(group.prefix, group.suffixes[k : k + size])
+        for k in range(0, len(group.suffixes), size)
+    ]
+
+
+def _lay_out_units(
+    bundles_of_unit: Sequence[list[Bundle]], rows: Rows, row_length: int, slots: int, pad_id: int
+) -> dict[str, np.ndarray]:
+    """`lay_out` of rows of units, of which each is several bundles one after another."""
+    bundles: list[Bundle] = []
+    bundle_rows: Rows = []
+    for row in rows:
+        first = len(bundles)
+        for unit in row:
+            bundles += bundles_of_unit[unit]
+        bundle_rows.append(list(range(first, len(bundles))))
+    return lay_out(bundles, bundle_rows, row_length, slots, pad_id)
+
+
+# ------------------------------------------------------------------ scoring
 
 
 def pack_groups(
     groups: Sequence[TokenGroup],
     row_length: int,
-    bundles_per_row: int,
+    pairs_per_row: int,
     pad_id: int,
     row_multiple: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Rows that score every response of every group, neighbors sharing a bundle, in as few rows as best-fit finds.
+    """Rows that score every response of every group, neighbors sharing a bundle, in few rows.
 
-    Returns, with S = 2 * bundles_per_row: tokens positions see_from see_to [B, T], score_at [B, S], owner [B, S, 2] int32: the
-    (group, response) that a slot scores, -1 for padding. B is rounded up to `row_multiple` with empty rows.
-    Raises ValueError naming the bundle where a single response is longer than a row.
+    Returns, with S = 2 * pairs_per_row: tokens positions see_from see_to [B, T], score_at [B, S], owner
+    [B, S, 2] int32: the (group, response) that a slot scores, -1 for padding. B is rounded up to
+    `row_multiple` with empty rows. Raises ValueError naming the bundle where a single response is longer
+    than a row.
     """
-    bundles, owners = _bundles(groups, row_length)
-    rows = plan_rows([_length(bundle) for bundle in bundles], row_length, bundles_per_row)
+    bundles: list[Bundle] = []
+    owners: list[list[tuple[int, int]]] = []
+    for g, group in enumerate(groups):
+        for bundle, responses in _scoring_bundles(group, row_length):
+            bundles.append(bundle)
+            owners.append([(g, k) for k in responses])
+    lengths = [bundle_tokens(bundle) for bundle in bundles]
+    rows = plan_rows(lengths, row_length, pairs_per_row)
     rows += [[] for _ in range(-len(rows) % row_multiple)]
-    arrays = _lay_out(bundles, rows, row_length, 2 * bundles_per_row, pad_id)
-    return arrays | {"owner": _owner(owners, rows, 2 * bundles_per_row)}
+    arrays = lay_out(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
 
-
-def pack_ranked(
-    groups: Sequence[TokenGroup],
-    orders: Sequence[Sequence[int]],
-    row_length: int,
-    groups_per_row: int,
-    responses: int,
-    pad_id: int,
-) -> dict[str, np.ndarray]:
-    """`pack_groups` for listwise losses: all of a group lies in one row, and `ranked` lists its slots from best to worst.
-
-    orders[g]: the responses of group g, best first, at most `responses` of them. Returns `pack_groups`' arrays with
-    S = 2 * groups_per_row * ceil(responses / 2), and ranked [B, groups_per_row, responses] int32, -1 for padding.
-    """
-    groups = [
-        TokenGroup(group.prefix, [group.suffixes[k] for k in order])
-        for group, order in zip(groups, orders, strict=True)
-    ]
-    for g, group in enumerate(groups):
-        if len(group.suffixes) > responses:
-            raise ValueError(
-                f"group {g} ranks {len(group.suffixes)} responses, responses = {responses}"
-            )
-    bundles, owners = _bundles(groups, row_length)
-    members: list[list[int]] = [[] for _ in groups]
-    for b, owner in enumerate(owners):
-        members[owner[0][0]].append(b)
-    group_rows = plan_rows(
-        [sum(_length(bundles[b]) for b in member) for member in members], row_length, groups_per_row
-    )
-    rows = [[b for g in row for b in members[g]] for row in group_rows]
-    slots = 2 * groups_per_row * -(-responses // 2)
-    owner = _owner(owners, rows, slots)
-    ranked = np.full((len(rows), groups_per_row, responses), -1, np.int32)
-    for r, row in enumerate(group_rows):
-        for place, g in enumerate(
-            row
-        ):  # responses were put in rank order above, so a group's slots already run from best to worst
-            own = np.flatnonzero(owner[r, :, 0] == g)
-            ranked[r, place, : len(own)] = own
-            owner[r, own, 1] = orders[g]
-    return _lay_out(bundles, rows, row_length, slots, pad_id) | {"owner": owner, "ranked": ranked}
-
-
-def _bundles(
-    groups: Sequence[TokenGroup], row_length: int
-) -> tuple[list[TokenGroup], list[list[tuple[int, int]]]]:
-    """Responses 0 and 1, 2 and 3, ... of each group as bundles, and the (group, response) of each bundle's scores.
-    Two neighbors that together outgrow a row lie alone."""
-    bundles, owners = [], []
-    for g, group in enumerate(groups):
-        for k in range(0, len(group.suffixes), 2):
-            neighbors = range(k, min(k + 2, len(group.suffixes)))
-            pair = take_pair(group, *neighbors) if len(neighbors) == 2 else None
-            if pair is not None and _length(pair) <= row_length:
-                bundles.append(pair)
-                owners.append([(g, i) for i in neighbors])
-            else:
-                bundles += [TokenGroup(group.prefix, [group.suffixes[i]]) for i in neighbors]
-                owners += [[(g, i)] for i in neighbors]
-    return bundles, owners
-
-
-def _length(bundle: TokenGroup) -> int:
-    return len(bundle.prefix) + sum(map(len, bundle.suffixes))
-
-
-def _owner(owners: list[list[tuple[int, int]]], rows: Rows, slots: int) -> np.ndarray:
-    owner = np.full((len(rows), slots, 2), -1, np.int32)
+    owner = np.full((len(rows), 2 * pairs_per_row, 2), -1, np.int32)
     for r, row in enumerate(rows):
-        flat = [response for b in row for response in owners[b]]
-        owner[r, : len(flat)] = np.reshape(flat, (-1, 2))
-    return owner
-
-
-def _lay_out(
-    bundles: Sequence[TokenGroup], rows: Rows, row_length: int, slots: int, pad_id: int
-) -> dict[str, np.ndarray]:
-    """Writes bundles of one or two suffixes into rows. A bundle takes as many slots of `score_at` as it has suffixes, in their order.
-
-    Few operations a bundle: its tokens are collected as slices and copied in one go, its intervals, in which every token starts out seeing
-    only itself (right for padding, half right for the rest), get one constant on either side, and a position is the length of an interval.
-    """
-    padding = np.full(row_length, pad_id, np.int32)
-    # One large block is handed out in huge pages; four smaller ones would cost more in page faults than everything below.
-    tokens, positions, see_from, see_to = arrays = np.empty((4, len(rows), row_length), np.int32)
-    see_from[:] = see_to[:] = np.arange(row_length, dtype=np.int32)
-    score_at = np.zeros((len(rows), slots), np.int32)
-    pieces = []
-    for r, row in enumerate(rows):
-        start, scores, from_row, to_row = 0, [], see_from[r], see_to[r]
+        slot = 0
         for b in row:
-            prefix, suffixes = bundles[b]
-            both, second = len(suffixes) == 2, suffixes[-1]
-            first = suffixes[0] if both else second[:0]
-            p = start + len(first)  # the prefix starts here
-            s = p + len(prefix)  # the second branch starts here
-            end = s + len(second)
-            if end > row_length:
-                raise ValueError(
-                    f"row {r} is given more than row_length = {row_length} tokens: bundle {b} would end at {end}"
-                )
-            if s == p and not all(map(len, suffixes)):
-                raise ValueError(f"bundle {b} has a response without tokens: nothing to score")
-            pieces += first[::-1], prefix, second
-            to_row[start:p] = s - 1
-            from_row[p:end] = p
-            if both:
-                scores.append(
-                    start if p > start else s - 1
-                )  # an empty branch ends where the prefix does
-            scores.append(end - 1)
-            start = end
-        pieces.append(padding[start:])
-        score_at[r, : len(scores)] = scores
-    if rows:
-        np.concatenate(pieces, out=tokens.reshape(-1))
-    np.subtract(see_to, see_from, out=positions)
-    return dict(zip(("tokens", "positions", "see_from", "see_to"), arrays, strict=True)) | {
-        "score_at": score_at
-    }
+            owner[r, slot : slot + len(owners[b])] = owners[b]
+            slot += len(owners[b])
+    return arrays | {"owner": owner}
+
+
+def _scoring_bundles(group: TokenGroup, row_length: int) -> list[tuple[Bundle, list[int]]]:
+    """A group's responses two by two around all that the two share, and which responses they are."""
+    bundles = []
+    for k in range(0, len(group.suffixes), 2):
+        responses = list(range(k, min(k + 2, len(group.suffixes))))
+        if len(responses) == 2:
+            pair = Bundle(*take_pair(group, *responses))
+            # Scoring takes conversations that are as long as a row: such a response has to lie alone.
+            if bundle_tokens(pair) <= row_length:
+                bundles.append((pair, responses))
+                continue
+        bundles += [(Bundle(group.prefix, [group.suffixes[i]]), [i]) for i in responses]
+    return bundles

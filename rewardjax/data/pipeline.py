@@ -1,26 +1,52 @@
-"""From tokenized pairs to the arrays of a step: plan, read this host's records, pack, all in Grain's reader threads.
+"""From tokenized data to the arrays of a step: plan, read this host's records, pack, in Grain's threads.
 
-Which pairs a step holds and how they lie in rows is decided from the index alone, so every host knows the whole plan, reads only the
-records of its own rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to continue,
-even on another number of hosts, pass `first_step`.
+A step is made of N units: labeled pairs, or ranked groups. Which units a step holds and how they lie in
+rows is decided from the index alone, so every host knows the whole plan, reads only the records of its own
+rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to
+continue, even on another number of hosts, pass `first_step`.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import grain
 import numpy as np
 
-from rewardjax.data.pack import Rows, bundle_lengths, pack_pairs, plan_rows
+from rewardjax.data.bundles import Rows
+from rewardjax.data.pack import bundle_lengths, groups_per_row, pack_pairs, pack_ranked, plan_rows
 from rewardjax.data.plan import step_pairs
+from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 
 
+class Step(NamedTuple):
+    """What an optimizer step consumes."""
+
+    units: np.ndarray  # [N] int64: its units over all hosts, as indices into the data
+    arrays: dict[str, np.ndarray]  # [M, B, ...]: this host's rows of M >= 1 micro-batches
+
+
+class Units(NamedTuple):
+    """How the units of a data set go into rows."""
+
+    tokens: np.ndarray  # [n]: how many each takes in a row
+    per_row: int  # units that a row holds at most
+    # (units [u], rows of places in them) -> the arrays of these rows
+    pack: Callable[[np.ndarray, Rows], dict[str, np.ndarray]]
+    # index -> what an error calls the unit, and what to do where it is longer than a row
+    name: Callable[[int], str]
+    shorten: str
+
+
 def train_steps(
-    pairs: TokenizedPairs,
+    data: TokenizedPairs | RankedGroups,
     *,
-    batch: int,
-    seed: int,
-    rows: int,
+    pairs: int,
     row_length: int,
     pairs_per_row: int,
+    rows: int,
+    responses: int = 2,
+    seed: int,
     num_steps: int,
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
@@ -28,119 +54,132 @@ def train_steps(
     threads: int = 2,
     prefetch: int = 2,
 ) -> grain.DatasetIterator:
-    """Steps first_step up to num_steps, each of exactly `batch` pairs in as many micro-batches of `rows` rows as they need.
+    """Steps first_step up to num_steps, each of exactly `pairs` units (ranked groups, where `data` are those).
 
-    rows: of one micro-batch, over all hosts; shard: (this host, number of hosts), each taking its contiguous part of every micro-batch.
-    An element is `pack_pairs`' dict with arrays [M, B, ...]: M >= 1 micro-batches, not the same M at every step, B = rows / hosts;
-    the last micro-batch is filled up with empty rows (weight 0). `pair` holds indices into `pairs`. get_state() is {"next_index": step}.
-    threads read and pack, keeping `prefetch` steps ready in memory; 0 does the work in the caller's thread. close() the iterator when done.
-    Raises ValueError where rows does not divide among the hosts, or a pair is longer than a row.
+    rows: of one micro-batch, over all hosts, each of `row_length` tokens and room for `pairs_per_row` pairs
+    of responses; responses: the most that a ranked group may have. shard: (this host, number of hosts),
+    each taking its contiguous part of every micro-batch. share=False repeats the prefix for each response.
+
+    An element is a Step whose arrays are those of `pack_pairs` or `pack_ranked`, [M, B, ...]: not the same
+    M at every step, B = rows / hosts; the last micro-batch is filled up with empty rows (weight 0).
+    get_state() is {"next_index": step}. threads read and pack, keeping `prefetch` steps ready in memory;
+    0 does the work in the caller's thread. close() the iterator when done.
+
+    Raises ValueError where rows does not divide among the hosts, or a unit does not fit a row.
     """
-    _check(pairs, rows, row_length, shard, share)
-
-    def step(k: int) -> dict[str, np.ndarray]:
-        chosen = step_pairs(len(pairs), batch, seed, k)
-        plan = _plan(pairs, chosen, rows, row_length, pairs_per_row, share)
-        own = _own_rows(plan, rows, shard)
-        arrays = _pack(pairs, chosen, sum(own, []), row_length, pairs_per_row, share)
-        return {
-            name: array.reshape(len(own), -1, array.shape[-1]) for name, array in arrays.items()
-        }
-
-    iterator = iter(_read(grain.MapDataset.range(num_steps).map(step), threads, prefetch))
-    iterator.set_state({"next_index": first_step})
-    return iterator
-
-
-def eval_batches(
-    pairs: TokenizedPairs,
-    *,
-    rows: int,
-    row_length: int,
-    pairs_per_row: int,
-    shard: tuple[int, int] = (0, 1),
-    share: bool = True,
-    threads: int = 2,
-    prefetch: int = 2,
-) -> grain.DatasetIterator:
-    """Every pair once, always in the same order: `pack_pairs`' dicts with arrays [B, ...], B = rows / hosts, as many on every host.
-
-    Arguments and errors as for `train_steps`; `pair` says which pair a result belongs to.
-    """
-    _check(pairs, rows, row_length, shard, share)
-    everything = np.arange(len(pairs))
-    batches = _own_rows(
-        _plan(pairs, everything, rows, row_length, pairs_per_row, share), rows, shard
-    )
-
-    def batch(k: int) -> dict[str, np.ndarray]:
-        return _pack(pairs, everything, batches[k], row_length, pairs_per_row, share)
-
-    return iter(_read(grain.MapDataset.range(len(batches)).map(batch), threads, prefetch))
-
-
-def _check(
-    pairs: TokenizedPairs, rows: int, row_length: int, shard: tuple[int, int], share: bool
-) -> None:
     host, hosts = shard
     if not 0 <= host < hosts or rows < 1 or rows % hosts:
         raise ValueError(
             f"rows = {rows}, shard = {shard}: the rows of a micro-batch must divide among the hosts"
         )
-    lengths = bundle_lengths(pairs.lengths, share)
-    longest = int(lengths.argmax())
-    if lengths[longest] > row_length:
-        row = pairs.row[pairs.record[longest]]
+    if isinstance(data, RankedGroups):
+        units = _ranked_groups(data, row_length, pairs_per_row, responses, share)
+    else:
+        units = _labeled_pairs(data, row_length, pairs_per_row, share)
+    _refuse_too_long(units, row_length)
+
+    def step(k: int) -> Step:
+        chosen = step_pairs(len(data), pairs, seed, k)
+        plan = plan_rows(units.tokens[chosen], row_length, units.per_row)
+        plan += [[] for _ in range(-len(plan) % rows)]
+        own = _own_rows(plan, rows, shard)
+        places = np.array([place for row in own for place in row], np.int64)
+        arrays = units.pack(chosen[places], _renumbered(own))
+        micro_batches = len(plan) // rows
+        return Step(
+            chosen,
+            {
+                name: array.reshape(micro_batches, -1, array.shape[-1])
+                for name, array in arrays.items()
+            },
+        )
+
+    # Without threads nothing is read ahead: the caller of next() pays for the step that it asks for.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch * bool(threads))
+    iterator = iter(grain.MapDataset.range(num_steps).map(step).to_iter_dataset(options))
+    iterator.set_state({"next_index": first_step})
+    return iterator
+
+
+def _labeled_pairs(data: TokenizedPairs, row_length: int, pairs_per_row: int, share: bool) -> Units:
+    def pack(indices: np.ndarray, rows: Rows) -> dict[str, np.ndarray]:
+        labels = {
+            "margin": data.margin[indices],
+            "target": data.target[indices],
+            "tie": data.tie[indices],
+        }
+        pairs = data.load(indices)
+        return pack_pairs(pairs, labels, rows, row_length, pairs_per_row, data.pad_id, share)
+
+    return Units(
+        bundle_lengths(data.lengths, share),
+        pairs_per_row,
+        pack,
+        lambda pair: f"pair {pair} ({data.origin(data.record[pair])})",
+        f"or set data.max_pair_length = {row_length} to leave such pairs out",
+    )
+
+
+def _ranked_groups(
+    data: RankedGroups, row_length: int, pairs_per_row: int, responses: int, share: bool
+) -> Units:
+    def name(group: int) -> str:
+        return f"group {group} ({data.pairs.origin(data.record[group])})"
+
+    largest = int(data.sizes.argmax())
+    if data.sizes[largest] > responses:
         raise ValueError(
-            f"pair {longest} (row {row} of {pairs.manifest['source']}) takes {lengths[longest]} tokens, row_length = {row_length}: "
-            f"raise row_length to at least that, or set data.max_pair_length = {row_length} to leave such pairs out"
+            f"{name(largest)} ranks {data.sizes[largest]} responses, batch.responses = {responses}: "
+            f"set batch.responses = {data.sizes[largest]}"
+        )
+
+    def pack(indices: np.ndarray, rows: Rows) -> dict[str, np.ndarray]:
+        ranks = [ranks_K[ranks_K >= 0] for ranks_K in data.ranks[indices]]
+        return pack_ranked(
+            data.load(indices),
+            ranks,
+            rows,
+            row_length,
+            pairs_per_row,
+            responses,
+            data.pairs.pad_id,
+            share,
+        )
+
+    return Units(
+        data.row_tokens(share),
+        groups_per_row(pairs_per_row, responses),
+        pack,
+        name,
+        "or lower data.max_length to leave such responses out",
+    )
+
+
+def _refuse_too_long(units: Units, row_length: int) -> None:
+    # Checked over all data at the start: the step that draws the longest unit may come days later.
+    longest = int(units.tokens.argmax())
+    if units.tokens[longest] > row_length:
+        raise ValueError(
+            f"{units.name(longest)} takes {units.tokens[longest]} tokens, row_length = {row_length}: "
+            f"raise row_length to at least that, {units.shorten}"
         )
 
 
-def _plan(
-    pairs: TokenizedPairs,
-    indices: np.ndarray,
-    rows: int,
-    row_length: int,
-    pairs_per_row: int,
-    share: bool,
-) -> Rows:
-    """Rows of places in `indices`, filled up with empty rows to a multiple of `rows`."""
-    plan = plan_rows(bundle_lengths(pairs.lengths[indices], share), row_length, pairs_per_row)
-    return plan + [[] for _ in range(-len(plan) % rows)]
-
-
-def _own_rows(plan: Rows, rows: int, shard: tuple[int, int]) -> list[Rows]:
-    """This host's part of every micro-batch."""
+def _own_rows(plan: Rows, rows: int, shard: tuple[int, int]) -> Rows:
+    """This host's contiguous part of every micro-batch of `rows` rows, one after another."""
     host, hosts = shard
     size = rows // hosts
-    return [
-        plan[start + host * size : start + (host + 1) * size] for start in range(0, len(plan), rows)
-    ]
+    own: Rows = []
+    for start in range(host * size, len(plan), rows):
+        own += plan[start : start + size]
+    return own
 
 
-def _pack(
-    pairs: TokenizedPairs,
-    indices: np.ndarray,
-    rows: Rows,
-    row_length: int,
-    pairs_per_row: int,
-    share: bool,
-) -> dict[str, np.ndarray]:
-    """Reads and packs the pairs of `rows`, whose items are places in `indices`."""
-    own = indices[np.array([place for row in rows for place in row], np.int64)]
-    ends = np.cumsum([len(row) for row in rows])
-    local = [list(range(end - len(row), end)) for row, end in zip(rows, ends.tolist(), strict=True)]
-    labels = {"margin": pairs.margin[own], "target": pairs.target[own], "tie": pairs.tie[own]}
-    arrays = pack_pairs(
-        pairs.load(own), labels, local, row_length, pairs_per_row, pairs.pad_id, share
-    )
-    real = arrays["pair"] >= 0
-    arrays["pair"][real] = own[arrays["pair"][real]]
-    return arrays
-
-
-def _read(dataset: grain.MapDataset, threads: int, prefetch: int) -> grain.IterDataset:
-    return dataset.to_iter_dataset(
-        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
-    )
+def _renumbered(rows: Rows) -> Rows:
+    """The same rows over items numbered 0, 1, 2, ... in the order in which the rows list them."""
+    renumbered: Rows = []
+    first = 0
+    for row in rows:
+        renumbered.append(list(range(first, first + len(row))))
+        first += len(row)
+    return renumbered

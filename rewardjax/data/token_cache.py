@@ -28,6 +28,10 @@ GROUPS_OPTIONS = (
 )
 
 
+# What the index file calls the column `source_record`: folders written before the name changed stay valid.
+STORED_NAMES = {"row": "source_record"}
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenizedPairs:
     """Tokenized pairs on disk, their index in memory. n pairs, taken from m groups."""
@@ -36,27 +40,27 @@ class TokenizedPairs:
     manifest: dict[str, Any]
     record: np.ndarray  # [n] int64: which record of groups.array_record holds the pair
     response: np.ndarray  # [n, 2] int32: chosen and rejected, as suffixes of that record
-    lengths: (
-        np.ndarray
-    )  # [n, 3] int32 tokens: prefix the two share, rest of chosen, rest of rejected
+    # [n, 3] int32 tokens: prefix that the two share, rest of chosen, rest of rejected
+    lengths: np.ndarray
     target: np.ndarray  # [n] float32: P(chosen is better)
     margin: np.ndarray  # [n] float32
     tie: np.ndarray  # [n] float32, 1 for a tie
-    row: np.ndarray  # [m] int64: row of the source that a record came from
+    source_record: np.ndarray  # [m] int64: number of the source's record that a group came from
 
     @classmethod
     def open(cls, folder: pathlib.Path) -> "TokenizedPairs":
-        """Reads manifest and index of a finished folder. Raises FileNotFoundError where there is none."""
+        """Read manifest and index of a finished folder. Raises FileNotFoundError without them."""
         manifest = json.loads((folder / MANIFEST).read_text())
         with np.load(folder / INDEX) as index:
-            return cls(folder, manifest, **index)
+            columns = {STORED_NAMES.get(name, name): column for name, column in index.items()}
+        return cls(folder, manifest, **columns)
 
     def __len__(self) -> int:
         return len(self.record)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the data, the tokenizer, the settings and the format of the store."""
+        """Changes with the data, the tokenizer, the settings and the format of the cache."""
         return self.manifest["fingerprint"]
 
     @property
@@ -64,30 +68,40 @@ class TokenizedPairs:
         """The tokenizer's padding token."""
         return self.manifest["pad_id"]
 
+    def origin(self, record: int) -> str:
+        """Where a group came from, for an error: "record 7 of pairs.jsonl"."""
+        return f"record {self.source_record[record]} of {self.manifest['source']}"
+
     @functools.cached_property
     def _groups(self) -> ArrayRecordDataSource:
         return ArrayRecordDataSource([str(self.folder / GROUPS)])
 
+    def load_records(self, records: np.ndarray) -> list[TokenGroup]:
+        """The whole groups at `records` [r]. Safe to call from several threads."""
+        # ArrayRecord fails on an empty request, which a host without rows in a step makes.
+        if not len(records):
+            return []
+        return [decode(data) for data in self._groups.__getitems__(records.tolist())]
+
     def load(self, indices: Sequence[int] | np.ndarray) -> list[TokenGroup]:
         """The pairs at `indices`, two suffixes each: chosen, rejected. Safe to call from several threads.
-        Raises ValueError where a record is not as long as the index says."""
+
+        Raises ValueError where a record is not as long as the index says.
+        """
         indices = np.asarray(indices, np.int64)
+        # Pairs of one group share a record, which is read and decoded once.
         records, place = np.unique(self.record[indices], return_inverse=True)
-        groups = (
-            [decode(data) for data in self._groups.__getitems__(records.tolist())]
-            if len(records)
-            else []
-        )
+        groups = self.load_records(records)
         pairs = [
             take_pair(groups[g], *response)
             for g, response in zip(place.tolist(), self.response[indices].tolist(), strict=True)
         ]
-        for index, pair, lengths in zip(
-            indices.tolist(), pairs, self.lengths[indices].tolist(), strict=True
-        ):
-            if [len(pair.prefix), len(pair.suffixes[0]), len(pair.suffixes[1])] != lengths:
+        lengths_n3 = self.lengths[indices].tolist()
+        for index, pair, lengths in zip(indices.tolist(), pairs, lengths_n3, strict=True):
+            if [len(pair.prefix), *map(len, pair.suffixes)] != lengths:
                 raise ValueError(
-                    f"{self.folder / GROUPS}: pair {index} has not the lengths {lengths} of the index; delete the folder"
+                    f"{self.folder / GROUPS}: pair {index} does not have the lengths {lengths} "
+                    "of the index; delete the folder"
                 )
         return pairs
 

@@ -170,7 +170,7 @@ def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarra
             groups,
             row_length=row_length,
             rows=shards * rows_per_device,
-            bundles_per_row=row_length // 32,
+            pairs_per_row=row_length // 32,
             pad_id=scorer.tokenizer.pad_id,
             layout=Layout(),
         )

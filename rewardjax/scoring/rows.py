@@ -42,7 +42,7 @@ def score_groups(
     *,
     row_length: int,
     rows: int,
-    bundles_per_row: int,
+    pairs_per_row: int,
     pad_id: int,
     layout: Layout,
     advance: Callable[[int], Any] = lambda groups: None,
@@ -55,7 +55,7 @@ def score_groups(
     rewards: list[np.ndarray] = []
     for first in range(0, len(groups), WINDOW):
         window = groups[first : first + WINDOW]
-        packed = pack.pack_groups(window, row_length, bundles_per_row, pad_id, row_multiple=rows)
+        packed = pack.pack_groups(window, row_length, pairs_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
         on_device = [
             score_rows(params, place(batch, layout))

@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
 from rewardjax import assets, defaults
 from rewardjax import config as config_lib
 from rewardjax.data import pack, pipeline, tokenize
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.plan import step_pairs
+from rewardjax.data.plan import steps_for
+from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import checkpoint, flops
@@ -46,6 +48,7 @@ MAY_CHANGE = (
     "batch.row_length",
     "batch.rows",
     "batch.pairs_per_row",
+    "batch.responses",
     "tokenizer.folder",
     "model.folder",
     "data.source",
@@ -83,7 +86,14 @@ def _run(
     # ------------------------------------------------------------------ data
     tokenizer = load_tokenizer(**config.tokenizer)
     train_set = load_pairs(tokenizer, **config.data)
-    total_steps = config.steps or math.ceil(config.epochs * len(train_set) / config.batch.pairs)
+    loss = losses.get(**config.loss)
+    if loss.reads.unit == "groups":
+        train_set = RankedGroups.of(train_set)
+        if train_set.unranked and jax.process_index() == 0:
+            print(
+                f"left out {train_set.unranked} groups without a better response", file=sys.stderr
+            )
+    total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
 
     # ------------------------------------------------------------------ model, loss, optimizer
     layout = Layout()
@@ -94,7 +104,7 @@ def _run(
     schedule = optim.make_schedule(total_steps=total_steps, **config.schedule)
     optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
     opt = jax.jit(optimizer.init)(params)
-    accumulate, update = make_step(graph, losses.get(**config.loss), optimizer, config.batch.pairs)
+    accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
 
     # ------------------------------------------------------------------ held-out sets
     score = functools.partial(
@@ -102,7 +112,7 @@ def _run(
         rows.make_score_rows(graph),
         row_length=config.batch.row_length,
         rows=config.batch.rows,
-        bundles_per_row=config.batch.pairs_per_row,
+        pairs_per_row=config.batch.pairs_per_row,
         pad_id=tokenizer.pad_id,
         layout=layout,
     )
@@ -145,11 +155,8 @@ def _run(
     # ------------------------------------------------------------------ loop
     steps = pipeline.train_steps(
         train_set,
-        batch=config.batch.pairs,
+        **config.batch,
         seed=config.seed,
-        rows=config.batch.rows,
-        row_length=config.batch.row_length,
-        pairs_per_row=config.batch.pairs_per_row,
         num_steps=total_steps,
         first_step=first_step,
         shard=row_share(layout),
@@ -176,8 +183,7 @@ def _run(
 
     in_flight: list[tuple] = []  # the step before, whose metrics are fetched while this one runs
     results: dict[str, float] = {}
-    for step, arrays in enumerate(steps, start=first_step + 1):
-        arrays.pop("pair")
+    for step, (units, arrays) in enumerate(steps, start=first_step + 1):
         micro_batches = len(arrays["tokens"])
         total = zeros_like(params)
         for m in range(micro_batches):
@@ -190,9 +196,7 @@ def _run(
             (
                 step,
                 step_metrics,
-                step_counts(
-                    train_set, config.batch, config.seed, step, micro_batches, decoder_config
-                ),
+                step_counts(train_set.lengths[units], config.batch, micro_batches, decoder_config),
             )
         )
         last = step == total_steps
@@ -251,15 +255,12 @@ def evaluate_all(measured: Sequence[HeldOut | HeldOutBenchmark], params: Any) ->
 
 
 def step_counts(
-    pairs: TokenizedPairs,
+    lengths: np.ndarray,
     batch: config_lib.Config,
-    seed: int,
-    step: int,
     micro_batches: int,
     decoder: DecoderConfig,
 ) -> dict[str, Any]:
     """What a step had to do, over all hosts: pairs, tokens counted once however they were laid out, row slots, useful FLOPs."""
-    lengths = pairs.lengths[step_pairs(len(pairs), batch.pairs, seed, step - 1)]
     unique = int(lengths.sum())
     return {
         "pairs": batch.pairs,

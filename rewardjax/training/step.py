@@ -1,24 +1,98 @@
-"""The training step as two jitted functions: add a micro-batch to the running total, and apply the total of N pairs."""
+"""The training step as two jitted functions: add a micro-batch to the total, apply the total of N units.
+
+A unit is what the loss gives one value for: a labeled pair, or a ranked group (`losses.Reads`).
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from rewardjax.training.losses import Loss
+
 Batch = dict[str, jax.Array]
-Total = dict[str, Any]  # gradients (as params) and sums over pairs, of the micro-batches so far
+Total = dict[str, Any]  # gradients (as params) and sums over units, of the micro-batches so far
+
+
+class Outcomes(NamedTuple):
+    """What the loss and the metrics of a micro-batch are made of: U units per row, each of C comparisons.
+
+    A pair is one comparison; a ranked group has one for every two responses of different rank.
+    """
+
+    loss_BU: jax.Array
+    delta_BUC: jax.Array  # reward of the better response minus that of the worse one
+    share_BUC: jax.Array  # what part of its unit a comparison is: 0 for padding, else they sum to 1
+    reward_BU: jax.Array  # mean over the unit's responses
+
+
+def _mean_over_comparisons(outcomes: Outcomes, x_BUC: jax.Array) -> jax.Array:
+    return jnp.sum(outcomes.share_BUC * x_BUC.astype(jnp.float32), axis=-1)
+
+
+# The metrics of a step by name, each a value [B, U] per unit. A metric added here is averaged, summed over
+# micro-batches and hosts, and written with the others.
+METRICS: dict[str, Callable[[Outcomes], jax.Array]] = {
+    "loss": lambda outcomes: outcomes.loss_BU,
+    "accuracy": lambda outcomes: _mean_over_comparisons(outcomes, outcomes.delta_BUC > 0),
+    "ties": lambda outcomes: _mean_over_comparisons(outcomes, outcomes.delta_BUC == 0),
+    "margin": lambda outcomes: _mean_over_comparisons(outcomes, outcomes.delta_BUC),
+    "reward": lambda outcomes: outcomes.reward_BU,
+}
+
+
+def _pairs(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
+    """Outcomes of the labeled pairs in `batch`; U = P."""
+    chosen_BP = jnp.take_along_axis(rewards_BS, batch["chosen"], axis=1)
+    rejected_BP = jnp.take_along_axis(rewards_BS, batch["rejected"], axis=1)
+    loss_BP = loss(chosen_BP, rejected_BP, **{name: batch[name] for name in loss.reads.labels})
+    delta_BPC = (chosen_BP - rejected_BP)[..., None]
+    return Outcomes(loss_BP, delta_BPC, jnp.ones_like(delta_BPC), (chosen_BP + rejected_BP) / 2)
+
+
+def _groups(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
+    """Outcomes of the ranked groups in `batch`; U = R, and C = K * K, of which a third or less is real."""
+    rows, groups = batch["weight"].shape
+    # Arrays of a batch have two axes, so that sharding them needs one rule; here the groups come apart.
+    rewards_BRK = jnp.take_along_axis(rewards_BS, batch["ranked"], axis=1).reshape(rows, groups, -1)
+    ranks_BRK = batch["ranks"].reshape(rows, groups, -1)
+    loss_BR = loss(rewards_BRK, ranks=ranks_BRK)
+
+    valid_BRK = ranks_BRK >= 0
+    responses_BR = jnp.sum(valid_BRK, axis=-1)
+    total_BR = jnp.sum(jnp.where(valid_BRK, rewards_BRK, 0), axis=-1)
+
+    # [..., k, j]: response k is ranked above response j.
+    better_BRKK = ranks_BRK[..., :, None] < ranks_BRK[..., None, :]
+    better_BRKK &= valid_BRK[..., :, None]
+    delta_BRKK = rewards_BRK[..., :, None] - rewards_BRK[..., None, :]
+    better_BRC = better_BRKK.reshape(rows, groups, -1)
+    comparisons_BR = jnp.sum(better_BRC, axis=-1, keepdims=True)
+    return Outcomes(
+        loss_BR,
+        delta_BRKK.reshape(rows, groups, -1),
+        # An empty place of a row has no comparison and no response: 0 / 1, not 0 / 0.
+        better_BRC / jnp.maximum(comparisons_BR, 1).astype(jnp.float32),
+        total_BR / jnp.maximum(responses_BR, 1).astype(jnp.float32),
+    )
+
+
+OUTCOMES: dict[str, Callable[[Loss, jax.Array, Batch], Outcomes]] = {
+    "pairs": _pairs,
+    "groups": _groups,
+}
 
 
 def make_step(
-    graph: nnx.GraphDef, loss: Callable, optimizer: optax.GradientTransformation, pairs: int
+    graph: nnx.GraphDef, loss: Loss, optimizer: optax.GradientTransformation, units: int
 ) -> tuple[Callable, Callable]:
-    """`accumulate(total, params, micro_batch) -> total` and `update(params, opt, total) -> params, opt, metrics`.
+    """The two functions of a step: `accumulate(total, params, micro_batch) -> total` and `update(params, opt, total) -> params, opt, metrics`.
 
-    The loss of a step is the mean over its `pairs` pairs: sums are divided by the global count, never by what a micro-batch or a
-    device happens to hold.
+    The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads those): sums
+    are divided by the global count, never by what a micro-batch or a device happens to hold.
     """
 
     def summed(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -30,21 +104,13 @@ def make_step(
             batch["see_to"],
             batch["score_at"],
         )
-        chosen_BP = jnp.take_along_axis(rewards_BS, batch["chosen"], axis=1)
-        rejected_BP = jnp.take_along_axis(rewards_BS, batch["rejected"], axis=1)
-        per_pair_BP = loss(
-            chosen_BP, rejected_BP, margin=batch["margin"], target=batch["target"], tie=batch["tie"]
-        )
-        weight_BP, delta_BP = batch["weight"], chosen_BP - rejected_BP
-        total = lambda x_BP: jnp.sum(weight_BP * x_BP) / pairs
-        mean_loss = total(per_pair_BP)
-        return mean_loss, {
-            "loss": mean_loss,
-            "accuracy": total(delta_BP > 0),
-            "ties": total(delta_BP == 0),
-            "margin": total(delta_BP),
-            "reward": total((chosen_BP + rejected_BP) / 2),
+        outcomes = OUTCOMES[loss.reads.unit](loss, rewards_BS, batch)
+        # The weight is 0 for padding, whose rewards are those of whatever its slots point at.
+        sums = {
+            name: jnp.sum(batch["weight"] * metric(outcomes)) / units
+            for name, metric in METRICS.items()
         }
+        return sums["loss"], sums
 
     def accumulate(total: Total, params: Any, batch: Batch) -> Total:
         grads, sums = jax.grad(summed, has_aux=True)(params, batch)
@@ -63,8 +129,5 @@ def zeros_like(params: Any) -> Total:
     """The total before the first micro-batch."""
     return {
         "grads": jax.tree.map(jnp.zeros_like, params),
-        "sums": {
-            name: jnp.zeros((), jnp.float32)
-            for name in ("loss", "accuracy", "ties", "margin", "reward")
-        },
+        "sums": {name: jnp.zeros((), jnp.float32) for name in METRICS},
     }

@@ -85,10 +85,9 @@ def test_rows_are_what_the_definition_says(token_lists, per_row):
 def test_a_scored_slot_sees_exactly_its_conversation(token_lists, per_row, share):
     arrays, rows = pack_all(token_lists, per_row, share=share)
     labels, found = labels_of(len(token_lists)), []
-    for r in range(len(rows)):
+    for r, row in enumerate(rows):
         for p in range(per_row):
-            i = arrays["pair"][r, p]
-            if i < 0:
+            if p >= len(row):
                 assert (
                     arrays["weight"][r, p]
                     == arrays["chosen"][r, p]
@@ -97,9 +96,12 @@ def test_a_scored_slot_sees_exactly_its_conversation(token_lists, per_row, share
                     == 0
                 )
                 continue
+            i = row[p]
             found.append(i)
+            shared = pack.common_prefix(*map(np.array, token_lists[i]))
             for name, expected in zip(("chosen", "rejected"), token_lists[i], strict=True):
                 assert seen_by(arrays, r, arrays["score_at"][r, arrays[name][r, p]]) == expected
+                assert arrays[f"{name}_length"][r, p] == len(expected) - shared
             assert arrays["weight"][r, p] == 1
             for name, values in labels.items():
                 assert arrays[name][r, p] == np.float32(values[i])
@@ -119,7 +121,7 @@ def test_shapes_types_and_an_empty_row():
     for name in ("tokens", "positions", "see_from", "see_to"):
         assert arrays[name].shape == (2, 8) and arrays[name].dtype == np.int32
     assert arrays["score_at"].shape == (2, 4) and arrays["score_at"].dtype == np.int32
-    for name in ("chosen", "rejected", "pair"):
+    for name in ("chosen", "rejected"):
         assert arrays[name].shape == (2, 2) and arrays[name].dtype == np.int32
     for name in ("weight", "target", "margin", "tie"):
         assert arrays[name].shape == (2, 2) and arrays[name].dtype == np.float32
@@ -129,7 +131,7 @@ def test_shapes_types_and_an_empty_row():
 
 def test_too_much_for_a_row_is_an_error_that_names_it():
     pairs = [group_of([1, 2, 3], [1, 4, 5])] * 2
-    with pytest.raises(ValueError, match="row 0 is given 2 pairs, pairs_per_row = 1"):
+    with pytest.raises(ValueError, match="row 0 is given 2 of at most pairs_per_row = 1"):
         pack.pack_pairs(pairs, {}, [[0, 1]], 16, 1, PAD)
     with pytest.raises(ValueError, match="row 1 .* row_length = 8"):
         pack.pack_pairs(pairs, {}, [[], [0, 1]], 8, 2, PAD)
@@ -175,11 +177,11 @@ groups = st.lists(st.lists(conversation, min_size=1, max_size=5), min_size=1, ma
 
 
 @settings(max_examples=80, deadline=None)
-@given(token_lists=groups, bundles_per_row=st.integers(1, 4), row_multiple=st.integers(1, 3))
-def test_every_response_of_every_group_is_scored_once(token_lists, bundles_per_row, row_multiple):
+@given(token_lists=groups, pairs_per_row=st.integers(1, 4), row_multiple=st.integers(1, 3))
+def test_every_response_of_every_group_is_scored_once(token_lists, pairs_per_row, row_multiple):
     row_length = 16  # two responses of 12 tokens do not always fit together
     arrays = pack.pack_groups(
-        [group_of(*group) for group in token_lists], row_length, bundles_per_row, PAD, row_multiple
+        [group_of(*group) for group in token_lists], row_length, pairs_per_row, PAD, row_multiple
     )
     assert len(arrays["tokens"]) % row_multiple == 0 and arrays["owner"].shape == (
         *arrays["score_at"].shape,
@@ -204,27 +206,68 @@ def test_a_group_of_k_takes_half_k_bundles():
     ).sum() == 4 + 4 + 3  # two neighbors share [1, 2], the fifth lies alone
 
 
-@settings(max_examples=80, deadline=None)
-@given(token_lists=groups, groups_per_row=st.integers(1, 3), data=st.data())
-def test_ranked_groups_lie_in_one_row_best_first(token_lists, groups_per_row, data):
-    orders = [data.draw(st.permutations(range(len(group)))) for group in token_lists]
+RESPONSES = 5  # the most in one of `groups`
+
+
+def pack_ranked(token_lists, ranks, pairs_per_row, row_length=ROW, share=True):
+    token_groups = [group_of(*group) for group in token_lists]
+    prefixes = [(len(group) + 1) // 2 if share else len(group) for group in token_lists]
+    lengths = [
+        n * len(group.prefix) + sum(map(len, group.suffixes))
+        for n, group in zip(prefixes, token_groups, strict=True)
+    ]
+    per_row = pack.groups_per_row(pairs_per_row, RESPONSES)
+    rows = pack.plan_rows(lengths, row_length, per_row)
     arrays = pack.pack_ranked(
-        [group_of(*group) for group in token_lists], orders, ROW, groups_per_row, 5, PAD
+        token_groups, ranks, rows, row_length, pairs_per_row, RESPONSES, PAD, share
     )
-    assert arrays["ranked"].shape == (len(arrays["tokens"]), groups_per_row, 5)
-    found = []
-    for r, place in np.ndindex(arrays["ranked"].shape[:2]):
-        slots = [s for s in arrays["ranked"][r, place] if s >= 0]
-        if slots:
-            g = arrays["owner"][r, slots[0], 0]
-            found.append(g)
-            assert arrays["owner"][r, slots].tolist() == [[g, k] for k in orders[g]]
-            assert [seen_by(arrays, r, arrays["score_at"][r, s]) for s in slots] == [
-                token_lists[g][k] for k in orders[g]
-            ]
-    assert sorted(found) == list(range(len(token_lists)))
+    return arrays, rows
 
 
-def test_more_ranked_responses_than_declared_are_refused():
-    with pytest.raises(ValueError, match="group 0 ranks 3 responses, responses = 2"):
-        pack.pack_ranked([group_of([1], [2], [3])], [[0, 1, 2]], 8, 1, 2, PAD)
+@settings(max_examples=80, deadline=None)
+@given(token_lists=groups, pairs_per_row=st.integers(3, 9), share=st.booleans(), data=st.data())
+def test_a_ranked_group_lies_in_one_row_each_slot_with_its_rank(
+    token_lists, pairs_per_row, share, data
+):
+    ranks = [np.array(data.draw(st.permutations(range(len(group))))) for group in token_lists]
+    arrays, rows = pack_ranked(token_lists, ranks, pairs_per_row, share=share)
+    per_row = pairs_per_row // 3
+    shape = len(rows), per_row, RESPONSES
+    ranked, ranks_BRK = arrays["ranked"].reshape(shape), arrays["ranks"].reshape(shape)
+    placed = []
+    for r, place in np.ndindex(shape[:2]):
+        if place >= len(rows[r]):
+            assert arrays["weight"][r, place] == 0 and (ranks_BRK[r, place] == -1).all()
+            continue
+        g = rows[r][place]
+        placed.append(g)
+        assert arrays["weight"][r, place] == 1
+        size = len(token_lists[g])
+        assert ranks_BRK[r, place].tolist() == ranks[g].tolist() + [-1] * (RESPONSES - size)
+        ends = arrays["score_at"][r, ranked[r, place, :size]]
+        assert [seen_by(arrays, r, end) for end in ends] == token_lists[g]
+    assert sorted(placed) == list(range(len(token_lists)))
+
+
+def test_a_row_without_room_for_one_ranked_group_is_refused():
+    with pytest.raises(ValueError, match="no room for a group of 5 responses: .* at least 3"):
+        pack.groups_per_row(2, 5)
+    three = [group_of([1, 2], [1, 3], [1, 4])]
+    with pytest.raises(ValueError, match="row 0 is given 2 of at most groups per row = 1"):
+        pack.pack_ranked(three * 2, [np.arange(3)] * 2, [[0, 1]], 64, 3, 5, PAD)
+
+
+@pytest.mark.parametrize("unit", ["pairs", "groups"])
+def test_the_widths_that_compilers_are_told_are_those_of_the_arrays(unit):
+    if unit == "pairs":
+        arrays, _ = pack_all([([1, 2], [1, 3])], 7)
+    else:
+        arrays, _ = pack_ranked([[[1, 2], [1, 3], [4]]], [np.arange(3)], 7)
+    widths = pack.row_widths(ROW, 7) | pack.label_widths(unit, 7, RESPONSES)
+    assert {name: (x.shape[1], x.dtype) for name, x in arrays.items()} == widths
+
+
+def test_attention_of_a_group_counts_its_prefix_once():
+    # prefix 2, branches 3 and 1: triangles 3 + 6 + 1, and 4 tokens that look back at the prefix.
+    assert pack.attention_entries(np.array([[2, 3, 1]])) == 3 + 6 + 1 + 2 * 4
+    assert pack.attention_entries(np.array([[2, 3, 1, 0], [2, 0, 0, 5]])) == 18 + 3 + 15 + 10

@@ -8,6 +8,7 @@ import tiny_chat
 from tiny_chat import pair_record, write_source
 
 from rewardjax.data import pipeline
+from rewardjax.data.pack import plan_rows
 from rewardjax.data.plan import step_pairs
 from rewardjax.data.tokenize import prepare
 
@@ -34,10 +35,10 @@ def pairs(tmp_path_factory):
     )
 
 
-def steps_of(pairs, first_step=0, num_steps=STEPS, **changes) -> list[dict]:
+def steps_of(data, first_step=0, num_steps=STEPS, **changes) -> list[pipeline.Step]:
     iterator = pipeline.train_steps(
-        pairs,
-        batch=BATCH,
+        data,
+        pairs=BATCH,
         seed=SEED,
         num_steps=num_steps,
         first_step=first_step,
@@ -49,7 +50,7 @@ def steps_of(pairs, first_step=0, num_steps=STEPS, **changes) -> list[dict]:
 
 
 def conversations_of(batch) -> list[tuple]:
-    """Each pair's number, what its two scored slots see, and its labels, sorted; batch [B, ...]."""
+    """What the two scored slots of each pair see, and its labels, sorted; batch [B, ...]."""
     found = []
     for r, p in np.argwhere(batch["weight"] > 0):
         sides = []
@@ -58,20 +59,35 @@ def conversations_of(batch) -> list[tuple]:
             keys = np.arange(batch["see_from"][r, at], batch["see_to"][r, at] + 1)
             sides.append(tuple(batch["tokens"][r, keys[np.argsort(batch["positions"][r, keys])]]))
         labels = (float(batch[name][r, p]) for name in ("target", "margin", "tie"))
-        found.append((int(batch["pair"][r, p]), *sides, *labels))
+        found.append((*sides, *labels))
     return sorted(found)
 
 
 def rows_of(step) -> dict:
     """The micro-batches of a step, one after another."""
-    return {name: array.reshape(-1, array.shape[-1]) for name, array in step.items()}
+    return {name: array.reshape(-1, array.shape[-1]) for name, array in step.arrays.items()}
+
+
+def joined(parts) -> list[pipeline.Step]:
+    """The steps of several hosts as one host would have them; each host knows all units of a step."""
+    steps = []
+    for shares in zip(*parts, strict=True):
+        for share in shares:
+            np.testing.assert_array_equal(share.units, shares[0].units)
+        arrays = {
+            name: np.concatenate([share.arrays[name] for share in shares], axis=1)
+            for name in shares[0].arrays
+        }
+        steps.append(pipeline.Step(shares[0].units, arrays))
+    return steps
 
 
 def assert_same(steps, others):
     for step, other in zip(steps, others, strict=True):
-        assert step.keys() == other.keys()
-        for name in step:
-            np.testing.assert_array_equal(step[name], other[name], err_msg=name)
+        np.testing.assert_array_equal(step.units, other.units)
+        assert step.arrays.keys() == other.arrays.keys()
+        for name, array in step.arrays.items():
+            np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -84,37 +100,44 @@ def truth(pairs):
     """Every pair as it is stored, in the form of `conversations_of`."""
     sides = [[(*pair.prefix, *suffix) for suffix in pair.suffixes] for pair in pairs.load(range(N))]
     return [
-        (i, *sides[i], *map(float, (pairs.target[i], pairs.margin[i], pairs.tie[i])))
-        for i in range(N)
+        (*sides[i], *map(float, (pairs.target[i], pairs.margin[i], pairs.tie[i]))) for i in range(N)
     ]
 
 
 def test_a_step_holds_exactly_the_planned_pairs_whole(steps, truth):
     for k, step in enumerate(steps):
         planned = step_pairs(N, BATCH, SEED, k)
-        assert step["weight"].sum() == BATCH
+        assert step.units.tolist() == planned.tolist()
+        assert step.arrays["weight"].sum() == BATCH
         assert conversations_of(rows_of(step)) == sorted(truth[i] for i in planned)
 
 
 def test_an_epoch_is_every_pair_once(steps):
-    order = np.concatenate([np.sort(step["pair"][step["pair"] >= 0]) for step in steps])
+    order = np.concatenate([step.units for step in steps])
     assert len(order) == STEPS * BATCH
     assert set(np.bincount(order)) == {2, 3}  # 112 pairs of 50
 
 
 def test_shapes_and_padding(steps):
-    for step in steps:
-        count = len(step["tokens"])
+    for arrays in (step.arrays for step in steps):
+        count = len(arrays["tokens"])
         assert count >= 1
         for name in ("tokens", "positions", "see_from", "see_to"):
-            assert step[name].shape == (count, 4, 256) and step[name].dtype == np.int32
-        assert step["score_at"].shape == (count, 4, 6) and step["chosen"].shape == step[
-            "weight"
-        ].shape == (count, 4, 3)
-        assert (step["weight"].sum(axis=(1, 2)) > 0).all()  # no micro-batch is all padding
-        empty = step["weight"].sum(axis=2) == 0
-        assert (step["tokens"][empty] == CHAT.pad_id).all()
-    assert len({len(step["tokens"]) for step in steps} | {0}) > 1
+            assert arrays[name].shape == (count, 4, 256) and arrays[name].dtype == np.int32
+        assert arrays["score_at"].shape == (count, 4, 6)
+        assert arrays["chosen"].shape == arrays["weight"].shape == (count, 4, 3)
+        assert (arrays["weight"].sum(axis=(1, 2)) > 0).all()  # no micro-batch is all padding
+        empty = arrays["weight"].sum(axis=2) == 0
+        assert (arrays["tokens"][empty] == CHAT.pad_id).all()
+
+
+def test_a_step_has_as_many_micro_batches_as_its_tokens_fill(pairs):
+    counts = []
+    for step in steps_of(pairs, rows=1, pairs_per_row=BATCH):
+        rows = plan_rows(pairs.lengths[step.units].sum(axis=1), 256, BATCH)
+        assert len(step.arrays["tokens"]) == len(rows)
+        counts.append(len(rows))
+    assert len(set(counts)) > 1, "these steps shall differ, or the test shows nothing"
 
 
 LAYOUTS = [
@@ -137,11 +160,7 @@ def test_the_layout_does_not_change_the_pairs(pairs, truth, changes):
 @pytest.mark.parametrize("hosts", [2, 4])
 def test_hosts_together_hold_what_one_would(pairs, steps, hosts):
     parts = [steps_of(pairs, shard=(host, hosts)) for host in range(hosts)]
-    together = [
-        {name: np.concatenate([part[k][name] for part in parts], axis=1) for name in parts[0][k]}
-        for k in range(STEPS)
-    ]
-    assert_same(together, steps)
+    assert_same(joined(parts), steps)
 
 
 def test_a_host_reads_only_its_own_records(pairs, monkeypatch):
@@ -150,7 +169,8 @@ def test_a_host_reads_only_its_own_records(pairs, monkeypatch):
         type(pairs), "load", lambda self, indices: read.extend(indices) or load(self, indices)
     )
     (step,) = steps_of(pairs, num_steps=1, shard=(1, 2), threads=0)
-    assert sorted(read) == sorted(step["pair"][step["pair"] >= 0]) and 0 < len(read) < BATCH
+    assert set(read) <= set(step.units)
+    assert len(read) == step.arrays["weight"].sum() and 0 < len(read) < BATCH
 
 
 def test_threads_change_nothing(pairs, steps):
@@ -159,7 +179,7 @@ def test_threads_change_nothing(pairs, steps):
 
 
 def test_a_step_number_is_the_whole_position(pairs, steps):
-    iterator = pipeline.train_steps(pairs, batch=BATCH, seed=SEED, num_steps=STEPS, **LAYOUT)
+    iterator = pipeline.train_steps(pairs, pairs=BATCH, seed=SEED, num_steps=STEPS, **LAYOUT)
     for k in range(3):
         assert iterator.get_state() == {"next_index": k}
         next(iterator)
@@ -173,37 +193,19 @@ def test_a_step_number_is_the_whole_position(pairs, steps):
     halves = []
     for host in range(2):  # one host went, two came back
         iterator = pipeline.train_steps(
-            pairs, batch=BATCH, seed=SEED, num_steps=STEPS, shard=(host, 2), **LAYOUT
+            pairs, pairs=BATCH, seed=SEED, num_steps=STEPS, shard=(host, 2), **LAYOUT
         )
         iterator.set_state(state)
         halves.append(list(iterator))
         iterator.close()
-    together = [
-        {name: np.concatenate([a[name], b[name]], axis=1) for name in a}
-        for a, b in zip(*halves, strict=True)
-    ]
-    assert_same(together, steps[3:])
+    assert_same(joined(halves), steps[3:])
     assert steps_of(pairs, first_step=STEPS) == []
 
 
 def test_another_seed_is_another_order(pairs, steps):
-    iterator = pipeline.train_steps(pairs, batch=BATCH, seed=SEED + 1, num_steps=1, **LAYOUT)
-    assert set(next(iterator)["pair"].flat) != set(steps[0]["pair"].flat)
+    iterator = pipeline.train_steps(pairs, pairs=BATCH, seed=SEED + 1, num_steps=1, **LAYOUT)
+    assert set(next(iterator).units) != set(steps[0].units)
     iterator.close()
-
-
-def test_evaluation_sees_every_pair_once_on_any_number_of_hosts(pairs, truth):
-    whole = list(pipeline.eval_batches(pairs, **LAYOUT))
-    rows = {name: np.concatenate([batch[name] for batch in whole]) for name in whole[0]}
-    assert whole[0]["tokens"].shape == (4, 256) and conversations_of(rows) == truth
-    halves = [list(pipeline.eval_batches(pairs, shard=(host, 2), **LAYOUT)) for host in range(2)]
-    assert_same(
-        [
-            {name: np.concatenate([a[name], b[name]]) for name in a}
-            for a, b in zip(*halves, strict=True)
-        ],
-        whole,
-    )
 
 
 def test_what_cannot_be_is_refused(pairs):
@@ -214,10 +216,8 @@ def test_what_cannot_be_is_refused(pairs):
     longest, tokens = int(pairs.lengths.sum(1).argmax()), pairs.lengths.sum(1).max()
     with pytest.raises(
         ValueError,
-        match=rf"pair {longest} \(row {longest} of a\) takes {tokens} tokens, row_length = 64",
+        match=rf"pair {longest} \(record {longest} of a\) takes {tokens} tokens, row_length = 64",
     ):
         steps_of(pairs, row_length=64)
-    with pytest.raises(ValueError, match=rf"pair {longest} "):
-        pipeline.eval_batches(pairs, **(LAYOUT | {"row_length": 64}))
     with pytest.raises(IndexError):
         steps_of(pairs, first_step=STEPS + 1)

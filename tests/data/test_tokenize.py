@@ -109,7 +109,7 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
     assert manifest["neutralized"] == 2  # once in each conversation
-    assert pairs.row[pairs.record].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 16, 17]
+    assert pairs.source_record[pairs.record].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 16, 17]
     chosen, rejected = stored(pairs)[
         10
     ]  # the over-long response is gone, and the others are numbered anew
@@ -207,7 +207,7 @@ def test_a_split_is_by_prompt_and_loses_nothing(tmp_path):
     parts = [
         prepared(source, tmp_path / "cache", split=split) for split in ((0.0, 0.6), (0.6, 1.0))
     ]
-    rows = [set(part.row.tolist()) for part in parts]
+    rows = [set(part.source_record.tolist()) for part in parts]
     assert rows[0] and rows[1] and rows[0] | rows[1] == set(range(60)) and not rows[0] & rows[1]
     assert not {row % 20 for row in rows[0]} & {row % 20 for row in rows[1]}
     assert parts[0].manifest["records"]["outside_split"] == len(rows[1])
@@ -392,7 +392,7 @@ def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
     a = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
     b = prepared(write_source(tmp_path / "b.jsonl", GOOD[::-1]), tmp_path / "cache")
     shutil.copy(b.folder / token_cache.GROUPS, a.folder / token_cache.GROUPS)
-    with pytest.raises(ValueError, match="pair 0 has not the lengths"):
+    with pytest.raises(ValueError, match="pair 0 does not have the lengths"):
         a.load([0])
 
 

@@ -29,12 +29,12 @@ def random_groups(seed, count, longest):
 def intervals(seed, rows, length):
     """see_from, see_to [rows, length]: packed rows, of which the last is nearly empty and the one before it holds one response alone."""
     groups = random_groups(seed, 6 * rows, length // 4)
-    full = pack.pack_groups(groups, length, bundles_per_row=8, pad_id=0)
+    full = pack.pack_groups(groups, length, pairs_per_row=8, pad_id=0)
     alone = pack.pack_groups(
-        [TokenGroup(nothing, [np.ones(length, np.int32)])], length, bundles_per_row=8, pad_id=0
+        [TokenGroup(nothing, [np.ones(length, np.int32)])], length, pairs_per_row=8, pad_id=0
     )
     empty = pack.pack_groups(
-        [TokenGroup(nothing, [np.ones(3, np.int32)])], length, bundles_per_row=8, pad_id=0
+        [TokenGroup(nothing, [np.ones(3, np.int32)])], length, pairs_per_row=8, pad_id=0
     )
     assert len(full["see_from"]) >= rows - 2
     return tuple(

@@ -44,7 +44,10 @@ EVERY_FORM = [(name, options) for name, (options, _) in CLOSED_FORMS.items()] + 
 
 
 def test_the_table_of_closed_forms_is_complete():
-    assert set(CLOSED_FORMS) == set(losses.LOSSES)
+    """Losses that read only two rewards and the label are here, the others have tests of their own."""
+    plain = [name for name, (_, reads) in losses.LOSSES.items() if reads == losses.PAIRS]
+    assert set(CLOSED_FORMS) == set(plain)
+    assert set(losses.LOSSES) - set(plain) == {"length_regularized", "plackett_luce"}
 
 
 @pytest.mark.parametrize("name", CLOSED_FORMS)
@@ -221,52 +224,95 @@ def test_unknown_names_options_and_values_are_refused():
             losses.get("bradley_terry", **options)
     with pytest.raises(ValueError, match="tempered_log: t must lie"):
         losses.get("tempered_log", t=1.5)
+    with pytest.raises(ValueError, match="plackett_luce: temperature must be positive"):
+        losses.get("plackett_luce", temperature=0.0)
 
 
-def test_plackett_luce_of_two_is_bradley_terry():
-    pairs = np.stack([CHOSEN, REJECTED], 1)
-    bradley_terry = losses.get("bradley_terry")(CHOSEN, REJECTED)
+def test_options_lists_what_every_loss_can_be_given():
+    options = losses.options()
+    assert {"margin_scale", "gamma", "gap", "t", "length_weight", "temperature"} <= set(options)
+    assert not {"chosen", "rewards", "margin", "ranks", "chosen_length"} & set(options)
+    assert losses.options_of("focal") == {"gamma": 2.0}
+    unset = dict.fromkeys(options)  # as a config lists them: None is "keep the default"
+    for name in losses.LOSSES:
+        assert losses.get(name, **unset).function.keywords == {}
+
+
+def test_length_that_explains_the_label_is_taken_off_the_reward():
+    lengths = RNG.integers(1, 300, (2, 40))
+    loss = losses.get("length_regularized", length_weight=0.01)
+    named = dict(chosen_length=lengths[0], rejected_length=lengths[1])
+    x = CHOSEN - REJECTED + 0.01 * (lengths[0] - lengths[1])
+    target = np.where(TIE, 0.5, TARGET)
+    expected = -target * log_win(x) - (1 - target) * log_win(-x)
     np.testing.assert_allclose(
-        losses.plackett_luce(pairs, np.ones_like(pairs, bool)), bradley_terry, rtol=1e-5
+        loss(CHOSEN, REJECTED, target=TARGET, tie=TIE, **named), expected, rtol=2e-5
     )
+    slope = jax.grad(lambda d, more: loss(d, 0.0, chosen_length=more, rejected_length=0.0))
+    assert slope(0.0, 200.0) > slope(0.0, 0.0)  # a longer winner pushes the reward less
+
+
+@pytest.mark.parametrize("options", [dict(), dict(temperature=1.7)])
+def test_plackett_luce_of_two_is_bradley_terry(options):
+    pairs = np.stack([CHOSEN, REJECTED], 1)
+    pair_loss = losses.get("bradley_terry", **options)
+    listwise = losses.get("plackett_luce", **options)
+    for ranks, labels in (([0, 1], dict()), ([1, 0], dict(target=0.0))):
+        np.testing.assert_allclose(
+            listwise(pairs, ranks=np.tile(ranks, (len(pairs), 1))),
+            pair_loss(CHOSEN, REJECTED, **labels),
+            rtol=1e-5,
+        )
 
 
 def test_plackett_luce_is_a_distribution_over_rankings():
     rewards = np.array([0.3, -1.2, 2.0, 0.5])
-    rankings = np.array(list(itertools.permutations(rewards)))
-    probabilities = np.exp(
-        -np.asarray(losses.plackett_luce(rankings, np.ones_like(rankings, bool)))
-    )
+    rankings = np.array(list(itertools.permutations(range(4))))
+    loss = losses.get("plackett_luce")(np.tile(rewards, (24, 1)), ranks=rankings)
+    probabilities = np.exp(-np.asarray(loss))
     np.testing.assert_allclose(probabilities.sum(), 1, rtol=1e-5)
-    assert np.all(rankings[np.argmax(probabilities)] == np.sort(rewards)[::-1])
-    strengths = np.exp(rankings[5])
+    likeliest = rankings[np.argmax(probabilities)]
+    assert likeliest.tolist() == [2, 3, 0, 1]  # the highest reward is ranked first
+    strengths = np.exp(rewards[np.argsort(rankings[5])])
     by_hand = np.prod([strengths[k] / strengths[k:].sum() for k in range(4)])
     np.testing.assert_allclose(probabilities[5], by_hand, rtol=1e-5)
 
 
+def test_equals_are_not_compared():
+    """Two right answers and two wrong ones: each right one is drawn against both wrong ones."""
+    rewards = np.array([0.3, -1.2, 2.0, 0.5])
+    loss = losses.get("plackett_luce")(rewards, ranks=np.array([0, 2, 0, 2]))
+    strengths = np.exp(rewards)
+    wrong = strengths[1] + strengths[3]
+    expected = -sum(np.log(right / (right + wrong)) for right in strengths[[0, 2]])
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert losses.get("plackett_luce")(rewards, ranks=np.zeros(4, int)) == 0
+
+
 def test_plackett_luce_ignores_padding_wherever_it_is():
     rewards = RNG.normal(size=(6, 3))
-    plain = losses.plackett_luce(rewards, np.ones((6, 3), bool))
+    ranks = np.array([RNG.permutation(3) for _ in range(6)])
+    loss = losses.get("plackett_luce")
+    plain = loss(rewards, ranks=ranks)
     for junk in (np.nan, np.inf, 1e4):
         padded = np.insert(rewards, [0, 2, 3], junk, axis=1)
-        valid = np.insert(np.ones((6, 3), bool), [0, 2, 3], False, axis=1)
-        np.testing.assert_allclose(losses.plackett_luce(padded, valid), plain, rtol=1e-6)
-        grad = jax.grad(lambda r, valid=valid: losses.plackett_luce(r, valid).sum())(
+        padded_ranks = np.insert(ranks, [0, 2, 3], -1, axis=1)
+        np.testing.assert_allclose(loss(padded, ranks=padded_ranks), plain, rtol=1e-6)
+        grad = jax.grad(lambda r, ranks=padded_ranks: loss(r, ranks=ranks).sum())(
             jnp.float32(padded)
         )
-        assert np.all(np.isfinite(grad)) and np.all(np.asarray(grad)[~valid] == 0)
-    assert np.all(
-        np.asarray(losses.plackett_luce(rewards, np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]])) == 0
-    )
-    assert np.all(np.asarray(losses.plackett_luce(rewards, np.zeros((6, 3), bool))) == 0)
+        assert np.all(np.isfinite(grad)) and np.all(np.asarray(grad)[padded_ranks < 0] == 0)
+    lone = np.where(np.eye(3, dtype=bool), 0, -1)
+    assert np.all(np.asarray(loss(rewards[:3], ranks=lone)) == 0)
+    assert np.all(np.asarray(loss(rewards, ranks=np.full((6, 3), -1))) == 0)
 
 
 def test_plackett_luce_is_finite_far_from_zero():
     rewards = jnp.float32([[-1e4, 0, 1e4], [1e4, 0, -1e4]])
+    loss = losses.get("plackett_luce")
     value, grad = jax.value_and_grad(
-        lambda r: losses.plackett_luce(r, jnp.ones((2, 3), bool)).sum()
+        lambda r: loss(r, ranks=jnp.tile(jnp.arange(3), (2, 1))).sum()
     )(rewards)
-    np.testing.assert_allclose(
-        value, 3e4, rtol=1e-6
-    )  # 2e4 to the best of three, 1e4 to the best of the remaining two
+    # 2e4 to the best of three, 1e4 to the best of the remaining two
+    np.testing.assert_allclose(value, 3e4, rtol=1e-6)
     assert np.all(np.isfinite(grad))

@@ -209,7 +209,7 @@ def backbone(
             row_length=max_length,
             rows=rows * mesh.shape["data"] * mesh.shape["fsdp"],
             # Texts are seldom shorter than 32 tokens: more slots would mostly stay empty.
-            bundles_per_row=max(1, max_length // 32),
+            pairs_per_row=max(1, max_length // 32),
             pad_id=tokenizer.pad_id,
             layout=Layout(),
         )
