@@ -155,6 +155,13 @@ def pool(parts: Iterable[Part], expected: int | None = None) -> Part:
     return Part(total / n if n else None, n, ties, expected, unscored, unused)
 
 
+def breakdown(subsets: dict[str, Part]) -> dict[str, Part]:
+    """The subsets, unless there is but one, which would repeat the headline."""
+    if len(subsets) > 1:
+        return subsets
+    return {}
+
+
 def strict_wins(chosen, rejected) -> tuple[np.ndarray, np.ndarray]:
     """Credit and ties [n] of pairs: 1.0 where chosen > rejected, else 0.0, also for equal rewards; NaN where a reward is NaN."""
     chosen, rejected = np.asarray(chosen, np.float64), np.asarray(rejected, np.float64)
@@ -167,9 +174,14 @@ def is_scored(rewards) -> bool:
     return not np.isnan(rewards).any()
 
 
+def every_pair(right: Iterable[int], wrong: Iterable[int]) -> list[tuple[int, int]]:
+    """Pairs (better, worse): each of the responses `right` over each of those `wrong`."""
+    return list(itertools.product(right, wrong))
+
+
 def first_better(right: int, responses: int) -> list[tuple[int, int]]:
     """Pairs (better, worse) of K `responses` of which the first `right` are better than the rest."""
-    return list(itertools.product(range(right), range(right, responses)))
+    return every_pair(range(right), range(right, responses))
 
 
 def by_subset(items: Sequence[Item], rewards: Rewards) -> dict[str, list[tuple[Item, np.ndarray]]]:

@@ -1,7 +1,9 @@
-"""Best-of-N: how good is the response that a reward model picks out of K? Exact expectations, no sampling."""
+"""Best-of-N: how good is the response that a reward model picks out of K?
+
+Exact expectations over all draws of K, no sampling.
+"""
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,39 +23,51 @@ HUB = None
 CHANCE = None  # the share of right responses, which differs from data set to data set
 
 
-@functools.lru_cache(maxsize=4096)
-def _all_below(N: int, K: int) -> np.ndarray:
-    """[N + 1]: entry i is C(N - i, K) / C(N, K), the chance that K drawn of N without replacement avoid the best i."""
-    return np.array([math.comb(N - i, K) / math.comb(N, K) for i in range(N + 1)])
+# ------------------------------------------------------------------ the expectation
 
 
-def expected_best(rewards, correct, ks: Sequence[int]) -> np.ndarray:
-    """Expected label [len(ks)] of the highest-reward response among K drawn without replacement from one prompt's N; equal rewards share.
+def expected_best(rewards: Any, correct: Any, ks: Sequence[int]) -> np.ndarray:
+    """Expected label [len(ks)] of the highest-reward response among K drawn without replacement.
 
-    With responses sorted by reward, a run of equal rewards at places i..j-1 holds the maximum with probability (C(N-i,K) - C(N-j,K)) /
-    C(N,K) and then contributes its mean label (the best-of-K score of PPE, arXiv 2410.14872, computed exactly)."""
+    rewards, correct: [N], of one prompt's responses; equal rewards share. With responses sorted by
+    reward, a run of equal rewards at places i..j-1 holds the maximum with probability
+    (C(N-i,K) - C(N-j,K)) / C(N,K) and then contributes its mean label (the best-of-K score of PPE,
+    arXiv 2410.14872, computed exactly).
+
+    Raises ValueError for shapes that differ, values that are not finite and a K out of range.
+    """
     rewards, correct = np.asarray(rewards, np.float64), np.asarray(correct, np.float64)
     if rewards.ndim != 1 or rewards.shape != correct.shape:
         raise ValueError(
-            f"expected one reward and one label a response, got shapes {list(rewards.shape)} and {list(correct.shape)}"
+            "expected one reward and one label a response, "
+            f"got shapes {list(rewards.shape)} and {list(correct.shape)}"
         )
     bad = int(np.sum(~np.isfinite(rewards)) + np.sum(~np.isfinite(correct)))
     if bad:
         raise ValueError(f"{bad} rewards or labels are not finite")
-    if len(ks) and not 1 <= min(ks) <= max(ks) <= len(rewards):
-        raise ValueError(
-            f"K must lie between 1 and the {len(rewards)} responses there are, got {list(ks)}"
-        )
+    N = len(rewards)
+    if len(ks) and not 1 <= min(ks) <= max(ks) <= N:
+        raise ValueError(f"K must lie between 1 and the {N} responses there are, got {list(ks)}")
     order = np.argsort(-rewards, kind="stable")
+    # Runs of equal rewards: run r is at places starts[r]..ends[r]-1, and shares its labels.
     starts = np.flatnonzero(np.r_[True, np.diff(rewards[order]) != 0])
-    ends = np.r_[starts[1:], len(rewards)]
+    ends = np.r_[starts[1:], N]
     labels = np.add.reduceat(correct[order], starts) / (ends - starts)
-    return np.array(
-        [
-            (_all_below(len(rewards), K)[starts] - _all_below(len(rewards), K)[ends]) @ labels
-            for K in ks
-        ]
-    )
+    expected = np.empty(len(ks))
+    for k, K in enumerate(ks):
+        all_below = _all_below(N, K)
+        expected[k] = (all_below[starts] - all_below[ends]) @ labels
+    return expected
+
+
+# The same two numbers come back for every prompt of a data set, and the binomials are large.
+@functools.lru_cache(maxsize=4096)
+def _all_below(N: int, K: int) -> np.ndarray:
+    """[N + 1]: the chance that K drawn of N without replacement avoid the best i, for each i.
+
+    Entry i is C(N - i, K) / C(N, K).
+    """
+    return np.array([math.comb(N - i, K) / math.comb(N, K) for i in range(N + 1)])
 
 
 def curve(
@@ -65,37 +79,42 @@ def curve(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Best-of-K curve of a scorer over prompts: lists of rewards [N_i] and labels [N_i] (0/1 or graded), one entry a prompt.
+    """Best-of-K curve of a scorer over P prompts: lists of rewards [N_i] and labels [N_i].
 
-    Returns lists over `ks` (default 1, 2, 4, ... up to the smallest N_i, which is included): "score" (mean over prompts of
-    `expected_best`), "low" and "high" (percentile bootstrap over prompts), "oracle" (the labels as rewards), "random" (a random pick: K
-    makes no difference); and "prompts". Any scorer goes in as `rewards`: lengths for a length-only baseline, vote shares for majority
-    voting. Raises ValueError naming the prompt."""
+    Labels are 0/1 or graded. Any scorer goes in as `rewards`: lengths for a length-only baseline,
+    vote shares for majority voting. Returns lists over `ks` (1, 2, 4, ... up to the smallest N_i,
+    which is included, if not given):
+
+    score     mean over prompts of `expected_best`
+    low, high  percentile bootstrap over prompts
+    oracle    the same with the labels as rewards
+    random    a random pick, for which K makes no difference
+
+    and "prompts". Raises ValueError naming the prompt.
+    """
     if len(rewards) != len(correct) or not len(rewards):
         raise ValueError(
-            f"best_of_n: needs as many lists of rewards as of labels and at least one, got {len(rewards)} and {len(correct)}"
+            "best_of_n: needs as many lists of rewards as of labels and at least one, "
+            f"got {len(rewards)} and {len(correct)}"
         )
     if ks is None:
-        smallest = min(len(labels) for labels in correct)
-        ks = [2**i for i in range(smallest.bit_length())]
-        ks += [smallest] if smallest and ks[-1] != smallest else []
+        ks = _powers_of_two(min(len(labels) for labels in correct))
     ks = [int(K) for K in ks]
-    score, oracle = np.empty((len(rewards), len(ks))), np.empty((len(rewards), len(ks)))
-    for i, (prompt_rewards, labels) in enumerate(zip(rewards, correct, strict=True)):
+    prompts = len(rewards)
+    score, oracle = np.empty((prompts, len(ks))), np.empty((prompts, len(ks)))
+    for i, (rewards_of_prompt, labels) in enumerate(zip(rewards, correct, strict=True)):
         try:
-            score[i], oracle[i] = (
-                expected_best(prompt_rewards, labels, ks),
-                expected_best(labels, labels, ks),
-            )
+            score[i] = expected_best(rewards_of_prompt, labels, ks)
+            oracle[i] = expected_best(labels, labels, ks)
         except ValueError as error:
             raise ValueError(f"best_of_n: prompt {i}: {error}") from error
-    prompts = len(rewards)
+    # [resamples, P]: how often each prompt is in a draw of P prompts with replacement.
     times_drawn = np.random.default_rng(seed).multinomial(
         prompts, np.full(prompts, 1 / prompts), size=resamples
     )
-    low, high = np.quantile(
-        times_drawn @ score / prompts, [(1 - level) / 2, (1 + level) / 2], axis=0
-    )
+    quantiles = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(times_drawn @ score / prompts, quantiles, axis=0)
+    # A mean of means: prompts count alike, however many responses they have.
     random = float(np.mean([np.mean(labels) for labels in correct]))
     return {
         "ks": ks,
@@ -108,24 +127,36 @@ def curve(
     }
 
 
+def _powers_of_two(largest: int) -> list[int]:
+    """1, 2, 4, ... and `largest` itself."""
+    ks = [2**i for i in range(largest.bit_length())]
+    if largest and ks[-1] != largest:
+        ks.append(largest)
+    return ks
+
+
+# ------------------------------------------------------------------ the benchmark
+
+
 def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> Examples:
-    """Whatever `data/sources.py` opens, an item a group with correctness; split: the fraction of prompts to keep, as for training; least:
-    groups with fewer responses are left out, so that the curve reaches that far."""
+    """Whatever `data/sources.py` opens, one item per group with correctness.
+
+    split: the fraction of prompts to keep, by hash, as for training. least: groups with fewer
+    responses are left out, so that the curve reaches that far.
+    """
     source = sources.open_source(path)
 
     def read(record: dict[str, Any]) -> tuple[Item, Group]:
         group = formats.to_group(record, 0, source.name)
         if group.correct is None:
             raise BadRow("bad_schema", "no `correct`: which responses are right?")
+        # One short group would shorten the curve of all.
         if len(group.responses) < least:
             raise BadRow("bad_schema", f"{len(group.responses)} responses, least = {least}")
         subset = str(record.get("subset") or record.get("category") or "all")
         answers = [majority.final_answer(response[-1]["content"]) for response in group.responses]
-        return Item(
-            group.id,
-            subset,
-            {"correct": [int(right) for right in group.correct], "answers": answers},
-        ), group
+        label = {"correct": [int(right) for right in group.correct], "answers": answers}
+        return Item(group.id, subset, label), group
 
     return records.collect("best_of_n", records.groups_of(source, split), read, [source])
 
@@ -133,48 +164,80 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """Every right response over every wrong one."""
     correct = item.label["correct"]
-    return [
-        (i, j)
-        for i, j in itertools.product(range(responses), repeat=2)
-        if correct[i] and not correct[j]
-    ]
+    right = [k for k in range(responses) if correct[k]]
+    wrong = [k for k in range(responses) if not correct[k]]
+    return records.every_pair(right, wrong)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
-    """How often the best of all responses is right, by subset below; `other`: the curve. Prompts whose responses are all right or all wrong
-    say nothing about a scorer and are unused."""
-    subsets = {name: _part(rows) for name, rows in records.by_subset(items, rewards).items()}
-    rows = [
-        (item, np.asarray(found, np.float64)) for item, found in zip(items, rewards, strict=True)
-    ]
-    part, told = _part(rows), _telling(rows)
-    labels = [item.label["correct"] for item, _ in told]
-    other = {"curve": curve([found for _, found in told], labels)} if told else {}
-    chance = float(np.mean([np.mean(label) for label in labels])) if told else None
-    rule = "expected correctness of the response with the highest reward"
+    """How often the best of all responses is right, by subset below; `other`: the curve.
+
+    Prompts whose responses are all right or all wrong say nothing about a scorer and are unused.
+    """
+    by_subset = records.by_subset(items, rewards)
+    subsets = {name: _part(rows) for name, rows in by_subset.items()}
+    rows = [(item, np.asarray(row, np.float64)) for item, row in zip(items, rewards, strict=True)]
+    part, telling = _part(rows), _telling(rows)
+    other: dict[str, Any] = {}
+    chance = CHANCE
+    if telling:
+        labels = [item.label["correct"] for item, _ in telling]
+        other["curve"] = curve([row for _, row in telling], labels)
+        chance = float(np.mean([np.mean(label) for label in labels]))
     return Result(
         "best_of_n",
         part.value,
-        rule,
+        "expected correctness of the response with the highest reward",
         chance,
         {"prompts": part},
-        subsets if len(subsets) > 1 else {},
+        records.breakdown(subsets),
         other,
     )
+
+
+def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.ndarray]]:
+    """Items with both right and wrong responses, all of them scored."""
+    telling = []
+    for item, rewards in rows:
+        if len(set(item.label["correct"])) == 2 and records.is_scored(rewards):
+            telling.append((item, rewards))
+    return telling
+
+
+def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
+    """Ties are prompts in which several responses share the highest reward."""
+    telling = _telling(rows)
+    picked = [
+        float(expected_best(rewards, item.label["correct"], [len(rewards)])[0])
+        for item, rewards in telling
+    ]
+    ties = sum(int(np.sum(rewards == rewards.max()) > 1) for _, rewards in telling)
+    unscored = sum(not records.is_scored(rewards) for _, rewards in rows)
+    return Part(
+        value=records.average(picked),
+        n=len(telling),
+        ties=ties,
+        unscored=unscored,
+        unused=len(rows) - len(telling) - unscored,
+    )
+
+
+# ------------------------------------------------------------------ the picture
 
 
 def curves(evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
     """The curve of each model, and those of `baselines`, which all models share."""
     by_title: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for one in evaluated:
-        curve_of_model = one.result.other.get("curve")
+    for entry in evaluated:
+        curve_of_model = entry.result.other.get("curve")
         if curve_of_model is None:
             continue
-        if one.title not in by_title:
-            by_title[one.title] = {one.model: curve_of_model}
-            by_title[one.title] |= baselines(one.scores, curve_of_model["ks"])
-        else:
-            by_title[one.title][one.model] = curve_of_model
+        is_first = entry.title not in by_title
+        by_scorer = by_title.setdefault(entry.title, {})
+        by_scorer[entry.model] = curve_of_model
+        # The baselines score no text by a model, so those of the first are those of all.
+        if is_first:
+            by_scorer |= baselines(entry.scores, curve_of_model["ks"])
     return by_title
 
 
@@ -201,30 +264,3 @@ def baselines(scores: Scores, ks: Sequence[int]) -> dict[str, dict[str, Any]]:
     if answered and np.mean(answered) >= 0.5:
         by_scorer["majority vote"] = majority.curve(answers, correct, ks)
     return by_scorer
-
-
-def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.ndarray]]:
-    """Items with both right and wrong responses, all of them scored."""
-    return [
-        (item, found)
-        for item, found in rows
-        if len(set(item.label["correct"])) == 2 and records.is_scored(found)
-    ]
-
-
-def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
-    """ties: prompts in which several responses share the highest reward."""
-    told = _telling(rows)
-    picked = [
-        float(expected_best(found, item.label["correct"], [len(found)])[0]) for item, found in told
-    ]
-    ties = sum(int(np.sum(found == found.max()) > 1) for _, found in told)
-    unscored = sum(not records.is_scored(found) for _, found in rows)
-    return Part(
-        float(np.mean(picked)) if told else None,
-        len(told),
-        ties,
-        None,
-        unscored,
-        len(rows) - len(told) - unscored,
-    )

@@ -1,8 +1,9 @@
-"""JudgeBench (arXiv 2410.12784): pairs of responses of one strong model to hard questions, one right: 350 of GPT-4o, 270 of Claude.
+"""JudgeBench (arXiv 2410.12784): pairs of responses of one strong model to hard questions.
 
-The paper that this project follows reports the plain mean of four categories on the GPT-4o pairs (macro), the benchmark itself the
-accuracy over all pairs (micro). One game: the decision is "A>B" only where A scores strictly higher. Two games, in both orders: the sum of
-the two verdicts must be right.
+One of the two is right; 350 pairs are of GPT-4o, 270 of Claude. The paper that this project follows
+reports the plain mean of four categories on the GPT-4o pairs (macro), the benchmark itself the
+accuracy over all pairs (micro). One game: the decision is "A>B" only where A scores strictly
+higher. Two games, in both orders: the sum of the two verdicts must be right.
 """
 
 import pathlib
@@ -13,74 +14,61 @@ import numpy as np
 
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow, Group
-from rewardjax.evaluators import records as benchmark
+from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
 HUB = "hf://ScalerLab/JudgeBench"
 SOURCE = f"{HUB}, or the folder data of github.com/ScalerLab/JudgeBench (no license file)"
 CHANCE = 0.5
+# A pair's `source` begins with its category's.
 PREFIXES = {
     "Knowledge": "mmlu-pro",
     "Reasoning": "livebench-reasoning",
     "Math": "livebench-math",
     "Coding": "livecodebench",
 }
+# Pairs by the model that wrote both responses, and by category, as published.
 EXPECTED = {
     "gpt": {"Knowledge": 154, "Reasoning": 98, "Math": 56, "Coding": 42},
     "claude": {"Knowledge": 154, "Reasoning": 51, "Math": 34, "Coding": 31},
 }
+FLIPPED = {"A>B": "B>A", "B>A": "A>B"}
 
 
-def one_game(first, second, label) -> np.ndarray:
-    """[n]: whether the decision is right; label [n] True for "A>B". A is decided for where it scores strictly higher, else B."""
+# ------------------------------------------------------------------ the rule
+
+
+def one_game(first: Any, second: Any, label: Any) -> np.ndarray:
+    """Whether the decision is right, [N] bool; first, second: rewards [N] of A and B.
+
+    label: [N] True for "A>B". A is decided for where it scores strictly higher, else B: so equal
+    rewards are right for half of the labels.
+    """
     return (np.asarray(first) > np.asarray(second)) == np.asarray(label, bool)
 
 
-def two_games(forward, backward, label) -> np.ndarray:
-    """[n]: whether the sum of two verdicts is right. forward: "A>B", "B>A" or None (a tie, or no verdict); backward: the same of the game
-    with the answers exchanged, before it is flipped back; label: "A>B" or "B>A"."""
-    flip = {"A>B": "B>A", "B>A": "A>B"}
-    worth = lambda decision, right: 0 if decision is None else 1 if decision == right else -1
-    games = zip(forward, (flip.get(decision) for decision in backward), label, strict=True)
-    return np.array(
-        [worth(first, right) + worth(second, right) > 0 for first, second, right in games], bool
-    )
+def two_games(
+    forward: Sequence[str | None], backward: Sequence[str | None], label: Sequence[str]
+) -> np.ndarray:
+    """Whether the sum of two verdicts is right, [N] bool.
+
+    forward: [N] "A>B", "B>A" or None (a tie, or no verdict). backward: the same of the game with
+    the answers exchanged, before it is flipped back. label: [N] "A>B" or "B>A".
+    """
+    right = []
+    for first, exchanged, correct in zip(forward, backward, label, strict=True):
+        # With the answers exchanged, the right verdict is the label's opposite.
+        right.append(_worth(first, correct) + _worth(exchanged, FLIPPED[correct]) > 0)
+    return np.array(right, bool)
 
 
-def load(path: str | pathlib.Path) -> Examples:
-    """The folder with both files (dataset=judgebench,response_model=....jsonl), one of them, or the hub repository."""
-    files = benchmark.files_in(path)
-
-    def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            yield from benchmark.numbered(sources.open_source(file))
-
-    return benchmark.collect("judgebench", records(), _read, files)
-
-
-def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    source, model, label = (
-        benchmark.text(record, name) for name in ("source", "response_model", "label")
-    )
-    category = next((name for name, prefix in PREFIXES.items() if source.startswith(prefix)), None)
-    split = next((name for name in EXPECTED if model.startswith(name)), None)
-    if category is None or split is None:
-        raise BadRow(
-            "bad_schema",
-            f"source = {source!r}, response_model = {model!r}: begin with none of those known",
-        )
-    if label not in ("A>B", "B>A"):
-        raise BadRow("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
-    responses = [benchmark.text(record, "response_A"), benchmark.text(record, "response_B")]
-    name = f"{split}/{record.get('pair_id')}"
-    return benchmark.example(
-        name,
-        f"{split}/{category}",
-        {"label": label},
-        benchmark.user(benchmark.text(record, "question")),
-        responses,
-    )
+def _worth(decision: str | None, correct: str) -> int:
+    if decision is None:
+        return 0
+    if decision == correct:
+        return 1
+    return -1
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
@@ -91,44 +79,97 @@ def better(item: Item, responses: int) -> list[tuple[int, int]]:
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
-    """The four categories of the GPT-4o pairs as parts, those of the Claude pairs below; `other`, for each: macro, micro, two games."""
-    found: dict[str, dict[str, Part]] = {split: {} for split in EXPECTED}
-    both: dict[str, list[np.ndarray]] = {split: [] for split in EXPECTED}
-    rows = benchmark.by_subset(items, rewards)
+    """The four categories of the GPT-4o pairs as parts, those of the Claude pairs below.
+
+    `other`, for each of the two models: macro, micro, and two games.
+    """
+    parts: dict[str, dict[str, Part]] = {split: {} for split in EXPECTED}
+    games: dict[str, list[np.ndarray]] = {split: [] for split in EXPECTED}
+    by_subset = records.by_subset(items, rewards)
     for split, sizes in EXPECTED.items():
         for category, expected in sizes.items():
-            pairs = rows.get(f"{split}/{category}", [])
-            label = [item.label["label"] for item, _ in pairs]
-            first, second = np.array([one for _, one in pairs]).reshape(-1, 2).T
-            scored = ~(np.isnan(first) | np.isnan(second))
-            right = one_game(first, second, [text == "A>B" for text in label])
-            found[split][category] = benchmark.mean_part(
-                np.where(scored, right, np.nan), first == second, expected
-            )
-            decide = lambda a, b: np.where(a > b, "A>B", "B>A").tolist()
-            both[split].append(
-                two_games(decide(first, second), decide(second, first), label)[scored]
-            )
+            rows = by_subset.get(f"{split}/{category}", [])
+            parts[split][category], both_games = _category(rows, expected)
+            games[split].append(both_games)
     other = {}
-    for split, parts in found.items():
-        games = np.concatenate(both[split])
-        if len(games):
-            macro, micro = (
-                benchmark.average(part.value for part in parts.values()),
-                benchmark.pool(parts.values()).value,
-            )
+    for split, by_category in parts.items():
+        # A model whose pairs are not there has categories without pairs, and no figures.
+        both_games = np.concatenate(games[split])
+        if len(both_games):
             other[split] = {
-                "macro": macro,
-                "micro": micro,
-                "two games, micro": float(games.mean()),
-                "pairs": len(games),
+                "macro": records.average(part.value for part in by_category.values()),
+                "micro": records.pool(by_category.values()).value,
+                "two games, micro": float(both_games.mean()),
+                "pairs": len(both_games),
             }
-    headline = benchmark.average(part.value for part in found["gpt"].values())
-    claude = {f"claude/{name}": part for name, part in found["claude"].items() if not part.missing}
-    notes = (
-        []
-        if "gpt" in other
-        else ["the GPT-4o pairs, on which the headline is defined, are missing"]
+    notes = []
+    if "gpt" not in other:
+        notes.append("the GPT-4o pairs, on which the headline is defined, are missing")
+    # The paper's headline is of the GPT-4o pairs alone, so Claude's are no parts of it.
+    claude = parts["claude"]
+    return Result(
+        "judgebench",
+        records.average(part.value for part in parts["gpt"].values()),
+        "unweighted mean of 4 categories on the GPT-4o pairs, one game",
+        CHANCE,
+        parts["gpt"],
+        {f"claude/{name}": part for name, part in claude.items() if not part.missing},
+        other,
+        notes,
     )
-    rule = "unweighted mean of 4 categories on the GPT-4o pairs, one game"
-    return Result("judgebench", headline, rule, CHANCE, found["gpt"], claude, other, notes)
+
+
+def _category(rows: Sequence[tuple[Item, np.ndarray]], expected: int) -> tuple[Part, np.ndarray]:
+    """A category's accuracy in one game, and whether each scored pair is right in two, [N] bool."""
+    label = [item.label["label"] for item, _ in rows]
+    first, second = np.array([pair for _, pair in rows]).reshape(-1, 2).T  # [N] each
+    scored = ~(np.isnan(first) | np.isnan(second))
+    right = one_game(first, second, [text == "A>B" for text in label])
+    part = records.mean_part(np.where(scored, right, np.nan), first == second, expected)
+    # A reward does not depend on the order of the answers; the rule does, where rewards are equal.
+    both_games = two_games(_decisions(first, second), _decisions(second, first), label)
+    return part, both_games[scored]
+
+
+def _decisions(first: np.ndarray, second: np.ndarray) -> list[str]:
+    """[N]: "A>B" where the answer that is shown first scores strictly higher, else "B>A"."""
+    return np.where(first > second, "A>B", "B>A").tolist()
+
+
+# ------------------------------------------------------------------ the files
+
+
+def load(path: str | pathlib.Path) -> Examples:
+    """The folder with both files, one of them, or the hub repository.
+
+    Files are named dataset=judgebench,response_model=....jsonl.
+    """
+    files = records.files_in(path)
+
+    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in files:
+            yield from records.numbered(sources.open_source(file))
+
+    return records.collect("judgebench", rows(), _read, files)
+
+
+def _read(record: dict[str, Any]) -> tuple[Item, Group]:
+    source = records.text(record, "source")
+    model = records.text(record, "response_model")
+    label = records.text(record, "label")
+    category = next((name for name, prefix in PREFIXES.items() if source.startswith(prefix)), None)
+    split = next((name for name in EXPECTED if model.startswith(name)), None)
+    if category is None or split is None:
+        raise BadRow(
+            "bad_schema",
+            f"source = {source!r}, response_model = {model!r}: begin with none of those known",
+        )
+    if label not in FLIPPED:
+        raise BadRow("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
+    return records.example(
+        f"{split}/{record.get('pair_id')}",
+        f"{split}/{category}",
+        {"label": label},
+        records.user(records.text(record, "question")),
+        [records.text(record, "response_A"), records.text(record, "response_B")],
+    )

@@ -1,17 +1,18 @@
-"""LLMBar (arXiv 2310.07641): 419 pairs of which one response follows the instruction and the other only looks good.
+"""LLMBar (arXiv 2310.07641): 419 pairs of which one response follows the instruction.
 
-RewardBench's Chat Hard section takes five of its six subsets from here, so its LLMBar part can be measured from the original files.
+The other only looks good. RewardBench's Chat Hard section takes five of its six subsets from here,
+so its LLMBar part can be measured from the original files.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRow, Group
-from rewardjax.evaluators import records as benchmark
+from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -22,6 +23,7 @@ SOURCE = (
     "natural.json and the adversarial neighbor, gptinst, gptout and manual .json"
 )
 CHANCE = 0.5
+# Files, by RewardBench's names for what is in them.
 SUBSETS = {
     "natural.json": "llmbar-natural",
     "neighbor.json": "llmbar-adver-neighbor",
@@ -32,50 +34,57 @@ SUBSETS = {
 
 
 def load(path: str | pathlib.Path) -> Examples:
-    """The folder that has the five files. Raises FileNotFoundError where it has none of them; other files there are not read."""
-    folder = benchmark.local(path)
+    """The folder that has the five files; other files there are not read.
+
+    Raises FileNotFoundError where it has none of them.
+    """
+    folder = records.local(path)
     files = [folder / name for name in SUBSETS if (folder / name).is_file()]
     if not files:
         raise FileNotFoundError(f"{path}: none of {', '.join(SUBSETS)} is there")
-    records = (
-        (f"{file.name}:{row}", {"row": row, "subset": SUBSETS[file.name], **record})
-        for file in files
-        for row, record in enumerate(sources.open_source(file))
-    )
-    return benchmark.collect("llmbar", records, _read, files)
+
+    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in files:
+            for row, record in enumerate(sources.open_source(file)):
+                # The files number nothing: a record is known by its place.
+                yield f"{file.name}:{row}", {"row": row, "subset": SUBSETS[file.name], **record}
+
+    return records.collect("llmbar", rows(), _read, files)
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     label = record.get("label")
     if label not in (1, 2):
         raise BadRow("bad_schema", f"label = {label!r}: 1 or 2")
-    responses = [benchmark.text(record, f"output_{k}") for k in (label, 3 - label)]
     subset = record["subset"]
-    return benchmark.example(
+    return records.example(
         f"{subset}/{record['row']}",
         subset,
         {},
-        benchmark.user(benchmark.text(record, "input")),
-        responses,
+        records.user(records.text(record, "input")),
+        # The output that follows the instruction first.
+        [records.text(record, f"output_{k}") for k in (label, 3 - label)],
     )
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The response that follows the instruction, which comes first, over the other."""
-    return benchmark.first_better(1, responses)
+    return records.first_better(1, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
-    """The five subsets as parts; the headline is their mean weighted as RewardBench weighs them, over those that are there."""
-    rows = benchmark.by_subset(items, rewards)
+    """The five subsets as parts.
+
+    The headline is their mean weighted as RewardBench weighs them, over those that are there.
+    """
+    by_subset = records.by_subset(items, rewards)
     parts: dict[str, Part] = {}
     for subset in SUBSETS.values():
-        pairs = np.array([found for _, found in rows.get(subset, [])]).reshape(-1, 2)
-        parts[subset] = benchmark.mean_part(
-            *benchmark.strict_wins(*pairs.T), rewardbench.EXPECTED[subset]
-        )
-    scores = rewardbench.section_scores(
-        {name: part.value for name, part in parts.items() if part.value is not None}
-    )
+        table = np.array([pair for _, pair in by_subset.get(subset, [])]).reshape(-1, 2)  # [N, 2]
+        credit, ties = records.strict_wins(table[:, 0], table[:, 1])
+        # RewardBench took the subsets whole, so its counts are LLMBar's.
+        parts[subset] = records.mean_part(credit, ties, rewardbench.EXPECTED[subset])
+    accuracies = {name: part.value for name, part in parts.items() if part.value is not None}
+    headline = rewardbench.section_scores(accuracies).get("Chat Hard")
     rule = "mean of 5 subsets weighted by RewardBench's counts"
-    return Result("llmbar", scores.get("Chat Hard"), rule, CHANCE, parts)
+    return Result("llmbar", headline, rule, CHANCE, parts)

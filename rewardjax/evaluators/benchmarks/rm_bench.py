@@ -77,6 +77,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """
     rewards_by_domain: dict[str, list[np.ndarray]] = {domain: [] for domain in EXPECTED}
     for item, rewards_of_item in zip(items, rewards, strict=True):
+        # The two kinds of safety are one domain, in which all prompts count alike.
         domain = item.subset.partition("-")[0]
         rewards_by_domain[domain].append(np.asarray(rewards_of_item, np.float64))
     parts: dict[str, Part] = {}
@@ -98,10 +99,11 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         for level, value in levels(matrix).items():
             ties = int(equal[(slice(None), *LEVELS[level])].sum())
             subsets[f"{domain}/{level}"] = Part(value, len(scored), ties, expected, unscored)
-    other: dict[str, Any] = {
-        level: records.average(p.value for name, p in subsets.items() if name.endswith(level))
-        for level in LEVELS
-    }
+    other: dict[str, Any] = {}
+    for level in LEVELS:
+        # Over domains, as the paper's table has it; over prompts math would count most.
+        by_domain = [part.value for name, part in subsets.items() if name.endswith(level)]
+        other[level] = records.average(by_domain)
     other |= {"matrix": matrices, "mean over prompts": records.pool(parts.values()).value}
     return Result(
         "rm_bench",
@@ -154,15 +156,15 @@ def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
     accuracies: dict[str, dict[str, compare.Estimate]] = {}
     matrices: dict[str, np.ndarray] = {}
     rows: list[dict[str, str]] = []
-    for one in evaluated:
-        if one.result.headline is None:
+    for entry in evaluated:
+        if entry.result.headline is None:
             continue
-        accuracies[one.model] = {
-            level: compare.jackknife(_accuracy_at(level), one.scores) for level in LEVELS
+        accuracies[entry.model] = {
+            level: compare.jackknife(_accuracy_at(level), entry.scores) for level in LEVELS
         }
-        matrices[one.model] = np.mean(list(one.result.other["matrix"].values()), axis=0)
-        percent = [100 * one.result.other[level] for level in LEVELS]
-        rows.append(_table_row(one.model, percent))
+        matrices[entry.model] = np.mean(list(entry.result.other["matrix"].values()), axis=0)
+        percent = [100 * entry.result.other[level] for level in LEVELS]
+        rows.append(_table_row(entry.model, percent))
     if not accuracies:
         return []
     rows += [_table_row(f"{name} (published)", percent) for name, percent in PUBLISHED.items()]
@@ -210,13 +212,13 @@ def _difficulty_lines(
     models: Mapping[str, Mapping[str, compare.Estimate]],
     published: Mapping[str, Sequence[float]],
 ) -> None:
-    # Published models differ little on hard, where their names stand: 4.6 points are a line of text.
+    # The names stand at hard, where models lie close together: 4.6 points are a line of text.
     heights = _spread([accuracy[2] for accuracy in published.values()], 4.6)
     for (name, accuracy), height in zip(published.items(), heights, strict=True):
         ax.plot(range(3), accuracy, color="#c4c8ce", linewidth=1, zorder=1)
         ax.text(2.1, height, name, fontsize=6.5, color=GRAY, va="center")
     for i, (name, by_level) in enumerate(models.items()):
-        # [3 levels, (value, low, high)]; NaN where there is no interval
+        # [3 levels, (value, low, high)]; None becomes NaN where there is no interval.
         table = 100 * np.array([by_level[level] for level in LEVELS], np.float64)
         accuracy, low, high = table.T
         reach = None
@@ -224,11 +226,15 @@ def _difficulty_lines(
             reach = (accuracy - low, high - accuracy)
         # Models stand side by side, since error bars on one place would cover each other.
         place = np.arange(3) + 0.05 * (i - (len(models) - 1) / 2)
-        style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+        style: dict[str, Any] = {
+            "color": COLORS[i % len(COLORS)],
+            "marker": MARKERS[i % len(MARKERS)],
+        }
         ax.errorbar(place, accuracy, yerr=reach, capsize=2.5, label=name, **style)
     ax.plot([-0.2, 2.05], [50, 50], color="#333333", linestyle=":", linewidth=1)
     ax.set_xticks(range(3), list(LEVELS))
     ax.set(title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", ylim=(0, 102))
+    # Room on the right for the names of published models.
     ax.set_xlim(-0.2, 3.25 if published else 2.2)
     ax.legend(loc="lower left")
 

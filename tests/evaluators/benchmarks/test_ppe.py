@@ -1,6 +1,7 @@
 """PPE: votes with ties dropped or halved; conflict pairs in any order, AUC, best-of-K."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -161,3 +162,22 @@ def test_best_of_n_as_a_benchmark():
         and result.other["curve"]["score"][-1] == 0.75
         and set(result.subsets) == {"x", "y"}
     )
+
+
+def test_a_set_of_the_hub_is_told_by_its_address_since_a_snapshot_lies_under_a_hash(
+    tmp_path, monkeypatch
+):
+    """The hub's cache names folders by commit; a local file is told by its own path."""
+    folders = {}
+    for name in ppe_correctness.EXPECTED:
+        folders[f"{ppe_correctness.HUB}/PPE-{name}-Best-of-K"] = tmp_path / str(len(folders))
+    record = {"prompt": "p", "response_1": "a", "response_2": "b"}
+    record |= {"scores": [1, 0], "sampled_conflict_pairs": [[0, 1]]}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "train.jsonl").write_text(json.dumps(record) + "\n")
+    monkeypatch.setattr(
+        ppe_correctness.records, "files_in", lambda place: [folders[place] / "train.jsonl"]
+    )
+    examples = ppe_correctness.load(ppe_correctness.HUB)
+    assert [item.subset for item in examples.items] == list(ppe_correctness.EXPECTED)
