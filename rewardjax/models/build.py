@@ -21,17 +21,23 @@ def build_model(
     variant: str | None = None,
     changes: dict[str, Any] | None = None,
 ) -> reward.RewardModel:
-    """A model from a Hugging Face `folder` (its head initialized only with `init_head`), or a `variant`, with `changes`, from scratch. With
-    both, the folder must hold that variant."""
+    """A model from a Hugging Face `folder`, or a `variant`, with `changes`, from scratch.
+
+    The head of a folder is initialized only with `init_head`. Given both, the folder must hold that
+    variant. Raises ValueError when neither is given, when the folder holds another decoder, or when
+    the tokenizer has ids that the embedding table does not.
+    """
     decoder = decoder_config(folder=folder, variant=variant, changes=changes)
     if folder is None:
         model = reward.init(decoder, compute, layout, seed)
     else:
         refuse_other_decoder(folder, decoder)
         model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
-    if tokenizer.vocab_size > model.decoder.config.vocab_size:
+    # An id beyond the table would read its last row without a word: JAX clamps indices.
+    rows = model.decoder.config.vocab_size
+    if tokenizer.vocab_size > rows:
         raise ValueError(
-            f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {model.decoder.config.vocab_size}; "
+            f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {rows}; "
             f"set model.changes.vocab_size to at least that many"
         )
     return model
@@ -44,29 +50,32 @@ def decoder_config(
     variant: str | None = None,
     changes: dict[str, Any] | None = None,
 ) -> DecoderConfig:
-    """The decoder that `config.model` describes, without reading a weight; a folder is opened only where no variant is named."""
+    """The decoder that `config.model` describes, without reading a weight.
+
+    A folder is opened only where no variant is named, so that a config can be checked on a machine
+    without the weights. Raises ValueError when neither is given. `init_head` is accepted so that
+    the whole of `config.model` can be passed.
+    """
     if variant is not None:
-        # A config lists every field that can be changed; those that it leaves at None stay the variant's.
-        changed = {name: value for name, value in (changes or {}).items() if value is not None}
-        return variants.get(variant, **changed)
+        return variants.get(variant, **(changes or {}))
     if folder is None:
         raise ValueError(
-            "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both (weights that must be of that variant)"
+            "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both "
+            "(weights that must be of that variant)"
         )
     return hf.read_config(assets.resolve(folder))
 
 
 def refuse_other_decoder(folder: str, expected: DecoderConfig) -> None:
-    """Raise ValueError naming every field in which the model in `folder` is not what the config says it is."""
-    found, wanted = (
-        dataclasses.asdict(hf.read_config(assets.resolve(folder))),
-        dataclasses.asdict(expected),
-    )
-    if differing := [
-        f"{name} is {found[name]}, expected {wanted[name]}"
-        for name in wanted
-        if found[name] != wanted[name]
-    ]:
+    """Raise ValueError naming every field in which the model in `folder` is not the config's."""
+    there = dataclasses.asdict(hf.read_config(assets.resolve(folder)))
+    differing = [
+        f"{name} is {there[name]}, expected {value}"
+        for name, value in dataclasses.asdict(expected).items()
+        if there[name] != value
+    ]
+    if differing:
         raise ValueError(
-            f"model.folder {folder} does not hold model.variant: {'; '.join(differing)}; change model.folder or set model.variant to None"
+            f"model.folder {folder} does not hold model.variant: {'; '.join(differing)}; change "
+            "model.folder or set model.variant to None"
         )

@@ -1,8 +1,12 @@
-"""One decoder for Qwen3, Llama 3 and Qwen2.5: pre-norm blocks of rotary grouped-query attention and a gated mlp.
+"""One decoder for all families: pre-norm blocks of rotary grouped-query attention and a gated mlp.
 
-Parameters are float32 and cast to the compute dtype before they are gathered, so that what devices exchange is the smaller type.
-Only the last layer knows which tokens are scored: they alone need its queries and its mlp, while every token gives it a key and a value.
-Letters: B rows, T tokens, S scored tokens, D width, F mlp width, N query heads, K kv heads, H head width, V vocabulary, L layers.
+Parameters are float32 and cast to the compute dtype before they are gathered, so that what devices
+exchange is the smaller type. Only the last layer knows which tokens are scored: they alone need its
+queries and its mlp, while every token gives it a key and a value. How families differ inside a
+block is written in families/.
+
+Letters: B rows, T tokens, S scored tokens, D width, F mlp width, N query heads, K kv heads, H head
+width, V vocabulary, L layers.
 """
 
 from typing import NamedTuple
@@ -18,18 +22,19 @@ from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
 
 _save = jax.checkpoint_policies.save_only_these_names
-# What a layer saves for the backward pass besides its input, from least to most memory; the rest is recomputed.
+# What a layer saves for the backward pass besides its input, from least to most memory; the rest is
+# recomputed.
 REMAT = {
-    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(  # not even its input, which waits in the host's memory
+    # Not even its input, which waits in the host's memory.
+    "offload": jax.checkpoint_policies.save_and_offload_only_these_names(
         names_which_can_be_saved=[],
         names_which_can_be_offloaded=["layer_input"],
         offload_src="device",
         offload_dst="pinned_host",
     ),
     "full": _save(),
-    "attn_out": _save(
-        "attn_out"
-    ),  # attention's output and log-sum-exp: its kernel does not run twice
+    # Attention's output and log-sum-exp: its kernel, the dearest part, does not run twice.
+    "attn_out": _save("attn_out"),
     "qkv": _save("attn_out", "qkv"),
     "gate_up": _save("attn_out", "qkv", "gate_up"),
     "none": None,  # no recomputation at all
@@ -47,6 +52,7 @@ class Queries(NamedTuple):
 
 def pick(x, at_BS):
     """Tokens at_BS of x [B, T, ...]: [B, S, ...]."""
+    # Not x[arange(B), at]: on an explicit mesh an index array over a sharded axis is refused.
     return jnp.take_along_axis(x, at_BS.reshape(*at_BS.shape, *[1] * (x.ndim - 2)), axis=1)
 
 
@@ -65,20 +71,29 @@ def constant(layout: Layout, name: str, shape: tuple[int, ...], value: float) ->
 
 
 def rms_norm(x, scale, eps: float):
-    """x / rms(x) * scale over the last axis, in float32 whatever x is (arXiv 1910.07467)."""
+    """Root mean square normalization, x / rms(x) * scale over the last axis (arXiv 1910.07467).
+
+    In float32 whatever x is.
+    """
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
 
 
 class Attention(nnx.Module):
+    """Grouped-query attention (arXiv 2305.13245): N / K query heads share each key and value head.
+
+    Its family decides whether projections have biases and whether queries and keys are normalized.
+    """
+
     def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
         self.config, self.compute, self.layout = config, compute, layout
+        family = families.get(config.family)
         D, N, K, H = config.width, config.heads, config.kv_heads, config.head_dim
         self.q = normal(rngs, layout, "q_DNH", (D, N, H), D**-0.5)
         self.k = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
         self.v = normal(rngs, layout, "kv_DKH", (D, K, H), D**-0.5)
+        # Each layer adds twice to the residual stream; the factor 2 L keeps the sum of unit size.
         self.o = normal(rngs, layout, "o_NHD", (N, H, D), (N * H * 2 * config.layers) ** -0.5)
-        family = families.get(config.family)
         if family.qkv_bias:
             self.q_bias = constant(layout, "q_NH", (N, H), 0.0)
             self.k_bias = constant(layout, "kv_KH", (K, H), 0.0)
@@ -88,17 +103,19 @@ class Attention(nnx.Module):
             self.k_norm = constant(layout, "norm_H", (H,), 1.0)
 
     def __call__(self, x_BTD, queries: Queries, at_BS=None):
-        """What attention adds to every token, or to tokens `at_BS` alone."""
+        """What attention adds to every token [B, T, D], or to tokens `at_BS` alone [B, S, D]."""
         config, layout, dtype = self.config, self.layout, x_BTD.dtype
         family = families.get(config.family)
         cast = lambda param: param[...].astype(dtype)
-        asking = queries if at_BS is None else jax.tree.map(lambda x: pick(x, at_BS), queries)
-        asking_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
+        asking_BSD, asking = x_BTD, queries
+        if at_BS is not None:
+            asking_BSD, asking = jax.tree.map(lambda x: pick(x, at_BS), (x_BTD, queries))
         q = jnp.einsum("BSD,DNH->BSNH", asking_BSD, cast(self.q), out_sharding=layout.act_BTNH)
         k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
         v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
         if family.qkv_bias:
             q, k, v = q + cast(self.q_bias), k + cast(self.k_bias), v + cast(self.v_bias)
+        # Before the rotation, as these models were trained: after it the scale would not commute.
         if family.qk_norm:
             q = rms_norm(q, self.q_norm[...], config.norm_eps).astype(dtype)
             k = rms_norm(k, self.k_norm[...], config.norm_eps).astype(dtype)
@@ -109,6 +126,8 @@ class Attention(nnx.Module):
 
 
 class Mlp(nnx.Module):
+    """The gated feed-forward layer SwiGLU (arXiv 2002.05202): (silu(x gate) * x up) down."""
+
     def __init__(self, config: DecoderConfig, layout: Layout, *, rngs: nnx.Rngs):
         self.layout = layout
         D, F = config.width, config.mlp_width
@@ -117,21 +136,20 @@ class Mlp(nnx.Module):
         self.down = normal(rngs, layout, "down_FD", (F, D), (F * 2 * config.layers) ** -0.5)
 
     def __call__(self, x_BTD):
+        """What the layer adds to every token [B, T, D]."""
+        layout = self.layout
         cast = lambda param: param[...].astype(x_BTD.dtype)
-        gate = checkpoint_name(
-            jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=self.layout.act_BTF),
-            "gate_up",
-        )
-        up = checkpoint_name(
-            jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=self.layout.act_BTF),
-            "gate_up",
-        )
-        return jnp.einsum(
-            "BTF,FD->BTD", jax.nn.silu(gate) * up, cast(self.down), out_sharding=self.layout.act_BTD
-        )
+        gate = jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=layout.act_BTF)
+        up = jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=layout.act_BTF)
+        # Named before the activation: silu is cheap to repeat, and its input serves its gradient.
+        gate, up = checkpoint_name(gate, "gate_up"), checkpoint_name(up, "gate_up")
+        gated = jax.nn.silu(gate) * up
+        return jnp.einsum("BTF,FD->BTD", gated, cast(self.down), out_sharding=layout.act_BTD)
 
 
 class Block(nnx.Module):
+    """A layer: attention, then the mlp, each on a normalized copy of what it adds to."""
+
     def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
         self.eps = config.norm_eps
         self.attention_norm = constant(layout, "norm_D", (config.width,), 1.0)
@@ -140,22 +158,26 @@ class Block(nnx.Module):
         self.mlp = Mlp(config, layout, rngs=rngs)
 
     def __call__(self, x_BTD, queries: Queries, at_BS=None):
-        """Every token's state after the layer, or that of tokens `at_BS` alone."""
-        x_BSD = x_BTD if at_BS is None else pick(x_BTD, at_BS)
+        """Every token's state after the layer [B, T, D], or that of tokens `at_BS` alone."""
+        dtype = x_BTD.dtype
+        x_BSD = x_BTD
+        if at_BS is not None:
+            x_BSD = pick(x_BTD, at_BS)
         with jax.named_scope("attention"):
-            x_BSD = x_BSD + self.attention(
-                rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(x_BTD.dtype),
-                queries,
-                at_BS,
-            )
+            # All tokens are normalized, not only those that ask: the others give keys and values.
+            y_BTD = rms_norm(x_BTD, self.attention_norm[...], self.eps).astype(dtype)
+            x_BSD = x_BSD + self.attention(y_BTD, queries, at_BS)
         with jax.named_scope("mlp"):
-            return x_BSD + self.mlp(
-                rms_norm(x_BSD, self.mlp_norm[...], self.eps).astype(x_BSD.dtype)
-            )
+            y_BSD = rms_norm(x_BSD, self.mlp_norm[...], self.eps).astype(dtype)
+            return x_BSD + self.mlp(y_BSD)
 
 
 class Decoder(nnx.Module):
-    """Token ids to hidden states. ValueError for an unknown remat policy, or sizes that the current mesh cannot split."""
+    """Token ids to hidden states.
+
+    Raises ValueError for an unknown remat policy or family, or sizes that the current mesh cannot
+    split.
+    """
 
     def __init__(self, config: DecoderConfig, compute: Compute, layout: Layout, *, rngs: nnx.Rngs):
         if compute.remat not in REMAT:
@@ -164,22 +186,31 @@ class Decoder(nnx.Module):
         self.embed = normal(
             rngs, layout, "embed_VD", (config.vocab_size, config.width), config.width**-0.5
         )
+        # One stack instead of L modules: every leaf gets a leading [L], a scan compiles one layer.
         self.layers = jax.vmap(lambda r: Block(config, compute, layout, rngs=r))(
             rngs.split(config.layers)
-        )  # every leaf gets a leading [L]
+        )
         self.norm = constant(layout, "norm_D", (config.width,), 1.0)
 
     def __call__(self, tokens_BT, positions_BT, see_from_BT, see_to_BT):
-        """x_BTD after the final norm, in compute dtype; arguments int32 (meaning: docs/architecture.md)."""
+        """x_BTD after the final norm, in compute dtype.
+
+        All arguments are int32; docs/architecture.md says what they mean.
+        """
         x_BTD = self.hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
         return rms_norm(x_BTD, self.norm[...], self.config.norm_eps).astype(x_BTD.dtype)
 
     def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None):
-        """x_BTD before the final norm, in compute dtype; x_BSD of tokens `at_BS` alone where they are given, for less work."""
-        # On TPU and GPU a float32 product is by default rounded to fewer bits; who asks for float32 means it.
-        with jax.default_matmul_precision(
-            "highest" if self.compute.dtype == "float32" else "default"
-        ):
+        """x_BTD before the final norm, in compute dtype.
+
+        Given `at_BS`, only x_BSD of those tokens, for less work.
+        """
+        # On TPU and GPU a float32 product is by default rounded to fewer bits, which would make a
+        # model in float32 no more exact than one in bfloat16.
+        precision = "default"
+        if self.compute.dtype == "float32":
+            precision = "highest"
+        with jax.default_matmul_precision(precision):
             frequency_H2 = rope.frequencies(
                 self.config.head_dim, self.config.rope_theta, self.config.rope_scaling
             )
@@ -188,19 +219,22 @@ class Decoder(nnx.Module):
             if at_BS is None:
                 return self._run(layers, x_BTD, queries)
             x_BTD = self._run(jax.tree.map(lambda leaf: leaf[:-1], layers), x_BTD, queries)
-            # Its backward pass comes next, so there is nothing to gain from recomputing it.
+            # The last layer, for the scored tokens alone. Its backward pass comes next, so there is
+            # nothing to gain from recomputing it.
             return jax.tree.map(lambda leaf: leaf[-1], layers)(x_BTD, queries, at_BS)
 
     def _run(self, layers, x_BTD, queries):
         layer = self._remat(lambda x, block: block(checkpoint_name(x, "layer_input"), queries))
         if self.compute.scan:
             return jax.lax.scan(lambda x, block: (layer(x, block), None), x_BTD, layers)[0]
+        # The depth of this stack, which may lack the last layer.
         for i in range(jax.tree.leaves(layers)[0].shape[0]):
             x_BTD = layer(x_BTD, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
         return x_BTD
 
     def _cast_layers(self):
-        # All at once: a slice of the stacked weights is a copy, and this makes it one of the smaller type. Norms stay float32.
+        # All at once: a slice of the stacked weights is a copy, and this makes it one of the
+        # smaller type. Norms stay float32.
         is_norm = lambda path: "norm" in jax.tree_util.keystr(path)
         return jax.tree_util.tree_map_with_path(
             lambda path, leaf: leaf if is_norm(path) else leaf.astype(self.compute.dtype),
@@ -208,19 +242,17 @@ class Decoder(nnx.Module):
         )
 
     def _look_up(self, tokens_BT):
-        # Each device reads its columns of the table for the rows of its whole fsdp group; then rows are exchanged for columns, in compute
-        # dtype. The read itself stays float32: its gradient adds up many uses of a token.
-        x_BTD = (
-            self.embed[...]
-            .at[jax.reshard(tokens_BT, self.layout.lookup_BT)]
-            .get(out_sharding=self.layout.lookup_BTD)
-        )
+        # Each device reads its columns of the table for the rows of its whole fsdp group; then rows
+        # are exchanged for columns, in compute dtype. The read itself stays float32: its gradient
+        # adds up many uses of a token.
+        tokens_BT = jax.reshard(tokens_BT, self.layout.lookup_BT)
+        x_BTD = self.embed[...].at[tokens_BT].get(out_sharding=self.layout.lookup_BTD)
         return jax.reshard(x_BTD.astype(self.compute.dtype), self.layout.act_BTD)
 
     def _remat(self, layer):
         policy = REMAT[self.compute.remat]
-        return (
-            layer
-            if policy is None
-            else jax.checkpoint(layer, policy=policy, prevent_cse=not self.compute.scan)
-        )
+        if policy is None:
+            return layer
+        # Inside a scan the compiler cannot merge the recomputation with the first pass anyway, so
+        # the barriers that prevent it would only cost.
+        return jax.checkpoint(layer, policy=policy, prevent_cse=not self.compute.scan)

@@ -1,4 +1,7 @@
-"""Hugging Face folders of safetensors: read straight into sharded arrays, write back bit for bit."""
+"""Hugging Face folders of safetensors.
+
+They are read straight into sharded arrays and written back bit for bit.
+"""
 
 import contextlib
 import json
@@ -45,10 +48,12 @@ def load(
     init_head: bool = False,
     seed: int = 0,
 ) -> RewardModel:
-    """The model of a Hugging Face folder on the current mesh, float32; every process reads only the parts that its devices hold.
+    """The model of a Hugging Face folder on the current mesh, float32.
 
-    Takes *ForSequenceClassification, and *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if
-    `init_head`, else refused; an existing one is always kept. ValueError names a missing, unexpected or misshapen tensor.
+    Every process reads only the parts that its devices hold. Takes *ForSequenceClassification, and
+    *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if
+    `init_head`, else refused; an existing one is always kept. Raises ValueError that names a
+    missing, unexpected or misshapen tensor.
     """
     folder = pathlib.Path(folder)
     config = read_config(folder)
@@ -56,38 +61,26 @@ def load(
     size, rules = sizes(config), families.get(config.family).rules
     with contextlib.ExitStack() as stack:
         tensors = _open(folder, stack)
+        head, ignored = "read", set()
         if new_head := HEAD not in tensors:
             if not init_head:
                 raise ValueError(
-                    f"{folder}: there is no {HEAD}, so this is not yet a reward model; init_head=True starts one from it"
+                    f"{folder}: there is no {HEAD}, so this is not yet a reward model; "
+                    "init_head=True starts one from it"
                 )
+            # A language model's own head is of no use here. A folder that has both heads belongs
+            # to no class of transformers and is refused below.
+            head, ignored = f"drawn with seed {seed}", {VOCABULARY_HEAD}
             rules = [rule for rule in rules if rule.name != HEAD]
-        _check(
-            folder,
-            tensors,
-            rules,
-            config.layers,
-            size,
-            ignored={VOCABULARY_HEAD} if new_head else set(),
-        )
+        _check(folder, tensors, rules, config.layers, size, ignored)
         for rule in rules:
             param = operator.attrgetter(rule.path)(model)
-            wanted = param.get_value()
-            param.set_value(
-                jax.make_array_from_callback(
-                    wanted.shape, wanted.sharding, _reader(tensors, rule, wanted.shape, size)
-                )
-            )
+            spec = param.get_value()
+            read = _reader(tensors, rule, spec.shape, size)
+            param.set_value(jax.make_array_from_callback(spec.shape, spec.sharding, read))
         if new_head:
             model.head = jax.jit(lambda: reward.new_head(config, layout, nnx.Rngs(params=seed)))()
-        ignored = f", {VOCABULARY_HEAD} left out" if VOCABULARY_HEAD in tensors else ""
-        logging.info(
-            "%s: %d tensors%s, head %s",
-            folder,
-            len(tensors),
-            ignored,
-            f"drawn with seed {seed}" if new_head else "read",
-        )
+        logging.info("%s: %d tensors, head %s", folder, len(tensors), head)
     return model
 
 
@@ -101,10 +94,11 @@ def save(
     dtype: str = "float32",
     shard_bytes: int = 5_000_000_000,
 ) -> None:
-    """Writes `config.json` and the weights of a *ForSequenceClassification folder, in files of at most `shard_bytes` (or one tensor).
+    """Write `config.json` and the weights of a *ForSequenceClassification folder.
 
-    All processes must call it; process 0 writes. Weights of an earlier save are replaced, and `config.json` comes last: a folder that has
-    one is complete. ValueError for an unknown dtype or a pad token that is also EOS.
+    In files of at most `shard_bytes` (or one tensor). All processes must call it; process 0 writes.
+    Weights of an earlier save are replaced, and `config.json` comes last: a folder that has one is
+    complete. Raises ValueError for an unknown dtype or a pad token that is also EOS.
     """
     if dtype not in ("float32", "bfloat16"):
         raise ValueError(f"dtype={dtype!r}; choose 'float32' or 'bfloat16'")
@@ -117,52 +111,46 @@ def save(
         bos_token_id=bos_token_id,
     )
     size, itemsize = sizes(config), jnp.dtype(dtype).itemsize
-    origin = {
-        name: (rule, layer)
-        for rule in families.get(config.family).rules
-        for name, layer in names(rule, config.layers)
-    }
+    origin = {}
+    for rule in families.get(config.family).rules:
+        for name, layer in names(rule, config.layers):
+            origin[name] = (rule, layer)
     files = _plan_files(
         {name: rule for name, (rule, _) in origin.items()}, size, itemsize, shard_bytes
     )
-    file_names = (
-        [f"model-{i + 1:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
-        if len(files) > 1
-        else [WEIGHTS]
-    )
+    file_names = [WEIGHTS]
+    if len(files) > 1:
+        number = range(1, len(files) + 1)
+        file_names = [f"model-{n:05d}-of-{len(files):05d}.safetensors" for n in number]
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
         for old in [folder / "config.json", folder / INDEX, *folder.glob("model*.safetensors")]:
             old.unlink(missing_ok=True)
     for file, members in zip(file_names, files, strict=True):
         tensors = {}
-        for name in members:  # one layer of one parameter at a time is gathered
+        for name in members:
             rule, layer = origin[name]
             param = operator.attrgetter(rule.path)(model)[...]
-            whole = _to_host((param if layer is None else param[layer]).astype(dtype))
+            # One layer of one parameter at a time is gathered: the whole model fits on no device.
+            if layer is not None:
+                param = param[layer]
+            whole = _to_host(param.astype(dtype))
             if writes:
                 tensors[name] = np.ascontiguousarray(to_theirs(rule, whole, size))
         if writes:
             save_file(tensors, folder / file, metadata={"format": "pt"})
     if writes:
         if len(files) > 1:
-            total = (
-                sum(math.prod(their_shape(rule, size)) for rule, _ in origin.values()) * itemsize
-            )
-            where = {
-                name: file
-                for file, members in zip(file_names, files, strict=True)
-                for name in members
-            }
-            (folder / INDEX).write_text(
-                json.dumps({"metadata": {"total_size": total}, "weight_map": where}, indent=2)
-                + "\n"
-            )
+            numbers = sum(math.prod(their_shape(rule, size)) for rule, _ in origin.values())
+            file_of = {}
+            for file, members in zip(file_names, files, strict=True):
+                file_of |= dict.fromkeys(members, file)
+            index = {"metadata": {"total_size": numbers * itemsize}, "weight_map": file_of}
+            (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         (folder / "config.json").write_text(text)
+    # Nobody reads before it is complete.
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(
-            f"hf.save {folder}"
-        )  # nobody reads before it is complete
+        multihost_utils.sync_global_devices(f"hf.save {folder}")
 
 
 def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
@@ -175,8 +163,10 @@ def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
         promised, files = {}, [WEIGHTS]
     else:
         raise FileNotFoundError(
-            f"{folder}: neither {WEIGHTS} nor {INDEX}; weights in another format must be saved as safetensors first"
+            f"{folder}: neither {WEIGHTS} nor {INDEX}; weights in another format must be saved as "
+            "safetensors first"
         )
+    # Handles only: a tensor, or the part of it that a device holds, is read when it is asked for.
     tensors = {}
     for file in files:
         try:
@@ -188,7 +178,8 @@ def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
         tensors |= {name: opened.get_slice(name) for name in opened.keys()}
     if lost := sorted(promised.keys() - tensors.keys()):
         raise ValueError(
-            f"{index}: {lost[0]} is not in {promised[lost[0]]}; the files of this folder do not belong together"
+            f"{index}: {lost[0]} is not in {promised[lost[0]]}; the files of this folder do not "
+            "belong together"
         )
     return tensors
 
@@ -201,40 +192,51 @@ def _check(
     size: dict[str, int],
     ignored: set[str],
 ) -> None:
-    """ValueError unless the tensors are exactly those of the rules, in name, shape and a floating type."""
-    expected = {name: rule for rule in rules for name, _ in names(rule, layers)}
+    """Raise ValueError unless the tensors are those of the rules, in name, shape and type."""
+    expected = {}
+    for rule in rules:
+        expected |= dict.fromkeys((name for name, _ in names(rule, layers)), rule)
     if missing := sorted(expected.keys() - tensors.keys()):
         raise ValueError(f"{folder}: {len(missing)} tensors are missing, the first is {missing[0]}")
     if unexpected := sorted(tensors.keys() - expected.keys() - ignored):
         raise ValueError(
-            f"{folder}: {len(unexpected)} tensors are not part of this model, the first is {unexpected[0]}"
+            f"{folder}: {len(unexpected)} tensors are not part of this model, the first is "
+            f"{unexpected[0]}"
         )
     for name, rule in expected.items():
-        found, wanted = tuple(tensors[name].get_shape()), their_shape(rule, size)
-        if found != wanted:
-            raise ValueError(f"{folder}: {name} has shape {found}; config.json makes it {wanted}")
-        if tensors[name].get_dtype() not in ("F32", "BF16", "F16"):
+        shape, dtype = tuple(tensors[name].get_shape()), tensors[name].get_dtype()
+        if shape != their_shape(rule, size):
             raise ValueError(
-                f"{folder}: {name} is {tensors[name].get_dtype()}; only float32, bfloat16 and float16 weights are read"
+                f"{folder}: {name} has shape {shape}; config.json makes it "
+                f"{their_shape(rule, size)}"
+            )
+        if dtype not in ("F32", "BF16", "F16"):
+            raise ValueError(
+                f"{folder}: {name} is {dtype}; only float32, bfloat16 and float16 weights are read"
             )
 
 
 def _reader(
     tensors: dict[str, Any], rule: Rule, shape: tuple[int, ...], size: dict[str, int]
 ) -> Callable[[Any], np.ndarray]:
-    """index into our parameter -> that block, float32. Devices that hold the same block share one read."""
+    """A function that reads a block of our parameter, given by its index, as float32.
+
+    Devices that hold the same block share one read.
+    """
     blocks = {}
 
+    def read_block(name, index):
+        block = their_slices(rule, index, size)
+        return to_ours(rule, tensors[name][block], size).astype(np.float32)
+
     def read(index):
+        # Bounds instead of slices, whose spelling differs between devices with the same block.
         key = tuple(part.indices(length)[:2] for part, length in zip(index, shape, strict=True))
-        if key not in blocks:
-            layers = range(*key[0]) if rule.stacked else [None]
-            block = their_slices(rule, index[1:] if rule.stacked else index, size)
-            parts = [
-                to_ours(rule, tensors[rule.name.format(layer)][block], size).astype(np.float32)
-                for layer in layers
-            ]
-            blocks[key] = np.stack(parts) if rule.stacked else parts[0]
+        if key not in blocks and rule.stacked:
+            layers = [rule.name.format(layer) for layer in range(*key[0])]
+            blocks[key] = np.stack([read_block(name, index[1:]) for name in layers])
+        elif key not in blocks:
+            blocks[key] = read_block(rule.name, index)
         return blocks[key]
 
     return read
@@ -243,7 +245,10 @@ def _reader(
 def _plan_files(
     names_rules: dict[str, Rule], size: dict[str, int], itemsize: int, shard_bytes: int
 ) -> list[list[str]]:
-    """Names of the tensors of each file, in order: a file is closed when the next tensor would not fit."""
+    """Names of the tensors of each file, in order.
+
+    A file is closed when the next tensor would not fit.
+    """
     files, used = [[]], 0
     for name, rule in names_rules.items():
         more = math.prod(their_shape(rule, size)) * itemsize
@@ -256,4 +261,6 @@ def _plan_files(
 
 def _to_host(array: jax.Array) -> np.ndarray:
     """The whole of a sharded array on this host; a collective when other hosts hold parts of it."""
-    return np.asarray(array if array.is_fully_addressable else jax.reshard(array, jax.P()))
+    if not array.is_fully_addressable:
+        array = jax.reshard(array, jax.P())
+    return np.asarray(array)

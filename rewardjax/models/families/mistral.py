@@ -36,8 +36,8 @@ FAMILY = Family(
         Only(
             "sliding_window",
             None,
-            "take a model without a window (Mistral 7B v0.2 or later), or set the field to null if no "
-            "text is longer than the window",
+            "take a model without a window (Mistral 7B v0.2 or later), or set the field to null if "
+            "no text is longer than the window",
         ),
     ),
     # A file without the field has the window of v0.1, so null must be written out.
