@@ -57,7 +57,10 @@ def decoder_config(
     the whole of `config.model` can be passed.
     """
     if variant is not None:
-        return variants.get(variant, **(changes or {}))
+        # A config lists every field that can be changed; those that it leaves at None stay the
+        # variant's.
+        changed = {name: value for name, value in (changes or {}).items() if value is not None}
+        return variants.get(variant, **changed)
     if folder is None:
         raise ValueError(
             "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both "
