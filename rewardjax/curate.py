@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from rewardjax import config as config_lib
+from rewardjax.curation import people
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
@@ -139,7 +140,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    for heading, rows in explain.status(_store(args.folder)).items():
+    store = _store(args.folder)
+    for heading, rows in (explain.status(store) | people.quality(store)).items():
         if rows:
             print(f"{heading}\n{text_table.table(rows)}\n")
     return 0

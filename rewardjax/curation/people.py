@@ -1,77 +1,72 @@
-"""People behind one interface: a queue of tasks, files out and in, and a simulated annotator of known accuracy for experiments.
+"""People as labelers: a queue of tasks, votes from their answers, and how well they do.
 
-A task is one pair for one annotator, its two responses shown left and right in an order drawn for the task. The answer names a side and
-becomes a vote for `a` or `b`, with the order that was shown. Tasks are a function of what they are about and a seed, so that making the
-queue again gives the same tasks.
+A task is one pair for one annotator, its two responses shown left and right in an order drawn for
+the task. The answer names a side and becomes a vote for `a` or `b`, with the order that was shown.
+Tasks are a function of what they are about and a seed: making the queue again gives the same tasks,
+so that only answers have to be kept (`people_files`).
 """
 
 import dataclasses
 import json
-import pathlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges.attributes import FIELDS
+from rewardjax.curation.ledger.rows import AttributesRow, Kind, Shown, Value, VoteRow, other
 from rewardjax.curation.ledger.store import Store
 from rewardjax.stats import agreement
 
-CHOICES = ("left", "right", "no_preference", "cannot_decide")
-VALUES = {"no_preference": "tie", "cannot_decide": "undecided"}
+SIDES = ("left", "right")
+CHOICES = (*SIDES, "no_preference", "cannot_decide")
+# Of the choices that are not a side.
+VALUES: dict[str, Value] = {"no_preference": "tie", "cannot_decide": "undecided"}
 CONTROVERSY = {"Low": 0, "Medium": 1, "High": 2}
-LABEL_CONFIG = """<View>
-  <Header value="Prompt"/><Text name="prompt" value="$prompt"/>
-  <Header value="$guideline"/>
-  <Pairwise name="pw" toName="left,right"/>
-  <View style="display: grid; grid-template-columns: 1fr 1fr; gap: 1em">
-    <Text name="left" value="$left"/><Text name="right" value="$right"/>
-  </View>
-  <Choices name="verdict" toName="prompt" choice="single" showInline="true">
-    <Choice value="clear"/><Choice value="slight"/><Choice value="no_preference"/><Choice value="cannot_decide"/>
-  </Choices>
-</View>
-"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One pair for one annotator. check: its answer is known, and it is there to see how well the annotator does."""
+    """One pair for one annotator."""
 
     id: str
     pair_id: str
     annotator: str
-    shown: str  # "ab": response a is on the left
+    # "ab": response a is on the left.
+    shown: Shown
+    # Whether its answer is known, and it is there to see how well the annotator does.
     check: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came back. confidence: the annotator's own, where asked. edits: attributes as the annotator corrected them."""
+    """What came back for a task."""
 
     task: str
+    # One of CHOICES.
     choice: str
+    # The annotator's own, where the annotator was asked.
     confidence: float | None = None
     seconds: float | None = None
+    # Attributes as the annotator corrected them.
     edits: Mapping[str, str] | None = None
 
 
-# ---------------------------------------------------------------------------------------------------------------- the queue
+# ------------------------------------------------------------------ the queue
 
 
-def priority(attributes: Mapping[str, Mapping[str, str]]) -> Callable[[str], tuple[int, int]]:
-    """Sort key of pair ids: objective pairs first, then the less controversial (paper 2.2); pairs without attributes last."""
+def priority(attributes: Mapping[str, AttributesRow]) -> Callable[[str], tuple[int, int]]:
+    """Sort key of pair ids: objective pairs first, then the less controversial (paper 2.2).
+
+    Pairs without attributes come last.
+    """
 
     def key(pair_id: str) -> tuple[int, int]:
         row = attributes.get(pair_id)
-        return (
-            (2, 2)
-            if row is None
-            else (
-                int(row["objectivity"] != "Objective"),
-                CONTROVERSY.get(row["controversiality"], 2),
-            )
-        )
+        if row is None:
+            return 2, 2
+        is_subjective = row["objectivity"] != "Objective"
+        return int(is_subjective), CONTROVERSY.get(row["controversiality"], 2)
 
     return key
 
@@ -88,232 +83,170 @@ def queue(
 ) -> list[Task]:
     """Tasks, annotator by annotator, in the order in which each should do them.
 
-    pair_ids: the pairs to label; they are ordered by `priority`, and as given where that is equal. Each goes to one annotator, a share
-    `overlap` of them to two, for agreement. `checks`: for each annotator so many tasks more, as a share of the others, drawn from `gold`
-    (pairs whose label people gave already) and spread evenly. Raises ValueError without annotators or with shares outside [0, 1]."""
-    if (
-        not annotators
-        or len(set(annotators)) < len(annotators)
-        or not (0 <= overlap <= 1 and 0 <= checks <= 1)
-    ):
+    Args:
+        store: has the attributes of the pairs.
+        pair_ids: the pairs to label; ordered by `priority`, and as given where that is equal.
+        annotators: their names. A pair goes to one of them.
+        overlap: share of the pairs that go to two, for agreement.
+        checks: for each annotator so many tasks more, as a share of the others, spread evenly.
+        gold: pairs with a label that people gave already, from which checks are drawn.
+        seed: of the draws.
+
+    Raises:
+        ValueError: without annotators, or for shares outside [0, 1].
+    """
+    distinct = bool(annotators) and len(set(annotators)) == len(annotators)
+    if not distinct or not (0 <= overlap <= 1 and 0 <= checks <= 1):
         raise ValueError(
-            f"annotators = {list(annotators)}, overlap = {overlap}, checks = {checks}: distinct names, and shares in [0, 1]"
+            f"annotators = {list(annotators)}, overlap = {overlap}, checks = {checks}: "
+            "distinct names, and shares in [0, 1]"
         )
-    attributes = {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
-    ordered = sorted(dict.fromkeys(pair_ids), key=priority(attributes))
-    lists: dict[str, list[tuple[str, bool]]] = {name: [] for name in annotators}
+    ordered = sorted(dict.fromkeys(pair_ids), key=priority(_attributes(store)))
+    work: dict[str, list[str]] = {name: [] for name in annotators}
     for pair_id in ordered:
-        first = int(_unit(seed, "annotator", pair_id) * len(annotators))
-        twice = len(annotators) > 1 and _unit(seed, "overlap", pair_id) < overlap
-        for name in (annotators[first], annotators[(first + 1) % len(annotators)])[: 1 + twice]:
-            lists[name].append((pair_id, False))
-    for name, items in lists.items():
-        known = sorted(
-            set(gold) - set(ordered), key=lambda pair_id: _unit(seed, "check", name, pair_id)
-        )[: round(checks * len(items))]
-        places = [round((i + 0.5) * len(items) / len(known)) for i in range(len(known))]
-        for place, pair_id in reversed(
-            list(zip(places, known, strict=True))
-        ):  # the last first, so that none shifts another
-            items.insert(place, (pair_id, True))
-    return [
-        _task(pair_id, name, check, seed)
-        for name, items in lists.items()
-        for pair_id, check in items
-    ]
+        # Each decision from a draw of its own, so that adding pairs moves no other pair.
+        first = int(_draw(seed, "annotator", pair_id) * len(annotators))
+        work[annotators[first]].append(pair_id)
+        if len(annotators) > 1 and _draw(seed, "overlap", pair_id) < overlap:
+            # The next one: another person for certain.
+            work[annotators[(first + 1) % len(annotators)]].append(pair_id)
+    candidates = set(gold) - set(ordered)
+    tasks = []
+    for name, own in work.items():
+        drawn = sorted(candidates, key=lambda pair_id: _draw(seed, "check", name, pair_id))
+        own_checks = drawn[: round(checks * len(own))]
+        for pair_id, is_check in _with_checks(own, own_checks):
+            shown: Shown = "ab"
+            if _draw(seed, "side", name, pair_id) >= 0.5:
+                shown = "ba"
+            id = fingerprint.of_json([pair_id, name, seed])
+            tasks.append(Task(id, pair_id, name, shown, is_check))
+    return tasks
 
 
-def _task(pair_id: str, annotator: str, check: bool, seed: int) -> Task:
-    shown = "ab" if _unit(seed, "side", annotator, pair_id) < 0.5 else "ba"
-    return Task(fingerprint.of_json([pair_id, annotator, seed]), pair_id, annotator, shown, check)
+def _with_checks(pair_ids: list[str], checks: list[str]) -> list[tuple[str, bool]]:
+    """The pairs of an annotator with checks among them: (pair_id, whether it is a check)."""
+    items = [(pair_id, False) for pair_id in pair_ids]
+    places = [round((i + 0.5) * len(items) / len(checks)) for i in range(len(checks))]
+    # The last first, so that an insertion does not shift the places that follow.
+    for place, pair_id in reversed(list(zip(places, checks, strict=True))):
+        items.insert(place, (pair_id, True))
+    return items
 
 
-def _unit(*what: Any) -> float:
-    """A number in [0, 1) that depends on `what` alone."""
-    digest = fingerprint.eight_bytes(json.dumps(what).encode())
+def _attributes(store: Store) -> dict[str, AttributesRow]:
+    return {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
+
+
+def _draw(*parts: Any) -> float:
+    """A number in [0, 1) that depends on `parts` alone."""
+    digest = fingerprint.eight_bytes(json.dumps(parts).encode())
     return int.from_bytes(digest, "big") / 2**64
 
 
-# ---------------------------------------------------------------------------------------------------------------- answers -> votes
+# ------------------------------------------------------------------ answers -> rows
 
 
-def votes(
-    tasks: Iterable[Task], answers: Iterable[Answer]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of the ledger `votes`, and a sentence for each answer that cannot be one: to an unknown task, a second answer, no choice of
-    CHOICES."""
-    known, rows, bad, seen = {task.id: task for task in tasks}, [], [], set()
+def votes(tasks: Iterable[Task], answers: Iterable[Answer]) -> tuple[list[VoteRow], list[str]]:
+    """Rows of the ledger `votes`, and a sentence for each answer that cannot be one.
+
+    Refused are answers to an unknown task, second answers, a choice that is not one of CHOICES and
+    a confidence that is not a probability.
+    """
+    task_of = {task.id: task for task in tasks}
+    rows: list[VoteRow] = []
+    refused: list[str] = []
+    answered: set[str] = set()
     for answer in answers:
-        task = known.get(answer.task)
-        if task is None:
-            bad.append(f"task {answer.task}: not in the queue")
-        elif answer.task in seen:
-            bad.append(f"task {answer.task}: answered a second time")
-        elif answer.choice not in CHOICES:
-            bad.append(
-                f"task {answer.task}: choice = {answer.choice!r}, not one of {', '.join(CHOICES)}"
-            )
-        elif answer.confidence is not None and not 0 <= answer.confidence <= 1:
-            bad.append(f"task {answer.task}: confidence = {answer.confidence}, not a probability")
-        else:
-            seen.add(answer.task)
-            value = VALUES.get(answer.choice) or task.shown[answer.choice == "right"]
-            evidence = {"task": task.id, "check": task.check} | (
-                {"seconds": answer.seconds} if answer.seconds is not None else {}
-            )
-            row = {
-                "pair_id": task.pair_id,
-                "voter": f"human:{task.annotator}",
-                "value": value,
-                "sample": 0,
-            }
-            row["kind"] = "check" if task.check else "human"
-            rows.append(
-                row
-                | {
-                    "confidence": answer.confidence,
-                    "shown": task.shown,
-                    "evidence": json.dumps(evidence, sort_keys=True),
-                }
-            )
-    return rows, bad
+        reason = _refusal(answer, task_of, answered)
+        if reason is not None:
+            refused.append(f"task {answer.task}: {reason}")
+            continue
+        answered.add(answer.task)
+        rows.append(_vote(task_of[answer.task], answer))
+    return rows, refused
+
+
+def _refusal(answer: Answer, task_of: Mapping[str, Task], answered: set[str]) -> str | None:
+    """Why an answer cannot be a vote."""
+    if answer.task not in task_of:
+        return "not in the queue"
+    if answer.task in answered:
+        return "answered a second time"
+    if answer.choice not in CHOICES:
+        return f"choice = {answer.choice!r}, not one of {', '.join(CHOICES)}"
+    if answer.confidence is not None and not 0 <= answer.confidence <= 1:
+        return f"confidence = {answer.confidence}, not a probability"
+    return None
+
+
+def _vote(task: Task, answer: Answer) -> VoteRow:
+    # A check has a kind of its own: it measures the person, and no query for people's votes sees it.
+    kind: Kind = "human"
+    if task.check:
+        kind = "check"
+    evidence: dict[str, Any] = {"task": task.id, "check": task.check}
+    if answer.seconds is not None:
+        evidence["seconds"] = answer.seconds
+    return VoteRow(
+        pair_id=task.pair_id,
+        voter=f"human:{task.annotator}",
+        kind=kind,
+        value=_value(task, answer.choice),
+        sample=0,
+        confidence=answer.confidence,
+        shown=task.shown,
+        evidence=json.dumps(evidence, sort_keys=True),
+    )
+
+
+def _value(task: Task, choice: str) -> Value:
+    """What a choice says about the responses, wherever they were shown."""
+    if choice in VALUES:
+        return VALUES[choice]
+    side: Any = task.shown[SIDES.index(choice)]
+    return side
 
 
 def edited_attributes(
     store: Store, tasks: Iterable[Task], answers: Iterable[Answer]
-) -> list[dict[str, Any]]:
-    """Rows of the ledger `attributes`: the current ones with the edits of those annotators who made any (paper 2.2: people correct the
-    attributes too). Raises ValueError for a field that is no attribute."""
-    known = {task.id: task for task in tasks}
-    current = {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
-    rows = {}
+) -> list[AttributesRow]:
+    """Rows of the ledger `attributes`: the current ones with the edits of those who made any.
+
+    (Paper 2.2: people correct the attributes too.)
+
+    Raises:
+        ValueError: for a field that is not an attribute.
+    """
+    task_of = {task.id: task for task in tasks}
+    current = _attributes(store)
+    rows: dict[tuple[str, str], AttributesRow] = {}
     for answer in answers:
-        if answer.edits and (task := known.get(answer.task)):
-            if unknown := set(answer.edits) - set(FIELDS):
-                raise ValueError(
-                    f"task {answer.task}: {sorted(unknown)[0]!r} is no attribute; there are {', '.join(FIELDS)}"
-                )
-            before = current.get(task.pair_id, dict.fromkeys(FIELDS, ""))
-            edited = {name: answer.edits.get(name, before[name]) for name in FIELDS}
-            key = {"pair_id": task.pair_id, "voter": f"human:{task.annotator}", "kind": "human"}
-            rows[task.pair_id, task.annotator] = (
-                key | edited | {"evidence": json.dumps({"task": task.id})}
+        if not answer.edits or answer.task not in task_of:
+            continue
+        task = task_of[answer.task]
+        unknown = set(answer.edits) - set(FIELDS)
+        if unknown:
+            raise ValueError(
+                f"task {answer.task}: {min(unknown)!r} is not an attribute; "
+                f"there are {', '.join(FIELDS)}"
             )
+        values: dict[str, Any] = dict.fromkeys(FIELDS, "")
+        if task.pair_id in current:
+            values = {name: current[task.pair_id][name] for name in FIELDS}
+        row = AttributesRow(
+            pair_id=task.pair_id,
+            voter=f"human:{task.annotator}",
+            kind="human",
+            **(values | dict(answer.edits)),
+            evidence=json.dumps({"task": task.id}),
+        )
+        # A second edit of the same pair by the same person replaces the first.
+        rows[task.pair_id, task.annotator] = row
     return list(rows.values())
 
 
-# ---------------------------------------------------------------------------------------------------------------- files
-
-
-def write_tasks(
-    store: Store, tasks: Sequence[Task], path: str | pathlib.Path, style: str = "jsonl"
-) -> None:
-    """Write tasks with their texts: style "jsonl" (one object a line) or "label_studio" (its import JSON; use LABEL_CONFIG there).
-
-    Nothing in the file tells which side came as the chosen one, which tasks are checks, or what a judge said. Keep the tasks
-    themselves (`save_queue`): answers only make sense with them."""
-    rows = list(_shown(store, tasks))
-    if style == "jsonl":
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    elif style == "label_studio":
-        plain = [
-            {**row, **{name: _plain(row[name]) for name in ("prompt", "left", "right")}}
-            for row in rows
-        ]
-        text = json.dumps([{"data": row} for row in plain], ensure_ascii=False)
-    else:
-        raise ValueError(f"style = {style!r}: 'jsonl' or 'label_studio'")
-    pathlib.Path(path).write_text(text, encoding="utf-8")
-
-
-def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
-    attributes = {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
-    for task, text in zip(tasks, store.texts([task.pair_id for task in tasks]), strict=True):
-        row = attributes.get(task.pair_id)
-        left, right = (text[f"response_{side}"] for side in task.shown)
-        shown = {name: row[name] for name in FIELDS} if row else {}
-        about = {"attributes": shown, "guideline": shown.get("annotation_guideline", "")}
-        yield {
-            "task": task.id,
-            "annotator": task.annotator,
-            "prompt": text["prompt"],
-            "left": left,
-            "right": right,
-        } | about
-
-
-def _plain(messages: Sequence[Mapping[str, Any]]) -> str:
-    return (
-        messages[0]["content"]
-        if len(messages) == 1
-        else "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
-    )
-
-
-def read_answers(path: str | pathlib.Path) -> tuple[list[Answer], list[str]]:
-    """Answers of a file, and a sentence for each record that is none: JSONL with task, choice and optionally confidence, seconds, edits;
-    or a Label Studio JSON export. Raises ValueError where the file is neither."""
-    text = pathlib.Path(path).read_text(encoding="utf-8")
-    try:
-        if text.lstrip().startswith("["):
-            records, read = json.loads(text), _from_label_studio
-        else:
-            records, read = (
-                [json.loads(line) for line in text.splitlines() if line.strip()],
-                _from_line,
-            )
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}: neither JSONL nor a Label Studio export (JSON): {error}"
-        ) from None
-    answers, bad = [], []
-    for number, record in enumerate(records, 1):
-        try:
-            answers += read(record)
-        except (KeyError, TypeError, ValueError) as error:
-            bad.append(f"{path}, record {number}: {type(error).__name__}: {error}")
-    return answers, bad
-
-
-def _from_line(record: Mapping[str, Any]) -> list[Answer]:
-    known = {field.name for field in dataclasses.fields(Answer)}
-    return [Answer(**{name: record[name] for name in known & record.keys()})]
-
-
-def _from_label_studio(record: Mapping[str, Any]) -> list[Answer]:
-    """The answers of one exported task: `verdict` overrules the side that was picked; cancelled annotations are none."""
-    answers = []
-    for annotation in record["annotations"]:
-        if annotation.get("was_cancelled"):
-            continue
-        side = verdict = None
-        for region in annotation["result"]:
-            if region["type"] == "pairwise":
-                side = region["value"]["selected"]
-            elif region["from_name"] == "verdict":
-                verdict = region["value"]["choices"][0]
-        choice = verdict if verdict in VALUES else side
-        if choice is None:
-            raise ValueError(
-                f"task {record['data']['task']}: neither a side nor a verdict was picked"
-            )
-        answers.append(Answer(record["data"]["task"], choice, seconds=annotation.get("lead_time")))
-    return answers
-
-
-def save_queue(tasks: Sequence[Task], path: str | pathlib.Path) -> None:
-    """Keep the queue itself: which pair, annotator, sides and check a task id stands for."""
-    pathlib.Path(path).write_text(
-        "".join(json.dumps(dataclasses.asdict(task)) + "\n" for task in tasks)
-    )
-
-
-def load_queue(path: str | pathlib.Path) -> list[Task]:
-    """What `save_queue` kept."""
-    return [Task(**json.loads(line)) for line in pathlib.Path(path).read_text().splitlines()]
-
-
-# ---------------------------------------------------------------------------------------------------------------- simulation, quality
+# ------------------------------------------------------------------ simulation, quality
 
 
 def simulate(
@@ -324,60 +257,78 @@ def simulate(
     p_undecided: float = 0.0,
     seed: int = 0,
 ) -> list[Answer]:
-    """Answers of people who are right with probability `accuracy` and cannot decide with `p_undecided`. truth: pair_id -> "a", "b" or
-    "tie"; a wrong answer is the other side (of a tie: a side). The same task always gets the same answer."""
+    """Answers of people of a known accuracy; the same task always gets the same answer.
+
+    Args:
+        tasks: to answer.
+        truth: pair_id -> "a", "b" or "tie".
+        accuracy: probability of a right answer. A wrong one is the other side (of a tie: a side).
+        p_undecided: probability of "cannot_decide".
+        seed: of the draws.
+    """
     answers = []
     for task in tasks:
-        true = truth(task.pair_id)
-        right = _unit(seed, "right", task.annotator, task.pair_id) < accuracy
-        if _unit(seed, "undecided", task.annotator, task.pair_id) < p_undecided:
+        better = truth(task.pair_id)
+        is_right = _draw(seed, "right", task.annotator, task.pair_id) < accuracy
+        if _draw(seed, "undecided", task.annotator, task.pair_id) < p_undecided:
             choice = "cannot_decide"
-        elif true == "tie":
-            choice = "no_preference" if right else "left"
+        elif better == "tie" and is_right:
+            choice = "no_preference"
+        elif better == "tie":
+            choice = "left"
         else:
-            choice = "left" if (task.shown[0] == true) == right else "right"
+            picked = better
+            if not is_right:
+                picked = other(better)
+            choice = SIDES[task.shown.index(picked)]
         answers.append(Answer(task.id, choice))
     return answers
 
 
-def quality(store: Store, tasks: Sequence[Task]) -> dict[str, Any]:
-    """How well people do: `checks`, a row for each annotator (checks answered, share that says what most people said about the pair), and
-    `overlap`, agreement where two answered the same pair (None without any)."""
-    rows = store.query(
+def quality(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """How well people do, as tables by heading.
+
+    "People": for each annotator the answers, the checks among them whose pair other votes know, and
+    the share of these that say what most people said about the pair. "People who answered the same
+    pair": `agreement.compare` of the first two, empty where nobody did.
+    """
+    rows: list[VoteRow] = store.query(
         "select * from votes where kind in ('human', 'check') order by iteration, stage, unit"
     ).to_pylist()
-    said: dict[str, dict[str, dict[str, str]]] = {
-        "human": defaultdict(dict),
-        "check": defaultdict(dict),
-    }
+    # pair_id -> voter -> value; of several votes by one person the last counts.
+    opinions: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
-        said[row["kind"]][row["pair_id"]][row["voter"].removeprefix("human:")] = row["value"]
-    checks = []
-    for name in dict.fromkeys(task.annotator for task in tasks):
-        mine = [task.pair_id for task in tasks if task.check and task.annotator == name]
-        results = [
-            _matches(said["check"][pair_id].get(name), said["human"][pair_id]) for pair_id in mine
-        ]
-        known = [result for result in results if result is not None]
-        checks.append(
+        if row["kind"] == "human":
+            opinions[row["pair_id"]][row["voter"]] = row["value"]
+    answers: Counter[str] = Counter(row["voter"] for row in rows)
+    matches: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row["kind"] == "check" and row["pair_id"] in opinions:
+            counts = Counter(opinions[row["pair_id"]].values())
+            # Where opinions are split evenly, each of them will do.
+            matches[row["voter"]].append(counts[row["value"]] == max(counts.values()))
+    people = []
+    for voter in sorted(answers):
+        checks = matches[voter]
+        right = None
+        if checks:
+            right = sum(checks) / len(checks)
+        people.append(
             {
-                "annotator": name,
-                "checks": len(known),
-                "right": sum(known) / len(known) if known else None,
+                "annotator": voter.removeprefix("human:"),
+                "answers": answers[voter],
+                "checks": len(checks),
+                "right": right,
             }
         )
-    shared = [sorted(by.items())[:2] for _, by in sorted(said["human"].items()) if len(by) > 1]
-    both = (
-        agreement.compare([pair[0][1] for pair in shared], [pair[1][1] for pair in shared])
-        if shared
-        else None
-    )
-    return {"checks": checks, "overlap": both}
-
-
-def _matches(value: str | None, others: Mapping[str, str]) -> bool | None:
-    """Whether an answer is what most people said; None where one of the two is missing."""
-    if value is None or not others:
-        return None
-    counts = Counter(others.values())
-    return counts[value] == max(counts.values())
+    first, second = [], []
+    for _, by_voter in sorted(opinions.items()):
+        if len(by_voter) > 1:
+            # The first two by name; a third opinion is rare.
+            voter, another = sorted(by_voter)[:2]
+            first.append(by_voter[voter])
+            second.append(by_voter[another])
+    both = []
+    if first:
+        both.append(agreement.compare(first, second))
+    return {"People": people, "People who answered the same pair": both}

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from ledgers import pair
 
-from rewardjax.curation import people
+from rewardjax.curation import people, people_files
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, queue, simulate
 
@@ -106,10 +106,8 @@ def test_a_simulated_annotator_is_as_good_as_asked(store):
 @pytest.mark.parametrize("style", ["jsonl", "label_studio"])
 def test_files_go_out_and_come_back(store, tmp_path, style):
     tasks = queue(store, IDS[:30], NAMES[:2], overlap=0.5)
-    people.save_queue(tasks, tmp_path / "queue.jsonl")
-    assert people.load_queue(tmp_path / "queue.jsonl") == tasks
     out, back = tmp_path / "out", tmp_path / "back"
-    people.write_tasks(store, tasks, out, style)
+    people_files.write_tasks(store, tasks, out, style)
     assert "check" not in out.read_text()
     answers = simulate(tasks, truth, accuracy=0.7, p_undecided=0.2)
     by_task = {answer.task: answer for answer in answers}
@@ -157,7 +155,7 @@ def test_files_go_out_and_come_back(store, tmp_path, style):
             record["left"] == (left if style == "jsonl" else left[0]["content"])
             and record["guideline"] == f"Check {task.pair_id}."
         )
-    read, bad = people.read_answers(back)
+    read, bad = people_files.read_answers(back)
     assert not bad and [(answer.task, answer.choice) for answer in read] == [
         (answer.task, answer.choice) for answer in answers
     ]
@@ -179,7 +177,7 @@ def test_what_is_no_answer_is_listed(store, tmp_path):
     ]
     path = tmp_path / "answers.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
-    answers, unreadable = people.read_answers(path)
+    answers, unreadable = people_files.read_answers(path)
     rows, bad = people.votes(tasks, answers)
     assert len(rows) == 1 and len(unreadable) == 1 and "record 2" in unreadable[0]
     assert [line.split(": ", 1)[1] for line in bad] == [
@@ -190,7 +188,7 @@ def test_what_is_no_answer_is_listed(store, tmp_path):
     ]
     path.write_text("<html>")
     with pytest.raises(ValueError, match="neither JSONL nor"):
-        people.read_answers(path)
+        people_files.read_answers(path)
 
 
 def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
@@ -209,7 +207,7 @@ def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
         and row["annotation_guideline"] == f"Check {tasks[0].pair_id}."
         and row["kind"] == "human"
     )
-    with pytest.raises(ValueError, match="'mood' is no attribute"):
+    with pytest.raises(ValueError, match="'mood' is not an attribute"):
         people.edited_attributes(
             store, tasks, [Answer(tasks[0].id, "left", edits={"mood": "good"})]
         )
@@ -228,7 +226,11 @@ def test_quality_tells_a_careless_annotator(tmp_path):
     for tasks, accuracy in ((good, 0.95), (bad, 0.5)):
         rows, _ = people.votes(tasks, simulate(tasks, truth, accuracy=accuracy))
         store.append("votes", f"people-{tasks[0].annotator}", "0", rows, iteration=1)
-    found = people.quality(store, second)
-    right = {row["annotator"]: row["right"] for row in found["checks"]}
-    assert right["good"] > 0.85 and right["bad"] < 0.7
-    assert found["overlap"]["items"] > 200 and 0.5 < found["overlap"]["agreement"] < 1
+    tables = people.quality(store)
+    by_name = {row["annotator"]: row for row in tables["People"]}
+    assert by_name["good"]["right"] > 0.85 and by_name["bad"]["right"] < 0.7
+    assert by_name["bad"]["checks"] == sum(task.check for task in bad)
+    assert by_name["bad"]["answers"] == len(bad)
+    assert by_name["expert"]["checks"] == 0 and by_name["expert"]["right"] is None
+    (overlap,) = tables["People who answered the same pair"]
+    assert overlap["items"] > 200 and 0.5 < overlap["agreement"] < 1

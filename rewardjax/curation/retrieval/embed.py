@@ -84,7 +84,7 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
         raise ValueError(
             f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): use fit_rarity"
         )
-    weighting = TfidfTransformer(sublinear_tf=True, norm=None)
+    weighting = TfidfTransformer(sublinear_tf=True, norm=None)  # pyright: ignore[reportArgumentType]
     weighting.idf_ = rarity.astype(np.float64)
     projection = _projection(width)
 

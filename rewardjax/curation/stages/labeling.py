@@ -13,6 +13,7 @@ import numpy as np
 
 from rewardjax import files
 from rewardjax.curation import people as humans
+from rewardjax.curation import people_files
 from rewardjax.curation.judges import asking, bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
@@ -253,12 +254,14 @@ def _answers(ws: Workspace, tasks: Sequence[humans.Task], stage: str) -> list[hu
     folder.mkdir(exist_ok=True)
     out, back = folder / f"{stage}.tasks.jsonl", folder / f"{stage}.answers.jsonl"
     if not back.exists():
-        humans.write_tasks(ws.store, tasks, out)
-        humans.write_tasks(ws.store, tasks, out.with_suffix(".label_studio.json"), "label_studio")
+        people_files.write_tasks(ws.store, tasks, out)
+        people_files.write_tasks(
+            ws.store, tasks, out.with_suffix(".label_studio.json"), "label_studio"
+        )
         raise Paused(
             f"{stage}: {len(tasks)} tasks for people are in {out}; put their answers (JSONL or a Label Studio export) into {back}"
         )
-    answers, bad = humans.read_answers(back)
+    answers, bad = people_files.read_answers(back)
     _note(ws, f"{stage}.unreadable", bad)
     return answers
 

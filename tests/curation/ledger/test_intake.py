@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from ledgers import vote
 
+from rewardjax.curation.ledger import intake
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.store import Store, StoreConflict
@@ -58,6 +59,7 @@ def test_every_row_is_accounted_for(store, source):
     }
     assert sorted([*voted, *rejected]) == list(range(len(RECORDS)))
     assert rejected == {4: "equal", 6: "no_pair", 7: "empty", 8: "bad_schema"}
+    assert set(rejected.values()) <= {*groups.REASONS, intake.NO_PAIR}
     assert pools_lib.sizes(store) == {
         "gold": 0,
         "silver": 0,
