@@ -181,7 +181,8 @@ def _refusal(answer: Answer, task_of: Mapping[str, Task], answered: set[str]) ->
 
 
 def _vote(task: Task, answer: Answer) -> VoteRow:
-    # A check has a kind of its own: it measures the person, and no query for people's votes sees it.
+    # A check has a kind of its own: it measures the person, and no query for people's votes sees
+    # it.
     kind: Kind = "human"
     if task.check:
         kind = "check"

@@ -1,4 +1,4 @@
-"""Tasks for people as files, and answers from files: JSONL, or what Label Studio imports and exports."""
+"""Tasks for people to files, and answers from files: JSONL, or Label Studio's formats."""
 
 import dataclasses
 import json

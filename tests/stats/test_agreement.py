@@ -48,6 +48,13 @@ def test_bootstrap_interval_is_close_to_the_asymptotic_one():
     assert agreement.kappa_of(p * 2000) == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("table", [[[20, 5], [10, 15]], [[9, 4, 1], [2, 8, 3], [0, 5, 7]]])
+def test_kappa_is_that_of_scikit_learn(table):
+    metrics = pytest.importorskip("sklearn.metrics")
+    a, b = votes(table, labels="abc"[: len(table)])
+    assert agreement.compare(a, b)["kappa"] == pytest.approx(metrics.cohen_kappa_score(a, b))
+
+
 def test_symmetric_and_blind_to_names_and_order():
     a, b = votes([[9, 4, 1], [2, 8, 3], [0, 5, 7]], labels=("A", "B", "tie"))
     base = agreement.compare(a, b)
@@ -79,33 +86,11 @@ def test_missing_votes_are_counted_and_undefined_is_none():
     assert nothing["items"] == 0 and nothing["agreement"] is None
 
 
-def test_cells_partition_the_items():
-    n = 300
-    truth, noisy = RNG.integers(0, 2, n), RNG.integers(0, 2, n)
-    cells = [("math", "objective") if i % 3 else ("advice", "subjective") for i in range(n)]
-    source = [
-        int(t) if cell[0] == "math" else int(x)
-        for t, x, cell in zip(truth, noisy, cells, strict=True)
-    ]
-    result = agreement.by_cell(source, truth.tolist(), cells)
-    assert list(result) == [("math", "objective"), ("advice", "subjective")]
-    assert (
-        result["math", "objective"]["agreement"] == 1
-        and result["advice", "subjective"]["kappa_high"] < 0.5
-    )
-    whole = agreement.compare(source, truth.tolist())
-    np.testing.assert_allclose(
-        sum(cell["agreement"] * cell["items"] for cell in result.values()) / n, whole["agreement"]
-    )
-
-
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="2 and 1 labels"):
         agreement.compare(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="'b'.*not among"):
         agreement.confusion(["a", "b"], ["a", "a"], labels=["a"])
-    with pytest.raises(ValueError, match="but 1 cells"):
-        agreement.by_cell(["a", "b"], ["a", "b"], ["x"])
 
 
 # -------------------------------------------------------------------------------------------- reward models, and everybody
@@ -118,42 +103,6 @@ def test_votes_of_rewards():
         "tie",
         None,
     ]
-
-
-def test_margin_correlation_by_hand():
-    found = agreement.margin_correlation([1.0, 2.0, 3.0, np.nan], [1.0, 4.0, 9.0, 5.0])
-    assert found["items"] == 3 and found["spearman"] == pytest.approx(1)
-    assert found["pearson"] == pytest.approx(
-        8 / np.sqrt(2 * (121 + 4 + 169) / 9)
-    )  # deviations (-1, 0, 1) and (-11, -2, 13) / 3
-    assert agreement.margin_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])["pearson"] is None
-    assert agreement.margin_correlation([1.0, 2.0], [1.0, 2.0]) == {
-        "items": 2,
-        "pearson": None,
-        "spearman": None,
-    }
-
-
-def test_dual_by_source_and_cell():
-    gold = np.array([1.0, 1.0, -1.0, -1.0, 2.0, np.nan]), np.zeros(6)
-    best = np.array([1.0, 2.0, -1.0, 1.0, -2.0, 1.0]), np.zeros(6)
-    cells = {"source": ["x", "x", "x", "y", "y", "y"], "task_category": ["Math"] * 4 + [None] * 2}
-    rows = agreement.dual(gold, best, cells, resamples=50)
-    assert [(row["by"], row["value"], row["items"], row["missing"]) for row in rows] == [
-        ("all", "all", 5, 1),
-        ("source", "x", 3, 0),
-        ("source", "y", 2, 1),
-        ("task_category", "Math", 4, 0),
-        ("task_category", None, 1, 1),
-    ]
-    assert [row["agreement"] for row in rows] == pytest.approx([0.6, 1.0, 0.0, 0.75, 0.0])
-    assert rows[1]["kappa"] == 1 and rows[1]["pearson"] == pytest.approx(
-        np.corrcoef([1, 1, -1], [1, 2, -1])[0, 1]
-    )
-    whole = agreement.compare(agreement.votes_of(*gold), agreement.votes_of(*best), resamples=50)
-    assert {name: rows[0][name] for name in whole} == whole
-    with pytest.raises(ValueError, match="source has 1 values for 6"):
-        agreement.dual(gold, best, {"source": ["x"]})
 
 
 def test_vote_table_by_hand():

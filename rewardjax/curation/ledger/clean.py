@@ -1,4 +1,4 @@
-"""Cleaning the text in a store: near duplicates, contamination with benchmark prompts, personal data.
+"""Cleaning the text in a store: near duplicates, contamination, personal data.
 
 Nothing is dropped in silence. What cleaning finds becomes a row of the ledger `findings` with its
 evidence: `hold` keeps a pair out until a reviewer restores it (the paper restored 23% of what the
@@ -214,9 +214,8 @@ def _executor(folder: pathlib.Path, step: Callable, options: Mapping[str, Any]) 
     executor = executor_class([step], logging_dir=str(folder), **own_options)
     if name == "local":
         # By default datatrove's library forks, which a process with JAX's threads may not survive.
-        import multiprocess
-
-        multiprocess.set_start_method("forkserver", force=True)  # pyright: ignore[reportAttributeAccessIssue]
+        multiprocess: Any = importlib.import_module("multiprocess")
+        multiprocess.set_start_method("forkserver", force=True)
     return executor
 
 
@@ -384,7 +383,7 @@ def _pair_ids(store: Store, stage: str, unit: str) -> list[str]:
 
 
 def _near_findings(ids: list[str], signatures: np.ndarray, threshold: float) -> list[FindingRow]:
-    """Findings for all but the first of each cluster of signatures [N, S] of the pairs `ids` [N]."""
+    """Findings for all but the first of each cluster; ids [N] and their signatures [N, S]."""
     findings = []
     for i, first in enumerate(near_duplicates.clusters(signatures, threshold).tolist()):
         if i == first:

@@ -1,8 +1,7 @@
-"""Records -> the ledger: text once, the label it came with as a vote, and a reason for each row that
-cannot be used.
+"""Records -> the ledger: text once, the label it came with as a vote.
 
-Exact duplicates meet here: two rows of the same prompt and the same two responses, whichever was
-chosen, are one pair with two votes.
+A row that cannot be used leaves a reason. Exact duplicates meet here: two rows of the same prompt
+and the same two responses, whichever was chosen, are one pair with two votes.
 """
 
 import itertools

@@ -5,12 +5,15 @@ Letters: N texts, S numbers of a signature.
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import rensa
 import scipy.sparse
 from scipy.sparse import csgraph
 
+# Compiled: a type checker does not see what is in it.
+RMinHash: Any = vars(rensa)["RMinHash"]
 # A signature is cut into bands, and only texts that are equal in a band are compared: two texts of
 # similarity s meet with probability 1 - (1 - s^6)^20, which is 0.998 at s = 0.8 and 0.27 at 0.5.
 BANDS, ROWS = 20, 6
@@ -25,7 +28,7 @@ def signature(text: str) -> np.ndarray:
     words = re.findall(r"\w+", text.lower())
     last = max(1, len(words) - SHINGLE + 1)
     shingles = [" ".join(words[i : i + SHINGLE]) for i in range(last)]
-    minhash = rensa.RMinHash(num_perm=BANDS * ROWS, seed=1)  # pyright: ignore[reportAttributeAccessIssue]
+    minhash = RMinHash(num_perm=BANDS * ROWS, seed=1)
     minhash.update(shingles)
     return np.array(minhash.digest(), np.uint32)
 
@@ -36,10 +39,10 @@ def stack(signatures: list[np.ndarray]) -> np.ndarray:
 
 
 def clusters(signatures_NS: np.ndarray, threshold: float) -> np.ndarray:
-    """For each signature the first one of its cluster, int64 [N]; itself where it is alone or first.
+    """For each signature the first one of its cluster, int64 [N].
 
-    Two belong together when they are equal in a band and agree in at least `threshold` of their
-    places, or when a chain of such pairs joins them.
+    Itself where it is alone or first. Two belong together when they are equal in a band and agree
+    in at least `threshold` of their places, or when a chain of such pairs joins them.
     """
     count = len(signatures_NS)
     edges = [np.empty((2, 0), np.int64), *_close_pairs(signatures_NS, threshold)]

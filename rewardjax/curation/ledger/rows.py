@@ -100,7 +100,7 @@ class ScoreRow(TypedDict):
 
 
 class TrainingRow(TypedDict):
-    """A pair, with its label, that a model was trained on: what cross-fitting is checked against."""
+    """A pair, with its label, that a model was trained on: cross-fitting is checked by it."""
 
     pair_id: str
     model: Word

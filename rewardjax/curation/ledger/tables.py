@@ -1,4 +1,7 @@
-"""Rows of a ledger as a checked Arrow table, in an order and an encoding that depend on them alone."""
+"""Rows of a ledger as a checked Arrow table.
+
+Its order and its encoding depend on the rows alone, not on how they came.
+"""
 
 import functools
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,9 @@
-"""Pairs as vectors, for retrieval: the text of the prompt and its attributes, never of the responses.
+"""Pairs as vectors, for retrieval: the text of the prompt and its attributes.
 
-(Paper, section 1.3.) Two embedders, both without a download: `static`, word and letter statistics
-of scikit-learn; `backbone`, the last token's hidden state of a decoder that this project can load (a
-Qwen3-Embedding folder is one). Any other is a name, a width and a function.
+Never of the responses (paper, section 1.3). Two embedders, both without a download: `static`, word
+and letter statistics of scikit-learn; `backbone`, the last token's hidden state of a decoder that
+this project can load (a Qwen3-Embedding folder is one). Any other is a name, a width and a
+function.
 """
 
 import dataclasses
@@ -82,9 +83,12 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
     rarity = np.asarray(rarity, np.float32)
     if rarity.shape != (BUCKETS,):
         raise ValueError(
-            f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): use fit_rarity"
+            f"static embedder: rarity has shape {rarity.shape}, expected ({BUCKETS},): "
+            "use fit_rarity"
         )
-    weighting = TfidfTransformer(sublinear_tf=True, norm=None)  # pyright: ignore[reportArgumentType]
+    # Not scaled to length 1 here: that is done once, at the end.
+    weighting: Any = TfidfTransformer(sublinear_tf=True)
+    weighting.norm = None
     weighting.idf_ = rarity.astype(np.float64)
     projection = _projection(width)
 

@@ -59,7 +59,7 @@ def test_pull_count_ignores_rounding_and_refuses_what_is_no_probability():
     counts = search.pull_count(p)
     assert (np.diff(counts) <= 0).all() and counts.min() == 0 and counts.max() == 8
     for wrong in (-0.1, 1.1, np.nan):
-        with pytest.raises(ValueError, match="no probability"):
+        with pytest.raises(ValueError, match="is not a probability"):
             search.pull_count(np.array([wrong]))
 
 
