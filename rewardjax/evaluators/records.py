@@ -1,4 +1,7 @@
-"""What all benchmarks share: their records, reading files leniently but with a count, and averages that do not hide what is missing."""
+"""What all benchmarks share: their records, averages over them, and reading files.
+
+Averages do not hide what is missing, and files are read leniently but with a count.
+"""
 
 import dataclasses
 import itertools
@@ -13,11 +16,17 @@ from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRow, Group, Message
 from rewardjax.data.tokenize import in_split
 
-Rewards = Sequence[np.ndarray]  # one [K] an item; NaN for a response without a score
+# One [K] per item; NaN for a response without a score.
+Rewards = Sequence[np.ndarray]
 
 
 class Item(NamedTuple):
-    """What a scoring rule knows of an example: its id (unique in the benchmark), the subset it counts in, and plain JSON."""
+    """What a scoring rule knows of an example, without its text.
+
+    id: unique in the benchmark. subset: what it counts in. label: plain JSON, which only the
+    benchmark's own module reads, but for two fields: `correct`, where it is a list, is the
+    correctness [K] of the responses, and `answers` their final answers [K].
+    """
 
     id: str
     subset: str
@@ -26,7 +35,11 @@ class Item(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A benchmark's examples: groups[i] is the prompt and responses of items[i]. left_out: a dict {where, reason, detail} a bad record."""
+    """A benchmark's examples, as its module read them.
+
+    groups[i] is the prompt and the responses of items[i]. fingerprint: of the files and the items.
+    left_out: a dict {where, reason, detail} per record that could not be read.
+    """
 
     name: str
     items: list[Item]
@@ -39,9 +52,12 @@ class Examples:
 class Part:
     """One number and what it is made of.
 
-    value: in [0, 1] where it is an accuracy, None without examples. n: examples it is over. ties: comparisons between equal rewards among
-    them. expected: examples of the published benchmark, None where there is no such number. unscored: examples left out for want of a
-    reward. unused: examples that the rule leaves out, such as votes without a preference; they count towards `expected`."""
+    value: in [0, 1] where it is an accuracy, None without examples. n: examples it is over. ties:
+    comparisons between equal rewards among them. expected: examples of the published benchmark,
+    None where there is no such number. unscored: examples left out because a response has no
+    reward. unused: examples that the rule leaves out, such as votes without a preference; they
+    count towards `expected`.
+    """
 
     value: float | None
     n: int
@@ -52,22 +68,25 @@ class Part:
 
     @property
     def missing(self) -> bool:
+        """Whether there is no number."""
         return self.value is None
 
     @property
     def partial(self) -> bool:
-        """Fewer examples than were read, or other than were published."""
-        return self.unscored > 0 or (
-            self.expected is not None and self.n + self.unused != self.expected
-        )
+        """Whether it is over fewer examples than were read, or other than were published."""
+        if self.unscored:
+            return True
+        return self.expected is not None and self.n + self.unused != self.expected
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a benchmark says about a model.
 
-    headline: `rule` over the values of `parts` that are there; None where none is. parts: the numbers that make the headline. subsets: a
-    finer breakdown. other: further figures by name, plain JSON. chance: the headline of a random scorer. notes: sentences for a reader."""
+    headline: `rule` over the values of `parts` that are there; None where none is. parts: the
+    numbers that make the headline. subsets: a finer breakdown. other: further figures by name,
+    plain JSON. chance: the headline of a random scorer. notes: sentences for a reader.
+    """
 
     name: str
     headline: float | None
@@ -85,74 +104,89 @@ class Result:
 
     @property
     def partial(self) -> bool:
-        """Whether the headline is over less than the whole benchmark; `denominators` says of what."""
+        """Whether the headline is over less than the whole benchmark; see `denominators`."""
         return any(part.missing or part.partial for part in self.parts.values())
 
     @property
     def ties(self) -> int:
+        """Comparisons between equal rewards, over all parts."""
         return sum(part.ties for part in self.parts.values())
 
     @property
     def denominators(self) -> str:
-        """What the headline is over, such as "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
-        there = len(self.parts) - len(self.missing)
-        total = lambda field: sum(getattr(part, field) or 0 for part in self.parts.values())
-        whole = (
-            ""
-            if any(part.expected is None for part in self.parts.values())
-            else f" of {total('expected'):,}"
-        )
-        text = (
-            f"{there} of {len(self.parts)} parts, {total('n') + total('unused'):,}{whole} examples"
-        )
-        return text + (f", {total('unscored'):,} unscored" if total("unscored") else "")
+        """What the headline is over: "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
+        parts = self.parts.values()
+        read = f"{sum(part.n + part.unused for part in parts):,}"
+        published = [part.expected for part in parts if part.expected is not None]
+        # A part of unknown size would make the sum of the others too small.
+        if len(published) == len(parts):
+            read += f" of {sum(published):,}"
+        text = f"{len(parts) - len(self.missing)} of {len(parts)} parts, {read} examples"
+        unscored = sum(part.unscored for part in parts)
+        if unscored:
+            text += f", {unscored:,} unscored"
+        return text
 
     def to_record(self) -> dict[str, Any]:
-        """Plain JSON, with what follows from the fields for whoever reads it without this class."""
-        derived = {
-            name: getattr(self, name) for name in ("missing", "partial", "denominators", "ties")
+        """Plain JSON, with what follows from the fields for readers without this class."""
+        return dataclasses.asdict(self) | {
+            "missing": self.missing,
+            "partial": self.partial,
+            "denominators": self.denominators,
+            "ties": self.ties,
         }
-        return dataclasses.asdict(self) | derived
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Result":
+        """The result of which `to_record` made the record."""
         fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
         for name in ("parts", "subsets"):
             fields[name] = {key: Part(**part) for key, part in fields[name].items()}
         return cls(**fields)
 
 
-# ---------------------------------------------------------------------------------------------------------------- rules
+# ------------------------------------------------------------------ rules
 
 
 def average(values: Iterable[float | None]) -> float | None:
     """The plain mean of the values that are there, None where none is."""
     present = [value for value in values if value is not None]
-    return float(np.mean(present)) if present else None
+    if not present:
+        return None
+    return float(np.mean(present))
 
 
-def mean_part(credit, ties, expected: int | None = None) -> Part:
-    """The mean of `credit` [n], NaN for an example without a score, and the number of `ties` [n] among those that have one."""
+def mean_part(credit: Any, ties: Any, expected: int | None = None) -> Part:
+    """The mean of `credit` [N], NaN for an example without a score.
+
+    ties: [N] bool; counted among the examples that have a score.
+    """
     credit = np.asarray(credit, np.float64)
     scored = ~np.isnan(credit)
-    value = float(credit[scored].mean()) if scored.any() else None
     return Part(
-        value,
-        int(scored.sum()),
-        int(np.asarray(ties)[scored].sum()),
-        expected,
-        int((~scored).sum()),
+        value=average(credit[scored]),
+        n=int(scored.sum()),
+        ties=int(np.asarray(ties)[scored].sum()),
+        expected=expected,
+        unscored=int((~scored).sum()),
     )
 
 
 def pool(parts: Iterable[Part], expected: int | None = None) -> Part:
     """The parts as one: the mean over all their examples."""
     parts = list(parts)
-    n, ties, unscored, unused = (
-        sum(getattr(part, field) for part in parts) for field in ("n", "ties", "unscored", "unused")
+    n = sum(part.n for part in parts)
+    value = None
+    if n:
+        value = sum(part.value * part.n for part in parts if part.value is not None) / n
+    return Part(
+        value=value,
+        n=n,
+        ties=sum(part.ties for part in parts),
+        expected=expected,
+        unscored=sum(part.unscored for part in parts),
+        unused=sum(part.unused for part in parts),
     )
-    total = sum(part.value * part.n for part in parts if part.value is not None)
-    return Part(total / n if n else None, n, ties, expected, unscored, unused)
 
 
 def breakdown(subsets: dict[str, Part]) -> dict[str, Part]:
@@ -162,15 +196,19 @@ def breakdown(subsets: dict[str, Part]) -> dict[str, Part]:
     return {}
 
 
-def strict_wins(chosen, rejected) -> tuple[np.ndarray, np.ndarray]:
-    """Credit and ties [n] of pairs: 1.0 where chosen > rejected, else 0.0, also for equal rewards; NaN where a reward is NaN."""
+def strict_wins(chosen: Any, rejected: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Credit and ties, both [N], of N pairs of rewards.
+
+    1.0 where chosen > rejected, else 0.0, also for equal rewards; NaN where a reward is NaN.
+    """
     chosen, rejected = np.asarray(chosen, np.float64), np.asarray(rejected, np.float64)
+    # A comparison with NaN is False, which would count an unscored pair as wrong.
     credit = np.where(np.isnan(chosen) | np.isnan(rejected), np.nan, chosen > rejected)
     return credit, chosen == rejected
 
 
-def is_scored(rewards) -> bool:
-    """Whether every response of an item has a reward."""
+def is_scored(rewards: np.ndarray) -> bool:
+    """Whether every response of an item has a reward, of rewards [K]."""
     return not np.isnan(rewards).any()
 
 
@@ -180,87 +218,61 @@ def every_pair(right: Iterable[int], wrong: Iterable[int]) -> list[tuple[int, in
 
 
 def first_better(right: int, responses: int) -> list[tuple[int, int]]:
-    """Pairs (better, worse) of K `responses` of which the first `right` are better than the rest."""
+    """Pairs (better, worse) of K `responses`, the first `right` of which are better than the rest."""
     return every_pair(range(right), range(right, responses))
 
 
 def by_subset(items: Sequence[Item], rewards: Rewards) -> dict[str, list[tuple[Item, np.ndarray]]]:
-    """Items and their rewards (float64), by subset, in order."""
-    out: dict[str, list[tuple[Item, np.ndarray]]] = {}
-    for item, found in zip(items, rewards, strict=True):
-        out.setdefault(item.subset, []).append((item, np.asarray(found, np.float64)))
-    return out
+    """Items with their rewards [K] (float64), by subset, in order."""
+    subsets: dict[str, list[tuple[Item, np.ndarray]]] = {}
+    for item, rewards_of_item in zip(items, rewards, strict=True):
+        row = (item, np.asarray(rewards_of_item, np.float64))
+        subsets.setdefault(item.subset, []).append(row)
+    return subsets
 
 
-# ---------------------------------------------------------------------------------------------------------------- reading
+# ------------------------------------------------------------------ files
 
 
 def local(path: str | pathlib.Path) -> pathlib.Path:
-    """The file or folder that `path` names: on disk, `assets:...` in the package, or `hf://ORG/NAME` downloaded."""
+    """The file or folder that `path` names.
+
+    On disk, `assets:...` in the package, or `hf://ORG/NAME`, which is downloaded.
+    """
     path = str(path)
     if path.startswith(assets.SCHEME):
         return assets.resolve(path)
-    return sources.snapshot(path) if path.startswith("hf://") else pathlib.Path(path)
+    if path.startswith("hf://"):
+        return sources.snapshot(path)
+    return pathlib.Path(path)
 
 
 def open_split(path: str | pathlib.Path, split: str) -> sources.Source:
-    """A file as it is, the only file of a folder, or the `split` of a folder or a hub repository."""
+    """A file as it is, the only file of a folder, or the `split` of a folder or repository."""
     where = local(path)
-    if where.is_dir() and len(files := files_in(where)) > 1:
-        return sources.open_source(where, split=split)
-    return sources.open_source(files[0] if where.is_dir() else where)
+    if not where.is_dir():
+        return sources.open_source(where)
+    files = files_in(where)
+    # Whoever downloads one split alone may call its file anything.
+    if len(files) == 1:
+        return sources.open_source(files[0])
+    return sources.open_source(where, split=split)
 
 
 def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:
-    """The data files of a folder at any depth, in order, or the file itself. Raises FileNotFoundError."""
+    """The data files of a folder at any depth, in order, or the file itself.
+
+    Raises FileNotFoundError where there is none.
+    """
     where = local(path)
     if where.is_file():
         return [where]
-    files = sorted(
-        file
-        for file in where.rglob("*")
-        if file.name.endswith(sources.SUFFIXES) and not file.name.startswith(".")
-    )
+    files = [file for file in where.rglob("*") if file.name.endswith(sources.SUFFIXES)]
+    # The hub's client and archives leave hidden files that end alike.
+    files = sorted(file for file in files if not file.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"{path}: no {', '.join(sources.SUFFIXES)} file there")
     return files
-
-
-def collect(
-    name: str,
-    records: Iterable[tuple[str, dict[str, Any]]],
-    read: Callable[[dict[str, Any]], tuple[Item, Group]],
-    of: Iterable[Any],
-) -> Examples:
-    """Examples of (where, record) pairs; a record that `read` refuses with BadRow is listed in left_out, an id met before gets a number.
-
-    of: sources or files whose contents make the fingerprint, with the items. Raises ValueError where no record could be read, with the
-    first reason."""
-    items: list[Item] = []
-    groups: list[Group] = []
-    left_out: list[dict[str, str]] = []
-    seen: dict[str, int] = {}
-    for where, record in records:
-        try:
-            item, group = read(record)
-        except BadRow as error:
-            left_out.append({"where": where, "reason": error.reason, "detail": error.detail})
-            continue
-        seen[item.id] = seen.get(item.id, 0) + 1
-        if seen[item.id] > 1:
-            item = item._replace(id=f"{item.id}#{seen[item.id]}")
-        items.append(item)
-        groups.append(dataclasses.replace(group, id=item.id, source=name))
-    if not items:
-        first = f"; the first: {left_out[0]['where']}: {left_out[0]['detail']}" if left_out else ""
-        raise ValueError(f"{name}: none of {len(left_out)} records is one of this benchmark{first}")
-    prints = [
-        fingerprint.of_file(one) if isinstance(one, pathlib.Path) else one.fingerprint()
-        for one in of
-    ]
-    return Examples(
-        name, items, groups, fingerprint.of_json([name, prints, items]), left_out
-    )  # the same files may be read in part
 
 
 def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -272,26 +284,75 @@ def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
 def groups_of(
     source: sources.Source, split: Sequence[float]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`numbered` for records of `data/formats.py`, each with an id, without those whose prompt falls outside of `split`."""
+    """`numbered` for records of `data/formats.py`, each with an id, whose prompt is in `split`."""
     for where, record in numbered(source):
-        record = {**record, "id": where if record.get("id") is None else record["id"]}
-        try:
-            keep = tuple(split) == (0.0, 1.0) or in_split(
-                formats.to_group(record, 0, source.name), split
-            )
-        except BadRow:
-            keep = True  # `collect` meets it again, and lists it
-        if keep:
+        if record.get("id") is None:
+            record = {**record, "id": where}
+        if _in_split(record, source.name, split):
             yield where, record
+
+
+def _in_split(record: dict[str, Any], source: str, split: Sequence[float]) -> bool:
+    if tuple(split) == (0.0, 1.0):
+        return True
+    try:
+        return in_split(formats.to_group(record, 0, source), split)
+    except BadRow:
+        return True  # `collect` meets it again, and lists it
+
+
+def collect(
+    name: str,
+    records: Iterable[tuple[str, dict[str, Any]]],
+    read: Callable[[dict[str, Any]], tuple[Item, Group]],
+    origins: Iterable[pathlib.Path | sources.Source],
+) -> Examples:
+    """The examples of (where, record) pairs.
+
+    A record that `read` refuses with BadRow is listed in `left_out`; an id that was met before gets
+    a number. origins: files or sources whose contents make the fingerprint, with the items.
+
+    Raises ValueError where no record could be read, with the first reason.
+    """
+    items: list[Item] = []
+    groups: list[Group] = []
+    left_out: list[dict[str, str]] = []
+    times: dict[str, int] = {}
+    for where, record in records:
+        try:
+            item, group = read(record)
+        except BadRow as error:
+            left_out.append({"where": where, "reason": error.reason, "detail": error.detail})
+            continue
+        times[item.id] = times.get(item.id, 0) + 1
+        if times[item.id] > 1:
+            item = item._replace(id=f"{item.id}#{times[item.id]}")
+        items.append(item)
+        groups.append(dataclasses.replace(group, id=item.id, source=name))
+    if not items:
+        first = ""
+        if left_out:
+            first = f"; the first: {left_out[0]['where']}: {left_out[0]['detail']}"
+        raise ValueError(f"{name}: none of {len(left_out)} records is one of this benchmark{first}")
+    contents = []
+    for origin in origins:
+        if isinstance(origin, pathlib.Path):
+            contents.append(fingerprint.of_file(origin))
+        else:
+            contents.append(origin.fingerprint())
+    # With the items, since the same files may be read in part.
+    return Examples(name, items, groups, fingerprint.of_json([name, contents, items]), left_out)
+
+
+# ------------------------------------------------------------------ fields
 
 
 def example(
     id: Any, subset: str, label: dict[str, Any], prompt: list[Message], responses: Sequence[str]
 ) -> tuple[Item, Group]:
     """An item and its group; every response is one turn of the assistant."""
-    return Item(str(id), subset, label), Group(
-        str(id), prompt, [[{"role": "assistant", "content": text}] for text in responses], []
-    )
+    replies = [[{"role": "assistant", "content": text}] for text in responses]
+    return Item(str(id), subset, label), Group(str(id), prompt, replies, [])
 
 
 def text(record: Mapping[str, Any], name: str) -> str:
@@ -304,12 +365,10 @@ def text(record: Mapping[str, Any], name: str) -> str:
 
 def texts(record: Mapping[str, Any], name: str, count: int | None = None) -> list[str]:
     """A field that is a list of texts, `count` of them if given. Raises BadRow naming it."""
-    value = record.get(name)
-    if (
-        not isinstance(value, (list, tuple))
-        or not value
-        or not all(isinstance(one, str) for one in value)
-    ):
+    value: Any = record.get(name)
+    # Parquet gives lists as arrays or tuples, JSON as lists.
+    is_list = isinstance(value, (list, tuple)) and len(value) > 0
+    if not is_list or not all(isinstance(element, str) for element in value):
         raise BadRow("bad_schema", f"{name} = {value!r:.60}, not a list of texts")
     if count is not None and len(value) != count:
         raise BadRow("bad_schema", f"{name} has {len(value)} texts, expected {count}")
@@ -322,12 +381,12 @@ def user(prompt: str) -> list[Message]:
 
 
 def turns(messages: Any, where: str) -> list[Message]:
-    """Alternating turns that begin and end with the user, only role and content kept. Raises BadRow."""
-    if (
-        not isinstance(messages, (list, tuple))
-        or not messages
-        or not all(isinstance(message, dict) for message in messages)
-    ):
+    """Alternating turns that begin and end with the user, only role and content kept.
+
+    Raises BadRow for anything else.
+    """
+    is_list = isinstance(messages, (list, tuple)) and len(messages) > 0
+    if not is_list or not all(isinstance(message, dict) for message in messages):
         raise BadRow("bad_schema", f"{where} = {messages!r:.60}, not a list of messages")
     for i, message in enumerate(messages):
         if message.get("role") != ("user", "assistant")[i % 2]:

@@ -1,4 +1,7 @@
-"""Rewards of a benchmark's examples: computed once, stored with the score contract, enough to recompute any rule without the model."""
+"""Rewards of a benchmark's examples, computed once and stored with the score contract.
+
+They are enough to recompute any rule without the model.
+"""
 
 import dataclasses
 import json
@@ -18,6 +21,7 @@ from rewardjax.data.pack import TokenGroup
 from rewardjax.evaluators.records import Examples, Item
 from rewardjax.scoring.prepare import prepare
 
+# Token groups -> rewards [K] of the responses of each.
 Score = Callable[[list[TokenGroup]], list[np.ndarray]]
 
 SCHEMA = pa.schema(
@@ -32,17 +36,22 @@ SCHEMA = pa.schema(
         ("prompt", pa.string()),  # fingerprint
     ]
 )
-META = b"rewardjax"  # key of the schema's metadata
-WINDOW = 512  # items tokenized and scored at a time
+# Key of the schema's metadata, where the contract travels with the rewards in one file.
+META = b"rewardjax"
+# Items tokenized and scored at a time: a killed run repeats at most so many.
+WINDOW = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """A benchmark's items with what a model gave each of their responses, all lists in the order of the items.
+    """A benchmark's items with what a model gave each of their K responses.
 
-    rewards: float32 [K], NaN without a score. tokens, characters: int [K], of each response alone, -1 where it cannot be encoded.
-    prompt_tokens: of the prompt, which all responses share. prompts: its fingerprint, equal for items of one prompt. unscored:
-    {id, response, reason, detail} for each NaN. meta: plain JSON: benchmark, data, model, contract."""
+    All lists are in the order of the items. rewards: float32 [K], NaN without a score. tokens,
+    characters: int [K], of each response alone, -1 where it cannot be encoded. prompt_tokens: of
+    the prompt, which all responses share. prompts: its fingerprint, equal for items of one prompt.
+    unscored: {id, response, reason, detail} for each NaN. meta: plain JSON, of which this module
+    writes `benchmark` and `data`; the rest is the caller's.
+    """
 
     items: list[Item]
     rewards: list[np.ndarray]
@@ -55,12 +64,16 @@ class Scores:
 
 
 class Tokenized(NamedTuple):
-    """A group's responses that can be scored, and why the others cannot."""
+    """A group's K responses: those that can be scored, and why the others cannot.
 
-    tokens: TokenGroup | None  # of those that fit, None where none does
+    tokens: the conversations of `fits`, None where none can be scored. lengths: [K] tokens of each
+    response alone, and prompt_tokens of the prompt; -1 where it cannot be encoded.
+    """
+
+    tokens: TokenGroup | None
     fits: list[int]
-    lengths: np.ndarray  # [K] tokens of each response, -1 where it cannot be encoded
-    prompt_tokens: int  # -1 where it cannot be encoded
+    lengths: np.ndarray
+    prompt_tokens: int
     unscored: list[dict[str, Any]]
 
 
@@ -84,12 +97,15 @@ def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long:
 
 def rewards_of(tokenized: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
     """Rewards float32 [K] of all responses of each group, NaN for those that cannot be scored."""
-    scorable = [one.tokens for one in tokenized if one.tokens is not None]
-    found = iter(score(scorable) if scorable else [])
-    rewards = [np.full(len(one.lengths), np.nan, np.float32) for one in tokenized]
-    for one, values in zip(tokenized, rewards, strict=True):
-        if one.tokens is not None:
-            values[one.fits] = next(found)
+    scorable = [group.tokens for group in tokenized if group.tokens is not None]
+    # A model is not asked about nothing: it could not tell how long its rows are to be.
+    scored = iter(score(scorable) if scorable else [])
+    rewards = []
+    for group in tokenized:
+        rewards_of_group = np.full(len(group.lengths), np.nan, np.float32)
+        if group.tokens is not None:
+            rewards_of_group[group.fits] = next(scored)
+        rewards.append(rewards_of_group)
     return rewards
 
 
@@ -104,68 +120,76 @@ def compute(
     parts: pathlib.Path | None = None,
     advance: Callable[[int], Any] = lambda items: None,
 ) -> Scores:
-    """Score every response of a benchmark, a window of items at a time; `advance` is told how many items each window finished.
+    """Score every response of a benchmark, a window of items at a time.
 
-    parts: a folder to keep finished windows in, so that a run which is killed goes on; whoever starts anew has removed it."""
+    max_length, over_long: as for `data.tokenize.prepare`. meta: goes into the `meta` of the result.
+    parts: a folder to keep finished windows in, so that a run which is killed goes on; whoever
+    starts anew has removed it. advance: called with the number of items of each finished window.
+    """
     tokenized: list[Tokenized] = []
     rewards: list[np.ndarray] = []
     for first in range(0, len(examples.groups), WINDOW):
-        window = [
-            tokenize(group, tokenizer, max_length, over_long)
-            for group in examples.groups[first : first + WINDOW]
-        ]
-        file = parts / f"{first:08d}.npy" if parts is not None else None
-        if file is not None and file.exists():
-            whole = np.load(file)
-            found = np.split(whole, np.cumsum([len(one.lengths) for one in window])[:-1])
+        groups = examples.groups[first : first + WINDOW]
+        window = [tokenize(group, tokenizer, max_length, over_long) for group in groups]
+        if parts is None:
+            rewards += rewards_of(window, score)
         else:
-            found = rewards_of(window, score)
-            if file is not None and jax.process_index() == 0:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                # By handle: given a name, np.save would add .npy to it.
-                with files.replacing(file) as part, open(part, "wb") as opened:
-                    np.save(opened, np.concatenate(found))
-        tokenized += [one._replace(tokens=None) for one in window]
-        rewards += found
+            rewards += _kept(parts / f"{first:08d}.npy", window, score)
+        # Token ids are the bulk of it, and nobody needs them again.
+        tokenized += [group._replace(tokens=None) for group in window]
         advance(len(window))
+    unscored: list[dict[str, Any]] = []
+    for group in tokenized:
+        unscored += group.unscored
     return Scores(
         items=examples.items,
         rewards=rewards,
-        tokens=[one.lengths for one in tokenized],
-        characters=[
-            np.array([len(response[-1]["content"]) for response in group.responses], np.int32)
-            for group in examples.groups
-        ],
-        prompt_tokens=[one.prompt_tokens for one in tokenized],
+        tokens=[group.lengths for group in tokenized],
+        characters=[_characters(group) for group in examples.groups],
+        prompt_tokens=[group.prompt_tokens for group in tokenized],
         prompts=[fingerprint.of_json(group.prompt) for group in examples.groups],
-        unscored=[entry for one in tokenized for entry in one.unscored],
+        unscored=unscored,
         meta={"benchmark": examples.name, "data": examples.fingerprint, **meta},
     )
 
 
+def _kept(file: pathlib.Path, window: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
+    """`rewards_of` a window, from `file` where an earlier run has left them there."""
+    if file.exists():
+        ends = np.cumsum([len(group.lengths) for group in window])
+        return np.split(np.load(file), ends[:-1])
+    rewards = rewards_of(window, score)
+    # On several hosts the folder is shared, and all have the same rewards.
+    if jax.process_index() == 0:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # By handle: given a name, np.save would add .npy to it.
+        with files.replacing(file) as part, open(part, "wb") as opened:
+            np.save(opened, np.concatenate(rewards))
+    return rewards
+
+
+def _characters(group: Group) -> np.ndarray:
+    """[K]: of each response's last turn."""
+    return np.array([len(response[-1]["content"]) for response in group.responses], np.int32)
+
+
 def write(scores: Scores, path: str | pathlib.Path) -> None:
     """Write the scores to a Parquet file that appears only when it is whole."""
-    rows = [
-        {
-            "id": item.id,
-            "subset": item.subset,
-            "label": json.dumps(item.label),
-            "rewards": [None if np.isnan(reward) else reward for reward in rewards],
-            "tokens": tokens,
-            "characters": characters,
-            "prompt_tokens": prompt_tokens,
-            "prompt": prompt,
-        }
-        for item, rewards, tokens, characters, prompt_tokens, prompt in zip(
-            scores.items,
-            scores.rewards,
-            scores.tokens,
-            scores.characters,
-            scores.prompt_tokens,
-            scores.prompts,
-            strict=True,
+    rows = []
+    for i, item in enumerate(scores.items):
+        rows.append(
+            {
+                "id": item.id,
+                "subset": item.subset,
+                "label": json.dumps(item.label),
+                # Null, since readers of Parquet disagree about what a NaN means.
+                "rewards": [None if np.isnan(reward) else reward for reward in scores.rewards[i]],
+                "tokens": scores.tokens[i],
+                "characters": scores.characters[i],
+                "prompt_tokens": scores.prompt_tokens[i],
+                "prompt": scores.prompts[i],
+            }
         )
-    ]
     meta = {META: json.dumps(scores.meta | {"unscored": scores.unscored}).encode()}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,12 +202,14 @@ def read(path: str | pathlib.Path) -> Scores:
     table = pq.read_table(path)
     if META not in (table.schema.metadata or {}):
         raise ValueError(
-            f"{path}: no scores of rewardjax.evaluate (the Parquet metadata has no {META.decode()!r})"
+            f"{path} is not a file of scores of rewardjax.evaluate: "
+            f"the Parquet metadata has no {META.decode()!r}"
         )
     meta = json.loads(table.schema.metadata[META])
     rows = table.to_pylist()
     return Scores(
         items=[Item(row["id"], row["subset"], json.loads(row["label"])) for row in rows],
+        # None becomes NaN on the way.
         rewards=[np.array(row["rewards"], np.float32) for row in rows],
         tokens=[np.array(row["tokens"], np.int32) for row in rows],
         characters=[np.array(row["characters"], np.int32) for row in rows],

@@ -132,5 +132,5 @@ def test_other_parquet_files_are_refused(tmp_path):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match="no scores of rewardjax.evaluate"):
+    with pytest.raises(ValueError, match="is not a file of scores of rewardjax.evaluate"):
         stored_rewards.read(tmp_path / "x.parquet")
