@@ -346,12 +346,18 @@ MEASURES = {
 }
 
 
-def measure(modules: list[Module]) -> dict[str, Measure]:
-    """Every figure, with its limit."""
-    lines = size(modules)
-    counts = {name: len(list(places(modules))) for name, places in MEASURES.items()}
+def measure(modules: list[Module], under: str) -> dict[str, Measure]:
+    """Every figure of what lies under a path, with its limit.
+
+    All of the package is read, since what a folder's functions are reached by may lie elsewhere.
+    """
+    below = [module for module in modules if str(module.path).startswith(under)]
+    lines = size(below)
+    counts = {}
+    for name, places in MEASURES.items():
+        counts[name] = sum(str(place.path).startswith(under) for place in places(modules))
     per_thousand = lambda name: round(1000 * counts[name] / lines, 2)
-    stored = len(list(_stored(modules)))
+    stored = len(list(_stored(below)))
     return {
         "long_lines_percent": Measure(round(100 * counts["long_lines"] / lines, 2), 1),
         "conditional_expressions_per_1000": Measure(per_thousand("conditional_expressions"), 12),
@@ -360,7 +366,7 @@ def measure(modules: list[Module]) -> dict[str, Measure]:
         "repeating_comments": Measure(counts["repeating_comments"], 0),
         "vague_names_percent": Measure(round(100 * counts["vague_names"] / stored, 2), 1),
         "unreached_functions": Measure(counts["unreached_functions"], 0),
-        "fullest_folder": Measure(max(fullest_folder(modules).values()), 16),
+        "fullest_folder": Measure(max(fullest_folder(below).values()), 16),
         "imports_back_up": Measure(counts["imports_back_up"], 0),
     }
 
@@ -383,7 +389,7 @@ def main() -> None:
             if str(place.path).startswith(args.under):
                 print(f"{place.path}:{place.line}: {place.text.strip()}")
         return
-    figures = measure(below)
+    figures = measure(modules, args.under)
     for name, figure in figures.items():
         sign = ">=" if figure.least else "<="
         print(
