@@ -5,7 +5,6 @@ python -m rewardjax.tools.build_tfds --input pairs.jsonl --output data/tfds
 
 import argparse
 import collections
-import dataclasses
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -19,15 +18,22 @@ FIELDS = ("role", "content", "reasoning_content")
 
 
 class PreferencePairs(tfds.core.GeneratorBasedBuilder):
-    """One example a labeled pair: prompt, chosen and rejected as messages, with target, margin and tie; in the source's order."""
+    """One example per labeled pair, in the source's order.
+
+    Prompt, chosen and rejected are lists of messages; target, margin and tie are the label's.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First version."}
+    # TFDS shuffles by default; in the source's order, a row can be found again by its number.
     DISABLE_SHUFFLING = True
 
     def __init__(self, *, source: Any = None, split: str = "train", **kwargs):
-        """`source` is any iterable of records with a name (data/sources.py); without one the builder can only read."""
-        self.source, self.split, self.dropped = source, split, collections.Counter()
+        """source: any iterable of records with a name (data/sources.py); None can only read."""
+        self.source, self.split = source, split
+        # Rows that cannot be used, by reason: the command prints them.
+        self.dropped: collections.Counter[str] = collections.Counter()
+        # ArrayRecord, since TFRecord cannot be read without TensorFlow.
         super().__init__(file_format="array_record", **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -56,12 +62,11 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
         return {self.split: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        examples = (
-            example
-            for index, record in enumerate(self.source)
-            for example in self._examples(record, index)
-        )
-        return enumerate(examples)
+        number = 0
+        for index, record in enumerate(self.source):
+            for example in self._examples(record, index):
+                yield number, example
+                number += 1
 
     def _examples(self, record: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
         try:
@@ -71,36 +76,45 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
             return
         self.dropped.update(row.reason for row in bad)
         for number, pair in enumerate(group.pairs):
-            texts = {
-                "prompt": group.prompt,
-                "chosen": group.responses[pair.chosen],
-                "rejected": group.responses[pair.rejected],
-            }
+            id = group.id
+            # Ids stay unique where a record has several pairs.
+            if len(group.pairs) > 1:
+                id = f"{group.id}#{number}"
             yield {
-                "id": group.id if len(group.pairs) == 1 else f"{group.id}#{number}",
+                "id": id,
                 "source": group.source,
-                **{
-                    name: [_columns(message, f"{group.id}.{name}") for message in messages]
-                    for name, messages in texts.items()
-                },
-                **{
-                    name: value
-                    for name, value in dataclasses.asdict(pair).items()
-                    if name not in texts
-                },
+                "prompt": _rows(group.prompt, f"{group.id}.prompt"),
+                "chosen": _rows(group.responses[pair.chosen], f"{group.id}.chosen"),
+                "rejected": _rows(group.responses[pair.rejected], f"{group.id}.rejected"),
+                "target": pair.target,
+                "margin": pair.margin,
+                "tie": pair.tie,
             }
 
 
-def _columns(message: groups.Message, where: str) -> dict[str, str]:
-    if unknown := set(message) - set(FIELDS):
-        raise ValueError(
-            f"{where}: the message has {', '.join(sorted(unknown))}; this data set holds only {', '.join(FIELDS)}"
-        )
-    return {field: message.get(field, "") for field in FIELDS}
+def _rows(messages: list[groups.Message], where: str) -> list[dict[str, str]]:
+    """Messages with exactly FIELDS. Raises ValueError for one with other fields.
+
+    An error and not a row that is left out: tool calls that disappear would change what a response
+    says.
+    """
+    rows = []
+    for message in messages:
+        unknown = set(message) - set(FIELDS)
+        if unknown:
+            raise ValueError(
+                f"{where}: the message has {', '.join(sorted(unknown))}; "
+                f"this data set holds only {', '.join(FIELDS)}"
+            )
+        rows.append({field: message.get(field, "") for field in FIELDS})
+    return rows
 
 
 def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
-    """Writes OUTPUT/preference_pairs/VERSION. Raises FileExistsError where there is one already: TFDS would silently keep the old data."""
+    """Write OUTPUT/preference_pairs/VERSION.
+
+    Raises FileExistsError if it is there already: TFDS would silently keep the old data.
+    """
     builder = PreferencePairs(source=source, split=split, data_dir=output)
     if (pathlib.Path(builder.data_dir) / "dataset_info.json").exists():
         raise FileExistsError(f"{builder.data_dir} exists; delete it or choose another output")
@@ -125,7 +139,8 @@ def main() -> None:
     builder = build(source, args.output, args.split)
     pairs = builder.info.splits[args.split].num_examples
     print(
-        f"{builder.data_dir}: {pairs} pairs of {len(source)} records; dropped {dict(builder.dropped)}"
+        f"{builder.data_dir}: {pairs} pairs of {len(source)} records; "
+        f"dropped {dict(builder.dropped)}"
     )
 
 

@@ -10,7 +10,7 @@ Said openly, since it decides how easy fine-tuning is: most of this corpus is no
     answer     15%   a question and a right answer
 
 Shares are those of `repeat=0.2`. Each answer also carries where it goes wrong, if it does: pretraining fits a linear probe to that
-(pretrain.py).
+(tools/pretrain_world).
 
 So the backbone has met the tasks, their wrong answers and the idea of a verdict; it has no preferences between responses, no reward head
 and no opinion on style, which is drawn as in the pairs for 40% of the answers and absent from the rest.

@@ -55,7 +55,7 @@ def bias(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 def _associations(ax: Axes, features: Mapping[str, Any]) -> None:
     for k, (responses, field, label, color, marker, face) in enumerate(ASSOCIATIONS):
-        mark = {"color": color, "marker": marker, "markerfacecolor": face}
+        mark: dict[str, Any] = {"color": color, "marker": marker, "markerfacecolor": face}
         for i, name in enumerate(style.FEATURES):
             entry = features[name][responses]
             # Nothing is selected from two responses, and a feature that nobody has is undefined.
