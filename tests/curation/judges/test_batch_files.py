@@ -4,7 +4,7 @@ import pytest
 from judging import judge_at, world_items
 
 from rewardjax.curation.judges import batch_files
-from rewardjax.curation.judges.asking import ask
+from rewardjax.curation.judges.asking import ask, unfinished
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.protocol import votes
@@ -78,7 +78,11 @@ def test_a_batch_lines_shape_and_what_is_out_is_not_asked_again(tmp_path, ledger
             "out": 10,
             "unaffordable": 0,
         }
-        assert ask(ITEMS[:6], [judge], ledger)["settled"] == 0 and sum(server.paid.values()) == 0
+        report = ask(ITEMS[:6], [judge], ledger)
+        assert report["settled"] == 0 and sum(server.paid.values()) == 0
+        assert report["in_batches"] == 12 and "12 questions are in batch files" in unfinished(
+            report
+        )
         with pytest.raises(FileExistsError, match="one.jsonl"):
             batch_files.write(tmp_path / "one.jsonl", ITEMS[:5], judge, ledger)
         ledger.release(str((tmp_path / "one.jsonl").resolve()))

@@ -72,13 +72,23 @@ def test_examples_favor_no_position_and_turn_with_the_pair():
     assert said == {"ab": [first, second, first, second], "ba": [second, first, second, first]}
 
 
-def test_an_example_shows_its_winner_where_it_says_it_is():
-    item = dataclasses.replace(ITEMS[0], examples=examples(ITEMS[1]))
-    text = judge_messages(item, "ba", STANDARD)[1]["content"]
-    winner = conversation(ITEMS[1].responses["ab".index(RIGHT[ITEMS[1].pair_id])])
-    assert (
-        text.index('{"preferred": "Candidate 2"}') > text.index(winner) > text.index("<candidate-2")
+@pytest.mark.parametrize("shown, place", [("ab", 1), ("ba", 2)])
+@pytest.mark.parametrize("value", ["a", "b"])
+def test_an_example_shows_its_winner_where_it_says_it_is(shown, place, value):
+    gold = dataclasses.replace(examples(ITEMS[1])[0], value=value)
+    item = dataclasses.replace(ITEMS[0], examples=(gold,))
+    text = judge_messages(item, shown, STANDARD)[1]["content"].partition("Now the pair")[0]
+    first, second = (text.index(f"<candidate-{place} ") for place in (1, 2))
+    winner = text.index(conversation(gold.responses["ab".index(value)]))
+    assert (first < winner < second) == (place == 1) and (second < winner) == (place == 2)
+    assert f'{{"preferred": "Candidate {place}"}}' in text
+
+
+def test_a_tagger_sees_no_attributes_and_no_decisions():
+    item = dataclasses.replace(
+        ITEMS[0], attributes=Attributes(**GOOD), examples=examples(*ITEMS[1:3])
     )
+    assert tag_messages(item) == tag_messages(ITEMS[0])
 
 
 def test_a_label_said_in_either_order_means_the_same():

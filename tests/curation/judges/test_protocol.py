@@ -340,6 +340,8 @@ def test_two_prompts_sit_on_one_panel_and_editing_one_asks_only_its_judges_again
             row["voter"]: json.loads(row["evidence"])["prompt"]
             for row in votes(ITEMS[:5], panel(), ledger)
         }
+    standard, mine = panel()
+    assert protocol.settings_fingerprint(standard) != protocol.settings_fingerprint(mine)
     assert edited["judge:standard"] == hashes["judge:standard"]
     assert edited["judge:terse"] != hashes["judge:terse"]
 
@@ -422,6 +424,20 @@ def test_open_questions_are_named_with_what_to_do_about_them(ledger):
 
 
 # ------------------------------------------------------------------ budget
+
+
+def test_once_the_budget_is_out_nothing_smaller_is_paid_either(tmp_path):
+    """Which questions are answered would else depend on their length."""
+    short = ITEMS[0]
+    filler = [{"role": "user", "content": "word " * 2000}]
+    long = dataclasses.replace(short, pair_id="long", prompt=[*filler, *short.prompt])
+    with serve({"m": Behavior()}, TRUTH) as server:
+        judge = judge_at(server, "m", max_in_flight=1, answer_format="plain")
+        question = next(protocol.questions(short, judge))
+        affordable = settle(question, "plain", CallLedger(tmp_path / "other.sqlite")).most()
+        ledger = CallLedger(tmp_path / "calls.sqlite", budget=2.5 * affordable)
+        report = ask([long, short], [judge], ledger)
+        assert report["out_of_budget"] and sum(server.paid.values()) == 0
 
 
 @pytest.mark.parametrize("in_flight", [1, 8])
