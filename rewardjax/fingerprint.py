@@ -5,27 +5,35 @@ import json
 import pathlib
 from typing import Any
 
+# 64 bits: enough to tell contents apart (a chance of 10^-9 that any two of 200,000 are equal), and
+# short enough to print.
+HEX_DIGITS = 16
+
 
 def of_bytes(data: bytes) -> str:
-    """sha256 of `data`, 16 hex digits: enough to tell contents apart, short enough to print."""
-    return hashlib.sha256(data).hexdigest()[:16]
+    """sha256 of `data`, 16 hex digits."""
+    return hashlib.sha256(data).hexdigest()[:HEX_DIGITS]
 
 
 def eight_bytes(data: bytes) -> bytes:
     """64 bits of `data` as bytes, for draws and splits that depend on it alone (BLAKE2b)."""
+    # Another hash than of_bytes: what is drawn by an id must not depend on how ids are made.
     return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def of_json(value: Any) -> str:
-    """Fingerprint of a JSON-serialisable value, independent of key order. Raises TypeError on anything JSON cannot hold."""
-    return of_bytes(
-        json.dumps(
-            value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
-        ).encode()
+    """Fingerprint of a JSON-serializable value.
+
+    Raises TypeError for anything that JSON cannot hold.
+    """
+    # Key order, blanks and the encoding must not matter: two programs may write them differently.
+    text = json.dumps(
+        value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
     )
+    return of_bytes(text.encode())
 
 
 def of_file(path: str | pathlib.Path) -> str:
-    """Fingerprint of a file's bytes, read in chunks."""
+    """Fingerprint of a file's bytes: that of `of_bytes`, read in chunks."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:HEX_DIGITS]

@@ -16,6 +16,11 @@ def resolve(folder: str) -> pathlib.Path:
     return path
 
 
+def text(name: str) -> str:
+    """The text of a file that ships with the package."""
+    return (pathlib.Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
 def exists(folder: str) -> bool:
     """Whether there is a folder that `resolve` would give."""
     return _path(folder).is_dir()

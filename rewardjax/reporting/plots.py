@@ -1,4 +1,4 @@
-"""PNG figures of a run, in one style: readable in gray and for color-blind eyes (Okabe-Ito colors), no chart junk."""
+"""PNG figures of a run, in one style: readable in gray and for color-blind eyes."""
 
 import contextlib
 import pathlib
@@ -13,16 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, MaxNLocator, PercentFormatter
 
-BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, GRAY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#777777",
-)
+# Okabe and Ito (2008): told apart with any kind of color blindness.
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+GRAY = "#777777"
 COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
+# A line has a marker too, for gray paper.
 MARKERS = "osD^vP"
 STYLE: dict[Any, Any] = {
     "figure.dpi": 140,
@@ -48,6 +44,8 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
     "axes.prop_cycle": cycler(color=COLORS),
 }
+# More names than these fill the panel with its legend.
+MOST_IN_LEGEND = 8
 
 
 @contextlib.contextmanager
@@ -57,7 +55,11 @@ def figure(
     columns: int = 1,
     size: tuple[float, float] = (4.8, 3.2),
 ) -> Iterator[np.ndarray]:
-    """Axes [rows, columns] to draw on; the figure is written to `path` afterwards. No pyplot, so no global state and no display."""
+    """Yield axes [rows, columns] to draw on; the figure is written to `path` afterwards.
+
+    `size`: inches (width, height) of one of them.
+    """
+    # Without pyplot: no global state, which threads would share, and no display.
     with matplotlib.rc_context(STYLE):
         sheet = Figure(figsize=(size[0] * columns, size[1] * rows))
         FigureCanvasAgg(sheet)
@@ -66,69 +68,80 @@ def figure(
         sheet.savefig(path)
 
 
+# ------------------------------------------------------------------ training
+
+
 def _series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]
-    steps, values = zip(*points, strict=True) if points else ((), ())
-    return np.array(steps), np.array(values, np.float64)
+    """Steps and values of a metric, [n] each, where it was logged."""
+    logged = [row for row in rows if row.get(name) is not None]
+    steps = np.array([row["step"] for row in logged])
+    return steps, np.array([row[name] for row in logged], np.float64)
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-    """Centered moving average over about a twentieth of the curve; near the ends over what there is."""
+    """Centered moving average [n] over about a twentieth of the curve."""
     half = len(values) // 40
     if half == 0:
         return values
+    # Near the ends over what there is: a curve that is extended there would bend.
     total = np.r_[0.0, np.cumsum(values)]
-    left, right = (
-        np.maximum(np.arange(len(values)) - half, 0),
-        np.minimum(np.arange(len(values)) + half + 1, len(values)),
-    )
+    left = np.maximum(np.arange(len(values)) - half, 0)
+    right = np.minimum(np.arange(len(values)) + half + 1, len(values))
     return (total[right] - total[left]) / (right - left)
 
 
 def _draw_noisy(axes: Axes, rows, name: str, label: str | None = None, color: str = BLUE) -> None:
+    """A smoothed curve, with the values themselves behind it."""
     steps, values = _series(rows, name)
     smooth = _smoothed(values)
     if smooth is not values:
         axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.7)
-    axes.plot(steps, smooth, color=color, label=label, marker="o" if len(steps) < 3 else None)
+    (line,) = axes.plot(steps, smooth, color=color, label=label)
+    if len(steps) < 3:
+        # A line through one point cannot be seen.
+        line.set_marker("o")
 
 
 def _draw_held_out(axes: Axes, rows, names: Sequence[str], suffix: str, band: bool) -> None:
+    """One line per held-out set; `band`: with its Wilson interval, where that was logged."""
     for i, name in enumerate(names):
         steps, values = _series(rows, f"{name}/{suffix}")
         color = COLORS[i % len(COLORS)]
         axes.plot(steps, values, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
         if band:
-            low, high = (
-                _series(rows, f"{name}/wilson_low")[1],
-                _series(rows, f"{name}/wilson_high")[1],
-            )
+            _, low = _series(rows, f"{name}/wilson_low")
+            _, high = _series(rows, f"{name}/wilson_high")
             if len(low) == len(high) == len(steps):
                 axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
-    if len(names) <= 8:
+    if len(names) <= MOST_IN_LEGEND:
         axes.legend(loc="best")
 
 
-def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
-    """Training curves from `metrics.read_metrics`, one panel for each thing that was logged.
+def _draw_rate(axes: Axes, rows, lines: Sequence[tuple[str, str | None, str]]) -> None:
+    """Lines (name, label, color) of amounts per second, from zero."""
+    for name, label, color in lines:
+        axes.plot(*_series(rows, name), color=color, label=label)
+    if len(lines) > 1:
+        axes.legend(loc="best")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(EngFormatter())
 
-    Names read: `loss`, `margin`, `lr`, `pairs_per_second`, `useful_tokens_per_second` and `padded_tokens_per_second`, and for each
-    held-out set X `X/accuracy` (with `X/wilson_low`, `X/wilson_high` as a band), `X/margin_mean`. Raises ValueError when none of them is
-    there."""
-    seen = {name for row in rows for name, value in row.items() if value is not None}
-    sets = sorted(name.removesuffix("/accuracy") for name in seen if name.endswith("/accuracy"))
+
+def _panels(rows: Sequence[Mapping[str, Any]], logged: set[str]) -> dict[str, Callable]:
+    """Title -> function that draws on axes, for each thing that was logged."""
+    sets = sorted(name.removesuffix("/accuracy") for name in logged if name.endswith("/accuracy"))
     margins = sorted(
-        name.removesuffix("/margin_mean") for name in seen if name.endswith("/margin_mean")
+        name.removesuffix("/margin_mean") for name in logged if name.endswith("/margin_mean")
     )
-
-    def draw_margin(axes: Axes) -> None:
-        if "margin" in seen:
-            _draw_noisy(axes, rows, "margin", "training", GRAY)
-        _draw_held_out(axes, rows, margins, "margin_mean", band=False)
 
     def draw_accuracy(axes: Axes) -> None:
         _draw_held_out(axes, rows, sets, "accuracy", band=True)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+
+    def draw_margin(axes: Axes) -> None:
+        if "margin" in logged:
+            _draw_noisy(axes, rows, "margin", "training", GRAY)
+        _draw_held_out(axes, rows, margins, "margin_mean", band=False)
 
     def draw_lr(axes: Axes) -> None:
         axes.plot(*_series(rows, "lr"), color=BLUE)
@@ -136,34 +149,52 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
 
     def draw_tokens(axes: Axes) -> None:
-        for name, label, color in (
-            ("padded_tokens_per_second", "row slots", GRAY),
-            ("useful_tokens_per_second", "useful tokens", GREEN),
-        ):
-            axes.plot(*_series(rows, name), color=color, label=label)
-        axes.legend(loc="best")
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(EngFormatter())
+        # Their distance is padding, which is computed for nothing.
+        slots = ("padded_tokens_per_second", "row slots", GRAY)
+        useful = ("useful_tokens_per_second", "useful tokens", GREEN)
+        _draw_rate(axes, rows, [slots, useful])
 
-    def draw_pairs(axes: Axes) -> None:
-        axes.plot(*_series(rows, "pairs_per_second"), color=BLUE)
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(EngFormatter())
+    panels: dict[str, Callable] = {}
+    if "loss" in logged:
+        panels["Training loss"] = lambda axes: _draw_noisy(axes, rows, "loss")
+    if sets:
+        panels["Held-out accuracy (95 % band)"] = draw_accuracy
+    if "margin" in logged or margins:
+        panels["Reward margin"] = draw_margin
+    if "lr" in logged:
+        panels["Learning rate"] = draw_lr
+    if "pairs_per_second" in logged:
+        line = ("pairs_per_second", None, BLUE)
+        panels["Pairs per second"] = lambda axes: _draw_rate(axes, rows, [line])
+    if "useful_tokens_per_second" in logged:
+        panels["Tokens per second"] = draw_tokens
+    return panels
 
-    panels: list[tuple[bool, str, Callable[[Axes], None]]] = [
-        ("loss" in seen, "Training loss", lambda axes: _draw_noisy(axes, rows, "loss")),
-        (bool(sets), "Held-out accuracy (95 % band)", draw_accuracy),
-        ("margin" in seen or bool(margins), "Reward margin", draw_margin),
-        ("lr" in seen, "Learning rate", draw_lr),
-        ("pairs_per_second" in seen, "Pairs per second", draw_pairs),
-        ("useful_tokens_per_second" in seen, "Tokens per second", draw_tokens),
-    ]
-    panels = [panel for panel in panels if panel[0]]
+
+def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
+    """Training curves from `metrics.read_metrics`, one panel for each thing that was logged.
+
+    Names read: `loss`, `margin`, `lr`, `pairs_per_second`, `useful_tokens_per_second` and
+    `padded_tokens_per_second`, and for each held-out set X `X/accuracy` (with `X/wilson_low` and
+    `X/wilson_high` as a band) and `X/margin_mean`.
+
+    Raises:
+        ValueError: where none of them was logged.
+    """
+    logged: set[str] = set()
+    for row in rows:
+        logged |= {name for name, value in row.items() if value is not None}
+    panels = _panels(rows, logged)
     if not panels:
-        raise ValueError(f"curves: none of the known metrics was logged; there are {sorted(seen)}")
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
+        raise ValueError(
+            f"curves: none of the known metrics was logged; there are {sorted(logged)}"
+        )
+    columns = min(len(panels), 3)
+    if len(panels) == 4:
+        # Two by two, not three and one.
+        columns = 2
     with figure(path, -(-len(panels) // columns), columns, size=(4.0, 2.8)) as axes:
-        for ax, (_, title, draw) in zip(axes.flat, panels, strict=False):
+        for ax, (title, draw) in zip(axes.flat, panels.items(), strict=False):
             draw(ax)
             ax.set_title(title)
             ax.set_xlabel("step")
@@ -172,30 +203,26 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
             ax.set_axis_off()
 
 
+# ------------------------------------------------------------------ rewards
+
+
 def reliability_diagram(
     bins: Mapping[str, Any], path: str | pathlib.Path, title: str = "Calibration"
 ) -> None:
-    """Confidence against frequency from `evaluators.pairs.reliability`; below the diagonal is over-confident. Dot area: pairs."""
+    """Confidence against frequency from `pairs.reliability`; the area of a dot is its pairs.
+
+    Below the diagonal the model is over-confident.
+    """
     with figure(path, size=(4.2, 4.0)) as axes:
         ax = axes[0, 0]
-        lowest = min(0.5, float(np.min(bins["frequency"], initial=0.5)))
-        ax.plot(
-            [0.5, 1],
-            [0.5, 1],
-            color=GRAY,
-            linestyle="--",
-            linewidth=1,
-            label="perfectly calibrated",
-        )
+        ends = [0.5, 1]
+        ax.plot(ends, ends, color=GRAY, linestyle="--", linewidth=1, label="perfectly calibrated")
         ax.plot(bins["confidence"], bins["frequency"], color=BLUE, linewidth=1)
         count = np.asarray(bins["count"], np.float64)
-        ax.scatter(
-            bins["confidence"],
-            bins["frequency"],
-            s=15 + 60 * count / max(count.max(initial=1), 1),
-            color=BLUE,
-            zorder=3,
-        )
+        area = 15 + 60 * count / max(count.max(initial=1), 1)
+        ax.scatter(bins["confidence"], bins["frequency"], s=area, color=BLUE, zorder=3)
+        # Confidence starts at 1/2; the frequency of a bad model does not.
+        lowest = min(0.5, float(np.min(bins["frequency"], initial=0.5)))
         ax.set(
             xlim=(0.48, 1.02),
             ylim=(lowest - 0.02, 1.02),
@@ -207,19 +234,16 @@ def reliability_diagram(
 
 
 def reward_histogram(chosen, rejected, path: str | pathlib.Path, title: str = "Rewards") -> None:
-    """Distributions of the rewards of chosen and rejected responses over shared bins."""
+    """Distributions of the rewards [n] of chosen and rejected responses over shared bins."""
     chosen, rejected = np.asarray(chosen, np.float64), np.asarray(rejected, np.float64)
-    bins = np.histogram_bin_edges(
-        np.concatenate([chosen, rejected]), bins=min(60, max(10, int(np.sqrt(len(chosen)))))
-    )
+    count = min(60, max(10, int(np.sqrt(len(chosen)))))
+    bins = np.histogram_bin_edges(np.concatenate([chosen, rejected]), bins=count)
+    drawn = ((rejected, "rejected", VERMILION, "--"), (chosen, "chosen", BLUE, "-"))
     with figure(path) as axes:
         ax = axes[0, 0]
-        for rewards, label, color, line in (
-            (rejected, "rejected", VERMILION, "--"),
-            (chosen, "chosen", BLUE, "-"),
-        ):
+        for rewards, label, color, line in drawn:
+            # Filled and outlined: where the two overlap, both outlines can be followed.
             ax.hist(rewards, bins, color=color, alpha=0.3)
-            label = f"{label} (mean {rewards.mean():.2f})"
             ax.hist(
                 rewards,
                 bins,
@@ -227,12 +251,14 @@ def reward_histogram(chosen, rejected, path: str | pathlib.Path, title: str = "R
                 histtype="step",
                 linestyle=line,
                 linewidth=1.4,
-                label=label,
+                label=f"{label} (mean {rewards.mean():.2f})",
             )
         ax.set(title=title, xlabel="reward", ylabel="responses")
         ax.margins(x=0.02)
+        # Room for the legend.
         ax.set_ylim(top=ax.get_ylim()[1] * 1.2)
         handles, labels = ax.get_legend_handles_labels()
+        # Chosen is drawn last, on top, and named first.
         ax.legend(handles[::-1], labels[::-1], loc="upper left", ncols=2)
 
 
@@ -245,37 +271,40 @@ def reward_against_length(
     title: str = "Reward against length",
     most: int = 4000,
 ) -> None:
-    """Scatter of rewards on response lengths in tokens, with the mean reward in eight bins of equal mass over all responses.
+    """Scatter of rewards [n] on response lengths [n] in tokens.
 
-    Shows every k-th pair where there are more than `most`; the means are of all."""
+    With the mean reward in eight bins of equal mass over all responses. Shows every k-th pair where
+    there are more than `most`; the means are of all.
+    """
     lengths = np.concatenate([chosen_length, rejected_length]).astype(np.float64)
     rewards = np.concatenate([chosen, rejected]).astype(np.float64)
     stride = -(-len(chosen) // most)
+    # Many responses of one length make edges equal: fewer bins then.
     edges = np.unique(np.quantile(lengths, np.arange(1, 8) / 8))
     bin_of = np.searchsorted(edges, lengths, side="right")
     used = np.unique(bin_of)
     with figure(path) as axes:
         ax = axes[0, 0]
-        drawn = (
-            (rejected_length, rejected, "rejected", VERMILION, "x"),
-            (chosen_length, chosen, "chosen", BLUE, "o"),
+        dots: dict[str, Any] = dict(s=9, alpha=0.35, linewidths=0.8)
+        ax.scatter(
+            rejected_length[::stride],
+            rejected[::stride],
+            color=VERMILION,
+            marker="x",
+            label="rejected",
+            **dots,
         )
-        for x, y, label, color, marker in drawn:
-            edge = {} if marker == "x" else {"edgecolors": "none"}
-            ax.scatter(
-                x[::stride],
-                y[::stride],
-                s=9,
-                color=color,
-                marker=marker,
-                alpha=0.35,
-                linewidths=0.8,
-                label=label,
-                **edge,
-            )
-        centers = [lengths[bin_of == i].mean() for i in used]
+        ax.scatter(
+            chosen_length[::stride],
+            chosen[::stride],
+            color=BLUE,
+            marker="o",
+            edgecolors="none",
+            label="chosen",
+            **dots,
+        )
         ax.plot(
-            centers,
+            [lengths[bin_of == i].mean() for i in used],
             [rewards[bin_of == i].mean() for i in used],
             color="black",
             marker="s",
@@ -285,66 +314,26 @@ def reward_against_length(
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.5)
 
 
-def accuracy_bars(
-    cells: Mapping[str, Mapping[str, Any]],
-    path: str | pathlib.Path,
-    title: str = "Accuracy by category",
-) -> None:
-    """One bar a cell from its `pair_metrics` (`accuracy`, `wilson_low`, `wilson_high`, `pairs`), best first; without pairs, no bar."""
-    names = sorted(
-        (name for name in cells if cells[name].get("accuracy") is not None),
-        key=lambda name: cells[name]["accuracy"],
-    )
-    if not names:
-        raise ValueError("accuracy_bars: no cell has an accuracy")
-    values = np.array([cells[name]["accuracy"] for name in names])
-    low, high = (
-        np.array([cells[name][key] for name in names]) for key in ("wilson_low", "wilson_high")
-    )
-    with figure(path, size=(6.0, 0.9 + 0.3 * len(names))) as axes:
-        ax = axes[0, 0]
-        ax.barh(names, values, color=SKY, height=0.65)
-        ax.errorbar(
-            values,
-            names,
-            xerr=(values - low, high - values),
-            fmt="none",
-            ecolor="#333333",
-            elinewidth=1,
-            capsize=2.5,
-        )
-        for i, name in enumerate(names):
-            label = f"{100 * values[i]:.1f} %  (n = {cells[name]['pairs']:,})"
-            ax.text(1.02, i, label, va="center", fontsize=8, transform=ax.get_yaxis_transform())
-        ax.axvline(0.5, color=GRAY, linestyle=":", linewidth=1.2)
-        ax.set(
-            title=title,
-            xlim=(0, 1),
-            ylim=(-0.6, len(names) - 0.4),
-            xlabel="accuracy (dotted: chance)",
-        )
-        ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.grid(axis="y", visible=False)
+# ------------------------------------------------------------------ curation
 
 
 def stages(
     curves_by_name: Mapping[str, Sequence[Sequence[Any]]], path: str | pathlib.Path, title: str
 ) -> None:
-    """One line a data set over the stages of curation, points [stage, mean, low, high], with error bars (the paper's figure 7)."""
+    """One line per data set over the stages of curation (the paper's figure 7).
+
+    Points are [stage, mean, low, high]; low and high become error bars.
+    """
+    names: list[str] = []
+    for points in curves_by_name.values():
+        names += [point[0] for point in points if point[0] not in names]
+    middle = (len(curves_by_name) - 1) / 2
     with figure(path, size=(6.0, 3.6)) as axes:
         ax = axes[0, 0]
-        names = list(
-            dict.fromkeys(point[0] for points in curves_by_name.values() for point in points)
-        )
         for i, (name, points) in enumerate(curves_by_name.items()):
-            mean, low, high = (
-                np.array([point[column] for point in points]) for column in (1, 2, 3)
-            )
-            place = [
-                names.index(point[0]) + 0.04 * (i - (len(curves_by_name) - 1) / 2)
-                for point in points
-            ]  # bars side by side
-            style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+            mean, low, high = np.array([point[1:4] for point in points], np.float64).T
+            # Side by side, so that error bars do not hide each other.
+            place = [names.index(point[0]) + 0.04 * (i - middle) for point in points]
             ax.errorbar(
                 place,
                 mean,
@@ -352,7 +341,8 @@ def stages(
                 label=name,
                 capsize=2.5,
                 elinewidth=0.9,
-                **style,
+                color=COLORS[i % len(COLORS)],
+                marker=MARKERS[i % len(MARKERS)],
             )
         ax.set_xticks(range(len(names)), names)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -361,9 +351,13 @@ def stages(
 
 
 def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title: str) -> None:
-    """One bar a name, top to bottom in the order given: (mean, low, high), with error bars (the paper's figure 8). Not from zero."""
+    """One bar per name, top to bottom in the order given (the paper's figure 8).
+
+    Values are (mean, low, high); low and high become error bars. The axis does not start at zero.
+    """
+    # matplotlib draws from the bottom up.
     names = list(values)[::-1]
-    mean, low, high = (np.array([values[name][column] for name in names]) for column in range(3))
+    mean, low, high = np.array([values[name] for name in names], np.float64)[:, :3].T
     with figure(path, size=(6.4, 0.9 + 0.3 * len(names))) as axes:
         ax = axes[0, 0]
         start = float(np.floor(20 * min(low.min(), 0.5)) / 20)
@@ -378,14 +372,8 @@ def bars(values: Mapping[str, Sequence[float]], path: str | pathlib.Path, title:
             capsize=2.5,
         )
         for i, value in enumerate(mean):
-            ax.text(
-                1.02,
-                i,
-                f"{100 * value:.1f} %",
-                va="center",
-                fontsize=8,
-                transform=ax.get_yaxis_transform(),
-            )
+            text = f"{100 * value:.1f} %"
+            ax.text(1.02, i, text, va="center", fontsize=8, transform=ax.get_yaxis_transform())
         ax.set(title=title, xlim=(start, None), ylim=(-0.6, len(names) - 0.4))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(axis="y", visible=False)
@@ -397,7 +385,7 @@ def stacked(
     path: str | pathlib.Path,
     title: str,
 ) -> None:
-    """One bar a stage, from the bottom up the amounts [stages] of each name: how pools grow."""
+    """One bar per stage, from the bottom up the amounts [stages] of each name: how pools grow."""
     with figure(path, size=(5.6, 3.2)) as axes:
         ax, bottom = axes[0, 0], np.zeros(len(stages))
         for i, (name, values) in enumerate(amounts.items()):

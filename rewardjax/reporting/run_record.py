@@ -1,4 +1,7 @@
-"""The record of a run: what is needed to tell it from another, and its config for whoever loads the model later."""
+"""The record of a run, and its config for whoever loads the model later.
+
+The record is what is needed to tell the run from another.
+"""
 
 import json
 import os
@@ -24,7 +27,8 @@ def write(
 ) -> dict[str, Any]:
     """Write `config.json` and `run.json` to `workdir` from process 0; return the record.
 
-    `run.json` keeps the records of earlier starts, so that a resumed run says under which commits it was trained.
+    `run.json` keeps the records of earlier starts, so that a resumed run says under which commits
+    it was trained.
     """
     record = collect(config, mesh)
     if jax.process_index() == 0:
@@ -41,7 +45,10 @@ def write(
 
 
 def collect(config: ConfigDict, mesh: jax.sharding.Mesh | None = None) -> dict[str, Any]:
-    """Code, versions, devices, mesh, command line and time (UTC) of this process. Starts the JAX backends."""
+    """Code, versions, devices, mesh, command line and time (UTC) of this process.
+
+    Starts the JAX backends.
+    """
     devices = jax.devices()
     versions = {name: metadata.version(name) for name in PACKAGES}
     return {
@@ -61,8 +68,12 @@ def collect(config: ConfigDict, mesh: jax.sharding.Mesh | None = None) -> dict[s
 
 
 def git_state() -> dict[str, Any]:
-    """`{"commit", "dirty"}` of the checkout that this package runs from; both None where it is not a checkout."""
-    # An installed copy may lie inside somebody else's repository: only a tracked file proves that the commit is ours.
+    """`{"commit", "dirty"}` of the checkout that this package runs from.
+
+    Both are None where it is not a checkout.
+    """
+    # An installed copy may lie inside somebody else's repository: only a tracked file proves that
+    # the commit is ours.
     if _git("ls-files", "--error-unmatch", pathlib.Path(__file__).name) is None:
         return {"commit": None, "dirty": None}
     return {
@@ -73,7 +84,10 @@ def git_state() -> dict[str, Any]:
 
 
 def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
-    """The resolved config that the run in `workdir` was started with. Raises FileNotFoundError where no run was."""
+    """The resolved config that the run in `workdir` was started with.
+
+    Raises FileNotFoundError where no run was.
+    """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: {workdir} is not the workdir of a run")

@@ -1,16 +1,27 @@
 """Tables as plain text, for terminals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of flat values as aligned text; the columns are all keys, in order of appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = lambda value: f"{value:.6g}" if isinstance(value, float) else str(value)
-    cells = [columns, *([text(row[key]) if key in row else "" for key in columns] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+    columns: list[str] = []
+    for row in rows:
+        columns += [name for name in row if name not in columns]
+    lines = [columns]
+    for row in rows:
+        lines.append([_text(row.get(name, "")) for name in columns])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = []
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        # Without the blanks at the end, which would wrap lines of a narrow terminal.
+        aligned.append("  ".join(cells).rstrip())
+    return "\n".join(aligned)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)

@@ -108,25 +108,6 @@ def test_histogram_and_scatter(drawn):
     assert len(ax.lines[0].get_xdata()) == 8
 
 
-def test_accuracy_bars(drawn, tmp_path):
-    cells = {
-        "sums": pairs.pair_metrics(CHOSEN, REJECTED),
-        "lists": pairs.pair_metrics(REJECTED, CHOSEN),
-    }
-    cells["empty"] = pairs.pair_metrics([], [])
-    [ax] = drawn(plots.accuracy_bars, cells)
-    assert [label.get_text() for label in ax.get_yticklabels()] == [
-        "lists",
-        "sums",
-    ]  # best on top, the empty one left out
-    np.testing.assert_allclose(
-        [bar.get_width() for bar in ax.patches],
-        [cells["lists"]["accuracy"], cells["sums"]["accuracy"]],
-    )
-    with pytest.raises(ValueError, match="no cell"):
-        plots.accuracy_bars({"empty": cells["empty"]}, tmp_path / "x.png")
-
-
 def test_stages_and_bars_of_the_ablation(drawn):
     points = [["seed", 0.6, 0.55, 0.65], ["iteration 1", 0.7, 0.68, 0.72]]
     axes = drawn(
