@@ -1,0 +1,1 @@
+"""Attention: one function, one mask, one backend per platform."""

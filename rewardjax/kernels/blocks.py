@@ -1,8 +1,15 @@
 """Attention in plain XLA that skips what no query sees: for CPU, and the fallback everywhere.
 
-For each block of queries a loop runs over the key blocks it sees (tiles.py), with the online softmax of arXiv 1805.02867; the backward
-pass recomputes the weights from the saved log-sum-exp (arXiv 2205.14135). Memory is linear in T.
-Letters: as in attention.py; C tokens of a block, Z blocks of queries, Y of keys (of all rows), X = G * C queries that read one kv head.
+For each block of queries a loop runs over the key blocks it sees (tiles.py), with the online
+softmax of arXiv 1805.02867; the backward pass recomputes the weights from the saved log-sum-exp
+(arXiv 2205.14135). Memory is linear in T.
+
+Why skipping is safe: a key block outside [first_Z, last_Z] holds no key of any query of the block,
+so all its weights are exactly 0 and it would add exactly nothing. Inside those bounds the mask of
+each single query still applies, so the result does not depend on how rows fall into blocks.
+
+Letters: as in attention.py; C tokens of a block, Z blocks of queries, Y of keys (of all rows),
+X = G * C queries that read one kv head.
 """
 
 import functools
@@ -31,7 +38,10 @@ class Queries(NamedTuple):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def blocks(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block: int = BLOCK):
-    """`attention.dense` in the time of its live tiles [block, block]. Any T and S; saves its output and log-sum-exp as "attn_out"."""
+    """`attention.dense` in the time of its live tiles [block, block], for any T and S.
+
+    Saves its output and log-sum-exp as "attn_out".
+    """
     return _forward(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block)[0]
 
 
@@ -40,37 +50,36 @@ def _forward(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, block):
     queries = _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block)
     k_YKCH, v_YKCH = (_by_block(x, K, block) for x in (k_BSKH, v_BSKH))
 
-    def one(query):
+    def attend_block(query):
         X, H = query.q_ZKXH.shape[1:]
 
         def add_tile(y, so_far):
+            # The online softmax: weights are relative to the highest score so far, and what has
+            # been added up before is shrunk whenever a higher one comes.
             o_KXH, sum_KX, max_KX = so_far
             v_KCH = v_YKCH[query.row_Z + y]
             s_KXC = _scores(query, k_YKCH[query.row_Z + y], y)
             new_KX = jnp.maximum(max_KX, s_KXC.max(-1))
             p_KXC, shrink_KX = jnp.exp(s_KXC - new_KX[..., None]), jnp.exp(max_KX - new_KX)
-            o_KXH = o_KXH * shrink_KX[..., None] + _dot(
-                "KXC,KCH->KXH", p_KXC.astype(v_KCH.dtype), v_KCH
-            )
+            tile_KXH = _dot("KXC,KCH->KXH", p_KXC.astype(v_KCH.dtype), v_KCH)
+            o_KXH = o_KXH * shrink_KX[..., None] + tile_KXH
             return o_KXH, sum_KX * shrink_KX + p_KXC.sum(-1), new_KX
 
+        # The bounds are the first and the last block that any query of this block sees; `last` is
+        # inclusive, hence the 1. A query that sees no key of an early tile gives all its keys
+        # weight exp(NEVER - NEVER) = 1 there, which the first seen key shrinks to exactly 0.
         nothing = jnp.zeros((K, X, H)), jnp.zeros((K, X)), jnp.full((K, X), NEVER)
         o_KXH, sum_KX, max_KX = jax.lax.fori_loop(
             query.first_Z, query.last_Z + 1, add_tile, nothing
         )
         return (o_KXH / sum_KX[..., None]).astype(q_BTNH.dtype), max_KX + jnp.log(sum_KX)
 
-    o_ZKXH, lse_ZKX = jax.lax.map(one, queries)
+    o_ZKXH, lse_ZKX = jax.lax.map(attend_block, queries)
+    # Both carry the name: a remat policy that kept only one would run the kernel again for the
+    # other.
     o_BTNH = checkpoint_name(_by_token(o_ZKXH, q_BTNH.shape, block), "attn_out")
-    return o_BTNH, (
-        q_BTNH,
-        k_BSKH,
-        v_BSKH,
-        see_from_BT,
-        see_to_BT,
-        o_BTNH,
-        checkpoint_name(lse_ZKX, "attn_out"),
-    )
+    lse_ZKX = checkpoint_name(lse_ZKX, "attn_out")
+    return o_BTNH, (q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, o_BTNH, lse_ZKX)
 
 
 def _backward(block, saved, do_BTNH):
@@ -80,9 +89,10 @@ def _backward(block, saved, do_BTNH):
     k_YKCH, v_YKCH, o_ZKXH, do_ZKXH = (
         _by_block(x, K, block) for x in (k_BSKH, v_BSKH, o_BTNH, do_BTNH)
     )
+    # sum over keys of p dp, which is the same as o . do: one number per query instead of a row.
     delta_ZKX = jnp.sum(o_ZKXH.astype(jnp.float32) * do_ZKXH, axis=-1)
 
-    def one(dk_dv, inputs):
+    def backward_block(dk_dv, inputs):
         query, do_KXH, lse_KX, delta_KX = inputs
 
         def add_tile(y, so_far):
@@ -102,8 +112,12 @@ def _backward(block, saved, do_BTNH):
         )
         return tuple(dk_dv), dq_KXH.astype(q_BTNH.dtype)
 
+    # A block of queries owns its dq, but many of them add to the same dk and dv: so these are
+    # carried from block to block, in float32, and the blocks run one after another.
     nothing = jnp.zeros(k_YKCH.shape), jnp.zeros(v_YKCH.shape)
-    (dk_YKCH, dv_YKCH), dq_ZKXH = jax.lax.scan(one, nothing, (queries, do_ZKXH, lse_ZKX, delta_ZKX))
+    (dk_YKCH, dv_YKCH), dq_ZKXH = jax.lax.scan(
+        backward_block, nothing, (queries, do_ZKXH, lse_ZKX, delta_ZKX)
+    )
     dk_BSKH, dv_BSKH = (
         _by_token(x, k_BSKH.shape, block).astype(k_BSKH.dtype) for x in (dk_YKCH, dv_YKCH)
     )
@@ -114,7 +128,8 @@ blocks.defvjp(_forward, _backward)
 
 
 def _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block) -> Queries:
-    # Queries that fill up the last block see what the last real one sees, so they make no tile live.
+    # Queries that fill up the last block see what the last real one sees, so they make no tile
+    # live.
     from_BT, to_BT = (
         tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)
     )
@@ -142,13 +157,19 @@ def _scores(query: Queries, k_KCH, y):
 
 
 def _dot(equation: str, a, b):
-    # Named here, as the backward pass is traced where the model's default precision no longer holds.
-    precision = "highest" if a.dtype == jnp.float32 else "default"
+    # Named here, as the backward pass is traced where the model's default precision no longer
+    # holds.
+    precision = "default"
+    if a.dtype == jnp.float32:
+        precision = "highest"
     return jnp.einsum(equation, a, b, precision=precision, preferred_element_type=jnp.float32)
 
 
 def _by_block(x_BTNH, K: int, block: int):
-    """[Z, K, X, H]: whole blocks that lie together in memory, the G heads that read one kv head below one another."""
+    """[Z, K, X, H] of x [B, T, N, H]: whole blocks that lie together in memory.
+
+    The G heads that read one kv head lie below one another, so that one product serves them all.
+    """
     x_BTNH = tiles.fill_up(x_BTNH, block, axis=1)
     B, T, N, H = x_BTNH.shape
     x = x_BTNH.reshape(B, T // block, block, K, N // K, H)
@@ -156,7 +177,10 @@ def _by_block(x_BTNH, K: int, block: int):
 
 
 def _by_token(x_ZKXH, shape: tuple[int, ...], block: int):
-    """[B, T, N, H], which is `shape`, from what `_by_block` made."""
+    """The inverse of `_by_block`: [B, T, N, H], which is `shape`.
+
+    Without the tokens that filled up the last block.
+    """
     (B, T, N, H), K = shape, x_ZKXH.shape[1]
     x = x_ZKXH.reshape(B, -1, K, N // K, block, H)
     return x.transpose(0, 1, 4, 2, 3, 5).reshape(B, -1, N, H)[:, :T]

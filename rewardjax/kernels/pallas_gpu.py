@@ -1,7 +1,13 @@
-"""Attention on GPU: three Pallas (Triton) kernels that load live tiles only, in the forward and in the backward pass.
+"""Attention on GPU: three Pallas (Triton) kernels that load live tiles only, in both passes.
 
-As in blocks.py, a block of queries runs over the key blocks between the first and the last it sees. A block of keys may be seen by query
-blocks with others between, so the kernel of dk and dv reads a list of them: as long as there are blocks, so that any list fits.
+As in blocks.py, a block of queries runs over the key blocks between the first and the last it sees,
+and the argument why skipping the others is safe is the same. A block of keys may be seen by query
+blocks with others between, so the kernel of dk and dv reads a list of them: as long as there are
+blocks, so that any list fits.
+
+Beside tokamax, whose attention takes the same two integers per query: its backward pass visits
+every tile, and in packed rows most tiles are dead.
+
 Letters: as in blocks.py; here Z blocks of queries and Y of keys are those of one row.
 """
 
@@ -17,9 +23,8 @@ from jax.experimental.pallas import triton
 from rewardjax.kernels import tiles
 
 NEVER = -1e30  # the score of a key that is not seen; finite, as a query may see no key of a tile
-LOG2_E = math.log2(
-    math.e
-)  # scores and log-sum-exp are to base 2, which is what the hardware exponentiates
+# Scores and log-sum-exp are to base 2, which is what the hardware exponentiates.
+LOG2_E = math.log2(math.e)
 
 
 def pallas_gpu(
@@ -31,17 +36,20 @@ def pallas_gpu(
     block: int | None = None,
     interpret: bool = False,
 ):
-    """`attention.dense` on GPU; saves its output and log-sum-exp as "attn_out". `interpret` runs it anywhere, slowly."""
-    block = (
-        block or 128 // q_BTNH.dtype.itemsize
-    )  # tokens: tiles of 64 in bfloat16, of 32 in float32, fit the memory of a core
+    """`attention.dense` on GPU; saves its output and log-sum-exp as "attn_out".
+
+    `block`: tokens of a tile. `interpret` runs it on any platform, slowly.
+    """
+    # Tiles of 64 tokens in bfloat16 and of 32 in float32 fit the memory of a core.
+    block = block or 128 // q_BTNH.dtype.itemsize
     T, H = q_BTNH.shape[1], q_BTNH.shape[3]
     width = pl.next_power_of_2(max(H, 16))  # what a tensor core takes
     wide = [
         tiles.fill_up(tiles.fill_up(x, block, axis=1), width, axis=3)
         for x in (q_BTNH, k_BTKH, v_BTKH)
     ]
-    # Queries that fill up the last block see what the last real one sees, so they make no tile live.
+    # Queries that fill up the last block see what the last real one sees, so they make no tile
+    # live.
     see = [tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)]
     return _attention(*wide, *see, H**-0.5, block, interpret)[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
 
@@ -53,12 +61,12 @@ def _attention(q, k, v, see_from, see_to, scale, block, interpret):
 
 def _forward(q, k, v, see_from, see_to, scale, block, interpret):
     (B, T, N, H), K = q.shape, k.shape[2]
-    one, row, see, of_head = _specs(block, T, H, N // K)
+    own_block, row, see, of_head = _specs(block, T, H, N // K)
     o, lse = pl.pallas_call(
         functools.partial(_forward_kernel, block=block, scale=scale),
         grid=(T // block, B, N),
-        in_specs=[one, row, row, see, see],
-        out_specs=[one, of_head],
+        in_specs=[own_block, row, row, see, see],
+        out_specs=[own_block, of_head],
         out_shape=[
             jax.ShapeDtypeStruct(q.shape, q.dtype),
             jax.ShapeDtypeStruct((B, N, T), jnp.float32),
@@ -74,6 +82,7 @@ def _forward(q, k, v, see_from, see_to, scale, block, interpret):
 def _backward(scale, block, interpret, saved, do):
     q, k, v, see_from, see_to, o, lse = saved
     (B, T, N, H), K = q.shape, k.shape[2]
+    # As in blocks.py: the sum of p dp over keys, [B, N, T].
     delta = jnp.sum(o.astype(jnp.float32) * do, axis=-1).swapaxes(1, 2)
     Z, G = T // block, N // K
     call = functools.partial(
@@ -82,30 +91,30 @@ def _backward(scale, block, interpret, saved, do):
         interpret=interpret,
     )
 
-    one, row, see, of_head = _specs(block, T, H, G)
+    # dq: like the forward pass, one program per block of queries.
+    own_block, row, see, of_head = _specs(block, T, H, G)
     dq = call(
         functools.partial(_dq_kernel, block=block, scale=scale),
         grid=(Z, B, N),
-        in_specs=[one, row, row, see, see, one, of_head, of_head],
-        out_specs=one,
+        in_specs=[own_block, row, row, see, see, own_block, of_head, of_head],
+        out_specs=own_block,
         out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
         name="attention_dq",
     )(q, k, v, see_from, see_to, do, lse, delta)
 
-    heads, of_heads = (
-        pl.BlockSpec((None, T, G, H), lambda y, b, n: (b, 0, n, 0)),
-        pl.BlockSpec((None, G, T), lambda y, b, n: (b, n, 0)),
-    )
+    # dk and dv: one program per block of keys and kv head. It owns what it adds up, so no atomic
+    # additions are needed and the result is the same in every run.
+    heads = pl.BlockSpec((None, T, G, H), lambda y, b, n: (b, 0, n, 0))
+    of_heads = pl.BlockSpec((None, G, T), lambda y, b, n: (b, n, 0))
     all_see = pl.BlockSpec((None, T), lambda y, b, n: (b, 0))
-    order, count = (
-        pl.BlockSpec((None, None, Z), lambda y, b, n: (b, y, 0)),
-        pl.BlockSpec((None, None), lambda y, b, n: (b, y)),
-    )
+    order = pl.BlockSpec((None, None, Z), lambda y, b, n: (b, y, 0))
+    count = pl.BlockSpec((None, None), lambda y, b, n: (b, y))
     dk, dv = call(
         functools.partial(_dkv_kernel, block=block, scale=scale),
         grid=(Z, B, K),
-        in_specs=[heads, one, one, all_see, all_see, heads, of_heads, of_heads, order, count],
-        out_specs=[one, one],
+        in_specs=[heads, own_block, own_block, all_see, all_see]
+        + [heads, of_heads, of_heads, order, count],
+        out_specs=[own_block, own_block],
         out_shape=[jax.ShapeDtypeStruct(k.shape, k.dtype), jax.ShapeDtypeStruct(v.shape, v.dtype)],
         name="attention_dkv",
     )(q, k, v, see_from, see_to, do, lse, delta, *_seen_by(see_from, see_to, block))
@@ -116,26 +125,33 @@ _attention.defvjp(_forward, _backward)
 
 
 def _specs(block: int, T: int, H: int, G: int):
-    """Refs of the program (block, row, head): its block [C, H], the keys of its head [T, H], the intervals of its block [C], and numbers
-    of its block and head [C]."""
-    one = pl.BlockSpec((None, block, None, H), lambda z, b, n: (b, z, n, 0))
+    """What the program (block, row, head) gets to see of each array.
+
+    Its own block of its head [C, H], all keys of its head [T, H], the intervals of its block [C],
+    and numbers of its block and head [C].
+    """
+    own_block = pl.BlockSpec((None, block, None, H), lambda z, b, n: (b, z, n, 0))
     row = pl.BlockSpec((None, T, None, H), lambda z, b, n: (b, 0, n // G, 0))
     see = pl.BlockSpec((None, block), lambda z, b, n: (b, z))
     of_head = pl.BlockSpec((None, None, block), lambda z, b, n: (b, n, z))
-    return one, row, see, of_head
+    return own_block, row, see, of_head
 
 
 def _seen_by(see_from_BT, see_to_BT, block):
-    """order [B, Y, Z], count [B, Y]: the query blocks that see each block of keys come first in its row of `order`."""
+    """The query blocks that see each block of keys: order [B, Y, Z] and count [B, Y].
+
+    They come first in their row of `order`; what follows them there is never read.
+    """
     first_BZ, last_BZ = tiles.key_blocks(see_from_BT, see_to_BT, block)
     y = jnp.arange(first_BZ.shape[1])[:, None]
     live_BYZ = (first_BZ[:, None] <= y) & (y <= last_BZ[:, None])
-    return jnp.argsort(~live_BYZ, axis=2, stable=True).astype(jnp.int32), jnp.sum(
-        live_BYZ, axis=2, dtype=jnp.int32
-    )
+    # A stable sort by "is not live" moves the live ones to the front, in their own order.
+    order_BYZ = jnp.argsort(~live_BYZ, axis=2, stable=True).astype(jnp.int32)
+    return order_BYZ, jnp.sum(live_BYZ, axis=2, dtype=jnp.int32)
 
 
-# The kernels. A ref is to one block or one row, of one head or, for the queries of _dkv_kernel, of the G heads that read one kv head.
+# The kernels. A ref is to one block or one row, of one head or, for the queries of _dkv_kernel, of
+# the G heads that read one kv head.
 
 
 def _forward_kernel(q_ref, k_ref, v_ref, from_ref, to_ref, o_ref, lse_ref, *, block, scale):
@@ -218,9 +234,10 @@ def _dkv_kernel(
 
 
 def _over_keys(see_from, see_to, block, add_tile, nothing):
-    return jax.lax.fori_loop(
-        jnp.min(see_from) // block, jnp.max(see_to) // block + 1, add_tile, nothing
-    )
+    # From the block of the first key that any of the queries sees to that of the last one,
+    # inclusive. Both are found here, from the intervals that the program has loaded anyway.
+    first, last = jnp.min(see_from) // block, jnp.max(see_to) // block
+    return jax.lax.fori_loop(first, last + 1, add_tile, nothing)
 
 
 def _scores(q, k, see_from, see_to, y, scale):
@@ -236,7 +253,8 @@ def _weights(q, k, v, do, lse, delta, see_from, see_to, y, scale):
 
 
 def _dot(a, b):
-    precision = (
-        "highest" if a.dtype == jnp.float32 else "default"
-    )  # float32 means float32, not tf32
+    # float32 means float32, not tf32.
+    precision = "default"
+    if a.dtype == jnp.float32:
+        precision = "highest"
     return jnp.dot(a, b, precision=precision, preferred_element_type=jnp.float32)
