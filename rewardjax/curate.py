@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from rewardjax import config as config_lib
+from rewardjax import errors
 from rewardjax.curation import people
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
@@ -24,7 +25,7 @@ from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, export
-from rewardjax.curation.workspace import ConfigChanged, Paused, open_workspace
+from rewardjax.curation.workspace import Paused, open_workspace
 from rewardjax.data.sources import open_source
 from rewardjax.reporting import text_table
 
@@ -32,19 +33,20 @@ WAITING = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
     args = _parser().parse_args(argv)
-    wrong_use = (
-        (ConfigChanged,) if args.command == "run" else (ValueError, KeyError, FileNotFoundError)
-    )  # of a run, see the traceback
     try:
         return args.verb(args)
-    except wrong_use as error:
-        print(f"curate {args.command}: {error.args[0] if error.args else error}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        # A bug keeps its traceback, a user's mistake is one line.
+        if not errors.is_mistake(error):
+            raise
+        print(f"rewardjax.curate {args.command}: {errors.sentence(error)}", file=sys.stderr)
+        return errors.EXIT_CODE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.curate", description="Curate preference pairs."
     )
     verbs = parser.add_subparsers(dest="command", required=True)
@@ -98,34 +100,23 @@ def _store(folder: pathlib.Path) -> Store:
     """The store of a workspace that exists."""
     if not (folder / "store" / "store.json").exists():
         raise FileNotFoundError(
-            f"{folder} is no workspace: it has no store/; make one with `curate import` or `curate run`"
+            f"{folder} is not a workspace: it has no store/; make one with `curate import` or `curate run`"
         )
     return Store(folder / "store")
 
 
 def _run(args: argparse.Namespace) -> int:
-    from rewardjax.curation.stages import (
-        cost_plan,
-        stage1,
-        stage2,
-    )  # these start jax, which the other verbs do not need
+    # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
+    from rewardjax.curation.stages import cost_plan, loop, product
 
-    with open_workspace(
-        args.folder, config_lib.load(args.config, args.set), bind=not args.plan
-    ) as ws:
+    config = config_lib.load(args.config, args.set)
+    loop.check(config)
+    with open_workspace(args.folder, config, product.PLUGINS, bind=not args.plan) as ws:
         if args.plan:
             print(text_table.table(cost_plan.plan(ws)))
             return 0
         try:
-            stage1.prepare(ws)
-            for iteration in range(ws.config.stage1.iterations + 1):
-                print(
-                    f"Stage 1, iteration {iteration} of {ws.config.stage1.iterations}", flush=True
-                )
-                stage1.iterate(ws, iteration)
-            if ws.config.stage2.table:
-                print("Stage 2", flush=True)
-                stage2.run(ws)
+            loop.run(ws)
         except Paused as error:
             print(f"paused: {error}", file=sys.stderr)
             return WAITING

@@ -24,7 +24,7 @@ from rewardjax.config import Config
 from rewardjax.curation.ledger import decisions
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.retrieval import embed, search, selection
-from rewardjax.curation.reward_models import gold_errors, score_pairs
+from rewardjax.curation.reward_models import gold_errors
 from rewardjax.stats import agreement
 
 HELD_OUT_SEED = 0
@@ -224,13 +224,7 @@ def by_retrieval(
 def score(
     arm: Arm, model: Model, items: Sequence[Item], chair: str, iteration: int
 ) -> list[dict[str, Any]]:
-    """A model's rewards of pairs that it was not trained on, as rows of the ledger, where they are also written."""
-    trained_on = (
-        arm.store.query("select pair_id from training where model = ?", [model.name])
-        .column("pair_id")
-        .to_pylist()
-    )
-    score_pairs.refuse_own_pairs((item.pair_id for item in items), trained_on, model.name)
+    """A model's rewards of pairs that it was not trained on, as rows of the ledger, which refuses others."""
     rows = [
         {
             "pair_id": item.pair_id,

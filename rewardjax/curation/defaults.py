@@ -1,6 +1,6 @@
 """The complete curation config: every field that `rewardjax.curate run` reads, for an experiment to change field by field."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 from rewardjax import defaults
@@ -47,7 +47,13 @@ def curation() -> Config:
             stage1=dict(
                 iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8
             ),
-            stage2=dict(table="flip_both", band=0.0),  # decide.decide
+            stage2=dict(
+                # A preset of decision_tables.PRESETS, or a tuple of rules; "" for no Stage 2.
+                table=FieldReference("flip_both", field_type=object),
+                band=0.0,
+                # Of the gold RM on its own training pairs, for its temperature; 0: no cross-fit.
+                folds=0,
+            ),
             budget=dict(
                 judges=placeholder(float), people=placeholder(float)
             ),  # dollars; None: no limit

@@ -1,20 +1,44 @@
-"""The folder of one curation: its store, the ledger of paid calls, models, queues, exports and reports; and the config it is bound to.
+"""The folder of one curation, the config it is bound to, and who answers in it.
 
-store/  calls.sqlite  models/CHAIR-ITERATION/  data/  queue/  reports/  config.json
+    FOLDER/store/  calls.sqlite  models/SEAT-ITERATION/  data/  queue/  reports/  config.json
+
+The stages (`stages/`) read the ledger, apply a rule and append. Whatever has an opinion of its own
+is a plug-in, so that an experiment drives the very same stages with simulated people, judges and
+reward models:
+
+| plug-in    | called as                    | returns                                 | the product's       |
+| ---------- | ---------------------------- | --------------------------------------- | ------------------- |
+| `people`   | `people(ws, tasks, stage)`   | a `people.Answer` per task it answers   | simulated, or files |
+| `judge`    | `judge(ws, items, stage)`    | rows of `votes`, of kind "judge"        | judges over HTTP    |
+| `describe` | `describe(ws, items, stage)` | rows of `attributes`                    | the same judges     |
+| `embedder` | `embedder(ws, pair_ids)`     | an `embed.Embedder`, fitted to the pairs | static, or backbone |
+| `train`    | `train(ws, training)`        | nothing; `load` finds what it left      | `training.loop`     |
+| `load`     | `load(ws, training)`         | a `RewardModel`                         | the best checkpoint |
+
+The product's stand in `stages/product.py`; `dataclasses.replace(product.PLUGINS, people=mine)` makes
+others, so that what differs between two experiments is visible. A plug-in must be a function of what
+it is given and of the config's seed: a run that was killed asks again and expects the same answer.
+It may raise Paused where it cannot answer yet.
 """
 
 import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
 from rewardjax.config import Config
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
+from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.ledger.rows import PairText
+from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.people import Answer, Task
+from rewardjax.data.groups import BadRow
 
 # What may change between two starts: where and how much, never what is asked or decided.
 MAY_CHANGE = (
@@ -26,16 +50,54 @@ MAY_CHANGE = (
     "train.data.cache",
 )
 MAY_CHANGE_OF_JUDGES = ("base_url", "max_in_flight", "timeout", "retries", "key_env")
-UNIT = 500  # pairs in a unit of work: what is done again after a kill
+
+Row = Mapping[str, Any]  # of a ledger: rows.ROWS has the classes
 
 
 class Paused(Exception):
-    """The pipeline cannot go on by itself: people have to answer, a budget is spent, a server is down. The message says what to do; the
-    same command then goes on."""
+    """The pipeline cannot go on by itself: people must answer, a budget is spent, a server is down.
+
+    The message says what to do; the same command then goes on.
+    """
 
 
 class ConfigChanged(ValueError):
     """The workspace was started with another config; the message names each field."""
+
+
+class Training(NamedTuple):
+    """What a reward model is made from."""
+
+    # Its name; the model's workdir and data files are named after it too.
+    stage: Stage
+    # pair_id -> "a" or "b".
+    labels: Mapping[str, str]
+    # The labels on which its best checkpoint is chosen; empty where the last one counts.
+    choose_on: Mapping[str, str]
+    # Where `train` may leave what `load` needs.
+    folder: pathlib.Path
+
+
+class RewardModel(NamedTuple):
+    """A trained model, ready to be asked."""
+
+    # Fingerprints of its weights and of its score contract.
+    name: str
+    contract: str
+    # For each pair the rewards of response a and b, or why it has none.
+    rewards: Callable[[Sequence[PairText]], Sequence[tuple[float, float] | BadRow]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugins:
+    """Who answers (see the table above)."""
+
+    people: Callable[["Workspace", Sequence[Task], Stage], Sequence[Answer]]
+    judge: Callable[["Workspace", Sequence[Item], Stage], Iterable[Row]]
+    describe: Callable[["Workspace", Sequence[Item], Stage], Iterable[Row]]
+    embedder: Callable[["Workspace", Sequence[str]], Any]
+    train: Callable[["Workspace", Training], None]
+    load: Callable[["Workspace", Training], RewardModel]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,40 +109,47 @@ class Workspace:
     store: Store
     calls: CallLedger
     judges: list[Judge]
+    plugins: Plugins
 
 
 @contextlib.contextmanager
 def open_workspace(
-    folder: str | pathlib.Path, config: Config, *, bind: bool = True
+    folder: str | pathlib.Path, config: Config, plugins: Plugins, *, bind: bool = True
 ) -> Iterator[Workspace]:
-    """The workspace in `folder`, made where there is none. Raises ConfigChanged naming the fields in which it was started with
-    another config, beyond MAY_CHANGE. bind: whether a new workspace is this config's from now on."""
+    """Open the workspace in `folder`, made where there is none.
+
+    Args:
+        folder: the workspace.
+        config: the fields of `defaults.curation`.
+        plugins: who answers; the product's are `stages.product.PLUGINS`.
+        bind: whether a new workspace is this config's from now on.
+
+    Raises:
+        ConfigChanged: naming the fields in which the workspace was started with another config,
+            beyond MAY_CHANGE.
+    """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    record, now = folder / "config.json", config_lib.resolve(config)
+    record, now = folder / "config.json", _bound(config_lib.resolve(config))
     if record.exists():
         # A field that did not exist when the workspace was made had its default then.
-        saved = config_lib.complete(_recorded(record), curation())
+        before = config_lib.complete(_recorded(record), curation())
         changed = [
             line
-            for line in config_lib.difference(saved, _bound(config_lib.complete(now, curation())))
+            for line in config_lib.difference(before, config_lib.complete(now, curation()))
             if not line.startswith(MAY_CHANGE)
         ]
         if changed:
+            lines = "\n  ".join(changed)
             raise ConfigChanged(
-                f"{folder} was started with another config; use another folder, or change back:\n  "
-                + "\n  ".join(changed)
+                f"{folder} was started with another config; use another folder, or change back:"
+                f"\n  {lines}"
             )
     elif bind:
-        config_lib.write_json(record, _bound(now))
+        config_lib.write_json(record, now)
+    judges = [Judge(**{"shots": config.shots, **judge}) for judge in config.judges]
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
-        yield Workspace(
-            folder,
-            config,
-            Store(folder / "store"),
-            calls,
-            [Judge(**{"shots": config.shots, **judge}) for judge in config.judges],
-        )
+        yield Workspace(folder, config, Store(folder / "store"), calls, judges, plugins)
 
 
 def _recorded(path: pathlib.Path) -> dict:
@@ -93,13 +162,8 @@ def _recorded(path: pathlib.Path) -> dict:
 
 def _bound(config: dict) -> dict:
     """The config without what may change of a judge."""
-    keep = lambda judge: {
-        name: value for name, value in judge.items() if name not in MAY_CHANGE_OF_JUDGES
-    }
-    return config | {"judges": [keep(judge) for judge in config["judges"]]}
-
-
-def units(pair_ids: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Slices of UNIT pairs with their names."""
-    for first in range(0, len(pair_ids), UNIT):
-        yield f"{first // UNIT:05d}", pair_ids[first : first + UNIT]
+    judges = []
+    for judge in config["judges"]:
+        kept = set(judge) - set(MAY_CHANGE_OF_JUDGES)
+        judges.append({name: judge[name] for name in judge if name in kept})
+    return config | {"judges": judges}

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -155,7 +156,7 @@ def test_import_and_export_by_command(tmp_path, capsys):
     )
     folder = str(tmp_path / "w")
     assert curate.main(["status", folder]) == 2
-    assert "no workspace" in capsys.readouterr().err
+    assert "is not a workspace" in capsys.readouterr().err
     assert (
         curate.main(["import", folder, "--source", str(records), "--name", "r", "--entry", "wild"])
         == 0
@@ -206,7 +207,7 @@ def cheap(tmp_path_factory):
     """(arguments of a run without reward models, fingerprint of its store when nothing interrupts it)."""
     folder = tmp_path_factory.mktemp("cheap")
     with scripted_judges() as (_, config), pytest.MonkeyPatch.context() as patched:
-        patched.setattr("rewardjax.curation.workspace.UNIT", 15)
+        patched.setattr("rewardjax.curation.ledger.stage_names.UNIT", 15)
         arguments = ["--config", config, *CHEAP]
         assert curate.main(["run", str(folder), *arguments]) == 0
         yield arguments, Store(folder / "store").fingerprint()
@@ -371,3 +372,38 @@ def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
         assert (tmp_path / f"data/{name}.parquet").read_bytes() == (
             folder / f"data/{name}.parquet"
         ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ("stage1.firts=3", "did you mean 'first'"),
+        ("stage1.first=many", "'many' is not an int"),
+        ("stage1.select=best", "stage1.select = 'best' is not one of retrieval"),
+        ("stage2.table=flip", "table = 'flip' is not a preset"),
+        ("stage2.table=[{'gold': 'yes', 'then': 'keep', 'rule': 'r'}]", r"table\[0\].gold: 'yes'"),
+        ("stage2.folds=1", "stage2.folds = 1"),
+        ("panel.method=vote", "panel.method = 'vote'"),
+    ],
+)
+def test_a_wrong_config_is_one_line_before_anything_is_done(tmp_path, capsys, changed, message):
+    folder = tmp_path / "w"
+    assert curate.main(["run", str(folder), "--config", f"{CONFIG}:tiny", "--set", changed]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and re.search(message, said), said
+    assert not folder.exists()
+
+
+def test_a_table_may_be_rules_instead_of_a_preset(tmp_path, capsys):
+    rules = [
+        {"gold": "for", "then": "keep", "rule": "gold agrees"},
+        {"then": "discard", "rule": "not confirmed"},
+    ]
+    config = config_lib.load(f"{CONFIG}:tiny")
+    config.stage2.table = rules
+    assert config_lib.resolve(config)["stage2"]["table"] == rules
+    by_flag = config_lib.load(f"{CONFIG}:tiny", [f"stage2.table={rules}"])
+    assert config_lib.difference(config, by_flag) == []
+    arguments = ["--config", f"{CONFIG}:tiny", "--set", f"stage2.table={rules}", "--plan"]
+    assert curate.main(["run", str(tmp_path), *arguments]) == 0
+    assert "Stage 2" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from experiments.ablation import models, pipeline, world
 from rewardjax import config as config_lib
 from rewardjax import sweep
 from rewardjax.curation.ledger import decisions
+from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.reward_models.score_pairs import OwnTrainingPair
 from rewardjax.parallel.mesh import AXES
 
 CONFIG = f"{ROOT / 'configs/curation/ablation.py'}:scale=0.3"

@@ -180,7 +180,7 @@ def outcomes(table: Sequence[Rule]) -> list[tuple[int, str, str]]:
     There are 3 * 4 * 4 * 4 * 5 = 960 of them, so a table is not interpreted pair by pair: it is written out once and looked up by code."""
     written_out = []
     for words in itertools.product(*(SAYS[seat] for seat in SEATS)):
-        opinions = dict(zip(SEATS, words, strict=True))
+        opinions: dict[str, str] = dict(zip(SEATS, words, strict=True))
         rule = first_match(table, opinions)
         if rule is None:
             raise ValueError(

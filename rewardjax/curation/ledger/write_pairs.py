@@ -2,7 +2,7 @@
 
 import collections
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,16 @@ from rewardjax.curation.ledger.store import Store
 
 ROWS = 5_000  # written at a time
 LABELS = ("current", "original")
-_PROVENANCE = ("pair_id", "source", "pool", "original_label", "reason", "since", "record_id")
+SIDES = ("a", "b")
+_PROVENANCE = {
+    "pair_id": pa.string(),
+    "source": pa.string(),
+    "pool": pa.string(),
+    "original_label": pa.string(),
+    "reason": pa.string(),
+    "since": pa.int32(),
+    "record_id": pa.string(),
+}
 
 
 def export(
@@ -29,93 +38,126 @@ def export(
 ) -> dict[str, int]:
     """Write the pairs of `pools` to the Parquet file `output`; returns counts by fate.
 
-    Columns: prompt, chosen, rejected (message lists), and pair_id, source, pool, original_label ("kept", "flipped", or "none" where the
-    pair came without one), reason, since, record_id. labels: "current" as curation stands (after `iteration`), or "original" as the pairs
-    came. flips: False leaves out the pairs whose current label is not the original one: the paper's "filtered" against
-    "filtered + flipped"; with labels="original" it has the same pairs with the labels they came with.
-    Left out, and counted: pairs held for review, ties, pairs without a label, flips where they are not wanted, pairs with tool calls
-    (which a table of messages cannot hold). Rows are ordered by pair_id, which is a hash: shuffled, and always the same way."""
-    if unknown := set(pools) - set(pools_lib.POOLS):
-        raise ValueError(f"pools: {sorted(unknown)[0]!r}, not one of {', '.join(pools_lib.POOLS)}")
+    Columns: prompt, chosen, rejected (message lists), and pair_id, source, pool, original_label
+    ("kept", "flipped", or "none" where the pair came without one), reason, since, record_id. Rows
+    are ordered by pair_id, which is a hash: shuffled, and always the same way.
+
+    Left out, and counted: pairs held for review, ties, pairs without a label, flips where they are
+    not wanted, pairs with tool calls (which a table of messages cannot hold).
+
+    Args:
+        store: the ledger.
+        output: the file; it appears when it is whole.
+        pools: which pairs.
+        labels: "current" as curation stands, or "original" as the pairs came.
+        flips: False leaves out the pairs whose current label is not the original one: the paper's
+            "filtered" against "filtered + flipped"; with labels="original" it has the same pairs
+            with the labels they came with.
+        iteration: as things stood after it.
+        judges: the voter whose merged votes count.
+
+    Raises:
+        ValueError: for an unknown pool or kind of labels.
+    """
+    for pool in pools:
+        if pool not in pools_lib.POOLS:
+            raise ValueError(f"pools: {pool!r} is not one of {', '.join(pools_lib.POOLS)}")
     if labels not in LABELS:
-        raise ValueError(f"labels = {labels!r}, not one of {', '.join(LABELS)}")
+        raise ValueError(f"labels = {labels!r} is not one of {', '.join(LABELS)}")
     counts: collections.Counter[str] = collections.Counter()
-    chosen = [row for row in _labeled(store, pools, labels, flips, iteration, judges, counts)]
-    reasoning = store.query(
-        """select count(*) from pairs where concat(prompt, response_a, response_b) like '%"reasoning_content":%'"""
-    )
-    message = {"role": pa.string(), "content": pa.string()} | (
-        {"reasoning_content": pa.string()} if reasoning.column(0)[0].as_py() else {}
-    )
-    messages = pa.list_(pa.struct(list(message.items())))
-    schema = pa.schema(
-        [(name, messages) for name in ("prompt", "chosen", "rejected")]
-        + [(name, pa.string()) for name in _PROVENANCE]
-    )
-    schema = schema.set(schema.get_field_index("since"), pa.field("since", pa.int32()))
+    written = []
+    for row in pools_lib.pools(store, iteration, judges).to_pylist():
+        if row["pool"] not in pools:
+            continue
+        label = row["value"]
+        if labels == "original":
+            label = row["original"]
+        fate = _fate(row, label, flips)
+        if fate == "written":
+            written.append(row | {"label": label, "original_label": _against_original(row, label)})
+        else:
+            counts[fate] += 1
+    return dict(counts + _write(store, output, written, _PROVENANCE))
+
+
+def write_labels(store: Store, output: pathlib.Path, labels: Mapping[str, str]) -> None:
+    """Write pairs with these labels, pair_id -> "a" or "b", to the Parquet file `output`.
+
+    What a reward model is trained on: prompt, chosen, rejected and pair_id, ordered by pair_id.
+    """
+    rows = [{"pair_id": pair_id, "label": labels[pair_id]} for pair_id in sorted(labels)]
+    _write(store, output, rows, {"pair_id": pa.string()})
+
+
+def _fate(row: Mapping[str, Any], label: str | None, flips: bool) -> str:
+    """What becomes of a pair of the pools that are exported: "written", or why it is left out."""
+    if row["reason"] == pools_lib.HELD_BACK:
+        return "held"
+    was_flipped = {row["original"], row["value"]} == set(SIDES)
+    if was_flipped and not flips:
+        return "flip"
+    if label is None:
+        return "no label"
+    if label not in SIDES:
+        return "tie"
+    return "written"
+
+
+def _against_original(row: Mapping[str, Any], label: str) -> str:
+    if row["original"] not in SIDES:
+        return "none"
+    if label == row["original"]:
+        return "kept"
+    return "flipped"
+
+
+def _write(
+    store: Store, output: pathlib.Path, rows: Sequence[dict[str, Any]], about: Mapping[str, Any]
+) -> collections.Counter[str]:
+    """Write rows with a `pair_id` and a `label`, and the columns `about`; returns counts by fate."""
+    counts: collections.Counter[str] = collections.Counter()
+    messages = pa.list_(pa.struct(_message_fields(store)))
+    columns = dict.fromkeys(("prompt", "chosen", "rejected"), messages) | dict(about)
+    schema = pa.schema(list(columns.items()))
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         files.replacing(output) as part,
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
     ):
-        for first in range(0, len(chosen), ROWS):
-            rows = list(_records(store, chosen[first : first + ROWS], counts))
-            writer.write_table(pa.Table.from_pylist(rows, schema))
-    return dict(counts)
+        for start in range(0, len(rows), ROWS):
+            records = list(_records(store, rows[start : start + ROWS], about, counts))
+            writer.write_table(pa.Table.from_pylist(records, schema))
+    return counts
 
 
-def _labeled(
-    store: Store,
-    pools: Sequence[str],
-    labels: str,
-    flips: bool,
-    iteration: int | None,
-    judges: str,
-    counts: collections.Counter,
-) -> Iterator[dict[str, Any]]:
-    """Rows of `pools` with the label they are exported with; the others are counted."""
-    for row in pools_lib.pools(store, iteration, judges).to_pylist():
-        if row["pool"] not in pools:
-            continue
-        turned = (
-            row["original"] in ("a", "b")
-            and row["value"] in ("a", "b")
-            and row["original"] != row["value"]
-        )
-        label = row["value"] if labels == "current" else row["original"]
-        fate = (
-            "held"
-            if row["reason"] == pools_lib.HELD_BACK
-            else "flip"
-            if turned and not flips
-            else "tie"
-            if label == "tie"
-            else "no label"
-            if label is None
-            else "written"
-        )
-        if fate == "written":
-            original = (
-                "none"
-                if row["original"] not in ("a", "b")
-                else "kept"
-                if label == row["original"]
-                else "flipped"
-            )
-            yield row | {"label": label, "original_label": original}
-        else:
-            counts[fate] += 1
+def _message_fields(store: Store) -> list[tuple[str, pa.DataType]]:
+    """The fields of a message: a thinking model's, only where the store has any of it.
+
+    The trainer reads a column that is always null as well as none, but people open these files."""
+    fields = [("role", pa.string()), ("content", pa.string())]
+    thinking = store.query(
+        "select count(*) from pairs "
+        """where concat(prompt, response_a, response_b) like '%"reasoning_content":%'"""
+    )
+    if thinking.column(0)[0].as_py():
+        fields.append(("reasoning_content", pa.string()))
+    return fields
 
 
 def _records(
-    store: Store, rows: Sequence[dict[str, Any]], counts: collections.Counter
+    store: Store,
+    rows: Sequence[dict[str, Any]],
+    about: Iterable[str],
+    counts: collections.Counter[str],
 ) -> Iterator[dict[str, Any]]:
-    for row, text in zip(rows, store.texts([row["pair_id"] for row in rows]), strict=True):
-        sides = [text["response_a"], text["response_b"]]
-        if any(message.get("tool_calls") for message in (*text["prompt"], *sides[0], *sides[1])):
+    texts = store.texts([row["pair_id"] for row in rows])
+    for row, text in zip(rows, texts, strict=True):
+        chosen, rejected = text["response_a"], text["response_b"]
+        if row["label"] == "b":
+            chosen, rejected = rejected, chosen
+        if any(message.get("tool_calls") for message in (*text["prompt"], *chosen, *rejected)):
             counts["tool calls"] += 1
             continue
         counts["written"] += 1
-        chosen, rejected = sides if row["label"] == "a" else sides[::-1]
-        provenance = {name: (row | text)[name] for name in _PROVENANCE}
+        provenance = {name: {**text, **row}[name] for name in about}
         yield {"prompt": text["prompt"], "chosen": chosen, "rejected": rejected} | provenance

@@ -1,134 +1,167 @@
-"""The two reward models of curation: trained by `rewardjax.train` on a pool, and asked about others."""
+"""The seats of reward models: who is trained on which pool, and asked about which pairs.
 
-import pathlib
+A seat is a reward model's place in decisions: "best", trained on silver with its checkpoint chosen on
+gold, and "gold", trained on all that people verified (paper, section 1.2). Each function reads the
+ledger, lets a plug-in work, and appends; what is in the ledger is not done again.
+"""
+
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from tqdm import tqdm
 
-from rewardjax.config import Config
-from rewardjax.curation.ledger import write_pairs
+from rewardjax import config as config_lib
+from rewardjax.curation.ledger import cross_fit as cross_fit_lib
+from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.reward_models import score_pairs
-from rewardjax.curation.workspace import Workspace, units
-from rewardjax.defaults import held_out
-from rewardjax.models import checkpoint
-from rewardjax.scoring import model as scorer
-from rewardjax.training import loop, metrics
+from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.reward_models import gold_errors
+from rewardjax.curation.reward_models.score_pairs import score_pairs
+from rewardjax.curation.workspace import Training, Workspace
 
-CHOICE = "choice"  # the held-out set on which the best checkpoint is chosen
+# ------------------------------------------------------------------ training
 
 
 def fit(
-    ws: Workspace, chair: str, iteration: int, pool: str, *, choose_on: str | None = None
-) -> pathlib.Path:
-    """Train the model that sits on `chair` ("best", "gold") in `iteration` on the labels of `pool` before it; returns its workdir.
+    ws: Workspace, seat: str, iteration: int, pool: str, *, choose_on: str | None = None
+) -> Training:
+    """Train the model that has `seat` in `iteration`, on the labels that `pool` had before it.
 
-    choose_on: the pool on which its best checkpoint is chosen (paper: the gold set chooses the best RM); without one, or where it has no
-    labels, the last checkpoint counts.
-    What it was trained on goes to the ledger, under the fingerprint of its weights. Killed, it goes on at its last checkpoint."""
-    stage, workdir = f"{chair}-{iteration}", ws.folder / "models" / f"{chair}-{iteration}"
-    if not ws.store.has("training", stage, "all"):
-        can_choose = choose_on and any(
-            value in ("a", "b") for value in labels(ws.store, choose_on, iteration - 1).values()
-        )
-        choice = (
-            _exported(ws, f"{stage}-{CHOICE}", choose_on, iteration - 1)
-            if choose_on and can_choose
-            else None
-        )
-        config = _config(ws, _exported(ws, stage, pool, iteration - 1), choice)
-        if not (workdir / "DONE").exists():
-            loop.run(config, workdir)
-        model = checkpoint.fingerprint(load(workdir).params)
-        seen = labels(ws.store, pool, iteration - 1).items()
-        rows = [
-            {"pair_id": pair_id, "model": model, "value": value}
-            for pair_id, value in seen
-            if value in ("a", "b")
-        ]
-        ws.store.append("training", stage, "all", rows, iteration=iteration)
-    return workdir
+    Args:
+        ws: the workspace.
+        seat: "best" or "gold".
+        iteration: in which the model works.
+        pool: whose labels it learns.
+        choose_on: the pool on which its best checkpoint is chosen (paper: the gold set chooses the
+            best RM); without one, or where it has no labels, the last checkpoint counts.
+
+    Raises:
+        ValueError: where the pool has no label to learn from.
+    """
+    choice = {}
+    if choose_on:
+        choice = sided_labels(ws, choose_on, iteration)
+    stage = stage_names.trained(seat, iteration)
+    return _fitted(ws, stage, pool, sided_labels(ws, pool, iteration), choice)
 
 
-def _exported(ws: Workspace, name: str, pool: str, iteration: int) -> pathlib.Path:
-    path = ws.folder / "data" / f"{name}.parquet"
-    if not write_pairs.export(ws.store, path, pools=[pool], iteration=iteration).get("written"):
+def sided_labels(ws: Workspace, pool: str, iteration: int) -> dict[str, str]:
+    """The labels "a" and "b" of a pool as the work of `iteration` may see it; ties teach nothing."""
+    current = labels(ws.store, pool, stage_names.as_of(iteration))
+    return {pair_id: value for pair_id, value in current.items() if value in ("a", "b")}
+
+
+def _fitted(
+    ws: Workspace,
+    stage: Stage,
+    pool: str,
+    learned: Mapping[str, str],
+    choice: Mapping[str, str],
+) -> Training:
+    if not learned:
         raise ValueError(
-            f"{name}: the {pool} pool has no labeled pair after iteration {iteration}; label more of it first"
+            f"{stage.name}: the {pool} pool has no labeled pair after iteration {stage.as_of}; "
+            f"label more of it first"
         )
-    return path
+    training = Training(stage, learned, choice, ws.folder / "models" / stage.name)
+    if not stage.has(ws.store):
+        ws.plugins.train(ws, training)
+        # Under the fingerprint of its weights: what a seat was trained on must not depend on its
+        # name, which the next iteration's model has too.
+        model = ws.plugins.load(ws, training).name
+        rows = [{"pair_id": i, "model": model, "value": value} for i, value in learned.items()]
+        stage.append(ws.store, "training", rows)
+    return training
 
 
-def _config(ws: Workspace, data: pathlib.Path, choice: pathlib.Path | None) -> Config:
-    """The training config of the workspace with its data filled in."""
-    config = ws.config.train.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.source, config.data.cache = str(data), str(ws.folder / "cache")
-        if choice:
-            config.evals = {CHOICE: held_out(config, source=str(choice))}
-            config.checkpoint.keep.best = f"{CHOICE}/accuracy"
-    return config
-
-
-def load(workdir: pathlib.Path) -> scorer.Scorer:
-    """The model of a run, at the checkpoint that its choice set liked best, if it had one and the step is kept."""
-    key = f"{CHOICE}/accuracy"
-    measured = {
-        row["step"]: row[key] for row in metrics.read_metrics(workdir) if row.get(key) is not None
-    }
-    kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
-    steps = sorted(kept & measured.keys(), key=lambda step: (measured[step], step))
-    return scorer.load(workdir, step=steps[-1] if steps else None)
+# ------------------------------------------------------------------ asking
 
 
 def score(
-    ws: Workspace,
-    workdir: pathlib.Path,
-    chair: str,
-    iteration: int,
-    pair_ids: Sequence[str],
-    stage: str,
+    ws: Workspace, training: Training, seat: str, pair_ids: Sequence[str], stage: Stage
 ) -> None:
-    """Rewards of both responses of every pair into the ledger; what cannot be scored becomes a finding with its reason."""
-    todo = [
-        (unit, ids)
-        for unit, ids in units(list(pair_ids))
-        if not ws.store.has("scores", stage, unit)
-    ]
+    """Put rewards of both responses of every pair into the ledger.
+
+    What cannot be scored becomes a finding with its reason. Raises OwnTrainingPair, before anything
+    is computed, where the model was trained on one of the pairs.
+    """
+    todo = stage.open_units(ws.store, pair_ids)
     if not todo:
         return
-    model = load(workdir)
-    name = checkpoint.fingerprint(model.params)
-    own = (
-        ws.store.query("select pair_id from training where model = ?", [name])
-        .column("pair_id")
-        .to_pylist()
-    )
-    for unit, ids in tqdm(
-        todo,
-        stage,
-        unit_scale=len(todo[0][1]),
-        unit="pair",
-        disable=not sys.stderr.isatty(),
-        leave=False,
-    ):
-        rows, bad = score_pairs.score_pairs(
-            model, ws.store.texts(ids), chair=chair, name=name, trained_on=set(own)
-        )
-        found = [
+    model = ws.plugins.load(ws, training)
+    _refuse_own_training_pairs(ws, model.name, pair_ids)
+    quiet = not sys.stderr.isatty()
+    for unit, ids in tqdm(todo, stage.name, unit="unit", disable=quiet, leave=False):
+        rows, unscorable = score_pairs(model, ws.store.texts(ids), seat=seat)
+        findings = [
             {
-                "pair_id": b["pair_id"],
+                "pair_id": pair_id,
                 "finding": "unscorable",
                 "action": "flag",
-                "evidence": _evidence(b),
+                "evidence": json.dumps({"reason": error.reason}),
             }
-            for b in bad
+            for pair_id, error in unscorable.items()
         ]
-        ws.store.append("findings", stage, unit, found, iteration=iteration)
-        ws.store.append("scores", stage, unit, rows, iteration=iteration)
+        stage.append(ws.store, "findings", findings, unit)
+        stage.append(ws.store, "scores", rows, unit)
 
 
-def _evidence(bad: dict[str, Any]) -> str:
-    return f'{{"reason": "{bad["reason"]}"}}'
+def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: Sequence[str]) -> None:
+    # The store would refuse the rewards too, but only after a pool was scored in vain.
+    about = {"pair_id": pa.array(pair_ids, pa.string()), "model": [model] * len(pair_ids)}
+    with ws.store.connect() as connection:
+        connection.register("to_judge", pa.table(about))
+        cross_fit_lib.refuse_own_training_pairs(connection, "to_judge")
+
+
+def margins(ws: Workspace, stages: Sequence[Stage]) -> dict[str, float]:
+    """pair_id -> reward_a - reward_b, of the rewards that these stages put into the ledger."""
+    rows: list[dict[str, Any]] = []
+    for stage in stages:
+        rows += stage.rows(ws.store, "scores")
+    return {row["pair_id"]: row["reward_a"] - row["reward_b"] for row in rows}
+
+
+def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, Any]:
+    """What the gold pairs say about the best RM: `gold_errors.report`, kept as a file.
+
+    The gold pairs are those from before the iteration, which the model, trained on silver, has not
+    seen; the report before it is compared with.
+    """
+    gold = sided_labels(ws, "gold", iteration)
+    stage = stage_names.scored_gold(iteration)
+    score(ws, best, "best", list(gold), stage)
+    rows = stage.rows(ws.store, "scores")
+    attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
+    reports = ws.folder / "reports"
+    previous = None
+    before = reports / f"gold-{stage.as_of}.json"
+    if before.exists():
+        previous = json.loads(before.read_text())["correct"]
+    report = gold_errors.report(gold, rows, attributes, previous)
+    reports.mkdir(exist_ok=True)
+    config_lib.write_json(reports / f"gold-{iteration}.json", report)
+    return report
+
+
+def cross_fit(ws: Workspace, seat: str, iteration: int, pool: str, folds: int) -> list[Stage]:
+    """Have a seat's kind of model score its own training pool, each pair by a model without it.
+
+    The pool is split into folds by hash (`cross_fit.fold_of`); a model of each fold's complement
+    scores the fold. Returns the stages whose `scores` these are. Raises ValueError for fewer than 2
+    folds, or where a complement has nothing to learn from.
+    """
+    learned = sided_labels(ws, pool, iteration)
+    fold_of = {pair_id: cross_fit_lib.fold_of(pair_id, folds) for pair_id in learned}
+    stages = []
+    for fold in range(folds):
+        others = {i: value for i, value in learned.items() if fold_of[i] != fold}
+        held_out = [i for i in learned if fold_of[i] == fold]
+        stage = stage_names.trained(seat, iteration, fold)
+        training = _fitted(ws, stage, pool, others, {})
+        stages.append(stage_names.cross_fitted(seat, iteration, fold))
+        score(ws, training, seat, held_out, stages[-1])
+    return stages

@@ -1,6 +1,15 @@
-"""What a budget still buys, and when another round is not worth it (paper, appendix F)."""
+"""What a budget buys, and when another round is not worth it (paper, appendix F)."""
+
+from rewardjax.config import Config
 
 STOP_BELOW = 0.3  # average points gained for each further million pairs
+
+
+def pairs(stage1: Config, iteration: int) -> int:
+    """Pairs that an iteration of Stage 1 is to have labeled, of which the pool may have fewer."""
+    if iteration == 0:
+        return stage1.first
+    return stage1.budget
 
 
 def affordable(wanted: int, price: float, left: float | None) -> int:
@@ -22,5 +31,5 @@ def gain_per_million(points: float, points_before: float, pairs: int, pairs_befo
 def should_stop(
     points: float, points_before: float, pairs: int, pairs_before: int, below: float = STOP_BELOW
 ) -> bool:
-    """The paper's rule: stop when the last round gained less than `below` points for each million pairs it added."""
+    """Whether the last round gained too little: under `below` points per million pairs it added."""
     return gain_per_million(points, points_before, pairs, pairs_before) < below

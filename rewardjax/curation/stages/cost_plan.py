@@ -1,89 +1,94 @@
-"""What a curation run would do from here: every step with its pairs, requests and dollars, before anything is spent."""
+"""What a run would do from here: each step with its pairs, requests and dollars, before any is spent.
 
+It walks through the same stages in the same order as `loop.run`, by the names that they write.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 
-from rewardjax.curation.judges import protocol as judges
+from rewardjax.curation.judges import protocol
+from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import Request
+from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.stages import labeling
-from rewardjax.curation.workspace import UNIT, Workspace
+from rewardjax.curation.stages import budget, labeling, rules
+from rewardjax.curation.workspace import Workspace
 from rewardjax.data.sources import open_source
 
 SAMPLE = 20  # pairs whose requests are written out to see what they can cost
 
+Step = dict[str, Any]
 
-def plan(ws: Workspace) -> list[dict[str, Any]]:
-    """A row for each step in order: step, state ("done", "to do"), pairs, requests to judges, labels by people, dollars for judges and
-    people at most. Pairs and dollars of what comes later are upper bounds: how many pairs Stage 2 asks about depends on models that are
-    not trained yet. Judges cost what their token prices make of the longest possible answers, or, without token prices, the price per
-    pair of the config; nothing is asked to find out."""
-    imported = _imported(ws)
-    unverified, wild = imported["unverified"], imported["wild"]
-    stage1, has = ws.config.stage1, ws.store.has
-    per_request = _most(ws)
-    rows = [
-        _row(
-            f"import {name}",
-            has("pairs", f"import-{name}", "00000"),
-            pairs=len(open_source(source.source)),
-        )
-        for name, source in ws.config.sources.items()
+
+def plan(ws: Workspace) -> list[Step]:
+    """List the steps in order: step, state ("done", "to do"), pairs, requests, labels, dollars.
+
+    Pairs and dollars of what comes later are upper bounds: how many pairs Stage 2 asks about
+    depends on models that are not trained yet. Judges cost what their token prices make of the
+    longest possible answers, or, without token prices, the price per pair of the config; nothing is
+    asked to find out.
+    """
+    entered = _entered(ws)
+    request = _dollars_per_request(ws)
+    steps = [
+        *_prepare(ws, entered, request),
+        *_stage1(ws, entered["unverified"], request),
     ]
-    rows.append(_row("clean", bool(ws.store.manifests("findings")), pairs=unverified + wild))
-    if ws.config.tag:
-        rows.append(
-            _ask(
-                ws,
-                "describe the unverified pool",
-                has("attributes", "tag", _last(unverified)),
-                unverified,
-                len(ws.judges),
-                per_request,
-            )
-        )
-    left = unverified
-    for i in range(stage1.iterations + 1):
-        chosen = min(left, stage1.first if i == 0 else stage1.budget)
-        left -= chosen
-        share = round(stage1.human_share * chosen)
-        if i:
-            rows.append(
-                _row(f"iteration {i}: best RM", has("training", f"best-{i}", "all"), pairs=None)
-            )
-        people = round(share * (1 + ws.config.people.overlap) * (1 + ws.config.people.checks))
-        done = has("votes", f"people-{i}", "all")
-        rows.append(
-            _row(
-                f"iteration {i}: people",
-                done,
-                pairs=share,
-                labels=people,
-                people=people * ws.config.prices.gold,
-            )
-        )
-        done = has("votes", f"label-{i}-panel", "all")
-        rows.append(
-            _ask(ws, f"iteration {i}: judges", done, chosen - share, _samples(ws), per_request)
-        )
     if ws.config.stage2.table:
-        last = stage1.iterations + 1
-        trained = has("training", f"gold-{last}", "all")
-        rows.append(
-            _row("Stage 2: gold RM, best RM, rewards of the wild pool", trained, pairs=wild)
-        )
-        done = has("votes", "label-wild-panel", "all")
-        samples = _samples(ws) + len(ws.judges) * bool(ws.config.tag)
-        rows.append(
-            _ask(ws, "Stage 2: judges, at most", done, wild, samples, per_request, "stage2")
-        )
-    sums = {
-        name: sum(row[name] or 0 for row in rows if row["state"] == "to do")
-        for name in ("requests", "labels", "judges $", "people $")
-    }
-    return [*rows, {"step": "left to do, at most", "state": "", "pairs": None, **sums}]
+        steps += _stage2(ws, entered["wild"], request)
+    total: Step = {"step": "left to do, at most", "state": "", "pairs": None}
+    for column in ("requests", "labels", "judges $", "people $"):
+        total[column] = sum(step[column] for step in steps if step["state"] == "to do")
+    return [*steps, total]
 
 
-def _row(
+def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> Iterator[Step]:
+    for name, source in ws.config.sources.items():
+        done = stage_names.imported(name).has(ws.store, "00000")
+        yield _step(f"import {name}", done, pairs=len(open_source(source.source)))
+    yield _step("clean", bool(ws.store.manifests("findings")), pairs=sum(entered.values()))
+    if ws.config.tag:
+        pairs = entered["unverified"]
+        done = stage_names.TAG.finished(ws.store, pairs)
+        yield _ask(ws, "describe the unverified pool", done, pairs, len(ws.judges), request)
+
+
+def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[Step]:
+    stage1, remaining = ws.config.stage1, unverified
+    for i in range(stage1.iterations + 1):
+        picks = min(remaining, budget.pairs(stage1, i))
+        remaining -= picks
+        to_people = rules.to_people(picks, stage1.human_share)
+        if i:
+            done = stage_names.trained("best", i).has(ws.store)
+            yield _step(f"iteration {i}: best RM", done, pairs=None)
+        settings = ws.config.people
+        answers = round(to_people * (1 + settings.overlap) * (1 + settings.checks))
+        yield _step(
+            f"iteration {i}: people",
+            stage_names.people(i).has(ws.store),
+            pairs=to_people,
+            labels=answers,
+            people=answers * ws.config.prices.gold,
+        )
+        done = stage_names.panel(i).has(ws.store)
+        to_judges = picks - to_people
+        yield _ask(ws, f"iteration {i}: judges", done, to_judges, _samples(ws), request)
+
+
+def _stage2(ws: Workspace, wild: int, request: float | None) -> Iterator[Step]:
+    iteration = ws.config.stage1.iterations + 1
+    done = stage_names.trained("gold", iteration).has(ws.store)
+    yield _step("Stage 2: gold RM, best RM, rewards of the wild pool", done, pairs=wild)
+    samples = _samples(ws)
+    if ws.config.tag:
+        samples += len(ws.judges)
+    done = stage_names.panel_wild(iteration).has(ws.store)
+    yield _ask(ws, "Stage 2: judges, at most", done, wild, samples, request, "stage2")
+
+
+def _step(
     step: str,
     done: bool,
     *,
@@ -92,15 +97,15 @@ def _row(
     labels: int = 0,
     judges: float = 0.0,
     people: float = 0.0,
-) -> dict:
-    money = {"judges $": round(judges, 4), "people $": round(people, 4)}
+) -> Step:
     return {
         "step": step,
-        "state": "done" if done else "to do",
+        "state": ("to do", "done")[done],
         "pairs": pairs,
         "requests": requests,
         "labels": labels,
-        **money,
+        "judges $": round(judges, 4),
+        "people $": round(people, 4),
     }
 
 
@@ -110,53 +115,63 @@ def _ask(
     done: bool,
     pairs: int,
     samples: int,
-    most: float | None,
+    request: float | None,
     price: str = "silver",
-) -> dict[str, Any]:
+) -> Step:
     requests = pairs * samples
-    dollars = pairs * ws.config.prices[price] if most is None else requests * most
-    return _row(step, done, pairs=pairs, requests=requests, judges=dollars if ws.judges else 0.0)
+    if not ws.judges:
+        dollars = 0.0
+    elif request is None:
+        dollars = pairs * ws.config.prices[price]
+    else:
+        dollars = requests * request
+    return _step(step, done, pairs=pairs, requests=requests, judges=dollars)
 
 
 def _samples(ws: Workspace) -> int:
     return sum(judge.samples for judge in ws.judges)
 
 
-def _last(pairs: int) -> str:
-    return f"{max(0, pairs - 1) // UNIT:05d}"
+def _entered(ws: Workspace) -> dict[str, int]:
+    """Pairs by the pool they enter: in the store, or in the sources before anything is imported."""
+    entered = {"unverified": 0, "wild": 0}
+    rows = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
+    if not rows:
+        for source in ws.config.sources.values():
+            entered[source.entry] += len(open_source(source.source))
+        return entered
+    for row in rows:
+        entered[row["entry"]] = row["pairs"]
+    # Cleaning held some of them back: nobody will be asked about those.
+    entered["unverified"] = len(labels(ws.store, "unverified", stage_names.IMPORTED))
+    return entered
 
 
-def _imported(ws: Workspace) -> dict[str, int]:
-    """Pairs by the pool they enter: in the store, or in the sources where nothing is imported yet."""
-    table = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
-    if table:
-        held = {"unverified": 0, "wild": 0} | {row["entry"]: row["pairs"] for row in table}
-        return held | {"unverified": len(labels(ws.store, "unverified", -1))}
-    sizes = {"unverified": 0, "wild": 0}
-    for source in ws.config.sources.values():
-        sizes[source.entry] += len(open_source(source.source))
-    return sizes
+def _dollars_per_request(ws: Workspace) -> float | None:
+    """What one request can cost at most, on average over some pairs and the judges.
 
-
-def _most(ws: Workspace) -> float | None:
-    """Dollars that one request to a judge can cost at most, on average over some pairs and the judges; None without prices or pairs."""
+    None without token prices, or without pairs to write out a request of.
+    """
     if not any(judge.price_input or judge.price_output for judge in ws.judges):
         return None
-    ids = (
-        ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE])
-        .column("pair_id")
-        .to_pylist()
-    )
-    items = labeling.as_items(ws, ids)
-    asked = [
-        judges.settle(
-            question,
-            judge.answer_format if judge.answer_format != "auto" else "json_schema",
-            ws.calls,
-        )
-        for item in items
-        for judge in ws.judges
-        for question in list(judges.questions(item, judge))[:1]
-    ]
-    bounds = [request.most() for request in asked if isinstance(request, Request)]
-    return sum(bounds) / len(bounds) if bounds else None
+    sample = ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE])
+    bounds = []
+    for item in labeling.as_items(ws, sample.column("pair_id").to_pylist()):
+        for judge in ws.judges:
+            request = _first_request(ws, item, judge)
+            # An answer that the ledger of calls has costs nothing any more.
+            if isinstance(request, Request):
+                bounds.append(request.most())
+    if not bounds:
+        return None
+    return sum(bounds) / len(bounds)
+
+
+def _first_request(ws: Workspace, item: Item, judge: Judge) -> Any:
+    """The first request about a pair, or the outcome where it was made and answered."""
+    answer_format = judge.answer_format
+    if answer_format == "auto":
+        # Which one the server takes is not known before it was asked; this is the longest.
+        answer_format = "json_schema"
+    question = next(iter(protocol.questions(item, judge)))
+    return protocol.settle(question, answer_format, ws.calls)

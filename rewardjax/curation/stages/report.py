@@ -7,6 +7,8 @@ from typing import Any
 from rewardjax import config as config_lib
 from rewardjax.curation.judges import bias as judge_bias
 from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger import stage_names
+from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.stages import budget
 from rewardjax.curation.workspace import Workspace
 from rewardjax.reporting import page, plots, run_record
@@ -24,7 +26,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         return path
     folder.mkdir(exist_ok=True)
     names = ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
-    sizes = [pools_lib.sizes(ws.store, i) for i in range(-1, iteration + 1)]
+    sizes = [pools_lib.sizes(ws.store, i) for i in range(stage_names.IMPORTED, iteration + 1)]
     figure = folder / f"pools-{iteration}.png"
     plots.stacked(
         {pool: [size[pool] for size in sizes] for pool in pools_lib.POOLS},
@@ -34,6 +36,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
     )
     tables = {
         "Pools": [{"after": name, **size} for name, size in zip(names, sizes, strict=True)],
+        "Budget of this iteration": spending(ws, iteration),
         "Flows of this iteration": flows(ws, iteration),
         "Labels against the original ones": against_original(ws, iteration),
         "Agreement": agreements(ws, iteration),
@@ -66,9 +69,21 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
     return path
 
 
+def spending(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
+    """What the pairs of a Stage 1 iteration's budget were spent on; empty for Stage 2, which has none."""
+    rows = stage_names.picks(iteration).rows(ws.store, "picks")
+    if iteration > ws.config.stage1.iterations:
+        return []
+    wanted = budget.pairs(ws.config.stage1, iteration)
+    people = sum(row["labeller"] == "people" for row in rows)
+    judges = len(rows) - people
+    spent = {"pairs": wanted, "to people": people, "to judges": judges}
+    return [spent | {"unspent": wanted - people - judges}]
+
+
 def flows(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     """Pairs that the iteration moved from one pool to another."""
-    before, after = pools_lib.sql(iteration - 1), pools_lib.sql(iteration)
+    before, after = pools_lib.sql(as_of(iteration)), pools_lib.sql(iteration)
     sql = f"""select old.pool as "from", new.pool as "to", count(*) as pairs from ({before}) old join ({after}) new using (pair_id)
         where old.pool <> new.pool group by all order by all"""
     return ws.store.query(sql).to_pylist()
@@ -91,7 +106,7 @@ def worth(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
     for i in range(2, iteration + 1):
         path = ws.folder / "reports" / f"gold-{i}.json"
         compared = json.loads(path.read_text())["against_previous"] if path.exists() else None
-        pairs = [len(pools_lib.labels(ws.store, "silver", j)) for j in (i - 2, i - 1)]
+        pairs = [len(pools_lib.labels(ws.store, "silver", j)) for j in (as_of(i - 1), as_of(i))]
         if compared and compared["pairs"] and pairs[1] > pairs[0]:
             points = 100 * compared["difference"]
             figures = {"silver before": pairs[0], "silver": pairs[1], "points gained": points}
@@ -125,16 +140,17 @@ def agreements(ws: Workspace, iteration: int) -> list[dict[str, Any]]:
             iteration,
         ),
     }
-    for chair in ("best", "gold"):
+    for seat in ("best", "gold"):
         sql = f"""select pair_id, case when reward_a > reward_b then 'a' when reward_b > reward_a then 'b' else 'tie' end as value
-            from scores where scorer = '{chair}' and iteration <= ? order by iteration"""
-        sides[f"{chair} RM"] = _said(ws, sql, iteration)
+            from scores where scorer = '{seat}' and iteration <= ? order by iteration"""
+        sides[f"{seat} RM"] = _said(ws, sql, iteration)
     found = []
     for one, other in (
         ("people", "original"),
         ("panel", "original"),
         ("panel", "people"),
         ("best RM", "people"),
+        ("gold RM", "people"),
         ("best RM", "original"),
         ("gold RM", "best RM"),
     ):

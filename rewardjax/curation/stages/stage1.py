@@ -1,170 +1,162 @@
-"""Stage 1: people anchor, judges multiply, and the reward model's errors on gold say what to label next (paper, section 1.3).
+"""Stage 1: people anchor, judges multiply, and errors on gold say what to label next.
 
     iteration 0       pairs of the unverified pool at random
-    iteration i       best RM on silver, its checkpoint chosen on gold -> errors on gold -> the unverified pairs most like them
-    each iteration    the first `human_share` of the picks to people (gold), the rest to judges shown the nearest gold pairs (silver)
+    iteration i       best RM on silver, its checkpoint chosen on gold -> its errors on gold
+                      -> the unverified pairs most like them
+    each iteration    the first `human_share` of the picks to people (gold), the rest to judges
+                      who are shown the nearest gold pairs (silver)
 
-Every step writes a shard and is skipped where the shard is there: killed at any point, the same call leaves the same store.
+(paper, section 1.3). Every step reads the ledger, applies a rule and writes a shard, and is skipped
+where the shard is there: killed at any point, the same call leaves the same store.
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from rewardjax import config as config_lib
-from rewardjax.curation.ledger import decisions
+from rewardjax.curation.ledger import decisions, stage_names
 from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
+from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.retrieval import search, selection
-from rewardjax.curation.reward_models import gold_errors as gold
-from rewardjax.curation.reward_models import seats
-from rewardjax.curation.stages import labeling, report
-from rewardjax.curation.workspace import Workspace
+from rewardjax.curation.reward_models import gold_errors, seats
+from rewardjax.curation.stages import budget, labeling, report, rules
+from rewardjax.curation.workspace import Training, Workspace
 from rewardjax.data.sources import open_source
-from rewardjax.parallel.mesh import make_mesh
 
 
 def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
         take_in(ws.store, open_source(source.source), entry=source.entry, name=name)
-    settings = ws.config.clean.to_dict()
-    clean(ws.store, **settings)
-    ids = list(labels(ws.store, "unverified", -1))
+    clean(ws.store, **ws.config.clean.to_dict())
+    ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
     if ws.config.tag:
-        labeling.tag(ws, ids, "tag", 0)
-    labeling.embed(ws, ids, "embed", 0)
+        labeling.tag(ws, ids, stage_names.TAG)
+    labeling.embed(ws, ids, stage_names.EMBED)
 
 
-def iterate(ws: Workspace, iteration: int) -> None:
-    """Pick pairs, have them labeled, and report."""
+class Labeled(NamedTuple):
+    """What an iteration had labeled: pairs by people and by judges, and its budget's rest."""
+
+    people: int
+    judges: int
+    # Pairs of the budget for which the rule had no candidate, or the pool no pair.
+    unspent: int
+
+
+def iterate(ws: Workspace, iteration: int) -> Labeled:
+    """Pick pairs, have them labeled, decide, and report. May raise Paused."""
     picks = pick(ws, iteration)
-    labeling.people(
-        ws,
-        picks["people"],
-        f"people-{iteration}",
-        iteration,
-        list(labels(ws.store, "gold", iteration - 1)),
-    )
+    checks = list(labels(ws.store, "gold", as_of(iteration)))
+    labeling.people(ws, picks["people"], stage_names.people(iteration), checks)
+    # Judges are shown what people said in this very iteration: they label after them.
+    gold = labels(ws.store, "gold", iteration)
     labeling.judge(
-        ws, picks["judges"], f"label-{iteration}", iteration, labels(ws.store, "gold", iteration)
+        ws, picks["judges"], stage_names.judges(iteration), stage_names.panel(iteration), gold
     )
     decisions.decide(
-        ws.store, f"stage1-{iteration}", table="stage1", entry="unverified", iteration=iteration
+        ws.store,
+        stage_names.decided(iteration),
+        table="stage1",
+        entry="unverified",
+        iteration=iteration,
     )
     report.write(ws, iteration)
+    people, judges = len(picks["people"]), len(picks["judges"])
+    return Labeled(people, judges, budget.pairs(ws.config.stage1, iteration) - people - judges)
 
 
-# ---------------------------------------------------------------------------------------------------------------- picking
+# ------------------------------------------------------------------ picking
+
+
+class Pick(NamedTuple):
+    """A pair to label, and why, as JSON values."""
+
+    pair_id: str
+    evidence: dict[str, Any]
 
 
 def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
-    """The pairs to label in an iteration, by labeler and in order, from the ledger once they are there."""
-    stage = f"pick-{iteration}"
-    if not ws.store.has("picks", stage, "all"):
-        chosen = _choose(ws, iteration)
-        share = round(ws.config.stage1.human_share * len(chosen))
-        rows = [
-            {
-                "pair_id": i,
-                "labeller": "people" if n < share else "judges",
-                "place": n,
-                "evidence": json.dumps(why),
-            }
-            for n, (i, why) in enumerate(chosen)
-        ]
-        ws.store.append("picks", stage, "all", rows, iteration=iteration)
-    rows = ws.store.query("select * from picks where stage = ? order by place", [stage]).to_pylist()
-    return {
-        name: [row["pair_id"] for row in rows if row["labeller"] == name]
-        for name in ("people", "judges")
-    }
+    """The pairs to label by labeler, in order; from the ledger once they are there."""
+    stage = stage_names.picks(iteration)
+    if not stage.has(ws.store):
+        picks = _choose(ws, iteration)
+        to_people = rules.to_people(len(picks), ws.config.stage1.human_share)
+        rows = []
+        for place, (pair_id, evidence) in enumerate(picks):
+            row = {"pair_id": pair_id, "place": place, "evidence": json.dumps(evidence)}
+            rows.append(row | {"labeller": rules.labeler(place, to_people)})
+        stage.append(ws.store, "picks", rows)
+    by_labeler: dict[str, list[str]] = {"people": [], "judges": []}
+    for row in stage.rows(ws.store, "picks", order="place"):
+        by_labeler[row["labeller"]].append(row["pair_id"])
+    return by_labeler
 
 
-def _choose(ws: Workspace, iteration: int) -> list[tuple[str, dict[str, Any]]]:
-    """Pairs that nobody has looked at, in the order in which they should be labeled, each with why."""
-    settings = ws.config.stage1
-    left = list(labels(ws.store, "unverified", iteration - 1))
-    budget = min(len(left), settings.first if iteration == 0 else settings.budget)
+def _choose(ws: Workspace, iteration: int) -> list[Pick]:
+    """Pairs that nobody has looked at, in the order in which they should be labeled."""
+    pool = list(labels(ws.store, "unverified", as_of(iteration)))
+    wanted = min(len(pool), budget.pairs(ws.config.stage1, iteration))
+    # Each iteration draws anew: with one seed the second would take up where the first one ended.
     seed = ws.config.seed + iteration
-    if iteration == 0 or settings.select == "random":
-        return [
-            (left[row], {"by": "random"}) for row in selection.at_random(len(left), budget, seed)
-        ]
-    if settings.select == "diversity":
-        chosen = selection.most_diverse(
-            labeling.vectors(ws, left).astype(np.float32) / search.GRID, budget, seed
-        )
-        return [(left[row], {"by": "diversity"}) for row in chosen]
+    select = ws.config.stage1.select
+    # There is no reward model yet to say what to label first.
+    if iteration == 0 or select == "random":
+        rows = selection.at_random(len(pool), wanted, seed)
+        return [Pick(pool[row], {"by": "random"}) for row in rows.tolist()]
+    if select == "diversity":
+        vectors = labeling.vectors(ws, pool).astype(np.float32) / search.GRID
+        rows = selection.most_diverse(vectors, wanted, seed)
+        return [Pick(pool[row], {"by": "diversity"}) for row in rows.tolist()]
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
-    if settings.select == "uncertainty":
-        seats.score(ws, best, "best", iteration, left, f"uncertain-{iteration}")
-        p = _p_a(ws, left, iteration)
-        return [
-            (left[row], {"by": "uncertainty", "p": round(float(p[row]), 6)})
-            for row in selection.most_uncertain(p, budget)
-        ]
-    if settings.select == "retrieval":
-        return _retrieve(ws, best, left, budget, iteration)
-    raise ValueError(
-        f"stage1.select = {settings.select!r}: random, diversity, uncertainty or retrieval"
-    )
+    if select == "uncertainty":
+        return _most_uncertain(ws, best, pool, wanted, iteration)
+    if select == "retrieval":
+        return _retrieve(ws, best, pool, wanted, iteration)
+    raise ValueError(f"stage1.select = {select!r} is not one of {', '.join(rules.SELECTIONS)}")
 
 
-def _p_a(ws: Workspace, pair_ids: Sequence[str], iteration: int) -> np.ndarray:
-    """P(a is better) by the best RM of an iteration; 0.5 where it could not score the pair."""
-    sql = "select pair_id, reward_a - reward_b as margin from scores where scorer = 'best' and iteration = ?"
-    rows = ws.store.query(sql, [iteration]).to_pylist()
-    margin = {row["pair_id"]: row["margin"] for row in rows}
-    return gold.probability(np.array([margin.get(pair_id, 0.0) for pair_id in pair_ids]), 1.0)
+def _most_uncertain(
+    ws: Workspace, best: Training, pool: list[str], wanted: int, iteration: int
+) -> list[Pick]:
+    """The pairs on which the best RM is nearest to even."""
+    stage = stage_names.uncertainty(iteration)
+    seats.score(ws, best, "best", pool, stage)
+    margin_of = seats.margins(ws, [stage])
+    # A pair that it could not score is one that it knows nothing about: p = 1/2.
+    margin = np.array([margin_of.get(pair_id, 0.0) for pair_id in pool])
+    p = gold_errors.probability(margin, 1.0)  # [pool] that a is better
+    picks = []
+    for row in selection.most_uncertain(p, wanted).tolist():
+        picks.append(Pick(pool[row], {"by": "uncertainty", "p": round(float(p[row]), 6)}))
+    return picks
 
 
 def _retrieve(
-    ws: Workspace, best: Any, left: list[str], budget: int, iteration: int
-) -> list[tuple[str, dict[str, Any]]]:
-    """What the gold pairs pull by the k(p) rule (paper, section 1.3), the best RM's errors first."""
-    if not any(labels(ws.store, "gold", iteration - 1).values()):
+    ws: Workspace, best: Training, pool: list[str], wanted: int, iteration: int
+) -> list[Pick]:
+    """What the gold pairs pull by the k(p) rule, the best RM's errors first (`rules.retrieve`)."""
+    if not seats.sided_labels(ws, "gold", iteration):
         raise ValueError(
-            "stage1.select = 'retrieval' needs gold pairs, and there are none: raise stage1.human_share, or select otherwise"
+            "stage1.select = 'retrieval' needs gold pairs, and there are none: raise "
+            "stage1.human_share, or select otherwise"
         )
-    p_of = gold_errors(ws, best, iteration)["p"]
-    known = sorted(p_of)
-    k_max = ws.config.stage1.k_max
-    with jax.set_mesh(make_mesh()):
-        near, similarity = search.nearest(
-            labeling.vectors(ws, known), labeling.vectors(ws, left), min(k_max, len(left))
-        )
-    if near.shape[1] < k_max:  # fewer pairs are left than one gold pair may pull
-        near, similarity = (
-            np.pad(x, ((0, 0), (0, k_max - x.shape[1])), constant_values=-1)
-            for x in (near, similarity)
-        )
-    pulled = search.pull(np.array([p_of[i] for i in known]), near, similarity, k_max, budget)
-    why = [
-        {"by": "retrieval", "gold": known[q], "p": round(p_of[known[q]], 6), "rank": int(r)}
-        for q, r in zip(pulled.query.tolist(), pulled.rank.tolist(), strict=True)
-    ]
-    return [(left[row], reason) for row, reason in zip(pulled.row.tolist(), why, strict=True)]
-
-
-def gold_errors(ws: Workspace, best: Any, iteration: int) -> dict[str, Any]:
-    """The best RM on the gold pairs as they stood before the iteration: gold.report, compared with the one before; kept as a file."""
-    known = {
-        pair_id: label
-        for pair_id, label in labels(ws.store, "gold", iteration - 1).items()
-        if label
-    }
-    seats.score(ws, best, "best", iteration, list(known), f"gold-{iteration}")
-    rows = ws.store.query("select * from scores where stage = ?", [f"gold-{iteration}"]).to_pylist()
-    attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
-    last = ws.folder / "reports" / f"gold-{iteration - 1}.json"
-    found = gold.report(
-        known, rows, attributes, json.loads(last.read_text())["correct"] if last.exists() else None
-    )
-    last.parent.mkdir(exist_ok=True)
-    config_lib.write_json(last.with_name(f"gold-{iteration}.json"), found)
-    return found
+    p_of = seats.errors_on_gold(ws, best, iteration)["p"]
+    gold = sorted(p_of)
+    p = np.array([p_of[pair_id] for pair_id in gold])
+    neighbors = rules.neighbors_in(labeling.vectors(ws, gold), labeling.vectors(ws, pool))
+    pulled = rules.retrieve(p, neighbors, len(pool), ws.config.stage1.k_max, wanted)
+    picks = []
+    for row, query, rank in zip(*(column.tolist() for column in pulled[:3]), strict=True):
+        evidence = {
+            "by": "retrieval",
+            "gold": gold[query],
+            "p": round(p_of[gold[query]], 6),
+            "rank": rank,
+            "k_max": pulled.k_max,
+        }
+        picks.append(Pick(pool[row], evidence))
+    return picks

@@ -1,62 +1,104 @@
-"""Stage 2: the wild pool, without people (paper, section 1.6). Gold RM and best RM score it, the table says where judges are needed, and
-decides."""
+"""Stage 2: the wild pool, without people (paper, section 1.6).
 
-from rewardjax.curation.ledger import decisions, write_pairs
+Gold RM and best RM score it, the decision table says where judges are needed, and decides.
+"""
+
+from typing import Any
+
+from rewardjax.curation.ledger import decisions, stage_names, write_pairs
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.reward_models import seats
+from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, as_of
+from rewardjax.curation.reward_models import gold_errors, seats
 from rewardjax.curation.stages import labeling, report
-from rewardjax.curation.stages.stage1 import gold_errors
 from rewardjax.curation.workspace import Workspace
-
-ASK, FINAL = "stage2-ask", "stage2-final"  # stages of the ledger `decisions`
 
 
 def run(ws: Workspace) -> dict[str, int]:
-    """Decide the wild pool; how many pairs got which action. Resumes."""
-    iteration = ws.config.stage1.iterations + 1
-    wild = list(labels(ws.store, "wild", iteration - 1))
-    chairs = {"best": seats.fit(ws, "best", iteration, "silver", choose_on="gold")}
-    temperature = 1.0
-    if any(
-        labels(ws.store, "gold", iteration - 1).values()
-    ):  # else nobody was asked, and there is no gold RM
-        temperature = gold_errors(ws, chairs["best"], iteration)["temperature"]
-        chairs["gold"] = seats.fit(ws, "gold", iteration, "gold")
-    for chair, workdir in chairs.items():
-        seats.score(ws, workdir, chair, iteration, wild, f"wild-{chair}")
+    """Decide the wild pool; how many pairs got which action. Resumes; may raise Paused."""
+    iteration = number(ws)
+    temperatures = score_wild(ws, iteration)
     settings = {
         "table": ws.config.stage2.table,
         "band": ws.config.stage2.band,
-        "best_temperature": temperature,
+        "entry": "wild",
+        "iteration": iteration,
+        **temperatures,
     }
-    decisions.decide(ws.store, ASK, entry="wild", iteration=iteration, round=0, **settings)
-    wanted = ws.store.query(
+    # The table is asked twice: before the judges, where it may say "annotate", and after them.
+    decisions.decide(ws.store, stage_names.WILD_ASKED, round=ASKING, **settings)
+    asked = ws.store.query(
         "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
-        [ASK],
+        [stage_names.WILD_ASKED],
     )
-    ask = wanted.column("pair_id").to_pylist()
-    if ws.config.tag:
-        labeling.tag(ws, ask, "tag-wild", iteration)
-    labeling.embed(ws, ask, "embed-wild", iteration)
-    labeling.judge(ws, ask, "label-wild", iteration, labels(ws.store, "gold", iteration - 1))
-    counts = decisions.decide(
-        ws.store, FINAL, entry="wild", iteration=iteration, round=1, **settings
-    )
+    label(ws, asked.column("pair_id").to_pylist(), iteration)
+    counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **settings)
     report.write(ws, iteration)
     write_sets(ws)
     return counts
 
 
+def number(ws: Workspace) -> int:
+    """The iteration that Stage 2 counts as: the one after Stage 1's last."""
+    return ws.config.stage1.iterations + 1
+
+
+def score_wild(ws: Workspace, iteration: int) -> dict[str, Any]:
+    """Train both reward models and score the wild pool; returns their temperatures by seat."""
+    wild = list(labels(ws.store, "wild", as_of(iteration)))
+    best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
+    trained, temperatures = {"best": best}, {}
+    # Where nobody was asked there is no gold: no gold RM, and no errors to fit a temperature on.
+    if seats.sided_labels(ws, "gold", iteration):
+        errors = seats.errors_on_gold(ws, best, iteration)
+        temperatures["best_temperature"] = errors["temperature"]
+        trained["gold"] = seats.fit(ws, "gold", iteration, "gold")
+        if ws.config.stage2.folds:
+            temperatures["gold_temperature"] = gold_temperature(ws, iteration)
+    for seat, training in trained.items():
+        seats.score(ws, training, seat, wild, stage_names.scored_wild(seat, iteration))
+    return temperatures
+
+
+def gold_temperature(ws: Workspace, iteration: int) -> float:
+    """The gold RM's temperature, by cross-fitting: its own margins on gold would be too sure."""
+    stages = seats.cross_fit(ws, "gold", iteration, "gold", ws.config.stage2.folds)
+    rows = []
+    for stage in stages:
+        rows += stage.rows(ws.store, "scores")
+    gold = seats.sided_labels(ws, "gold", iteration)
+    _, margin, _ = gold_errors.margins(gold, rows)
+    return gold_errors.fit_temperature(margin)
+
+
+def label(ws: Workspace, pair_ids: list[str], iteration: int) -> None:
+    """Have judges describe and label wild pairs, shown the nearest gold pairs."""
+    if ws.config.tag:
+        labeling.tag(ws, pair_ids, stage_names.tag_wild(iteration))
+    labeling.embed(ws, pair_ids, stage_names.embed_wild(iteration))
+    labeling.judge(
+        ws,
+        pair_ids,
+        stage_names.judges_wild(iteration),
+        stage_names.panel_wild(iteration),
+        labels(ws.store, "gold", as_of(iteration)),
+    )
+
+
 def write_sets(ws: Workspace) -> dict[str, dict[str, int]]:
-    """The data sets that the paper compares, into `data/`: everything that was looked at with its original label, the curated pairs
-    without the flipped ones, and with them."""
+    """Write the data sets that the paper compares into `data/`; returns counts by fate.
+
+    Everything that was looked at with its original label, the curated pairs without the flipped
+    ones, and with them.
+    """
     curated = ("gold", "silver", "curated")
     variants = {
         "original": dict(pools=(*curated, "wild", "discarded"), labels="original"),
         "filtered": dict(pools=curated, flips=False),
         "flipped": dict(pools=curated),
     }
-    return {
-        name: write_pairs.export(ws.store, ws.folder / "data" / f"{name}.parquet", **options)
-        for name, options in variants.items()
-    }
+    counts = {}
+    for name, options in variants.items():
+        counts[name] = write_pairs.export(
+            ws.store, ws.folder / "data" / f"{name}.parquet", **options
+        )
+    return counts

@@ -7,9 +7,10 @@ from ml_collections import ConfigDict
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
+from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.stages import labeling, report
+from rewardjax.curation.stages import labeling, product, report
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data.sources import open_source
 
@@ -24,7 +25,8 @@ def test_a_panel_that_knows_none_of_the_pairs_is_warned_about(tmp_path, capsys, 
     config = ConfigDict({"shots": 0, "panel": {"method": "consistency"}})
     with serve({"m": Behavior(accuracy=1.0)}, truth) as server:
         judges = [judge_at(server, "m")]
-        ws = Workspace(tmp_path, config, store, CallLedger(tmp_path / "calls.sqlite"), judges)
-        labeling.judge(ws, ids, "label-0", 0, {})
+        calls = CallLedger(tmp_path / "calls.sqlite")
+        ws = Workspace(tmp_path, config, store, calls, judges, product.PLUGINS)
+        labeling.judge(ws, ids, stage_names.judges(0), stage_names.panel(0), {})
     warned = 'judge:m says "No preference" in 24 of 24 answers' in capsys.readouterr().err
     assert warned == (pairs_known == 0) == bool(report.undecided_judges(ws))

@@ -1,0 +1,180 @@
+"""The stages of the loop as data: what each one's shards are called, in which ledgers, and whose state it reads.
+
+A shard is `LEDGER/STAGE.UNIT`. Nothing else in the package spells such a name: the stages append under a `Stage` of this file, and
+`curate run --plan`, the reports and the pools ask the same object whether its work is done.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rewardjax.curation.ledger.store import Store
+
+WHOLE = "all"  # the unit of a stage that is written at once
+UNIT = 500  # pairs in a unit of work: what is done again after a kill
+
+# Decisions of one iteration about one pool, in order: the highest counts.
+ASKING, DECIDING = 0, 1
+
+
+def as_of(iteration: int) -> int:
+    """The iteration whose outcome the work of `iteration` starts from: the one before, or -1 for the pairs as they were imported.
+
+    What an iteration itself appends must not steer it: a killed run that starts again would then see more than the first try saw."""
+    return iteration - 1
+
+
+IMPORTED = as_of(
+    0
+)  # pools as of this are those that cleaning left, before anybody labeled anything
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One step of the loop. ledgers: where it appends, in the order in which it does. sliced: in units of UNIT pairs, else at once."""
+
+    name: str
+    iteration: int
+    ledgers: tuple[str, ...]
+    sliced: bool = False
+
+    @property
+    def as_of(self) -> int:
+        """The state of the pools that this stage reads."""
+        return as_of(self.iteration)
+
+    def units(self, pair_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+        """The units of this work, each with its pairs. The order of the pairs decides, so it must itself come from the ledger."""
+        if not self.sliced:
+            yield WHOLE, pair_ids
+            return
+        for start in range(0, len(pair_ids), UNIT):
+            yield f"{start // UNIT:05d}", pair_ids[start : start + UNIT]
+
+    def has(self, store: Store, unit: str = WHOLE) -> bool:
+        """Whether a unit is finished in every ledger of this stage."""
+        return all(store.has(ledger, self.name, unit) for ledger in self.ledgers)
+
+    def open_units(self, store: Store, pair_ids: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+        """The units that are not finished: what is left to do."""
+        return [(unit, ids) for unit, ids in self.units(pair_ids) if not self.has(store, unit)]
+
+    def finished(self, store: Store, pairs: int) -> bool:
+        """Whether so many pairs are done; units are finished in order, so that the last one tells."""
+        if not self.sliced:
+            return self.has(store)
+        return self.has(store, f"{max(0, pairs - 1) // UNIT:05d}")
+
+    def append(
+        self,
+        store: Store,
+        ledger: str,
+        rows: Iterable[Mapping[str, Any]] | pa.Table,
+        unit: str = WHOLE,
+    ) -> None:
+        """Write a unit of this stage's shard in `ledger`. Raises ValueError for a ledger that is not one of its own."""
+        if ledger not in self.ledgers:
+            raise ValueError(f"stage {self.name} writes {', '.join(self.ledgers)}, not {ledger}")
+        store.append(ledger, self.name, unit, rows, iteration=self.iteration)
+
+    def rows(self, store: Store, ledger: str, order: str = "pair_id") -> list[Any]:
+        """What this stage wrote into `ledger`, ordered by these columns."""
+        sql = f"select * from {ledger} where stage = ? order by {order}"
+        return store.query(sql, [self.name]).to_pylist()
+
+
+# ------------------------------------------------------------------------------------ before the first iteration
+
+
+def imported(source: str) -> Stage:
+    """Records of a source taken in (`intake.take_in`, whose units are rows of the source)."""
+    return Stage(f"import-{source}", 0, ("pairs",), sliced=True)
+
+
+TAG = Stage("tag", 0, ("attributes",), sliced=True)
+EMBED = Stage("embed", 0, ("embeddings",), sliced=True)
+
+
+# ------------------------------------------------------------------------------------ one iteration of Stage 1
+
+
+def picks(iteration: int) -> Stage:
+    """The pairs to label, by whom."""
+    return Stage(f"pick-{iteration}", iteration, ("picks",))
+
+
+def people(iteration: int) -> Stage:
+    """What people said, and the attributes that they corrected. The attributes come last: the queue is ordered by attributes, so a run
+    killed between the two must find them as they were."""
+    return Stage(f"people-{iteration}", iteration, ("votes", "attributes"))
+
+
+def judges(iteration: int) -> Stage:
+    """What each judge said."""
+    return Stage(f"label-{iteration}-judges", iteration, ("votes",), sliced=True)
+
+
+def panel(iteration: int) -> Stage:
+    """The judges merged."""
+    return Stage(f"label-{iteration}-panel", iteration, ("votes",))
+
+
+def decided(iteration: int) -> str:
+    """The decisions about the unverified pool. Their units are ranges of pair ids (`decisions.decide`)."""
+    return f"stage1-{iteration}"
+
+
+def trained(seat: str, iteration: int, fold: int | None = None) -> Stage:
+    """The reward model of a seat: its training pairs. Its workdir and its data files are named after the stage too."""
+    suffix = "" if fold is None else f"-fold-{fold}"
+    return Stage(f"{seat}-{iteration}{suffix}", iteration, ("training",))
+
+
+def uncertainty(iteration: int) -> Stage:
+    """Rewards of the unverified pool by the best RM, to pick the pairs that it is unsure of."""
+    return Stage(f"uncertain-{iteration}", iteration, ("findings", "scores"), sliced=True)
+
+
+def scored_gold(iteration: int) -> Stage:
+    """Rewards of the gold pairs by the best RM: where it errs."""
+    return Stage(f"gold-{iteration}", iteration, ("findings", "scores"), sliced=True)
+
+
+def cross_fitted(seat: str, iteration: int, fold: int) -> Stage:
+    """Rewards of one fold of a reward model's own training pairs, by a model trained without that fold."""
+    name = trained(seat, iteration, fold).name
+    return Stage(name, iteration, ("findings", "scores"), sliced=True)
+
+
+# ------------------------------------------------------------------------------------ Stage 2
+
+
+def scored_wild(seat: str, iteration: int) -> Stage:
+    """Rewards of the wild pool by a seat's reward model."""
+    return Stage(f"wild-{seat}", iteration, ("findings", "scores"), sliced=True)
+
+
+def tag_wild(iteration: int) -> Stage:
+    """Attributes of the wild pairs that judges are asked about."""
+    return Stage("tag-wild", iteration, ("attributes",), sliced=True)
+
+
+def embed_wild(iteration: int) -> Stage:
+    """Their vectors."""
+    return Stage("embed-wild", iteration, ("embeddings",), sliced=True)
+
+
+def judges_wild(iteration: int) -> Stage:
+    """What each judge said about them."""
+    return Stage("label-wild-judges", iteration, ("votes",), sliced=True)
+
+
+def panel_wild(iteration: int) -> Stage:
+    """The judges merged."""
+    return Stage("label-wild-panel", iteration, ("votes",))
+
+
+# The decisions about the wild pool: which pairs judges are asked about, then what becomes of each.
+WILD_ASKED, WILD_DECIDED = "stage2-ask", "stage2-final"

@@ -1,0 +1,89 @@
+"""Reward models of the product: trained by `rewardjax.training.loop`, asked through `scoring`."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from rewardjax.config import Config
+from rewardjax.curation.ledger import write_pairs
+from rewardjax.curation.ledger.rows import PairText
+from rewardjax.curation.workspace import RewardModel, Training, Workspace
+from rewardjax.data.groups import BadRow, Group
+from rewardjax.defaults import held_out
+from rewardjax.models import checkpoint
+from rewardjax.scoring import model as scorer
+from rewardjax.scoring.prepare import prepare_whole
+from rewardjax.training import loop, metrics
+
+CHOICE = "choice"  # the held-out set on which the best checkpoint is chosen
+
+
+def train(ws: Workspace, training: Training) -> None:
+    """Train by the config's `train`, into `training.folder`; killed, it goes on at its checkpoint."""
+    name = training.stage.name
+    data = _written(ws, name, training.labels)
+    choice = None
+    if training.choose_on:
+        choice = _written(ws, f"{name}-{CHOICE}", training.choose_on)
+    if not (training.folder / "DONE").exists():
+        loop.run(_config(ws, data, choice), training.folder)
+
+
+def _written(ws: Workspace, name: str, labels: Mapping[str, str]) -> pathlib.Path:
+    path = ws.folder / "data" / f"{name}.parquet"
+    write_pairs.write_labels(ws.store, path, labels)
+    return path
+
+
+def _config(ws: Workspace, data: pathlib.Path, choice: pathlib.Path | None) -> Config:
+    """The training config of the workspace with its data filled in."""
+    config = ws.config.train.copy_and_resolve_references()
+    with config.unlocked():
+        config.data.source, config.data.cache = str(data), str(ws.folder / "cache")
+        if choice:
+            config.evals = {CHOICE: held_out(config, source=str(choice))}
+            config.checkpoint.keep.best = f"{CHOICE}/accuracy"
+    return config
+
+
+def load(ws: Workspace, training: Training) -> RewardModel:
+    """The trained model, at the checkpoint that its choice set liked best."""
+    model = scorer.load(training.folder, step=best_step(training.folder))
+    name = checkpoint.fingerprint(model.params)
+    return RewardModel(name, model.contract.fingerprint, lambda pairs: rewards(model, pairs))
+
+
+def best_step(workdir: pathlib.Path) -> int | None:
+    """The kept step of the highest accuracy on the choice set; None: the newest step counts.
+
+    Of equal steps the later one: it has seen more pairs."""
+    key = f"{CHOICE}/accuracy"
+    accuracy = {}
+    for row in metrics.read_metrics(workdir):
+        if row.get(key) is not None:
+            accuracy[row["step"]] = row[key]
+    kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
+    return max(kept & accuracy.keys(), key=lambda step: (accuracy[step], step), default=None)
+
+
+def rewards(model: scorer.Scorer, pairs: Sequence[PairText]) -> list[tuple[float, float] | BadRow]:
+    """Rewards of a and b of each pair, or why it has none.
+
+    The same pairs in the same order give the same bits.
+    """
+    results: list[tuple[float, float] | BadRow | None] = [None] * len(pairs)
+    places, ready = [], []
+    for place, pair in enumerate(pairs):
+        group = Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], [])
+        try:
+            tokens = prepare_whole(
+                group, model.tokenizer, model.contract.max_length, model.contract.over_long
+            )
+        except BadRow as error:
+            results[place] = error
+        else:
+            places.append(place)
+            ready.append(tokens)
+    if ready:
+        for place, rewards in zip(places, scorer.token_groups(model, ready), strict=True):
+            results[place] = (float(rewards[0]), float(rewards[1]))
+    return results  # pyright: ignore[reportReturnType]  # every place was filled above

@@ -1,0 +1,48 @@
+"""The whole loop, as `curate run` and every experiment run it."""
+
+from rewardjax.config import Config
+from rewardjax.curation.judges import aggregate
+from rewardjax.curation.ledger import decision_tables
+from rewardjax.curation.ledger.rows import ENTRIES
+from rewardjax.curation.stages import product, rules, stage1, stage2
+from rewardjax.curation.workspace import Workspace
+
+
+def check(config: Config) -> None:
+    """Raise ValueError, naming the field, for a setting that would fail only after money is spent.
+
+    A misspelt preset of Stage 2 must not be found out after Stage 1's labels were paid for.
+    """
+    if config.stage2.table:
+        decision_tables.rules(config.stage2.table)
+    if config.stage2.folds == 1 or config.stage2.folds < 0:
+        raise ValueError(
+            f"stage2.folds = {config.stage2.folds}: cross-fitting needs at least 2; 0 turns it off"
+        )
+    if not 0 <= config.stage1.human_share <= 1:
+        raise ValueError(f"stage1.human_share = {config.stage1.human_share} is not in [0, 1]")
+    _one_of("stage1.select", config.stage1.select, rules.SELECTIONS)
+    _one_of("embedder.name", config.embedder.name, product.EMBEDDERS)
+    _one_of("people.kind", config.people.kind, product.PEOPLE)
+    _one_of("panel.method", config.panel.method, tuple(aggregate.METHODS))
+    for name, source in config.sources.items():
+        _one_of(f"sources.{name}.entry", source.entry, ENTRIES)
+
+
+def _one_of(field: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ValueError(f"{field} = {value!r} is not one of {', '.join(legal)}")
+
+
+def run(ws: Workspace) -> None:
+    """Both stages from wherever the workspace stands, saying what it is at. May raise Paused."""
+    stage1.prepare(ws)
+    last = ws.config.stage1.iterations
+    for iteration in range(last + 1):
+        print(f"Stage 1, iteration {iteration} of {last}", flush=True)
+        labeled = stage1.iterate(ws, iteration)
+        if labeled.unspent:
+            print(f"  {labeled.unspent} pairs of the budget are unspent: nothing more to pick")
+    if ws.config.stage2.table:
+        print("Stage 2", flush=True)
+        stage2.run(ws)

@@ -1,0 +1,136 @@
+"""The plug-ins of the product: judges over HTTP, people by simulation or by file, real models."""
+
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from rewardjax import files
+from rewardjax.curation import people as people_lib
+from rewardjax.curation import people_files
+from rewardjax.curation.judges import asking, protocol
+from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.people import Answer, Task
+from rewardjax.curation.retrieval import embed
+from rewardjax.curation.reward_models import checkpoints
+from rewardjax.curation.stages import labeling
+from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
+from rewardjax.data import world
+
+PEOPLE = ("simulated", "files")
+EMBEDDERS = ("static", "backbone")
+
+# ------------------------------------------------------------------ judges
+
+
+def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
+    """Ask the config's judges, paying only for answers that the ledger of calls lacks.
+
+    Raises Paused where a server or the budget ended before all had answered.
+    """
+    _ask(ws, items, stage, "judge")
+    return protocol.votes(items, ws.judges, ws.calls)
+
+
+def describe(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
+    """Ask the same judges for attributes. Raises Paused as `judge` does."""
+    _ask(ws, items, stage, "tag")
+    return protocol.tags(items, ws.judges, ws.calls)
+
+
+def _ask(ws: Workspace, items: Sequence[Item], stage: Stage, task: str) -> None:
+    report = asking.ask(items, ws.judges, ws.calls, task=task, purpose=stage.name)
+    why = asking.unfinished(report)
+    # Better no answer than one from half a panel: which half answered would depend on the budget.
+    if why is not None:
+        raise Paused(f"{stage.name}: {why}")
+
+
+# ------------------------------------------------------------------ people
+
+
+def people(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
+    """Answers by `people.kind`: simulated ones, or those in a file. Raises Paused without the file."""
+    settings = ws.config.people
+    if settings.kind == "simulated":
+        return people_lib.simulate(
+            tasks,
+            truth(ws),
+            accuracy=settings.accuracy,
+            p_undecided=settings.p_undecided,
+            seed=ws.config.seed,
+        )
+    if settings.kind == "files":
+        return _answers_in_file(ws, tasks, stage)
+    raise ValueError(f"people.kind = {settings.kind!r} is not one of {', '.join(PEOPLE)}")
+
+
+def _answers_in_file(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
+    """What people wrote back; before that, the tasks are written."""
+    folder = ws.folder / "queue"
+    folder.mkdir(exist_ok=True)
+    queue, back = folder / f"{stage.name}.tasks.jsonl", folder / f"{stage.name}.answers.jsonl"
+    if not back.exists():
+        people_files.write_tasks(ws.store, tasks, queue)
+        people_files.write_tasks(
+            ws.store, tasks, queue.with_suffix(".label_studio.json"), "label_studio"
+        )
+        raise Paused(
+            f"{stage.name}: {len(tasks)} tasks for people are in {queue}; put their answers (JSONL "
+            f"or a Label Studio export) into {back}"
+        )
+    answers, unreadable = people_files.read_answers(back)
+    labeling.note_refused(ws, f"{stage.name}.unreadable", unreadable)
+    return answers
+
+
+def truth(ws: Workspace) -> Callable[[str], str]:
+    """pair_id -> what is really better, for simulated people: by the world's oracle, or a file."""
+    if ws.config.people.truth == "world":
+        return _world_truth(ws)
+    lines = pathlib.Path(ws.config.people.truth).read_text().splitlines()
+    table = {}
+    for row in map(json.loads, lines):
+        table[row["pair_id"]] = row["value"]
+    return table.__getitem__
+
+
+def _world_truth(ws: Workspace) -> Callable[[str], str]:
+    rows = ws.store.query("select pair_id, record_id, response_a from pairs").to_pylist()
+    table = {row["pair_id"]: row for row in rows}
+
+    def better(pair_id: str) -> str:
+        row = table[pair_id]
+        answer = json.loads(row["response_a"])[-1]["content"]
+        if answer == world.oracle(row["record_id"]):
+            return "a"
+        return "b"
+
+    return better
+
+
+# ------------------------------------------------------------------ embedders
+
+
+def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
+    """The config's embedder.
+
+    What the static one learns of the first pairs it sees is kept in the workspace, so that later
+    vectors compare with theirs.
+    """
+    settings = ws.config.embedder
+    if settings.name == "backbone":
+        return embed.backbone(settings.folder, width=settings.width)
+    if settings.name != "static":
+        raise ValueError(f"embedder.name = {settings.name!r} is not one of {', '.join(EMBEDDERS)}")
+    path = ws.folder / "rarity.npy"
+    if not path.exists():
+        rarity = embed.fit_rarity(labeling.embedded_texts(ws, pair_ids))
+        with files.replacing(path) as part, open(part, "wb") as file:
+            np.save(file, rarity)
+    return embed.static(np.load(path), settings.width)
+
+
+PLUGINS = Plugins(people, judge, describe, embedder, checkpoints.train, checkpoints.load)

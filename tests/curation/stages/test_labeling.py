@@ -1,0 +1,124 @@
+"""Who is shown what, asked in which order, and paid until when."""
+
+import pytest
+from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
+
+from rewardjax.curation.ledger import stage_names
+from rewardjax.curation.ledger.pools import labels
+from rewardjax.curation.stages import labeling
+from rewardjax.curation.workspace import Paused
+
+GOLD = ids("north", 0, 6) + ids("south", 0, 6)
+ASKED = ["north07", "south09"]
+
+
+def prepare(ws):
+    add_pairs(ws, GOLD + ASKED)
+    add_labels(ws, gold=right(GOLD), silver={})
+
+
+def judge(ws, pair_ids, gold):
+    labeling.judge(ws, pair_ids, stage_names.judges(1), stage_names.panel(1), gold)
+
+
+def test_judges_are_shown_the_nearest_gold_pairs_the_nearest_first(tmp_path):
+    cast = Cast()
+    with workspace(tmp_path, cast, shots=3) as ws:
+        prepare(ws)
+        judge(ws, ASKED, labels(ws.store, "gold", 0))
+        shown = {item.pair_id: [e.pair_id for e in item.examples] for item in cast.items}
+        assert shown == {
+            "north07": ["north05", "north04", "north03"],
+            "south09": ["south05", "south04", "south03"],
+        }
+        for item in cast.items:
+            assert all(example.value == right(GOLD)[example.pair_id] for example in item.examples)
+
+
+def test_a_pair_is_never_its_own_example(tmp_path):
+    cast = Cast()
+    with workspace(tmp_path, cast, shots=3) as ws:
+        prepare(ws)
+        judge(ws, ["north03"], labels(ws.store, "gold", 0))
+        (item,) = cast.items
+        assert [example.pair_id for example in item.examples] == ["north02", "north04"]
+
+
+def test_without_shots_or_without_gold_nothing_is_shown(tmp_path):
+    for name, shots, gold in (("no shots", 0, right(GOLD)), ("no gold", 3, {})):
+        cast = Cast()
+        with workspace(tmp_path / name, cast, shots=shots) as ws:
+            prepare(ws)
+            judge(ws, ASKED, gold)
+            assert [item.examples for item in cast.items] == [(), ()]
+
+
+def test_the_panel_merges_the_judges_votes(tmp_path):
+    with workspace(tmp_path, Cast(), shots=0) as ws:
+        prepare(ws)
+        judge(ws, ASKED, {})
+        merged = stage_names.panel(1).rows(ws.store, "votes")
+        assert {row["pair_id"]: row["value"] for row in merged} == right(ASKED)
+        assert {row["kind"] for row in merged} == {"panel"}
+
+
+def test_judges_who_pause_are_asked_again_from_the_unit_they_were_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_names, "UNIT", 1)
+
+    class Tired(Cast):
+        def judge(self, ws, items, stage):
+            if len(self.items) == 1:
+                raise Paused("asleep")
+            return super().judge(ws, items, stage)
+
+    cast = Tired()
+    with workspace(tmp_path, cast, shots=0) as ws:
+        prepare(ws)
+        with pytest.raises(Paused):
+            judge(ws, ASKED, {})
+        assert not stage_names.panel(1).has(ws.store)
+        cast.judge = Cast().judge
+        ws.plugins.__dict__["judge"] = cast.judge
+        judge(ws, ASKED, {})
+        assert [item.pair_id for item in cast.items] == ["north07"]  # not asked about it twice
+        assert len(stage_names.panel(1).rows(ws.store, "votes")) == 2
+
+
+def test_people_are_asked_until_their_money_ends(tmp_path):
+    cast = Cast()
+    with workspace(tmp_path, cast) as ws:
+        prepare(ws)
+        with ws.config.unlocked():
+            ws.config.budget.people = 0.5 * (len(GOLD) + 1)
+        labeling.people(ws, ASKED, stage_names.people(1), [])
+        assert len(cast.tasks) == 1
+        labeling.people(ws, ASKED, stage_names.people(1), [])
+        assert len(cast.tasks) == 1  # what is in the ledger is not asked again
+
+
+def test_pairs_with_attributes_are_not_described_again(tmp_path):
+    described = []
+
+    class Describing(Cast):
+        def describe(self, ws, items, stage):
+            described.extend(item.pair_id for item in items)
+            return [attributes(item.pair_id) for item in items]
+
+    with workspace(tmp_path, Describing()) as ws:
+        prepare(ws)
+        ws.store.append("attributes", "before", "0", [attributes(GOLD[0])])
+        labeling.tag(ws, GOLD, stage_names.TAG)
+        assert described == GOLD[1:]
+
+
+def attributes(pair_id):
+    return {
+        "pair_id": pair_id,
+        "voter": "judge:m",
+        "kind": "judge",
+        "task_category": "Math",
+        "objectivity": "Objective",
+        "controversiality": "Low",
+        "desired_attributes": "correct",
+        "annotation_guideline": "count",
+    }
