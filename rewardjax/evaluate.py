@@ -1,11 +1,12 @@
 """Where does a reward model stand? All benchmarks on one model.
 
-    python -m rewardjax.evaluate --config=configs/eval/all.py --config.model=DIR [--config.benchmarks.rmb.path=...]
+    python -m rewardjax.evaluate --config=configs/eval/all.py --config.model=DIR
 
-DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder (config.output, by default runs/eval/NAME) gets
-results.json, results.md, report.html, and the score of every response under scores/ (evaluators/__init__.py says what is in them). Scores
-are kept: the same command again, after a kill or with another benchmark added, computes only what is not there. A benchmark whose files
-are missing is listed with how to get it.
+DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder
+(config.output, by default runs/eval/NAME) gets results.json, results.md, report.html, and the score
+of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
+same command again, after a kill or with another benchmark added, computes only what is not there. A
+benchmark whose files are missing is listed with how to get it.
 """
 
 import json
@@ -24,7 +25,7 @@ from tqdm import tqdm
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import stored_rewards as scores_lib
+from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -36,54 +37,65 @@ from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
-FORMAT = 1  # raise it when the same model and files would give other scores
+# Raise it when the same model and files would give other scores.
+FORMAT = 1
 
 
 def run(config: config_lib.Config) -> dict[str, Any]:
-    """Evaluate as `config` says; returns the record that is also written to results.json. On several hosts the output folder must be on
-    storage that all of them share. Raises ValueError for a config without a model, or where no benchmark could be read."""
+    """Evaluate as `config` says; returns the record that is also written to results.json.
+
+    On several hosts the output folder must be on storage that all of them share. Raises ValueError
+    for a config without a model, and where no benchmark could be read.
+    """
     if not config.model:
         raise ValueError(
-            "config.model is empty: give a Hugging Face folder or the workdir of a run with --config.model=DIR"
+            "config.model is empty: give a Hugging Face folder or the workdir of a run "
+            "with --config.model=DIR"
         )
-    output = pathlib.Path(
-        config.output or pathlib.Path("runs/eval") / pathlib.Path(config.model).resolve().name
-    )
+    folder_name = pathlib.Path(config.model).resolve().name
+    output = pathlib.Path(config.output or pathlib.Path("runs/eval") / folder_name)
     started = time.monotonic()
+
+    # Everything that a config can get wrong comes before the model, which takes minutes to load.
     examples, missing = load_all(config.benchmarks)
     if not examples:
+        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
+        raise ValueError(f"no benchmark has files: {reasons}")
+    unknown = set(config.counterfactual.benchmarks) - set(config.benchmarks)
+    if unknown:
         raise ValueError(
-            "no benchmark has files:\n  "
-            + "\n  ".join(f"{name}: {why}" for name, why in missing.items())
-        )
-    if unknown := set(config.counterfactual.benchmarks) - set(config.benchmarks):
-        raise ValueError(
-            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among benchmarks: {', '.join(config.benchmarks)}"
+            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among "
+            f"config.benchmarks: {', '.join(config.benchmarks)}"
         )
     training = [
         sources.open_source(**{"name": name, **kwargs})
         for name, kwargs in config.overlap.to_dict().items()
     ]
+
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
     run_record.write(output, config, model.mesh)
-    scored = lambda name, one: score(model, name, one, output, meta, config.over_long)
-    scores = {name: scored(name, one) for name, one in examples.items()}
+
+    def scored(name: str, of: Examples) -> Scores:
+        return score(model, name, of, output, meta, config.over_long)
+
+    scores = {name: scored(name, of) for name, of in examples.items()}
     results = {
-        name: evaluators.get(one.name).summarize(one.items, scores[name].rewards)
-        for name, one in examples.items()
+        name: evaluators.get(of.name).summarize(of.items, scores[name].rewards)
+        for name, of in examples.items()
     }
     record = {
-        "model": config.name or pathlib.Path(config.model).resolve().name,
+        "model": config.name or folder_name,
         **meta,
-        "benchmarks": {name: evaluators.get(one.name).TITLE for name, one in examples.items()},
+        "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
-        "left_out": {name: one.left_out for name, one in examples.items() if one.left_out},
+        "left_out": {name: of.left_out for name, of in examples.items() if of.left_out},
         "missing": missing,
         "bias": audit.bias_of(examples, scores),
         "counterfactual": audit.counterfactual_of(examples, scored, **config.counterfactual),
         "seconds": round(time.monotonic() - started, 1),
     }
+    # What follows needs no model, and every process has the same rewards.
     if jax.process_index() == 0:
         if training:
             record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
@@ -94,15 +106,19 @@ def run(config: config_lib.Config) -> dict[str, Any]:
 
 
 def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[str, str]]:
-    """The examples of every benchmark whose files are there, and for the others what is missing and how to get it.
+    """The examples of every benchmark whose files are there, and what is missing of the others.
 
-    Files that are there but wrong are an error, raised before any model is loaded."""
-    examples, missing = {}, {}
+    Files that are there but wrong are an error, and so is a benchmark that does not exist.
+    """
+    examples: dict[str, Examples] = {}
+    missing: dict[str, str] = {}
+    # In the order of the paper's table, whatever the config's.
     names = sorted(benchmarks, key=lambda name: evaluators.position(benchmarks[name]["benchmark"]))
     for name in names:
         kwargs = benchmarks[name].to_dict()
         try:
             examples[name] = evaluators.load(**kwargs)
+        # ImportError: the hub's client is an extra that need not be installed.
         except (FileNotFoundError, ConnectionError, ImportError) as error:
             how = evaluators.get(kwargs["benchmark"]).SOURCE
             missing[name] = f"{error}. Get it from {how}, and set benchmarks.{name}.path"
@@ -131,21 +147,24 @@ def score(
     meta: dict[str, Any],
     over_long: str,
 ) -> Scores:
-    """The scores of a benchmark: those in the output folder if model, files and settings are the same, else computed, window by window."""
-    key = fingerprint.of_json(
-        [
-            FORMAT,
-            examples.fingerprint,
-            {field: value for field, value in meta.items() if field != "path"},
-        ]
-    )
-    file, parts = output / "scores" / f"{name}.parquet", output / "scores" / f"{name}.{key}"
-    if file.exists() and (kept := scores_lib.read(file)).meta.get("key") == key:
-        print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
-        return kept
+    """The scores of a benchmark, kept ones where model, files and settings are the same.
+
+    meta: of `describe`. Scores that are not in the output folder are computed window by window.
+    """
+    # Not the path: a folder that was moved holds the same weights.
+    settings = {field: value for field, value in meta.items() if field != "path"}
+    key = fingerprint.of_json([FORMAT, examples.fingerprint, settings])
+    file = output / "scores" / f"{name}.parquet"
+    if file.exists():
+        kept = stored_rewards.read(file)
+        if kept.meta.get("key") == key:
+            print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
+            return kept
+    # Named after the key, so that windows of other settings are never taken for these.
+    parts = output / "scores" / f"{name}.{key}"
     quiet = jax.process_index() > 0 or not sys.stderr.isatty()
     with tqdm(total=len(examples.items), desc=name, unit="examples", disable=quiet) as bar:
-        found = scores_lib.compute(
+        scores = stored_rewards.compute(
             examples,
             model.tokenizer,
             lambda groups: scorer.token_groups(model, groups),
@@ -156,17 +175,17 @@ def score(
             advance=bar.update,
         )
     if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(
-            f"scored {key}"
-        )  # all have looked for files before one writes or removes any
+        # All must have looked for files before one writes or removes any.
+        multihost_utils.sync_global_devices(f"scored {key}")
     if jax.process_index() == 0:
-        scores_lib.write(found, file)
+        stored_rewards.write(scores, file)
         shutil.rmtree(parts, ignore_errors=True)
         print(
-            f"{name}: {len(found.items):,} examples scored, {len(found.unscored):,} responses without a score",
+            f"{name}: {len(scores.items):,} examples scored, "
+            f"{len(scores.unscored):,} responses without a score",
             file=sys.stderr,
         )
-    return found
+    return scores
 
 
 def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
@@ -188,11 +207,11 @@ def main(argv: list[str]) -> None:
     distributed.initialize()
     record = run(flags.FLAGS.config)
     if jax.process_index() == 0:
-        results = {name: Result.from_record(one) for name, one in record["results"].items()}
+        results = {name: Result.from_record(result) for name, result in record["results"].items()}
         print(table.paper_table(record["model"], results))
         for name, why in record["missing"].items():
             print(f"missing: {name}: {why}")
-        print(json.dumps({name: one.headline for name, one in results.items()}))
+        print(json.dumps({name: result.headline for name, result in results.items()}))
 
 
 if __name__ == "__main__":

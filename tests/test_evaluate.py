@@ -205,6 +205,31 @@ def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
         evaluate.run(mini("", tmp_path / "other", ("rmb",)))
 
 
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        ("", "config.model is empty"),
+        (
+            "--config.model=M --config.benchmarks.rmb.benchmark=rmbb",
+            "no benchmark is called 'rmbb'; there are rewardbench, ",
+        ),
+        ("--config.model=M --config.counterfactual.benchmarks=('rmbb',)", "rmbb not among"),
+        ("--config.model=M --config.benchmarks.rmb.pth=x", "pth"),
+    ],
+)
+def test_a_wrong_config_is_one_line_on_standard_error(flags, message, tmp_path):
+    config = f"--config={ROOT / 'configs/eval/mini.py'}:pairs=2,prompts=2"
+    ended = subprocess.run(
+        [sys.executable, "-m", "rewardjax.evaluate", config, *flags.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.count("\n") == 1 and message in ended.stderr
+
+
 def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
     record = evaluate.run(mini(exported, tmp_path, ("llmbar",), max_length=30, over_long="drop"))
     kept = stored_rewards.read(tmp_path / "scores" / "llmbar.parquet")

@@ -218,7 +218,7 @@ def every_pair(right: Iterable[int], wrong: Iterable[int]) -> list[tuple[int, in
 
 
 def first_better(right: int, responses: int) -> list[tuple[int, int]]:
-    """Pairs (better, worse) of K `responses`, the first `right` of which are better than the rest."""
+    """Pairs (better, worse) of K `responses`, of which the first `right` beat all others."""
     return every_pair(range(right), range(right, responses))
 
 

@@ -1,4 +1,4 @@
-"""Majority voting over final answers: what best-of-N has to beat where responses end in a number."""
+"""Majority voting over final answers: what best-of-N has to beat where there are numbers."""
 
 import re
 from collections.abc import Sequence

@@ -125,11 +125,11 @@ def reliability(
 ) -> dict[str, np.ndarray]:
     """Confidence against frequency in B bins of equal mass: "confidence", "frequency", "count".
 
-    Each [B]. chosen, rejected: rewards [N]; target: [N] as for `pair_metrics`. The confidence of a pair is
-    sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that the model
-    prefers, so it lies in [1/2, 1]; the frequency is how often the label prefers it too (equal
-    scores: half). Bins are cut at quantiles of the confidence and equal confidences share one, so
-    the order of the pairs does not matter and B can be smaller than `bins`.
+    Each [B]. chosen, rejected: rewards [N]; target: [N] as for `pair_metrics`. The confidence of a
+    pair is sigma(|d|), d = chosen - rejected, the Bradley-Terry probability of the response that
+    the model prefers, so it lies in [1/2, 1]; the frequency is how often the label prefers it too
+    (equal scores: half). Bins are cut at quantiles of the confidence and equal confidences share
+    one, so the order of the pairs does not matter and B can be smaller than `bins`.
     """
     chosen = _finite("chosen", chosen)
     rejected = _finite("rejected", rejected, len(chosen))
