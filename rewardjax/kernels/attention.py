@@ -33,8 +33,8 @@ def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(f"attention={backend!r}; choose one of {('auto', *BACKENDS)}")
     T, S = q_BTNH.shape[1], k_BSKH.shape[1]
-    # Queries of another number than keys are the few scored ones of the last layer: always dense,
-    # their scores are few, and the kernels for TPU and GPU take as many queries as keys.
+    # Queries of another number than keys are the few scored ones of the last layer. Their scores
+    # are few, and the kernels for TPU and GPU take as many queries as keys: always dense.
     if T != S or (backend == "auto" and T <= DENSE_UP_TO):
         backend = "dense"
     elif backend == "auto":

@@ -1,10 +1,12 @@
-"""Multi-controller start-up: every process of a job calls `initialize()` before it touches a device.
+"""Multi-controller start-up: every process calls `initialize()` before it touches a device.
 
-A job that lost a process cannot go on, so all of its processes should end at once and with the exit code that tells a restart policy
-what to do. The JAX runtime does that for a process that vanished. A Python exception is slower: the failed process waits in the
-shutdown barrier, then the runtime aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
-leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with code 1. An exception that only says
-that a peer or the network went away keeps the runtime's 134, so that it is retried.
+A job that lost a process cannot go on, so all of its processes should end at once and with the exit
+code that tells a restart policy what to do. The JAX runtime does that for a process that vanished.
+A Python exception is slower: the failed process waits in the shutdown barrier, then the runtime
+aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
+leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with
+code 1. An exception that only says that a peer or the network went away keeps the runtime's 134, so
+that it is retried.
 """
 
 import atexit
@@ -37,10 +39,11 @@ _GOODBYE_SECONDS = 3.0
 def initialize() -> None:
     """Join the processes of this job; does nothing for a plain single process.
 
-    In this order: REWARDJAX_CPU_DEVICES=M asks for M fake CPU devices; REWARDJAX_COORDINATOR (host:port), REWARDJAX_NUM_PROCESSES and
-    REWARDJAX_PROCESS_ID name the job outright; JAX_DISTRIBUTED=1, a TPU slice of several hosts or a Slurm step of several tasks leave
-    the discovery to `jax.distributed.initialize()`. Call it before anything that creates an array. Raises ValueError on a half-set or
-    malformed environment.
+    In this order: REWARDJAX_CPU_DEVICES=M asks for M fake CPU devices; REWARDJAX_COORDINATOR
+    (host:port), REWARDJAX_NUM_PROCESSES and REWARDJAX_PROCESS_ID name the job outright;
+    JAX_DISTRIBUTED=1, a TPU slice of several hosts or a Slurm step of several tasks leave the
+    discovery to `jax.distributed.initialize()`. Call it before anything that creates an array.
+    Raises ValueError on a half-set or malformed environment.
     """
     if "REWARDJAX_CPU_DEVICES" in os.environ:
         jax.config.update("jax_platforms", "cpu")
@@ -48,6 +51,7 @@ def initialize() -> None:
     job = _job_from_env()
     if job is None and not _cluster_found(os.environ):
         return
+    # CPU devices of several processes can exchange nothing by default.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if job is None:
         jax.distributed.initialize()
@@ -61,8 +65,8 @@ def initialize() -> None:
 def assert_same(values: Mapping[str, str]) -> None:
     """Raise RuntimeError on every process unless all of them pass the same `values`.
 
-    `values` maps what is compared ("the config", "the data") to a text that stands for it, such as a
-    fingerprint; the error names what differs and which processes agree with each other. All
+    `values` maps what is compared ("the config", "the data") to a text that stands for it, such as
+    a fingerprint; the error names what differs and which processes agree with each other. All
     processes must call it, with the same names in the same order.
     """
     if jax.process_count() == 1:
@@ -81,18 +85,19 @@ def assert_same(values: Mapping[str, str]) -> None:
             disagreements.append(f"{name}: {'; '.join(groups)} (hashes)")
     if disagreements:
         raise RuntimeError(
-            f"the hosts disagree on {', and on '.join(disagreements)}. Start all of them from the same "
-            "code, files and flags."
+            f"the hosts disagree on {', and on '.join(disagreements)}. Start all of them from the "
+            "same code, files and flags."
         )
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Finding the job
-# ----------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------ Finding the job
 
 
 def _job_from_env() -> tuple[str, int, int] | None:
-    """(coordinator, processes, process id) from our own variables: jax reads none of that kind. None where they are not set."""
+    """(coordinator, processes, process id) from our own variables; None where they are not set.
+
+    Our own, because JAX reads none that work on any cluster.
+    """
     names = ("REWARDJAX_COORDINATOR", "REWARDJAX_NUM_PROCESSES", "REWARDJAX_PROCESS_ID")
     missing = [name for name in names if name not in os.environ]
     if len(missing) == len(names):
@@ -104,14 +109,17 @@ def _job_from_env() -> tuple[str, int, int] | None:
 
 
 def _cluster_found(env: Mapping[str, str]) -> bool:
-    """Whether jax's own discovery should run. A Slurm *allocation* is not enough: only a step (srun) has several tasks running."""
-    asked = env.get("JAX_DISTRIBUTED", "0")
-    if asked not in ("0", "1"):
-        raise ValueError(f"JAX_DISTRIBUTED must be 0 or 1, not {asked!r}")
+    """Whether jax's own discovery should run.
+
+    A Slurm *allocation* is not enough: only a step (srun) has several tasks running.
+    """
+    switch = env.get("JAX_DISTRIBUTED", "0")
+    if switch not in ("0", "1"):
+        raise ValueError(f"JAX_DISTRIBUTED must be 0 or 1, not {switch!r}")
     tpu_hosts = [host for host in env.get("TPU_WORKER_HOSTNAMES", "").split(",") if host]
     slices = env.get("MEGASCALE_NUM_SLICES", "1")
     return (
-        asked == "1"
+        switch == "1"
         or len(tpu_hosts) > 1
         or slices != "1"
         or int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
@@ -123,21 +131,21 @@ def _read_int(name: str, low: int, below: int | None = None) -> int:
         value = int(os.environ[name])
     except ValueError:
         raise ValueError(f"{name} must be a whole number, not {os.environ[name]!r}") from None
-    if value < low or (below is not None and value >= below):
-        raise ValueError(
-            f"{name}={value} is out of range: at least {low}"
-            + (f", below {below}" if below is not None else "")
-        )
+    if value < low:
+        raise ValueError(f"{name}={value} is out of range: at least {low}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name}={value} is out of range: at least {low}, below {below}")
     return value
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# Failing together
-# ----------------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------ Failing together
 
 
 def _forward_failures() -> None:
-    """From now on an uncaught exception in one process ends them all with one exit code, even those that wait in a collective."""
+    """From now on an uncaught exception in one process ends them all with one exit code.
+
+    Even those that wait in a collective, where Python runs nothing but this thread.
+    """
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(stop,), name="rewardjax-fatal", daemon=True)
     previous = sys.excepthook
@@ -150,9 +158,9 @@ def _forward_failures() -> None:
         message = "".join(traceback.format_exception_only(kind, error)).partition("\n")[0]
         _leave(_post(f"{exit_code(error)} process {jax.process_index()}: {message}"))
 
-    def finish() -> (
-        None
-    ):  # a thread inside the client while the interpreter shuts down would crash a run that ended well
+    def finish() -> None:
+        # A thread inside the client while the interpreter shuts down would crash a run that ended
+        # well.
         stop.set()
         watcher.join()
 
@@ -163,8 +171,10 @@ def _forward_failures() -> None:
 
 def exit_code(error: BaseException) -> int:
     """FAILED, or OUTAGE for a runtime error whose status says that something was not reachable."""
-    gone = isinstance(error, jax.errors.JaxRuntimeError) and str(error).startswith(_OUTAGE_STATUSES)
-    return OUTAGE if gone else FAILED
+    # The runtime's status is only in the text. Our own errors may begin with the same word.
+    if isinstance(error, jax.errors.JaxRuntimeError) and str(error).startswith(_OUTAGE_STATUSES):
+        return OUTAGE
+    return FAILED
 
 
 def _watch(stop: threading.Event) -> None:
@@ -174,10 +184,11 @@ def _watch(stop: threading.Event) -> None:
 
 
 def _post(verdict: str) -> str:
-    """Publish `verdict` as the end of the job, unless a peer was first; return the one that stands."""
+    """Publish `verdict` as the end of the job, unless a peer was first; return what stands."""
+    # Setting it fails where it is set already, or where the coordinator is gone.
     try:
         _client().key_value_set(_FATAL, verdict)
-    except Exception:  # already set, or the coordinator is gone
+    except Exception:
         return _try_get(_FATAL) or verdict
     return verdict
 
@@ -185,7 +196,8 @@ def _post(verdict: str) -> str:
 def _leave(verdict: str) -> None:
     """End this process with the code in `verdict`.
 
-    Process 0 hosts the store and goes last: when it vanishes, the runtime aborts whoever is left with a code of its own.
+    Process 0 hosts the store and goes last: when it vanishes, the runtime aborts whoever is left
+    with a code of its own.
     """
     code, _, message = verdict.partition(" ")
     me, others = jax.process_index(), jax.process_count() - 1
@@ -201,18 +213,23 @@ def _leave(verdict: str) -> None:
         print(f"[process {me}] could not reach its peers: {error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(int(code))  # sys.exit would wait in jax's shutdown barrier for processes that are gone
+    # sys.exit would wait in jax's shutdown barrier for processes that are gone.
+    os._exit(int(code))
 
 
 def _try_get(key: str) -> str | None:
+    # Not set, or the coordinator is gone, and then the runtime ends this process.
     try:
         return _client().key_value_try_get(key)
-    except Exception:  # not set, or the coordinator is gone (then the runtime ends this process)
+    except Exception:
         return None
 
 
 def _client() -> Any:
-    """The coordinator's key-value store. JAX offers no public handle; this is the one place that reaches for the private one."""
+    """The coordinator's key-value store.
+
+    JAX offers no public handle; this is the one place that reaches for the private one.
+    """
     from jax._src import distributed
 
     return distributed.global_state.client
