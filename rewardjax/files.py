@@ -23,9 +23,11 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
     # By default the name is the same for every process: what a killed one left behind is
     # overwritten by the next try instead of filling the disk. Where processes may write at the
     # same time, each needs a name of its own, or one could rename what another has half written.
-    owner = f".{os.getpid()}" if many_writers else ""
     # At the end of the name, so that a glob for *.json or *.parquet does not match it.
-    part = final.with_name(f"{final.name}{owner}.part")
+    ending = ".part"
+    if many_writers:
+        ending = f".{os.getpid()}.part"
+    part = final.with_name(final.name + ending)
     _remove(part)
     try:
         yield part

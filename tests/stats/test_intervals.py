@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rewardjax.stats.intervals import wilson
+from rewardjax.stats.intervals import paired_difference, wilson
 
 
 def by_formula(correct, total, z):
@@ -32,3 +32,13 @@ def test_it_stays_on_the_scale_and_is_never_certain():
     assert low == 0 and 0.4 < high < 0.5
     low, high = wilson(5, 5)
     assert 0.5 < low < 0.6 and high == 1
+
+
+def test_an_interval_of_a_paired_difference():
+    # By hand: (9 + 1) / 73 up, (2 + 1) / 73 down.
+    up, down = 10 / 73, 3 / 73
+    half = 1.959964 * math.sqrt((up + down - (up - down) ** 2) / 73)
+    assert paired_difference(9, 2, 71) == pytest.approx((up - down - half, up - down + half))
+    low, high = paired_difference(2, 9, 71)
+    assert (-high, -low) == pytest.approx(paired_difference(9, 2, 71))
+    assert paired_difference(3, 0, 3)[1] == 1

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from scipy import stats
+from rewardjax.stats.intervals import wilson
 
 Votes = Iterable[Mapping[str, Any]]
 Pairs = Iterable[tuple[str, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
@@ -43,13 +43,8 @@ def share(hits: int, total: int) -> dict[str, Any]:
         return {"share": None, "low": None, "high": None, "count": 0}
     # Wilson and not Wald: shares near 0 and 1 are what a biased judge has, and Wald's interval has
     # no width there.
-    interval = stats.binomtest(hits, total).proportion_ci(0.95, method="wilson")
-    return {
-        "share": hits / total,
-        "low": float(interval.low),
-        "high": float(interval.high),
-        "count": total,
-    }
+    low, high = wilson(hits, total)
+    return {"share": hits / total, "low": low, "high": high, "count": total}
 
 
 def undecided_judges(votes: Votes) -> list[str]:

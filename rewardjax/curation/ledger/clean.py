@@ -292,6 +292,11 @@ def _text(messages: list[Message]) -> str:
     return "\n".join(message["content"] for message in messages)
 
 
+def _user_text(prompt: list[Message]) -> str:
+    # Turns of people only: what a model said before may quote anything.
+    return _text([message for message in prompt if message["role"] == "user"])
+
+
 def _all_text(pair: Texts) -> str:
     return "\n".join([_text(pair.prompt), _text(pair.response_a), _text(pair.response_b)])
 
@@ -305,8 +310,7 @@ def _contaminated(
     """
     for first in range(0, len(pairs), BATCH):
         batch = pairs[first : first + BATCH]
-        # Turns of people only: what a model said before may quote anything.
-        texts = [_text([m for m in pair.prompt if m["role"] == "user"]) for pair in batch]
+        texts = [_user_text(pair.prompt) for pair in batch]
         evidence: list[list[dict[str, Any]]] = [[] for _ in batch]
         for mode, index in indices.items():
             for i, matches in enumerate(ngrams.look_up(index, texts, short=True)):

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from rewardjax.curation.judges.attributes import TAXONOMIES
 from rewardjax.stats import tests
-from rewardjax.stats.intervals import wilson
+from rewardjax.stats.intervals import paired_difference, wilson
 
 FAR = 1e3  # a temperature stays within 1/FAR and FAR times the margins' median size
 
@@ -134,9 +134,8 @@ def mcnemar(
     }
     if not n:
         return result | dict.fromkeys(("difference", "low", "high", "p_value"))
-    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    half = stats.norm.ppf((1 + level) / 2) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    interval = {"low": float(max(-1, up - down - half)), "high": float(min(1, up - down + half))}
+    low, high = paired_difference(gained, lost, n, level)
+    interval = {"low": low, "high": high}
     return result | {"difference": (gained - lost) / n, **interval, "p_value": found["p"]}
 
 
