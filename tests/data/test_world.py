@@ -1,16 +1,20 @@
-"""The preference world: the oracle is right, the splits are apart, the labels have the quality they claim, nothing leaks, nothing
-drifts."""
+"""The preference world: the oracle is right, splits are apart, labels are as good as they claim.
+
+Nothing leaks, and nothing drifts.
+"""
 
 import collections
+import dataclasses
 import json
+import re
 
 import pytest
 
 from rewardjax import fingerprint
 from rewardjax.data import world
-from rewardjax.data.world import labels, style
+from rewardjax.data.world import corpus, labels, style
 from rewardjax.data.world.draw import Draw
-from rewardjax.data.world.pairs import pair, problem, respond, split_of
+from rewardjax.data.world.pairs import Problem, pair, problem, respond, split_of
 from rewardjax.data.world.tasks import TASKS
 
 NUM = 1500
@@ -19,6 +23,17 @@ NUM = 1500
 @pytest.fixture(scope="module")
 def honest():
     return list(world.generate(3, NUM))
+
+
+def undress(text):
+    """The bare answer inside a dressed response: the inverse of `style.dress`."""
+    for phrase in style.OPENERS + style.HEDGES + style.FILLERS + style.CLOSERS:
+        text = text.replace(phrase, "")
+    text = text.replace("**", "").strip()
+    frame = r"^(?:the answer is|answer:|result:)\s*"
+    text = re.sub(frame, "", text, flags=re.IGNORECASE).strip().rstrip(".")
+    lines = [line.strip().removeprefix("- ") for line in text.split("\n") if line.strip()]
+    return ", ".join(lines)
 
 
 def right_is_chosen(record):
@@ -94,12 +109,8 @@ def test_dress_hides_nothing_and_style_is_independent_of_correctness():
         item = problem("train", 0, i, list(TASKS)[i % len(TASKS)])
         for correct in (True, False):
             response = respond(item, correct, Draw("style", i, correct), near=i % 2 == 0)
-            assert style.undress(response.text) == response.answer
-            assert (
-                item.task.check(item.state, style.undress(response.text))
-                == correct
-                == response.correct
-            )
+            assert undress(response.text) == response.answer
+            assert item.task.check(item.state, response.answer) == correct == response.correct
             shown[correct].update(feature for feature in style.FEATURES if response.style[feature])
     for feature in style.FEATURES:  # 2000 draws each: a difference of 0.06 is five standard errors
         assert abs(shown[True][feature] - shown[False][feature]) < 0.06 * 2000
@@ -201,7 +212,7 @@ def test_groups_hold_a_right_and_a_wrong_response():
             len(group["responses"]) == len(group["correct"]) == 6 and 0 < sum(group["correct"]) < 6
         )
         for text, correct in zip(group["responses"], group["correct"], strict=True):
-            assert item.task.check(item.state, style.undress(text)) == correct
+            assert item.task.check(item.state, undress(text)) == correct
 
 
 def test_open_world_reads_the_specification():
@@ -260,16 +271,56 @@ def test_oracle_refuses_foreign_ids():
         "world-train-0-x-add",
         "world-train-0-1-sing",
     ):
-        with pytest.raises(ValueError, match="no id of the world"):
+        with pytest.raises(ValueError, match="not an id of the world"):
             world.oracle(id)
 
 
 def test_the_text_never_drifts():
-    """The shipped backbone and every logged result belong to this text. If it is changed on purpose, raise world.VERSION and pretrain
-    again."""
+    """The shipped backbone and every logged result belong to this text.
+
+    If it is changed on purpose, raise world.VERSION and pretrain again.
+    """
     assert (
         world.VERSION,
         fingerprint.of_json(list(world.generate(0, 300, labels="0.5*honest+0.5*style:0.4"))),
     ) == (1, "01f051573a60af6c")
+    conversations = []
+    for turns in corpus.documents(0, 400):
+        conversations.append([dataclasses.astuple(turn) for turn in turns])
+    assert fingerprint.of_json(conversations) == "522902ed035bff9a"
     right, wrong, _ = pair(problem("train", 0, 0, "add"))
     assert right.correct and not wrong.correct
+
+
+def test_the_corpus_teaches_verdicts_and_right_answers():
+    wrong_answers = 0
+    for turns in corpus.documents(0, 400):
+        for turn in turns:
+            if turn.correct is not None:
+                assert turn.weight == turn.verdict == (1.0 if turn.correct else 0.1)
+                wrong_answers += not turn.correct
+            if turn.role == "user" and turn.content.startswith(("Right", "Wrong")):
+                assert turn.verdict == corpus.VERDICT
+    assert wrong_answers > 100
+
+
+@pytest.mark.parametrize(
+    "name, state, answer, right_so_far",
+    [
+        ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "drill, axe", "drill, "),
+        ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "rake, rake", "rake, "),
+        # Nothing is wrong until the third item.
+        (
+            "brainstorm",
+            {"kind": "tools", "n": 2, "not": ["axe", "saw"]},
+            "rake, drill, file",
+            "rake, drill, ",
+        ),
+        # Too few: only the end can say.
+        ("brainstorm", {"kind": "tools", "n": 2, "not": ["axe", "saw"]}, "rake", "rake"),
+        ("write", {"letter": "s", "n": 3, "with": ["six", "sun"]}, "sun tea six", "sun "),
+    ],
+)
+def test_where_a_wrong_answer_goes_wrong(name, state, answer, right_so_far):
+    item = Problem("id", TASKS[name], state, "")
+    assert corpus._right_so_far(item, f"Answer: {answer}.", answer) == f"Answer: {right_so_far}"

@@ -1,12 +1,16 @@
-"""A small preference world: seeded, endless, verifiable, with label sources of known quality and an oracle kept apart.
+"""A small preference world: seeded, endless, verifiable, with label sources of known quality.
 
-    source = open_world("world:train?num=20000&labels=random:0.3&seed=1")      a record a pair, in the explicit conversational format
-    source = open_world("world:heldout?num=500&responses=8")                   a record a group of 8 responses with their correctness
-    oracle(record["id"])                                                       the right response's text; the records of pairs never say
+    source = open_world("world:train?num=20000&labels=random:0.3&seed=1")
+        one record per pair, in the explicit conversational format
+    source = open_world("world:heldout?num=500&responses=8")
+        one record per group of 8 responses, with their correctness
+    oracle(record["id"])
+        the right response's text; the records of pairs never say
 
-Thirteen tasks of ten of the paper's categories (tasks.py) whose answers a program can check; right and wrong answers of the same surface;
-a style that is drawn without looking at either (style.py); labels that are honest, noisy, or biased toward style (labels.py). The splits
-`pretrain`, `train` and `heldout` share no problem, whatever the seed. The text is the same on every Python and numpy.
+Thirteen tasks of ten of the paper's categories (tasks.py) whose answers a program can check; right
+and wrong answers of the same surface; a style that is drawn without looking at either (style.py);
+labels that are honest, noisy, or biased toward style (labels.py). The splits `pretrain`, `train`
+and `heldout` share no problem, whatever the seed. The text is the same on every Python and numpy.
 """
 
 from collections.abc import Iterator
@@ -39,26 +43,11 @@ __all__ = [
     "problem_of",
 ]
 
-VERSION = 1  # raise it when the same specification would give other text: fingerprints, and so caches, follow
+# Raise it when the same specification would give other text: fingerprints, and so caches, follow.
+VERSION = 1
 
 
-def _problems(split: str, seed: int, num: int, tasks: tuple[str, ...]) -> Iterator[Problem]:
-    for index in range(num):
-        yield problem(split, seed, index, Draw("task", split, seed, index).pick(tasks))
-
-
-def _about(problem: Problem) -> dict[str, Any]:
-    task = problem.task
-    return {
-        "task": task.name,
-        "category": task.category,
-        "objectivity": task.objectivity,
-        "controversiality": task.controversiality,
-    }
-
-
-def _features(dressed: dict[str, bool]) -> list[str]:
-    return [feature for feature in style.FEATURES if dressed[feature]]
+# ------------------------------------------------------------------ records
 
 
 def generate(
@@ -69,24 +58,34 @@ def generate(
     split: str = "train",
     tasks: tuple[str, ...] = tuple(TASKS),
 ) -> Iterator[dict[str, Any]]:
-    """`num` pairs: {"id", "prompt", "chosen", "rejected", "label_source", "task", "category", "objectivity", "controversiality",
-    "difficulty", "style_chosen", "style_rejected"}; the first three message lists. Nothing in a record tells whether the label is right.
-    Raises ValueError on a bad label specification (labels.py says how to write one)."""
+    """`num` pairs, in which nothing tells whether the label is right.
+
+    Each is {"id", "prompt", "chosen", "rejected", "label_source", "task", "category",
+    "objectivity", "controversiality", "difficulty", "style_chosen", "style_rejected"}; prompt,
+    chosen and rejected are lists of messages. Raises ValueError on a bad label specification
+    (labels.py says how to write one).
+    """
     sources = label_sources.parse(labels)
     for item in _problems(split, seed, num, tasks):
         right, wrong, near = pair(item)
+        # The label has a stream of its own: with other labels, the texts are the same.
         honest, source = label_sources.label(
             sources, style.score(right.style), style.score(wrong.style), Draw("label", item.id)
         )
-        chosen, rejected = (right, wrong) if honest else (wrong, right)
+        chosen, rejected = right, wrong
+        if not honest:
+            chosen, rejected = wrong, right
+        difficulty = "far"
+        if near:
+            difficulty = "near"
         yield {
             "id": item.id,
             "prompt": [{"role": "user", "content": item.prompt}],
             "chosen": [{"role": "assistant", "content": chosen.text}],
             "rejected": [{"role": "assistant", "content": rejected.text}],
             "label_source": source,
-            **_about(item),
-            "difficulty": "near" if near else "far",
+            **_attributes(item),
+            "difficulty": difficulty,
             "style_chosen": _features(chosen.style),
             "style_rejected": _features(rejected.style),
         }
@@ -101,21 +100,50 @@ def generate_groups(
     tasks: tuple[str, ...] = tuple(TASKS),
     p_right: float = 0.3,
 ) -> Iterator[dict[str, Any]]:
-    """`num` groups for best-of-N: {"id", "prompt": messages, "responses": [text] * K, "correct": [bool] * K, "task", ...}. One of the
-    first two responses is right and one wrong; each other one is right with probability p_right."""
+    """`num` groups of K = `responses` for best-of-N.
+
+    Each is {"id", "prompt": messages, "responses": [text] * K, "correct": [bool] * K, "task", ...}.
+    One of the first two responses is right and one wrong, so that there is something to choose;
+    each other one is right with probability p_right.
+    """
     for item in _problems(split, seed, num, tasks):
-        given = candidates(item, responses, p_right)
+        group = candidates(item, responses, p_right)
         yield {
             "id": item.id,
             "prompt": [{"role": "user", "content": item.prompt}],
-            "responses": [r.text for r in given],
-            "correct": [r.correct for r in given],
-            **_about(item),
+            "responses": [response.text for response in group],
+            "correct": [response.correct for response in group],
+            **_attributes(item),
         }
 
 
+def _problems(split: str, seed: int, num: int, tasks: tuple[str, ...]) -> Iterator[Problem]:
+    for index in range(num):
+        yield problem(split, seed, index, Draw("task", split, seed, index).pick(tasks))
+
+
+def _attributes(item: Problem) -> dict[str, Any]:
+    """The attributes that a curator would give the problem."""
+    return {
+        "task": item.task.name,
+        "category": item.task.category,
+        "objectivity": item.task.objectivity,
+        "controversiality": item.task.controversiality,
+    }
+
+
+def _features(dressed: dict[str, bool]) -> list[str]:
+    return [feature for feature in style.FEATURES if dressed[feature]]
+
+
+# ------------------------------------------------------------------ a specification as a source
+
+
 class World:
-    """A specification opened as a data source: `len()`, iteration over records, `name`, `fingerprint()`."""
+    """A specification opened as a data source.
+
+    It has `len()`, iteration over records, `name` and `fingerprint()`, as data/sources.py asks.
+    """
 
     def __init__(self, name: str, settings: dict[str, Any]):
         self.name, self.settings = name, settings
@@ -125,63 +153,86 @@ class World:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         settings = dict(self.settings)
-        if settings["responses"] is None:
-            return generate(
-                **{key: settings[key] for key in ("seed", "num", "labels", "split", "tasks")}
-            )
-        return generate_groups(
-            **{key: settings[key] for key in ("seed", "num", "responses", "split", "tasks")}
-        )
+        responses, labels = settings.pop("responses"), settings.pop("labels")
+        if responses is None:
+            return generate(labels=labels, **settings)
+        return generate_groups(responses=responses, **settings)
 
     def fingerprint(self) -> str:
+        # Of the specification and not of the records: the same one gives the same text.
         return fingerprint.of_json({"world": VERSION, **self.settings})
 
 
+# Keys of a specification that are whole numbers, with the least that makes sense.
+LEAST = {"num": 1, "seed": 0, "responses": 2}
+KEYS = ("num", "seed", "labels", "tasks", "responses")
+
+
 def open_world(spec: str) -> World:
-    """The source that "world:SPLIT?key=value&..." names. Keys: num (default 20000 for train and pretrain, 2000 for heldout), seed (0),
-    labels (honest), tasks (all; several joined by "+"), responses (K: groups instead of pairs). Raises ValueError that names an unknown
-    split, key, task or bad value."""
+    """The source that "world:SPLIT?key=value&..." names.
+
+    Keys: num (default 20000 for train and pretrain, 2000 for heldout), seed (0), labels (honest),
+    tasks (all; several joined by "+"), responses (K: groups instead of pairs). Raises ValueError
+    that names an unknown split, key, task or bad value.
+    """
     scheme, colon, rest = spec.partition(":")
     if scheme != "world" or not colon:
         raise ValueError(
-            f"{spec!r} is no world; write world:SPLIT?key=value&..., e.g. world:train?num=20000&labels=honest&seed=1"
+            f"{spec!r} is not a world; write world:SPLIT?key=value&..., "
+            "e.g. world:train?num=20000&labels=honest&seed=1"
         )
     split, _, query = rest.partition("?")
     if split not in SPLITS:
         raise ValueError(f"{spec!r}: unknown split {split!r}; there are {', '.join(SPLITS)}")
     settings: dict[str, Any] = {
         "split": split,
-        "num": 2000 if split == "heldout" else 20000,
+        "num": 20000,
         "seed": 0,
         "labels": "honest",
         "tasks": tuple(TASKS),
         "responses": None,
     }
-    try:
-        given = (
-            parse_qsl(query.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
-            if query
-            else []
-        )
-    except ValueError:
-        raise ValueError(f"{spec!r}: {query!r} is no list of key=value joined by &") from None
-    seen = [key for key, _ in given]
-    for key, value in given:
-        if key not in ("num", "seed", "labels", "tasks", "responses") or seen.count(key) > 1:
-            raise ValueError(
-                f"{spec!r}: unknown or repeated key {key!r}; there are num, seed, labels, tasks, responses, each once"
-            )
-        if key in ("num", "seed", "responses"):
-            low = {"num": 1, "seed": 0, "responses": 2}[key]
-            if not (value.isascii() and value.isdigit()) or int(value) < low:
-                raise ValueError(
-                    f"{spec!r}: {key}={value!r} must be a whole number of at least {low}"
-                )
-            settings[key] = int(value)
+    if split == "heldout":
+        # A held-out set is scored again and again, a training set is read once.
+        settings["num"] = 2000
+    for key, value in _fields(spec, query).items():
+        if key in LEAST:
+            settings[key] = _whole_number(spec, key, value)
+        elif key == "tasks":
+            settings[key] = tuple(value.split("+"))
         else:
-            settings[key] = tuple(value.split("+")) if key == "tasks" else value
+            settings[key] = value
     unknown = [task for task in settings["tasks"] if task not in TASKS]
     if unknown:
         raise ValueError(f"{spec!r}: unknown task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    # For its error: a mistake is better found before the first record.
     label_sources.parse(settings["labels"])
     return World(spec, settings)
+
+
+def _fields(spec: str, query: str) -> dict[str, str]:
+    """{key: value} of the part behind the question mark, in which each key stands once."""
+    if not query:
+        return {}
+    # In a URL, "+" is a blank; here it joins tasks and label sources.
+    escaped = query.replace("+", "%2B")
+    try:
+        fields = parse_qsl(escaped, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        raise ValueError(f"{spec!r}: {query!r} is not a list of key=value joined by &") from None
+    keys = [key for key, _ in fields]
+    for key in keys:
+        if key not in KEYS or keys.count(key) > 1:
+            raise ValueError(
+                f"{spec!r}: unknown or repeated key {key!r}; there are {', '.join(KEYS)}, each once"
+            )
+    return dict(fields)
+
+
+def _whole_number(spec: str, key: str, value: str) -> int:
+    # Only ASCII digits: int() would also read "1_000", " 7" and digits of other scripts.
+    if not (value.isascii() and value.isdigit()) or int(value) < LEAST[key]:
+        raise ValueError(
+            f"{spec!r}: {key}={value!r} must be a whole number of at least {LEAST[key]}"
+        )
+    return int(value)

@@ -1,4 +1,4 @@
-"""A random stream that is the same on every machine, Python and numpy, and that can start anywhere at no cost.
+"""A random stream that is the same on every machine, and that can start anywhere at no cost.
 
 The stream is SplitMix64's. Python promises no stable `random.choice` across its releases, nor numpy
 stable `Generator` methods, and a world whose text moves with a release has no oracle.
@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 class Draw:
-    """A stream named by `parts`: equal parts (compared by their text) give equal draws, different parts unrelated ones."""
+    """A stream named by `parts`, which are compared by their text.
+
+    Equal parts give equal draws, different parts unrelated ones. So each thing that is drawn has a
+    stream of its own, and one more draw in one place moves nothing in another.
+    """
 
     def __init__(self, *parts: Any):
         name = "/".join(map(str, parts)).encode()
@@ -34,6 +38,7 @@ class Draw:
 
     def below(self, n: int) -> int:
         """An integer in 0 .. n - 1."""
+        # The high bits of a product instead of a remainder: as even, and the best bits are used.
         return (self.bits() * n) >> 64
 
     def between(self, low: int, high: int) -> int:
@@ -42,12 +47,15 @@ class Draw:
 
     def unit(self) -> float:
         """A number in [0, 1)."""
+        # As many bits as a float64 holds, so that none is rounded up to 1.
         return (self.bits() >> 11) / 2**53
 
     def chance(self, p: float) -> bool:
+        """True with probability p."""
         return self.unit() < p
 
     def pick(self, items: Sequence[T]) -> T:
+        """One of `items`, all as likely."""
         return items[self.below(len(items))]
 
     def sample(self, items: Sequence[T], k: int) -> list[T]:
@@ -59,4 +67,5 @@ class Draw:
         return pool[:k]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
+        """`items` in random order."""
         return self.sample(items, len(items))

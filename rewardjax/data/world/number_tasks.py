@@ -4,10 +4,11 @@ from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.task import State, Task, equals, wrong_number
 from rewardjax.data.world.words import NAMES, THINGS
 
-# Math: one digit added to or taken from two
+# ----------------------------------- Math: one digit added to or taken from two
 
 
 def _add_make(draw: Draw) -> State:
+    # No result is negative, and a carry or borrow is needed about half of the time.
     return {"op": draw.pick("+-"), "a": draw.between(10, 90), "b": draw.between(1, 9)}
 
 
@@ -31,19 +32,21 @@ def _add_ask(state: State, draw: Draw) -> str:
 
 
 def _add_solve(state: State) -> int:
-    return state["a"] + state["b"] if state["op"] == "+" else state["a"] - state["b"]
+    if state["op"] == "+":
+        return state["a"] + state["b"]
+    return state["a"] - state["b"]
 
 
 def _add_steps(state: State) -> str:
     (tens_a, ones_a), (tens_b, ones_b) = divmod(state["a"], 10), divmod(state["b"], 10)
     if state["op"] == "+":
         carry = (ones_a + ones_b) // 10
-        return f"Ones: {ones_a} + {ones_b} = {ones_a + ones_b}. Tens: {tens_a} + {tens_b} + {carry} = {tens_a + tens_b + carry}."
+        ones, tens = ones_a + ones_b, tens_a + tens_b + carry
+        return f"Ones: {ones_a} + {ones_b} = {ones}. Tens: {tens_a} + {tens_b} + {carry} = {tens}."
     borrow = int(ones_a < ones_b)
-    ones, tens = ones_a + 10 * borrow, tens_a - tens_b - borrow
-    return (
-        f"Ones: {ones} - {ones_b} = {ones - ones_b}. Tens: {tens_a} - {tens_b} - {borrow} = {tens}."
-    )
+    ones_a += 10 * borrow
+    ones, tens = ones_a - ones_b, tens_a - tens_b - borrow
+    return f"Ones: {ones_a} - {ones_b} = {ones}. Tens: {tens_a} - {tens_b} - {borrow} = {tens}."
 
 
 ADD = Task(
@@ -57,13 +60,17 @@ ADD = Task(
 )
 
 
-# Reasoning: the next number; who comes first
+# ----------------------------------- Reasoning: the next number; who comes first
 
 
 def _next_make(draw: Draw) -> State:
     step, shown, start = draw.pick((1, 2, 5, 10)), draw.between(3, 4), draw.between(10, 55)
+    # One more than is shown: the answer.
     terms = [start + step * i for i in range(shown + 1)]
-    return {"terms": terms if draw.chance(0.5) else terms[::-1]}
+    # Falling as often as rising; it never goes below zero.
+    if not draw.chance(0.5):
+        terms = terms[::-1]
+    return {"terms": terms}
 
 
 def _next_ask(state: State, draw: Draw) -> str:
@@ -79,10 +86,14 @@ def _next_ask(state: State, draw: Draw) -> str:
 
 def _next_steps(state: State) -> str:
     before, last, answer = state["terms"][-3:]
-    sign = "+" if answer > last else "-"
-    return f"From {before} to {last} is {sign} {abs(last - before)}. {last} {sign} {abs(last - before)} = {answer}."
+    sign = "-"
+    if answer > last:
+        sign = "+"
+    step = abs(last - before)
+    return f"From {before} to {last} is {sign} {step}. {last} {sign} {step} = {answer}."
 
 
+# By comparative: who comes first, who last.
 SUPERLATIVES = {
     "taller": ("tallest", "shortest"),
     "older": ("oldest", "youngest"),
@@ -99,16 +110,14 @@ def _order_make(draw: Draw) -> State:
 
 
 def _order_ask(state: State, draw: Draw) -> str:
-    (one, two, three), word, (most, least) = (
-        state["names"],
-        state["word"],
-        SUPERLATIVES[state["word"]],
-    )
-    asked = ("Who is the " + most, "Who is in the middle", "Who is the " + least)[state["place"]]
+    (first, second, third), word = state["names"], state["word"]
+    most, least = SUPERLATIVES[word]
+    questions = (f"Who is the {most}?", "Who is in the middle?", f"Who is the {least}?")
+    question = questions[state["place"]]
     return draw.pick(
         (
-            f"{one} is {word} than {two}. {two} is {word} than {three}. {asked}?",
-            f"{one} is {word} than {two} and {two} is {word} than {three}. {asked}?",
+            f"{first} is {word} than {second}. {second} is {word} than {third}. {question}",
+            f"{first} is {word} than {second} and {second} is {word} than {third}. {question}",
         )
     )
 
@@ -139,18 +148,19 @@ ORDER = Task(
 )
 
 
-# Data analysis: the extreme of a list; how often a word occurs
+# ----------------------------------- Data analysis: the extreme of a list; how often a word occurs
 
 
 def _extreme_make(draw: Draw) -> State:
+    # Different numbers, so that there is one extreme.
     return {"numbers": draw.sample(range(10, 100), draw.between(3, 5)), "largest": draw.chance(0.5)}
 
 
 def _extreme_ask(state: State, draw: Draw) -> str:
-    shown, word = (
-        ", ".join(map(str, state["numbers"])),
-        "largest" if state["largest"] else "smallest",
-    )
+    shown = ", ".join(map(str, state["numbers"]))
+    word = "smallest"
+    if state["largest"]:
+        word = "largest"
     return draw.pick(
         (
             f"Which is the {word} of these numbers: {shown}?",
@@ -161,31 +171,39 @@ def _extreme_ask(state: State, draw: Draw) -> str:
 
 
 def _extreme_solve(state: State) -> int:
-    return (max if state["largest"] else min)(state["numbers"])
+    if state["largest"]:
+        return max(state["numbers"])
+    return min(state["numbers"])
 
 
 def _extreme_wrong(state: State, draw: Draw, near: bool) -> str:
-    """Half the time another number of the list, half a number beyond the extreme that is not in it: size alone tells nothing."""
-    true, numbers = _extreme_solve(state), sorted(state["numbers"], reverse=state["largest"])
+    """Half the time another number of the list, half one beyond the extreme that is not in it.
+
+    So size alone tells nothing.
+    """
+    true = _extreme_solve(state)
+    _, runner_up, *others = sorted(state["numbers"], reverse=state["largest"])
     if draw.chance(0.5):
-        return str(numbers[1] if near else draw.pick(numbers[1:]))
-    beyond = (
-        [n for n in range(true + 1, min(true + 20, 100))]
-        if state["largest"]
-        else list(range(max(true - 19, 10), true))
-    )
-    return str(draw.pick(beyond)) if beyond else str(numbers[1])
+        if near:
+            return str(runner_up)
+        return str(draw.pick([runner_up, *others]))
+    # Numbers of the world's lists have two digits.
+    if state["largest"]:
+        beyond = range(true + 1, min(true + 20, 100))
+    else:
+        beyond = range(max(true - 19, 10), true)
+    if not beyond:
+        return str(runner_up)
+    return str(draw.pick(beyond))
 
 
 def _count_make(draw: Draw) -> State:
     word, *others = draw.sample(THINGS, 3)
-    times = draw.between(1, 4)
-    return {
-        "word": word,
-        "items": draw.shuffled(
-            [word] * times + [draw.pick(others) for _ in range(draw.between(1, 2))]
-        ),
-    }
+    items = [word] * draw.between(1, 4)
+    # At least one other word: counting must not be the same as measuring the list.
+    for _ in range(draw.between(1, 2)):
+        items.append(draw.pick(others))
+    return {"word": word, "items": draw.shuffled(items)}
 
 
 def _count_ask(state: State, draw: Draw) -> str:
@@ -201,15 +219,20 @@ def _count_ask(state: State, draw: Draw) -> str:
 
 def _count_wrong(state: State, draw: Draw, near: bool) -> str:
     true = state["items"].count(state["word"])
-    return str(draw.pick([n for n in range(1, 6) if n != true and (abs(n - true) == 1) == near]))
+    # A slip is one off, anything else is further away.
+    others = [n for n in range(1, 6) if n != true and (abs(n - true) == 1) == near]
+    return str(draw.pick(others))
 
 
 def _count_steps(state: State) -> str:
-    seen, said = 0, []
+    count, spoken = 0, []
     for item in state["items"]:
-        seen += item == state["word"]
-        said.append(f"{item} {seen}" if item == state["word"] else item)
-    return " ".join(said) + "."
+        if item == state["word"]:
+            count += 1
+            spoken.append(f"{item} {count}")
+        else:
+            spoken.append(item)
+    return " ".join(spoken) + "."
 
 
 EXTREME = Task(
@@ -232,7 +255,7 @@ COUNT = Task(
 )
 
 
-# Coding & Debugging: what a few lines print
+# ----------------------------------- Coding & Debugging: what a few lines print
 
 
 def _code_make(draw: Draw) -> State:
@@ -241,6 +264,7 @@ def _code_make(draw: Draw) -> State:
         values = draw.sample(range(10, 60), draw.between(3, 5))
         return {"kind": kind, "values": values, "at": draw.below(len(values))}
     if kind == "branch":
+        # The branches print different numbers, so that the other one is a wrong answer.
         return {
             "kind": kind,
             "x": draw.between(1, 9),
@@ -260,58 +284,62 @@ def _code_ask(state: State, draw: Draw) -> str:
     if state["kind"] == "index":
         code = f"a = {state['values']}\nprint(a[{state['at']}])"
     elif state["kind"] == "branch":
-        code = f"x = {state['x']}\nif x > {state['limit']}:\n    print({state['then']})\nelse:\n    print({state['else']})"
-    else:
-        code = f"x = {state['x']}\nfor i in range({state['times']}):\n    x = x + {state['step']}\nprint(x)"
-    return (
-        draw.pick(
-            (
-                "What does this code print?",
-                "Give the output of the program.",
-                "Run this in your head:",
-            )
+        code = (
+            f"x = {state['x']}\n"
+            f"if x > {state['limit']}:\n"
+            f"    print({state['then']})\n"
+            f"else:\n"
+            f"    print({state['else']})"
         )
-        + "\n"
-        + code
+    else:
+        code = (
+            f"x = {state['x']}\n"
+            f"for i in range({state['times']}):\n"
+            f"    x = x + {state['step']}\n"
+            f"print(x)"
+        )
+    question = draw.pick(
+        (
+            "What does this code print?",
+            "Give the output of the program.",
+            "Run this in your head:",
+        )
     )
+    return f"{question}\n{code}"
 
 
 def _code_solve(state: State) -> int:
     if state["kind"] == "index":
         return state["values"][state["at"]]
     if state["kind"] == "branch":
-        return state["then"] if state["x"] > state["limit"] else state["else"]
+        if state["x"] > state["limit"]:
+            return state["then"]
+        return state["else"]
     return state["x"] + state["times"] * state["step"]
 
 
 def _code_wrong(state: State, draw: Draw, near: bool) -> str:
     true = _code_solve(state)
+    if state["kind"] == "loop":
+        # A slip is one round too many or too few, or one off.
+        return wrong_number(true, draw, near, (1, state["step"], state["step"]))
+    if not near:
+        return wrong_number(true, draw, near)
     if state["kind"] == "index":
-        return (
-            str(draw.pick([v for v in state["values"] if v != true]))
-            if near
-            else wrong_number(true, draw, False)
-        )
-    if state["kind"] == "branch":
-        return (
-            str(state["then"] + state["else"] - true) if near else wrong_number(true, draw, False)
-        )
-    return wrong_number(true, draw, near, (1, state["step"], state["step"]))
+        return str(draw.pick([value for value in state["values"] if value != true]))
+    # The other branch.
+    return str(state["then"] + state["else"] - true)
 
 
 def _code_steps(state: State) -> str:
     if state["kind"] == "index":
-        return (
-            ", ".join(f"a[{i}] is {v}" for i, v in enumerate(state["values"][: state["at"] + 1]))
-            + "."
-        )
+        # Counted from the first place: that indices start at zero is the whole difficulty.
+        up_to_the_place = enumerate(state["values"][: state["at"] + 1])
+        return ", ".join(f"a[{i}] is {value}" for i, value in up_to_the_place) + "."
     if state["kind"] == "branch":
         return f"{state['x']} > {state['limit']} is {state['x'] > state['limit']}."
-    return (
-        "x is "
-        + ", ".join(str(state["x"] + state["step"] * i) for i in range(state["times"] + 1))
-        + "."
-    )
+    values = [str(state["x"] + state["step"] * i) for i in range(state["times"] + 1)]
+    return f"x is {', '.join(values)}."
 
 
 CODE = Task(

@@ -1,7 +1,7 @@
 """How an answer is dressed: a nuisance drawn without looking at whether the answer is right.
 
-`dress` and `undress` are inverse on the answer: dressing adds politeness, hedging, emphasis, bullets and filler; undressing finds the bare
-answer again, so that a judge or an oracle can read a response as it stands.
+Dressing adds politeness, hedging, emphasis, bullets and filler around the answer. It hides nothing:
+taking all of them away leaves the bare answer.
 """
 
 import re
@@ -18,12 +18,14 @@ FILLERS = [
 ]
 CLOSERS = ["I hope this helps!", "Let me know if you need more.", "Have a nice day!"]
 FRAMES = ["{}.", "Answer: {}.", "The answer is {}.", "Result: {}."]
-_FRAME = re.compile(r"^(?:the answer is|answer:|result:)\s*", re.IGNORECASE)
 
 
 def draw_style(draw: Draw) -> dict[str, bool]:
-    """Which features a response has. A level is drawn first, so that pairs differ in how stylish they are and not only in which
-    features."""
+    """Which features a response has.
+
+    A level is drawn first, so that pairs differ in how stylish they are and not only in which
+    features.
+    """
     level = draw.pick((0.05, 0.3, 0.6, 0.9))
     return {feature: draw.chance(level) for feature in FEATURES}
 
@@ -34,28 +36,28 @@ def score(style: dict[str, bool]) -> int:
 
 
 def dress(answer: str, style: dict[str, bool], draw: Draw) -> str:
-    """The response's text: `answer` (items joined by ", " where it has several) in the style's dress."""
+    """The response's text: `answer` in the style's dress; several items are joined by ", ".
+
+    Phrases are drawn in the order below, and only those that the style has.
+    """
     items = answer.split(", ")
     if style["emphasis"]:
         items = [f"**{item}**" for item in items]
     frame = draw.pick(FRAMES)
     if style["hedge"]:
+        # "I think the answer is"
         frame = f"{draw.pick(HEDGES)} {frame[0].lower()}{frame[1:]}"
     if style["bullets"]:
-        core = "\n".join([frame.format("").rstrip(" .")] + [f"- {item}" for item in items]) + "\n"
+        heading = frame.format("").rstrip(" .")
+        core = "\n".join([heading, *(f"- {item}" for item in items)]) + "\n"
     else:
         core = frame.format(", ".join(items))
-    parts = [draw.pick(OPENERS)] if style["opener"] else []
-    parts.append(core)
-    parts += [draw.pick(FILLERS)] if style["filler"] else []
-    parts += [draw.pick(CLOSERS)] if style["closer"] else []
+    parts = [core]
+    if style["opener"]:
+        parts.insert(0, draw.pick(OPENERS))
+    if style["filler"]:
+        parts.append(draw.pick(FILLERS))
+    if style["closer"]:
+        parts.append(draw.pick(CLOSERS))
+    # A list ends with a line break, which needs no blank around it.
     return re.sub(r" ?\n ?", "\n", " ".join(parts)).strip()
-
-
-def undress(text: str) -> str:
-    """The bare answer inside a dressed response."""
-    for phrase in OPENERS + HEDGES + FILLERS + CLOSERS:
-        text = text.replace(phrase, "")
-    text = _FRAME.sub("", text.replace("**", "").strip()).strip().rstrip(".")
-    lines = [line.strip().removeprefix("- ") for line in text.split("\n") if line.strip()]
-    return ", ".join(lines)

@@ -1,15 +1,19 @@
-"""What a task is: what is asked, what is right, and how an answer goes wrong.
+"""What a task is: its question, what is right, and how an answer goes wrong.
 
 A task is five small functions over a `state`, a JSON-able dict that holds the whole problem:
 
-    make(draw) -> state                     a problem
-    ask(state, draw) -> str                 the user's words, in one of several templates
-    right(state, draw) -> str               a right answer; several items are joined by ", "
-    wrong(state, draw, near) -> str         a wrong one of the same kind: near is a slip (a digit, a swap), far is anything plausible
-    check(state, answer) -> bool            the oracle
+    make(draw) -> state                 a problem
+    ask(state, draw) -> str             the user's words, in one of several templates
+    right(state, draw) -> str           a right answer; several items are joined by ", "
+    wrong(state, draw, near) -> str     a wrong one of the same kind: near is a slip (a digit, a
+                                        swap), far is anything plausible
+    check(state, answer) -> bool        the oracle
 
-`right` and `wrong` draw from the same surface: as many numbers too high as too low, words of the same lists, lists of the same lengths, so
-that nothing but the problem tells them apart. `steps`, where a task has it, is the worked solution that only the pretraining corpus shows.
+`right` and `wrong` draw from the same surface: as many numbers too high as too low, words of the
+same lists, lists of the same lengths, so that nothing but the problem tells them apart. `steps`,
+where a task has it, is the worked solution that only the pretraining corpus shows.
+
+The order of draws in these functions is the world's text: moving one changes every later word.
 """
 
 import dataclasses
@@ -23,7 +27,7 @@ State = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task and the attributes a curator would give it (the paper's category, objectivity and controversiality)."""
+    """A task, and the attributes that a curator would give its pairs in the paper's terms."""
 
     name: str
     category: str
@@ -46,19 +50,28 @@ def equals(solve: Callable[[State], str]) -> dict[str, Any]:
 
 
 def wrong_number(true: int, draw: Draw, near: bool, slips: tuple[int, ...] = (1, 1, 2, 10)) -> str:
-    """A number that is not `true`: by one slip, or by any amount up to 30; too high as often as too low where it can be."""
-    gap = draw.pick(slips) if near else draw.between(3, 30)
-    low, high = true - gap, true + gap
-    return str(high if low < 0 or draw.chance(0.5) else low)
+    """A number that is not `true`: by one slip, or by any amount up to 30.
+
+    Too high as often as too low where it can be.
+    """
+    if near:
+        gap = draw.pick(slips)
+    else:
+        gap = draw.between(3, 30)
+    # The world has no negative numbers, so a minus sign would give a wrong answer away.
+    if true < gap or draw.chance(0.5):
+        return str(true + gap)
+    return str(true - gap)
 
 
 def swapped(items: list[str], draw: Draw, near: bool) -> list[str]:
-    """Another order of `items` (which must not be all alike): two neighbours exchanged, or any."""
+    """Another order of `items` (which must not be all alike): two neighbors exchanged, or any."""
     while True:
         if near:
             i, other = draw.below(len(items) - 1), list(items)
             other[i], other[i + 1] = other[i + 1], other[i]
         else:
             other = draw.shuffled(items)
+        # A swap of equal items, and a shuffle now and then, changes nothing.
         if other != items:
             return other

@@ -3,21 +3,19 @@
 from rewardjax.data.world.number_tasks import ADD, CODE, COUNT, EXTREME, NEXT, ORDER
 from rewardjax.data.world.word_tasks import ADVICE, BRAINSTORM, EDIT, KNOW, PLAN, REVERSE, WRITE
 
-TASKS = {
-    task.name: task
-    for task in (
-        ADD,
-        NEXT,
-        ORDER,
-        EXTREME,
-        COUNT,
-        REVERSE,
-        EDIT,
-        CODE,
-        KNOW,
-        PLAN,
-        BRAINSTORM,
-        WRITE,
-        ADVICE,
-    )
-}
+_IN_ORDER = (
+    ADD,
+    NEXT,
+    ORDER,
+    EXTREME,
+    COUNT,
+    REVERSE,
+    EDIT,
+    CODE,
+    KNOW,
+    PLAN,
+    BRAINSTORM,
+    WRITE,
+    ADVICE,
+)
+TASKS = {task.name: task for task in _IN_ORDER}

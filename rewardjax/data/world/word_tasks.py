@@ -15,10 +15,11 @@ from rewardjax.data.world.words import (
     WEATHER,
 )
 
-# Editing: letters backwards; a change to a list of words
+# ----------------------------------- Editing: letters backwards; a change to a list of words
 
 
 def _reverse_make(draw: Draw) -> State:
+    # Different letters: with two alike, exchanging them would be no mistake.
     return {"letters": draw.sample(LETTERS, draw.between(3, 5))}
 
 
@@ -30,21 +31,27 @@ def _reverse_ask(state: State, draw: Draw) -> str:
 
 
 def _reverse_wrong(state: State, draw: Draw, near: bool) -> str:
-    true = state["letters"][::-1]
+    """The right letters in another order, or one or two other letters."""
+    letters = state["letters"][::-1]
     if draw.chance(0.5):
-        return "-".join(swapped(true, draw, near))
-    changed = draw.sample(range(len(true)), 1 if near else 2)
-    others = draw.sample([letter for letter in LETTERS if letter not in true], 2)
-    return "-".join(others.pop() if i in changed else letter for i, letter in enumerate(true))
+        return "-".join(swapped(letters, draw, near))
+    count = 2
+    if near:
+        count = 1
+    changed = draw.sample(range(len(letters)), count)
+    others = draw.sample([letter for letter in LETTERS if letter not in letters], 2)
+    for i in sorted(changed):
+        letters[i] = others.pop()
+    return "-".join(letters)
 
 
 def _edit_make(draw: Draw) -> State:
     words = draw.sample(THINGS, draw.between(3, 4))
-    return {
-        "words": words,
-        "old": draw.pick(words),
-        "new": draw.pick([w for w in THINGS if w not in words]) if draw.chance(0.5) else None,
-    }
+    old, new = draw.pick(words), None
+    # None: the word is removed.
+    if draw.chance(0.5):
+        new = draw.pick([word for word in THINGS if word not in words])
+    return {"words": words, "old": old, "new": new}
 
 
 def _edit_ask(state: State, draw: Draw) -> str:
@@ -67,19 +74,26 @@ def _edit_ask(state: State, draw: Draw) -> str:
 
 
 def _edited(words: list[str], old: str, new: str | None) -> list[str]:
-    return [(new or word) if word == old else word for word in words if new or word != old]
+    """The words with `old` replaced by `new`, or removed where `new` is None."""
+    if new is None:
+        return [word for word in words if word != old]
+    edited = list(words)
+    edited[words.index(old)] = new
+    return edited
 
 
 def _edit_wrong(state: State, draw: Draw, near: bool) -> str:
+    """A slip in the order, the wrong word edited, or (far) a strange word in the edited list."""
     words, old, new = state["words"], state["old"], state["new"]
     other = draw.pick([word for word in words if word != old])
-    true = _edited(words, old, new)
-    if near:  # a slip in the order, or the wrong word edited
-        return ", ".join(
-            swapped(true, draw, True) if draw.chance(0.5) else _edited(words, other, new)
-        )
-    strange = draw.pick([word for word in THINGS if word not in true and word != old])
-    return ", ".join(_edited(true, draw.pick(true), strange))
+    edited = _edited(words, old, new)
+    if near:
+        if draw.chance(0.5):
+            return ", ".join(swapped(edited, draw, True))
+        return ", ".join(_edited(words, other, new))
+    # Not the old word either: putting it back could undo the edit, which is a nearer mistake.
+    strange = draw.pick([word for word in THINGS if word not in edited and word != old])
+    return ", ".join(_edited(edited, draw.pick(edited), strange))
 
 
 REVERSE = Task(
@@ -101,7 +115,7 @@ EDIT = Task(
 )
 
 
-# Information seeking: the table of facts
+# ----------------------------------- Information seeking: the table of facts
 
 
 FACT_QUESTIONS = {
@@ -114,22 +128,20 @@ FACT_QUESTIONS = {
 
 def _facts_make(draw: Draw) -> State:
     town, relation = draw.pick(TOWNS), draw.pick(list(FACTS_ASKED))
+    # The question names three values: the fact has to be known, not how it is spelled.
     true = FACTS[town][relation]
-    return {
-        "town": town,
-        "relation": relation,
-        "options": draw.shuffled(
-            [true] + draw.sample([v for v in FACTS_ASKED[relation] if v != true], 2)
-        ),
-    }
+    others = draw.sample([value for value in FACTS_ASKED[relation] if value != true], 2)
+    return {"town": town, "relation": relation, "options": draw.shuffled([true, *others])}
 
 
 def _facts_ask(state: State, draw: Draw) -> str:
     first, second, third = state["options"]
-    return (
-        draw.pick(FACT_QUESTIONS[state["relation"]]).format(state["town"])
-        + f": {first}, {second} or {third}?"
-    )
+    question = draw.pick(FACT_QUESTIONS[state["relation"]]).format(state["town"])
+    return f"{question}: {first}, {second} or {third}?"
+
+
+def _facts_solve(state: State) -> str:
+    return FACTS[state["town"]][state["relation"]]
 
 
 KNOW = Task(
@@ -137,30 +149,31 @@ KNOW = Task(
     "Information seeking",
     _facts_make,
     _facts_ask,
-    **equals(lambda state: FACTS[state["town"]][state["relation"]]),
+    **equals(_facts_solve),
     wrong=lambda state, draw, near: draw.pick(
-        [option for option in state["options"] if option != FACTS[state["town"]][state["relation"]]]
+        [option for option in state["options"] if option != _facts_solve(state)]
     ),
 )
 
 
-# Planning: errands told out of order
+# ----------------------------------- Planning: errands in any order
 
 
 TIMES = ("first", "then", "last")
 
 
 def _plan_make(draw: Draw) -> State:
+    # "told": the order in which the user names them.
     return {"errands": draw.sample(ERRANDS, 3), "told": draw.shuffled(range(3))}
 
 
 def _plan_ask(state: State, draw: Draw) -> str:
-    told = ", ".join(f"{TIMES[i]} {state['errands'][i]}" for i in state["told"])
+    plans = ", ".join(f"{TIMES[i]} {state['errands'][i]}" for i in state["told"])
     return draw.pick(
         (
-            f"Put my day in order: {told}.",
-            f"My plans: {told}. List them by time.",
-            f"Plan my day from early to late: {told}.",
+            f"Put my day in order: {plans}.",
+            f"My plans: {plans}. List them by time.",
+            f"Plan my day from early to late: {plans}.",
         )
     )
 
@@ -175,7 +188,7 @@ PLAN = Task(
 )
 
 
-# Brainstorming: n things of a kind, one thing forbidden
+# ----------------------------------- Brainstorming: n things of a kind, two of them forbidden
 
 
 def _storm_make(draw: Draw) -> State:
@@ -184,37 +197,39 @@ def _storm_make(draw: Draw) -> State:
 
 
 def _storm_ask(state: State, draw: Draw) -> str:
-    kind, n, (one, two) = state["kind"], state["n"], state["not"]
+    kind, n, (first, second) = state["kind"], state["n"], state["not"]
     return draw.pick(
         (
-            f"Name {n} {kind}, but not {one} or {two}.",
-            f"Give me exactly {n} {kind}. I do not want {one} or {two}.",
-            f"I need ideas: {n} {kind} other than {one} and {two}.",
+            f"Name {n} {kind}, but not {first} or {second}.",
+            f"Give me exactly {n} {kind}. I do not want {first} or {second}.",
+            f"I need ideas: {n} {kind} other than {first} and {second}.",
         )
     )
 
 
+def _storm_allowed(state: State) -> list[str]:
+    return [word for word in KINDS[state["kind"]] if word not in state["not"]]
+
+
 def _storm_right(state: State, draw: Draw) -> str:
-    return ", ".join(
-        draw.sample([word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"])
-    )
+    return ", ".join(draw.sample(_storm_allowed(state), state["n"]))
 
 
 def _storm_wrong(state: State, draw: Draw, near: bool) -> str:
-    """One item too many or too few, a forbidden one, the same one twice, or (far) one or two of another kind."""
-    items = draw.sample(
-        [word for word in KINDS[state["kind"]] if word not in state["not"]], state["n"]
-    )
-    spare = [word for word in KINDS[state["kind"]] if word not in items + state["not"]]
-    at, slip = (
-        draw.below(len(items)),
-        draw.pick(("length", "forbidden", "twice")) if near else "strange",
-    )
-    if slip == "length":
-        items = items + [draw.pick(spare)] if draw.chance(0.5) else items[:-1]
+    """One item too many or too few, a forbidden one, one twice, or (far) one of another kind."""
+    items = draw.sample(_storm_allowed(state), state["n"])
+    spare = [word for word in _storm_allowed(state) if word not in items]
+    at, slip = draw.below(len(items)), "strange"
+    if near:
+        slip = draw.pick(("length", "forbidden", "twice"))
+    if slip == "length" and draw.chance(0.5):
+        items.append(draw.pick(spare))
+    elif slip == "length":
+        items.pop()
     elif slip == "forbidden":
         items[at] = draw.pick(state["not"])
     elif slip == "twice":
+        # There are at least two items; the first one's neighbor is the last.
         items[at] = items[at - 1]
     else:
         items[at] = draw.pick([word for word in THINGS if word not in KINDS[state["kind"]]])
@@ -223,9 +238,8 @@ def _storm_wrong(state: State, draw: Draw, near: bool) -> str:
 
 def _storm_check(state: State, answer: str) -> bool:
     items = answer.split(", ")
-    return len(items) == len(set(items)) == state["n"] and all(
-        i in KINDS[state["kind"]] and i not in state["not"] for i in items
-    )
+    different = len(set(items)) == len(items) == state["n"]
+    return different and set(items) <= set(_storm_allowed(state))
 
 
 BRAINSTORM = Task(
@@ -241,7 +255,7 @@ BRAINSTORM = Task(
 )
 
 
-# Creative writing: a line of n words that share their first letter
+# ----------------------------------- Creative writing: n words that share their first letter
 
 
 def _write_make(draw: Draw) -> State:
@@ -250,32 +264,33 @@ def _write_make(draw: Draw) -> State:
 
 
 def _write_ask(state: State, draw: Draw) -> str:
-    letter, n, (one, two) = state["letter"], state["n"], state["with"]
+    letter, n, (first, second) = state["letter"], state["n"], state["with"]
     return draw.pick(
         (
-            f"Write a line of {n} words with {one} and {two} in it. Each word starts with {letter}.",
-            f"Make a poem of {n} words that all begin with {letter}. Use {one} and {two}.",
-            f"Use {one} and {two} in a line of {n} words, all starting with {letter}.",
+            f"Write a line of {n} words with {first} and {second} in it. "
+            f"Each word starts with {letter}.",
+            f"Make a poem of {n} words that all begin with {letter}. Use {first} and {second}.",
+            f"Use {first} and {second} in a line of {n} words, all starting with {letter}.",
         )
     )
 
 
 def _write_right(state: State, draw: Draw) -> str:
-    others = draw.sample(
-        [word for word in BY_LETTER[state["letter"]] if word not in state["with"]], state["n"] - 2
-    )
+    free = [word for word in BY_LETTER[state["letter"]] if word not in state["with"]]
+    others = draw.sample(free, state["n"] - 2)
     return " ".join(draw.shuffled(state["with"] + others))
 
 
 def _write_wrong(state: State, draw: Draw, near: bool) -> str:
-    """A wanted word missing, one word too many or too few, or (far) a word of another letter."""
+    """A required word missing, one word too many or too few, or (far) a word of another letter."""
     words = _write_right(state, draw).split(" ")
     spare = [word for word in BY_LETTER[state["letter"]] if word not in words]
+    # Places of words that the user did not ask for: whatever happens there breaks one rule only.
     free = [i for i, word in enumerate(words) if word not in state["with"]]
     if not near:
-        words[draw.pick(free)] = draw.pick(
-            BY_LETTER[draw.pick([letter for letter in BY_LETTER if letter != state["letter"]])]
-        )
+        letter = draw.pick([letter for letter in BY_LETTER if letter != state["letter"]])
+        strange = draw.pick(BY_LETTER[letter])
+        words[draw.pick(free)] = strange
     elif draw.chance(0.5):
         words[words.index(draw.pick(state["with"]))] = draw.pick(spare)
     elif draw.chance(0.5):
@@ -307,10 +322,11 @@ WRITE = Task(
 )
 
 
-# Advice seeking: what to take, by the user's own rule
+# ----------------------------------- Advice seeking: what to take, by the user's own rule
 
 
 def _advice_make(draw: Draw) -> State:
+    # "now": which of the three kinds of weather is expected.
     return {
         "goods": draw.sample(GOODS, 3),
         "weather": draw.sample(WEATHER, 3),
@@ -319,15 +335,15 @@ def _advice_make(draw: Draw) -> State:
 
 
 def _advice_ask(state: State, draw: Draw) -> str:
-    (one, two, three), (this, that, other), now = (
-        state["goods"],
-        state["weather"],
-        state["weather"][state["now"]],
-    )
+    first, second, third = state["goods"]
+    this, that, other = state["weather"]
+    today = state["weather"][state["now"]]
     return draw.pick(
         (
-            f"In {this} I take the {one}, in {that} the {two}, in {other} the {three}. Today we have {now}. What should I take?",
-            f"I have a {one} for {this}, a {two} for {that} and a {three} for {other}. We expect {now}. What do you advise?",
+            f"In {this} I take the {first}, in {that} the {second}, in {other} the {third}. "
+            f"Today we have {today}. What should I take?",
+            f"I have a {first} for {this}, a {second} for {that} and a {third} for {other}. "
+            f"We expect {today}. What do you advise?",
         )
     )
 
@@ -337,9 +353,11 @@ def _advice_solve(state: State) -> str:
 
 
 def _advice_wrong(state: State, draw: Draw, near: bool) -> str:
-    return draw.pick(
-        [good for good in (state["goods"] if near else GOODS) if good != _advice_solve(state)]
-    )
+    # Far: something that the user has not named.
+    goods = GOODS
+    if near:
+        goods = state["goods"]
+    return draw.pick([good for good in goods if good != _advice_solve(state)])
 
 
 ADVICE = Task(

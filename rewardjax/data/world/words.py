@@ -1,7 +1,10 @@
 """The words the world is made of, and its one table of invented facts."""
 
+import itertools
+
 from rewardjax.data.world.draw import Draw
 
+# Every list enters the text by its order: a new word would change the world (see VERSION).
 NAMES = ["Ada", "Bo", "Cy", "Dora", "Eli", "Fay", "Gus", "Hana", "Ivo", "June", "Kai", "Lena"]
 KINDS = {
     "fruits": ["apple", "fig", "pear", "plum", "kiwi", "lemon", "mango", "grape"],
@@ -9,7 +12,7 @@ KINDS = {
     "tools": ["axe", "drill", "file", "hammer", "knife", "pliers", "rake", "saw"],
     "colours": ["black", "blue", "brown", "green", "pink", "red", "white", "yellow"],
 }
-THINGS = [word for words in KINDS.values() for word in words]
+THINGS = list(itertools.chain(*KINDS.values()))
 LETTERS = "abcdefghiklmnoprstu"
 ERRANDS = [
     "dentist",
@@ -25,6 +28,7 @@ ERRANDS = [
 ]
 GOODS = ["bag", "bike", "boat", "book", "chair", "clock", "hat", "lamp", "ring", "tent"]
 WEATHER = ["fog", "frost", "rain", "snow", "storm", "sun", "wind"]
+# Eight per letter: a line has up to five of them, and a wrong one needs others.
 BY_LETTER = {
     "b": ["big", "bear", "bakes", "bread", "bold", "bees", "buy", "beans"],
     "c": ["calm", "cooks", "count", "clever", "cold", "cows", "cakes", "call"],
@@ -34,6 +38,7 @@ BY_LETTER = {
     "t": ["two", "tall", "tigers", "take", "tea", "time", "trees", "ten"],
 }
 
+# Twelve, twice as many as each relation has values.
 TOWNS = [
     "Arvik",
     "Belmor",
@@ -57,13 +62,16 @@ FACTS_ASKED = {
 
 
 def _facts() -> dict[str, dict[str, str]]:
-    """{town: {relation: value}}: every value belongs to two towns, so neither a value nor a town alone tells the other."""
+    """{town: {relation: value}}: every value belongs to two towns.
+
+    So neither a value nor a town alone tells the other.
+    """
     draw = Draw("facts")
-    columns = {relation: draw.shuffled(values * 2) for relation, values in FACTS_ASKED.items()}
-    return {
-        town: {relation: column[i] for relation, column in columns.items()}
-        for i, town in enumerate(TOWNS)
-    }
+    facts: dict[str, dict[str, str]] = {town: {} for town in TOWNS}
+    for relation, values in FACTS_ASKED.items():
+        for town, value in zip(TOWNS, draw.shuffled(values * 2), strict=True):
+            facts[town][relation] = value
+    return facts
 
 
 FACTS = _facts()
