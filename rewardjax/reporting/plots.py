@@ -285,7 +285,7 @@ def reward_against_length(
     used = np.unique(bin_of)
     with figure(path) as axes:
         ax = axes[0, 0]
-        dots: dict[str, Any] = dict(s=9, alpha=0.35, linewidths=0.8)
+        dots: dict[str, Any] = {"s": 9, "alpha": 0.35, "linewidths": 0.8}
         ax.scatter(
             rejected_length[::stride],
             rejected[::stride],

@@ -120,6 +120,7 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
     assert curate.main(["status", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "curated" in shown and "judge:sharp" in shown and "stage2-final" in shown
+    assert "annotator" in shown and "checks" in shown
     store = Store(folder / "store")
     (flipped,) = store.query(
         "select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1"

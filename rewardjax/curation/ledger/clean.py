@@ -138,9 +138,12 @@ def clean(
     work.mkdir(parents=True, exist_ok=True)
     (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks)))
     # Partial functions of plain values, as executors send them to other processes.
-    shared: dict[str, Any] = dict(
-        folder=str(store.folder), work=str(work), shards=shards, settings=settings
-    )
+    shared: dict[str, Any] = {
+        "folder": str(store.folder),
+        "work": str(work),
+        "shards": shards,
+        "settings": settings,
+    }
     look = functools.partial(_look_through, name=name, **shared)
     merge: Callable[..., Iterator[Any]] = _nothing
     if near is not None:

@@ -22,8 +22,11 @@ SHINGLE = 5
 
 
 def signature(text: str) -> np.ndarray:
-    """MinHash of the 5-grams of lower-cased words, uint32 [S]: two agree in a share of places that
-    estimates the Jaccard similarity of their sets of 5-grams."""
+    """MinHash of the 5-grams of lower-cased words, uint32 [S].
+
+    Two signatures agree in a share of places that estimates the Jaccard similarity of the sets of
+    5-grams.
+    """
     # Numbers stay what they are: two tasks that differ in a number alone are different tasks.
     words = re.findall(r"\w+", text.lower())
     last = max(1, len(words) - SHINGLE + 1)

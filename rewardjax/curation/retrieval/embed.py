@@ -118,9 +118,12 @@ def fit_rarity(texts: Sequence[str]) -> np.ndarray:
 def _counts(texts: Sequence[str]) -> Any:
     """How often each feature occurs in each text, sparse [texts, BUCKETS]."""
     # Without alternating signs: where two features share a bucket their counts would cancel.
-    hashed: dict[str, Any] = dict(
-        n_features=BUCKETS // 2, alternate_sign=False, norm=None, dtype=np.float32
-    )
+    hashed: dict[str, Any] = {
+        "n_features": BUCKETS // 2,
+        "alternate_sign": False,
+        "norm": None,
+        "dtype": np.float32,
+    }
     # A mark is a word too: "3 + 4" and "3 - 4" are different tasks.
     words = HashingVectorizer(
         analyzer="word", ngram_range=(1, 2), token_pattern=r"[^\W_]+|[^\w\s]", **hashed
@@ -134,9 +137,12 @@ def _projection(width: int) -> SparseRandomProjection:
     """Random signs at a third of the places [width, BUCKETS] (Achlioptas 2003)."""
     # A third and not fewer, scikit-learn's default: a text has some hundred features only, and with
     # one place in 256 most of them would not reach a number of the vector.
-    settings: dict[str, Any] = dict(
-        n_components=width, density=1 / 3, dense_output=True, random_state=0
-    )
+    settings: dict[str, Any] = {
+        "n_components": width,
+        "density": 1 / 3,
+        "dense_output": True,
+        "random_state": 0,
+    }
     projection = SparseRandomProjection(**settings)
     return projection.fit(scipy.sparse.csr_matrix((1, BUCKETS), dtype=np.float32))
 

@@ -1,5 +1,7 @@
 """The ledger: written once and whole, read back as given, the same store however often a stage was run."""
 
+import os
+
 import pyarrow as pa
 import pytest
 from ledgers import pair, score, vote
@@ -100,6 +102,20 @@ def test_a_shard_without_a_manifest_does_not_exist_and_is_written_over(store):
     assert not store.has("votes", "judge", "0") and store.query("select * from votes").num_rows == 0
     store.append("votes", "judge", "0", [vote("p1")])
     assert store.fingerprint() == sound and store.verify() == []
+
+
+def test_rows_that_did_not_get_their_name_have_no_manifest(store, monkeypatch):
+    def refuse(source, target):
+        if str(target).endswith(".parquet"):
+            raise OSError("the disk is full")
+        return replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk is full"):
+        store.append("votes", "judge", "0", [vote("p1")])
+    assert not store.has("votes", "judge", "0")
+    assert not [path for path in (store.folder / "votes").iterdir()]
 
 
 @pytest.mark.parametrize(
