@@ -13,9 +13,10 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS
-from rewardjax.data import token_cache, tokenize
+from rewardjax.data import token_cache
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup, take_pair
+from rewardjax.data.prepare import prepare
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
 
@@ -66,7 +67,7 @@ def random_groups(lengths: np.ndarray, vocab_size: int, seed: int) -> list[Token
 def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs:
     """The pairs (two suffixes each:
 
-    chosen, rejected) as the folder that `tokenize.prepare` would have made of them.
+    chosen, rejected) as the folder that `prepare.prepare` would have made of them.
     """
     n = len(pairs)
     columns = {
@@ -78,7 +79,7 @@ def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs
         "target": np.ones(n, np.float32),
         "margin": np.zeros(n, np.float32),
         "tie": np.zeros(n, np.float32),
-        "row": np.arange(n),
+        "source_record": np.arange(n),
     }
     with token_cache.locked(folder), token_cache.building(folder) as temporary:
         writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
@@ -119,7 +120,7 @@ def real_pairs(
     tokenizer = ChatTokenizer.load(shared / "tokenizers" / "qwen3")
     source = open_source(str(shared / REAL[name]))
     enough = (0.0, min(1.0, 2 * pairs / len(source)))  # half of the prompts may turn out too long
-    whole = tokenize.prepare(
+    whole = prepare(
         source=source,
         tokenizer=tokenizer,
         cache=folder / "whole",

@@ -32,7 +32,7 @@ TRAINING = {
     "model.changes": Function("rewardjax.models.config:DecoderConfig", ("family", "rope_scaling")),
     "compute": Function("rewardjax.models.config:Compute"),
     "mesh": Function("rewardjax.parallel.mesh:make_mesh", ("devices",)),
-    "data": Function("rewardjax.data.tokenize:prepare", ("tokenizer",)),
+    "data": Function("rewardjax.data.prepare:prepare", ("tokenizer",)),
     "batch": Function(
         "rewardjax.data.pipeline:train_steps",
         (

@@ -1,4 +1,4 @@
-"""Rows of tokens (contract 2): bundles of one or two branches around a prefix, one interval of keys per token.
+"""Rows of tokens (contract 2): bundles of branches around a prefix, one key interval per token.
 
     index      :  c[n-1] ... c[0] | p[0] ... p[m-1] | r[0] ... r[k-1]
     positions  :  m+n-1  ...  m   | 0    ... m-1    | m    ... m+k-1
@@ -6,9 +6,9 @@
 
     c: first branch, reversed; p: prefix; r: second branch
 
-Reversing the first branch puts the prefix next to both branches, so that "the prefix and my own branch so
-far" is an interval for either. A lone branch is the second one of a bundle whose first is empty. numpy
-only: this runs in the data loader's threads.
+Reversing the first branch puts the prefix next to both branches, so that "the prefix and my own
+branch so far" is an interval for either. A lone branch is the second one of a bundle whose first
+is empty. numpy only: this runs in the data loader's threads.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TOKEN_ARRAYS = ("tokens", "positions", "see_from", "see_to")
 
 
 class Bundle(NamedTuple):
-    """Token ids that lie together in a row: a prefix, and the one or two branches that go on from it."""
+    """Token ids that lie together in a row: a prefix, and one or two branches going on from it."""
 
     prefix: np.ndarray
     branches: Sequence[np.ndarray]
@@ -39,16 +39,17 @@ def lay_out(
 ) -> dict[str, np.ndarray]:
     """Write bundles into rows: TOKEN_ARRAYS [B, T] and `score_at` [B, S], all int32.
 
-    B = len(rows), T = row_length, S = slots. A bundle takes as many slots of `score_at` as it has branches,
-    in their order. Raises ValueError for a row with too many tokens and for a branch without tokens to
-    score.
+    B = len(rows), T = row_length, S = slots. A bundle takes as many slots of `score_at` as it has
+    branches, in their order. Raises ValueError for a row with too many tokens and for a branch
+    without tokens to score.
     """
     padding = np.full(row_length, pad_id, np.int32)
-    # One large block is handed out in huge pages; four smaller ones cost more in page faults than all below.
+    # One large block is handed out in huge pages; four smaller ones cost more in page faults than
+    # all below.
     arrays = np.empty((len(TOKEN_ARRAYS), len(rows), row_length), np.int32)
     tokens, positions, see_from, see_to = arrays
-    # Every token starts out seeing only itself: right for padding, half right for the rest, so that one
-    # constant on either side of a bundle is all that its intervals cost.
+    # Every token starts out seeing only itself: right for padding, half right for the rest, so
+    # that one constant on either side of a bundle is all that its intervals cost.
     see_from[:] = see_to[:] = np.arange(row_length, dtype=np.int32)
     score_at = np.zeros((len(rows), slots), np.int32)
     # Tokens are collected as slices and copied in one go: numpy's cost per call would dominate.
@@ -85,6 +86,7 @@ def lay_out(
         score_at[r, : len(ends)] = ends
     if rows:
         np.concatenate(pieces, out=tokens.reshape(-1))
-    # A token sees its whole past and itself, so its position is the length of its interval less one.
+    # A token sees its whole past and itself, so its position is the length of its interval less
+    # one.
     np.subtract(see_to, see_from, out=positions)
     return dict(zip(TOKEN_ARRAYS, arrays, strict=True)) | {"score_at": score_at}

@@ -7,14 +7,15 @@ from typing import Any
 
 from rewardjax import fingerprint
 
-Message = dict[
-    str, Any
-]  # {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", "tool_calls")
+# {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", ...).
+Message = dict[str, Any]
 
+# Why a record or pair is dropped. Closed: manifests and quarantine files count by these, and users
+# look them up in docs/data.md.
 REASONS = {
     "empty": "the last prompt turn or a response has no text but whitespace",
     "equal": "chosen and rejected are the same text",
-    "equal_after_truncation": "chosen and rejected became the same tokens when cut to the maximum length",
+    "equal_after_truncation": "chosen and rejected are the same tokens once cut to max_length",
     "over_long": "the conversation does not fit the maximum length",
     "bad_role": "a role is missing, unknown or out of order",
     "bad_text": "a text holds a lone surrogate or a NUL character",
@@ -31,20 +32,28 @@ FOLLOWS = {
 
 
 class BadRow(Exception):
-    """One record (or one pair of it) that cannot be used; `reason` is a key of REASONS, `detail` names field and value."""
+    """A record (or one pair of it) that cannot be used.
+
+    `reason` is a key of REASONS, `detail` names field and value.
+    """
 
     def __init__(self, reason: str, detail: str):
         assert reason in REASONS, reason
         super().__init__(f"{reason} ({REASONS[reason]}): {detail}")
         self.reason, self.detail = reason, detail
 
-    def __reduce__(self):  # exceptions rebuild themselves from `args`, which holds one string here
+    def __reduce__(self):
+        # Exceptions rebuild themselves from `args`, which holds one string here, and this one
+        # comes from worker processes.
         return BadRow, (self.reason, self.detail)
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two responses of a group: `target` is the probability that `chosen` is the better one, `margin` how much better."""
+    """Two responses of a group, by their places in it, with a label.
+
+    `target` is the probability that `chosen` is the better one, `margin` how much better it is.
+    """
 
     chosen: int
     rejected: int
@@ -55,7 +64,10 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """One prompt and its K >= 1 responses. A response is the messages that follow the prompt, the last one the assistant's."""
+    """One prompt and its K >= 1 responses.
+
+    A response is the messages that follow the prompt, the last one the assistant's.
+    """
 
     id: str
     prompt: list[Message]
@@ -67,7 +79,8 @@ class Group:
 
 
 def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[Message]) -> str:
-    """Hash of a prompt and an unordered pair of responses: a flipped label keeps its id."""
+    """Hash of a prompt and an unordered pair of responses."""
+    # Sorted, so that a flipped label is a new label of the same pair and never another pair.
     responses = sorted(
         (response_a, response_b), key=lambda response: json.dumps(response, sort_keys=True)
     )
@@ -77,15 +90,16 @@ def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[M
 def check(group: Group) -> tuple[Group, list[BadRow]]:
     """The group without its pairs of equal responses, and one BadRow("equal") for each of those.
 
-    Raises BadRow for what spoils the whole group: roles out of order, text that cannot be encoded, an empty last turn or
-    response, lists that do not match the responses.
+    Raises BadRow for what spoils the whole group: roles out of order, text that cannot be encoded,
+    an empty last turn or response, lists that do not match the responses.
     """
     _check_messages(group.prompt, None, "prompt")
     last = group.prompt[-1]
     if last["role"] not in ("user", "tool"):
         raise BadRow(
             "bad_role",
-            f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, a prompt ends with 'user' or 'tool'",
+            f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, "
+            "a prompt ends with 'user' or 'tool'",
         )
     if not last["content"].strip():
         raise BadRow("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
@@ -96,7 +110,8 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
         if response[-1]["role"] != "assistant":
             raise BadRow(
                 "bad_role",
-                f"responses[{k}][-1].role = {response[-1]['role']!r}, a response ends with 'assistant'",
+                f"responses[{k}][-1].role = {response[-1]['role']!r}, "
+                "a response ends with 'assistant'",
             )
         if not response[-1]["content"].strip():
             raise BadRow("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
@@ -107,6 +122,8 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
                 "bad_schema",
                 f"{name} has {len(values)} values for {len(group.responses)} responses",
             )
+    # Equal responses spoil one pair, not the group: sampling often gives the same short answer
+    # twice.
     kept, bad = [], []
     for pair in group.pairs:
         _check_pair(pair, len(group.responses))
@@ -114,11 +131,16 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
             bad.append(BadRow("equal", f"responses[{pair.chosen}] = responses[{pair.rejected}]"))
         else:
             kept.append(pair)
-    return (dataclasses.replace(group, pairs=kept) if bad else group), bad
+    if not bad:
+        return group, []
+    return dataclasses.replace(group, pairs=kept), bad
 
 
 def _check_messages(messages: list[Message], previous: str | None, where: str) -> None:
-    """`previous` is the role of the message before the first one, None at the start of a conversation."""
+    """Raise BadRow where messages are malformed or speak out of turn.
+
+    `previous` is the role of the message before the first one, None at the start of a conversation.
+    """
     if not isinstance(messages, list) or not messages:
         raise BadRow(
             "bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message"
@@ -132,20 +154,27 @@ def _check_messages(messages: list[Message], previous: str | None, where: str) -
                 "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}"
             )
         if previous not in FOLLOWS[role]:
-            after = f"after {previous!r}" if previous else "as the first message"
+            after = f"after {previous!r}"
+            if previous is None:
+                after = "as the first message"
             raise BadRow("bad_role", f"{where}[{i}].role = {role!r} {after}")
         if not isinstance(message.get("content"), str):
             raise BadRow(
                 "bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string"
             )
+        # Other fields too: a template prints names, reasoning and the arguments of tool calls.
         for field, value in message.items():
             check_text(value, f"{where}[{i}].{field}")
         previous = role
 
 
 def check_text(value: Any, where: str) -> None:
-    """Raises BadRow("bad_text") where a string inside `value` (any nesting) cannot be UTF-8 or holds a NUL."""
+    """Raise BadRow("bad_text") where a string inside `value` (any nesting) is no legal text.
+
+    Illegal are a NUL and a lone surrogate, which UTF-8 cannot hold.
+    """
     if isinstance(value, str):
+        # Tokenizers and Arrow written in C end a text there, or refuse it.
         if "\0" in value:
             raise BadRow("bad_text", f"{where} has a NUL at character {value.index(chr(0))}")
         try:
@@ -153,7 +182,8 @@ def check_text(value: Any, where: str) -> None:
         except UnicodeEncodeError as error:
             raise BadRow(
                 "bad_text",
-                f"{where} has the lone surrogate U+{ord(value[error.start]):04X} at character {error.start}",
+                f"{where} has the lone surrogate U+{ord(value[error.start]):04X} "
+                f"at character {error.start}",
             ) from None
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -1,11 +1,12 @@
-"""Packing: which items share a row, and the arrays of contract 2 for pairs, ranked groups and scoring.
+"""Packing: which items share a row, and the arrays of contract 2 for training and scoring.
 
-In training every unit (a pair, or a ranked group) has its responses in one row. A row of `pairs_per_row`
-has room for that many bundles of two responses, and two slots of `score_at` for each, whatever the
-bundles mean. numpy only: this runs in the data loader's threads.
+In training every unit (a pair, or a ranked group) has its responses in one row. A row of
+`pairs_per_row` has room for that many bundles of two responses, and two slots of `score_at` for
+each, whatever the bundles mean. numpy only: this runs in the data loader's threads.
 """
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ class TokenGroup(NamedTuple):
 
 def common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     """Number of leading tokens that two sequences share."""
+    # One vector comparison: prompts are thousands of tokens long, and most of them are shared.
     shorter = min(len(a), len(b))
     differ = a[:shorter] != b[:shorter]
     if not differ.any():
@@ -50,9 +52,9 @@ def take_pair(group: TokenGroup, i: int, j: int) -> TokenGroup:
 def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int) -> Rows:
     """Best-fit decreasing: the longest item first, each into the fullest row that still has room.
 
-    lengths [n] in tokens; a row holds at most `row_length` tokens and `per_row` items. Ties go to the
-    earliest: the plan depends on the arguments alone, since every host makes it for itself. Raises
-    ValueError naming the first item that is longer than a row.
+    lengths [n] in tokens; a row holds at most `row_length` tokens and `per_row` items. Ties go to
+    the earliest: the plan depends on the arguments alone, since every host makes it for itself.
+    Raises ValueError naming the first item that is longer than a row.
     """
     lengths = np.asarray(lengths, np.int64)
     if (lengths > row_length).any():
@@ -79,7 +81,7 @@ def plan_rows(lengths: Sequence[int] | np.ndarray, row_length: int, per_row: int
 
 
 def bundle_lengths(lengths: np.ndarray, share: bool = True) -> np.ndarray:
-    """Tokens each pair takes in a row [n], from lengths [n, 3] = (shared prefix, chosen, rejected suffix)."""
+    """Tokens [n] each pair takes in a row; lengths [n, 3] = (prefix, chosen, rejected suffix)."""
     prefixes = 2 - int(share)
     return lengths @ np.array([prefixes, 1, 1], lengths.dtype)
 
@@ -89,6 +91,7 @@ def attention_entries(lengths: np.ndarray) -> int:
 
     lengths [n, 1 + K] = (prefix, suffix of each response), 0 where there is no response.
     """
+    # Millions of tokens squared leave int32 behind.
     lengths = np.asarray(lengths, np.int64)
     triangles = lengths * (lengths + 1) // 2  # of causal attention within each part
     prefix, suffixes = lengths[:, 0], lengths[:, 1:]
@@ -122,6 +125,7 @@ def label_widths(unit: str, pairs_per_row: int, responses: int) -> dict[str, tup
     }
 
 
+# A compiler is told these widths without any data, so they must not depend on what a row holds.
 def row_widths(row_length: int, pairs_per_row: int) -> dict[str, tuple[int, type]]:
     """Width and dtype of the arrays [B, width] that a model reads: TOKEN_ARRAYS and `score_at`."""
     widths = dict.fromkeys(TOKEN_ARRAYS, (row_length, np.int32))
@@ -129,7 +133,7 @@ def row_widths(row_length: int, pairs_per_row: int) -> dict[str, tuple[int, type
 
 
 def groups_per_row(pairs_per_row: int, responses: int) -> int:
-    """R: how many groups of `responses` responses have room in a row. ValueError where it is none."""
+    """R: how many groups of `responses` have room in a row. Raises ValueError where it is none."""
     bundles = (responses + 1) // 2
     if pairs_per_row < bundles:
         raise ValueError(
@@ -150,16 +154,17 @@ def pack_pairs(
 ) -> dict[str, np.ndarray]:
     """The arrays of contract 2 for labeled pairs, each pair in the row that `rows` gives it.
 
-    pairs: groups of two, chosen then rejected; labels: name -> [len(pairs)], each an output of its own
-    (target, margin, tie). A row without pairs is all padding.
+    pairs: groups of two, chosen then rejected; labels: name -> [len(pairs)], each an output of its
+    own (target, margin, tie). A row without pairs is all padding.
 
-    Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions see_from
-    see_to [B, T], score_at [B, S] int32, and for pair p of a row: chosen rejected [B, P] int32 (slots of
-    score_at), weight [B, P] float32 (0 for padding), chosen_length rejected_length [B, P] float32 (tokens
-    beyond what the two share) and the labels [B, P] float32.
+    Returns, with B = len(rows), T = row_length, P = pairs_per_row, S = 2 * P: tokens positions
+    see_from see_to [B, T], score_at [B, S] int32, and for pair p of a row: chosen rejected [B, P]
+    int32 (slots of score_at), weight [B, P] float32 (0 for padding), chosen_length rejected_length
+    [B, P] float32 (tokens beyond what the two share) and the labels [B, P] float32.
 
-    share=False lays every response out alone, prefix repeated: the plain layout that sharing must equal.
-    Raises ValueError for a row with too many pairs or tokens, and for a response without tokens.
+    share=False lays every response out alone, prefix repeated: the plain layout that sharing must
+    equal. Raises ValueError for a row with too many pairs or tokens, and for a response without
+    tokens.
     """
     _refuse_crowded_rows(rows, pairs_per_row, "pairs_per_row")
     bundles = [_bundles_of(pair, share) for pair in pairs]
@@ -168,7 +173,8 @@ def pack_pairs(
     real = np.zeros((len(rows), pairs_per_row), bool)
     for r, row in enumerate(rows):
         real[r, : len(row)] = True
-    pair_of_place = np.array([pair for row in rows for pair in row], np.int64)
+    pair_of_place = np.fromiter(itertools.chain.from_iterable(rows), np.int64)
+    # With and without sharing, pair p has the slots 2 p and 2 p + 1: only the tokens move.
     first_slots = np.arange(0, 2 * pairs_per_row, 2, dtype=np.int32)
     arrays |= {
         "chosen": first_slots * real,
@@ -199,20 +205,23 @@ def pack_ranked(
 ) -> dict[str, np.ndarray]:
     """The arrays of contract 2 for ranked groups, each group whole in the row that `rows` gives it.
 
-    ranks[g] [K_g]: rank of each response of group g, 0 the best; K_g <= K = responses. Responses 0 and 1,
-    2 and 3, ... share the group's prefix.
+    ranks[g] [K_g]: rank of each response of group g, 0 the best; K_g <= K = responses. Responses
+    0 and 1, 2 and 3, ... share the group's prefix.
 
-    Returns, with R = groups_per_row(pairs_per_row, K): tokens positions see_from see_to [B, T], score_at
-    [B, S] int32, and for each group K places one after another: ranked [B, R * K] int32 (slots of score_at,
-    0 for padding) and ranks [B, R * K] int32 (-1 for padding); weight [B, R] float32 (0 for padding).
+    Returns, with R = groups_per_row(pairs_per_row, K): tokens positions see_from see_to [B, T],
+    score_at [B, S] int32, and for each group K places one after another: ranked [B, R * K] int32
+    (slots of score_at, 0 for padding) and ranks [B, R * K] int32 (-1 for padding); weight [B, R]
+    float32 (0 for padding).
 
-    share=False lays every response out alone. Raises ValueError for a row with too many groups or tokens.
+    share=False lays every response out alone. Raises ValueError for a row with too many groups or
+    tokens.
     """
     per_row = groups_per_row(pairs_per_row, responses)
     _refuse_crowded_rows(rows, per_row, "groups per row")
     bundles = [_bundles_of(group, share) for group in groups]
     arrays = _lay_out_units(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
 
+    # Slots are counted off as `lay_out` gives them out: one per branch, in the order of the row.
     shape = len(rows), per_row, responses
     ranked, padded_ranks = np.zeros(shape, np.int32), np.full(shape, -1, np.int32)
     weight = np.zeros(shape[:2], np.float32)
@@ -224,7 +233,8 @@ def pack_ranked(
             padded_ranks[r, place, :size] = ranks[g]
             weight[r, place] = 1
             slot += size
-    # Two axes, as all arrays of a batch have: sharding, placing and slicing them then need one rule.
+    # Two axes, as all arrays of a batch have: sharding, placing and slicing them then need one
+    # rule.
     flat = len(rows), per_row * responses
     return arrays | {
         "ranked": ranked.reshape(flat),
@@ -274,10 +284,10 @@ def pack_groups(
 ) -> dict[str, np.ndarray]:
     """Rows that score every response of every group, neighbors sharing a bundle, in few rows.
 
-    Returns, with S = 2 * pairs_per_row: tokens positions see_from see_to [B, T], score_at [B, S], owner
-    [B, S, 2] int32: the (group, response) that a slot scores, -1 for padding. B is rounded up to
-    `row_multiple` with empty rows. Raises ValueError naming the bundle where a single response is longer
-    than a row.
+    Returns, with S = 2 * pairs_per_row: tokens positions see_from see_to [B, T], score_at [B, S],
+    owner [B, S, 2] int32: the (group, response) that a slot scores, -1 for padding. B is rounded
+    up to `row_multiple` with empty rows. Raises ValueError naming the bundle where a single
+    response is longer than a row.
     """
     bundles: list[Bundle] = []
     owners: list[list[tuple[int, int]]] = []
@@ -285,6 +295,7 @@ def pack_groups(
         for bundle, responses in _scoring_bundles(group, row_length):
             bundles.append(bundle)
             owners.append([(g, k) for k in responses])
+    # A group may be spread over rows here: no loss has to see its rewards side by side.
     lengths = [bundle_tokens(bundle) for bundle in bundles]
     rows = plan_rows(lengths, row_length, pairs_per_row)
     rows += [[] for _ in range(-len(rows) % row_multiple)]
@@ -300,13 +311,14 @@ def pack_groups(
 
 
 def _scoring_bundles(group: TokenGroup, row_length: int) -> list[tuple[Bundle, list[int]]]:
-    """A group's responses two by two around all that the two share, and which responses they are."""
+    """A group's responses two by two around all that the two share, and which they are."""
     bundles = []
     for k in range(0, len(group.suffixes), 2):
         responses = list(range(k, min(k + 2, len(group.suffixes))))
         if len(responses) == 2:
             pair = Bundle(*take_pair(group, *responses))
-            # Scoring takes conversations that are as long as a row: such a response has to lie alone.
+            # Scoring takes conversations that are as long as a row: such a response has to lie
+            # alone.
             if bundle_tokens(pair) <= row_length:
                 bundles.append((pair, responses))
                 continue

@@ -1,11 +1,12 @@
-"""From tokenized data to the arrays of a step: plan, read this host's records, pack, in Grain's threads.
+"""From tokenized data to the arrays of a step: plan, read own records, pack, in Grain's threads.
 
-A step is made of N units: labeled pairs, or ranked groups. Which units a step holds and how they lie in
-rows is decided from the index alone, so every host knows the whole plan, reads only the records of its own
-rows, and the step is the same for any number of hosts. The position in the data is one number, the step: to
-continue, even on another number of hosts, pass `first_step`.
+A step is made of N units: labeled pairs, or ranked groups. Which units a step holds and how they
+lie in rows is decided from the index alone, so every host knows the whole plan, reads only the
+records of its own rows, and the step is the same for any number of hosts. The position in the data
+is one number, the step: to continue, even on another number of hosts, pass `first_step`.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,15 +55,18 @@ def train_steps(
     threads: int = 2,
     prefetch: int = 2,
 ) -> grain.DatasetIterator:
-    """Steps first_step up to num_steps, each of exactly `pairs` units (ranked groups, where `data` are those).
+    """Steps first_step up to num_steps, each of exactly `pairs` units.
 
-    rows: of one micro-batch, over all hosts, each of `row_length` tokens and room for `pairs_per_row` pairs
-    of responses; responses: the most that a ranked group may have. shard: (this host, number of hosts),
-    each taking its contiguous part of every micro-batch. share=False repeats the prefix for each response.
+    A unit is a pair, or a ranked group where `data` are those.
 
-    An element is a Step whose arrays are those of `pack_pairs` or `pack_ranked`, [M, B, ...]: not the same
-    M at every step, B = rows / hosts; the last micro-batch is filled up with empty rows (weight 0).
-    get_state() is {"next_index": step}. threads read and pack, keeping `prefetch` steps ready in memory;
+    rows: of one micro-batch, over all hosts, each of `row_length` tokens and room for
+    `pairs_per_row` pairs of responses; responses: the most that a ranked group may have. shard:
+    (this host, number of hosts), each taking its contiguous part of every micro-batch. share=False
+    repeats the prefix for each response.
+
+    An element is a Step whose arrays are those of `pack_pairs` or `pack_ranked`, [M, B, ...]: not
+    the same M at every step, B = rows / hosts; the last micro-batch is filled up with empty rows.
+    get_state() is {"next_index": step}. threads read and pack, keeping `prefetch` steps in memory;
     0 does the work in the caller's thread. close() the iterator when done.
 
     Raises ValueError where rows does not divide among the hosts, or a unit does not fit a row.
@@ -83,19 +87,21 @@ def train_steps(
         plan = plan_rows(units.tokens[chosen], row_length, units.per_row)
         plan += [[] for _ in range(-len(plan) % rows)]
         own = _own_rows(plan, rows, shard)
-        places = np.array([place for row in own for place in row], np.int64)
+        places = np.fromiter(itertools.chain.from_iterable(own), np.int64)
+        # From here on only this host's units exist: the others' records are never read.
         arrays = units.pack(chosen[places], _renumbered(own))
+        # [M * B, ...] -> [M, B, ...]: every host has the same M, or a collective would wait for
+        # ever.
         micro_batches = len(plan) // rows
-        return Step(
-            chosen,
-            {
-                name: array.reshape(micro_batches, -1, array.shape[-1])
-                for name, array in arrays.items()
-            },
-        )
+        for name, array in arrays.items():
+            arrays[name] = array.reshape(micro_batches, -1, array.shape[-1])
+        return Step(chosen, arrays)
 
-    # Without threads nothing is read ahead: the caller of next() pays for the step that it asks for.
+    # Without threads nothing is read ahead: the caller of next() pays for the step that it asks
+    # for.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch * bool(threads))
+    # Grain serves as the thread pool with a position; the order is `step_pairs`'s alone (see
+    # data/plan.py).
     iterator = iter(grain.MapDataset.range(num_steps).map(step).to_iter_dataset(options))
     iterator.set_state({"next_index": first_step})
     return iterator
@@ -111,6 +117,7 @@ def _labeled_pairs(data: TokenizedPairs, row_length: int, pairs_per_row: int, sh
         pairs = data.load(indices)
         return pack_pairs(pairs, labels, rows, row_length, pairs_per_row, data.pad_id, share)
 
+    # A pair of rows that is too long is left out when its data are tokenized, where it is counted.
     return Units(
         bundle_lengths(data.lengths, share),
         pairs_per_row,
@@ -126,11 +133,12 @@ def _ranked_groups(
     def name(group: int) -> str:
         return f"group {group} ({data.pairs.origin(data.record[group])})"
 
+    # The shapes of a step are fixed before its data are known, so the config has to say K.
     largest = int(data.sizes.argmax())
     if data.sizes[largest] > responses:
         raise ValueError(
-            f"{name(largest)} ranks {data.sizes[largest]} responses, batch.responses = {responses}: "
-            f"set batch.responses = {data.sizes[largest]}"
+            f"{name(largest)} ranks {data.sizes[largest]} responses, "
+            f"batch.responses = {responses}: set batch.responses = {data.sizes[largest]}"
         )
 
     def pack(indices: np.ndarray, rows: Rows) -> dict[str, np.ndarray]:
@@ -160,8 +168,8 @@ def _refuse_too_long(units: Units, row_length: int) -> None:
     longest = int(units.tokens.argmax())
     if units.tokens[longest] > row_length:
         raise ValueError(
-            f"{units.name(longest)} takes {units.tokens[longest]} tokens, row_length = {row_length}: "
-            f"raise row_length to at least that, {units.shorten}"
+            f"{units.name(longest)} takes {units.tokens[longest]} tokens, "
+            f"row_length = {row_length}: raise row_length to at least that, {units.shorten}"
         )
 
 

@@ -1,8 +1,9 @@
-"""Which pairs make up optimizer step k: arithmetic on (number of pairs, batch, seed, step), nothing else.
+"""Which pairs make up optimizer step k: arithmetic on (pairs, batch, seed, step), nothing else.
 
-Every epoch is a permutation of the pairs, the epochs follow one another endlessly, and step k owns positions k * batch up to
-(k + 1) * batch of that sequence. The permutation is a keyed cipher on indices, not a stored shuffle: any step is computed on its own in
-O(batch), and the order depends on no library's random generator, so it outlives upgrades.
+Every epoch is a permutation of the pairs, the epochs follow one another endlessly, and step k owns
+positions k * batch up to (k + 1) * batch of that sequence. The permutation is a keyed cipher on
+indices, not a stored shuffle: any step is computed on its own in O(batch). What is said of pairs
+holds for ranked groups.
 """
 
 import math
@@ -11,14 +12,21 @@ import numpy as np
 
 from rewardjax.data.splitmix import splitmix64
 
-ROUNDS = 8
+# Grain's `MapDataset.shuffle` is stateless too, and would serve, but promises no order across its
+# releases: a run that is resumed after an upgrade must go on with the pairs that it has not seen,
+# and a published result must be repeatable. So the permutation is written out here, and tests pin
+# its numbers.
+ROUNDS = (
+    8  # four make a Feistel network pseudorandom (Luby and Rackoff 1988); more cost next to nothing
+)
 
 
 def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:
     """The pairs of one optimizer step, int64[batch] in [0, n).
 
-    A step that straddles two epochs takes the last pairs of one and the first of the next, and may hold a pair twice.
-    Raises ValueError where n or batch is not positive, or seed or step is negative.
+    A step that straddles two epochs takes the last pairs of one and the first of the next, and may
+    hold a pair twice. Raises ValueError where n or batch is not positive, or seed or step is
+    negative.
     """
     if n < 1 or batch < 1:
         raise ValueError(f"n = {n} pairs, batch = {batch}: both must be at least 1")
@@ -30,13 +38,21 @@ def step_pairs(n: int, batch: int, seed: int, step: int) -> np.ndarray:
 
 
 def steps_for(n: int, batch: int, epochs: float) -> int:
-    """Steps after which every one of n pairs was seen `epochs` times: the last step may reach into the next epoch."""
+    """Steps after which every one of n pairs was seen `epochs` times.
+
+    The last step may reach into the next epoch.
+    """
     return math.ceil(n * epochs / batch)
 
 
 def _permute(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
-    """Sends each x in [0, n) to its place under the permutation of its key: a Feistel network on the next power of four,
-    applied again to whatever lands outside [0, n) (cycle walking, Black and Rogaway 2002)."""
+    """Where each x in [0, n) goes under the permutation of its key: uint64, as x and key are.
+
+    A Feistel network permutes the numbers below a power of four; what lands outside [0, n) is sent
+    through again (cycle walking, Black and Rogaway 2002), fewer than four times on average.
+    """
+    # At least 3 bits a half: with fewer, round keys repeat and some orders of few pairs never
+    # occur.
     half = np.uint64(max(3, ((n - 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
     x, outside = x.copy(), np.ones(len(x), bool)

@@ -1,7 +1,7 @@
-"""Ranked groups for listwise losses: a view of tokenized pairs in which one unit is a group with all its responses.
+"""Ranked groups for listwise losses: tokenized pairs, seen as groups with all their responses.
 
-The pairs of a group say who is better than whom, so its ranking is in the index already: data, cache and
-fingerprint are those of training on pairs.
+The pairs of a group say who is better than whom, so its ranking is in the index already: data,
+cache and fingerprint are those of training on pairs.
 """
 
 import dataclasses
@@ -25,9 +25,10 @@ class RankedGroups:
 
     @classmethod
     def of(cls, pairs: TokenizedPairs) -> "RankedGroups":
-        """The groups of `pairs`. Soft labels count as plain ones: the side with target over 1/2 is better.
+        """The groups of `pairs`.
 
-        Raises ValueError where the settings left out some of a group's pairs, or no group ranks anything.
+        Soft labels count as plain ones: the side with target over 1/2 is better. Raises ValueError
+        where the settings left out some of a group's pairs, or no group ranks anything.
         """
         settings = pairs.manifest["inputs"]["settings"]
         for field in ("pairs_per_group", "max_pair_length"):
@@ -47,12 +48,14 @@ class RankedGroups:
         conversation[pairs.record, chosen] = shared + chosen_rest
         conversation[pairs.record, rejected] = shared + rejected_rest
 
+        # Unbuffered: a plain `better[...] += 1` counts a response once, however many are better.
         better = np.zeros((records, responses), np.int32)
         chosen_wins = (pairs.target > 0.5) & (pairs.tie == 0)
         rejected_wins = (pairs.target < 0.5) & (pairs.tie == 0)
         np.add.at(better, (pairs.record[chosen_wins], rejected[chosen_wins]), 1)
         np.add.at(better, (pairs.record[rejected_wins], chosen[rejected_wins]), 1)
 
+        # A response of a record is in one of its pairs at least, or it would not have been stored.
         ranks = np.where(conversation > 0, better, -1)
         suffixes = np.where(conversation > 0, conversation - prefix[:, None], 0)
         record = np.flatnonzero(better.any(axis=1))

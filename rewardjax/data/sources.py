@@ -1,4 +1,10 @@
-"""Where records come from: one function opens files, folders and data sets, one small class reads them as plain dicts."""
+"""Where records come from: one function opens files, folders and data sets, read as plain dicts.
+
+`datasets` would read most of these, but copies what it reads into a cache of its own (the disk
+again for tens of millions of pairs), fixes one schema over all records, where those of one file
+may differ, and does not say which line a bad record came from. So files are read here, with
+pyarrow; the folders that `datasets` writes are understood.
+"""
 
 import functools
 import glob
@@ -7,7 +13,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +22,7 @@ from rewardjax import fingerprint
 
 Record = dict[str, Any]
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-ROWS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
+RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
 
 # How the hub's data set folders spell a split in file and folder names.
 SPLIT_WORDS = {
@@ -57,7 +63,8 @@ class Source:
         return self._length
 
     def fingerprint(self) -> str:
-        """Hash of the files' contents in order; names and places do not matter."""
+        """Hash of the files' contents in order."""
+        # Not of names, places and times: data that moved are the same data.
         return fingerprint.of_json([fingerprint.of_file(file) for file in self.files])
 
 
@@ -66,15 +73,16 @@ def open_source(
 ) -> Any:
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
-    `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder (datasets' save_to_disk, a data set
-    repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:...` (data/world). `split` chooses among the splits of a folder.
-    Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to install.
+    `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder
+    (datasets' save_to_disk, a data set repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`,
+    or `world:...` (data/world). `split` chooses among the splits of a folder. Raises
+    FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to
+    install.
     """
     path = str(path)
     if path.startswith("world:"):
-        from rewardjax.data import (
-            world,
-        )  # only here: the world stands on groups, not the other way round
+        # Only here: the world stands on this package's data code, not the other way round.
+        from rewardjax.data import world
 
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
@@ -83,18 +91,20 @@ def open_source(
         return _open_folder(snapshot(path), split, name or path.removeprefix("hf://"))
     if pathlib.Path(path).is_dir():
         return _open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
-    files = (
-        [pathlib.Path(path)]
-        if pathlib.Path(path).is_file()
-        else sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
-    )
+    # A file's name may hold brackets, which a glob would read as a set of characters.
+    files = [pathlib.Path(path)]
+    if not files[0].is_file():
+        files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
         raise ValueError(
-            f"split = {split!r}: {path} is a file or a glob, which has no splits; name the split's files instead"
+            f"split = {split!r}: {path} is a file or a glob, which has no splits; "
+            "name the split's files instead"
         )
-    default = files[0].name.split(".")[0] if len(files) == 1 else files[0].resolve().parent.name
+    default = files[0].resolve().parent.name
+    if len(files) == 1:
+        default = files[0].name.split(".")[0]
     return _of_files(name or default, files)
 
 
@@ -109,7 +119,9 @@ def _of_files(name: str, files: list[pathlib.Path]) -> Source:
 def _read_file(file: pathlib.Path) -> Iterator[Record]:
     if file.name.endswith(".parquet"):
         return _read_parquet(file)
-    return _read_json_array(file) if _is_json_array(file) else _read_json_lines(file)
+    if _is_json_array(file):
+        return _read_json_array(file)
+    return _read_json_lines(file)
 
 
 def _count_file(file: pathlib.Path) -> int:
@@ -117,20 +129,27 @@ def _count_file(file: pathlib.Path) -> int:
         return pq.read_metadata(file).num_rows
     if _is_json_array(file):
         return sum(1 for _ in _read_json_array(file))
+    # Blank lines are no records; counting the others costs no parsing.
     with _open_bytes(file) as lines:
         return sum(1 for line in lines if line.strip())
 
 
-def _open_bytes(file: pathlib.Path):
-    return gzip.open(file, "rb") if file.name.endswith(".gz") else open(file, "rb")
+def _open_bytes(file: pathlib.Path) -> IO[bytes]:
+    if file.name.endswith(".gz"):
+        return gzip.open(file, "rb")  # pyright: ignore[reportReturnType]
+    return open(file, "rb")
 
 
 def _is_json_array(file: pathlib.Path) -> bool:
     """A .json file is an array or, as on the hub, lines."""
     if ".jsonl" in file.name:
         return False
+    # Only the first line with text is read: such a file may be larger than memory.
     with _open_bytes(file) as data:
-        return next((line.lstrip()[:1] for line in data if line.strip()), b"") == b"["
+        for line in data:
+            if line.strip():
+                return line.lstrip().startswith(b"[")
+    return False
 
 
 def _read_json_lines(file: pathlib.Path) -> Iterator[Record]:
@@ -166,8 +185,9 @@ def _record(value: Any, where: str) -> Record:
 
 
 def _read_parquet(file: pathlib.Path) -> Iterator[Record]:
+    # Batch by batch: a row group, which pyarrow would otherwise read whole, may be gigabytes.
     with pq.ParquetFile(file) as table:
-        for batch in table.iter_batches(ROWS_AT_ONCE):
+        for batch in table.iter_batches(RECORDS_AT_ONCE):
             yield from batch.to_pylist()
 
 
@@ -178,8 +198,9 @@ def _arrow_batches(file: pathlib.Path) -> Iterator[pa.RecordBatch]:
 
 def _read_arrow(file: pathlib.Path) -> Iterator[Record]:
     for batch in _arrow_batches(file):
-        for start in range(0, batch.num_rows, ROWS_AT_ONCE):
-            yield from batch.slice(start, ROWS_AT_ONCE).to_pylist()
+        # save_to_disk writes batches of 1,000 and more; as Python objects these are large.
+        for start in range(0, batch.num_rows, RECORDS_AT_ONCE):
+            yield from batch.slice(start, RECORDS_AT_ONCE).to_pylist()
 
 
 def _count_arrow(file: pathlib.Path) -> int:
@@ -187,7 +208,8 @@ def _count_arrow(file: pathlib.Path) -> int:
 
 
 def _open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
-    if (folder / "dataset_dict.json").exists():  # save_to_disk of several splits: one folder each
+    # save_to_disk of several splits makes one folder each.
+    if (folder / "dataset_dict.json").exists():
         splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
         chosen = _choose_split(splits, split, folder)
         return _open_arrow(folder / chosen, f"{name}/{chosen}")
@@ -204,12 +226,14 @@ def _open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         raise FileNotFoundError(
             f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it"
         )
+    # Any other folder is taken for a data set repository, whose file names say what the splits are.
     splits = [_split_of(file.relative_to(folder)) for file in files]
     chosen = _choose_split(sorted(set(splits)), split, folder)
-    return _of_files(
-        name if split is None else f"{name}/{chosen}",
-        [f for f, s in zip(files, splits, strict=True) if s == chosen],
-    )
+    # The name goes into reports: a split that nobody had to name is not mentioned.
+    if split is not None:
+        name = f"{name}/{chosen}"
+    of_split = [file for file, its in zip(files, splits, strict=True) if its == chosen]
+    return _of_files(name, of_split)
 
 
 def _is_data(path: pathlib.Path) -> bool:
@@ -221,9 +245,14 @@ def _is_data(path: pathlib.Path) -> bool:
 
 
 def _split_of(path: pathlib.Path) -> str:
-    """Split of a file in a data set repository: NAME-00000-of-00001.parquet, else a split word in the file name, else in a folder name."""
+    """Split of a file in a data set repository, as the hub finds it.
+
+    NAME-00000-of-00001.parquet, else a split word in the file's name, else in a folder's, else
+    train.
+    """
     if match := re.match(r"(.+)-\d+-of-\d+", path.name):
         return match[1]
+    # From the file up: in "test/train-examples.json" the file's own name decides.
     for part in reversed(path.parts):
         for word in re.split(r"[^a-z]+", part.lower()):
             if word in SPLIT_WORDS:
@@ -243,9 +272,12 @@ def _choose_split(splits: list[str], split: str | None, where: pathlib.Path | st
 
 def _open_arrow(folder: pathlib.Path, name: str) -> Source:
     state = json.loads((folder / "state.json").read_text())
+    # A shuffled or filtered data set is saved as all rows and a list of indices, which is not read
+    # here.
     if state.get("_indices_data_files"):
         raise ValueError(
-            f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before save_to_disk"
+            f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before "
+            "save_to_disk"
         )
     return Source(
         name,
@@ -256,7 +288,10 @@ def _open_arrow(folder: pathlib.Path, name: str) -> Source:
 
 
 def snapshot(path: str) -> pathlib.Path:
-    """Downloads a hub data set repository's data files, and returns the folder."""
+    """The folder of a hub data set repository's data files, downloaded.
+
+    Raises ImportError without huggingface_hub, ConnectionError where the download fails.
+    """
     try:
         import huggingface_hub
     except ImportError:
@@ -279,7 +314,10 @@ def snapshot(path: str) -> pathlib.Path:
 
 
 class TfdsSource:
-    """A TFDS data set read through its random-access interface, which needs no TensorFlow."""
+    """A TFDS data set read through its random-access interface, which needs no TensorFlow.
+
+    Iterating gives records, as a Source does.
+    """
 
     def __init__(self, builder: Any, split: str, name: str):
         self.name, self._builder, self._split = name, builder, split
@@ -293,6 +331,7 @@ class TfdsSource:
             yield _plain(self._data[index], self._builder.info.features)
 
     def fingerprint(self) -> str:
+        """Hash of the split's files and of the features that say how to read them."""
         info = self._builder.info.splits[self._split]
         files = [
             pathlib.Path(self._builder.data_dir) / "features.json",
@@ -318,15 +357,19 @@ def _open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
 
 
 def _plain(value: Any, feature: Any) -> Any:
-    """TFDS value -> plain Python: bytes to str, arrays to lists, and a dict of lists, TFDS's way to hold a list of dicts, back to that."""
+    """A TFDS value as plain Python: bytes to str, arrays to lists."""
     if isinstance(value, dict):
+        # A Sequence of dicts comes back as a dict of lists: turned round again.
         inner = getattr(feature, "feature", feature)
         columns = {key: _plain(item, inner[key]) for key, item in value.items()}
         if inner is feature:
             return columns
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        cells = zip(*columns.values(), strict=True)
+        return [dict(zip(columns, values, strict=True)) for values in cells]
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [_plain(item, getattr(feature, "feature", feature)) for item in value]
-    return value.decode() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.decode()
+    return value

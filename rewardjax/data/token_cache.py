@@ -1,8 +1,9 @@
-"""The folder of tokenized pairs: its three files, how it is built all or nothing, and how pairs are read back.
+"""The folder of tokenized pairs: its three files, built all or nothing, and how pairs are read.
 
-groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then the token ids
+groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then ids
 index.npz             one entry per pair: where it is, how long, its label; all that planning needs
-manifest.json         what went in (fingerprints, settings), what came out (counts, drops), the sizes of the other two
+manifest.json         what went in (fingerprints, settings), what came out (counts, drops), and the
+                      sizes of the other two files
 """
 
 import contextlib
@@ -23,13 +24,13 @@ from rewardjax import files
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
-GROUPS_OPTIONS = (
-    "group_size:1,zstd:1"  # any other group size makes random reads decompress their neighbors too
-)
+# Any other group size makes random reads decompress their neighbors too.
+GROUPS_OPTIONS = "group_size:1,zstd:1"
 
 
-# What the index file calls the column `source_record`: folders written before the name changed stay valid.
-STORED_NAMES = {"row": "source_record"}
+# Columns of the index file that have another name there: renaming one would make every cache
+# invalid.
+STORED_AS = {"source_record": "row"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ class TokenizedPairs:
         """Read manifest and index of a finished folder. Raises FileNotFoundError without them."""
         manifest = json.loads((folder / MANIFEST).read_text())
         with np.load(folder / INDEX) as index:
-            columns = {STORED_NAMES.get(name, name): column for name, column in index.items()}
+            names = [field.name for field in dataclasses.fields(cls)[2:]]  # after folder, manifest
+            columns = {name: index[STORED_AS.get(name, name)] for name in names}
         return cls(folder, manifest, **columns)
 
     def __len__(self) -> int:
@@ -84,9 +86,10 @@ class TokenizedPairs:
         return [decode(data) for data in self._groups.__getitems__(records.tolist())]
 
     def load(self, indices: Sequence[int] | np.ndarray) -> list[TokenGroup]:
-        """The pairs at `indices`, two suffixes each: chosen, rejected. Safe to call from several threads.
+        """The pairs at `indices`, two suffixes each: chosen, rejected.
 
-        Raises ValueError where a record is not as long as the index says.
+        Safe to call from several threads. Raises ValueError where a record is not as long as the
+        index says.
         """
         indices = np.asarray(indices, np.int64)
         # Pairs of one group share a record, which is read and decoded once.
@@ -107,8 +110,9 @@ class TokenizedPairs:
 
 
 def encode(group: TokenGroup) -> bytes:
-    """One record: int32 little-endian [K, prefix length, K suffix lengths], then the ids of prefix and suffixes."""
+    """One record: int32 [K, prefix length, K suffix lengths], then ids of prefix and suffixes."""
     header = [len(group.suffixes), len(group.prefix), *map(len, group.suffixes)]
+    # Little-endian whatever the machine: caches are shared between hosts.
     return np.concatenate([header, group.prefix, *group.suffixes]).astype("<i4").tobytes()
 
 
@@ -122,28 +126,31 @@ def decode(data: bytes) -> TokenGroup:
 
 
 def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
-    """Whether `folder` is a finished build from exactly `inputs`, with both files at the size the manifest gives."""
+    """Whether `folder` is a finished build from `inputs`, its files of the manifest's sizes."""
+    # The folder's name is a hash of the inputs; comparing them in full guards against a truncated
+    # copy and against a folder that somebody put there by hand.
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        return manifest["inputs"] == inputs and all(
-            (folder / name).stat().st_size == size for name, size in manifest["bytes"].items()
-        )
+        sizes = {name: (folder / name).stat().st_size for name in manifest["bytes"]}
+        return manifest["inputs"] == inputs and sizes == manifest["bytes"]
     except (OSError, ValueError, KeyError):  # not there, not JSON, not ours
         return False
 
 
 def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Writes index and manifest beside a closed groups file."""
+    """Write index and manifest beside a closed groups file; `columns`: fields of TokenizedPairs."""
+    columns = {STORED_AS.get(name, name): column for name, column in columns.items()}
     np.savez(folder / INDEX, **columns)  # pyright: ignore[reportArgumentType]
-    manifest = manifest | {
-        "bytes": {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}
-    }
+    sizes = {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}
+    manifest = manifest | {"bytes": sizes}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Only one process on this machine builds `folder` at a time; the others wait here. A killed holder lets go."""
+    """Only one process on this machine builds `folder` at a time; the others wait here."""
+    # flock belongs to the open file, so that a killed holder lets go; a lock file that has to be
+    # removed would stay behind.
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -152,8 +159,10 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary folder that becomes `folder` when the block ends well, and vanishes otherwise. Call it under `locked`: whatever
-    an earlier build left behind is then nobody's, and is removed."""
+    """A temporary folder that becomes `folder` when the block ends well, and vanishes otherwise.
+
+    Call it under `locked`: whatever an earlier build left behind is then nobody's, and is removed.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     with files.replacing(folder) as part:
         part.mkdir()

@@ -80,7 +80,7 @@ class Tokenized(NamedTuple):
 def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
     """One group of a benchmark, ready to be scored; an empty response is encoded like any other.
 
-    max_length, over_long: as for `data.tokenize.prepare`.
+    max_length, over_long: as for `data.prepare.prepare`.
     """
     prepared = prepare(group, tokenizer, max_length, over_long, as_published=True)
     unscored = [
@@ -122,7 +122,7 @@ def compute(
 ) -> Scores:
     """Score every response of a benchmark, a window of items at a time.
 
-    max_length, over_long: as for `data.tokenize.prepare`. meta: goes into the `meta` of the result.
+    max_length, over_long: as for `data.prepare.prepare`. meta: goes into the `meta` of the result.
     parts: a folder to keep finished windows in, so that a run which is killed goes on; whoever
     starts anew has removed it. advance: called with the number of items of each finished window.
     """

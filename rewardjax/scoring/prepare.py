@@ -40,7 +40,7 @@ def prepare(
 ) -> Prepared:
     """Check and tokenize one group; a response that cannot be scored does not spoil its siblings.
 
-    max_length, over_long: as for `data.tokenize.prepare`, usually those of the score contract.
+    max_length, over_long: as for `data.prepare.prepare`, usually those of the score contract.
     as_published: skip `groups.check`, so that an empty response of a benchmark counts like any
     other, as in the reference implementations; text that cannot be encoded is refused all the same.
 

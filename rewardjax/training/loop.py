@@ -19,12 +19,11 @@ from flax import nnx
 
 from rewardjax import assets, defaults
 from rewardjax import config as config_lib
-from rewardjax.data import pack, pipeline, tokenize
+from rewardjax.data import pack, pipeline
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.plan import steps_for
+from rewardjax.data.prepare import prepare
 from rewardjax.data.ranked import RankedGroups
-from rewardjax.data.sources import open_source
-from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import checkpoint, flops
 from rewardjax.models.build import build_model
 from rewardjax.models.config import Compute, DecoderConfig
@@ -85,7 +84,7 @@ def _run(
 
     # ------------------------------------------------------------------ data
     tokenizer = load_tokenizer(**config.tokenizer)
-    train_set = load_pairs(tokenizer, **config.data)
+    train_set = prepare(tokenizer=tokenizer, **config.data)
     loss = losses.get(**config.loss)
     if loss.reads.unit == "groups":
         train_set = RankedGroups.of(train_set)
@@ -117,7 +116,7 @@ def _run(
         layout=layout,
     )
     held_out = [
-        HeldOut(name, load_pairs(tokenizer, **kwargs), score)
+        HeldOut(name, prepare(tokenizer=tokenizer, **kwargs), score)
         for name, kwargs in config.evals.items()
     ]
     longest = min(config.data.max_length, config.batch.row_length)
@@ -284,11 +283,6 @@ def refuse_non_finite(step: int, values: dict[str, float]) -> None:
             f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
             f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step"
         )
-
-
-def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> TokenizedPairs:
-    """The tokenized pairs of the data that `source` names; `kwargs` as for `tokenize.prepare`."""
-    return tokenize.prepare(source=open_source(source), tokenizer=tokenizer, **kwargs)
 
 
 def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:

@@ -1,4 +1,6 @@
-"""Losses: small pure functions in float32, one value per pair or per ranked group, averaged by the caller.
+"""Losses: small pure functions in float32, one value per pair or ranked group.
+
+The caller averages them.
 
 A loss is a function and its entry in LOSSES, which says what it reads:
 
@@ -6,14 +8,15 @@ A loss is a function and its entry in LOSSES, which says what it reads:
     PAIRS_AND_LENGTHS  the same, with chosen_length and rejected_length
     RANKED_GROUPS      fn(rewards, *, ranks, **options)
 
-`margin` is the label's strength (signed: how much better the chosen one is), `target` is P(chosen is
-better) according to the label, and `tie` says that the label is "no preference". Losses of pairs share
-one rule for labels that are not a plain win: the expected loss, target * loss(win) + (1 - target) *
-loss(defeat), where a tie has target 1/2. Only `bradley_terry` can do better, when asked to make ties an
-outcome of their own; only it reads `margin`. Every option is a number with a default.
+`margin` is the label's strength (signed: how much better the chosen one is), `target` is P(chosen
+is better) according to the label, and `tie` says that the label is "no preference". Losses of
+pairs share one rule for labels that are not a plain win: the expected loss, target * loss(win) +
+(1 - target) * loss(defeat), where a tie has target 1/2. Only `bradley_terry` can do better, when
+asked to make ties an outcome of their own; only it reads `margin`. Every option is a number with a
+default.
 
-sigma is the logistic function, d = chosen - rejected. -log sigma(x) is always computed as softplus(-x),
-which neither overflows nor loses its gradient.
+sigma is the logistic function, d = chosen - rejected. -log sigma(x) is always computed as
+softplus(-x), which neither overflows nor loses its gradient.
 """
 
 import dataclasses
@@ -93,16 +96,17 @@ def bradley_terry(
 ) -> jax.Array:
     """Negative log-likelihood of the label under the Bradley-Terry model, P(win) = sigma(x).
 
-    x = (d - margin_scale * margin) / temperature: the model of Bradley & Terry (1952), the margin as in
-    Llama 2 (arXiv 2307.09288, eq. 2), the temperature as in Skywork-Reward (arXiv 2410.18451).
-    label_smoothing e replaces target by (1 - e) * target + e * (1 - target): a label is wrong with
-    probability e. centering c adds c * (chosen + rejected)^2, which fixes the free constant of the
-    rewards near zero (arXiv 2312.09244). Ties become a third outcome with one of two constants:
+    x = (d - margin_scale * margin) / temperature: the model of Bradley & Terry (1952), the margin
+    as in Llama 2 (arXiv 2307.09288, eq. 2), the temperature as in Skywork-Reward (arXiv
+    2410.18451). label_smoothing e replaces target by (1 - e) * target + e * (1 - target): a label
+    is wrong with probability e. centering c adds c * (chosen + rejected)^2, which fixes the free
+    constant of the rewards near zero (arXiv 2312.09244). Ties become a third outcome with one of
+    two constants:
       rao_kupper = theta >= 1 (Rao & Kupper 1967): P(win) = sigma(x - log theta),
         P(lose) = sigma(-x - log theta), the rest is P(tie);
       davidson = nu >= 0 (Davidson 1970): P(win) : P(tie) : P(lose) = exp(x/2) : nu : exp(-x/2).
-    At theta = 1 and at nu = 0 there is no third outcome: that is plain Bradley-Terry, where a tie is half
-    a win and half a defeat. Raises ValueError for an option out of range.
+    At theta = 1 and at nu = 0 there is no third outcome: that is plain Bradley-Terry, where a tie
+    is half a win and half a defeat. Raises ValueError for an option out of range.
     """
     _require(temperature > 0, f"bradley_terry: temperature must be positive, got {temperature}")
     _require(
@@ -125,7 +129,8 @@ def bradley_terry(
 
     chosen, rejected, margin, target = _float32(chosen, rejected, margin, target)
     x = (chosen - rejected - margin_scale * margin) / temperature
-    # At theta = 1 and nu = 0 the formulas would take the logarithm of P(tie) = 0: those are the plain case.
+    # At theta = 1 and nu = 0 the formulas would take the logarithm of P(tie) = 0: those are the
+    # plain case.
     if rao_kupper is not None and rao_kupper > 1:
         log_theta = jnp.log(jnp.float32(rao_kupper))
         win, lose = jax.nn.softplus(log_theta - x), jax.nn.softplus(log_theta + x)
@@ -154,7 +159,8 @@ def focal(
 ) -> jax.Array:
     """-(1 - p)^gamma log p with p = sigma(d): easy pairs count less.
 
-    Lin et al. 2017; for rewards, arXiv 2410.18451. Taken per pair: it is not a product of batch means.
+    Lin et al. 2017; for rewards, arXiv 2410.18451. Taken per pair: it is not a product of batch
+    means.
     """
     _require(gamma >= 0, f"focal: gamma must not be negative, got {gamma}")
 
@@ -180,8 +186,8 @@ def focal_with_penalty(
     _require(gamma >= 0, f"focal_with_penalty: gamma must not be negative, got {gamma}")
 
     def loss_of_win(win: jax.Array, lose: jax.Array) -> jax.Array:
-        # The weight is min(1, 2 (1 - p))^gamma. In logarithms, 1 - p does not round to zero for a large d,
-        # where a power gamma < 1 would have an infinite slope.
+        # The weight is min(1, 2 (1 - p))^gamma. In logarithms, 1 - p does not round to zero for a
+        # large d, where a power gamma < 1 would have an infinite slope.
         log_weight = jnp.minimum(0.0, jnp.log(2.0) - jax.nn.softplus(win - lose))
         return jnp.exp(gamma * log_weight) * jax.nn.softplus(lose - win)
 
@@ -217,8 +223,8 @@ def tempered_log(
 ) -> jax.Array:
     """-(p^(1-t) - 1) / (1 - t) with p = sigma(d), 0 <= t <= 1: a wrong label can do limited harm.
 
-    It is bounded by 1 / (1 - t). Tempered logarithm of Amid et al. 2019 (arXiv 1906.03361); for rewards,
-    arXiv 2410.18451. t = 1 is Bradley-Terry.
+    It is bounded by 1 / (1 - t). Tempered logarithm of Amid et al. 2019 (arXiv 1906.03361); for
+    rewards, arXiv 2410.18451. t = 1 is Bradley-Terry.
     """
     _require(0 <= t <= 1, f"tempered_log: t must lie in [0, 1], got {t}")
 
@@ -258,9 +264,9 @@ def cross_entropy(
     target: ArrayLike = 1.0,
     tie: ArrayLike = False,
 ) -> jax.Array:
-    """-log sigma(chosen) - log sigma(-rejected): each response is classified as good or bad on its own.
+    """-log sigma(chosen) - log sigma(-rejected): each response is good or bad on its own.
 
-    The sum of both (arXiv 2410.18451).
+    The sum of both classifications (arXiv 2410.18451).
     """
 
     def loss_of_win(win: jax.Array, lose: jax.Array) -> jax.Array:
@@ -283,10 +289,11 @@ def length_regularized(
     tie: ArrayLike = False,
     length_weight: float = 0.001,
 ) -> jax.Array:
-    """-log sigma(d + length_weight * (chosen_length - rejected_length)): length explains part of the label.
+    """-log sigma(d + length_weight * (chosen_length - rejected_length)).
 
-    What the difference in length (tokens) already explains, the reward need not learn. The regularizer of
-    Park et al. 2024 (arXiv 2403.19159, there alpha, for DPO), with the reward in place of the policy's.
+    Length explains part of the label. What the difference in length (tokens) already explains, the
+    reward need not learn. The regularizer of Park et al. 2024 (arXiv 2403.19159, there alpha, for
+    DPO), with the reward in place of the policy's.
     """
     # Only the difference counts, so lengths may leave out what both responses share.
     chosen_length, rejected_length = _float32(chosen_length, rejected_length)
@@ -309,26 +316,31 @@ def length_regularized(
 def plackett_luce(rewards: ArrayLike, *, ranks: ArrayLike, temperature: float = 1.0) -> jax.Array:
     """Negative log-likelihood of each group's ranking under the Plackett-Luce model.
 
-    rewards, ranks [..., K] -> loss [...]. Rank 0 is best, a negative one is padding. With x = reward /
-    temperature, the sum over responses k of log(exp x_k + sum over worse j of exp x_j) - x_k: the best is
-    drawn by a softmax over all, the next by a softmax over the rest, and so on (Luce 1959, Plackett 1975).
-    K = 2 is Bradley-Terry. Responses of equal rank are not compared: of a group with right and wrong
-    answers, each right one is drawn against all wrong ones. Raises ValueError for an option out of range.
+    rewards, ranks [..., K] -> loss [...]. Rank 0 is best, a negative one is padding. With x =
+    reward / temperature, the sum over responses k of log(exp x_k + sum over worse j of exp x_j) -
+    x_k: the best is drawn by a softmax over all, the next by a softmax over the rest, and so on
+    (Luce 1959, Plackett 1975). K = 2 is Bradley-Terry. Responses of equal rank are not compared:
+    of a group with right and wrong answers, each right one is drawn against all wrong ones. Raises
+    ValueError for an option out of range.
     """
     _require(temperature > 0, f"plackett_luce: temperature must be positive, got {temperature}")
     ranks = jnp.asarray(ranks)
     valid = ranks >= 0
-    # Before any arithmetic: padding may hold NaN, whose gradient would survive a mask put on the loss.
+    # Before any arithmetic: padding may hold NaN, whose gradient would survive a mask put on the
+    # loss.
     x = jnp.where(valid, jnp.asarray(rewards, jnp.float32), 0) / temperature
-    # [..., k, j]: response j is worse than k. A negative rank is nobody's worse, since none is below it.
+    # [..., k, j]: response j is worse than k. A negative rank is nobody's worse, since none is
+    # below it.
     worse_KK = (ranks[..., None, :] > ranks[..., :, None]) & valid[..., :, None]
     is_drawn = jnp.any(worse_KK, axis=-1)
-    # One that is better than nobody stands in as its own rival: a logsumexp over nothing has no gradient.
+    # One that is better than nobody stands in as its own rival: a logsumexp over nothing has no
+    # gradient.
     rivals_KK = worse_KK | (~is_drawn[..., None] & jnp.eye(ranks.shape[-1], dtype=bool))
     log_rivals = jax.nn.logsumexp(
         jnp.broadcast_to(x[..., None, :], rivals_KK.shape), axis=-1, where=rivals_KK
     )
-    # The same as log(exp x_k + exp log_rivals) - x_k, without the cancellation when x_k is far ahead.
+    # The same as log(exp x_k + exp log_rivals) - x_k, without the cancellation when x_k is far
+    # ahead.
     return jnp.sum(jnp.where(is_drawn, jax.nn.softplus(log_rivals - x), 0.0), axis=-1)
 
 
@@ -361,12 +373,14 @@ def options_of(name: str) -> dict[str, float | None]:
 def get(name: str, **options: float | None) -> Loss:
     """The loss called `name` with its options fixed; an option that is None keeps its default.
 
-    Raises ValueError for an unknown name, an option that the loss does not have, or one out of range.
+    Raises ValueError for an unknown name, an option that the loss does not have, or one out of
+    range.
     """
     if name not in LOSSES:
         raise ValueError(f"loss: unknown name {name!r}; choose one of {', '.join(LOSSES)}")
     function, reads = LOSSES[name]
-    # A config lists the options of every loss, unset ones as None: only those that were set are checked.
+    # A config lists the options of every loss, unset ones as None: only those that were set are
+    # checked.
     options = {option: value for option, value in options.items() if value is not None}
     legal = options_of(name)
     unknown = sorted(set(options) - set(legal))
@@ -383,4 +397,7 @@ def get(name: str, **options: float | None) -> Loss:
 
 def options() -> dict[str, float | None]:
     """The options of all losses with their defaults, for a config to list; losses share names."""
-    return {option: default for name in LOSSES for option, default in options_of(name).items()}
+    every_option: dict[str, float | None] = {}
+    for name in LOSSES:
+        every_option |= options_of(name)
+    return every_option

@@ -1,4 +1,4 @@
-"""The training step as two jitted functions: add a micro-batch to the total, apply the total of N units.
+"""The training step as two jitted functions: add a micro-batch to the total, apply the total.
 
 A unit is what the loss gives one value for: a labeled pair, or a ranked group (`losses.Reads`).
 """
@@ -18,7 +18,7 @@ Total = dict[str, Any]  # gradients (as params) and sums over units, of the micr
 
 
 class Outcomes(NamedTuple):
-    """What the loss and the metrics of a micro-batch are made of: U units per row, each of C comparisons.
+    """What loss and metrics of a micro-batch are made of: U units per row, each of C comparisons.
 
     A pair is one comparison; a ranked group has one for every two responses of different rank.
     """
@@ -33,8 +33,8 @@ def _mean_over_comparisons(outcomes: Outcomes, x_BUC: jax.Array) -> jax.Array:
     return jnp.sum(outcomes.share_BUC * x_BUC.astype(jnp.float32), axis=-1)
 
 
-# The metrics of a step by name, each a value [B, U] per unit. A metric added here is averaged, summed over
-# micro-batches and hosts, and written with the others.
+# The metrics of a step by name, each a value [B, U] per unit. A metric added here is averaged,
+# summed over micro-batches and hosts, and written with the others.
 METRICS: dict[str, Callable[[Outcomes], jax.Array]] = {
     "loss": lambda outcomes: outcomes.loss_BU,
     "accuracy": lambda outcomes: _mean_over_comparisons(outcomes, outcomes.delta_BUC > 0),
@@ -54,9 +54,10 @@ def _pairs(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
 
 
 def _groups(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
-    """Outcomes of the ranked groups in `batch`; U = R, and C = K * K, of which a third or less is real."""
+    """Outcomes of the ranked groups in `batch`; U = R, and C = K * K, of which under half is real."""
     rows, groups = batch["weight"].shape
-    # Arrays of a batch have two axes, so that sharding them needs one rule; here the groups come apart.
+    # Arrays of a batch have two axes, so that sharding them needs one rule; here the groups come
+    # apart.
     rewards_BRK = jnp.take_along_axis(rewards_BS, batch["ranked"], axis=1).reshape(rows, groups, -1)
     ranks_BRK = batch["ranks"].reshape(rows, groups, -1)
     loss_BR = loss(rewards_BRK, ranks=ranks_BRK)
@@ -89,10 +90,14 @@ OUTCOMES: dict[str, Callable[[Loss, jax.Array, Batch], Outcomes]] = {
 def make_step(
     graph: nnx.GraphDef, loss: Loss, optimizer: optax.GradientTransformation, units: int
 ) -> tuple[Callable, Callable]:
-    """The two functions of a step: `accumulate(total, params, micro_batch) -> total` and `update(params, opt, total) -> params, opt, metrics`.
+    """The two functions of a step, jitted.
 
-    The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads those): sums
-    are divided by the global count, never by what a micro-batch or a device happens to hold.
+    `accumulate(total, params, micro_batch) -> total`, with gradients and sums of metrics;
+    `update(params, opt, total) -> params, opt, metrics`.
+
+    The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads
+    those): sums are divided by the global count, never by what a micro-batch or a device happens
+    to hold.
     """
 
     def summed(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -121,12 +126,14 @@ def make_step(
         params = optax.apply_updates(params, updates)
         return params, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
 
+    # The total and the state are updated in place: a second copy of either would not fit beside
+    # them.
     return jax.jit(accumulate, donate_argnums=0), jax.jit(update, donate_argnums=(0, 1))
 
 
 @jax.jit
 def zeros_like(params: Any) -> Total:
-    """The total before the first micro-batch."""
+    """The total before the first micro-batch, sharded as the parameters are."""
     return {
         "grads": jax.tree.map(jnp.zeros_like, params),
         "sums": {name: jnp.zeros((), jnp.float32) for name in METRICS},

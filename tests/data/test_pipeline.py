@@ -10,7 +10,7 @@ from tiny_chat import pair_record, write_source
 from rewardjax.data import pipeline
 from rewardjax.data.pack import plan_rows
 from rewardjax.data.plan import step_pairs
-from rewardjax.data.tokenize import prepare
+from rewardjax.data.prepare import prepare
 
 CHAT = tiny_chat.make_tokenizer()
 N, BATCH, SEED, STEPS = 50, 16, 3, 7  # two epochs and a bit; no batch ends where an epoch does

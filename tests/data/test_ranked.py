@@ -8,8 +8,8 @@ from tiny_chat import write_source
 from rewardjax.data import pipeline
 from rewardjax.data.pack import plan_rows
 from rewardjax.data.plan import step_pairs
+from rewardjax.data.prepare import prepare
 from rewardjax.data.ranked import RankedGroups
-from rewardjax.data.tokenize import prepare
 
 CHAT = tiny_chat.make_tokenizer()
 LAYOUT = dict(rows=2, row_length=384, pairs_per_row=6, responses=4)

@@ -113,7 +113,7 @@ def test_one_record_is_read_without_the_rest(tmp_path, monkeypatch):
         sources, "_parse_json", lambda data, *where: parsed.append(data) or json.loads(data)
     )
     assert next(iter(open_source(write("jsonl", tmp_path)))) == RECORDS[0] and len(parsed) == 1
-    monkeypatch.setattr(sources, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(sources, "RECORDS_AT_ONCE", 100)
     for kind in ("parquet", "arrow folder"):
         source, made = open_source(write(kind, tmp_path)), []
         batches = (

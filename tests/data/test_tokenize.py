@@ -16,7 +16,8 @@ from tiny_chat import pair_record, write_source
 
 from rewardjax.data import formats, pack, token_cache
 from rewardjax.data.groups import BadRow
-from rewardjax.data.tokenize import prepare, tokenize_group
+from rewardjax.data.prepare import prepare
+from rewardjax.data.tokenize import tokenize_group
 
 CHAT = tiny_chat.make_tokenizer()
 BOS_CHAT = tiny_chat.make_tokenizer(bos=True)
@@ -104,7 +105,7 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     }
     assert manifest["dropped"]["bad_schema"]["examples"][1] == [
         14,
-        "id = 'twice' is also row 13; ids must differ",
+        "id = 'twice' is also record 13; ids must differ",
     ]
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
@@ -286,7 +287,7 @@ import os, sys
 sys.path[:0] = {sys.path!r}
 import tiny_chat
 from rewardjax.data import sources, token_cache
-from rewardjax.data.tokenize import prepare
+from rewardjax.data.prepare import prepare
 token_cache.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
 prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), cache={str(cache)!r}, max_length=200)
 """
@@ -337,7 +338,7 @@ import jax
 jax.distributed.initialize(address, 2, process)
 import tiny_chat
 from rewardjax.data import formats, sources
-from rewardjax.data.tokenize import prepare
+from rewardjax.data.prepare import prepare
 if process == 1:
     del formats.to_group
 arguments = dict(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), max_length=200)

@@ -26,7 +26,7 @@ from rewardjax import files, fingerprint
 from rewardjax.curation.ledger import near_duplicates
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
-from rewardjax.data import formats, ngrams
+from rewardjax.data import fields, ngrams
 from rewardjax.data.groups import Message
 from rewardjax.data.sources import open_source
 
@@ -186,11 +186,11 @@ def _prompts(benchmarks: Mapping[str, str]) -> list[BenchmarkPrompt]:
     prompts = []
     for name, path in sorted(benchmarks.items()):
         for row, record in enumerate(open_source(path)):
-            present = [record[key] for key in formats.PROMPTS if record.get(key) is not None]
+            present = [record[key] for key in fields.PROMPTS if record.get(key) is not None]
             if not present:
                 raise ValueError(
                     f"benchmark {name}: {path}, row {row}: no prompt; "
-                    f"it needs one of {', '.join(formats.PROMPTS)}"
+                    f"it needs one of {', '.join(fields.PROMPTS)}"
                 )
             prompt = present[0]
             if isinstance(prompt, str):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
 from rewardjax.curation.ledger.store import Store
-from rewardjax.data import formats, groups
+from rewardjax.data import fields, formats, groups
 from rewardjax.data.groups import BadRow, Group, Pair
 from rewardjax.data.sources import Source
 
@@ -29,7 +29,7 @@ HELD = {
     "responses",
     "correct",
     "ranks",
-    *formats.PROMPTS,
+    *fields.PROMPTS,
     *itertools.chain(*formats.TWO_RESPONSES),
 }
 # Beside groups.REASONS: training skips such a record, which is sound as a group; the ledger is

@@ -1,0 +1,105 @@
+"""Control strings inside messages, broken by a mark so that no tokenizer can see one there."""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from rewardjax.data.groups import Message
+
+# Unicode keeps these characters free of meaning for ever, so a mark is never text that somebody
+# meant.
+PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+
+
+class Breaker:
+    """Breaks every control string inside a conversation.
+
+    breaker(messages) -> (messages, mark or "", number broken). A mark goes behind the first
+    character of every occurrence, so that overlapping ones break too. A beginning of a control
+    string at the end of a text, or an end at its start, is broken as well: the template might
+    print its other half.
+    """
+
+    def __init__(self, controls: Collection[str]):
+        """`controls`: the texts of the tokenizer's control tokens."""
+        # A lookahead matches at every place, so that overlapping occurrences are all seen.
+        self._occurrence = any_of(controls, "(?={})")
+        self._edges = tuple({text[0] for text in controls} | {text[-1] for text in controls})
+        self._beginnings: set[str] = set()
+        self._ends: set[str] = set()
+        for text in controls:
+            self._beginnings.update(text[:n] for n in range(1, len(text)))
+            self._ends.update(text[-n:] for n in range(1, len(text)))
+        self._longest = max(map(len, controls), default=0)
+
+    def __call__(self, messages: list[Message]) -> tuple[list[Message], str, int]:
+        """The messages with marks, the mark, and how many control strings they broke."""
+        # Most conversations have no character that a control string begins or ends with, and
+        # looking for characters is cheaper than looking for strings.
+        if not any(self._suspicious(text) for text in texts_of(messages)):
+            return messages, "", 0
+        mark = _unused_character(messages)
+        count = sum(len(self._occurrence.findall(text)) for text in texts_of(messages))
+        return _map_texts(lambda text: self._break(text, mark), messages), mark, count
+
+    def _suspicious(self, text: str) -> bool:
+        return any(character in text for character in self._edges)
+
+    def _break(self, text: str, mark: str) -> str:
+        cuts = {match.start() + 1 for match in self._occurrence.finditer(text)}
+        # Templates trim: what is at the edge of the text is what is at the edge of its stripped
+        # part.
+        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+        for i in range(max(0, end - self._longest), end):
+            if text[i:end] in self._beginnings:
+                cuts.add(i + 1)
+        for i in range(start, min(end, start + self._longest)):
+            if text[start : i + 1] in self._ends:
+                cuts.add(i)
+        if not cuts:
+            return text
+        bounds = [0, *sorted(cuts), len(text)]
+        return mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False))
+
+
+def any_of(texts: Collection[str], form: str) -> re.Pattern[str]:
+    """A pattern for any of `texts`, put into `form` at {}; without texts it matches nothing."""
+    # The longest first: alternation takes the first that fits, and "<|im" may begin "<|im_end|>".
+    longest_first = sorted(texts, key=len, reverse=True)
+    alternatives = "|".join(map(re.escape, longest_first)) or r"(?!)"
+    return re.compile(form.format(alternatives), re.DOTALL)
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every string inside a JSON value, keys too: templates print the arguments of tool calls."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts_of(key)
+            yield from texts_of(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_of(item)
+
+
+def _map_texts(change: Callable[[str], str], value: Any) -> Any:
+    """A JSON value of the same shape, every string in it changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {_map_texts(change, key): _map_texts(change, item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_map_texts(change, item) for item in value]
+    return value
+
+
+def _unused_character(messages: list[Message]) -> str:
+    # Text may hold private-use characters too; a mark that occurs in it would be deleted with the
+    # marks.
+    used = set().union(*texts_of(messages))
+    for block in PRIVATE_USE:
+        for code in block:
+            if chr(code) not in used:
+                return chr(code)
+    raise ValueError("a conversation uses every private-use character: no mark is left for it")

@@ -1,0 +1,255 @@
+"""Tokenize a source once, into a folder named after everything that went into it.
+
+Any change of data, tokenizer or settings gives another name, so nothing stale is ever read. The
+manifest accounts for every record and pair that came in.
+"""
+
+import array
+import collections
+import functools
+import itertools
+import json
+import multiprocessing
+import pathlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from typing import Any
+
+import jax
+import numpy as np
+import tqdm
+from array_record.python.array_record_module import ArrayRecordWriter
+from jax.experimental import multihost_utils
+
+from rewardjax import fingerprint
+from rewardjax.data import token_cache
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.groups import BadRow
+from rewardjax.data.sources import Source, open_source
+from rewardjax.data.token_cache import TokenizedPairs
+from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
+
+EXAMPLES = 20  # dropped records the manifest shows per reason
+CHUNK = 64  # records per message to a worker process
+LABELS = ("target", "margin", "tie")
+
+
+def prepare(
+    *,
+    source: Source | str,
+    tokenizer: ChatTokenizer,
+    cache: str | pathlib.Path,
+    max_length: int,
+    max_pair_length: int | None = None,
+    over_long: str = "drop",
+    pairs_per_group: int | None = None,
+    split: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+    workers: int = 0,
+) -> TokenizedPairs:
+    """The tokenized pairs of `source`, from `cache` if they are there, else built.
+
+    source: opened, or what `open_source` takes. max_length: tokens of one conversation.
+    max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training row;
+    longer ones are dropped and counted, however long their conversations may be. over_long: "drop"
+    drops and counts pairs with a longer conversation; "left" takes the oldest tokens of its prompt
+    away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's
+    pairs, chosen by hash of (seed, group id, pair). split: the fraction of prompts to keep, by
+    hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt. workers:
+    processes that tokenize (0: this one); the result is the same.
+
+    In a multi-process run process 0 builds and the others wait; `cache` must be on storage that
+    all hosts share. Raises ValueError for settings out of range and where no pair is left.
+    """
+    if isinstance(source, str):
+        source = open_source(source)
+    settings = Settings(
+        max_length=max_length,
+        max_pair_length=max_pair_length,
+        over_long=over_long,
+        pairs_per_group=pairs_per_group,
+        split=split,
+        seed=seed,
+    )
+    inputs = {
+        "format": FORMAT,
+        "source": source.fingerprint(),
+        "tokenizer": tokenizer.fingerprints(),
+        "settings": settings.to_record(),
+    }
+    folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
+    if jax.process_index() == 0:
+        # Asked again under the lock: another run on this machine may have built it in the meantime.
+        with token_cache.locked(folder):
+            if not token_cache.is_complete(folder, inputs):
+                work = functools.partial(
+                    tokenize_record, tokenizer=tokenizer, source=source.name, settings=settings
+                )
+                outcomes = _map(work, enumerate(source), workers)
+                _build(folder, source, inputs, tokenizer.pad_id, outcomes)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"tokenized {folder.name}")
+    if not token_cache.is_complete(folder, inputs):
+        raise FileNotFoundError(
+            f"process {jax.process_index()} does not see {folder}: "
+            "cache must be on storage that all hosts share"
+        )
+    return TokenizedPairs.open(folder)
+
+
+def _build(
+    folder: pathlib.Path,
+    source: Source,
+    inputs: dict[str, Any],
+    pad_id: int,
+    outcomes: Iterable[Outcome],
+) -> None:
+    """Write records and index as outcomes arrive, in the source's order."""
+    count = _Counts()
+    first_number: dict[str, int] = {}  # of the record with an id
+    # Arrays of numbers, not lists of objects: tens of millions of pairs have to fit, and token
+    # ids, which would not, go straight to the file.
+    columns = {
+        "record": array.array("q"),
+        "response": array.array("i"),
+        "lengths": array.array("i"),
+        "source_record": array.array("q"),
+    }
+    columns |= {name: array.array("f") for name in LABELS}
+    with token_cache.building(folder) as temporary:
+        writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
+        progress = tqdm.tqdm(
+            outcomes, "tokenize", total=len(source), unit="records", disable=not sys.stderr.isatty()
+        )
+        for number, outcome in enumerate(progress):
+            # Only here are all records seen in order, whichever process tokenized them.
+            if outcome.id and first_number.setdefault(outcome.id, number) != number:
+                duplicate = BadRow(
+                    "bad_schema",
+                    f"id = {outcome.id!r} is also record {first_number[outcome.id]}; "
+                    "ids must differ",
+                )
+                outcome = Outcome(bad_record=duplicate)
+            count.add(number, outcome)
+            if not outcome.encoded:
+                continue
+            for pair, lengths in outcome.pairs:
+                columns["record"].append(len(columns["source_record"]))
+                columns["response"].extend((pair.chosen, pair.rejected))
+                columns["lengths"].extend(lengths)
+                for name in LABELS:
+                    columns[name].append(getattr(pair, name))
+            columns["source_record"].append(number)
+            writer.write(outcome.encoded)
+        writer.close()
+        manifest = {
+            "fingerprint": folder.name,
+            "inputs": inputs,
+            "source": source.name,
+            "pad_id": pad_id,
+        } | count.report()
+        if not columns["record"]:
+            raise ValueError(f"{source.name}: no usable pair; {json.dumps(manifest)}")
+        arrays = {name: np.array(column) for name, column in columns.items()}
+        arrays["response"] = arrays["response"].reshape(-1, 2)
+        arrays["lengths"] = arrays["lengths"].reshape(-1, 3)
+        token_cache.finish(temporary, arrays, manifest)
+
+
+class _Counts:
+    """Every record and every pair that came in, by what became of it."""
+
+    def __init__(self):
+        self.records = collections.Counter()
+        self.pairs = collections.Counter()
+        self.tokens = collections.Counter()
+        self.dropped: dict[str, dict[str, Any]] = {}
+        self.neutralized = 0
+
+    def add(self, number: int, outcome: Outcome) -> None:
+        """Book what became of record `number`."""
+        self.neutralized += outcome.neutralized
+        self.records["in"] += 1
+        if outcome.bad_record:
+            self._drop(outcome.bad_record, number, "records")
+        elif outcome.outside_split:
+            self.records["outside_split"] += 1
+        elif outcome.encoded:
+            self.records["kept"] += 1
+        elif not outcome.bad_pairs:
+            # No label tells its responses apart: all of them right, or only one of them.
+            self.records["without_pairs"] += 1
+        for bad in outcome.bad_pairs:
+            self._drop(bad, number, "pairs")
+        # Where nothing remains of a record, its first pair's reason stands for it.
+        if outcome.bad_pairs and not outcome.encoded:
+            self._entry(outcome.bad_pairs[0].reason)["records"] += 1
+        self.pairs["in"] += len(outcome.pairs) + len(outcome.bad_pairs) + outcome.sampled_out
+        self.pairs["kept"] += len(outcome.pairs)
+        self.pairs["sampled_out"] += outcome.sampled_out
+        for _, (shared, chosen, rejected) in outcome.pairs:
+            self.tokens["shared"] += shared + chosen + rejected
+            self.tokens["unshared"] += 2 * shared + chosen + rejected
+
+    def report(self) -> dict[str, Any]:
+        """The manifest's counts. Raises AssertionError where something is not accounted for."""
+        records = {
+            name: self.records[name] for name in ("in", "kept", "outside_split", "without_pairs")
+        }
+        pairs = {name: self.pairs[name] for name in ("in", "kept", "sampled_out")}
+        for counts, unit in ((records, "records"), (pairs, "pairs")):
+            counts["dropped"] = sum(entry[unit] for entry in self.dropped.values())
+            out = sum(counts.values()) - counts["in"]
+            # A promise of the manifest, checked on every build and not only in tests.
+            assert counts["in"] == out, f"{unit} do not add up: {counts}"
+        return {
+            "records": records,
+            "pairs": pairs,
+            "dropped": self.dropped,
+            "tokens": dict(self.tokens),
+            "neutralized": self.neutralized,
+        }
+
+    def _entry(self, reason: str) -> dict[str, Any]:
+        return self.dropped.setdefault(reason, {"records": 0, "pairs": 0, "examples": []})
+
+    def _drop(self, bad: BadRow, number: int, unit: str) -> None:
+        entry = self._entry(bad.reason)
+        entry[unit] += 1
+        if len(entry["examples"]) < EXAMPLES:
+            entry["examples"].append([number, bad.detail])
+
+
+# ------------------------------------------------------------------ worker processes
+
+
+def _map(
+    function: Callable[[Any], Outcome], items: Iterable[Any], workers: int
+) -> Iterator[Outcome]:
+    """`map` in order, by `workers` processes if any; two chunks per worker are read ahead."""
+    if workers < 1:
+        yield from map(function, items)
+        return
+    # Not the pool's own `map`, which reads all items before it gives the first result.
+    items, pending = iter(items), collections.deque()
+    # A fresh interpreter each: forking a process that runs JAX's threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    with futures.ProcessPoolExecutor(workers, context, _start_worker, (function,)) as pool:
+        while chunk := list(itertools.islice(items, CHUNK)):
+            pending.append(pool.submit(_work, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+
+
+def _start_worker(function: Callable[[Any], Outcome]) -> None:
+    """Keep the function, and with it the tokenizer, in the worker."""
+    # Sent along with every chunk it would cost more than the work.
+    global _worker_function
+    _worker_function = function
+
+
+def _work(chunk: list[Any]) -> list[Outcome]:
+    return [_worker_function(item) for item in chunk]
