@@ -6,6 +6,8 @@
     python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild        records of any known format into the ledger
     python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]    chosen and rejected, with provenance
     python -m rewardjax.curate audit FOLDER                                                shards sound, decisions follow from the ledger
+    python -m rewardjax.curate batch write FOLDER --config configs/curation/world.py       judges' next requests as batch files
+    python -m rewardjax.curate batch read FOLDER RESULTS.jsonl                             their answers into the ledger of calls
 
 FOLDER is a workspace (curation/workspace.py). Exit code 3: the run waits for people, money or a server, and says for what.
 """
@@ -51,21 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="command", required=True)
 
-    def verb(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=text, description=text)
+    def verb(name: str, function, text: str, of=verbs) -> argparse.ArgumentParser:
+        sub = of.add_parser(name, help=text, description=text)
         sub.add_argument("folder", type=pathlib.Path)
         sub.set_defaults(verb=function)
         return sub
 
     run = verb("run", _run, "run or resume both stages")
-    run.add_argument("--config", required=True, metavar="FILE[:ARG]")
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="override a field of the config; repeat",
-    )
+    _add_config(run)
     run.add_argument(
         "--plan", action="store_true", help="show counts and cost of every step, and do nothing"
     )
@@ -93,7 +88,36 @@ def _parser() -> argparse.ArgumentParser:
         help="unverified: people made the labels; wild: they did not",
     )
     verb("audit", _audit, "check the shards, and decide again")
+    text = "ask judges through the files of a batch API (stages/batches.py)"
+    batch = verbs.add_parser("batch", help=text, description=text)
+    actions = batch.add_subparsers(dest="action", required=True)
+    write = verb("write", _batch_write, "run until judges are needed; write requests", actions)
+    _add_config(write)
+    write.add_argument(
+        "--judge",
+        action="append",
+        default=[],
+        help="write the requests of this judge, and leave the others to `run`; repeat",
+    )
+    write.add_argument(
+        "--discount", type=float, default=1.0, help="what the batch API charges of the price"
+    )
+    back = verb("read", _batch_read, "take in results", actions)
+    back.add_argument("results", nargs="+", type=pathlib.Path)
+    lost = verb("release", _batch_release, "give up files without results", actions)
+    lost.add_argument("written", nargs="+", type=pathlib.Path)
     return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, metavar="FILE[:ARG]")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a field of the config; repeat",
+    )
 
 
 def _store(folder: pathlib.Path) -> Store:
@@ -174,6 +198,40 @@ def _audit(args: argparse.Namespace) -> int:
         or "sound: every shard is as it was written, and every decision follows from the ledger"
     )
     return 1 if problems else 0
+
+
+def _batch_write(args: argparse.Namespace) -> int:
+    # Not at the top, for the reason given in `_run`.
+    from rewardjax.curation.stages import batches, loop, product
+
+    config = config_lib.load(args.config, args.set)
+    loop.check(config)
+    writer = batches.Writer(args.judge, args.discount)
+    status = 0
+    with open_workspace(args.folder, config, writer.plugins(product.PLUGINS)) as ws:
+        try:
+            loop.run(ws)
+        except Paused as error:
+            print(f"paused: {error}", file=sys.stderr)
+            status = WAITING
+    print(json.dumps(writer.report()))
+    return status
+
+
+def _batch_read(args: argparse.Namespace) -> int:
+    from rewardjax.curation.stages import batches
+
+    _store(args.folder)
+    print(json.dumps(batches.read(args.folder, args.results)))
+    return 0
+
+
+def _batch_release(args: argparse.Namespace) -> int:
+    from rewardjax.curation.stages import batches
+
+    _store(args.folder)
+    print(json.dumps(batches.release(args.folder, args.written)))
+    return 0
 
 
 if __name__ == "__main__":

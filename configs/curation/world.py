@@ -2,10 +2,12 @@
 
     python -m rewardjax.curation.judges.scripted_server --port 8100 \\
         --source "world:train?num=3000&seed=1" --source "world:train?num=3000&seed=1001" \\
-        --judge sharp:accuracy=0.8 --judge longwinded:accuracy=0.75,length_bias=0.3 --judge lopsided:accuracy=0.75,position_bias=0.3 &
+        --judge sharp:accuracy=0.8 --judge longwinded:accuracy=0.75,length_bias=0.3 \\
+        --judge lopsided:accuracy=0.75,position_bias=0.3 &
     python -m rewardjax.curate run runs/curation --config configs/curation/world.py --plan
 
-`url` says where the judges are, `tiny` makes it a matter of seconds, with a model too small to learn anything.
+`url` says where the judges are, `tiny` makes it a matter of seconds, with a model too small to learn
+anything. `batches` is for judges that are asked by `curate batch`.
 """
 
 from rewardjax.config import Config, parse_arg
@@ -19,7 +21,7 @@ HARD, WILD = (
 
 
 def get_config(arg: str | None = None) -> Config:
-    args = parse_arg(arg, tiny=False, url="http://127.0.0.1:8100/v1", seed=1)
+    args = parse_arg(arg, tiny=False, batches=False, url="http://127.0.0.1:8100/v1", seed=1)
     config = curation()
     config.seed = args.seed
     num = 60 if args.tiny else 3000
@@ -46,6 +48,9 @@ def get_config(arg: str | None = None) -> Config:
         )
         for name in NAMES
     )
+    if args.batches:
+        # No server is asked which format works, so it has to be said.
+        config.judges = tuple(dict(judge, answer_format="json_schema") for judge in config.judges)
     train = config.train
     train.compute.update(dtype="float32", remat="none")
     train.data.max_length = 256

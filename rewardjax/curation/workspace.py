@@ -61,6 +61,13 @@ class Paused(Exception):
     """
 
 
+class Waiting(Paused):
+    """Some answers are not there yet, such as those to a batch file.
+
+    Unlike where money or a server has ended, the other units of a stage can go on meanwhile.
+    """
+
+
 class ConfigChanged(ValueError):
     """The workspace was started with another config; the message names each field."""
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-VALUES = ("a", "b", "tie")
+from rewardjax.curation.ledger.rows import Value
+
+VALUES: tuple[Value, ...] = ("a", "b", "tie")
 A, B, TIE = range(
     3
 )  # places in VALUES, and of first, second and tie where a vote is about positions
@@ -29,7 +31,7 @@ class Merged:
     came to by itself, "inconsistent" where that is nothing.
     """
 
-    value: str
+    value: Value
     confidence: float
     by_voter: dict[str, str]
 
@@ -37,7 +39,7 @@ class Merged:
 # ------------------------------------------------------------------ self-consistency and majority
 
 
-def shares(votes: Sequence[Vote]) -> dict[str, float]:
+def shares(votes: Sequence[Vote]) -> dict[Value, float]:
     """How much of one voter's votes about one pair goes to a, b and tie.
 
     Raises ValueError without votes or for another value.
@@ -59,7 +61,7 @@ def shares(votes: Sequence[Vote]) -> dict[str, float]:
     return mean_share
 
 
-def self_consistent(votes: Sequence[Vote], threshold: float = 0.5) -> str | None:
+def self_consistent(votes: Sequence[Vote], threshold: float = 0.5) -> Value | None:
     """What one voter says about one pair: the value with more than `threshold` of its shares.
 
     None where no value has that.
@@ -80,14 +82,16 @@ def consistency(votes: Iterable[Vote], threshold: float = 0.5) -> dict[str, Merg
     """
     merged = {}
     for pair_id, by_voter in _by_pair(votes).items():
-        opinions: dict[str, str] = {}
+        opinions: dict[str, Value] = {}
         for voter, own_votes in by_voter.items():
             opinion = self_consistent(own_votes, threshold)
             if opinion is not None:
                 opinions[voter] = opinion
-        counts = Counter(opinions.values())
-        most_frequent = [value for value in counts if counts[value] == max(counts.values())]
-        value = "tie"
+        counts: Counter[Value] = Counter(opinions.values())
+        most_frequent: list[Value] = [
+            opinion for opinion in counts if counts[opinion] == max(counts.values())
+        ]
+        value: Value = "tie"
         if len(most_frequent) == 1:
             value = most_frequent[0]
         confidence = 0.0
@@ -273,7 +277,7 @@ def reliability(
     by_pair = _by_pair(rows)
     merged = {}
     for pair_id, p in zip(fitted.pairs, fitted.probability, strict=True):
-        value = "tie"
+        value: Value = "tie"
         if p >= certainty:
             value = "a"
         elif 1 - p >= certainty:

@@ -6,7 +6,7 @@ unreadable.
 """
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 import pydantic
@@ -47,7 +47,7 @@ def read(answer: Answer, schema: type[Schema]) -> Schema:
     return readings[0]
 
 
-def _decision(reading: pydantic.BaseModel) -> Hashable:
+def _decision(reading: pydantic.BaseModel) -> object:
     """What several answers in one text must have in common."""
     # A verdict that is given twice for other reasons is still one verdict.
     if isinstance(reading, Verdict):

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import files
-from rewardjax.curation.judges.client import REFUSED, Judge, read_completion
+from rewardjax.curation.judges.client import FORMATS, REFUSED, Judge, read_completion
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger, InBatch, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import format_in, questions, settle
@@ -64,16 +64,37 @@ def write(
     return dict(counts)
 
 
+def open_questions(items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str) -> int:
+    """How many questions about `items` are not settled."""
+    format = format_in(judge, ledger)
+    # Of a judge that was never asked anything, every question is open: any format tells so.
+    if format is None:
+        format = FORMATS[-1]
+    return sum(1 for _ in _requests(items, judge, ledger, task, "", format))
+
+
 def _open_requests(
     items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str
 ) -> Iterator[Request]:
-    """The next request of every question that is not settled."""
+    """What a batch file for a judge would hold."""
     format = format_in(judge, ledger)
     if format is None:
         raise ValueError(
             f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; "
             "set it to what the batch server takes"
         )
+    yield from _requests(items, judge, ledger, task, purpose, format)
+
+
+def _requests(
+    items: Sequence[Item],
+    judge: Judge,
+    ledger: CallLedger,
+    task: str,
+    purpose: str,
+    format: str,
+) -> Iterator[Request]:
+    """The next request of every question that is not settled."""
     for item in items:
         for question in questions(item, judge, task, purpose):
             step = settle(question, format, ledger)

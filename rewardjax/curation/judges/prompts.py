@@ -21,6 +21,7 @@ from rewardjax import fingerprint
 from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.curation.judges.judge_prompts import JudgePrompt
+from rewardjax.curation.ledger.rows import Value
 from rewardjax.data.groups import Message
 
 PREFERRED = ("Candidate 1", "Candidate 2", "No preference")
@@ -167,11 +168,13 @@ def tag_messages(item: Item, shown: str = "ab") -> list[Message]:
     ]
 
 
-def canonical_value(preferred: str, shown: str) -> str:
+def canonical_value(preferred: str, shown: str) -> Value:
     """A verdict's words as a label in canonical order: a, b or tie."""
     if preferred == "No preference":
         return "tie"
-    return shown[PREFERRED.index(preferred)]
+    if (preferred == "Candidate 1") == (shown == "ab"):
+        return "a"
+    return "b"
 
 
 def _number(item: Item) -> str:

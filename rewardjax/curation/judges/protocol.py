@@ -15,8 +15,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import pydantic
-
 from rewardjax import fingerprint
 from rewardjax.curation.judges import aggregate, prompts
 from rewardjax.curation.judges import attributes as attributes_lib
@@ -33,7 +31,7 @@ from rewardjax.data.groups import Message
 class Task:
     """What an answer is, and how the prompt asks for it."""
 
-    answer: type[pydantic.BaseModel]
+    answer: type[Verdict] | type[Attributes]
     instruction: str
 
     @functools.cached_property

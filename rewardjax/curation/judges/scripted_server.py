@@ -1,6 +1,6 @@
-"""Scripted judges behind real HTTP, for tests, the quickstart and experiments.
+r"""Scripted judges behind real HTTP, for tests, the quickstart and experiments.
 
-    python -m rewardjax.curation.judges.scripted_server --judge good:accuracy=0.9 \\
+    python -m rewardjax.curation.judges.scripted_server --judge good:accuracy=0.9 \
         --source "world:train?num=2000&seed=1" --source "world:train?num=2000&seed=2"
 
     with scripted_server.serve({"good": Behavior(accuracy=0.9)}, truth_of(source)) as server:
@@ -202,9 +202,11 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             try:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             except ValueError:
-                return self._send(400, _error("the body is not JSON"), {})
+                self._send(400, _error("the body is not JSON"), {})
+                return
             if not self.path.endswith("/chat/completions"):
-                return self._send(404, _error(f"there is no {self.path}"), {})
+                self._send(404, _error(f"there is no {self.path}"), {})
+                return
             with server.counted():
                 self._send(*server.respond(body))
 
@@ -299,6 +301,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    """Serve until interrupted; then say how many of the pairs were known."""
     args = parser().parse_args()
     truth = truth_of(*map(sources.open_source, args.source))
     behaviors = dict(map(parse_judge, args.judge))

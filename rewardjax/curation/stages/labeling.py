@@ -5,7 +5,7 @@ those that are not done, and appends them: a run that was killed goes on at the 
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from rewardjax.curation.ledger.stage_names import WHOLE, Stage
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
 from rewardjax.curation.stages.budget import affordable
-from rewardjax.curation.workspace import Workspace
+from rewardjax.curation.workspace import Row, Waiting, Workspace
 from rewardjax.parallel.mesh import make_mesh
 
 # ------------------------------------------------------------------ attributes, vectors
@@ -26,10 +26,37 @@ from rewardjax.parallel.mesh import make_mesh
 
 def tag(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
     """Have pairs described that have no attributes yet: the paper's 5-tuple. May raise Paused."""
-    for unit, ids in stage.open_units(ws.store, pair_ids):
+
+    def attributes(ids: Sequence[str]) -> Iterable[Row]:
         described = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
         items = as_items(ws, [pair_id for pair_id in ids if pair_id not in described])
-        stage.append(ws.store, "attributes", ws.plugins.describe(ws, items, stage), unit)
+        return ws.plugins.describe(ws, items, stage)
+
+    _append_units(ws, pair_ids, stage, "attributes", attributes)
+
+
+def _append_units(
+    ws: Workspace,
+    pair_ids: Sequence[str],
+    stage: Stage,
+    ledger: str,
+    answers: Callable[[Sequence[str]], Iterable[Row]],
+) -> None:
+    """Append the answers about each unit that is not finished.
+
+    A unit that waits does not hold up the others: a batch takes a day, however many units it has.
+    Raises Waiting at the end if one did.
+    """
+    waiting = None
+    for unit, ids in stage.open_units(ws.store, pair_ids):
+        try:
+            rows = answers(ids)
+        except Waiting as error:
+            waiting = error
+            continue
+        stage.append(ws.store, ledger, rows, unit)
+    if waiting is not None:
+        raise waiting
 
 
 def embed(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
@@ -87,9 +114,11 @@ def judge(
         merged: the stage of the panel's votes.
         gold: the pairs that may be shown as examples, with their labels.
     """
-    for unit, ids in asked.open_units(ws.store, pair_ids):
-        items = as_items(ws, ids, examples(ws, ids, gold))
-        asked.append(ws.store, "votes", ws.plugins.judge(ws, items, asked), unit)
+
+    def votes_about(ids: Sequence[str]) -> Iterable[Row]:
+        return ws.plugins.judge(ws, as_items(ws, ids, examples(ws, ids, gold)), asked)
+
+    _append_units(ws, pair_ids, asked, "votes", votes_about)
     if not merged.has(ws.store):
         # In an order of its own: a rule that merges may depend on which vote comes first.
         votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")

@@ -53,6 +53,19 @@ def test_without_shots_or_without_gold_nothing_is_shown(tmp_path):
             assert [item.examples for item in cast.items] == [(), ()]
 
 
+def test_as_many_examples_are_found_as_the_judge_that_is_shown_most_takes(tmp_path):
+    judges = tuple(
+        {"name": name, "model": "m", "base_url": "http://x", **settings}
+        for name, settings in (("as the config says", {}), ("more", {"shots": 5}))
+    )
+    cast = Cast()
+    with workspace(tmp_path, cast, shots=3, judges=judges) as ws:
+        assert [judge.shots for judge in ws.judges] == [3, 5]
+        prepare(ws)
+        judge(ws, ASKED, right(GOLD))
+        assert [len(item.examples) for item in cast.items] == [5, 5]
+
+
 def test_the_panel_merges_the_judges_votes(tmp_path):
     with workspace(tmp_path, Cast(), shots=0) as ws:
         prepare(ws)
