@@ -66,6 +66,7 @@ def embed(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
         return
     with jax.set_mesh(make_mesh()):
         embedder = ws.plugins.embedder(ws, pair_ids)
+        _refuse_other_vectors(ws, embedder.name)
         missing = set(ws.store.without_embedding(embedder.name))
         for unit, ids in todo:
             new = sorted(missing & set(ids))
@@ -75,6 +76,20 @@ def embed(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
                 for pair_id, vector in zip(new, vectors, strict=True)
             ]
             stage.append(ws.store, "embeddings", rows, unit)
+
+
+def _refuse_other_vectors(ws: Workspace, embedder: str) -> None:
+    """Raise ValueError where the ledger has vectors of another embedder."""
+    # The config cannot change, but an embedder may with a release: cosines between vectors of two
+    # embedders say nothing, and retrieval would not notice.
+    sql = "select embedder from embeddings where embedder <> ? limit 1"
+    others = ws.store.query(sql, [embedder]).column("embedder").to_pylist()
+    if others:
+        raise ValueError(
+            f"{ws.folder}: the ledger has vectors of the embedder {others[0]}, which cannot be "
+            f"compared with those of {embedder}; go on with the release that made them, or in a "
+            "new workspace"
+        )
 
 
 def embedded_texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:

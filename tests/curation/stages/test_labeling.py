@@ -1,5 +1,7 @@
 """Who is shown what, asked in which order, and paid until when."""
 
+import dataclasses
+
 import pytest
 from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
 
@@ -42,6 +44,15 @@ def test_a_pair_is_never_its_own_example(tmp_path):
         judge(ws, ["north03"], labels(ws.store, "gold", 0))
         (item,) = cast.items
         assert [example.pair_id for example in item.examples] == ["north02", "north04"]
+
+
+def test_vectors_of_another_embedder_are_refused(tmp_path):
+    with workspace(tmp_path, Cast()) as ws:
+        prepare(ws)
+        row = {"pair_id": "north00", "embedder": "an earlier one", "vector": [1.0, 0.0]}
+        ws.store.append("embeddings", "embed", "earlier", [row])
+        with pytest.raises(ValueError, match="vectors of the embedder an earlier one"):
+            labeling.embed(ws, ASKED, dataclasses.replace(stage_names.EMBED, name="embed-later"))
 
 
 def test_without_shots_or_without_gold_nothing_is_shown(tmp_path):
