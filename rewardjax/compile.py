@@ -1,12 +1,16 @@
-"""Compile a config's training or scoring step, or a search for neighbors, for a TPU slice, without the slice: what will it need there?
+"""Compile a config's step for a TPU slice, without the slice: what will it need there?
 
-    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4 [--config.compute.remat=full]
+The step is that of training, scoring, or a search for neighbors:
+
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v6e:8x8 --search
-    python -m rewardjax.compile --config=configs/curation/retrieval.py --topology=v5e:4x4 --mode=retrieval
+    python -m rewardjax.compile --config=configs/curation/retrieval.py --topology=v5e:4x4 \
+        --mode=retrieval
 
-Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the compiled programs; times are predicted by a
-formula whose assumptions are printed with them. `--json` prints one line with all of it. A config file that has `slices()` is asked for its
-settings for the topology.
+Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the
+compiled programs; times are predicted by a formula whose assumptions are printed with them.
+`--json` prints one line with all of it. Fields of the config are changed with --config.a.b=value; a
+config file that has `slices()` is asked for its settings for the topology.
 """
 
 import json
@@ -14,9 +18,8 @@ import os
 import sys
 from typing import Any
 
-os.environ.setdefault(
-    "JAX_PLATFORMS", "cpu"
-)  # the programs are compiled for the slice, whatever this machine has
+# Before JAX is imported: the programs are compiled for the slice, whatever this machine has.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from rewardjax import config as config_lib  # noqa: E402
 from rewardjax import errors  # noqa: E402
@@ -27,16 +30,21 @@ from rewardjax.aot.topology import describe  # noqa: E402
 
 
 def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> config_lib.Config:
-    """The config, for `topology` where its file names that as one of its slices and the argument says nothing else."""
+    """The config, for `topology` where its file names that as one of its slices.
+
+    An argument that names a slice itself is left as it is.
+    """
+    # Most configs know no slices and take the topology as it is.
     path, _, arg = path_with_arg.partition(":")
     named = getattr(config_lib.load_module(path), "slices", lambda arg: ())(arg or None)
     if topology in named and "slice=" not in arg:
-        arg = f"{arg},slice={topology}" if arg else f"slice={topology}"
+        arg = ",".join(filter(None, (arg, f"slice={topology}")))
     return config_lib.load(f"{path}:{arg}", overrides)
 
 
 @errors.one_line("rewardjax.compile")
 def main(argv: list[str]) -> int:
+    """Print what a config needs; the exit code is 0 where it fits and 1 where it does not."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.compile",
         description="What a config needs on a TPU slice, without the slice.",
@@ -63,13 +71,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--search",
         action="store_true",
-        help="try mesh shapes, rows a chip and remat policies, and rank what fits",
+        help="try mesh shapes, rows per chip and remat policies, and rank what fits",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line and nothing else")
     args, rest = parser.parse_known_args(argv)
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(
-            f"unknown arguments {' '.join(unknown)}; a field of the config is changed with --config.a.b=value"
+            f"unknown arguments {' '.join(unknown)}; a field of the config is changed with "
+            "--config.a.b=value"
         )
     if args.search and args.mode == "retrieval":
         parser.error(
@@ -78,14 +87,19 @@ def main(argv: list[str]) -> int:
     overrides = [item.removeprefix("--config.") for item in rest]
     topology = describe(args.topology)
     config = load_config(args.config, args.topology, overrides)
+    # Each way to look at a config brings its own text for a reader.
     if args.mode == "retrieval":
         result, text = retrieval.measure(config, topology), retrieval.text
     elif args.search:
         result, text = search.search(config, topology, args.mode, args.lengths), search.text
     else:
         result, text = measure.measure(config, topology, args.mode, args.lengths), measure.text
-    print(json.dumps(_rounded({"config": args.config, **result})) if args.json else text(result))
-    return 0 if result["fits"] else 1
+    if args.json:
+        print(json.dumps(_rounded({"config": args.config, **result})))
+    else:
+        print(text(result))
+    # A script that asks for a verdict reads it from the exit code.
+    return int(not result["fits"])
 
 
 def _rounded(value: Any) -> Any:
@@ -94,7 +108,9 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return value
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Two kinds of preference data, as lengths: what predictions assume where no data is at hand.
 
-Log-normal token counts. Short prompts are single questions, as in UltraFeedback, long ones several turns of a dialogue.
+Log-normal token counts. Short prompts are single questions, as in UltraFeedback, long ones several
+turns of a dialogue.
 """
 
 import functools
@@ -12,17 +13,21 @@ from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
 from rewardjax.kernels.tiles import key_blocks
 
-# name -> mean prompt, mean response, and the standard deviations of their logarithms
+# Mean prompt, mean response, and the standard deviations of their logarithms.
 DISTRIBUTIONS = {"short": (220, 370, 0.8, 0.7), "long": (950, 370, 0.8, 0.6)}
 
 
 def draw(kind: str, pairs: int, seed: int = 0) -> np.ndarray:
-    """Lengths [pairs, 3] of shared prefix, chosen and rejected suffix. ValueError for an unknown kind."""
+    """Lengths [pairs, 3] of shared prefix, chosen and rejected suffix.
+
+    Raises ValueError for an unknown kind.
+    """
     if kind not in DISTRIBUTIONS:
         raise ValueError(f"lengths={kind!r}: choose one of {', '.join(DISTRIBUTIONS)}")
     prompt, response, prompt_spread, response_spread = DISTRIBUTIONS[kind]
     generator = np.random.default_rng(seed)
     parts = [(prompt, prompt_spread), (response, response_spread), (response, response_spread)]
+    # The mean of a log-normal is exp(mu + sigma^2 / 2); mu is chosen so that it is the one above.
     drawn = [
         generator.lognormal(np.log(mean) - spread**2 / 2, spread, pairs) for mean, spread in parts
     ]
@@ -30,8 +35,11 @@ def draw(kind: str, pairs: int, seed: int = 0) -> np.ndarray:
 
 
 class Packing(NamedTuple):
-    """What a pair costs once packed, on average: rows, tokens (a shared prefix once), (query, key) entries that attention needs, and
-    entries of the tiles that it computes; and the fill of rows, and live tiles over causal ones."""
+    """What a pair costs once packed, on average.
+
+    Rows, tokens (a shared prefix once), (query, key) entries that attention needs, and entries of
+    the tiles that it computes; and the fill of rows, and live tiles over causal ones.
+    """
 
     rows: float
     tokens: float
@@ -45,8 +53,10 @@ class Packing(NamedTuple):
 def packing(
     kind: str, row_length: int, pairs_per_row: int, block: int, pairs: int = 2048
 ) -> Packing:
-    """Statistics of `pairs` drawn pairs in rows of `row_length`, attention in tiles of block x block; those that outgrow a row are left
-    out."""
+    """Statistics of `pairs` drawn pairs in rows of `row_length`.
+
+    Attention is in tiles of block x block. Pairs that outgrow a row are left out.
+    """
     lengths = draw(kind, pairs)
     lengths = lengths[pack.bundle_lengths(lengths) <= row_length]
     rows = pack.plan_rows(pack.bundle_lengths(lengths), row_length, pairs_per_row)
@@ -68,6 +78,7 @@ def intervals(
     lengths: np.ndarray, rows: pack.Rows, row_length: int, pairs_per_row: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """see_from, see_to [B, T] of pairs of these lengths, as the packer lays them out."""
+    # By the packer itself: a second layout of rows, however short, would drift from it.
     zeros = lambda n: np.zeros(n, np.int32)
     pairs = [
         TokenGroup(zeros(prefix), [zeros(chosen), zeros(rejected)])

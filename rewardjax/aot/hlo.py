@@ -1,7 +1,11 @@
 """What a compiled program exchanges between devices, read from its text.
 
-A collective inside a loop counts once for each turn. Asynchronous ones appear several times - the operation itself, and copies of it inside
-computations that overlap it with other work - which share a channel: each channel is counted once.
+The text is parsed here because JAX has no public API that lists the instructions of an executable;
+what the parser relies on is pinned by tests that compile real programs.
+
+A collective inside a loop counts once for each turn. Asynchronous ones appear several times - the
+operation itself, and copies of it inside computations that overlap it with other work - which share
+a channel: each channel is counted once.
 """
 
 import collections
@@ -29,8 +33,10 @@ BYTES = {
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
+# One computation, or a list of them in braces.
 _CALLED = re.compile(
-    r"(body|condition|calls|to_apply|branch_computations|called_computations|true_computation|false_computation)=(\{[^}]*\}|%?[\w.\-]+)"
+    r"(body|condition|calls|to_apply|branch_computations|called_computations"
+    r"|true_computation|false_computation)=(\{[^}]*\}|%?[\w.\-]+)"
 )
 _ARRAY = re.compile(r"([a-z]+\d*)\[([\d,]*)\]")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
@@ -38,8 +44,11 @@ _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One collective operation of a program: `shapes` of the whole arrays that it makes or reduces (several may share it), their `bytes`,
-    `group` devices that take part, `times` it runs in one call of the program, and whether it runs inside a loop."""
+    """One collective operation of a program.
+
+    `shapes` are the whole arrays that it makes or reduces (several may share it), `bytes` their
+    size, `group` the devices that take part, `times` how often it runs in one call of the program.
+    """
 
     kind: str
     dtype: str
@@ -52,48 +61,59 @@ class Collective:
 
     @property
     def elements(self) -> int:
-        """Of its largest array."""
+        """Elements of its largest array."""
         return max(math.prod(shape) for shape in self.shapes)
 
     @property
     def wire_bytes(self) -> float:
         """Bytes that each device sends, all turns together, with the usual ring algorithms."""
+        # In a ring each device passes on every part but its own. An all-reduce is a reduce-scatter
+        # and an all-gather; a permute sends its array to one neighbor.
         share = (self.group - 1) / self.group
-        once = {"all-reduce": 2 * share * self.bytes, "collective-permute": self.bytes}.get(
-            self.kind, share * self.bytes
-        )
-        return self.times * once
+        if self.kind == "all-reduce":
+            return self.times * 2 * share * self.bytes
+        if self.kind == "collective-permute":
+            return float(self.times * self.bytes)
+        return self.times * share * self.bytes
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """The collectives of an optimized HLO module for `devices` devices. ValueError for one in a loop whose number of turns is not said."""
+    """The collectives of an optimized HLO module for `devices` devices.
+
+    Raises ValueError for one in a loop whose number of turns is not said.
+    """
     computations = _computations(text)
     runs = _runs(computations)
-    found: dict[tuple, Collective] = {}
+    by_channel: dict[tuple, Collective] = {}
     for name, lines in computations.items():
         times, in_loop, unknown = runs.get(name, _Runs(0))
-        for line in lines if times else ():
-            one = _collective(line, name, devices, times, in_loop)
-            if one is None:
+        # Never called: left over from what the compiler inlined elsewhere.
+        if not times:
+            continue
+        for line in lines:
+            collective = _collective(line, name, devices, times, in_loop)
+            if collective is None:
                 continue
             if unknown:
                 raise ValueError(
                     f"a loop that exchanges does not say how often it turns: {unknown}"
                 )
-            channel = re.search(r"channel_id=(\d+)", line)
-            key = (one.kind, channel[1]) if channel else (name, line)
-            if key not in found or found[key].bytes < one.bytes:
-                found[key] = one
-    return list(found.values())
+            key = (name, line)
+            if channel := re.search(r"channel_id=(\d+)", line):
+                key = (collective.kind, channel[1])
+            # Of the copies of one channel the largest is whole; others may hold a slice of it.
+            if key not in by_channel or by_channel[key].bytes < collective.bytes:
+                by_channel[key] = collective
+    return list(by_channel.values())
 
 
-def summary(found: list[Collective]) -> dict[str, dict[str, float]]:
+def summary(collectives: list[Collective]) -> dict[str, dict[str, float]]:
     """By kind: how many run in a call, and GiB that a device sends for them."""
     kinds: dict[str, dict[str, float]] = {}
-    for one in found:
-        row = kinds.setdefault(one.kind, {"count": 0, "gib": 0.0})
-        row["count"] += one.times
-        row["gib"] += one.wire_bytes / 2**30
+    for collective in collectives:
+        row = kinds.setdefault(collective.kind, {"count": 0, "gib": 0.0})
+        row["count"] += collective.times
+        row["gib"] += collective.wire_bytes / 2**30
     return kinds
 
 
@@ -102,14 +122,20 @@ def _computations(text: str) -> dict[str, list[str]]:
     computations, lines = {}, []
     for line in text.splitlines():
         if header := _HEADER.match(line):
-            lines = computations.setdefault("ENTRY" if header[1] else header[2], [])
+            name = header[2]
+            if header[1]:
+                name = "ENTRY"
+            lines = computations.setdefault(name, [])
         elif line.startswith(" "):
             lines.append(line)
     return computations
 
 
 class _Runs(NamedTuple):
-    """How often a computation runs in a call of the program, whether inside a loop, and a loop around it of unknown length."""
+    """How often a computation runs in a call of the program.
+
+    With whether that is inside a loop, and a loop around it of unknown length.
+    """
 
     times: int
     in_loop: bool = False
@@ -118,6 +144,8 @@ class _Runs(NamedTuple):
 
 def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
     runs = {"ENTRY": _Runs(1)}
+    # Breadth first from the entry. A computation that is called from several places keeps the
+    # highest count, and those that it calls are visited again.
     waiting = collections.deque(["ENTRY"])
     while waiting:
         name = waiting.popleft()
@@ -127,9 +155,10 @@ def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
                 here = _Runs(times, in_loop, unknown)
                 if role == "body":
                     turns = _turns(line, computations)
-                    here = _Runs(
-                        times * (turns or 1), True, unknown or ("" if turns else line.strip()[:200])
-                    )
+                    if turns is None:
+                        here = _Runs(times, True, unknown or line.strip()[:200])
+                    else:
+                        here = _Runs(times * turns, True, unknown)
                 for target in re.findall(r"[\w.\-]+", called):
                     if target in computations and runs.get(target, _Runs(0)) < here:
                         runs[target] = here
@@ -138,15 +167,20 @@ def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
 
 
 def _turns(line: str, computations: dict[str, list[str]]) -> int | None:
-    """Turns of the `while` in a line: said by the compiler, or the one constant that its condition compares with. None where neither is."""
-    if known := _TRIPS.search(line):
-        return int(known[1])
+    """Turns of the `while` in a line; None where they are not said.
+
+    The compiler notes them, or they are the one constant that the condition compares with.
+    """
+    if noted := _TRIPS.search(line):
+        return int(noted[1])
     condition = re.search(r"condition=%?([\w.\-]+)", line)
-    compared = computations.get(condition[1], []) if condition else []
-    constants = {
-        int(n) for instruction in compared for n in re.findall(r" constant\((\d+)\)", instruction)
-    }
-    return constants.pop() if len(constants) == 1 else None
+    if condition is None:
+        return None
+    instructions = "\n".join(computations.get(condition[1], []))
+    constants = set(re.findall(r" constant\((\d+)\)", instructions))
+    if len(constants) != 1:
+        return None
+    return int(constants.pop())
 
 
 def _collective(
@@ -158,20 +192,20 @@ def _collective(
     kind = match[2].removesuffix("-start")
     if kind not in KINDS:
         return None
-    arrays = [
-        (dtype, tuple(int(n) for n in dims.split(",") if n))
-        for dtype, dims in _ARRAY.findall(match[1])
-    ]
-    if (
-        match[2].endswith("-start") and kind != "all-reduce"
-    ):  # holds its operands, then its results, then (a permute) two counters
-        arrays = arrays[1:2] if kind == "collective-permute" else arrays[len(arrays) // 2 :]
+    arrays = [(dtype, _sides(dims)) for dtype, dims in _ARRAY.findall(match[1])]
+    # An asynchronous start holds its operands, then its results, then (a permute) two counters;
+    # only an all-reduce holds its results alone.
+    if match[2] == "collective-permute-start":
+        arrays = arrays[1:2]
+    elif match[2].endswith("-start") and kind != "all-reduce":
+        arrays = arrays[len(arrays) // 2 :]
     group = _group(line, devices)
-    if kind == "reduce-scatter":  # its result is one part of what was reduced
+    # The result of a reduce-scatter is one part of what was reduced.
+    if kind == "reduce-scatter":
         arrays = [(dtype, (group, *shape)) for dtype, shape in arrays]
-    if kind == "all-reduce" and computation.startswith(
-        "all-reduce-scatter"
-    ):  # how the TPU compiler spells its reduce-scatter
+    # How the TPU compiler spells its reduce-scatter: an all-reduce in a fusion of that name, of
+    # whole arrays.
+    if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
         kind = "reduce-scatter"
     total = sum(math.prod(shape) * BYTES.get(dtype, 4) for dtype, shape in arrays)
     return Collective(
@@ -186,14 +220,24 @@ def _collective(
     )
 
 
+def _sides(dims: str) -> tuple[int, ...]:
+    # "8,128" -> (8, 128), and "" -> () for a scalar.
+    return tuple(int(side) for side in dims.split(",") if side)
+
+
 def _source(line: str) -> str:
     """The name of the JAX operation that a line comes from."""
     match = re.search(r'op_name="([^"]*)"', line)
-    return match[1] if match else ""
+    if match is None:
+        return ""
+    return match[1]
 
 
 def _group(line: str, devices: int) -> int:
-    """Devices of one replica group: listed, as [groups,size]<=[...], or as a mesh and those of its axes that take part."""
+    """Devices of one replica group.
+
+    Listed, as [groups,size]<=[...], or as a mesh and those of its axes that take part.
+    """
     if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
         return len(listed[1].split(","))
     if iota := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):

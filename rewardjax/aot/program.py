@@ -1,6 +1,11 @@
-"""The programs of a run, compiled for a described slice: the functions that training and scoring call, over abstract arrays."""
+"""The programs of a run, compiled for a described slice.
+
+They are the functions that training and scoring call, over abstract arrays: what is measured cannot
+differ from what runs.
+"""
 
 import dataclasses
+import math
 import re
 import resource
 import time
@@ -8,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from flax import nnx
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -33,8 +37,11 @@ _IN_GIB = {"K": 2**-20, "M": 2**-10, "G": 1.0, "T": 2.0**10, "": 2**-30}
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One compiled function. Sizes are GiB of one device: `held_gib` of its arguments, `temp_gib` of the area for all else, `needed_gib`
-    the most at any one time, `host_gib` of what it offloads to its host. One that does not fit has no `text`."""
+    """One compiled function; sizes are GiB of one device.
+
+    `held_gib` of its arguments, `temp_gib` of the area for all else, `needed_gib` the most at any
+    one time, `host_gib` of what it offloads to its host. One that does not fit has no `text`.
+    """
 
     name: str
     held_gib: float
@@ -46,6 +53,7 @@ class Program:
 
     @property
     def fits(self) -> bool:
+        """Whether the compiler found room for it."""
         return self.text is not None
 
 
@@ -60,12 +68,15 @@ class Compiled:
 
     @property
     def fits(self) -> bool:
+        """Whether all of the programs fit."""
         return all(program.fits for program in self.programs)
 
 
 def train(config: config_lib.Config, topology: Topology) -> Compiled:
-    """`step.make_step`'s two functions with the config's model, loss and optimizer. The optimizer's state is held while gradients are
-    accumulated, so that fitting means what it means in a run. ValueError where the config's mesh or rows do not divide over the slice."""
+    """The two functions of `step.make_step` with the config's model, loss and optimizer.
+
+    Raises ValueError where the config's mesh or rows do not divide over the slice.
+    """
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
         graph, params = _model(config, Compute(**config.compute), layout)
@@ -78,6 +89,8 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
         opt = _placed(jax.eval_shape(optimizer.init, params))
         total = _placed(jax.eval_shape(zeros_like, params))
         batch = abstract_batch(config.batch, layout, loss.reads.unit)
+        # The optimizer's state is passed along unused: it is held while gradients are accumulated,
+        # and without it fitting would not mean what it means in a run.
         accumulate_beside_opt = jax.jit(
             lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True
         )
@@ -91,18 +104,17 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
 
 
 def score(config: config_lib.Config, topology: Topology) -> Compiled:
-    """`scoring.make_score_rows`'s function, as `scorer.load` calls it: nothing kept for a backward pass."""
+    """The function of `rows.make_score_rows`, as scoring calls it.
+
+    Nothing is kept for a backward pass.
+    """
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
         graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
         batch = abstract_batch(config.batch, layout)
         program = compile_for_slice("score", rows.make_score_rows(graph), params, batch)
-        return Compiled(
-            [program],
-            {"parameters": _gib(params)},
-            dict(jax.sharding.get_mesh().shape),
-            _host_peak_gib(),
-        )
+        state = {"parameters": _gib(params)}
+        return Compiled([program], state, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 
 
 MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {
@@ -116,11 +128,11 @@ def abstract_batch(
 ) -> dict[str, jax.ShapeDtypeStruct]:
     """What `mesh.place` makes of a micro-batch: the arrays that a model reads, [B, width].
 
-    unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where the
-    rows do not divide over the current mesh.
+    unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where
+    the rows do not divide over the current mesh.
     """
     mesh = jax.sharding.get_mesh()
-    shards = int(np.prod([mesh.shape[axis] for axis in ROWS]))
+    shards = math.prod(mesh.shape[axis] for axis in ROWS)
     if batch.rows % shards:
         raise ValueError(
             f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards "
@@ -143,16 +155,21 @@ def _model(config: config_lib.Config, compute: Compute, layout: Layout) -> tuple
 def _placed(tree: Any) -> Any:
     """Abstract arrays whose shardings name the devices of the current mesh."""
     mesh = jax.sharding.get_mesh()
-    spec = lambda x: P() if x.sharding is None else x.sharding.spec  # a counter has none
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec(x))),
-        tree,
-    )
+
+    def place(x: Any) -> jax.ShapeDtypeStruct:
+        spec = P()
+        if x.sharding is not None:  # a counter has none
+            spec = x.sharding.spec
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree.map(place, tree)
 
 
 def compile_for_slice(name: str, function: Callable, *args: Any) -> Program:
-    """A jitted function compiled for the devices of its abstract arguments' shardings. JaxRuntimeError where it fails for another reason
-    than its size."""
+    """A jitted function compiled for the devices of its abstract arguments' shardings.
+
+    Raises JaxRuntimeError where it fails for another reason than its size.
+    """
     started = time.monotonic()
     held = _gib(args)
     try:
@@ -175,21 +192,23 @@ def compile_for_slice(name: str, function: Callable, *args: Any) -> Program:
 
 
 def _needed_gib(message: str) -> float | None:
-    """GiB that the compiler wanted, from its message; None where it failed for another reason."""
+    """GiB that the compiler asked for, from its message.
+
+    None where it failed for another reason.
+    """
     match = _TOO_LARGE.search(message)
-    return match and float(match[1]) * _IN_GIB[match[2]]
+    if match is None:
+        return None
+    return float(match[1]) * _IN_GIB[match[2]]
 
 
 def _gib(tree: Any) -> float:
     """GiB that each device holds of some arrays."""
-    return (
-        sum(
-            int(np.prod(x.sharding.shard_shape(x.shape))) * x.dtype.itemsize
-            for x in jax.tree.leaves(tree)
-        )
-        / GIB
-    )
+    leaves = jax.tree.leaves(tree)
+    sizes = [math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in leaves]
+    return sum(sizes) / GIB
 
 
 def _host_peak_gib() -> float:
+    # Linux counts in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,4 +1,7 @@
-"""The exact search of `curation/retrieval.py` on a slice: its programs compiled, its time predicted."""
+"""The exact search of curation/retrieval/search.py on a slice.
+
+Its programs are compiled, its time is predicted.
+"""
 
 import math
 from typing import Any
@@ -7,23 +10,30 @@ import jax
 
 from rewardjax import config as config_lib
 from rewardjax.aot import hlo, roofline
+from rewardjax.aot.measure import exchange_lines
 from rewardjax.aot.program import compile_for_slice
 from rewardjax.aot.topology import Topology
 from rewardjax.curation.retrieval import search
 from rewardjax.parallel.mesh import make_mesh
 
-PASSES = 4  # over the similarities in HBM: they are written, read for the best of each group, and read again for what lies in good groups
+# Over the similarities in HBM: they are written, read for the best of each group, and read again
+# for what lies in good groups.
+PASSES = 4
 
 ASSUMPTIONS = (
-    f"multiplying reaches {roofline.MATMUL} of the peak, similarities cross HBM {PASSES} times, and the slower of the two counts",
+    f"multiplying reaches {roofline.MATMUL} of the peak, similarities cross HBM {PASSES} times, "
+    "and the slower of the two counts",
     "the base is read from the hosts' disks, and brought to the devices, while they search",
     "the best of all devices are exchanged once, at the end",
 )
 
 
 def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
-    """What a search for `config.k` of `config.base` vectors of `config.width` for each of `config.queries` needs, and how long it should
-    take. Plain JSON values; `fits` is the verdict, sizes are GiB of a device."""
+    """What a search needs, and how long it should take.
+
+    For `config.k` of `config.base` vectors of `config.width` for each of `config.queries`. Returns
+    plain JSON values; `fits` is the verdict, sizes are GiB of a device.
+    """
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         mesh = jax.sharding.get_mesh()
         chunk = search.chunk_rows(config.base, mesh.size)
@@ -58,23 +68,23 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
     }
     if not result["fits"]:
         return result | {"over_gib": needed - limit, "collectives": {}, "mfu": None}
-    exchanged = {
-        program.name: hlo.collectives(program.text or "", mesh.size) for program in programs
-    }
+    step_collectives, finish_collectives = (
+        hlo.collectives(program.text or "", mesh.size) for program in programs
+    )
     flops = 2.0 * config.queries * config.base * config.width
     peak = roofline.peak_flops(topology) * mesh.size
     multiplying = flops / (roofline.MATMUL * peak)
     reading = (
         PASSES * 4.0 * config.queries * config.base / mesh.size / topology.chip.hbm_bytes_per_s
     )
-    exchanging = sum(
-        roofline.exchange_seconds(one, topology) * (result["steps"] if name == "step" else 1)
-        for name, found in exchanged.items()
-        for one in found
+    # One step per chunk of the base, one finish at the end.
+    seconds_of = lambda collectives: sum(
+        roofline.exchange_seconds(collective, topology) for collective in collectives
     )
+    exchanging = result["steps"] * seconds_of(step_collectives) + seconds_of(finish_collectives)
     seconds = max(multiplying, reading) + exchanging
     return result | {
-        "collectives": hlo.summary([one for found in exchanged.values() for one in found]),
+        "collectives": hlo.summary([*step_collectives, *finish_collectives]),
         "seconds": seconds,
         "seconds_multiplying": multiplying,
         "seconds_in_hbm": reading,
@@ -85,24 +95,29 @@ def measure(config: config_lib.Config, topology: Topology) -> dict[str, Any]:
 
 def text(result: dict[str, Any]) -> str:
     """The result for a reader."""
-    wanted, needed, limit = result["search"], result["needed_gib"], result["limit_gib"]
+    search, needed, limit = result["search"], result["needed_gib"], result["limit_gib"]
     lines = [
-        f"the {wanted['k']} nearest of {wanted['base']:,} vectors of width {wanted['width']} for each of {wanted['queries']:,} queries, on "
-        f"{result['topology']}: {result['steps']} steps of {result['base_rows_per_device']:,} base rows a device",
-        f"fits: at most {needed:.2f} of {limit:.2f} GiB a device at a time"
-        if result["fits"]
-        else f"DOES NOT FIT: {needed:.2f} GiB a device, {result['over_gib']:.2f} GiB more than the {limit:.2f} there are; "
-        "search for fewer queries at a time",
-        f"  held         {result['state_gib']:.2f} GiB (queries, their best so far, a chunk of the base)",
+        f"the {search['k']} nearest of {search['base']:,} vectors of width {search['width']} for "
+        f"each of {search['queries']:,} queries, on {result['topology']}: {result['steps']} steps "
+        f"of {result['base_rows_per_device']:,} base rows per device"
+    ]
+    if result["fits"]:
+        lines.append(f"fits: at most {needed:.2f} of {limit:.2f} GiB per device at a time")
+    else:
+        lines.append(
+            f"DOES NOT FIT: {needed:.2f} GiB per device, {result['over_gib']:.2f} GiB more than "
+            f"the {limit:.2f} there are; search for fewer queries at a time"
+        )
+    lines += [
+        f"  held         {result['state_gib']:.2f} GiB (queries, their best so far, a chunk of the "
+        "base)",
         f"  temporary    {result['temp_gib']:.2f} GiB",
     ]
     if result["fits"]:
-        lines += [
-            f"  {kind:<18} {row['count']:>6}, together {row['gib']:.2f} GiB"
-            for kind, row in sorted(result["collectives"].items())
-        ]
+        lines += exchange_lines(result["collectives"])
         lines.append(
-            f"predicted: {result['seconds']:.3g} s (multiplying {result['seconds_multiplying']:.3g} beside HBM "
-            f"{result['seconds_in_hbm']:.3g}, exchanging {result['seconds_exchanging']:.3g}), MFU {100 * result['mfu']:.1f}%"
+            f"predicted: {result['seconds']:.3g} s (multiplying "
+            f"{result['seconds_multiplying']:.3g} beside HBM {result['seconds_in_hbm']:.3g}, "
+            f"exchanging {result['seconds_exchanging']:.3g}), MFU {100 * result['mfu']:.1f}%"
         )
     return "\n".join([*lines, "assuming that", *(f"  {line}" for line in result["assumptions"])])

@@ -1,4 +1,4 @@
-"""Which mesh, rows a chip and remat policy are fastest on a slice, by compiling them."""
+"""Which mesh, rows per chip and remat policy are fastest on a slice, by compiling them."""
 
 import sys
 from typing import Any
@@ -9,18 +9,23 @@ from rewardjax.aot.measure import measure
 from rewardjax.aot.topology import Topology, mesh_shapes
 from rewardjax.reporting.text_table import table
 
-ROWS = (1, 2, 4)  # a device
+ROWS = (1, 2, 4)  # per device
 
 
 def search(
     config: config_lib.Config, topology: Topology, mode: str = "train", kind: str = "short"
 ) -> dict[str, Any]:
-    """`measure`'s result for the fastest setting, with all tried ones as `ranking`, fastest first, then those that do not fit.
+    """The result of `measure` for the fastest setting, with all that were tried as `ranking`.
 
-    For each mesh and number of rows the policies are tried from the one that saves most, which computes least, until one fits; where none
-    does, more rows are not tried."""
+    Fastest first, then those that do not fit. For each mesh and number of rows the policies are
+    tried from the one that saves most, which computes least, until one fits; where none does, more
+    rows are not tried.
+    """
     tried: list[dict[str, Any]] = []
-    policies = list(reversed(roofline.SAVES)) if mode == "train" else ["none"]
+    # Scoring keeps nothing for a backward pass, so there is nothing to choose.
+    policies = ["none"]
+    if mode == "train":
+        policies = list(reversed(roofline.SAVES))
     for data, fsdp in mesh_shapes(topology.sides, topology.chip):
         for rows in ROWS:
             for remat in policies:
@@ -30,15 +35,12 @@ def search(
                     break
             if not tried[-1]["fits"]:
                 break
-    order = sorted(
-        tried,
-        key=lambda one: (
-            not one["fits"],
-            -one.get("pairs_per_second", 0.0),
-            one.get("over_gib", 0.0),
-        ),
-    )
-    return order[0] | {"ranking": [_row(one) for one in order]}
+    order = sorted(tried, key=_rank)
+    return order[0] | {"ranking": [_row(result) for result in order]}
+
+
+def _rank(result: dict[str, Any]) -> tuple:
+    return not result["fits"], -result.get("pairs_per_second", 0.0), result.get("over_gib", 0.0)
 
 
 def _try(config, topology, mode, kind, data, fsdp, rows, remat) -> dict[str, Any]:
@@ -64,19 +66,17 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
     memory = {"state_gib": result["state_gib"], "temp_gib": result["temp_gib"]}
     if not result["fits"]:
         return setting | {"fits": False} | memory | {"over_gib": result["over_gib"]}
-    return (
-        setting
-        | {"fits": True}
-        | memory
-        | {"mfu": result["mfu"], "pairs_per_second": result["pairs_per_second"]}
-    )
+    speed = {"mfu": result["mfu"], "pairs_per_second": result["pairs_per_second"]}
+    return setting | {"fits": True} | memory | speed
 
 
 def _line(result: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in _row(result).items()
-    )
+    words = []
+    for name, value in _row(result).items():
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        words.append(f"{name} {value}")
+    return ", ".join(words)
 
 
 def text(result: dict[str, Any]) -> str:

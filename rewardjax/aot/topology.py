@@ -1,8 +1,9 @@
 """TPU slices that are only described: libtpu compiles for them on any machine.
 
-Speeds are those of the vendor's system pages, per chip: dense bf16 FLOP/s are in metrics.PEAK_FLOPS, HBM bandwidth, and interconnect
-bandwidth out of a chip over all its links (half of the figure that counts both directions). `limit_gib` is what the compiler lets a program
-use of a device.
+Speeds are those of the vendor's system pages, per chip: dense bf16 FLOP/s are in
+models/flops.PEAK_FLOPS, HBM bandwidth and interconnect bandwidth are here, the latter out of a chip
+over all its links (half of the figure that counts both directions). `limit_gib` is what the
+compiler lets a program use of a device.
 """
 
 import dataclasses
@@ -23,7 +24,10 @@ class CannotDescribe(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One kind of TPU. `devices`: how many JAX devices a chip shows up as; `limit_gib` and speeds are of one device."""
+    """One kind of TPU.
+
+    `devices`: how many JAX devices a chip shows up as; `limit_gib` and speeds are of one device.
+    """
 
     limit_gib: float
     hbm_bytes_per_s: float
@@ -33,14 +37,16 @@ class Chip:
     devices_per_host: int = 4
 
 
-CHIPS = {  # not v4: libtpu describes its two cores as devices of their own, which no run has them be
+# Not v4: libtpu describes its two cores as devices of their own, while a run sees a chip as one.
+CHIPS = {
     "v5e": Chip(15.75, 819e9, 200e9, dimensions=2),
     "v5p": Chip(95.74, 2765e9, 600e9, dimensions=3),
     "v6e": Chip(31.25, 1638e9, 400e9, dimensions=2),
     "tpu7x": Chip(94.75, 3690e9, 600e9, dimensions=3, devices=2, devices_per_host=8),
 }
 
-# libtpu looks for the machine it runs on, and locks it: there is none, and several processes may compile at a time.
+# libtpu looks for the machine it runs on, and locks it: there is none, and several processes may
+# compile at a time.
 ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -51,7 +57,11 @@ ENVIRONMENT = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A described slice: its name as in `v5p:4x4x4`, sides of its torus, kind of chip, and devices that can be compiled for."""
+    """A described slice.
+
+    Its name as in `v5p:4x4x4`, the sides of its torus, its kind of chip, and devices that can be
+    compiled for.
+    """
 
     name: str
     sides: tuple[int, ...]
@@ -60,28 +70,36 @@ class Topology:
 
     @property
     def chips(self) -> int:
+        """Chips of the slice, which may show up as several devices each."""
         return len(self.devices) // self.chip.devices
 
     @property
     def device_kind(self) -> str:
+        """What JAX calls its devices."""
         return self.devices[0].device_kind
 
     @property
     def hosts(self) -> int:
+        """Hosts of the slice."""
         return max(1, len(self.devices) // self.chip.devices_per_host)
 
 
 def parse(name: str) -> tuple[Chip, tuple[int, ...]]:
-    """`"v5p:4x4x4"` -> chip and sides. CannotDescribe for a GPU or CPU, an unknown kind, or a wrong number of sides."""
+    """Chip and sides of a name such as "v5p:4x4x4".
+
+    Raises CannotDescribe for a GPU or CPU, an unknown kind, or a wrong number of sides.
+    """
     kind, _, shape = name.partition(":")
     if kind.lower().startswith(("h100", "h200", "a100", "gpu", "cuda", "cpu")):
         raise CannotDescribe(
-            f"topology {name!r}: only TPU slices can be compiled for without being there; on a {'CPU' if kind == 'cpu' else 'GPU'} start "
-            "rewardjax.train with --config.steps=2 instead, which compiles in its first step"
+            f"topology {name!r}: only TPU slices can be compiled for without being there; on a GPU "
+            "or CPU start rewardjax.train with --config.steps=2 instead, which compiles in its "
+            "first step"
         )
     if kind not in CHIPS:
         raise CannotDescribe(
-            f"topology {name!r}: unknown kind {kind!r}; write KIND:SHAPE with a kind of {', '.join(CHIPS)}, as in v5p:4x4x4"
+            f"topology {name!r}: unknown kind {kind!r}; write KIND:SHAPE with a kind of "
+            f"{', '.join(CHIPS)}, as in v5p:4x4x4"
         )
     sides = shape.split("x")
     if (
@@ -90,13 +108,17 @@ def parse(name: str) -> tuple[Chip, tuple[int, ...]]:
     ):
         example = "x".join("4" * CHIPS[kind].dimensions)
         raise CannotDescribe(
-            f"topology {name!r}: a slice of {kind} has {CHIPS[kind].dimensions} sides, as in {kind}:{example}"
+            f"topology {name!r}: a slice of {kind} has {CHIPS[kind].dimensions} sides, as in "
+            f"{kind}:{example}"
         )
     return CHIPS[kind], tuple(map(int, sides))
 
 
 def describe(name: str) -> Topology:
-    """The slice called `name`. CannotDescribe where libtpu is not installed or does not know such a slice."""
+    """The slice called `name`.
+
+    Raises CannotDescribe where libtpu is not installed or does not know such a slice.
+    """
     chip, sides = parse(name)
     if importlib.util.find_spec("libtpu") is None:
         raise CannotDescribe(
@@ -104,9 +126,10 @@ def describe(name: str) -> Topology:
         )
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    # What libtpu raises for a slice that it does not know differs from release to release.
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
-    except Exception as error:  # of many types, by release
+    except Exception as error:
         raise CannotDescribe(
             f"topology {name!r}: libtpu cannot describe it ({str(error).splitlines()[0]})"
         ) from error
@@ -114,14 +137,22 @@ def describe(name: str) -> Topology:
 
 
 def torus_dimensions(sides: tuple[int, ...], size: int) -> int:
-    """The most whole dimensions of the torus that a mesh axis of `size` can lie along; 0 where no product of sides is `size`."""
-    return max((len(some) for some in _subsets(sides) if math.prod(some) == size), default=0)
+    """The most whole dimensions of the torus that a mesh axis of `size` can lie along.
+
+    0 where no product of sides is `size`.
+    """
+    lies_along = [len(subset) for subset in _subsets(sides) if math.prod(subset) == size]
+    return max(lies_along, default=0)
 
 
 def mesh_shapes(sides: tuple[int, ...], chip: Chip) -> list[tuple[int, int]]:
-    """Every (data, fsdp) whose fsdp is a product of whole sides of the torus, as gathers and scatters want it; most fsdp first."""
+    """Every (data, fsdp) whose fsdp is a product of whole sides of the torus; most fsdp first.
+
+    Gathers and scatters along whole dimensions are rings, which use every link.
+    """
+    # The devices of one chip are one more side, whose links are the fastest.
     sides = (*sides, chip.devices)
-    sizes = sorted({math.prod(some) for some in _subsets(sides)}, reverse=True)
+    sizes = sorted({math.prod(subset) for subset in _subsets(sides)}, reverse=True)
     return [(math.prod(sides) // size, size) for size in sizes]
 
 

@@ -90,7 +90,7 @@ def test_a_program_that_is_too_large_says_by_how_much_and_what_would_help():
     helps = "\n".join(result["what_helps"])
     for proposed in (
         "compute.remat=full: saves about",
-        "batch.rows=16, one row a device",
+        "batch.rows=16, one row per device",
         "mesh.data=1 mesh.fsdp=16",
         "optimizer.mu_dtype",
     ):
