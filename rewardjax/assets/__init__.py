@@ -1,4 +1,4 @@
-"""Files that ship with the package: `assets:world` is the preference world's tokenizer and pretrained backbone."""
+"""Files that ship with the package: `assets:world` is the world's tokenizer and backbone."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ SCHEME = "assets:"
 
 
 def resolve(folder: str) -> pathlib.Path:
-    """The path that `folder` names: `assets:NAME` is a folder of the package, anything else is itself.
+    """The path that `folder` names: `assets:NAME` is a folder of the package, or `folder` itself.
 
     Raises FileNotFoundError if it is not there.
     """

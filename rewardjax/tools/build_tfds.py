@@ -72,6 +72,7 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
         try:
             group, bad = groups.check(formats.to_group(record, index, self.source.name))
         except groups.BadRow as row:
+            # As in training, a bad record is left out and counted.
             self.dropped[row.reason] += 1
             return
         self.dropped.update(row.reason for row in bad)

@@ -1,0 +1,198 @@
+"""Sections say which numbers are partial, which cannot be compared, and show the sets that matter."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from rewardjax import evaluators
+from rewardjax.evaluators.audits import style
+from rewardjax.evaluators.page import audit_sections, breakdown_sections, headline_sections
+from rewardjax.evaluators.page.evaluation import Evaluation
+from rewardjax.evaluators.records import Item, Part, Result
+from rewardjax.evaluators.stored_rewards import Scores
+
+
+def evaluation(name="model", results=None, scores=None, **record):
+    results = results or {}
+    record["benchmarks"] = {key: f"title of {key}" for key in results}
+    return Evaluation(name, record, results, scores or {})
+
+
+class Drawn:
+    """Takes the place of drawing: remembers the arguments by the name of the file."""
+
+    def __init__(self):
+        self.arguments = {}
+
+    def __call__(self, name, function, *args, **kwargs):
+        self.arguments[name] = args
+        return pathlib.Path(f"{name}.png")
+
+
+def scored_pairs(rewards, data="files", tie=False):
+    """Stored scores of the benchmark `pairs`: one item per row [2] of rewards, the first better."""
+    items = [Item(str(i), "all", {"pairs": [[0, 1, 1.0, tie]]}) for i in range(len(rewards))]
+    lengths = [np.array([3, 4])] * len(rewards)
+    return Scores(
+        items=items,
+        rewards=[np.array(row, np.float32) for row in rewards],
+        tokens=lengths,
+        characters=lengths,
+        prompt_tokens=[1] * len(rewards),
+        prompts=[item.id for item in items],
+        unscored=[],
+        meta={"benchmark": "pairs", "data": data},
+    )
+
+
+def result(name, value, n, expected):
+    return Result(name, value, "accuracy", 0.5, {"all": Part(value, n, expected=expected)})
+
+
+# ------------------------------------------------------------------ headlines
+
+
+def headlines_of(results):
+    model = evaluation(results=results)
+    # The intervals are the jackknife's business; here there are none.
+    model.__dict__["intervals"] = dict.fromkeys(results, {"low": None, "high": None})
+    section = headline_sections.headlines([model], Drawn())
+    first_row, *_ = section.tables["The paper's table, %"]
+    return " ".join(section.text), first_row
+
+
+def test_a_partial_number_and_the_average_over_it_have_a_star():
+    results = {name: result(name, 0.5, 10, 10) for name in evaluators.PAPER}
+    text, row = headlines_of(results)
+    assert "star" not in text and row["average"] == "50.0"
+
+    results["rmb"] = result("rmb", 0.9, 5, 10)
+    text, row = headlines_of(results)
+    assert "A star marks" in text
+    assert row[evaluators.get("rmb").TITLE] == "90.0*"
+    assert row[evaluators.get("judgebench").TITLE] == "50.0"
+    assert row["average"] == "55.7*"
+
+
+def test_a_missing_benchmark_leaves_no_average():
+    results = {name: result(name, 0.5, 10, 10) for name in evaluators.PAPER[1:]}
+    text, row = headlines_of(results)
+    assert "no average: 1 of the seven" in text
+    assert row[evaluators.get(evaluators.PAPER[0]).TITLE] is None and row["average"] is None
+
+
+# ------------------------------------------------------------------ models side by side
+
+
+def compared(*scores):
+    models = []
+    for number, of_model in enumerate(scores, 1):
+        results = {"held_out": result("pairs", 0.5, 40, 40)}
+        models.append(evaluation(f"model {number}", results, {"held_out": of_model}))
+    drawn = Drawn()
+    return headline_sections.comparison(models, drawn), drawn
+
+
+def test_models_are_compared_on_the_same_files_only():
+    right, wrong = [[1.0, 0.0]] * 40, [[0.0, 1.0]] * 40
+    section, drawn = compared(scored_pairs(right), scored_pairs(wrong))
+    [row] = section.tables[""]
+    assert (row["first"], row["second"]) == ("model 1", "model 2")
+    assert row["headline, points"] == "+100.0" and row["more by first"] == 40
+    [[forest]] = drawn.arguments["differences"]
+    assert forest["difference"] == 1.0
+
+    section, drawn = compared(scored_pairs(right), scored_pairs(wrong, data="other files"))
+    assert section.tables[""] == [] and drawn.arguments == {}
+    assert "not scored on the same data" in section.text[-1]
+
+
+def test_one_model_is_not_compared():
+    assert compared(scored_pairs([[1.0, 0.0]]))[0] is None
+
+
+# ------------------------------------------------------------------ breakdown
+
+
+def test_a_set_without_decided_pairs_is_left_out():
+    results = {"decided": result("pairs", 1.0, 2, 2), "tied": result("pairs", None, 0, 2)}
+    rewards = [[1.0, 0.0], [2.0, 0.0]]
+    scores = {"decided": scored_pairs(rewards), "tied": scored_pairs(rewards, tie=True)}
+    model = evaluation(results=results, scores=scores)
+    section = breakdown_sections.pairs(model, Drawn())
+    [row] = section.tables[""]
+    assert row["benchmark"] == "title of decided: decided"
+    assert row["accuracy, %"] == "100.0" and row["mean margin"] == 1.5
+
+
+def test_figures_show_the_largest_sets_in_the_order_of_the_page(monkeypatch):
+    monkeypatch.setattr(breakdown_sections, "PANELS", 2)
+    sizes = {"small": 1, "large": 5, "middle": 3}
+    results = {name: result("pairs", 1.0, size, size) for name, size in sizes.items()}
+    scores = {name: scored_pairs([[1.0, 0.0]] * size) for name, size in sizes.items()}
+    drawn = Drawn()
+    breakdown_sections.pairs(evaluation(results=results, scores=scores), drawn)
+    [shown] = drawn.arguments["margins"]
+    assert list(shown) == ["title of large: large", "title of middle: middle"]
+
+
+@pytest.mark.parametrize("value, has_interval", [(0.5, True), (0.55, False), (-0.2, False)])
+def test_only_counts_of_examples_have_wilson_intervals(value, has_interval):
+    parts = {"a": Part(value, 10), "b": Part(0.5, 10)}
+    drawn = Drawn()
+    model = evaluation(results={"x": Result("x", value, "mean", None, parts)})
+    breakdown_sections.categories(model, drawn)
+    [bars] = drawn.arguments["categories_x"]
+    assert (bars["a"]["low"] is not None) == has_interval
+    assert bars["b"]["low"] == pytest.approx(0.2366, abs=1e-4)
+
+
+# ------------------------------------------------------------------ audits
+
+
+def bias_summary(prompts, selected_prompts):
+    entry = {
+        "share": 1.0,
+        "audit": None,
+        "selected": None,
+        "shift": {"value": [0.1], "ks": [2]},
+    }
+    features = dict.fromkeys(style.FEATURES, entry)
+    return {
+        "prompts": prompts,
+        "selected_prompts": selected_prompts,
+        "n": 4,
+        "features": features,
+    }
+
+
+def test_bias_shows_sets_with_a_selection_first_and_then_the_largest():
+    summaries = {
+        "small": bias_summary(5, 0),
+        "large": bias_summary(90, 0),
+        "middle": bias_summary(50, 0),
+        "selected": bias_summary(10, 10),
+        "next": bias_summary(40, 0),
+        "nothing": {"features": {}},
+    }
+    results = {name: result(name, 0.5, 1, 1) for name in summaries}
+    drawn = Drawn()
+    section = audit_sections.bias(evaluation(results=results, bias=summaries), drawn)
+    [shown] = drawn.arguments["bias"]
+    assert list(shown) == [f"title of {name}" for name in ("selected", "large", "middle", "next")]
+    assert len(section.tables[""]) == 5 * len(style.FEATURES)
+
+
+def test_overlap_has_titles_where_there_are_results():
+    counts = [
+        {"benchmark": "scored", "share": 0.25, "found": 1},
+        {"benchmark": "unscored", "share": 0.0, "found": 0},
+    ]
+    audit = {"records": 1000, "unread": 2, "n": 13, "counts": counts, "evidence": []}
+    model = evaluation(results={"scored": result("scored", 0.5, 1, 1)}, overlap=audit)
+    section = audit_sections.overlap(model, Drawn())
+    rows = section.tables["Counts"]
+    assert [row["benchmark"] for row in rows] == ["title of scored", "unscored"]
+    assert [row["share"] for row in rows] == ["25.0 %", "0.0 %"]
+    assert "1,000 training records" in section.text[0]
