@@ -68,6 +68,7 @@ class Writer:
             else:
                 counts.update(self._write_of(ws, items, judge, stage, task))
         self.counts.update(counts)
+        # Whatever is open, votes of half a panel are not stored: the panel would be another one.
         if counts.total():
             raise Waiting(f"{stage.name} waits for answers: give results to `curate batch read`")
 
@@ -94,6 +95,7 @@ class Writer:
 
 
 def _free_path(folder: pathlib.Path, stem: str) -> pathlib.Path:
+    # Files are never written over: results of an earlier round are matched with the file as it was.
     number = 0
     while (path := folder / f"{stem}.{number:03d}.jsonl").exists():
         number += 1
