@@ -53,8 +53,8 @@ def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
     q_BTKGH = _reshape(q_BTNH, (B, T, K, N // K, H), P(*spec[:3], None, *spec[3:]))
     qk_BKGTS = jnp.einsum("BTKGH,BSKH->BKGTS", q_BTKGH, k_BSKH, preferred_element_type=jnp.float32)
     scores_BKGTS = qk_BKGTS * H**-0.5
-    key_S = jnp.arange(S)
-    seen_BTS = (see_from_BT[..., None] <= key_S) & (key_S <= see_to_BT[..., None])
+    key_11S = jnp.arange(S)[None, None, :]
+    seen_BTS = (see_from_BT[..., None] <= key_11S) & (key_11S <= see_to_BT[..., None])
     masked_BKGTS = jnp.where(seen_BTS[:, None, None], scores_BKGTS, -jnp.inf)
     # Rounded for the product with v, as the tiled kernels do, but not before they are normalized.
     weights_BKGTS = jax.nn.softmax(masked_BKGTS, axis=-1).astype(v_BSKH.dtype)

@@ -150,10 +150,10 @@ def _queries(q_BTNH, k_BSKH, see_from_BT, see_to_BT, block) -> Queries:
 def _scores(query: Queries, k_KCH, y):
     """[K, X, C] float32: one block of queries against block y of its row's keys."""
     K, C, H = k_KCH.shape
-    key_C = y * C + jnp.arange(C)
-    seen_CC = (query.from_ZC[:, None] <= key_C) & (key_C <= query.to_ZC[:, None])
+    key_1C = y * C + jnp.arange(C)[None, :]
+    seen_CC = (query.from_ZC[:, None] <= key_1C) & (key_1C <= query.to_ZC[:, None])
     s_KXC = _dot("KXH,KCH->KXC", query.q_ZKXH, k_KCH) * H**-0.5
-    return jnp.where(seen_CC, s_KXC.reshape(K, -1, C, C), NEVER).reshape(s_KXC.shape)
+    return jnp.where(seen_CC[None, None], s_KXC.reshape(K, -1, C, C), NEVER).reshape(s_KXC.shape)
 
 
 def _dot(equation: str, a, b):

@@ -143,7 +143,7 @@ def _seen_by(see_from_BT, see_to_BT, block):
     They come first in their row of `order`; what follows them there is never read.
     """
     first_BZ, last_BZ = tiles.key_blocks(see_from_BT, see_to_BT, block)
-    y = jnp.arange(first_BZ.shape[1])[:, None]
+    y = jnp.arange(first_BZ.shape[1])[None, :, None]
     live_BYZ = (first_BZ[:, None] <= y) & (y <= last_BZ[:, None])
     # A stable sort by "is not live" moves the live ones to the front, in their own order.
     order_BYZ = jnp.argsort(~live_BYZ, axis=2, stable=True).astype(jnp.int32)

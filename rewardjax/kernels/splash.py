@@ -90,7 +90,7 @@ def _tables(see_from_T, see_to_T, block: int) -> list[mask_info.MaskInfo]:
     Live tiles, and from each tile on the next live one in the order of the visit.
     """
     first_Z, last_Z = tiles.key_blocks(see_from_T, see_to_T, block)
-    y = jnp.arange(len(first_Z))
+    y = jnp.arange(len(first_Z))[None, :]
     live_ZY = (first_Z[:, None] <= y) & (y <= last_Z[:, None])
     # Shared by all tiles of a query, where a dense mask would need a table of its own per tile.
     interval_T = see_from_T << BITS | see_to_T

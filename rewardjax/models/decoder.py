@@ -76,6 +76,7 @@ def rms_norm(x, scale, eps: float):
     In float32 whatever x is.
     """
     x = x.astype(jnp.float32)
+    scale = jnp.expand_dims(scale, range(x.ndim - 1))
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
 
 
@@ -114,7 +115,8 @@ class Attention(nnx.Module):
         k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
         v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
         if family.qkv_bias:
-            q, k, v = q + cast(self.q_bias), k + cast(self.k_bias), v + cast(self.v_bias)
+            bias = lambda param: cast(param)[None, None]  # [1, 1, N, H]: for all rows and tokens
+            q, k, v = q + bias(self.q_bias), k + bias(self.k_bias), v + bias(self.v_bias)
         # Before the rotation, as these models were trained: after it the scale would not commute.
         if family.qk_norm:
             q = rms_norm(q, self.q_norm[...], config.norm_eps).astype(dtype)

@@ -34,7 +34,8 @@ def frequencies(head_dim: int, theta: float, scaling: RopeScaling | None) -> np.
 def angles(positions_BT, frequency_H2):
     """Cosine and sine [B, T, 1, H/2] float32; the axis of size 1 stands for the heads."""
     # In bfloat16 positions beyond 256 would no longer be whole numbers.
-    angle = positions_BT[..., None, None].astype(jnp.float32) * frequency_H2
+    position_BT11 = positions_BT[..., None, None].astype(jnp.float32)
+    angle = position_BT11 * jnp.asarray(frequency_H2)[None, None, None, :]
     return jnp.cos(angle), jnp.sin(angle)
 
 
