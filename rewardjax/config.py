@@ -1,4 +1,4 @@
-"""Configs: a file with `get_config(arg)`, strict about every name and type, and the algebra of sweeps.
+"""Configs: files with `get_config(arg)`, strict about names and types, and the algebra of sweeps.
 
 A config file looks like this:
 
@@ -14,8 +14,9 @@ A config file looks like this:
     def sweep():
         return product(vary("schedule.peak", (1e-6, 3e-6)), vary("seed", range(3)))
 
-A section is the keyword arguments of one function, so that a misspelt key fails when the function is called. Commands
-read a config with `parse_flags` and `config_flags`; tests, sweeps and notebooks with `load`. Both accept the same.
+A section is the keyword arguments of one function, so that a misspelt key fails when the function
+is called. Commands read a config with `parse_flags` and `config_flags`; tests, sweeps and notebooks
+with `load`. Both accept the same.
 """
 
 import ast
@@ -53,7 +54,8 @@ class _LiteralParser(flags.ArgumentParser):
             return argument
 
 
-# Those of `config_flags`, so that `--config.a=b`, `load(path, ["a=b"])` and an argument string accept the same.
+# Those of `config_flags`, so that `--config.a=b`, `load(path, ["a=b"])` and an argument string
+# accept the same.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
     int: flags.IntegerParser(),
@@ -72,8 +74,9 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 def parse_arg(arg: str | None, **defaults: Any) -> Config:
     """`"tiny,lr=3e-6,steps=10"` -> a locked ConfigDict with the keys of `defaults`.
 
-    A bare name turns a boolean on. Other keys are `key=value`, read as the type of their default: bool, int, float, str
-    or tuple, a tuple as `key=(1,2)`. Raises ValueError on an unknown or repeated key and on a value of another type.
+    A bare name turns a boolean on. Other keys are `key=value`, read as the type of their default:
+    bool, int, float, str or tuple, a tuple as `key=(1,2)`. Raises ValueError on an unknown or
+    repeated key and on a value of another type.
     """
     for key, default in defaults.items():
         if not isinstance(default, (bool, int, float, str, tuple)):
@@ -138,7 +141,8 @@ def load(
 ) -> ConfigDict:
     """The locked config of `"configs/x.py:arg"` with `overrides`: `{"seed": 1}` or `["seed=1"]`.
 
-    Raises FileNotFoundError; ValueError or TypeError on an override whose key is unknown or whose type differs.
+    Raises FileNotFoundError; ValueError or TypeError on an override whose key is unknown or whose
+    type differs.
     """
     path, _, arg = str(path_with_arg).partition(":")
     config = load_module(path).get_config(arg or None)
@@ -170,10 +174,11 @@ def load_module(path: str | os.PathLike) -> types.ModuleType:
 
 
 def parse_flags(argv: list[str]) -> list[str]:
-    """`flags_parser` of `absl.app.run` for a command with `--config`: every mistake is told in one sentence.
+    """`flags_parser` of `absl.app.run` for a command with `--config`: mistakes are sentences.
 
-    The overrides are tried by `load` first, because `config_flags` answers an unknown field with a traceback, and a
-    field that holds None with "type not supported". Raises absl's flags.Error, and what `load` raises.
+    The overrides are tried by `load` first, because `config_flags` answers an unknown field with a
+    traceback, and a field that holds None with "type not supported". Raises absl's flags.Error, and
+    what `load` raises.
     """
     path, overrides = None, []
     for argument in argv[1:]:
@@ -193,8 +198,9 @@ def parse_flags(argv: list[str]) -> list[str]:
 def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -> ConfigDict:
     """Set dotted keys of `config` in place and return it.
 
-    Text is parsed only in the `["key=text"]` form; in the other an int is accepted where a float stands. What passes here
-    passes as a flag too. Raises ValueError on an unknown key, TypeError on another type.
+    Text is parsed only in the `["key=text"]` form; in the other an int is accepted where a float
+    stands. What passes here passes as a flag too. Raises ValueError on an unknown key, TypeError on
+    another type.
     """
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -258,8 +264,8 @@ def _typed(value: Any, kind: type, key: str) -> Any:
 def refuse_other_fields(config: ConfigDict, defaults: ConfigDict, where: str = "") -> None:
     """Raise ValueError naming a field of `config` that `defaults` lacks: nothing would read it.
 
-    A config file that replaces a whole section can misspell a field without the lock's noticing. A section that is
-    empty in `defaults` holds names of the experiment's own.
+    A config file that replaces a whole section can misspell a field without the lock's noticing. A
+    section that is empty in `defaults` holds names of the experiment's own.
     """
     for key, value in config.items():
         if key not in defaults:
@@ -294,7 +300,7 @@ def resolve(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_path(function: str) -> str:
-    """Where `"module:function"` lies today, for a name that may have been stored before its module moved."""
+    """Where `"module:function"` lies today, for a name that was stored before its module moved."""
     module, colon, name = function.partition(":")
     return MOVED.get(module, module) + colon + name
 
@@ -302,8 +308,8 @@ def current_path(function: str) -> str:
 def complete(saved: Mapping[str, Any], defaults: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """`saved`, as `resolve` made it, with every field of `defaults` that it lacks.
 
-    A config that was saved before a field existed meant the field's default: without this, a new field would make every
-    older run one of another config.
+    A config that was saved before a field existed meant the field's default: without this, a new
+    field would make every older run one of another config.
     """
     whole = resolve(defaults)
     for key, value in saved.items():
@@ -317,7 +323,10 @@ def complete(saved: Mapping[str, Any], defaults: ConfigDict | Mapping[str, Any])
 
 
 def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:
-    """What changed from `a` to `b`, one line per field: `"seed: 0 -> 1"`; a missing field reads `(absent)`."""
+    """What changed from `a` to `b`, one line per field: `"seed: 0 -> 1"`.
+
+    A field that one of them lacks reads `(absent)`.
+    """
     as_text = lambda tree: {key: json.dumps(value) for key, value in fields(resolve(tree)).items()}
     old, new = as_text(a), as_text(b)
     lines = []
@@ -357,13 +366,16 @@ def sweep(key: str, values: Iterable[Any]) -> list[Overrides]:
 
 
 def fixed(**overrides: Any) -> list[Overrides]:
-    """One trial with these overrides, dotted keys as `fixed(**{"schedule.peak": 1e-3})`: a factor of `product` that
-    sets them in every trial."""
+    """One trial with these overrides, dotted keys as `fixed(**{"schedule.peak": 1e-3})`: a factor
+    of `product` that sets them in every trial."""
     return [dict(overrides)]
 
 
 def product(*sweeps: Iterable[Overrides]) -> list[Overrides]:
-    """Every combination, the last sweep varying fastest. Raises ValueError if two of them set the same key."""
+    """Every combination, the last sweep varying fastest.
+
+    Raises ValueError if two of them set the same key.
+    """
     return [functools.reduce(_merge, combination, {}) for combination in itertools.product(*sweeps)]
 
 

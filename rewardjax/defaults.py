@@ -1,9 +1,11 @@
-"""The complete configs: every field that `rewardjax.train` and `rewardjax.evaluate` read, for an experiment to change.
+"""The complete configs: every field that `rewardjax.train` and `rewardjax.evaluate` read, for an
+experiment to change.
 
-Most sections are the keyword arguments of one function, which FUNCTIONS names, so that a misspelt field is an error and
-the function's docstring explains the fields. A field that may be None has a type all the same, so that a flag can set it:
-`placeholder(int)` starts as None, `FieldReference(1.0)` starts with a value and may be set to None. None is passed on like
-any other value, and everywhere means what leaving the argument out means.
+Most sections are the keyword arguments of one function, which FUNCTIONS names, so that a misspelt
+field is an error and the function's docstring explains the fields. A field that may be None has a
+type all the same, so that a flag can set it: `placeholder(int)` starts as None,
+`FieldReference(1.0)` starts with a value and may be set to None. None is passed on like any other
+value, and everywhere means what leaving the argument out means.
 """
 
 import copy
@@ -18,10 +20,10 @@ WORLD = "assets:world"  # the tokenizer and the pretrained backbone that ship wi
 
 
 class Function(NamedTuple):
-    """The function whose keyword arguments a section holds, but for `filled_in`, which the command passes itself."""
+    """The function whose keyword arguments a section holds, but for what the command passes."""
 
     name: str  # "module:function", not imported here: reading a config shall not start jax
-    filled_in: tuple[str, ...] = ()
+    filled_in: tuple[str, ...] = ()  # what the command passes itself
 
 
 TRAINING = {
@@ -35,10 +37,7 @@ TRAINING = {
     "data": Function("rewardjax.data.prepare:prepare", ("tokenizer",)),
     "batch": Function(
         "rewardjax.data.pipeline:train_steps",
-        (
-            *("data", "seed", "num_steps", "first_step", "shard"),
-            *("share", "threads", "prefetch"),
-        ),
+        (*("data", "seed", "num_steps", "first_step", "shard"), *("share", "threads", "prefetch")),
     ),
     "loss": Function("rewardjax.training.losses:get"),
     "schedule": Function("rewardjax.training.optim:make_schedule", ("total_steps",)),
@@ -56,7 +55,7 @@ EVALUATION = {
 
 
 def training() -> Config:
-    """The config of `rewardjax.train`. Comments name what reads a section that TRAINING does not list."""
+    """The config of `rewardjax.train`. Comments say what reads a section that TRAINING lacks."""
     return ConfigDict(
         dict(
             seed=0,
@@ -92,12 +91,13 @@ def training() -> Config:
                 cache="runs/cache",
                 workers=0,
             ),
-            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the loss ranks.
-            # `rows` of `row_length` tokens are one micro-batch over all hosts.
+            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the loss
+            # ranks. `rows` of `row_length` tokens are one micro-batch over all hosts.
             batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8, responses=2),
             steps=0,  # 0: as many as `epochs` need
             epochs=1.0,
-            # Options of all losses side by side. One that the named loss does not have is refused when it is set.
+            # Options of all losses side by side. One that the named loss does not have is refused
+            # when it is set.
             loss=dict(
                 name="bradley_terry",
                 margin_scale=placeholder(float),
@@ -134,7 +134,8 @@ def training() -> Config:
             eval_every=100,
             # every: steps, 0 for the last step only
             checkpoint=dict(every=0, keep=dict(keep=2, best=placeholder(str))),
-            log=dict(writers=dict(tensorboard=True, wandb=False)),
+            # profile: "first:last" records these steps for TensorBoard, see training/profiler.py
+            log=dict(writers=dict(tensorboard=True, wandb=False), profile=""),
         )
     )
 
@@ -157,7 +158,8 @@ def evaluation() -> Config:
             # dtype: None is the contract's
             scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),
             max_length=0,  # tokens of one conversation; 0: the contract's
-            # "left", as the references do: the prompt's oldest tokens go. "drop" leaves such responses without a score.
+            # "left", as the references do: the prompt's oldest tokens go. "drop" leaves such
+            # responses without a score.
             over_long="left",
             benchmarks={},  # name -> evaluators.load
             counterfactual=dict(benchmarks=(), most=200),  # on which of the benchmarks

@@ -1,7 +1,9 @@
-"""A user's mistake, told apart from a bug: one line on standard error and exit code 2, in every command.
+"""A user's mistake, told apart from a bug: one line on standard error and exit code 2, in every
+command.
 
-A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the one sentence that helps.
-A real bug keeps its traceback and exit code 1, because there the traceback is what helps.
+A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the
+one sentence that helps. A real bug keeps its traceback and exit code 1, because there the traceback
+is what helps.
 """
 
 import argparse
@@ -22,11 +24,12 @@ SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OS
 
 @contextlib.contextmanager
 def one_line(command: str) -> Iterator[None]:
-    """Run the block, which is a whole command, and end it in one line where its user made a mistake."""
+    """Run the block, a whole command, and end it in one line where its user made a mistake."""
     try:
         yield
     except Exception as error:
-        # The other processes of a job must hear of a failure, and the hook that tells them sees no SystemExit.
+        # The other processes of a job must hear of a failure, and the hook that tells them sees no
+        # SystemExit.
         if not is_mistake(error) or _has_peers():
             raise
         print(f"{command}: {sentence(error)}", file=sys.stderr)
@@ -34,10 +37,12 @@ def one_line(command: str) -> Iterator[None]:
 
 
 def is_mistake(error: BaseException) -> bool:
-    """Whether `error` tells a user what to change: a wrong flag, a file that the system refused, or our own `raise`.
+    """Whether `error` tells a user what to change.
 
-    By its type alone a ValueError may be anything. One that our code or a config file raises by a `raise` statement was
-    written for the user; one that comes out of a library, or out of an expression of ours, was foreseen by nobody.
+    It does where it is about a flag, about a file that the system refused, or raised by us on
+    purpose. By its type alone a ValueError may be anything. One that our code or a config file
+    raises by a `raise` statement was written for the user; one that comes out of a library, or out
+    of an expression of ours, was foreseen by nobody.
     """
     if isinstance(error, flags.Error) or (isinstance(error, OSError) and error.filename):
         return True
@@ -83,6 +88,7 @@ def _is_ours(frame: types.FrameType) -> bool:
 
 
 def _has_peers() -> bool:
-    # Only a command that has joined a job has imported JAX; the others shall not pay for the import here.
+    # Only a command that has joined a job has imported JAX; the others shall not pay for the import
+    # here.
     jax = sys.modules.get("jax")
     return jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1

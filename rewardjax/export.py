@@ -25,9 +25,11 @@ def export(
     dtype: str = "float32",
     step: int | None = None,
 ) -> contract.ScoreContract:
-    """Write the newest checkpoint of `workdir`, or `step`, to the folder `output`, with weights in `dtype`; returns its score contract.
+    """Write a checkpoint of `workdir` to the folder `output`; returns its score contract.
 
-    Raises FileExistsError if `output` exists, ContractMismatch if the folder, read back, scores differently.
+    The newest checkpoint, or that of `step`, with weights in `dtype`.
+    Raises FileExistsError if `output` exists, ContractMismatch if the folder, read back, scores
+    differently.
     """
     output = pathlib.Path(output)
     if output.exists():

@@ -1,8 +1,10 @@
 """Train a Bradley-Terry reward model.
 
-    python -m rewardjax.train --config=configs/gsm.py --workdir=runs/gsm [--config.schedule.peak=1e-4]
+    python -m rewardjax.train --config=configs/gsm.py --workdir=runs/gsm
+    [--config.schedule.peak=1e-4]
 
-The loop is in `training/loop.py`. A run that finds checkpoints in its workdir continues where they end.
+The loop is in `training/loop.py`. A run that finds checkpoints in its workdir continues where they
+end.
 """
 
 import json

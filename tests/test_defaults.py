@@ -10,7 +10,7 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import defaults
-from rewardjax.training import loop, losses, optim
+from rewardjax.training import losses, optim, resume
 
 SECTIONS = [
     *((defaults.training, path, function) for path, function in defaults.TRAINING.items()),
@@ -124,10 +124,10 @@ def test_a_run_that_was_saved_with_fewer_fields_is_the_same_run(tmp_path):
     saved["loss"] = {"name": "bradley_terry"}
     saved["model"] = now["model"] | {"changes": {"vocab_size": 1024, "width": 16, "mlp_width": 32}}
     saved["optimizer"] = {"weight_decay": 0.0, "clip_norm": 1.0, "mu_dtype": "float32"}
-    loop.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
+    resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
     assert config_lib.complete({"model": {"changes": None}}, defaults.training()) == (
         config_lib.resolve(defaults.training())
     )
     saved["optimizer"]["b2"] = 0.95
-    with pytest.raises(loop.ResumeRefused, match=r"optimizer\.b2: 0\.95 -> 0\.999"):
-        loop.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
+    with pytest.raises(resume.ResumeRefused, match=r"optimizer\.b2: 0\.95 -> 0\.999"):
+        resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)

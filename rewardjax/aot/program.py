@@ -23,6 +23,7 @@ from rewardjax.data import pack
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
+from rewardjax.models.trainable import split
 from rewardjax.parallel.mesh import ROWS, Layout, make_mesh
 from rewardjax.scoring import rows
 from rewardjax.training import losses, optim
@@ -84,10 +85,11 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
             **config.schedule, total_steps=config.steps or 1000
         )  # a constant in the program, whatever its value
         optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
+        trainable, frozen = split(params, optim.is_trainable(params, config.optimizer.freeze))
         loss = losses.get(**config.loss)
         accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
-        opt = _placed(jax.eval_shape(optimizer.init, params))
-        total = _placed(jax.eval_shape(zeros_like, params))
+        opt = _placed(jax.eval_shape(optimizer.init, trainable))
+        total = _placed(jax.eval_shape(zeros_like, trainable))
         batch = abstract_batch(config.batch, layout, loss.reads.unit)
         # The optimizer's state is passed along unused: it is held while gradients are accumulated,
         # and without it fitting would not mean what it means in a run.
@@ -95,10 +97,12 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
             lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True
         )
         programs = [
-            compile_for_slice("accumulate", accumulate_beside_opt, opt, total, params, batch)
+            compile_for_slice(
+                "accumulate", accumulate_beside_opt, opt, total, trainable, batch, frozen
+            )
         ]
         if programs[0].fits:
-            programs.append(compile_for_slice("update", update, params, opt, total))
+            programs.append(compile_for_slice("update", update, trainable, opt, total))
         state = {"parameters": _gib(params), "optimizer": _gib(opt), "gradients": _gib(total)}
         return Compiled(programs, state, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 

@@ -13,20 +13,23 @@ from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.benchmarks.pairs import pair_metrics
 
-Score = Callable[
-    [Any, list[TokenGroup]], list[np.ndarray]
-]  # (params, groups) -> rewards of each group's responses
+# (params, groups) -> rewards [K] of each group's responses
+Score = Callable[[Any, list[TokenGroup]], list[np.ndarray]]
 
 
 class HeldOut:
-    """Pairs in memory (held-out sets are small), and the rewards [pairs, 2] of chosen and rejected that the model last gave them."""
+    """Pairs in memory, since the sets are small, and the rewards that the model last gave them.
+
+    Attributes:
+        groups: one per pair, with two suffixes: chosen, rejected.
+        lengths: [pairs, 2] tokens of the two suffixes.
+        rewards: [pairs, 2] of chosen and rejected, None before the set was scored.
+    """
 
     def __init__(self, name: str, pairs: TokenizedPairs, score: Score):
         self.name, self.pairs, self.score = name, pairs, score
-        self.groups = pairs.load(np.arange(len(pairs)))  # two suffixes each: chosen, rejected
-        self.lengths = np.array(
-            [[len(suffix) for suffix in group.suffixes] for group in self.groups]
-        )
+        self.groups = pairs.load(np.arange(len(pairs)))
+        self.lengths = np.array([list(map(len, group.suffixes)) for group in self.groups])
         self.rewards: np.ndarray | None = None
 
     def last_rewards(self) -> np.ndarray:
@@ -35,7 +38,7 @@ class HeldOut:
         return self.rewards
 
     def metrics(self, params: Any) -> dict[str, float]:
-        """Score the set with `params`; every figure of `pair_metrics`, prefixed by the set's name."""
+        """Score the set with `params`; figures of `pair_metrics`, prefixed by the set's name."""
         self.rewards = np.stack(self.score(params, self.groups))
         figures = pair_metrics(
             *self.rewards.T,
@@ -44,7 +47,7 @@ class HeldOut:
             target=self.pairs.target,
             tie=self.pairs.tie,
         )
-        return {f"{self.name}/{key}": value for key, value in figures.items()}
+        return {f"{self.name}/{figure}": value for figure, value in figures.items()}
 
 
 class HeldOutBenchmark:
@@ -63,25 +66,23 @@ class HeldOutBenchmark:
         self.name, self.score, self.module = name, score, evaluators.get(benchmark)
         examples = self.module.load(**kwargs)
         self.items = examples.items
+        # "left", whatever the training data do: a benchmark counts every example, so none may be
+        # dropped for its length.
         self.tokenized = [
             stored_rewards.tokenize(group, tokenizer, max_length, "left")
             for group in examples.groups
         ]
 
     def metrics(self, params: Any) -> dict[str, float | None]:
-        """Score it with `params`; `name/headline` and the parts of the headline (None without examples), ties and unscored examples."""
-        result = self.module.summarize(
-            self.items,
-            stored_rewards.rewards_of(self.tokenized, functools.partial(self.score, params)),
-        )
-        figures = {
-            part.lower().replace(" ", "_"): found.value for part, found in result.parts.items()
-        }
-        figures |= {
-            "ties": result.ties,
-            "unscored": sum(part.unscored for part in result.parts.values()),
-        }
-        return {
-            f"{self.name}/{key}": value
-            for key, value in {"headline": result.headline, **figures}.items()
-        }
+        """Score it with `params`; figures prefixed by the benchmark's name.
+
+        They are the headline and its parts (None without examples), ties and unscored examples.
+        """
+        rewards = stored_rewards.rewards_of(self.tokenized, functools.partial(self.score, params))
+        result = self.module.summarize(self.items, rewards)
+        figures = {"headline": result.headline}
+        for name, part in result.parts.items():
+            figures[name.lower().replace(" ", "_")] = part.value
+        figures["ties"] = result.ties
+        figures["unscored"] = sum(part.unscored for part in result.parts.values())
+        return {f"{self.name}/{figure}": value for figure, value in figures.items()}

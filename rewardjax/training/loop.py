@@ -1,9 +1,11 @@
 """The training loop, top to bottom.
 
-A step consumes exactly `config.batch.pairs` pairs, in as many micro-batches of packed rows as they fill; which pairs depends on the
-data, the seed and the step alone. A run that finds checkpoints in its workdir continues where they end.
+A step consumes exactly `config.batch.pairs` pairs, in as many micro-batches of packed rows as they
+fill; which pairs depends on the data, the seed and the step alone. A run that finds checkpoints in
+its workdir continues where they end.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -11,87 +13,77 @@ import pathlib
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from flax import nnx
 
-from rewardjax import assets, defaults
+from rewardjax import assets, defaults, fingerprint
 from rewardjax import config as config_lib
 from rewardjax.data import pack, pipeline
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.plan import steps_for
 from rewardjax.data.prepare import prepare
 from rewardjax.data.ranked import RankedGroups
-from rewardjax.models import checkpoint, flops
+from rewardjax.data.sources import open_source
+from rewardjax.data.token_cache import TokenizedPairs
+from rewardjax.models import checkpoint, flops, trainable
 from rewardjax.models.build import build_model
 from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.parallel import distributed
 from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import losses, metrics, optim, report
+from rewardjax.training import losses, metrics, optim, overview, profiler, report
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
+from rewardjax.training.progress import Counts, Progress
+from rewardjax.training.resume import refuse_if_changed
 from rewardjax.training.step import make_step, zeros_like
 
-# What a resumed run may change: how and where it is computed, saved and shown, never what is computed. Files may move: their
-# contents are compared by fingerprint.
-MAY_CHANGE = (
-    "mesh",
-    "compute",
-    "evals",
-    "benchmarks",
-    "eval_every",
-    "checkpoint",
-    "log",
-    "batch.row_length",
-    "batch.rows",
-    "batch.pairs_per_row",
-    "batch.responses",
-    "tokenizer.folder",
-    "model.folder",
-    "data.source",
-    "data.cache",
-    "data.workers",
-)
 
+class Dispatched(NamedTuple):
+    """A step that the devices have been told to take, whose metrics have not been fetched yet."""
 
-class ResumeRefused(ValueError):
-    """The workdir holds a run of other data, another tokenizer or another config; the message names each field."""
+    step: int
+    metrics: dict[str, jax.Array]
+    counts: Counts
 
 
 def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
-    """Train as `config` says, in `workdir`; returns the summary that is also written to `summary.json`."""
+    """Train as `config` says, in `workdir`; returns the summary that `summary.json` gets too."""
     if "://" in str(workdir):
         raise ValueError(
-            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the path of the mount"
+            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the "
+            f"path of the mount"
         )
     refuse_other_fields(config)
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    # The manager is closed whatever happens, so that a save in flight ends before the same process starts the run again.
-    with (
-        jax.set_mesh(make_mesh(**config.mesh)),
-        checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep) as manager,
-    ):
-        return _run(config, workdir, manager)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(make_mesh(**config.mesh)))
+        return _run(config, workdir, stack)
 
 
 def _run(
-    config: config_lib.Config, workdir: pathlib.Path, manager: checkpoint.Manager
+    config: config_lib.Config, workdir: pathlib.Path, stack: contextlib.ExitStack
 ) -> dict[str, Any]:
     started = time.monotonic()
+    is_first_process = jax.process_index() == 0
+    note = lambda text: is_first_process and print(text, file=sys.stderr, flush=True)
 
     # ------------------------------------------------------------------ data
+    # Before anything is read: hosts with different configs would wait for each other in collectives
+    # that never match.
+    config_fingerprint = fingerprint.of_json(config_lib.resolve(config))
+    distributed.assert_same({"the config": config_fingerprint})
     tokenizer = load_tokenizer(**config.tokenizer)
-    train_set = prepare(tokenizer=tokenizer, **config.data)
+    train_set = load_pairs(tokenizer, **config.data)
     loss = losses.get(**config.loss)
     if loss.reads.unit == "groups":
         train_set = RankedGroups.of(train_set)
-        if train_set.unranked and jax.process_index() == 0:
-            print(
-                f"left out {train_set.unranked} groups without a better response", file=sys.stderr
-            )
+        if train_set.unranked:
+            note(f"left out {train_set.unranked} groups without a better response")
     total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
 
     # ------------------------------------------------------------------ model, loss, optimizer
@@ -99,11 +91,14 @@ def _run(
     model = build_model(tokenizer, Compute(**config.compute), layout, config.seed, **config.model)
     graph, params = nnx.split(model, nnx.Param)
     decoder_config = model.decoder.config
-    del model
     schedule = optim.make_schedule(total_steps=total_steps, **config.schedule)
     optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
-    opt = jax.jit(optimizer.init)(params)
+    # From here on two parts: neither gradients nor optimizer state are made for what is frozen.
+    trained, frozen = trainable.split(params, optim.is_trainable(params, config.optimizer.freeze))
+    opt = jax.jit(optimizer.init)(trained)
     accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
+    # A step donates `trained`; other names for these arrays would be names of deleted ones.
+    del model, params
 
     # ------------------------------------------------------------------ held-out sets
     score = functools.partial(
@@ -115,8 +110,8 @@ def _run(
         pad_id=tokenizer.pad_id,
         layout=layout,
     )
-    held_out = [
-        HeldOut(name, prepare(tokenizer=tokenizer, **kwargs), score)
+    held_out_sets = [
+        HeldOut(name, load_pairs(tokenizer, **kwargs), score)
         for name, kwargs in config.evals.items()
     ]
     longest = min(config.data.max_length, config.batch.row_length)
@@ -124,7 +119,7 @@ def _run(
         HeldOutBenchmark(name, tokenizer, score, longest, **kwargs)
         for name, kwargs in config.benchmarks.items()
     ]
-    measured = [*held_out, *benchmarks]
+    measured = [*held_out_sets, *benchmarks]
 
     # ------------------------------------------------------------------ resume
     bound = {
@@ -138,18 +133,28 @@ def _run(
         over_long=config.data.over_long,
         compute_dtype=config.compute.dtype,
     )
+    # Closed whatever happens, so that a save in flight ends before the same process starts the run
+    # again. Not opened earlier: Orbax cleans the folder in the background, which must not be cut
+    # off by the end of a process that has refused its config.
+    manager = stack.enter_context(
+        checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
+    )
     first_step, elapsed = 0, 0.0
     if (saved := checkpoint.newest_meta(manager)) is not None:
         refuse_if_changed(saved["bound"], bound, workdir)
         first_step, trees, meta = checkpoint.restore(
-            manager, checkpoint.abstract({"params": params, "opt": opt})
+            manager, checkpoint.abstract(state_of(trained, frozen, opt))
         )
-        params, opt, elapsed = trees["params"], trees["opt"], meta["elapsed"]
+        opt, elapsed = trees["opt"], meta["elapsed"]
+        trained, frozen = trainable.split(
+            trees["params"], optim.is_trainable(trees["params"], config.optimizer.freeze)
+        )
         score_contract = contract.from_record(meta["contract"])
-        print(f"continuing {workdir} at step {first_step} of {total_steps}", file=sys.stderr)
+        note(f"continuing {workdir} at step {first_step} of {total_steps}")
     run_record.write(workdir, config, jax.sharding.get_mesh())
-    if jax.process_index() == 0:
+    if is_first_process:
         tokenizer.save(workdir / "tokenizer")
+    note(overview.text(workdir, config, train_set, trained, frozen, total_steps))
 
     # ------------------------------------------------------------------ loop
     steps = pipeline.train_steps(
@@ -161,60 +166,73 @@ def _run(
         shard=row_share(layout),
     )
     writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
-    progress = metrics.Progress(
+    progress = Progress(
         total_steps,
         start_step=first_step,
         elapsed=elapsed,
         peak=device_peak(),
-        quiet=jax.process_index() > 0,
+        quiet=not is_first_process,
     )
+    profiled = profiler.parse_window(config.log.profile, first_step + 1, total_steps)
 
-    def record(finished: list[tuple[int, dict[str, jax.Array], dict[str, Any]]]) -> None:
-        """Fetch the metrics of steps that have been dispatched, check that they are finite, show and write them."""
-        for step, on_device, counts in finished:
-            values = {name: float(x) for name, x in jax.device_get(on_device).items()} | {
-                "lr": float(schedule(step - 1))
-            }
+    def record(finished: Sequence[Dispatched]) -> None:
+        """Fetch the metrics of steps, check that they are finite, show and write them."""
+        for index, (step, on_device, counts) in enumerate(finished):
+            values = {name: float(x) for name, x in jax.device_get(on_device).items()}
+            values["lr"] = float(schedule(step - 1))
             refuse_non_finite(step, values)
-            progress.update(step, loss=values["loss"], **counts)
-            # Of several steps at once only the first has had its time; the others count in the next window.
-            writer.write(step, values | (progress.rates() if step == finished[0][0] else {}))
+            progress.update(step, counts, loss=values["loss"])
+            # Of several steps at once only the first has had its time; the others count in the next
+            # window.
+            if index == 0:
+                values |= progress.rates()
+            writer.write(step, values)
 
-    in_flight: list[tuple] = []  # the step before, whose metrics are fetched while this one runs
+    # The step before, whose metrics are fetched while the devices take this one: fetching those of
+    # this one would leave the devices idle until the next is dispatched.
+    in_flight: list[Dispatched] = []
     results: dict[str, float] = {}
     for step, (units, arrays) in enumerate(steps, start=first_step + 1):
+        profiler.start(profiled, step, workdir / "profile")
         micro_batches = len(arrays["tokens"])
-        total = zeros_like(params)
-        for m in range(micro_batches):
-            total = accumulate(
-                total, params, place({name: x[m] for name, x in arrays.items()}, layout)
-            )
-        params, opt, step_metrics = update(params, opt, total)
+        # Only `place` may move data to the devices: an array that slips in from the host would be
+        # sent again at every step, and nothing but the speed would tell.
+        with (
+            jax.profiler.StepTraceAnnotation("train", step_num=step),
+            jax.transfer_guard("disallow"),
+        ):
+            total = zeros_like(trained)
+            for m in range(micro_batches):
+                micro_batch = place({name: x[m] for name, x in arrays.items()}, layout)
+                total = accumulate(total, trained, micro_batch, frozen)
+            trained, opt, step_metrics = update(trained, opt, total)
         del total  # or the next step's would be made beside it
-        in_flight.append(
-            (
-                step,
-                step_metrics,
-                step_counts(train_set.lengths[units], config.batch, micro_batches, decoder_config),
-            )
-        )
-        last = step == total_steps
-        evaluate = bool(measured) and (last or step % config.eval_every == 0)
-        save = last or (config.checkpoint.every and step % config.checkpoint.every == 0)
-        compiled = (
-            step == first_step + 1
-        )  # the clock of the speed figures starts when this step is done
-        ready = len(in_flight) if evaluate or save or compiled else len(in_flight) - 1
+        profiler.stop(profiled, step, step_metrics)
+        counts = step_counts(train_set.lengths[units], config.batch, micro_batches, decoder_config)
+        in_flight.append(Dispatched(step, step_metrics, counts))
+
+        is_last = step == total_steps
+        evaluates = bool(measured) and (is_last or step % config.eval_every == 0)
+        every = config.checkpoint.every
+        saves = is_last or (every > 0 and step % every == 0)
+        # The first step compiles: the clock of the speed figures starts when it is done.
+        compiles = step == first_step + 1
+        waits_for_this_step = evaluates or saves or compiles
+        ready = len(in_flight) if waits_for_this_step else len(in_flight) - 1
+        # Do not change this order. The metrics come before the checkpoint, because weights after a
+        # loss that is not finite must not be saved; the figures come before it too, because the
+        # checkpoint that is best by them is kept.
         record(in_flight[:ready])
         del in_flight[:ready]
-        if evaluate:
+        if evaluates:
             with progress.paused():
-                results = evaluate_all(measured, params)
+                results = evaluate_all(measured, trainable.join(trained, frozen))
                 writer.write(step, results)
-        if save:
+        if saves:
+            state = state_of(trained, frozen, opt)
             score_contract = contract.with_golden(
                 score_contract,
-                functools.partial(rows.score_conversations, score, params, tokenizer),
+                functools.partial(rows.score_conversations, score, state["params"], tokenizer),
             )
             meta = {
                 "bound": bound,
@@ -222,51 +240,59 @@ def _run(
                 "elapsed": progress.state(),
                 "contract": contract.to_record(score_contract),
             }
-            checkpoint.save(
-                manager, step, {"params": params, "opt": opt}, meta, results if evaluate else None
-            )
+            # Figures of this step or none: those of an earlier one would make a worse checkpoint
+            # best.
+            checkpoint.save(manager, step, state, meta, results if evaluates else None)
+            del state
     manager.wait_until_finished()  # raises what went wrong with the save in flight
     steps.close()
     writer.close()
     progress.close()
 
     # ------------------------------------------------------------------ results
-    results = results or evaluate_all(
-        measured, params
-    )  # a finished run, started again, takes no step
+    if not results:  # a finished run, started again, takes no step
+        results = evaluate_all(measured, trainable.join(trained, frozen))
     summary = {
         "steps": total_steps,
         "pairs": total_steps * config.batch.pairs,
         "seconds": round(time.monotonic() - started, 1),
         **results,
     }
-    if jax.process_index() == 0:
+    if is_first_process:
         contract.save(score_contract, workdir / contract.FILE)
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write(workdir, summary, held_out, tokenizer)
-        (workdir / "DONE").touch()
+        report.write(workdir, summary, held_out_sets, tokenizer)
+        (workdir / "DONE").touch()  # last: whoever sees it finds everything else
     return summary
+
+
+def state_of(trained: nnx.State, frozen: nnx.State, opt: Any) -> dict[str, Any]:
+    """What a checkpoint holds: the whole model, so that a reader need not know what was frozen."""
+    return {"params": trainable.join(trained, frozen), "opt": opt}
 
 
 def evaluate_all(measured: Sequence[HeldOut | HeldOutBenchmark], params: Any) -> dict[str, Any]:
     """The figures of every held-out set and benchmark, by `set/figure`."""
-    return {name: value for one in measured for name, value in one.metrics(params).items()}
+    figures = {}
+    for held_out in measured:
+        figures |= held_out.metrics(params)
+    return figures
 
 
 def step_counts(
-    lengths: np.ndarray,
-    batch: config_lib.Config,
-    micro_batches: int,
-    decoder: DecoderConfig,
-) -> dict[str, Any]:
-    """What a step had to do, over all hosts: pairs, tokens counted once however they were laid out, row slots, useful FLOPs."""
+    lengths: np.ndarray, batch: config_lib.Config, micro_batches: int, decoder: DecoderConfig
+) -> Counts:
+    """What a step had to do, over all hosts.
+
+    `lengths` [N, 1 + K] are tokens of the prefix and of the responses of its units.
+    """
     unique = int(lengths.sum())
-    return {
-        "pairs": batch.pairs,
-        "unique_tokens": unique,
-        "padded_tokens": micro_batches * batch.rows * batch.row_length,
-        "flops": flops.train_flops(decoder, unique, pack.attention_entries(lengths)),
-    }
+    return Counts(
+        pairs=batch.pairs,
+        unique_tokens=unique,
+        padded_tokens=micro_batches * batch.rows * batch.row_length,
+        flops=flops.train_flops(decoder, unique, pack.attention_entries(lengths)),
+    )
 
 
 def device_peak() -> float | None:
@@ -276,13 +302,24 @@ def device_peak() -> float | None:
 
 
 def refuse_non_finite(step: int, values: dict[str, float]) -> None:
-    """Raise FloatingPointError naming what is not finite; checkpoints are only written after this check."""
+    """Raise FloatingPointError naming what is not finite; checkpoints are written after this check."""
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
         raise FloatingPointError(
-            f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. Lower "
-            f"schedule.peak, set optimizer.clip_norm, or look at the pairs of this step"
+            f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. "
+            f"Lower schedule.peak, set optimizer.clip_norm, or look at the pairs of this step"
         )
+
+
+def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> TokenizedPairs:
+    """The tokenized pairs of the data that `source` names; `kwargs` as for `prepare`.
+
+    Raises RuntimeError where the hosts of a job see different data under that name.
+    """
+    # Hashing the files is not free, and one process has nobody to compare with.
+    if jax.process_count() > 1:
+        distributed.assert_same({f"the data {source}": open_source(source).fingerprint()})
+    return prepare(source=source, tokenizer=tokenizer, **kwargs)
 
 
 def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
@@ -294,24 +331,5 @@ def refuse_other_fields(config: config_lib.Config) -> None:
     """Raise ValueError naming a field of `config` that nothing here reads."""
     fields = defaults.training()
     config_lib.refuse_other_fields(config, fields)
-    for name, held_out_set in config.evals.items():
-        config_lib.refuse_other_fields(held_out_set, fields.data, f"evals.{name}.")
-
-
-def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathlib.Path) -> None:
-    """Raise ResumeRefused naming every field in which the run that saved and the run at hand differ, beyond MAY_CHANGE.
-
-    A field that one of the two configs lacks, since it did not exist then, has its default.
-    """
-    allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
-    every_field = lambda bound: {
-        **bound,
-        "config": config_lib.complete(bound["config"], defaults.training()),
-    }
-    lines = config_lib.difference(every_field(saved), every_field(now))
-    changed = [line for line in lines if not line.startswith(allowed)]
-    if changed:
-        raise ResumeRefused(
-            f"{workdir} holds a run that differs in these fields; use another --workdir, or change them back:\n  "
-            + "\n  ".join(changed)
-        )
+    for name, held_out in config.evals.items():
+        config_lib.refuse_other_fields(held_out, fields.data, f"evals.{name}.")

@@ -1,36 +1,23 @@
-"""Learning-rate schedules and AdamW, with parameters frozen, scaled or left undecayed by regular expressions on their paths."""
+"""Learning-rate schedules and AdamW, with parameters frozen, scaled or left undecayed by regular
+expressions on paths."""
 
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from rewardjax.models.trainable import path_of, paths
+from rewardjax.models.trainable import IsTrainable, path_of, paths
 
-Schedule = Callable[[Any], jax.Array]
-
-NORMS_AND_BIASES = (
-    "norm",
-    "bias",
-)  # what weight decay leaves alone by default; the head is decayed, as in transformers
+SCHEDULES = ("constant", "linear", "cosine")
+# What weight decay leaves alone by default. The head is decayed, as in transformers.
+NORMS_AND_BIASES = ("norm", "bias")
 
 
-def _decay_constant(progress, end_fraction):
-    return jnp.ones_like(progress)
-
-
-def _decay_linear(progress, end_fraction):
-    return 1 - (1 - end_fraction) * progress
-
-
-def _decay_cosine(progress, end_fraction):
-    return end_fraction + (1 - end_fraction) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-
-DECAYS = {"constant": _decay_constant, "linear": _decay_linear, "cosine": _decay_cosine}
+# --------------------------------------------------------------------------------------------------
+# Schedules
+# --------------------------------------------------------------------------------------------------
 
 
 def make_schedule(
@@ -41,72 +28,64 @@ def make_schedule(
     warmup_steps: int | None = None,
     warmup_fraction: float | None = None,
     end_fraction: float = 0.0,
-) -> Schedule:
-    """Learning rate as a function of the number of updates already made: linear warm-up to `peak`, then `name`'s decay.
+) -> optax.Schedule:
+    """Learning rate by the number of updates already made.
 
-    The first update already has peak / warmup_steps (none is wasted at zero), number warmup_steps - 1 has the peak, and after `total_steps`
-    updates linear and cosine stand at end_fraction * peak, where they stay. Warm-up is given in steps or as a fraction of the total.
-    Raises ValueError for an unknown name or a value out of range."""
-    if name not in DECAYS:
-        raise ValueError(f"schedule: unknown name {name!r}; choose one of {', '.join(DECAYS)}")
-    if warmup_steps is not None and warmup_fraction:
-        raise ValueError(
-            f"schedule: warmup_steps = {warmup_steps} and warmup_fraction = {warmup_fraction} are both set; "
-            "set warmup_fraction = 0 to count in steps"
-        )
-    if warmup_steps is None and warmup_fraction is not None:
-        if not 0 <= warmup_fraction < 1:
-            raise ValueError(f"schedule: warmup_fraction must lie in [0, 1), got {warmup_fraction}")
-        warmup_steps = int(round(warmup_fraction * total_steps))
-    warmup_steps = warmup_steps or 0
-    if not 0 <= warmup_steps < total_steps:
-        raise ValueError(
-            f"schedule: needs 0 <= warmup_steps < total_steps, got {warmup_steps} and {total_steps}"
-        )
+    Linear warm-up to `peak`, then `name`'s decay.
+    The first update already has peak / warmup_steps, since one at zero would be wasted; number
+    warmup_steps - 1 has the peak. After `total_steps` updates linear and cosine stand at
+    end_fraction * peak, where they stay. Warm-up is counted in steps or as a fraction of the total.
+    Raises ValueError for an unknown name or a value out of range.
+    """
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule: unknown name {name!r}; choose one of {', '.join(SCHEDULES)}")
     if peak < 0 or not 0 <= end_fraction <= 1:
         raise ValueError(
             f"schedule: needs peak >= 0 and 0 <= end_fraction <= 1, got {peak} and {end_fraction}"
         )
+    warmup_steps = _warmup_steps(total_steps, warmup_steps, warmup_fraction)
+    decay_steps = total_steps - warmup_steps
+    if name == "constant":
+        decay = optax.constant_schedule(peak)
+    elif name == "linear":
+        decay = optax.linear_schedule(peak, end_fraction * peak, decay_steps)
+    else:
+        decay = optax.cosine_decay_schedule(peak, decay_steps, alpha=end_fraction)
+    if warmup_steps == 0:
+        return decay
+    # optax.warmup_* start at zero; ours starts one step up, and so takes one transition less to the
+    # peak.
+    warmup = optax.linear_schedule(peak / warmup_steps, peak, max(warmup_steps - 1, 1))
+    return optax.join_schedules([warmup, decay], [warmup_steps])
 
-    def schedule(count):
-        count = jnp.asarray(count, jnp.float32)
-        warmup = jnp.minimum((count + 1) / max(warmup_steps, 1), 1.0)
-        progress = jnp.clip((count - warmup_steps) / (total_steps - warmup_steps), 0.0, 1.0)
-        return peak * warmup * DECAYS[name](progress, end_fraction)
 
-    return schedule
-
-
-def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> dict[str, int]:
-    """Name -> index of the first regex found in it (re.search); names without one are left out. A regex that wins no name is an error."""
-    if isinstance(regexes, str):
+def _warmup_steps(total_steps: int, steps: int | None, fraction: float | None) -> int:
+    """The length of the warm-up, however it was written. Raises ValueError where it cannot be."""
+    if steps is not None and fraction:
         raise ValueError(
-            f"{field}: expected a sequence of regular expressions, got the string {regexes!r}"
+            f"schedule: warmup_steps = {steps} and warmup_fraction = {fraction} are both set; "
+            "set warmup_fraction = 0 to count in steps"
         )
-    winner = {}
-    for name in names:
-        index = next((i for i, regex in enumerate(regexes) if re.search(regex, name)), None)
-        if index is not None:
-            winner[name] = index
-    for i, regex in enumerate(regexes):
-        if i not in winner.values():
-            some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            raise ValueError(
-                f"{field}: {regex!r} applies to no parameter (no match, or all taken by an earlier one); there are {some}"
-            )
-    return winner
+    if steps is None:
+        fraction = fraction or 0.0
+        if not 0 <= fraction < 1:
+            raise ValueError(f"schedule: warmup_fraction must lie in [0, 1), got {fraction}")
+        steps = round(fraction * total_steps)
+    if not 0 <= steps < total_steps:
+        raise ValueError(
+            f"schedule: needs 0 <= warmup_steps < total_steps, got {steps} and {total_steps}"
+        )
+    return steps
 
 
-def _by_path(value_of: Callable[[str], Any]) -> Callable[[Any], Any]:
-    """Function that maps a tree to one of `value_of(path)`: a function also fits trees from which optax has cut the frozen leaves."""
-    return lambda tree: jax.tree_util.tree_map_with_path(
-        lambda key_path, _: value_of(path_of(key_path)), tree
-    )
+# --------------------------------------------------------------------------------------------------
+# The optimizer
+# --------------------------------------------------------------------------------------------------
 
 
 def make_optimizer(
-    schedule: Schedule,
-    params,
+    schedule: optax.Schedule,
+    params: Any,
     *,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -118,47 +97,98 @@ def make_optimizer(
     lr_factors: Sequence[tuple[str, float]] = (),
     decay_exclude: Sequence[str] | None = None,
 ) -> optax.GradientTransformation:
-    """AdamW (arXiv 1711.05101) behind clipping by the global norm, for the tree `params` (arrays or shapes; only the paths are used).
+    """AdamW (arXiv 1711.05101) behind clipping by global norm, for trainable parameters.
 
-    freeze: regexes of parameters that get exactly zero updates and no optimizer state; their gradients do not count in the clipped norm.
-    lr_factors: (regex, factor) pairs that scale a parameter's whole update, decay included; the first regex that matches decides.
-    decay_exclude: regexes of parameters without weight decay; None means every norm and bias.
-    mu_dtype: dtype of the first moment ("bfloat16" saves 2 bytes a parameter). Regexes are searched for anywhere in `path_of`.
-    Raises ValueError for a regex that applies to no parameter, or when everything is frozen."""
-    names = paths(params)
-    frozen = _first_match(names, freeze, "freeze")
-    trained = [name for name in names if name not in frozen]
-    if not trained:
-        raise ValueError("freeze: the regular expressions freeze every parameter")
-    factor_index = _first_match(trained, [regex for regex, _ in lr_factors], "lr_factors")
-    factor = {name: lr_factors[i][1] for name, i in factor_index.items()}
+    Only the paths of `params` are used, so arrays and shapes do equally. Regexes are searched for
+    anywhere in `path_of`.
+
+    Args:
+        schedule: learning rate by the number of updates made.
+        params: the whole tree.
+        b1: decay of the first moment.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled: subtracted from a weight is lr * weight_decay * weight.
+        clip_norm: largest global norm of the gradients of trainable parameters; None does not clip.
+        mu_dtype: dtype of the first moment ("bfloat16" saves 2 bytes per parameter); None is the
+            parameters'.
+        freeze: regexes of parameters that are not in the tree that the optimizer is given: see
+            `is_trainable`.
+        lr_factors: (regex, factor) pairs that scale a parameter's whole update, decay included; the
+            first match decides.
+        decay_exclude: regexes of parameters without weight decay; None means every norm and bias.
+
+    Raises:
+        ValueError: a regex that applies to no trainable parameter; everything is frozen.
+    """
+    trains = is_trainable(params, freeze)
+    names = [name for name in paths(params) if trains(name)]
+    factor_index = _first_match(names, [regex for regex, _ in lr_factors], "lr_factors")
+    factor = {name: lr_factors[index][1] for name, index in factor_index.items()}
     if decay_exclude is None:
-        undecayed = {
-            name for name in names if any(re.search(regex, name) for regex in NORMS_AND_BIASES)
-        }
+        undecayed = {name for name in names if any(re.search(r, name) for r in NORMS_AND_BIASES)}
     else:
-        undecayed = set(_first_match(trained, decay_exclude, "decay_exclude"))
+        undecayed = set(_first_match(names, decay_exclude, "decay_exclude"))
 
-    steps = [optax.clip_by_global_norm(clip_norm)] if clip_norm is not None else []
+    # The order is AdamW's: the decay is not divided by the second moment, and the factors scale
+    # decay and update alike.
+    steps = []
+    if clip_norm is not None:
+        steps.append(optax.clip_by_global_norm(clip_norm))
     steps.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype))
     if weight_decay:
-        steps.append(
-            optax.add_decayed_weights(
-                weight_decay, mask=_by_path(lambda name: name not in undecayed)
-            )
-        )
+        decayed = _by_path(lambda name: name not in undecayed)
+        steps.append(optax.add_decayed_weights(weight_decay, mask=decayed))
     steps.append(optax.scale_by_learning_rate(schedule))
     if factor:
         factors = _by_path(lambda name: factor.get(name, 1.0))
-        steps.append(
-            optax.stateless(
-                lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors(updates))
-            )
+        scale = lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors(updates))
+        steps.append(optax.stateless(scale))
+    return optax.chain(*steps)
+
+
+def is_trainable(params: Any, freeze: Sequence[str]) -> IsTrainable:
+    """The predicate on paths for `trainable.split`: no regex of `freeze` is found in the path.
+
+    Raises ValueError for a regex that no path contains, and where all paths are frozen.
+    """
+    names = paths(params)
+    frozen = _first_match(names, freeze, "freeze")
+    if len(frozen) == len(names):
+        raise ValueError("freeze: the regular expressions freeze every parameter")
+    return lambda name: name not in frozen
+
+
+def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> dict[str, int]:
+    """Name -> index of the first regex found in it; names without one are left out.
+
+    Raises ValueError for a regex that wins no name: it is a misspelling, and nothing else would
+    tell.
+    """
+    if isinstance(regexes, str):
+        raise ValueError(
+            f"{field}: expected a sequence of regular expressions, got the string {regexes!r}"
         )
-    adamw = optax.chain(*steps)
-    if not frozen:
-        return adamw
-    return optax.partition(
-        {"train": adamw, "freeze": optax.set_to_zero()},
-        _by_path(lambda name: "freeze" if name in frozen else "train"),
+    winner = {}
+    for name in names:
+        for index, regex in enumerate(regexes):
+            if re.search(regex, name):
+                winner[name] = index
+                break
+    for index, regex in enumerate(regexes):
+        if index not in winner.values():
+            examples = ", ".join(names[:8])
+            if len(names) > 8:
+                examples += ", ..."
+            raise ValueError(
+                f"{field}: {regex!r} applies to no parameter (no match, or all taken by an earlier "
+                f"one); there are {examples}"
+            )
+    return winner
+
+
+def _by_path(value_of: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Function that maps a tree to one of `value_of(path)`."""
+    return lambda tree: jax.tree_util.tree_map_with_path(
+        lambda key_path, _: value_of(path_of(key_path)), tree
     )

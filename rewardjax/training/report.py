@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,83 +13,85 @@ from rewardjax.reporting import page, plots
 from rewardjax.training import metrics
 from rewardjax.training.held_out import HeldOut
 
-EXAMPLES = 6
-SHOWN = (
-    "pairs",
-    "accuracy",
-    "wilson_low",
-    "wilson_high",
-    "ties",
-    "nll",
-    "brier",
-    "ece",
-    "margin_mean",
-    "length_slope",
-    "length_accuracy",
-)
+EXAMPLES = 6  # half of them the model's worst pairs, half its best
 
 
 def write(
     workdir: pathlib.Path,
     summary: dict[str, Any],
-    held_out: list[HeldOut],
+    held_out_sets: Sequence[HeldOut],
     tokenizer: ChatTokenizer,
 ) -> None:
     """Plots into `workdir/plots`, and `workdir/report.html` with all of them."""
     folder = workdir / "plots"
     figures = {"Training": folder / "curves.png"}
     plots.curves(metrics.read_metrics(workdir), figures["Training"])
-    for one in held_out:
-        chosen, rejected = one.last_rewards().T
-        drawn = {
-            f"{one.name}: rewards": "rewards",
-            f"{one.name}: calibration": "calibration",
-            f"{one.name}: reward against length": "length",
-        }
-        drawn = {caption: folder / f"{one.name}_{what}.png" for caption, what in drawn.items()}
-        histogram, calibration, length = drawn.values()
-        plots.reward_histogram(chosen, rejected, histogram)
-        decided = one.pairs.tie == 0  # a tie has no side to agree with
-        plots.reliability_diagram(
-            pair_evaluator.reliability(
-                chosen[decided], rejected[decided], target=one.pairs.target[decided]
-            ),
-            calibration,
-        )
-        plots.reward_against_length(chosen, rejected, one.lengths[:, 0], one.lengths[:, 1], length)
-        figures |= drawn
-    table = [
-        {"set": one.name} | {name: summary.get(f"{one.name}/{name}") for name in SHOWN}
-        for one in held_out
-    ]
-    examples = [example for one in held_out[:1] for example in hardest_and_easiest(one, tokenizer)]
-    facts = json.loads((workdir / "run.json").read_text()) | {
-        name: summary[name] for name in ("steps", "pairs", "seconds")
-    }
-    config = json.loads((workdir / "config.json").read_text())
+    for held_out in held_out_sets:
+        figures |= draw(held_out, folder)
+    examples = []
+    if held_out_sets:
+        examples = hardest_and_easiest(held_out_sets[0], tokenizer)
+    run = json.loads((workdir / "run.json").read_text())
     page.write_report(
         workdir / "report.html",
         f"Reward model: {workdir.name}",
-        facts,
-        {"Held-out sets": table},
+        run | {name: summary[name] for name in ("steps", "pairs", "seconds")},
+        {"Held-out sets": table(summary, [held_out.name for held_out in held_out_sets])},
         figures,
         examples,
-        config,
+        json.loads((workdir / "config.json").read_text()),
     )
 
 
-def hardest_and_easiest(one: HeldOut, tokenizer: ChatTokenizer) -> list[dict[str, Any]]:
+def draw(held_out: HeldOut, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The three pictures of a held-out set: caption -> file."""
+    name = held_out.name
+    histogram, calibration, length = (
+        folder / f"{name}_{picture}.png" for picture in ("rewards", "calibration", "length")
+    )
+    chosen, rejected = held_out.last_rewards().T
+    plots.reward_histogram(chosen, rejected, histogram)
+    decided = held_out.pairs.tie == 0  # a tie has no side to agree with
+    bins = pair_evaluator.reliability(
+        chosen[decided], rejected[decided], target=held_out.pairs.target[decided]
+    )
+    plots.reliability_diagram(bins, calibration)
+    plots.reward_against_length(
+        chosen, rejected, held_out.lengths[:, 0], held_out.lengths[:, 1], length
+    )
+    return {
+        f"{name}: rewards": histogram,
+        f"{name}: calibration": calibration,
+        f"{name}: reward against length": length,
+    }
+
+
+def table(summary: dict[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per figure and one column per set: all that `HeldOut.metrics` measures."""
+    rows: dict[str, dict[str, Any]] = {}
+    for key, value in summary.items():
+        name, slash, figure = key.partition("/")
+        if slash and name in sets:
+            rows.setdefault(figure, {"figure": figure})[name] = value
+    return list(rows.values())
+
+
+def hardest_and_easiest(held_out: HeldOut, tokenizer: ChatTokenizer) -> list[dict[str, Any]]:
     """The pairs of a set with the lowest and the highest margins, as text."""
-    chosen, rejected = one.last_rewards().T
-    order = np.argsort(chosen - rejected)
-    picked = dict.fromkeys([*order[: EXAMPLES // 2].tolist(), *order[-(EXAMPLES // 2) :].tolist()])
-    return [
-        {
-            "prompt": tokenizer.decode(one.groups[i].prefix),
-            "chosen": tokenizer.decode(one.groups[i].suffixes[0]),
-            "rejected": tokenizer.decode(one.groups[i].suffixes[1]),
-            "chosen_reward": float(chosen[i]),
-            "rejected_reward": float(rejected[i]),
-        }
-        for i in picked
-    ]
+    chosen, rejected = held_out.last_rewards().T
+    order = np.argsort(chosen - rejected).tolist()
+    # As keys: in a set of fewer than EXAMPLES pairs the two ends overlap.
+    selected = dict.fromkeys([*order[: EXAMPLES // 2], *order[-(EXAMPLES // 2) :]])
+    examples = []
+    for index in selected:
+        group = held_out.groups[index]
+        examples.append(
+            {
+                "prompt": tokenizer.decode(group.prefix),
+                "chosen": tokenizer.decode(group.suffixes[0]),
+                "rejected": tokenizer.decode(group.suffixes[1]),
+                "chosen_reward": float(chosen[index]),
+                "rejected_reward": float(rejected[index]),
+            }
+        )
+    return examples

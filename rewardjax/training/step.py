@@ -11,10 +11,13 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from rewardjax.models.trainable import join
 from rewardjax.training.losses import Loss
 
 Batch = dict[str, jax.Array]
-Total = dict[str, Any]  # gradients (as params) and sums over units, of the micro-batches so far
+# Gradients, as the trainable part, and sums over units, of the micro-batches so far.
+Total = dict[str, Any]
+NOTHING = nnx.State({})  # the frozen part where everything is trained
 
 
 class Outcomes(NamedTuple):
@@ -92,16 +95,19 @@ def make_step(
 ) -> tuple[Callable, Callable]:
     """The two functions of a step, jitted.
 
-    `accumulate(total, params, micro_batch) -> total`, with gradients and sums of metrics;
-    `update(params, opt, total) -> params, opt, metrics`.
+    `accumulate(total, trainable, micro_batch, frozen) -> total` and
+    `update(trainable, opt, total) -> trainable, opt, metrics`, over the parts that
+    `trainable.split` makes of the parameters. `frozen` may be left out where everything is trained.
 
     The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads
-    those): sums are divided by the global count, never by what a micro-batch or a device happens
-    to hold.
+    those): sums are divided by the global count, never by what a micro-batch or a device happens to
+    hold.
     """
 
-    def summed(params: Any, batch: Batch) -> tuple[jax.Array, dict[str, jax.Array]]:
-        model = nnx.merge(graph, params)
+    def summed(
+        trainable: nnx.State, frozen: nnx.State, batch: Batch
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        model = nnx.merge(graph, join(trainable, frozen))
         rewards_BS = model(
             batch["tokens"],
             batch["positions"],
@@ -117,14 +123,20 @@ def make_step(
         }
         return sums["loss"], sums
 
-    def accumulate(total: Total, params: Any, batch: Batch) -> Total:
-        grads, sums = jax.grad(summed, has_aux=True)(params, batch)
+    def accumulate(
+        total: Total, trainable: nnx.State, batch: Batch, frozen: nnx.State = NOTHING
+    ) -> Total:
+        # With respect to the trainable part alone: the backward pass of a frozen weight is never
+        # traced.
+        grads, sums = jax.grad(summed, has_aux=True)(trainable, frozen, batch)
         return jax.tree.map(jnp.add, total, {"grads": grads, "sums": sums})
 
-    def update(params: Any, opt: Any, total: Total) -> tuple[Any, Any, dict[str, jax.Array]]:
-        updates, opt = optimizer.update(total["grads"], opt, params)
-        params = optax.apply_updates(params, updates)
-        return params, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
+    def update(
+        trainable: nnx.State, opt: Any, total: Total
+    ) -> tuple[nnx.State, Any, dict[str, jax.Array]]:
+        updates, opt = optimizer.update(total["grads"], opt, trainable)
+        trainable = optax.apply_updates(trainable, updates)
+        return trainable, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
 
     # The total and the state are updated in place: a second copy of either would not fit beside
     # them.
@@ -132,9 +144,9 @@ def make_step(
 
 
 @jax.jit
-def zeros_like(params: Any) -> Total:
+def zeros_like(trainable: nnx.State) -> Total:
     """The total before the first micro-batch, sharded as the parameters are."""
     return {
-        "grads": jax.tree.map(jnp.zeros_like, params),
+        "grads": jax.tree.map(jnp.zeros_like, trainable),
         "sums": {name: jnp.zeros((), jnp.float32) for name in METRICS},
     }

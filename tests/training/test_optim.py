@@ -7,6 +7,7 @@ import optax
 import pytest
 from flax import nnx
 
+from rewardjax.models.trainable import path_of, paths, split
 from rewardjax.training import optim
 
 
@@ -28,29 +29,30 @@ CONSTANT = optim.make_schedule(peak=0.1, total_steps=10)
 
 def named(tree):
     return {
-        optim.path_of(path): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        path_of(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
 
-def run(optimizer, steps=3, grads=GRADS):
+def run(optimizer, steps=3, grads=GRADS, freeze=()):
     """Updates of the last of `steps` steps, by path, and the final optimizer state; compiled, as in training."""
+    params, _ = split(PARAMS, optim.is_trainable(PARAMS, freeze))
+    grads, _ = split(grads, optim.is_trainable(PARAMS, freeze))
 
     @jax.jit
     def step(params, state):
         updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state, updates
 
-    params, state = PARAMS, optimizer.init(PARAMS)
+    state = optimizer.init(params)
     for _ in range(steps):
         params, state, updates = step(params, state)
     return named(updates), state
 
 
 def test_paths_are_the_names_people_write():
-    assert sorted(optim.paths(PARAMS)) == PATHS
-    assert optim.paths({"decoder": {"layers": {"q": 1}}}) == ["decoder/layers/q"]
-    assert optim.paths(jax.eval_shape(lambda: PARAMS)) == optim.paths(PARAMS)
+    assert sorted(paths(PARAMS)) == PATHS
+    assert paths({"decoder": {"layers": {"q": 1}}}) == ["decoder/layers/q"]
+    assert paths(jax.eval_shape(lambda: PARAMS)) == paths(PARAMS)
 
 
 @pytest.mark.parametrize("name, end", [("constant", 1.0), ("linear", 0.2), ("cosine", 0.2)])
@@ -69,6 +71,28 @@ def test_schedule_corners(name, end):
     )  # half way: the middle, for all three
     assert np.all(np.diff(lr[10:]) <= 1e-7)
     assert jax.jit(schedule)(jnp.int32(60)) == lr[60]
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7])
+@pytest.mark.parametrize(
+    "name, decay",
+    [
+        ("constant", lambda progress: 1.0),
+        ("linear", lambda progress: 1 - 0.9 * progress),
+        ("cosine", lambda progress: 0.1 + 0.9 * (1 + np.cos(np.pi * progress)) / 2),
+    ],
+)
+def test_schedules_are_their_formulas(name, decay, warmup_steps):
+    schedule = optim.make_schedule(
+        name, peak=3e-4, total_steps=50, warmup_steps=warmup_steps, end_fraction=0.1
+    )
+    for count in range(60):
+        if count < warmup_steps:
+            expected = 3e-4 * (count + 1) / warmup_steps
+        else:
+            progress = min((count - warmup_steps) / (50 - warmup_steps), 1.0)
+            expected = 3e-4 * decay(progress)
+        np.testing.assert_allclose(schedule(count), expected, rtol=2e-6)
 
 
 def test_warmup_fraction_is_warmup_steps():
@@ -135,38 +159,36 @@ def test_named_exclusions_replace_the_default():
     assert same == {"head", "layers/bias"}  # the bias is zero, so its decay is too
 
 
-def test_frozen_parameters_get_zero_updates_and_no_state():
+def test_frozen_parameters_get_no_update_and_no_state():
+    freeze = ("^embed", "layers/")
     optimizer = optim.make_optimizer(
-        CONSTANT,
-        PARAMS,
-        weight_decay=0.1,
-        freeze=("^embed", "layers/"),
-        lr_factors=(("head", 3.0),),
+        CONSTANT, PARAMS, weight_decay=0.1, freeze=freeze, lr_factors=(("head", 3.0),)
     )
-    updates, state = run(optimizer)
-    for path in ("embed", "layers/kernel", "layers/bias"):
-        assert np.all(updates[path] == 0)
-    assert np.all(updates["head"] != 0) and np.all(updates["norm"] != 0)
-    moments = [path for path in optim.paths(state) if "/mu/" in path or "/nu/" in path]
-    assert sorted(path.split("/", 1)[1].rsplit("/", 1)[-1] for path in moments) == [
-        "head",
-        "head",
-        "norm",
-        "norm",
-    ]
+    updates, state = run(optimizer, freeze=freeze)
+    assert sorted(updates) == ["head", "norm"]
+    assert all(np.all(update != 0) for update in updates.values())
+    moments = [path for path in paths(state) if "/mu/" in path or "/nu/" in path]
+    assert sorted(path.rsplit("/", 1)[-1] for path in moments) == ["head", "head", "norm", "norm"]
 
 
 def test_gradients_of_frozen_parameters_do_not_clip_the_others():
     huge = jax.tree_util.tree_map_with_path(
-        lambda path, g: g * 1e6 if optim.path_of(path) == "embed" else g, GRADS
+        lambda path, g: g * 1e6 if path_of(path) == "embed" else g, GRADS
     )
-    sgd_like = dict(
-        b1=0.0, b2=0.0, eps=1e3, clip_norm=1.0, freeze=("embed",)
-    )  # eps >> gradient: the update keeps the gradient's scale
-    with_huge, _ = run(optim.make_optimizer(CONSTANT, PARAMS, **sgd_like), grads=huge)
-    without, _ = run(optim.make_optimizer(CONSTANT, PARAMS, **sgd_like))
-    for path in PATHS:
+    # eps >> gradient: the update keeps the gradient's scale.
+    sgd_like = dict(b1=0.0, b2=0.0, eps=1e3, clip_norm=1.0, freeze=("embed",))
+    optimizer = optim.make_optimizer(CONSTANT, PARAMS, **sgd_like)
+    with_huge, _ = run(optimizer, grads=huge, freeze=("embed",))
+    without, _ = run(optimizer, freeze=("embed",))
+    for path in with_huge:
         np.testing.assert_array_equal(with_huge[path], without[path])
+
+
+@pytest.mark.parametrize("field", ["lr_factors", "decay_exclude"])
+def test_a_regex_that_applies_to_frozen_parameters_only_is_refused(field):
+    regexes = {"lr_factors": (("embed", 2.0),), "decay_exclude": ("embed",)}
+    with pytest.raises(ValueError, match=f"{field}: 'embed' applies to no parameter"):
+        optim.make_optimizer(CONSTANT, PARAMS, freeze=("embed",), **{field: regexes[field]})
 
 
 def test_factors_scale_the_whole_update_and_the_first_match_decides():

@@ -1,0 +1,182 @@
+"""How far a run is and how fast: a live line with an ETA, and speed against the hardware's peak."""
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TextIO
+
+from tqdm import tqdm
+
+
+class Counts(NamedTuple):
+    """What was done, over all hosts."""
+
+    pairs: int = 0
+    unique_tokens: int = 0  # real tokens, a shared prefix once
+    padded_tokens: int = 0  # row slots
+    flops: float = 0.0  # `flops.train_flops`: useful ones only
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Both together."""
+        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def rates(self, seconds: float, peak: float | None) -> dict[str, float]:
+        """Each per second, by the name of its metric; {} where nothing was done or no time passed.
+
+        MFU, model FLOPs utilization (arXiv 2204.02311, appendix B), is useful FLOPs per second over
+        `peak`.
+        """
+        if seconds <= 0 or not self.pairs:
+            return {}
+        rates = {
+            "pairs_per_second": self.pairs / seconds,
+            "useful_tokens_per_second": self.unique_tokens / seconds,
+            "padded_tokens_per_second": self.padded_tokens / seconds,
+        }
+        if peak and self.flops:
+            rates["mfu"] = self.flops / seconds / peak
+        return rates
+
+
+class Progress:
+    """Progress of a run: a tqdm line on a terminal, else a plain line every `interval` seconds.
+
+    Evaluation and other interruptions go into `with progress.paused():` and count neither in speed
+    nor in elapsed time. The first update only starts the clock of speed and ETA, so that
+    compilation is not in them.
+
+    Args:
+        total_steps: of the whole run.
+        start_step: where a resumed run continues.
+        elapsed: the `state()` that was saved with it, in seconds.
+        peak: FLOP/s of all devices together, None where unknown.
+        interval: seconds between plain lines.
+        stream: where the line goes; default: standard error.
+        quiet: show nothing, as processes other than 0 do.
+        clock: seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        *,
+        start_step: int = 0,
+        elapsed: float = 0.0,
+        peak: float | None = None,
+        interval: float = 10.0,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._total, self._step = total_steps, start_step
+        self._peak, self._interval, self._clock = peak, interval, clock
+        self._elapsed_before, self._start, self._pause = elapsed, clock(), 0.0
+        # Running time and step at the first update, and what was done since: the mean pace, for the
+        # line and the ETA.
+        self._first: tuple[float, int] | None = None
+        self._done = Counts()
+        # The same since the last call of `rates`, for the log.
+        self._window_start = 0.0
+        self._window = Counts()
+
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._shown: dict[str, float] = {}
+        self._last_line = -math.inf
+        self._bar: tqdm | None = None
+        if not quiet and self._stream.isatty():
+            self._bar = tqdm(
+                total=total_steps,
+                initial=start_step,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format="{desc}{bar}{postfix}",
+            )
+
+    def _running(self) -> float:
+        """Seconds since this object was made, without pauses."""
+        return self._clock() - self._start - self._pause
+
+    def state(self) -> float:
+        """Seconds spent on the run, over all restarts, without pauses: saved with checkpoints."""
+        return self._elapsed_before + self._running()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in this block does not count."""
+        begin = self._clock()
+        try:
+            yield
+        finally:
+            self._pause += self._clock() - begin
+
+    def update(self, step: int, counts: Counts, **shown: float) -> None:
+        """`step` steps are done, with `counts` since the last update.
+
+        `shown` are numbers for the line, such as the loss.
+        """
+        self._step, self._shown = step, shown
+        now = self._running()
+        if self._first is None:
+            self._first, self._window_start = (now, step), now
+        else:
+            self._done, self._window = self._done.plus(counts), self._window.plus(counts)
+        if not self._quiet:
+            self._show(now)
+
+    def rates(self) -> dict[str, float]:
+        """Speed since the last call, for the log; {} without data. See `Counts.rates`."""
+        rates = self._window.rates(self._running() - self._window_start, self._peak)
+        if rates:
+            self._window_start, self._window = self._running(), Counts()
+        return rates
+
+    def eta(self) -> float | None:
+        """Seconds left at the mean pace since the first update; None before the second."""
+        if self._first is None or self._step == self._first[1]:
+            return None
+        begin, step = self._first
+        return (self._total - self._step) * (self._running() - begin) / (self._step - step)
+
+    def line(self) -> str:
+        """The progress line as text. Its speed is the mean one: that of a window may be of a
+        moment, as when the last two steps are reported together."""
+        parts = [
+            f"step {self._step}/{self._total} ({100 * self._step / max(self._total, 1):.0f}%)",
+            f"elapsed {clock_text(self.state())}",
+        ]
+        if (eta := self.eta()) is not None:
+            parts.append(f"ETA {clock_text(eta)}")
+        if self._first is not None:
+            rates = self._done.rates(self._running() - self._first[0], self._peak)
+            if rates:
+                parts.append(f"{rates['pairs_per_second']:.3g} pairs/s")
+                parts.append(f"{rates['useful_tokens_per_second']:.3g} tokens/s")
+            if "mfu" in rates:
+                parts.append(f"MFU {100 * rates['mfu']:.1f}%")
+        parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
+        return ", ".join(parts)
+
+    def _show(self, now: float) -> None:
+        if self._bar is not None:
+            self._bar.n = self._step
+            self._bar.set_description_str(self.line() + " ")
+        elif now - self._last_line >= self._interval or self._step >= self._total:
+            self._last_line = now
+            print(self.line(), file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def clock_text(seconds: float) -> str:
+    """`"1:01"` of a minute and a second, `"1:00:00"` of an hour."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}"
