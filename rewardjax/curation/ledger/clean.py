@@ -23,10 +23,9 @@ import numpy as np
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
-from rewardjax.curation.ledger import near_duplicates
+from rewardjax.curation.ledger import contamination, near_duplicates
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
-from rewardjax.data import fields, ngrams
 from rewardjax.data.groups import Message
 from rewardjax.data.sources import open_source
 
@@ -36,11 +35,6 @@ EXECUTORS = {
     "slurm": "datatrove.executor.slurm:SlurmPipelineExecutor",
     "ray": "datatrove.executor.ray:RayPipelineExecutor",
 }
-# Texts looked up at a time: all their n-grams are in memory at once.
-BATCH = 500
-# Matches per pair and mode that are kept as evidence.
-SHOWN_MATCHES = 3
-
 # Patterns of our own, as datatrove's formatters replace what they match and do not say what it was,
 # and knows neither phone nor card numbers. A pattern only flags: a false alarm costs a look.
 PII = {
@@ -72,14 +66,6 @@ class Settings(TypedDict):
     pii: str | None
     # Name -> fingerprint of the source.
     benchmarks: dict[str, str]
-
-
-class BenchmarkPrompt(TypedDict):
-    """A prompt turn that people wrote for a benchmark."""
-
-    benchmark: str
-    id: str
-    text: str
 
 
 class Texts(NamedTuple):
@@ -136,7 +122,7 @@ def clean(
     name, state = fingerprint.of_json(settings), store.fingerprint("pairs")
     work = store.folder / "work" / f"clean-{name}"
     work.mkdir(parents=True, exist_ok=True)
-    (work / "prompts.json").write_text(json.dumps(_prompts(benchmarks)))
+    (work / "prompts.json").write_text(json.dumps(contamination.read_prompts(benchmarks)))
     # Partial functions of plain values, as executors send them to other processes.
     shared: dict[str, Any] = {
         "folder": str(store.folder),
@@ -179,28 +165,6 @@ def _has_check_digit(number: str) -> bool:
     digits = [int(char) for char in reversed(number) if char.isdigit()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
-
-
-def _prompts(benchmarks: Mapping[str, str]) -> list[BenchmarkPrompt]:
-    """Every prompt turn that people wrote. Raises ValueError naming a record without a prompt."""
-    prompts = []
-    for name, path in sorted(benchmarks.items()):
-        for row, record in enumerate(open_source(path)):
-            present = [record[key] for key in fields.PROMPTS if record.get(key) is not None]
-            if not present:
-                raise ValueError(
-                    f"benchmark {name}: {path}, row {row}: no prompt; "
-                    f"it needs one of {', '.join(fields.PROMPTS)}"
-                )
-            prompt = present[0]
-            if isinstance(prompt, str):
-                turns = [prompt]
-            else:
-                turns = [m["content"] for m in prompt if m.get("role") == "user"]
-            for text in turns:
-                id = str(record.get("id", row))
-                prompts.append(BenchmarkPrompt(benchmark=name, id=id, text=text))
-    return prompts
 
 
 # ------------------------------------------------------------------ tasks
@@ -250,12 +214,10 @@ def _look_through(
             todo.append((stage, unit))
     if not todo:
         return
-    prompts: list[BenchmarkPrompt] = json.loads(pathlib.Path(work, "prompts.json").read_text())
-    prompt_texts = [prompt["text"] for prompt in prompts]
-    indices = {mode: ngrams.build(prompt_texts, settings["n"], mode) for mode in settings["modes"]}
+    prompts = json.loads(pathlib.Path(work, "prompts.json").read_text())
     for stage, unit in todo:
         pairs = _texts(store, stage, unit)
-        findings = list(_contaminated(pairs, prompts, indices))
+        findings = list(_contaminated(pairs, prompts, settings))
         if settings["pii"] is not None:
             findings += _personal(pairs, _hook(settings["pii"]))
         if settings["near"] is not None:
@@ -305,40 +267,19 @@ def _all_text(pair: Texts) -> str:
 
 
 def _contaminated(
-    pairs: list[Texts], prompts: list[BenchmarkPrompt], indices: Mapping[str, ngrams.Index]
+    pairs: list[Texts], prompts: list[contamination.BenchmarkPrompt], settings: Settings
 ) -> Iterator[FindingRow]:
-    """A finding for each pair whose prompt shares an n-gram with a benchmark prompt.
-
-    A benchmark prompt that is too short for an n-gram is met by a prompt of the same words.
-    """
-    for first in range(0, len(pairs), BATCH):
-        batch = pairs[first : first + BATCH]
-        texts = [_user_text(pair.prompt) for pair in batch]
-        evidence: list[list[dict[str, Any]]] = [[] for _ in batch]
-        for mode, index in indices.items():
-            for i, matches in enumerate(ngrams.look_up(index, texts, short=True)):
-                for match in matches[:SHOWN_MATCHES]:
-                    evidence[i].append(_match_evidence(prompts[match.text], mode, match))
-        for pair, hits in zip(batch, evidence, strict=True):
-            if hits:
-                yield FindingRow(
-                    pair_id=pair.pair_id,
-                    finding="contaminated",
-                    action="hold",
-                    evidence=json.dumps(hits),
-                )
-
-
-def _match_evidence(prompt: BenchmarkPrompt, mode: str, match: ngrams.Match) -> dict[str, Any]:
-    # Without the text of the prompt: evidence is copied into reports, which people may publish.
-    return {
-        "benchmark": prompt["benchmark"],
-        "id": prompt["id"],
-        "mode": mode,
-        "shared": match.shared,
-        "coverage": round(match.coverage, 4),
-        "ngram": match.ngram,
-    }
+    """A finding for each pair whose prompt shares an n-gram with a benchmark prompt."""
+    texts = [_user_text(pair.prompt) for pair in pairs]
+    all_hits = contamination.find(texts, prompts, n=settings["n"], modes=settings["modes"])
+    for pair, hits in zip(pairs, all_hits, strict=True):
+        if hits:
+            yield FindingRow(
+                pair_id=pair.pair_id,
+                finding="contaminated",
+                action="hold",
+                evidence=json.dumps(hits),
+            )
 
 
 def _personal(pairs: list[Texts], hook: Hook) -> Iterator[FindingRow]:

@@ -102,6 +102,25 @@ def test_the_original_label_is_a_vote(store):
     assert conflict["sources"] == ["s"]
 
 
+def test_pairs_whose_label_nobody_made_enter_the_wild_pool(source, tmp_path):
+    store = Store(tmp_path / "wild")
+    take_in(store, source, entry="wild", name="s")
+    sizes = pools_lib.sizes(store)
+    assert sizes["wild"] == 6 and sizes["unverified"] == 0
+
+
+def test_a_label_below_one_half_speaks_for_the_other_response(tmp_path):
+    path = tmp_path / "doubted.jsonl"
+    texts = {"prompt": "Who?", "chosen": "one", "rejected": "two"}
+    path.write_text(json.dumps(texts | {"target": 0.2}) + "\n")
+    store = Store(tmp_path / "doubted")
+    take_in(store, sources.open_source(path), entry="unverified", name="s")
+    (vote,) = store.query("select * from votes").to_pylist()
+    (text,) = store.texts([vote["pair_id"]])
+    assert text[f"response_{vote['value']}"][0]["content"] == "two"
+    assert vote["confidence"] == pytest.approx(0.8)
+
+
 def test_a_pair_of_another_source_is_written_once(store, source, tmp_path):
     counts = take_in(store, source, entry="wild", name="other")
     assert counts == {"rows": 11, "pairs": 0, "duplicates": 8, "rejects": 4}
