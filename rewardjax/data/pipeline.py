@@ -122,7 +122,7 @@ def _labeled_pairs(data: TokenizedPairs, row_length: int, pairs_per_row: int, sh
         bundle_lengths(data.lengths, share),
         pairs_per_row,
         pack,
-        lambda pair: f"pair {pair} ({data.origin(data.record[pair])})",
+        lambda pair: f"pair {pair} ({data.origin(int(data.record[pair]))})",
         f"or set data.max_pair_length = {row_length} to leave such pairs out",
     )
 

@@ -51,8 +51,8 @@ def _permute(x: np.ndarray, n: int, key: np.ndarray) -> np.ndarray:
     A Feistel network permutes the numbers below a power of four; what lands outside [0, n) is sent
     through again (cycle walking, Black and Rogaway 2002), fewer than four times on average.
     """
-    # At least 3 bits a half: with fewer, round keys repeat and some orders of few pairs never
-    # occur.
+    # At least 3 bits per half: only four functions lead from one bit to one bit, too few to
+    # shuffle by.
     half = np.uint64(max(3, ((n - 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
     x, outside = x.copy(), np.ones(len(x), bool)

@@ -14,7 +14,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -63,7 +63,7 @@ def prepare(
     all hosts share. Raises ValueError for settings out of range and where no pair is left.
     """
     if isinstance(source, str):
-        source = open_source(source)
+        source = cast(Source, open_source(source))
     settings = Settings(
         max_length=max_length,
         max_pair_length=max_pair_length,

@@ -70,7 +70,7 @@ class TokenizedPairs:
         """The tokenizer's padding token."""
         return self.manifest["pad_id"]
 
-    def origin(self, record: int) -> str:
+    def origin(self, record: int | np.integer) -> str:
         """Where a group came from, for an error: "record 7 of pairs.jsonl"."""
         return f"record {self.source_record[record]} of {self.manifest['source']}"
 
