@@ -1,13 +1,17 @@
-"""What becomes of a pair: a lookup in a table that is configuration, over five opinions about its original label.
+"""What becomes of a pair: a lookup in a table that is configuration.
 
-Five seats have an opinion: the label itself, the gold RM, the best RM, the judges, the people. Each opinion is `for`, `against`, `even`
-(a tie, or a probability close to 0.5), `undecided` (people only) or `none`. A table is a list of rules, and the first that fits decides:
+Five seats have an opinion about a pair's original label: the label itself, the gold RM, the best RM,
+the judges, the people. Each opinion is `for`, `against`, `even` (a tie, or a probability close to
+0.5), `undecided` (people only) or `none`. A table is a list of rules, and the first that fits
+decides; a seat that a rule does not name may say anything:
 
-    {"gold": "for", "best": "for|even", "then": "keep", "rule": "gold agrees"}        a seat not named may say anything
+    {"gold": "for", "best": "for|even", "then": "keep", "rule": "gold agrees"}
 
-A pair without an original label, or whose labels contradict each other, has `original` `none` or `even`; its `for` then means "for a".
+A pair without an original label, or whose labels contradict each other, has `original` `none` or
+`even`; its `for` then means "for a".
 
-Everything here is arithmetic on words and arrays. `decisions.py` applies the same tables to a ledger, and a simulation calls `decide`.
+Everything here is arithmetic on words and arrays: `decisions.py` calls it with what a ledger says,
+a simulation with what it likes.
 """
 
 import itertools
@@ -28,7 +32,7 @@ SAYS = {
     "humans": OPINIONS,
 }
 
-# ------------------------------------------------------------------------------------ readings of the paper
+# ------------------------------------------------------------------ readings of the paper
 
 _PEOPLE: tuple[Rule, ...] = (  # a person has the last word (paper 2.2)
     {"humans": "for", "then": "keep", "rule": "people agree with the label"},
@@ -61,7 +65,8 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         {"judges": "even", "then": "discard", "rule": "judges see no better response"},
         {"then": "annotate", "rule": "nobody looked at it"},
     ),
-    # Stage 2 as printed: judges are asked wherever the best RM does not confirm the label; the curated part (26M).
+    # Stage 2 as printed: judges are asked wherever the best RM does not confirm the label; what it
+    # keeps is the curated part (26M).
     "filter": (*_PEOPLE, _ASK, *_PASS, _REST),
     # ... and everything that was discarded is flipped (version 2 of the paper: 26M + 14M).
     "flip_discarded": (
@@ -121,14 +126,16 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
 }
 
 
-# ------------------------------------------------------------------------------------ tables, checked
+# ------------------------------------------------------------------ tables, checked
 
 
 def rules(table: str | Sequence[Rule]) -> tuple[Rule, ...]:
-    """The rules of a preset or of a table given in full, checked.
+    """The rules of a preset, or of a table given in full, checked.
 
-    Raises ValueError for an unknown preset, seat, opinion or action, for a situation that no rule covers, and for a rule that is never
-    reached."""
+    Raises:
+        ValueError: for an unknown preset, seat, opinion or action, for a situation that no rule
+            covers, and for a rule that is never reached.
+    """
     if isinstance(table, str):
         if table not in PRESETS:
             raise ValueError(
@@ -142,9 +149,9 @@ def rules(table: str | Sequence[Rule]) -> tuple[Rule, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"table: two rules are named {name!r}; give each its own name")
-    reached = {rule for _, _, rule in outcomes(table)}
-    for name in names:
-        if name not in reached:
+    reached = set(written_out(table).values())
+    for place, name in enumerate(names):
+        if place not in reached:
             raise ValueError(f"table: {name!r} is never reached; the rules before it cover it")
     return tuple(table)
 
@@ -158,7 +165,8 @@ def _check_rule(rule: Rule, where: str) -> None:
             raise ValueError(f"{where}: unknown field {field!r}; there are {', '.join(fields)}")
     if rule.get("then") not in ACTIONS or not rule.get("rule"):
         raise ValueError(
-            f"{where}: then = {rule.get('then')!r}, not one of {', '.join(ACTIONS)}, or no name in `rule`"
+            f"{where}: then = {rule.get('then')!r}, not one of {', '.join(ACTIONS)}, or no name in "
+            f"`rule`"
         )
     for seat in rule.keys() & set(SEATS):
         for word in rule[seat].split("|"):
@@ -167,18 +175,20 @@ def _check_rule(rule: Rule, where: str) -> None:
 
 
 def first_match(table: Sequence[Rule], opinions: Mapping[str, str]) -> Rule | None:
-    """The rule that decides a pair with these opinions, seat -> opinion; None where no rule fits."""
+    """The rule that decides a pair with these opinions, seat -> opinion; None where none fits."""
     for rule in table:
-        if all(opinions[seat] in rule.get(seat, opinions[seat]).split("|") for seat in SEATS):
+        if all(opinions[seat] in rule[seat].split("|") for seat in SEATS if seat in rule):
             return rule
     return None
 
 
-def outcomes(table: Sequence[Rule]) -> list[tuple[int, str, str]]:
-    """(code, action, rule's name) of every situation that five seats can be in. Raises ValueError for one that no rule covers.
+def written_out(table: Sequence[Rule]) -> dict[int, int]:
+    """The place of the rule for every situation that five seats can be in, by the situation's code.
 
-    There are 3 * 4 * 4 * 4 * 5 = 960 of them, so a table is not interpreted pair by pair: it is written out once and looked up by code."""
-    written_out = []
+    There are 3 * 4 * 4 * 4 * 5 = 960 of them, so a table is not interpreted pair by pair: it is
+    written out once and looked up. Raises ValueError for a situation that no rule covers.
+    """
+    place_of = {}
     for words in itertools.product(*(SAYS[seat] for seat in SEATS)):
         opinions: dict[str, str] = dict(zip(SEATS, words, strict=True))
         rule = first_match(table, opinions)
@@ -186,68 +196,106 @@ def outcomes(table: Sequence[Rule]) -> list[tuple[int, str, str]]:
             raise ValueError(
                 f"table: no rule covers {opinions}; end with a rule that names no seat"
             )
-        code = 0
-        for word in words:
-            code = code * len(OPINIONS) + OPINIONS.index(word)
-        written_out.append((code, rule["then"], rule["rule"]))
-    return written_out
+        code = _code(np.array([OPINIONS.index(word) for word in words]))
+        place_of[int(code)] = list(table).index(rule)
+    return place_of
 
 
-# ------------------------------------------------------------------------------------ the same on arrays
+def _code(opinions: np.ndarray) -> np.ndarray:
+    """One number [...] for the opinions [..., 5] of all seats, its digits in base 5."""
+    weights = len(OPINIONS) ** np.arange(len(SEATS))
+    return opinions @ weights
+
+
+# ------------------------------------------------------------------ from sides to decisions
+
+# A side says which response somebody speaks for: A, B, neither, or nothing because nobody spoke.
+A, B, NEITHER, SILENT = 1.0, -1.0, 0.0, np.nan
+UNDECIDED = 2.0  # people who looked at the pair and could not decide
+FOR, AGAINST, EVEN, CANNOT, NONE = range(len(OPINIONS))
+
+
+class Sides(NamedTuple):
+    """Who speaks for which response, of n pairs: sides [n], and margins [n] of reward models.
+
+    A margin is reward_a - reward_b in reward units, nan where the model did not score the pair.
+    """
+
+    original: np.ndarray
+    gold: np.ndarray
+    best: np.ndarray
+    judges: np.ndarray
+    humans: np.ndarray
 
 
 class Decided(NamedTuple):
-    """action [n], rule [n] (its name), value [n]: the label a pair goes on with, "" where it goes on with none."""
+    """What becomes of n pairs, in numbers [n] that index the words beside them.
 
+    opinions [n, 5]: of SEATS, in OPINIONS; action: in ACTIONS; rule: place in the table; value: the
+    label that a pair goes on with, in LABELS, -1 where it goes on with none.
+    """
+
+    opinions: np.ndarray
     action: np.ndarray
     rule: np.ndarray
     value: np.ndarray
 
 
-def probability_a(margin: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """P(a is the better response) [n] = sigmoid(margin / temperature), of margins reward_a - reward_b [n] in reward units.
-
-    The exponent is cut at +-80, where float64 would overflow beyond 709: far outside any band."""
-    return 1 / (1 + np.exp(-np.clip(np.asarray(margin, np.float64) / temperature, -80, 80)))
+LABELS = ("a", "b")
 
 
 def reward_model_side(margin: np.ndarray, temperature: float, band: float) -> np.ndarray:
-    """Which response a reward model speaks for [n]: 1 for a, -1 for b, 0 where P(a) is within `band` of 1/2."""
-    unsure = np.abs(probability_a(margin, temperature) - 0.5) <= band
-    return np.where(unsure, 0, np.sign(margin)).astype(np.int8)
+    """Which response a reward model speaks for [n], of its margins [n].
 
-
-def vote_side(value: Sequence[str | None]) -> np.ndarray:
-    """Which response votes speak for [n]: 1 for "a", -1 for "b", 0 for a tie; nan where there is no vote."""
-    sides = {"a": 1.0, "b": -1.0, "tie": 0.0, None: np.nan}
-    return np.array([sides[word] for word in value])
+    P(a is better) = sigmoid(margin / temperature); within `band` of 1/2 it speaks for neither.
+    """
+    # float64 would overflow beyond an exponent of 709; 80 is far outside any band.
+    exponent = np.clip(np.asarray(margin, np.float64) / temperature, -80, 80)
+    is_even = np.abs(1 / (1 + np.exp(-exponent)) - 0.5) <= band
+    return np.where(is_even, NEITHER, np.sign(margin))
 
 
 def opinion(side: np.ndarray, original: np.ndarray) -> np.ndarray:
-    """Sides [n] in words about the original label, whose own side is `original` [n]; nan says "none".
-
-    Where the original label takes no side, `for` means "for a"."""
-    about = np.where(np.nan_to_num(original) == -1, -1, 1)
-    words = np.where(side == about, "for", np.where(side == 0, "even", "against"))
-    return np.where(np.isnan(side), "none", words)
+    """Sides [n] as opinions about the original label, whose own side is `original` [n]."""
+    # Where the label itself takes no side, `for` means "for a".
+    about = np.where(original == B, B, A)
+    agreed = np.where(side == about, FOR, AGAINST)
+    spoken = np.where(side == NEITHER, EVEN, np.where(side == UNDECIDED, CANNOT, agreed))
+    return np.where(np.isnan(side), NONE, spoken).astype(np.int8)
 
 
 def decide(
-    table: Sequence[Rule], opinions: Mapping[str, np.ndarray], original: np.ndarray
+    table: Sequence[Rule],
+    sides: Sides,
+    *,
+    gold_temperature: float = 1.0,
+    best_temperature: float = 1.0,
+    band: float = 0.0,
 ) -> Decided:
-    """What a table makes of pairs. opinions: seat -> words [n], a seat that is missing says "none"; original [n]: side of the label."""
-    n = len(original)
-    code = np.zeros(n, np.int64)
-    for seat in SEATS:
-        words = opinions.get(seat, np.full(n, "none"))
-        code = code * len(OPINIONS) + np.select(
-            [words == w for w in OPINIONS], range(len(OPINIONS))
-        )
-    row_of = {code: row for row, (code, _, _) in enumerate(outcomes(table))}
-    rows = [row_of[c] for c in code.tolist()]
-    action = np.array([name for _, name, _ in outcomes(table)])[rows]
-    rule = np.array([name for _, _, name in outcomes(table)])[rows]
-    label = np.where(np.nan_to_num(original) == -1, "b", "a")
-    flipped = np.where(label == "a", "b", "a")
-    value = np.select([action == "keep", action == "flip"], [label, flipped], "")
-    return Decided(action, rule, value)
+    """What a checked table makes of n pairs.
+
+    Args:
+        table: `rules` of a preset or of a table given in full.
+        sides: who speaks for which response.
+        gold_temperature: of the gold RM's margins, fit on pairs that it was not trained on.
+        best_temperature: of the best RM's margins, fit on gold.
+        band: a reward model with |P(a) - 0.5| <= band is `even`.
+    """
+    original = sides.original
+    gold = reward_model_side(sides.gold, gold_temperature, band)
+    best = reward_model_side(sides.best, best_temperature, band)
+    columns = [
+        opinion(side, original) for side in (original, gold, best, sides.judges, sides.humans)
+    ]
+    opinions = np.stack(columns, axis=-1)  # [n, 5]
+
+    place_by_code = np.full(len(OPINIONS) ** len(SEATS), -1, np.int32)
+    for code, place in written_out(table).items():
+        place_by_code[code] = place
+    rule = place_by_code[_code(opinions.astype(np.int32))]
+    action = np.array([ACTIONS.index(each["then"]) for each in table], np.int8)[rule]
+
+    kept = np.where(original == B, LABELS.index("b"), LABELS.index("a"))
+    keep, flip = action == ACTIONS.index("keep"), action == ACTIONS.index("flip")
+    value = np.select([keep, flip], [kept, 1 - kept], -1).astype(np.int8)
+    return Decided(opinions, action, rule, value)
