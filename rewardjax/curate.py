@@ -1,15 +1,24 @@
-"""Curate preference pairs: humans, judges and reward models in one loop, every opinion in a ledger.
+"""Curate preference pairs: people, judges and reward models in one loop, every opinion in a ledger.
 
-    python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan]      the two stages; the same command resumes
-    python -m rewardjax.curate status FOLDER                                               pools, votes, scores, decisions
-    python -m rewardjax.curate explain FOLDER PAIR_ID                                      every vote, score and rule about a pair
-    python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild        records of any known format into the ledger
-    python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]    chosen and rejected, with provenance
-    python -m rewardjax.curate audit FOLDER                                                shards sound, decisions follow from the ledger
-    python -m rewardjax.curate batch write FOLDER --config configs/curation/world.py       judges' next requests as batch files
-    python -m rewardjax.curate batch read FOLDER RESULTS.jsonl                             their answers into the ledger of calls
+    python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan]
+        both stages; the same command resumes
+    python -m rewardjax.curate status FOLDER
+        pools, votes, scores, decisions
+    python -m rewardjax.curate explain FOLDER PAIR_ID
+        every vote, score and rule about a pair
+    python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild
+        records of any known format into the ledger
+    python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]
+        chosen and rejected, with provenance
+    python -m rewardjax.curate audit FOLDER
+        whether the shards are sound, and the decisions follow from the ledger
+    python -m rewardjax.curate batch write FOLDER --config configs/curation/world.py
+        the judges' next requests as batch files
+    python -m rewardjax.curate batch read FOLDER RESULTS.jsonl
+        their answers into the ledger of calls
 
-FOLDER is a workspace (curation/workspace.py). Exit code 3: the run waits for people, money or a server, and says for what.
+FOLDER is a workspace (curation/workspace.py). Exit code 2: a mistake in the command or the config,
+in one line; 3: the run waits for people, money or a server, and says for what.
 """
 
 import argparse
@@ -124,7 +133,8 @@ def _store(folder: pathlib.Path) -> Store:
     """The store of a workspace that exists."""
     if not (folder / "store" / "store.json").exists():
         raise FileNotFoundError(
-            f"{folder} is not a workspace: it has no store/; make one with `curate import` or `curate run`"
+            f"{folder} is not a workspace: it has no store/; make one with `curate import` or "
+            f"`curate run`"
         )
     return Store(folder / "store")
 
@@ -188,16 +198,20 @@ def _import(args: argparse.Namespace) -> int:
 def _audit(args: argparse.Namespace) -> int:
     store = _store(args.folder)
     problems = store.verify()
-    for stage in sorted({m["stage"] for m in store.manifests("decisions")}) if not problems else ():
-        if wrong := decisions.audit(store, stage):
-            problems.append(
-                f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}"
-            )
-    print(
-        "\n".join(problems)
-        or "sound: every shard is as it was written, and every decision follows from the ledger"
-    )
-    return 1 if problems else 0
+    # From a damaged ledger nothing can be decided again.
+    if not problems:
+        for stage in sorted({m["stage"] for m in store.manifests("decisions")}):
+            wrong = decisions.audit(store, stage)
+            if wrong:
+                problems.append(
+                    f"decisions {stage}: {len(wrong)} do not follow from the ledger, "
+                    f"such as {wrong[0]}"
+                )
+    if problems:
+        print("\n".join(problems))
+        return 1
+    print("sound: every shard is as it was written, and every decision follows from the ledger")
+    return 0
 
 
 def _batch_write(args: argparse.Namespace) -> int:

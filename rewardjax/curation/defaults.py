@@ -1,4 +1,4 @@
-"""The complete curation config: every field that `rewardjax.curate run` reads, for an experiment to change field by field."""
+"""The complete curation config: every field that `curate run` reads, to be changed one by one."""
 
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
@@ -8,11 +8,14 @@ from rewardjax.config import Config
 
 
 def curation() -> Config:
-    """Each sub-config is the keyword arguments of the function or class named beside it, where one is."""
+    """Make the config. A section is the keyword arguments of the function named above it."""
     return ConfigDict(
         dict(
             seed=0,
-            sources={},  # name -> dict(source=..., entry="unverified" | "wild"): data.sources.open_source, intake.take_in
+            # Name -> dict(source=..., entry="unverified" | "wild"), for data.sources.open_source
+            # and ledger.intake.take_in.
+            sources={},
+            # ledger.clean.clean
             clean=dict(
                 benchmarks={},
                 n=13,
@@ -21,8 +24,10 @@ def curation() -> Config:
                 pii="rewardjax.curation.ledger.clean:find_pii",
                 executor={},
             ),
-            judges=(),  # client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py)
-            # protocol.panel. Options of both methods side by side; one that the method does not have is refused when it is set.
+            # judges.client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py).
+            judges=(),
+            # judges.protocol.panel. Options of both methods side by side; one that the method does
+            # not have is refused when it is set.
             panel=dict(
                 method="consistency",
                 threshold=placeholder(float),
@@ -30,35 +35,52 @@ def curation() -> Config:
                 smoothing=placeholder(float),
                 weights={},  # voter ("judge:NAME") -> how much it counts
             ),
-            tag=True,  # ask the judges for attributes before retrieval
-            shots=4,  # gold examples that a judge is shown, unless the judge has `shots` of its own
+            # Whether the judges are asked for attributes before retrieval.
+            tag=True,
+            # Gold examples that a judge is shown, unless the judge has `shots` of its own.
+            shots=4,
             people=dict(
-                kind="simulated",  # simulated: labeling.people; or files: a queue is written, and answers are waited for
+                # "simulated", or "files": a queue is written, and answers are waited for.
+                kind="simulated",
+                # people.queue
                 annotators=("one", "two"),
-                overlap=0.1,  # humans.queue
+                overlap=0.1,
                 checks=0.05,
-                truth="world",  # what a simulated annotator knows: the world's oracle, or a JSONL file of pair_id and value
+                # What simulated people know: the world's oracle, or a JSONL file of pair_id and
+                # value; and how often they say it (people.simulate).
+                truth="world",
                 accuracy=0.92,
                 p_undecided=0.0,
             ),
-            embedder=dict(
-                name="static", width=256, folder=""
-            ),  # embed.static, or embed.backbone of `folder`
+            # retrieval.embed.static, or retrieval.embed.backbone of the model in `folder`.
+            embedder=dict(name="static", width=256, folder=""),
             stage1=dict(
-                iterations=2, first=500, budget=500, human_share=0.4, select="retrieval", k_max=8
+                # After the first, which labels `first` pairs at random.
+                iterations=2,
+                first=500,
+                # Pairs to label per iteration. Retrieval widens k_max until they are filled.
+                budget=500,
+                human_share=0.4,
+                # "retrieval", "uncertainty", "diversity" or "random".
+                select="retrieval",
+                # Neighbors that an error on gold pulls (paper, section 1.3).
+                k_max=8,
             ),
             stage2=dict(
-                # A preset of decision_tables.PRESETS, or a tuple of rules; "" for no Stage 2.
+                # A preset of decision_tables.PRESETS, or rules of your own; "" for no Stage 2.
                 table=FieldReference("flip_both", field_type=object),
+                # A reward model within this distance of p = 0.5 is `even`.
                 band=0.0,
-                # Of the gold RM on its own training pairs, for its temperature; 0: no cross-fit.
+                # Folds in which the gold RM is cross-fitted on its own training pairs, for its
+                # temperature; 0 leaves the temperature at 1.
                 folds=0,
             ),
-            budget=dict(
-                judges=placeholder(float), people=placeholder(float)
-            ),  # dollars; None: no limit
-            # Dollars per pair (paper, appendix F): a label by a person, and by judges in Stage 1 and 2 where they have no token prices.
+            # Dollars; None: no limit.
+            budget=dict(judges=placeholder(float), people=placeholder(float)),
+            # Dollars per pair (paper, appendix F): a label by a person, and by judges in Stage 1
+            # and 2 where they have no token prices.
             prices=dict(gold=0.5, silver=0.05, stage2=0.01),
-            train=defaults.training(),  # rewardjax.train; its data and held-out sets are filled in
+            # rewardjax.train; its data and held-out sets are filled in.
+            train=defaults.training(),
         )
     )

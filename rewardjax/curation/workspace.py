@@ -6,19 +6,19 @@ The stages (`stages/`) read the ledger, apply a rule and append. Whatever has an
 is a plug-in, so that an experiment drives the very same stages with simulated people, judges and
 reward models:
 
-| plug-in    | called as                    | returns                                 | the product's       |
-| ---------- | ---------------------------- | --------------------------------------- | ------------------- |
-| `people`   | `people(ws, tasks, stage)`   | a `people.Answer` per task it answers   | simulated, or files |
-| `judge`    | `judge(ws, items, stage)`    | rows of `votes`, of kind "judge"        | judges over HTTP    |
-| `describe` | `describe(ws, items, stage)` | rows of `attributes`                    | the same judges     |
-| `embedder` | `embedder(ws, pair_ids)`     | an `embed.Embedder`, fitted to the pairs | static, or backbone |
-| `train`    | `train(ws, training)`        | nothing; `load` finds what it left      | `training.loop`     |
-| `load`     | `load(ws, training)`         | a `RewardModel`                         | the best checkpoint |
+| plug-in    | called as                    | returns                              | product's    |
+| ---------- | ---------------------------- | ------------------------------------ | ------------ |
+| `people`   | `people(ws, tasks, stage)`   | a `people.Answer` per answered task  | by config    |
+| `judge`    | `judge(ws, items, stage)`    | rows of `votes`, of kind "judge"     | over HTTP    |
+| `describe` | `describe(ws, items, stage)` | rows of `attributes`                 | over HTTP    |
+| `embedder` | `embedder(ws, pair_ids)`     | an `embed.Embedder`, fitted to them  | by config    |
+| `train`    | `train(ws, training)`        | nothing; `load` finds what it left   | the trainer  |
+| `load`     | `load(ws, training)`         | a `RewardModel`                      | best on gold |
 
-The product's stand in `stages/product.py`; `dataclasses.replace(product.PLUGINS, people=mine)` makes
-others, so that what differs between two experiments is visible. A plug-in must be a function of what
-it is given and of the config's seed: a run that was killed asks again and expects the same answer.
-It may raise Paused where it cannot answer yet.
+The product's stand in `stages/product.py`; `dataclasses.replace(product.PLUGINS, people=mine)`
+makes others, so that what differs between two experiments is visible. A plug-in must be a function
+of what it is given and of the config's seed: a run that was killed asks again and expects the same
+answer. It may raise Paused where it cannot answer yet.
 """
 
 import contextlib
@@ -160,7 +160,7 @@ def open_workspace(
 
 
 def _recorded(path: pathlib.Path) -> dict:
-    """The config that a workspace was started with, in today's names of the functions it mentions."""
+    """The config that a workspace was started with, functions by the names they have today."""
     config = json.loads(path.read_text())
     if config["clean"].get("pii"):
         config["clean"]["pii"] = config_lib.current_path(config["clean"]["pii"])

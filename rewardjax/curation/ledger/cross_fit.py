@@ -38,6 +38,6 @@ def refuse_own_training_pairs(connection: duckdb.DuckDBPyConnection, judged: str
     if own:
         model, pair_id, count = own[0]
         raise OwnTrainingPair(
-            f"reward model {model} was trained on {count} of the pairs that it is to judge, such as "
-            f"{pair_id}; score each with a model of a fold that did not hold it (cross-fit)"
+            f"reward model {model} was trained on {count} of the pairs that it is to judge, such "
+            f"as {pair_id}; score each with a model of a fold that did not hold it (cross-fit)"
         )

@@ -1,8 +1,8 @@
 """What becomes of a pair: a lookup in a table that is configuration.
 
-Five seats have an opinion about a pair's original label: the label itself, the gold RM, the best RM,
-the judges, the people. Each opinion is `for`, `against`, `even` (a tie, or a probability close to
-0.5), `undecided` (people only) or `none`. A table is a list of rules, and the first that fits
+Five seats have an opinion about a pair's original label: the label itself, the gold RM, the best
+RM, the judges, the people. Each opinion is `for`, `against`, `even` (a tie, or a probability close
+to 0.5), `undecided` (people only) or `none`. A table is a list of rules, and the first that fits
 decides; a seat that a rule does not name may say anything:
 
     {"gold": "for", "best": "for|even", "then": "keep", "rule": "gold agrees"}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from tqdm import tqdm
 
+from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import fields, formats, groups
@@ -67,7 +68,7 @@ def take_in(
     Raises:
         StoreConflict: where another source was imported under this name.
     """
-    stage, inputs = f"import-{name}", {"source": source.fingerprint()}
+    stage, inputs = stage_names.imported(name).name, {"source": source.fingerprint()}
     how: dict[str, Any] = {"inputs": inputs, "config": {"entry": entry, "rows": rows}}
     units = [f"{i:05d}" for i in range(max(1, -(-len(source) // rows)))]
     # Pairs are written last: a unit that has them is done.

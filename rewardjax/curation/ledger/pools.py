@@ -1,8 +1,8 @@
 """Where a pair stands: in exactly one pool, derived from the ledger each time it is asked.
 
-The paper's pools, and `curated` for the wild pairs that Stage 2 kept or flipped. The rule is a list,
-STANDINGS, of which the first entry that fits a pair's facts counts: `standing` looks it up for one
-pair, as a simulation may, and `sql` is the same list as a query over the ledger.
+The paper's pools, and `curated` for the wild pairs that Stage 2 kept or flipped. The rule is a
+list, STANDINGS, of which the first entry that fits a pair's facts counts: `standing` looks it up
+for one pair, as a simulation may, and `sql` is the same list as a query over the ledger.
 """
 
 from collections.abc import Mapping
@@ -69,7 +69,7 @@ STANDINGS: tuple[tuple[dict[str, str], Standing], ...] = (
 
 
 def standing(facts: Mapping[str, str]) -> Standing:
-    """Where a pair with these facts stands. Raises KeyError for a fact that is missing."""
+    """Where a pair with these facts stands. Raises KeyError for a missing fact."""
     for required, result in STANDINGS:
         if all(facts[fact] in words.split("|") for fact, words in required.items()):
             return result

@@ -1,7 +1,8 @@
-"""The stages of the loop as data: what each one's shards are called, in which ledgers, and whose state it reads.
+"""The stages of the loop as data: what their shards are called, in which ledgers, and as of when.
 
-A shard is `LEDGER/STAGE.UNIT`. Nothing else in the package spells such a name: the stages append under a `Stage` of this file, and
-`curate run --plan`, the reports and the pools ask the same object whether its work is done.
+A shard is `LEDGER/STAGE.UNIT`. Nothing else in the package spells such a name: the stages append
+under a `Stage` of this file, and `curate run --plan` and the reports ask the same object what is
+done. The names are stored in every workspace: another name makes its work look undone.
 """
 
 import dataclasses
@@ -20,24 +21,27 @@ ASKING, DECIDING = 0, 1
 
 
 def as_of(iteration: int) -> int:
-    """The iteration whose outcome the work of `iteration` starts from: the one before, or -1 for the pairs as they were imported.
+    """The iteration whose outcome the work of `iteration` starts from: the one before.
 
-    What an iteration itself appends must not steer it: a killed run that starts again would then see more than the first try saw."""
+    What an iteration itself appends must not steer it: a run that was killed and starts again would
+    then see more than the first try saw.
+    """
     return iteration - 1
 
 
-IMPORTED = as_of(
-    0
-)  # pools as of this are those that cleaning left, before anybody labeled anything
+# Pools as of this are those that cleaning left, before anybody labeled anything.
+IMPORTED = as_of(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One step of the loop. ledgers: where it appends, in the order in which it does. sliced: in units of UNIT pairs, else at once."""
+    """One step of the loop."""
 
     name: str
     iteration: int
+    # Where it appends, in the order in which it does: only what the last one has is done.
     ledgers: tuple[str, ...]
+    # Whether it is written in units of UNIT pairs, or at once.
     sliced: bool = False
 
     @property
@@ -46,7 +50,10 @@ class Stage:
         return as_of(self.iteration)
 
     def units(self, pair_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
-        """The units of this work, each with its pairs. The order of the pairs decides, so it must itself come from the ledger."""
+        """The units of this work, each with its pairs.
+
+        The order of the pairs decides, so it must itself come from the ledger.
+        """
         if not self.sliced:
             yield WHOLE, pair_ids
             return
@@ -62,9 +69,10 @@ class Stage:
         return [(unit, ids) for unit, ids in self.units(pair_ids) if not self.has(store, unit)]
 
     def finished(self, store: Store, pairs: int) -> bool:
-        """Whether so many pairs are done; units are finished in order, so that the last one tells."""
+        """Whether so many pairs are done."""
         if not self.sliced:
             return self.has(store)
+        # Units are finished in order, so the last one tells.
         return self.has(store, f"{max(0, pairs - 1) // UNIT:05d}")
 
     def append(
@@ -74,7 +82,7 @@ class Stage:
         rows: Iterable[Mapping[str, Any]] | pa.Table,
         unit: str = WHOLE,
     ) -> None:
-        """Write a unit of this stage's shard in `ledger`. Raises ValueError for a ledger that is not one of its own."""
+        """Write a unit in `ledger`. Raises ValueError for a ledger that is not one of its own."""
         if ledger not in self.ledgers:
             raise ValueError(f"stage {self.name} writes {', '.join(self.ledgers)}, not {ledger}")
         store.append(ledger, self.name, unit, rows, iteration=self.iteration)
@@ -85,7 +93,7 @@ class Stage:
         return store.query(sql, [self.name]).to_pylist()
 
 
-# ------------------------------------------------------------------------------------ before the first iteration
+# ------------------------------------------------------------------ before the first iteration
 
 
 def imported(source: str) -> Stage:
@@ -97,7 +105,7 @@ TAG = Stage("tag", 0, ("attributes",), sliced=True)
 EMBED = Stage("embed", 0, ("embeddings",), sliced=True)
 
 
-# ------------------------------------------------------------------------------------ one iteration of Stage 1
+# ------------------------------------------------------------------ one iteration of Stage 1
 
 
 def picks(iteration: int) -> Stage:
@@ -106,8 +114,9 @@ def picks(iteration: int) -> Stage:
 
 
 def people(iteration: int) -> Stage:
-    """What people said, and the attributes that they corrected. The attributes come last: the queue is ordered by attributes, so a run
-    killed between the two must find them as they were."""
+    """What people said, and the attributes that they corrected."""
+    # The attributes come last: the queue is ordered by attributes, so a run that is killed between
+    # the two must find them as they were.
     return Stage(f"people-{iteration}", iteration, ("votes", "attributes"))
 
 
@@ -122,14 +131,19 @@ def panel(iteration: int) -> Stage:
 
 
 def decided(iteration: int) -> str:
-    """The decisions about the unverified pool. Their units are ranges of pair ids (`decisions.decide`)."""
+    """The decisions about the unverified pool; their units are ranges of ids, not slices."""
     return f"stage1-{iteration}"
 
 
 def trained(seat: str, iteration: int, fold: int | None = None) -> Stage:
-    """The reward model of a seat: its training pairs. Its workdir and its data files are named after the stage too."""
-    suffix = "" if fold is None else f"-fold-{fold}"
-    return Stage(f"{seat}-{iteration}{suffix}", iteration, ("training",))
+    """The training pairs of a seat's reward model; its workdir is named after the stage too.
+
+    fold: of the model that was trained without this fold of them.
+    """
+    name = f"{seat}-{iteration}"
+    if fold is not None:
+        name += f"-fold-{fold}"
+    return Stage(name, iteration, ("training",))
 
 
 def uncertainty(iteration: int) -> Stage:
@@ -143,12 +157,12 @@ def scored_gold(iteration: int) -> Stage:
 
 
 def cross_fitted(seat: str, iteration: int, fold: int) -> Stage:
-    """Rewards of one fold of a reward model's own training pairs, by a model trained without that fold."""
+    """Rewards of one fold of a seat's own training pairs, by the model trained without it."""
     name = trained(seat, iteration, fold).name
     return Stage(name, iteration, ("findings", "scores"), sliced=True)
 
 
-# ------------------------------------------------------------------------------------ Stage 2
+# ------------------------------------------------------------------ Stage 2
 
 
 def scored_wild(seat: str, iteration: int) -> Stage:

@@ -114,7 +114,7 @@ def _against_original(row: Mapping[str, Any], label: str) -> str:
 def _write(
     store: Store, output: pathlib.Path, rows: Sequence[dict[str, Any]], about: Mapping[str, Any]
 ) -> collections.Counter[str]:
-    """Write rows with a `pair_id` and a `label`, and the columns `about`; returns counts by fate."""
+    """Write rows with `pair_id`, `label` and the columns `about`; returns counts by fate."""
     counts: collections.Counter[str] = collections.Counter()
     messages = pa.list_(pa.struct(_message_fields(store)))
     columns = dict.fromkeys(("prompt", "chosen", "rejected"), messages) | dict(about)

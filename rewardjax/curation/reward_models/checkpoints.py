@@ -18,7 +18,7 @@ CHOICE = "choice"  # the held-out set on which the best checkpoint is chosen
 
 
 def train(ws: Workspace, training: Training) -> None:
-    """Train by the config's `train`, into `training.folder`; killed, it goes on at its checkpoint."""
+    """Train by the config's `train` in `training.folder`; resumes at its last checkpoint."""
     name = training.stage.name
     data = _written(ws, name, training.labels)
     choice = None

@@ -1,7 +1,7 @@
-"""What the gold set says about a reward model: where it errs, how sure it is, and whether it errs less than the one before.
+"""What the gold set says about a reward model: where it errs, how sure it is, what it gained.
 
-Everything here is about margins: the reward of the response that the gold label prefers minus the reward of the other. A gold pair whose
-label is a tie has none and is left out, counted.
+Everything here is about margins: the reward of the response that the gold label prefers minus the
+reward of the other. A gold pair whose label is a tie has none and is left out, counted.
 """
 
 import math
@@ -21,32 +21,43 @@ FAR = 1e3  # a temperature stays within 1/FAR and FAR times the margins' median 
 def margins(
     labels: Mapping[str, str], scores: Iterable[Mapping[str, Any]]
 ) -> tuple[list[str], np.ndarray, int]:
-    """(pair ids, margins [n], number of pairs left out): gold labels "a" or "b" by pair id, and rows of `scores` of one model.
+    """How much a model prefers what the gold labels prefer, for each pair.
 
-    Left out are gold pairs with any other label ("tie", "undecided") and those without a score. Pairs are in the order of their ids.
-    Raises ValueError where a pair is scored twice."""
-    found: dict[str, float] = {}
+    Args:
+        labels: gold label by pair id; other ones than "a" and "b" are left out.
+        scores: rows of the ledger, of one model.
+
+    Returns:
+        Pair ids in order, margins [n], and how many gold pairs were left out, for their label or
+        for want of a score.
+
+    Raises:
+        ValueError: where a pair is scored twice.
+    """
+    margin_of_a: dict[str, float] = {}
     for row in scores:
-        if row["pair_id"] in found:
+        if row["pair_id"] in margin_of_a:
             raise ValueError(
                 f"gold: pair {row['pair_id']} is scored twice; give the scores of one model"
             )
-        found[row["pair_id"]] = row["reward_a"] - row["reward_b"]
-    ids = sorted(
-        pair_id for pair_id, label in labels.items() if label in ("a", "b") and pair_id in found
-    )
-    signed = np.array(
-        [found[pair_id] if labels[pair_id] == "a" else -found[pair_id] for pair_id in ids],
-        np.float64,
-    )
-    return ids, signed, len(labels) - len(ids)
+        margin_of_a[row["pair_id"]] = row["reward_a"] - row["reward_b"]
+    ids = []
+    for pair_id, label in labels.items():
+        if label in ("a", "b") and pair_id in margin_of_a:
+            ids.append(pair_id)
+    ids.sort()
+    sign = np.array([1.0 if labels[pair_id] == "a" else -1.0 for pair_id in ids])
+    margin = sign * np.array([margin_of_a[pair_id] for pair_id in ids], np.float64)
+    return ids, margin, len(labels) - len(ids)
 
 
 def fit_temperature(margin: np.ndarray) -> float:
-    """T > 0 that minimizes the mean of -log sigmoid(margin / T) (Guo et al. 2017, for two classes); margin [n].
+    """T > 0 that minimizes the mean of -log sigmoid(margin / T) over margins [n].
 
-    Convex in 1 / T. Where all margins have one sign the best T is 0 or infinity, and the nearest bound (FAR) is returned.
-    Raises ValueError without a finite margin other than 0."""
+    Temperature scaling (Guo et al. 2017), for two classes. The mean is convex in 1 / T. Where all
+    margins have one sign the best T is 0 or infinity, and the nearest bound (FAR) is returned.
+    Raises ValueError without a finite margin other than 0.
+    """
     margin = np.asarray(margin, np.float64)
     if not np.isfinite(margin).all():
         raise ValueError(
@@ -55,57 +66,83 @@ def fit_temperature(margin: np.ndarray) -> float:
     sizes = np.abs(margin[margin != 0])
     if not len(sizes):
         raise ValueError(
-            f"temperature: all {len(margin)} margins are 0; a model that prefers nothing has no temperature"
+            f"temperature: all {len(margin)} margins are 0; a model that prefers nothing has no "
+            f"temperature"
         )
+    # In units of the median size and on a log scale, so that one tolerance fits every model.
     unit = float(np.median(sizes))
-    loss = lambda log_inverse: float(
-        np.mean(np.logaddexp(0, -margin / unit * math.exp(log_inverse)))
-    )
-    found = optimize.minimize_scalar(
-        loss, bounds=(-math.log(FAR), math.log(FAR)), method="bounded", options={"xatol": 1e-10}
-    )
-    return unit * math.exp(-float(found.x))  # pyright: ignore[reportAttributeAccessIssue]
+
+    def loss(log_inverse: float) -> float:
+        return float(np.mean(np.logaddexp(0, -margin / unit * math.exp(log_inverse))))
+
+    bounds = (-math.log(FAR), math.log(FAR))
+    best = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-10})
+    return unit * math.exp(-float(best.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def probability(margin: np.ndarray, temperature: float) -> np.ndarray:
-    """p = sigmoid(margin / temperature) [n]: how likely the model holds the gold label to be; p > 1/2 whatever the temperature where it
-    agrees with it."""
+    """p = sigmoid(margin / temperature) [n]: how likely the model holds the gold label to be.
+
+    p > 1/2, whatever the temperature, exactly where the model agrees with the label.
+    """
     return special.expit(np.asarray(margin, np.float64) / temperature)
 
 
-def error_table(p: np.ndarray, attributes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """One row for all pairs and one for each value of each attribute, most errors first within an attribute.
+# ------------------------------------------------------------------ the error table
 
-    p [n]; attributes: name -> [n] values (None: not known). An error is p <= 1/2. Rows: {"attribute", "value", "pairs", "errors", "error",
-    "low", "high" (Wilson), "mean_p"}. Raises ValueError for an attribute of another length."""
+
+def error_table(p: np.ndarray, attributes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """One row for all pairs, and one for each value of each attribute, most errors first.
+
+    Args:
+        p: [n] probability of each gold label; an error is p <= 1/2.
+        attributes: name -> [n] values (None: not known).
+
+    Returns:
+        Rows of "attribute", "value", "pairs", "errors", "error" (their share), "low", "high" (its
+        Wilson interval), "mean_p".
+
+    Raises:
+        ValueError: for an attribute of another length.
+    """
     p = np.asarray(p, np.float64)
-    cells = [("all", "all", np.ones(len(p), bool))]
+    rows = []
+    if len(p):
+        rows.append(_error_row("all", "all", p))
     for name, values in attributes.items():
         if len(values) != len(p):
             raise ValueError(f"error_table: {name} has {len(values)} values for {len(p)} pairs")
-        of_attribute = [
-            (name, value, np.array([other == value for other in values])) for value in set(values)
-        ]
-        cells += sorted(
-            of_attribute, key=lambda cell: (-int(np.sum(p[cell[2]] <= 0.5)), str(cell[1]))
-        )
-    return [
-        _error_row(attribute, value, p[members])
-        for attribute, value, members in cells
-        if members.any()
-    ]
+        of_attribute = []
+        for value in set(values):
+            members = np.array([other == value for other in values])
+            of_attribute.append(_error_row(name, value, p[members]))
+        rows += sorted(of_attribute, key=lambda row: (-row["errors"], row["value"]))
+    return rows
 
 
 def _error_row(attribute: str, value: Any, p: np.ndarray) -> dict[str, Any]:
     errors = int(np.sum(p <= 0.5))
     low, high = wilson(errors, len(p))
-    shown = "unknown" if value is None else value
-    counts = {"pairs": len(p), "errors": errors, "error": errors / len(p), "low": low, "high": high}
-    return {"attribute": attribute, "value": shown, **counts, "mean_p": float(p.mean())}
+    name = str(value)
+    if value is None:
+        name = "unknown"
+    return {
+        "attribute": attribute,
+        "value": name,
+        "pairs": len(p),
+        "errors": errors,
+        "error": errors / len(p),
+        "low": low,
+        "high": high,
+        "mean_p": float(p.mean()),
+    }
 
 
 def worst(p: np.ndarray, pair_ids: Sequence[str], most: int = 20) -> list[dict[str, Any]]:
-    """The pairs that the model gets most wrong, lowest p first: {"pair_id", "p"}; only errors (p <= 1/2), equal p by id."""
+    """The errors (p <= 1/2) that the model is surest of, lowest p first, equal p by id.
+
+    Rows of "pair_id" and "p", at most `most`; p [n] are those of pair_ids [n].
+    """
     order = sorted(range(len(pair_ids)), key=lambda i: (float(p[i]), pair_ids[i]))
     return [{"pair_id": pair_ids[i], "p": float(p[i])} for i in order[:most] if p[i] <= 0.5]
 
@@ -113,18 +150,26 @@ def worst(p: np.ndarray, pair_ids: Sequence[str], most: int = 20) -> list[dict[s
 def mcnemar(
     now: Mapping[str, bool], before: Mapping[str, bool], level: float = 0.95
 ) -> dict[str, Any]:
-    """Is one model better than the one before on the same gold pairs? now, before: pair id -> is it right; pairs that only one has do
-    not count ("unmatched").
+    """Whether one model is better than the one before on the gold pairs that both judged.
 
-    p_value: exact two-sided McNemar (1947): of the pairs on which just one is right, how surprising is this split of a fair coin.
-    difference: accuracy now minus before, with the adjusted Wald interval of Bonett and Price (2012). None where no pair is shared."""
+    Args:
+        now: pair id -> whether the new model is right.
+        before: the same of the old one; pairs that only one has are counted as "unmatched".
+        level: of the interval.
+
+    Returns:
+        Counts; "p_value", exact two-sided McNemar (1947): of the pairs on which just one is right,
+        how surprising is this split of a fair coin; "difference", accuracy now minus before, with
+        "low" and "high", the adjusted Wald interval of Bonett and Price (2012). The last four are
+        None where no pair is shared.
+    """
     shared = sorted(now.keys() & before.keys())
-    found = tests.mcnemar(
+    test = tests.mcnemar(
         [now[pair_id] for pair_id in shared], [before[pair_id] for pair_id in shared]
     )
-    gained, lost, n = found["first_only"], found["second_only"], len(shared)
+    gained, lost, n = test["first_only"], test["second_only"], len(shared)
     both_right = sum(now[pair_id] and before[pair_id] for pair_id in shared)
-    result = {
+    counts = {
         "pairs": n,
         "unmatched": len(now.keys() ^ before.keys()),
         "both_right": both_right,
@@ -133,10 +178,17 @@ def mcnemar(
         "both_wrong": n - both_right - gained - lost,
     }
     if not n:
-        return result | dict.fromkeys(("difference", "low", "high", "p_value"))
+        return counts | dict.fromkeys(("difference", "low", "high", "p_value"))
     low, high = paired_difference(gained, lost, n, level)
-    interval = {"low": low, "high": high}
-    return result | {"difference": (gained - lost) / n, **interval, "p_value": found["p"]}
+    return counts | {
+        "difference": (gained - lost) / n,
+        "low": low,
+        "high": high,
+        "p_value": test["p"],
+    }
+
+
+# ------------------------------------------------------------------ all of it
 
 
 def report(
@@ -146,22 +198,38 @@ def report(
     previous: Mapping[str, bool] | None = None,
     most: int = 20,
 ) -> dict[str, Any]:
-    """Everything this file knows about one model on the gold set: what an iteration reports, and what retrieval starts from.
+    """Everything this file knows about one model on the gold set.
 
-    labels: gold label by pair id; scores: rows of the ledger, of that model; attributes: a row of the ledger by pair id (missing ones are
-    "unknown"); previous: the `correct` of the last iteration's report. Returns {"pairs", "left_out", "temperature", "accuracy", "p": by
-    pair id, "correct": by pair id, "errors": error_table, "worst", "against_previous"}. Raises ValueError where no gold pair is scored."""
-    ids, signed, left_out = margins(labels, scores)
+    An iteration's page shows it, and retrieval starts from its p.
+
+    Args:
+        labels: gold label by pair id.
+        scores: rows of the ledger, of that model.
+        attributes: a row of the ledger by pair id; missing ones are "unknown".
+        previous: the `correct` of the last iteration's report.
+        most: how many errors `worst` lists.
+
+    Returns:
+        JSON values: "pairs", "left_out", "temperature", "accuracy", "p" and "correct" by pair id,
+        "errors" (`error_table`), "worst", "against_previous" (`mcnemar`, or None).
+
+    Raises:
+        ValueError: where no gold pair is scored.
+    """
+    ids, margin, left_out = margins(labels, scores)
     if not ids:
         raise ValueError(
             f"gold: none of the {len(labels)} gold pairs has both a label a or b and a score"
         )
-    temperature = fit_temperature(signed)
-    p = probability(signed, temperature)
-    correct = {pair_id: bool(one > 0.5) for pair_id, one in zip(ids, p, strict=True)}
-    columns = {
-        name: [attributes.get(pair_id, {}).get(name) for pair_id in ids] for name in TAXONOMIES
-    }
+    temperature = fit_temperature(margin)
+    p = probability(margin, temperature)
+    correct = dict(zip(ids, (p > 0.5).tolist(), strict=True))
+    columns = {}
+    for name in TAXONOMIES:
+        columns[name] = [attributes.get(pair_id, {}).get(name) for pair_id in ids]
+    against_previous = None
+    if previous is not None:
+        against_previous = mcnemar(correct, previous)
     return {
         "pairs": len(ids),
         "left_out": left_out,
@@ -171,5 +239,5 @@ def report(
         "correct": correct,
         "errors": error_table(p, columns),
         "worst": worst(p, ids, most),
-        "against_previous": None if previous is None else mcnemar(correct, previous),
+        "against_previous": against_previous,
     }

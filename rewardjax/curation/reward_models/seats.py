@@ -1,8 +1,8 @@
 """The seats of reward models: who is trained on which pool, and asked about which pairs.
 
-A seat is a reward model's place in decisions: "best", trained on silver with its checkpoint chosen on
-gold, and "gold", trained on all that people verified (paper, section 1.2). Each function reads the
-ledger, lets a plug-in work, and appends; what is in the ledger is not done again.
+A seat is a reward model's place in decisions: "best", trained on silver with its checkpoint chosen
+on gold, and "gold", trained on all that people verified (paper, section 1.2). Each function reads
+the ledger, lets a plug-in work, and appends; what is in the ledger is not done again.
 """
 
 import json
@@ -49,7 +49,8 @@ def fit(
 
 
 def sided_labels(ws: Workspace, pool: str, iteration: int) -> dict[str, str]:
-    """The labels "a" and "b" of a pool as the work of `iteration` may see it; ties teach nothing."""
+    """The labels "a" and "b" of a pool as the work of `iteration` may see it."""
+    # A tie teaches a pairwise loss nothing.
     current = labels(ws.store, pool, stage_names.as_of(iteration))
     return {pair_id: value for pair_id, value in current.items() if value in ("a", "b")}
 

@@ -20,7 +20,7 @@ def affordable(wanted: int, price: float, left: float | None) -> int:
 
 
 def gain_per_million(points: float, points_before: float, pairs: int, pairs_before: int) -> float:
-    """Average points gained for each million pairs added. Raises ValueError where none was added."""
+    """Average points gained per million pairs added. Raises ValueError where none was added."""
     if pairs <= pairs_before:
         raise ValueError(
             f"pairs went from {pairs_before} to {pairs}: a gain per pair needs more pairs"

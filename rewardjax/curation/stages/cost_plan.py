@@ -1,4 +1,4 @@
-"""What a run would do from here: each step with its pairs, requests and dollars, before any is spent.
+"""What a run would do from here: each step with its pairs, requests and dollars.
 
 It walks through the same stages in the same order as `loop.run`, by the names that they write.
 """

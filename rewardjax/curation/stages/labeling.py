@@ -100,7 +100,7 @@ def embedded_texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
 
 
 def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
-    """Their vectors on the grid of retrieval, int8 [n, D]. Raises KeyError for a pair without one."""
+    """Their vectors on retrieval's grid, int8 [n, D]. Raises KeyError for a pair without one."""
     rows = ws.store.query(
         "select pair_id, any_value(vector) as vector from embeddings "
         "where pair_id in (select unnest($ids)) group by pair_id",
@@ -168,15 +168,17 @@ def examples(
             pair_id, text["prompt"], responses, usable[pair_id], attributes.get(pair_id)
         )
     return {
-        pair_id: _others(pair_id, [ids[place] for place in places if place >= 0], example_of)
+        pair_id: _nearest(pair_id, places, ids, example_of)
         for pair_id, places in zip(pair_ids, near.tolist(), strict=True)
     }
 
 
-def _others(
-    pair_id: str, nearest: Sequence[str], example_of: Mapping[str, Example]
+def _nearest(
+    pair_id: str, places: Sequence[int], ids: Sequence[str], example_of: Mapping[str, Example]
 ) -> tuple[Example, ...]:
-    """The examples without the pair itself, whose label would be shown to who is asked for it."""
+    # Never the pair itself: its label would be shown to who is asked for it. A place of -1 says
+    # that there are fewer gold pairs.
+    nearest = [ids[place] for place in places if place >= 0]
     return tuple(example_of[i] for i in nearest if i != pair_id)
 
 
@@ -240,7 +242,7 @@ def _dollars_left(ws: Workspace, stage: Stage) -> float | None:
     """What people may still be paid; None: no limit."""
     if ws.config.budget.people is None:
         return None
-    # Not counting this stage's own votes, which are there already where a run was killed after them.
+    # Not this stage's own votes, which are there already where a run was killed after them.
     sql = "select count(*) from votes where kind in ('human', 'check') and stage <> ?"
     paid = ws.store.query(sql, [stage.name]).column(0)[0].as_py()
     return ws.config.budget.people - paid * ws.config.prices.gold

@@ -52,7 +52,7 @@ def _ask(ws: Workspace, items: Sequence[Item], stage: Stage, task: str) -> None:
 
 
 def people(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
-    """Answers by `people.kind`: simulated ones, or those in a file. Raises Paused without the file."""
+    """Answers by `people.kind`: simulated, or from a file. Raises Paused without the file."""
     settings = ws.config.people
     if settings.kind == "simulated":
         return people_lib.simulate(

@@ -99,28 +99,28 @@ def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
 def _choose(ws: Workspace, iteration: int) -> list[Pick]:
     """Pairs that nobody has looked at, in the order in which they should be labeled."""
     pool = list(labels(ws.store, "unverified", as_of(iteration)))
-    wanted = min(len(pool), budget.pairs(ws.config.stage1, iteration))
+    size = min(len(pool), budget.pairs(ws.config.stage1, iteration))
     # Each iteration draws anew: with one seed the second would take up where the first one ended.
     seed = ws.config.seed + iteration
     select = ws.config.stage1.select
     # There is no reward model yet to say what to label first.
     if iteration == 0 or select == "random":
-        rows = selection.at_random(len(pool), wanted, seed)
+        rows = selection.at_random(len(pool), size, seed)
         return [Pick(pool[row], {"by": "random"}) for row in rows.tolist()]
     if select == "diversity":
         vectors = labeling.vectors(ws, pool).astype(np.float32) / search.GRID
-        rows = selection.most_diverse(vectors, wanted, seed)
+        rows = selection.most_diverse(vectors, size, seed)
         return [Pick(pool[row], {"by": "diversity"}) for row in rows.tolist()]
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
     if select == "uncertainty":
-        return _most_uncertain(ws, best, pool, wanted, iteration)
+        return _most_uncertain(ws, best, pool, size, iteration)
     if select == "retrieval":
-        return _retrieve(ws, best, pool, wanted, iteration)
+        return _retrieve(ws, best, pool, size, iteration)
     raise ValueError(f"stage1.select = {select!r} is not one of {', '.join(rules.SELECTIONS)}")
 
 
 def _most_uncertain(
-    ws: Workspace, best: Training, pool: list[str], wanted: int, iteration: int
+    ws: Workspace, best: Training, pool: list[str], size: int, iteration: int
 ) -> list[Pick]:
     """The pairs on which the best RM is nearest to even."""
     stage = stage_names.uncertainty(iteration)
@@ -130,13 +130,13 @@ def _most_uncertain(
     margin = np.array([margin_of.get(pair_id, 0.0) for pair_id in pool])
     p = gold_errors.probability(margin, 1.0)  # [pool] that a is better
     picks = []
-    for row in selection.most_uncertain(p, wanted).tolist():
+    for row in selection.most_uncertain(p, size).tolist():
         picks.append(Pick(pool[row], {"by": "uncertainty", "p": round(float(p[row]), 6)}))
     return picks
 
 
 def _retrieve(
-    ws: Workspace, best: Training, pool: list[str], wanted: int, iteration: int
+    ws: Workspace, best: Training, pool: list[str], size: int, iteration: int
 ) -> list[Pick]:
     """What the gold pairs pull by the k(p) rule, the best RM's errors first (`rules.retrieve`)."""
     if not seats.sided_labels(ws, "gold", iteration):
@@ -148,7 +148,7 @@ def _retrieve(
     gold = sorted(p_of)
     p = np.array([p_of[pair_id] for pair_id in gold])
     neighbors = rules.neighbors_in(labeling.vectors(ws, gold), labeling.vectors(ws, pool))
-    pulled = rules.retrieve(p, neighbors, len(pool), ws.config.stage1.k_max, wanted)
+    pulled = rules.retrieve(p, neighbors, len(pool), ws.config.stage1.k_max, size)
     picks = []
     for row, query, rank in zip(*(column.tolist() for column in pulled[:3]), strict=True):
         evidence = {

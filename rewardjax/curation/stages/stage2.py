@@ -26,11 +26,11 @@ def run(ws: Workspace) -> dict[str, int]:
     }
     # The table is asked twice: before the judges, where it may say "annotate", and after them.
     decisions.decide(ws.store, stage_names.WILD_ASKED, round=ASKING, **settings)
-    asked = ws.store.query(
+    unsure = ws.store.query(
         "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
         [stage_names.WILD_ASKED],
     )
-    label(ws, asked.column("pair_id").to_pylist(), iteration)
+    label(ws, unsure.column("pair_id").to_pylist(), iteration)
     counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **settings)
     report.write(ws, iteration)
     write_sets(ws)
