@@ -1,10 +1,11 @@
-"""The whole story in one command: curate noisy pairs with people, judges and reward models, train on what comes out, measure, export.
+"""The whole story in one command: curate noisy pairs, train on what comes out, measure, export.
 
     python -m rewardjax.quickstart [--output runs/quickstart] [--tiny]
 
-`make quickstart` runs this. Everything it shows can be done with the commands it prints. People are simulated and judges are scripted
-(`curation/judge_server.py`, over real HTTP); both know the world's oracle and err as often as they are told to. `--tiny` goes through the
-same motions in a minute and learns nothing.
+`make quickstart` runs this. Everything it shows can be done with the commands it prints. People are
+simulated and judges are scripted (`curation/judges/scripted_server.py`, over real HTTP); both know
+the world's oracle and err as often as they are told to. `--tiny` goes through the same motions in a
+minute and learns nothing.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
 from rewardjax.data.groups import Group
+from rewardjax.data.pack import TokenGroup
 from rewardjax.data.sources import open_source
 from rewardjax.data.tokenize import tokenize_group
 from rewardjax.evaluators.benchmarks.pairs import pair_metrics
@@ -59,41 +61,50 @@ def main() -> None:
 
 
 def run(output: pathlib.Path, tiny: bool = False) -> dict:
-    """The story in a fresh `output`; returns what `summary.json` holds."""
+    """Tell the story in a fresh `output`; returns what `summary.json` holds."""
     started = time.monotonic()
     shutil.rmtree(output, ignore_errors=True)
-    size = ":tiny" if tiny else ""
+    size, held_out = "", HELD_OUT
+    if tiny:
+        size, held_out = ":tiny", 64
+    curation = output / "curation"
 
     say("1. Two pools of noisy pairs, against the oracle of the preference world")
     sources: Config = config_lib.load(CURATION + size).sources
     show_labels(sources)
 
     say(
-        f"2. Curation in {output / 'curation'} (python -m rewardjax.curate run {output / 'curation'} --config {CURATION})"
+        f"2. Curation in {curation} (python -m rewardjax.curate run {curation} --config {CURATION})"
     )
     truth = truth_of(*(open_source(source.source) for source in sources.values()))
     with serve(JUDGES, truth) as server:
-        config = f"{CURATION}{size}{',' if size else ':'}url={server.url}"
-        if code := curate.main(["run", str(output / "curation"), "--config", config]):
+        arguments = f"url={server.url}"
+        if tiny:
+            arguments += ",tiny"
+        code = curate.main(["run", str(curation), "--config", f"{CURATION}:{arguments}"])
+        if code:
             raise SystemExit(code)
 
     say(
-        f"3. A reward model on each data set that came out (python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)"
+        f"3. A reward model on each data set that came out "
+        f"(python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)"
     )
     arms = {name: train_arm(name, output, size) for name in ARMS}
     show_arms(arms, output / "plots" / "curation.png")
 
     say(
-        f"4. A Hugging Face folder, {output / 'hf'} (python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})"
+        f"4. A Hugging Face folder, {output / 'hf'} "
+        f"(python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})"
     )
     exported = export.export(output, output / "hf")
     print(
-        f"score contract {exported.fingerprint}; the golden conversations score the same when read back"
+        f"score contract {exported.fingerprint}; "
+        f"the golden conversations score the same when read back"
     )
 
     say("5. The last model on held-out pairs, judged by the oracle")
     model = scorer.load(output / "hf")
-    accuracy = show_held_out(model, 64 if tiny else HELD_OUT)
+    accuracy = show_held_out(model, held_out)
 
     say("6. The reward model at work")
     show_example(model)
@@ -102,7 +113,8 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
     summary = arms["flipped"] | {"accuracy": accuracy, "seconds": seconds, "arms": arms}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     say(
-        f"Done in {seconds:.0f} s. Open {output / 'report.html'}; what curation did is in {output / 'curation' / 'reports'}."
+        f"Done in {seconds:.0f} s. Open {output / 'report.html'}; "
+        f"what curation did is in {curation / 'reports'}."
     )
     return summary
 
@@ -112,68 +124,66 @@ def say(title: str) -> None:
 
 
 def show_labels(sources: Config) -> None:
-    """Print how often the labels of each source agree with the oracle, and by how much more than chance (Cohen's kappa)."""
+    """Print how often each source's labels agree with the oracle, and beyond chance (kappa)."""
     print(f"{'pool':8} {'pairs':>6} {'agreement':>10} {'95% interval':>16} {'kappa':>7}  labels")
     for name, source in sources.items():
         records = list(open_source(source.source))
         texts = [
             (record["chosen"][0]["content"], record["rejected"][0]["content"]) for record in records
         ]
-        labels = [
-            "AB"[chosen != min(chosen, rejected)] for chosen, rejected in texts
-        ]  # A: the text that sorts first
+        # A: the text that sorts first, so that the label says nothing about which was chosen.
+        labels = ["AB"[chosen != min(chosen, rejected)] for chosen, rejected in texts]
         oracle = [
             "AB"[world.oracle(record["id"]) != min(pair)]
             for record, pair in zip(records, texts, strict=True)
         ]
-        found = agreement.compare(labels, oracle)
-        interval = f"{found['agreement_low']:.3f} - {found['agreement_high']:.3f}"
+        figures = agreement.compare(labels, oracle)
+        interval = f"{figures['agreement_low']:.3f} - {figures['agreement_high']:.3f}"
         spec = source.source.partition("labels=")[2].partition("&")[0]
         print(
-            f"{name:8} {len(records):6d} {found['agreement']:10.3f} {interval:>16} {found['kappa']:7.3f}  {spec}"
+            f"{name:8} {len(records):6d} {figures['agreement']:10.3f} {interval:>16} "
+            f"{figures['kappa']:7.3f}  {spec}"
         )
 
 
 def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
-    """Train on one of curation's data sets, the last one in `output` itself; returns the run's summary."""
+    """Train on one of curation's data sets; returns the run's summary."""
     data = output / "curation" / "data" / f"{name}.parquet"
     print(f"{name}: {ARMS[name]} ({len(open_source(data))} pairs)", flush=True)
     config = config_lib.load(TRAINING + size, {"data.source": str(data)})
-    return loop.run(config, output if name == list(ARMS)[-1] else output / name)
+    workdir = output / name
+    # The last one is the story's model, whose report is the one to open.
+    if name == list(ARMS)[-1]:
+        workdir = output
+    return loop.run(config, workdir)
 
 
 def show_arms(arms: dict[str, dict], plot: pathlib.Path) -> None:
     """Print and plot held-out accuracy by training data."""
-    held_out = {
-        name: [arm[f"heldout/{field}"] for field in ("accuracy", "wilson_low", "wilson_high")]
-        for name, arm in arms.items()
-    }
-    rows = [
-        {
-            "data": name,
-            "accuracy": f"{mean:.3f}",
-            "95% interval": f"{low:.3f} - {high:.3f}",
-            "what": ARMS[name],
-        }
-        for name, (mean, low, high) in held_out.items()
-    ]
+    held_out, rows = {}, []
+    for name, arm in arms.items():
+        mean = arm["heldout/accuracy"]
+        low, high = arm["heldout/wilson_low"], arm["heldout/wilson_high"]
+        held_out[name] = [mean, low, high]
+        row = {"data": name, "accuracy": f"{mean:.3f}", "95% interval": f"{low:.3f} - {high:.3f}"}
+        rows.append(row | {"what": ARMS[name]})
     print(text_table.table(rows))
     plots.bars(held_out, plot, "Held-out accuracy by training data")
 
 
 def held_out_groups(num: int) -> list[tuple[dict, Group]]:
-    """Held-out world records with honest labels, and their groups: response 0 is right, response 1 wrong."""
+    """Held-out world records with honest labels, and their groups: response 0 is right."""
     records = list(world.generate(seed=0, num=num, split="heldout"))
     return [(record, to_group(record, row, "heldout")) for row, record in enumerate(records)]
 
 
 def show_held_out(model: scorer.Scorer, num: int) -> float:
-    """Print accuracy by category beside what length alone would get; returns the accuracy over all pairs."""
+    """Print accuracy by category beside what length alone would get; returns that of all pairs."""
     pairs = held_out_groups(num)
     limits = model.contract.max_length, model.contract.over_long
     tokens = [tokenize_group(group, model.tokenizer, *limits) for _, group in pairs]
     rewards = np.stack(scorer.token_groups(model, tokens))
-    lengths = np.array([[len(suffix) for suffix in group.suffixes] for group in tokens])
+    lengths = np.array([_lengths(group) for group in tokens])  # [pairs, 2]
     members: dict[str, list[int]] = collections.defaultdict(list)
     for i, (record, _) in enumerate(pairs):
         members[record["category"]].append(i)
@@ -188,19 +198,25 @@ def show_held_out(model: scorer.Scorer, num: int) -> float:
         )
         interval = f"{figures['wilson_low']:.3f} - {figures['wilson_high']:.3f}"
         print(
-            f"{name:24} {len(rows):6d} {figures['accuracy']:9.3f} {interval:>16} {figures['length_accuracy']:12.3f}"
+            f"{name:24} {len(rows):6d} {figures['accuracy']:9.3f} {interval:>16} "
+            f"{figures['length_accuracy']:12.3f}"
         )
     return figures["accuracy"]
+
+
+def _lengths(group: TokenGroup) -> list[int]:
+    """Tokens of each response."""
+    return [len(suffix) for suffix in group.suffixes]
 
 
 def show_example(model: scorer.Scorer) -> None:
     """Score a right and a wrong answer to a question of our own."""
     prompt, answers = "What is 27 + 45?", ("72", "62")
-    found = scorer.rewards(model, prompt, answers)
+    rewards = scorer.rewards(model, prompt, answers)
     print(f"user: {prompt}")
-    for answer, reward in zip(answers, found, strict=True):
+    for answer, reward in zip(answers, rewards, strict=True):
         print(f"assistant: {answer:4} reward {reward:+.3f}")
-    print(f"It prefers {answers[int(np.argmax(found))]!r}.")
+    print(f"It prefers {answers[int(np.argmax(rewards))]!r}.")
 
 
 if __name__ == "__main__":

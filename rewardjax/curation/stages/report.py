@@ -185,7 +185,7 @@ def agreements(ws: Workspace, iteration: int) -> Rows:
                 [labels[against][pair_id] for pair_id in shared],
                 resamples=200,
             )
-            row = {"who": who, "against": against}
+            row: dict[str, Any] = {"who": who, "against": against}
             for name in ("items", "agreement", "agreement_low", "agreement_high", "kappa"):
                 row[name] = figures[name]
             rows.append(row)

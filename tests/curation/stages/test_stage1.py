@@ -56,6 +56,18 @@ def test_the_first_picks_go_to_people_the_rest_to_judges(tmp_path):
         assert set(labels(ws.store, "silver", 1)) == {*ids("west", 0, 3), *order[2:]}
 
 
+def test_judges_are_shown_what_people_said_in_the_same_iteration(tmp_path):
+    cast = Cast()
+    with workspace(tmp_path, cast, stage1__first=8, stage1__human_share=0.5, shots=2) as ws:
+        add_pairs(ws, POOL)
+        stage1.iterate(ws, 0)
+        by_people = {task.pair_id for task in cast.tasks}
+        assert len(by_people) == len(cast.items) == 4
+        for item in cast.items:
+            shown = [example.pair_id for example in item.examples]
+            assert len(shown) == 2 and set(shown) <= by_people
+
+
 def test_the_best_model_learns_silver_and_its_checkpoint_is_chosen_on_gold(tmp_path):
     cast = Cast(margins={"best": {"north10": -2.0}})
     with workspace(tmp_path, cast, stage1__budget=4) as ws:
