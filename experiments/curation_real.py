@@ -42,7 +42,7 @@ from rewardjax.curation.ledger.rows import canonical, other
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, sources
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group, check, pair_id
+from rewardjax.data.groups import BadRecord, Group, check, pair_id
 from rewardjax.data.pack import take_pair
 from rewardjax.data.tokenize import in_split, tokenize_group
 from rewardjax.data.world import labels
@@ -196,7 +196,7 @@ def items(groups: Iterable[Group], name: str, seed: int, tokenizer: ChatTokenize
                     LONGEST,
                     "drop",
                 )
-            except BadRow:
+            except BadRecord:
                 continue
             record = {
                 "id": f"{group.id}/{pair.chosen}/{pair.rejected}/{seed}",

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from rewardjax import errors, files
 from rewardjax.data import formats, sources
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
@@ -59,11 +59,11 @@ def score_source(
                     group, model.tokenizer, model.contract.max_length, model.contract.over_long
                 )
                 if first_row.setdefault(group.id, row) != row:
-                    raise BadRow(
+                    raise BadRecord(
                         "bad_schema",
                         f"id {group.id!r} is that of row {first_row[group.id]} already; ids must be unique",
                     )
-            except BadRow as error:
+            except BadRecord as error:
                 bad.append(
                     _quarantine(error, str(record.get("id", f"{source.name}:{row}")), row, -1)
                 )
@@ -83,7 +83,7 @@ def score_source(
         )
 
 
-def _quarantine(error: BadRow, group_id: str, row: int, index: int) -> dict:
+def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict:
     return {
         "id": group_id,
         "row": row,

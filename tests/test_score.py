@@ -14,7 +14,7 @@ from tiny import ROOT
 
 from rewardjax import score
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
@@ -154,7 +154,7 @@ def test_a_run_scores_as_its_export(tiny_run, exported):
 
 
 def test_what_cannot_be_scored_raises(exported):
-    with pytest.raises(BadRow, match="over_long"):
+    with pytest.raises(BadRecord, match="over_long"):
         scorer.rewards(scorer.load(exported), "How long?", ["word " * 400])
 
 

@@ -38,7 +38,7 @@ from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 
 # What may change between two starts: where and how much, never what is asked or decided.
 MAY_CHANGE = (
@@ -92,7 +92,7 @@ class RewardModel(NamedTuple):
     name: str
     contract: str
     # For each pair the rewards of response a and b, or why it has none.
-    rewards: Callable[[Sequence[PairText]], Sequence[tuple[float, float] | BadRow]]
+    rewards: Callable[[Sequence[PairText]], Sequence[tuple[float, float] | BadRecord]]
 
 
 @dataclasses.dataclass(frozen=True)

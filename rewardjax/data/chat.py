@@ -27,7 +27,7 @@ import tokenizers
 
 from rewardjax import fingerprint
 from rewardjax.data.control_text import Breaker, any_of
-from rewardjax.data.groups import BadRow, Message
+from rewardjax.data.groups import BadRecord, Message
 
 # A conversation to try a tokenizer with.
 PROBE = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two!"}]
@@ -135,7 +135,7 @@ class ChatTokenizer:
 
         Control strings in the messages are left as they are, so that a template which looks for
         them (Qwen3 does, for </think>) may print other text than `encode` tokenizes. Raises
-        BadRow("bad_role") where the template refuses the conversation.
+        BadRecord("bad_role") where the template refuses the conversation.
         """
         # Templates ask whether a field is defined, and to jinja a field that is None is.
         messages = [_without_none(message) for message in messages]
@@ -148,7 +148,7 @@ class ChatTokenizer:
                 **self.special,
             )
         except TemplateRefusal as refusal:
-            raise BadRow("bad_role", f"the chat template says: {refusal}") from None
+            raise BadRecord("bad_role", f"the chat template says: {refusal}") from None
         except jinja2.UndefinedError as error:
             if "strftime_now" not in str(error):
                 raise

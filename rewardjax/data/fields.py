@@ -1,6 +1,6 @@
 """Fields of records as messages, numbers and truth values, whatever shape people store them in.
 
-Each raises BadRow("bad_schema") with the field's name for what it cannot read. Roles and texts are
+Each raises BadRecord("bad_schema") with the field's name for what it cannot read. Roles and texts are
 `groups.check`'s to judge.
 """
 
@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from rewardjax.data.groups import BadRow, Message
+from rewardjax.data.groups import BadRecord, Message
 
 Record = dict[str, Any]
 
@@ -29,7 +29,7 @@ def prompt(record: Record) -> list[Message]:
     """The record's prompt, under any of its names."""
     name = first_present(record, PROMPTS)
     if name is None:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}"
         )
     value = text_or_messages(record[name], name)
@@ -49,7 +49,7 @@ def response(value: Any, where: str) -> list[Message]:
     if isinstance(value, dict):
         name = first_present(value, ("content", "text", "response"))
         if name is None:
-            raise BadRow("bad_schema", f"{where}: no content among {sorted(value)}")
+            raise BadRecord("bad_schema", f"{where}: no content among {sorted(value)}")
         message = {"role": "assistant", "content": value[name]}
         if value.get("reasoning_content"):
             message["reasoning_content"] = value["reasoning_content"]
@@ -68,7 +68,7 @@ def text_or_messages(value: Any, where: str) -> Any:
         return value
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     if not is_list or not all(isinstance(message, dict) for message in value):
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", f"{where} = {value!r:.80}, neither a text nor a list of messages"
         )
     return [_message(message) for message in value]
@@ -108,7 +108,7 @@ def split_messages(
     while n > 0 and not _both_assistant(chosen[n], rejected[n]):
         n -= 1
     if n == 0:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             "chosen and rejected share no start that ends before a turn of the assistant",
         )
@@ -122,7 +122,7 @@ def _both_assistant(first: Message, second: Message) -> bool:
 def split_texts(chosen: str, rejected: str) -> tuple[str, list[str]]:
     """The common start of two texts up to a white space, and the rests."""
     if chosen == rejected:
-        raise BadRow("equal", "chosen = rejected, and no prompt tells where they begin")
+        raise BadRecord("equal", "chosen = rejected, and no prompt tells where they begin")
     n, limit = 0, min(len(chosen), len(rejected))
     while n < limit and chosen[n] == rejected[n]:
         n += 1
@@ -130,7 +130,7 @@ def split_texts(chosen: str, rejected: str) -> tuple[str, list[str]]:
     while n > 0 and not chosen[n - 1].isspace():
         n -= 1
     if not chosen[:n].strip():
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             "chosen and rejected share no start that could be the prompt, and there is no prompt "
             "field",
@@ -142,11 +142,11 @@ def number(value: Any, where: str) -> float:
     """A finite number."""
     if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
-    raise BadRow("bad_schema", f"{where} = {value!r:.40}, not a finite number")
+    raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a finite number")
 
 
 def boolean(value: Any, where: str) -> bool:
     """True or False; 0 and 1 count, since Parquet files often have them."""
     if value in (0, 1):
         return bool(value)
-    raise BadRow("bad_schema", f"{where} = {value!r:.40}, neither true nor false")
+    raise BadRecord("bad_schema", f"{where} = {value!r:.40}, neither true nor false")

@@ -1,6 +1,6 @@
 """Records as people have them -> Group: one detector per family of formats, in order of FORMATS.
 
-A record that fits none, or contradicts itself, raises BadRow("bad_schema"). Columns that no format
+A record that fits none, or contradicts itself, raises BadRecord("bad_schema"). Columns that no format
 knows are ignored.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from rewardjax.data import fields
 from rewardjax.data.fields import Record
-from rewardjax.data.groups import BadRow, Group, Pair
+from rewardjax.data.groups import BadRecord, Group, Pair
 
 TWO_RESPONSES = (
     ("response_1", "response_2"),
@@ -42,7 +42,7 @@ WINNERS = {
 def to_group(record: Record, index: int, source: str) -> Group:
     """The group that a record describes; its id is the record's, or else `source:index`.
 
-    Raises BadRow("bad_schema") with the keys of the record. Roles and texts are `groups.check`'s to
+    Raises BadRecord("bad_schema") with the keys of the record. Roles and texts are `groups.check`'s to
     judge: call it on the result.
     """
     identity = record.get("id")
@@ -52,7 +52,7 @@ def to_group(record: Record, index: int, source: str) -> Group:
         if fits(record):
             return Group(id=str(identity), source=source, **read(record))
     two_responses = " | ".join(map("/".join, TWO_RESPONSES))
-    raise BadRow(
+    raise BadRecord(
         "bad_schema",
         f"{source}:{index}: keys {sorted(record)} fit no known format: chosen and rejected; prompt "
         f"and responses; prompt, two responses ({two_responses}) and label, winner or annotators",
@@ -78,7 +78,7 @@ def _read_responses(record: Record) -> dict[str, Any]:
         columns = [f"response_{n}" for n in range(1, len(record["scores"]) + 1)]
         items = [record[column] for column in columns if column in record]
     if not isinstance(items, (list, tuple)):
-        raise BadRow("bad_schema", f"responses = {items!r:.60}, not a list")
+        raise BadRecord("bad_schema", f"responses = {items!r:.60}, not a list")
     correct, ranks, scores = (_labels(record, items, *names) for names in LABELS)
     # Some data sets call correctness a score.
     if correct is None and scores is not None and all(isinstance(score, bool) for score in scores):
@@ -115,7 +115,9 @@ def _labels(record: Record, items: Sequence[Any], plural: str, singular: str) ->
                 values += [item[name] for name in names if item.get(name) is not None]
     # Some responses labeled and others not: which label belongs to which response is not known.
     if values and len(values) != len(items):
-        raise BadRow("bad_schema", f"{plural} has {len(values)} values for {len(items)} responses")
+        raise BadRecord(
+            "bad_schema", f"{plural} has {len(values)} values for {len(items)} responses"
+        )
     return values or None
 
 
@@ -156,7 +158,7 @@ def _is_chosen_rejected(record: Record) -> bool:
 def _read_chosen_rejected(record: Record) -> dict[str, Any]:
     sides = [fields.text_or_messages(record[name], name) for name in ("chosen", "rejected")]
     if type(sides[0]) is not type(sides[1]):
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", "chosen and rejected: one is a text, the other a list of messages"
         )
     has_prompt = fields.first_present(record, fields.PROMPTS) is not None
@@ -165,7 +167,7 @@ def _read_chosen_rejected(record: Record) -> dict[str, Any]:
         if all(starts_with_assistant) and has_prompt:
             prompt, responses = fields.prompt(record), sides
         elif any(starts_with_assistant):
-            raise BadRow(
+            raise BadRecord(
                 "bad_schema",
                 "chosen or rejected starts with the assistant, and the other or the prompt does "
                 "not go with it",
@@ -189,7 +191,7 @@ def _graded_pair(record: Record) -> Pair:
     if target_name is not None:
         target = fields.number(record[target_name], target_name)
     if not 0.0 <= target <= 1.0:
-        raise BadRow("bad_schema", f"target (or preference) = {target}, not a probability")
+        raise BadRecord("bad_schema", f"target (or preference) = {target}, not a probability")
     tie = target == 0.5
     if record.get("tie") is not None:
         tie = tie or fields.boolean(record["tie"], "tie")
@@ -201,7 +203,7 @@ def _graded_pair(record: Record) -> Pair:
         margin = better - fields.number(record["score_rejected"], "score_rejected")
     # A label that contradicts its own strength: which of the two is meant is not ours to guess.
     if margin < 0:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             f"margin, strength or score_chosen - score_rejected = {margin}: "
             "rejected is better than chosen",
@@ -245,7 +247,7 @@ def _read_verdict(record: Record) -> dict[str, Any]:
         responses = [fields.response(record[name], name) for name in names]
     votes = _votes(record)
     if unknown := [vote for vote in votes if str(vote).strip().lower() not in WINNERS]:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             f"label, winner or annotator = {unknown[0]!r}, not one of {', '.join(WINNERS)}",
         )

@@ -31,7 +31,7 @@ FOLLOWS = {
 }
 
 
-class BadRow(Exception):
+class BadRecord(Exception):
     """A record (or one pair of it) that cannot be used.
 
     `reason` is a key of REASONS, `detail` names field and value.
@@ -45,7 +45,7 @@ class BadRow(Exception):
     def __reduce__(self):
         # Exceptions rebuild themselves from `args`, which holds one string here, and this one
         # comes from worker processes.
-        return BadRow, (self.reason, self.detail)
+        return BadRecord, (self.reason, self.detail)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,38 +87,38 @@ def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[M
     return fingerprint.of_json({"prompt": prompt, "responses": responses})
 
 
-def check(group: Group) -> tuple[Group, list[BadRow]]:
-    """The group without its pairs of equal responses, and one BadRow("equal") for each of those.
+def check(group: Group) -> tuple[Group, list[BadRecord]]:
+    """The group without its pairs of equal responses, and one BadRecord("equal") for each of those.
 
-    Raises BadRow for what spoils the whole group: roles out of order, text that cannot be encoded,
+    Raises BadRecord for what spoils the whole group: roles out of order, text that cannot be encoded,
     an empty last turn or response, lists that do not match the responses.
     """
     _check_messages(group.prompt, None, "prompt")
     last = group.prompt[-1]
     if last["role"] not in ("user", "tool"):
-        raise BadRow(
+        raise BadRecord(
             "bad_role",
             f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, "
             "a prompt ends with 'user' or 'tool'",
         )
     if not last["content"].strip():
-        raise BadRow("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
+        raise BadRecord("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
     if not group.responses:
-        raise BadRow("bad_schema", "responses = [], a group has at least one")
+        raise BadRecord("bad_schema", "responses = [], a group has at least one")
     for k, response in enumerate(group.responses):
         _check_messages(response, last["role"], f"responses[{k}]")
         if response[-1]["role"] != "assistant":
-            raise BadRow(
+            raise BadRecord(
                 "bad_role",
                 f"responses[{k}][-1].role = {response[-1]['role']!r}, "
                 "a response ends with 'assistant'",
             )
         if not response[-1]["content"].strip():
-            raise BadRow("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
+            raise BadRecord("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
     for name in ("correct", "ranks"):
         values = getattr(group, name)
         if values is not None and len(values) != len(group.responses):
-            raise BadRow(
+            raise BadRecord(
                 "bad_schema",
                 f"{name} has {len(values)} values for {len(group.responses)} responses",
             )
@@ -128,7 +128,7 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
     for pair in group.pairs:
         _check_pair(pair, len(group.responses))
         if group.responses[pair.chosen] == group.responses[pair.rejected]:
-            bad.append(BadRow("equal", f"responses[{pair.chosen}] = responses[{pair.rejected}]"))
+            bad.append(BadRecord("equal", f"responses[{pair.chosen}] = responses[{pair.rejected}]"))
         else:
             kept.append(pair)
     if not bad:
@@ -137,29 +137,29 @@ def check(group: Group) -> tuple[Group, list[BadRow]]:
 
 
 def _check_messages(messages: list[Message], previous: str | None, where: str) -> None:
-    """Raise BadRow where messages are malformed or speak out of turn.
+    """Raise BadRecord where messages are malformed or speak out of turn.
 
     `previous` is the role of the message before the first one, None at the start of a conversation.
     """
     if not isinstance(messages, list) or not messages:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message"
         )
     for i, message in enumerate(messages):
         if not isinstance(message, dict):
-            raise BadRow("bad_schema", f"{where}[{i}] = {message!r:.80}, not a message")
+            raise BadRecord("bad_schema", f"{where}[{i}] = {message!r:.80}, not a message")
         role = message.get("role")
         if not isinstance(role, str) or role not in FOLLOWS:
-            raise BadRow(
+            raise BadRecord(
                 "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}"
             )
         if previous not in FOLLOWS[role]:
             after = f"after {previous!r}"
             if previous is None:
                 after = "as the first message"
-            raise BadRow("bad_role", f"{where}[{i}].role = {role!r} {after}")
+            raise BadRecord("bad_role", f"{where}[{i}].role = {role!r} {after}")
         if not isinstance(message.get("content"), str):
-            raise BadRow(
+            raise BadRecord(
                 "bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string"
             )
         # Other fields too: a template prints names, reasoning and the arguments of tool calls.
@@ -169,18 +169,18 @@ def _check_messages(messages: list[Message], previous: str | None, where: str) -
 
 
 def check_text(value: Any, where: str) -> None:
-    """Raise BadRow("bad_text") where a string inside `value` (any nesting) is no legal text.
+    """Raise BadRecord("bad_text") where a string inside `value` (any nesting) is no legal text.
 
     Illegal are a NUL and a lone surrogate, which UTF-8 cannot hold.
     """
     if isinstance(value, str):
         # Tokenizers and Arrow written in C end a text there, or refuse it.
         if "\0" in value:
-            raise BadRow("bad_text", f"{where} has a NUL at character {value.index(chr(0))}")
+            raise BadRecord("bad_text", f"{where} has a NUL at character {value.index(chr(0))}")
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise BadRow(
+            raise BadRecord(
                 "bad_text",
                 f"{where} has the lone surrogate U+{ord(value[error.start]):04X} "
                 f"at character {error.start}",
@@ -197,12 +197,12 @@ def check_text(value: Any, where: str) -> None:
 def _check_pair(pair: Pair, responses: int) -> None:
     for name in ("chosen", "rejected"):
         if not 0 <= getattr(pair, name) < responses:
-            raise BadRow(
+            raise BadRecord(
                 "bad_schema", f"{name} = {getattr(pair, name)}, there are {responses} responses"
             )
     if pair.chosen == pair.rejected:
-        raise BadRow("bad_schema", f"chosen = rejected = {pair.chosen}, a pair is two responses")
+        raise BadRecord("bad_schema", f"chosen = rejected = {pair.chosen}, a pair is two responses")
     if not 0.0 <= pair.target <= 1.0:  # also false for NaN
-        raise BadRow("bad_schema", f"target = {pair.target}, not a probability")
+        raise BadRecord("bad_schema", f"target = {pair.target}, not a probability")
     if not math.isfinite(pair.margin):
-        raise BadRow("bad_schema", f"margin = {pair.margin}, not finite")
+        raise BadRecord("bad_schema", f"margin = {pair.margin}, not finite")

@@ -25,7 +25,7 @@ from jax.experimental import multihost_utils
 from rewardjax import fingerprint
 from rewardjax.data import token_cache
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.data.sources import Source, open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
@@ -125,7 +125,7 @@ def _build(
         for number, outcome in enumerate(progress):
             # Only here are all records seen in order, whichever process tokenized them.
             if outcome.id and first_number.setdefault(outcome.id, number) != number:
-                duplicate = BadRow(
+                duplicate = BadRecord(
                     "bad_schema",
                     f"id = {outcome.id!r} is also record {first_number[outcome.id]}; "
                     "ids must differ",
@@ -214,7 +214,7 @@ class _Counts:
     def _entry(self, reason: str) -> dict[str, Any]:
         return self.dropped.setdefault(reason, {"records": 0, "pairs": 0, "examples": []})
 
-    def _drop(self, bad: BadRow, number: int, unit: str) -> None:
+    def _drop(self, bad: BadRecord, number: int, unit: str) -> None:
         entry = self._entry(bad.reason)
         entry[unit] += 1
         if len(entry["examples"]) < EXAMPLES:

@@ -9,7 +9,7 @@ import numpy as np
 from rewardjax import fingerprint
 from rewardjax.data import formats, groups, token_cache
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group, Pair
+from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.pack import TokenGroup, common_prefix
 
 # Part of the fingerprint of tokenized data: raise it when a change here, in formats or in chat
@@ -59,8 +59,8 @@ class Outcome(NamedTuple):
     # Kept pairs, renumbered to the encoded responses, with lengths as in the index.
     pairs: Sequence[tuple[Pair, tuple[int, int, int]]] = ()
     sampled_out: int = 0
-    bad_pairs: Sequence[BadRow] = ()
-    bad_record: BadRow | None = None
+    bad_pairs: Sequence[BadRecord] = ()
+    bad_record: BadRecord | None = None
     # Control strings found in its text, each time a conversation was tokenized.
     neutralized: int = 0
 
@@ -72,7 +72,7 @@ def tokenize_record(
     number, record = numbered
     try:
         group, bad_pairs = groups.check(formats.to_group(record, number, source))
-    except BadRow as error:
+    except BadRecord as error:
         return Outcome(bad_record=error)
     if not in_split(group, settings.split):
         return Outcome(group.id, outside_split=True)
@@ -80,11 +80,11 @@ def tokenize_record(
     # Only responses that some pair uses: the others would be tokenized for nothing.
     before = tokenizer.neutralized
     tokens: dict[int, np.ndarray] = {}
-    unusable: dict[int, BadRow] = {}
+    unusable: dict[int, BadRecord] = {}
     for k in _responses_of(group.pairs):
         try:
             tokens[k] = _tokenize(group, k, tokenizer, settings.max_length, settings.over_long)
-        except BadRow as error:
+        except BadRecord as error:
             unusable[k] = error
     neutralized = tokenizer.neutralized - before
 
@@ -119,8 +119,8 @@ def _responses_of(pairs: Sequence[Pair]) -> list[int]:
 
 
 def _why_not(
-    pair: Pair, tokens: dict[int, np.ndarray], unusable: dict[int, BadRow], settings: Settings
-) -> BadRow | None:
+    pair: Pair, tokens: dict[int, np.ndarray], unusable: dict[int, BadRecord], settings: Settings
+) -> BadRecord | None:
     """Why a pair cannot be trained on, or None. `tokens`, `unusable`: of the group's responses."""
     # One reason per pair, so that the manifest's counts add up.
     for k in (pair.chosen, pair.rejected):
@@ -131,13 +131,13 @@ def _why_not(
     if np.array_equal(chosen, rejected):
         was_cut = settings.over_long == "left" and len(chosen) == settings.max_length
         if was_cut:
-            return BadRow("equal_after_truncation", f"{names} are the same tokens")
-        return BadRow("equal", f"{names} are the same tokens")
+            return BadRecord("equal_after_truncation", f"{names} are the same tokens")
+        return BadRecord("equal", f"{names} are the same tokens")
     # In a row the two lie around what they share, which is there once.
     length = len(chosen) + len(rejected) - common_prefix(chosen, rejected)
     if settings.max_pair_length is not None and length > settings.max_pair_length:
         detail = f"{names} take {length} tokens, max_pair_length = {settings.max_pair_length}"
-        return BadRow("over_long", detail)
+        return BadRecord("over_long", detail)
     return None
 
 
@@ -174,7 +174,7 @@ def tokenize_group(
 ) -> TokenGroup:
     """Token ids of all K conversations, their longest common prefix split off.
 
-    Raises BadRow("over_long") where one does not fit.
+    Raises BadRecord("over_long") where one does not fit.
     """
     conversations = [
         _tokenize(group, k, tokenizer, max_length, over_long) for k in range(len(group.responses))
@@ -216,13 +216,13 @@ def shorten(
     """The token ids of conversation k, cut to `max_length` by the rule `over_long`.
 
     What is cut depends on this conversation alone, so that its score does not depend on its
-    siblings. Raises BadRow("over_long") where the rule does not make it fit.
+    siblings. Raises BadRecord("over_long") where the rule does not make it fit.
     """
     excess = len(tokens) - max_length
     if excess <= 0:
         return tokens
     if over_long == "drop":
-        raise BadRow(
+        raise BadRecord(
             "over_long",
             f"responses[{k}]: the conversation is {len(tokens)} tokens long, "
             f"max_length = {max_length}",
@@ -232,7 +232,7 @@ def shorten(
     # The prompt rendered alone ends where the template begins to print the response.
     prompt = common_prefix(tokens, np.asarray(tokenizer.encode(group.prompt), np.int32))
     if keep + excess > prompt:
-        raise BadRow(
+        raise BadRecord(
             "over_long",
             f"responses[{k}]: {len(tokens) - prompt} tokens without the prompt, "
             f"max_length = {max_length}",

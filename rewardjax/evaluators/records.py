@@ -13,7 +13,7 @@ import numpy as np
 
 from rewardjax import assets, fingerprint
 from rewardjax.data import formats, sources
-from rewardjax.data.groups import BadRow, Group, Message
+from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.tokenize import in_split
 
 # One [K] per item; NaN for a response without a score.
@@ -297,7 +297,7 @@ def _in_split(record: dict[str, Any], source: str, split: Sequence[float]) -> bo
         return True
     try:
         return in_split(formats.to_group(record, 0, source), split)
-    except BadRow:
+    except BadRecord:
         return True  # `collect` meets it again, and lists it
 
 
@@ -309,7 +309,7 @@ def collect(
 ) -> Examples:
     """The examples of (where, record) pairs.
 
-    A record that `read` refuses with BadRow is listed in `left_out`; an id that was met before gets
+    A record that `read` refuses with BadRecord is listed in `left_out`; an id that was met before gets
     a number. origins: files or sources whose contents make the fingerprint, with the items.
 
     Raises ValueError where no record could be read, with the first reason.
@@ -321,7 +321,7 @@ def collect(
     for where, record in records:
         try:
             item, group = read(record)
-        except BadRow as error:
+        except BadRecord as error:
             left_out.append({"where": where, "reason": error.reason, "detail": error.detail})
             continue
         times[item.id] = times.get(item.id, 0) + 1
@@ -356,22 +356,22 @@ def example(
 
 
 def text(record: Mapping[str, Any], name: str) -> str:
-    """A text field. Raises BadRow naming it."""
+    """A text field. Raises BadRecord naming it."""
     value = record.get(name)
     if not isinstance(value, str):
-        raise BadRow("bad_schema", f"{name} = {value!r:.60}, not a text")
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not a text")
     return value
 
 
 def texts(record: Mapping[str, Any], name: str, count: int | None = None) -> list[str]:
-    """A field that is a list of texts, `count` of them if given. Raises BadRow naming it."""
+    """A field that is a list of texts, `count` of them if given. Raises BadRecord naming it."""
     value: Any = record.get(name)
     # Parquet gives lists as arrays or tuples, JSON as lists.
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     if not is_list or not all(isinstance(element, str) for element in value):
-        raise BadRow("bad_schema", f"{name} = {value!r:.60}, not a list of texts")
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not a list of texts")
     if count is not None and len(value) != count:
-        raise BadRow("bad_schema", f"{name} has {len(value)} texts, expected {count}")
+        raise BadRecord("bad_schema", f"{name} has {len(value)} texts, expected {count}")
     return list(value)
 
 
@@ -383,17 +383,17 @@ def user(prompt: str) -> list[Message]:
 def turns(messages: Any, where: str) -> list[Message]:
     """Alternating turns that begin and end with the user, only role and content kept.
 
-    Raises BadRow for anything else.
+    Raises BadRecord for anything else.
     """
     is_list = isinstance(messages, (list, tuple)) and len(messages) > 0
     if not is_list or not all(isinstance(message, dict) for message in messages):
-        raise BadRow("bad_schema", f"{where} = {messages!r:.60}, not a list of messages")
+        raise BadRecord("bad_schema", f"{where} = {messages!r:.60}, not a list of messages")
     for i, message in enumerate(messages):
         if message.get("role") != ("user", "assistant")[i % 2]:
-            raise BadRow(
+            raise BadRecord(
                 "bad_role",
                 f"{where}[{i}].role = {message.get('role')!r}; turns alternate, the user's first",
             )
     if len(messages) % 2 == 0:
-        raise BadRow("bad_role", f"{where} ends with the assistant; a prompt ends with the user")
+        raise BadRecord("bad_role", f"{where} ends with the assistant; a prompt ends with the user")
     return [{"role": message["role"], "content": text(message, "content")} for message in messages]

@@ -119,7 +119,7 @@ def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
 
 
 def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
-    """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRow for what cannot be scored."""
+    """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRecord for what cannot be scored."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     replies = [[{"role": "assistant", "content": text}] for text in responses]
     tokens = prepare_whole(

@@ -10,7 +10,7 @@ import numpy as np
 
 from rewardjax.data import groups
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.tokenize import shorten, split_prefix
 
@@ -27,7 +27,7 @@ class Prepared(NamedTuple):
     tokens: TokenGroup | None
     fits: list[int]
     lengths: np.ndarray
-    refused: dict[int, BadRow]
+    refused: dict[int, BadRecord]
 
 
 def prepare(
@@ -44,13 +44,13 @@ def prepare(
     as_published: skip `groups.check`, so that an empty response of a benchmark counts like any
     other, as in the reference implementations; text that cannot be encoded is refused all the same.
 
-    Raises BadRow for what spoils the whole group (roles out of order, an empty response).
+    Raises BadRecord for what spoils the whole group (roles out of order, an empty response).
     """
     if not as_published:
         group, _ = groups.check(group)
     conversations: list[np.ndarray] = []
     fits: list[int] = []
-    refused: dict[int, BadRow] = {}
+    refused: dict[int, BadRecord] = {}
     lengths = np.full(len(group.responses), -1, np.int32)
     for k, response in enumerate(group.responses):
         try:
@@ -63,7 +63,7 @@ def prepare(
             lengths[k] = len(tokens)
             conversations.append(shorten(tokens, group, k, tokenizer, max_length, over_long))
             fits.append(k)
-        except BadRow as error:
+        except BadRecord as error:
             refused[k] = error
     if not fits:
         return Prepared(None, fits, lengths, refused)
@@ -75,7 +75,7 @@ def prepare_whole(
 ) -> TokenGroup:
     """All responses of a group, for callers that can use them only together.
 
-    Raises BadRow for the first response that cannot be scored, and as `prepare` does.
+    Raises BadRecord for the first response that cannot be scored, and as `prepare` does.
     """
     prepared = prepare(group, tokenizer, max_length, over_long)
     for error in prepared.refused.values():

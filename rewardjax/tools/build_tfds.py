@@ -71,7 +71,7 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
     def _examples(self, record: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
         try:
             group, bad = groups.check(formats.to_group(record, index, self.source.name))
-        except groups.BadRow as row:
+        except groups.BadRecord as row:
             # As in training, a bad record is left out and counted.
             self.dropped[row.reason] += 1
             return

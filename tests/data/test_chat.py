@@ -12,7 +12,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 
 QWEN_ADDED = [
     "<|endoftext|>",
@@ -554,7 +554,7 @@ def test_templates_that_refuse_or_ask_for_the_date(tmp_path):
         "{% if messages|length > 2 %}{{ raise_exception('too long') }}{% endif %}" + QWEN_TEMPLATE
     )
     chat = ChatTokenizer.load(make_qwen(tmp_path, template=refusing))
-    with pytest.raises(BadRow, match="the chat template says: too long") as caught:
+    with pytest.raises(BadRecord, match="the chat template says: too long") as caught:
         chat.encode(MESSAGES)
     assert caught.value.reason == "bad_role"
     with pytest.raises(ValueError, match="today's date"):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rewardjax.data.formats import to_group
-from rewardjax.data.groups import BadRow, Group, Pair, check
+from rewardjax.data.groups import BadRecord, Group, Pair, check
 
 
 def user(text):
@@ -307,7 +307,7 @@ def test_plain_texts_part_at_a_white_space(chosen, rejected, prompt, rests):
     ],
 )
 def test_what_does_not_fit_is_named(reason, words, record):
-    with pytest.raises(BadRow) as caught:
+    with pytest.raises(BadRecord) as caught:
         to_group(record, 4, "s")
     assert caught.value.reason == reason and words in caught.value.detail
 
@@ -318,7 +318,7 @@ def test_odd_messages_are_left_to_check():
         {"prompt": [{"role": "user", "content": [1]}], "responses": [GOOD]},
         {"prompt": Q, "responses": [{"content": 5}]},
     ):
-        with pytest.raises(BadRow):
+        with pytest.raises(BadRecord):
             check(to_group(record, 0, "s"))
 
 
@@ -328,7 +328,7 @@ def test_real_transcripts(shared_data):
         record = json.loads(line)
         try:
             group, _ = check(to_group(record, index, "hh"))
-        except BadRow as row:
+        except BadRecord as row:
             reasons[row.reason] = reasons.get(row.reason, 0) + 1
             continue
         kept += 1

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from rewardjax.data.groups import REASONS, BadRow, Group, Pair, check, pair_id
+from rewardjax.data.groups import REASONS, BadRecord, Group, Pair, check, pair_id
 
 USER = {"role": "user", "content": "Which is bigger, 2 or 3?"}
 
@@ -108,7 +108,7 @@ def test_a_sound_group_passes_unchanged():
     ],
 )
 def test_what_spoils_a_group_is_named(reason, where, changes):
-    with pytest.raises(BadRow) as caught:
+    with pytest.raises(BadRecord) as caught:
         check(group(**changes))
     assert caught.value.reason == reason and where in caught.value.detail
 
@@ -132,7 +132,7 @@ def test_pair_id_ignores_the_order_of_responses_and_nothing_else():
 
 
 def test_bad_rows_survive_a_process_boundary():
-    row = pickle.loads(pickle.dumps(BadRow("equal", "the detail")))
+    row = pickle.loads(pickle.dumps(BadRecord("equal", "the detail")))
     assert (row.reason, row.detail) == ("equal", "the detail") and REASONS["equal"] in str(row)
     with pytest.raises(AssertionError):
-        BadRow("no such reason", "")
+        BadRecord("no such reason", "")

@@ -15,7 +15,7 @@ import tiny_chat
 from tiny_chat import pair_record, write_source
 
 from rewardjax.data import formats, pack, token_cache
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.data.prepare import prepare
 from rewardjax.data.tokenize import tokenize_group
 
@@ -184,7 +184,7 @@ def test_a_conversation_is_cut_the_same_with_and_without_its_siblings():
     group = formats.to_group(
         {"prompt": "p" * 50, "responses": ["a", "b"], "ranks": [0, 1]}, 0, "test"
     )
-    with pytest.raises(BadRow, match="over_long"):
+    with pytest.raises(BadRecord, match="over_long"):
         tokenize_group(group, CHAT, 20, "drop")
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.evaluators import records, stored_rewards
 from rewardjax.evaluators.benchmarks import pairs, rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result
@@ -90,7 +90,7 @@ def test_the_fingerprint_follows_the_contents_alone(tmp_path):
 )
 def test_roles_of_a_prompt_go_by_position(prompt):
     assert rewardbench._prompt(prompt) == [{"role": "user", "content": "p"}]
-    with pytest.raises(BadRow, match="ends with the assistant"):
+    with pytest.raises(BadRecord, match="ends with the assistant"):
         rewardbench._prompt([{"content": "p"}, {"content": "q"}])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.tokenize import tokenize_group
 from rewardjax.scoring.prepare import prepare, prepare_whole
 
@@ -42,12 +42,12 @@ def test_a_response_that_does_not_fit_is_refused_by_its_own_index_and_spoils_no_
     assert prepared.lengths[1] > 100, "the length is that of the whole conversation"
     assert list(prepared.refused) == [1] and prepared.refused[1].reason == "over_long"
     assert prepared.refused[1].detail.startswith("responses[1]")
-    with pytest.raises(BadRow, match=r"over_long.*responses\[1\]"):
+    with pytest.raises(BadRecord, match=r"over_long.*responses\[1\]"):
         prepare_whole(group("short", "word " * 400, "brief"), tokenizer, 100, "drop")
 
 
 def test_an_empty_response_spoils_a_group_but_not_a_published_benchmark(tokenizer):
-    with pytest.raises(BadRow, match="empty"):
+    with pytest.raises(BadRecord, match="empty"):
         prepare(group("text", " "), tokenizer, 100, "drop")
     prepared = prepare(group("text", ""), tokenizer, 100, "drop", as_published=True)
     assert prepared.fits == [0, 1] and prepared.lengths[1] < prepared.lengths[0]

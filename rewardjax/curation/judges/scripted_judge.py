@@ -15,7 +15,7 @@ from rewardjax import fingerprint
 from rewardjax.curation.judges import prompts
 from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.data import formats, world
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.data.world.draw import Draw
 
 FAULTS = ("truncated", "prose", "wrong choice", "empty", "two answers")
@@ -84,7 +84,7 @@ def truth_of(*sources: Iterable[dict[str, Any]]) -> dict[str, Facts]:
         for row, record in enumerate(source):
             try:
                 group = formats.to_group(record, row, "")
-            except BadRow:
+            except BadRecord:
                 continue
             texts = [prompts.conversation(response) for response in group.responses]
             correct = group.correct

@@ -17,7 +17,7 @@ from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import fields, formats, groups
-from rewardjax.data.groups import BadRow, Group, Pair
+from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.sources import Source
 
 # Rows of the source per unit: what an interrupted import does again at most.
@@ -109,7 +109,7 @@ def _read(batch: list[tuple[int, Any]], name: str, entry: Entry) -> Intake:
     for row, record in batch:
         try:
             group, bad = groups.check(formats.to_group(record, row, name))
-        except BadRow as error:
+        except BadRecord as error:
             rejects.append(_reject(name, row, error.reason, error.detail))
             continue
         for error in bad:

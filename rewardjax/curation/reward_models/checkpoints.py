@@ -7,7 +7,7 @@ from rewardjax.config import Config
 from rewardjax.curation.ledger import write_pairs
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.workspace import RewardModel, Training, Workspace
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.defaults import held_out
 from rewardjax.models import checkpoint
 from rewardjax.scoring import model as scorer
@@ -65,12 +65,14 @@ def best_step(workdir: pathlib.Path) -> int | None:
     return max(kept & accuracy.keys(), key=lambda step: (accuracy[step], step), default=None)
 
 
-def rewards(model: scorer.Scorer, pairs: Sequence[PairText]) -> list[tuple[float, float] | BadRow]:
+def rewards(
+    model: scorer.Scorer, pairs: Sequence[PairText]
+) -> list[tuple[float, float] | BadRecord]:
     """Rewards of a and b of each pair, or why it has none.
 
     The same pairs in the same order give the same bits.
     """
-    results: list[tuple[float, float] | BadRow | None] = [None] * len(pairs)
+    results: list[tuple[float, float] | BadRecord | None] = [None] * len(pairs)
     places, ready = [], []
     for place, pair in enumerate(pairs):
         group = Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], [])
@@ -78,7 +80,7 @@ def rewards(model: scorer.Scorer, pairs: Sequence[PairText]) -> list[tuple[float
             tokens = prepare_whole(
                 group, model.tokenizer, model.contract.max_length, model.contract.over_long
             )
-        except BadRow as error:
+        except BadRecord as error:
             results[place] = error
         else:
             places.append(place)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from rewardjax.curation.ledger.rows import PairText, ScoreRow
 from rewardjax.curation.workspace import RewardModel
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 
 
 def score_pairs(
     model: RewardModel, pairs: Sequence[PairText], *, seat: str
-) -> tuple[list[ScoreRow], dict[str, BadRow]]:
+) -> tuple[list[ScoreRow], dict[str, BadRecord]]:
     """Score pairs; every one is in exactly one of the two results.
 
     Args:
@@ -27,7 +27,7 @@ def score_pairs(
     rows: list[ScoreRow] = []
     unscorable = {}
     for pair, reward in zip(pairs, model.rewards(pairs), strict=True):
-        if isinstance(reward, BadRow):
+        if isinstance(reward, BadRecord):
             unscorable[pair["pair_id"]] = reward
         else:
             reward_a, reward_b = reward

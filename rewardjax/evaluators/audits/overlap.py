@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from rewardjax.data import formats, ngrams
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.sources import Source
 from rewardjax.evaluators.records import Examples
 
@@ -88,7 +88,7 @@ def find(prompts: Prompts, source: Source, window: int = WINDOW) -> Iterator[Win
         for row, record in chunk:
             try:
                 group = formats.to_group(record, row, source.name)
-            except BadRow:
+            except BadRecord:
                 # Counted, not raised: this audit reads whatever the training run would skip.
                 unread += 1
                 continue

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data import formats, sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import Evaluated, majority
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
@@ -149,10 +149,10 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> 
     def read(record: dict[str, Any]) -> tuple[Item, Group]:
         group = formats.to_group(record, 0, source.name)
         if group.correct is None:
-            raise BadRow("bad_schema", "no `correct`: which responses are right?")
+            raise BadRecord("bad_schema", "no `correct`: which responses are right?")
         # One short group would shorten the curve of all.
         if len(group.responses) < least:
-            raise BadRow("bad_schema", f"{len(group.responses)} responses, least = {least}")
+            raise BadRecord("bad_schema", f"{len(group.responses)} responses, least = {least}")
         subset = str(record.get("subset") or record.get("category") or "all")
         answers = [majority.final_answer(response[-1]["content"]) for response in group.responses]
         label = {"correct": [int(right) for right in group.correct], "answers": answers}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -160,12 +160,12 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     category = next((name for name, prefix in PREFIXES.items() if source.startswith(prefix)), None)
     split = next((name for name in EXPECTED if model.startswith(name)), None)
     if category is None or split is None:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             f"source = {source!r}, response_model = {model!r}: begin with none of those known",
         )
     if label not in FLIPPED:
-        raise BadRow("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
+        raise BadRecord("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
     return records.example(
         f"{split}/{record.get('pair_id')}",
         f"{split}/{category}",

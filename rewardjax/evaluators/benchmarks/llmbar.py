@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
@@ -55,7 +55,7 @@ def load(path: str | pathlib.Path) -> Examples:
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     label = record.get("label")
     if label not in (1, 2):
-        raise BadRow("bad_schema", f"label = {label!r}: 1 or 2")
+        raise BadRecord("bad_schema", f"label = {label!r}: 1 or 2")
     subset = record["subset"]
     return records.example(
         f"{subset}/{record['row']}",

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 
 from rewardjax.data import formats, sources
-from rewardjax.data.groups import BadRow, Group, check
+from rewardjax.data.groups import BadRecord, Group, check
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.stats.intervals import wilson
@@ -204,7 +204,7 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
         # `check` takes pairs of equal responses away, whose rewards can only be equal.
         group, _ = check(formats.to_group(record, 0, source.name))
         if not group.pairs:
-            raise BadRow("equal", "no pair of different responses with a label")
+            raise BadRecord("equal", "no pair of different responses with a label")
         pairs = [[pair.chosen, pair.rejected, pair.target, pair.tie] for pair in group.pairs]
         subset = str(record.get("subset") or record.get("category") or "all")
         return Item(group.id, subset, {"pairs": pairs}), group

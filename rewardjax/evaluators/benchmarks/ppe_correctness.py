@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import Evaluated, best_of_n
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
@@ -191,9 +191,9 @@ def _letters(text: str) -> str:
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     scores, sampled = record.get("scores"), record.get("sampled_conflict_pairs")
     if not isinstance(scores, (list, tuple)) or not all(score in (0, 1) for score in scores):
-        raise BadRow("bad_schema", f"scores = {scores!r:.60}, not a list of 0 and 1")
+        raise BadRecord("bad_schema", f"scores = {scores!r:.60}, not a list of 0 and 1")
     if not isinstance(sampled, (list, tuple)) or not _are_pairs(sampled, len(scores)):
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             f"sampled_conflict_pairs = {sampled!r:.60}, not pairs of indices below {len(scores)}",
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -119,7 +119,7 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     winner = records.text(record, "winner")
     # Ties come in two kinds: "tie" and "tie (bothbad)".
     if winner not in ("model_a", "model_b") and not winner.startswith("tie"):
-        raise BadRow("bad_schema", f"winner = {winner!r}: model_a, model_b or a tie")
+        raise BadRecord("bad_schema", f"winner = {winner!r}: model_a, model_b or a tie")
     label = {
         "winner": {"model_a": 1.0, "model_b": 0.0}.get(winner, 0.5),
         "flags": [flag for flag in FLAGS if record.get(flag)],

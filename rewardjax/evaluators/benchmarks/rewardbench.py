@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data.groups import BadRow, Group, Message
+from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -179,7 +179,7 @@ def _prompt(prompt: Any) -> list[Message]:
     if isinstance(prompt, str):
         return records.user(prompt)
     if not isinstance(prompt, (list, tuple)) or not prompt:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", f"prompt = {prompt!r:.60}, neither a text nor a list of messages"
         )
     messages: list[Message] = []

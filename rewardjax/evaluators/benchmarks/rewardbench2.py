@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -210,16 +210,16 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     chosen, rejected = records.texts(record, "chosen"), records.texts(record, "rejected")
     # The scoring rule goes by the number of chosen texts, and so must the file.
     if record.get("num_correct", len(chosen)) != len(chosen):
-        raise BadRow(
+        raise BadRecord(
             "bad_schema", f"num_correct = {record['num_correct']!r}, chosen has {len(chosen)} texts"
         )
     label: dict[str, Any] = {"correct": len(chosen)}
     if subset == "Ties":
         match = re.fullmatch(r"(ref|tied):(.+)", name)
         if match is None:
-            raise BadRow("bad_schema", f"id = {name!r}: a question of Ties is ref:N or tied:N")
+            raise BadRecord("bad_schema", f"id = {name!r}: a question of Ties is ref:N or tied:N")
         label |= {"kind": match[1], "number": match[2]}
     elif len(chosen) != 1:
-        raise BadRow("bad_schema", f"chosen has {len(chosen)} texts, outside of Ties it is one")
+        raise BadRecord("bad_schema", f"chosen has {len(chosen)} texts, outside of Ties it is one")
     prompt = records.user(records.text(record, "prompt"))
     return records.example(name, subset, label, prompt, chosen + rejected)

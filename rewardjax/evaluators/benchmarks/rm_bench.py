@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import compare, records
 from rewardjax.evaluators.benchmarks import Draw, Evaluated
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
@@ -138,7 +138,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     name = records.text(record, "domain")
     domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
     if domain is None:
-        raise BadRow("bad_schema", f"domain = {name!r}: it begins with one of {', '.join(DOMAINS)}")
+        raise BadRecord(
+            "bad_schema", f"domain = {name!r}: it begins with one of {', '.join(DOMAINS)}"
+        )
     responses = records.texts(record, "chosen", 3) + records.texts(record, "rejected", 3)
     identity = str(record.get("id"))
     # Files of single domains number their prompts from 0 each.

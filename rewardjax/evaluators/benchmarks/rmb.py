@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data import sources
-from rewardjax.data.groups import BadRow, Group
+from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
@@ -105,7 +105,7 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     category = record.get("category_path")
     place = _PLACE.search(str(category or "")) or _PLACE.search(record["file"])
     if place is None:
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             f"neither category_path = {category!r} nor {record['file']} has Helpfulness/ or "
             "Harmlessness/",
@@ -119,7 +119,7 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     if isinstance(losers, (list, tuple)):
         answers += losers
     if len(answers) < 2 or not all(isinstance(answer, dict) for answer in answers):
-        raise BadRow(
+        raise BadRecord(
             "bad_schema",
             "neither chosen and reject nor bon_best and loser_list, each with an answer",
         )

@@ -8,7 +8,7 @@ from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair, fold_of
 from rewardjax.curation.reward_models import seats
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 
 GOLD, SILVER, POOL = ids("north", 0, 6), ids("south", 0, 6), ids("east", 0, 4)
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_scored_is_a_finding_with_its_reason(tmp_path):
     class Refusing(Cast):
         def load(self, ws, training):
             refuse = lambda pairs: [
-                (1.0, 0.0) if row["pair_id"] != POOL[0] else BadRow("over_long", "513 tokens")
+                (1.0, 0.0) if row["pair_id"] != POOL[0] else BadRecord("over_long", "513 tokens")
                 for row in pairs
             ]
             return super().load(ws, training)._replace(rewards=refuse)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewardjax import assets
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.evaluators.benchmarks import llmbar, rewardbench
 from rewardjax.evaluators.records import Item
 
@@ -22,7 +22,7 @@ def test_the_better_output_comes_first_whatever_the_label():
     ]
     for group, row in zip(examples.groups, rows, strict=True):
         assert group.responses[0][0]["content"] == row[f"output_{row['label']}"]
-    with pytest.raises(BadRow, match="label = 0"):
+    with pytest.raises(BadRecord, match="label = 0"):
         llmbar._read({"label": 0})
 
 

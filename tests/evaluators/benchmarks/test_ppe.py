@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.evaluators.benchmarks import best_of_n, ppe_correctness, ppe_preference
 from rewardjax.evaluators.records import Item
 
@@ -124,7 +124,7 @@ def test_duplicates_and_pairs_without_conflict_are_counted():
         result.other["GPQA"]["duplicate pairs"] == 1
         and "1 sampled pairs are not of a right and a wrong" in result.notes[0]
     )
-    with pytest.raises(BadRow, match="sampled_conflict_pairs"):
+    with pytest.raises(BadRecord, match="sampled_conflict_pairs"):
         read(record | {"sampled_conflict_pairs": [[0, 3]]})
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rewardjax.data.groups import BadRow
+from rewardjax.data.groups import BadRecord
 from rewardjax.evaluators.benchmarks import rewardbench2
 from rewardjax.evaluators.benchmarks.rewardbench2 import Question, best_credit, ties_score
 from rewardjax.evaluators.records import Item
@@ -134,5 +134,5 @@ def test_a_bad_record_names_its_field(change, says):
         "num_correct": 1,
         "subset": "Ties",
     }
-    with pytest.raises(BadRow, match=says):
+    with pytest.raises(BadRecord, match=says):
         rewardbench2._read(record | change)

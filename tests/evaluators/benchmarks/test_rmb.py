@@ -111,7 +111,7 @@ def test_a_file_without_a_goal_is_refused(tmp_path):
 
 
 def test_a_conversation_that_ends_with_the_assistant_is_left_out():
-    with pytest.raises(records.BadRow, match="ends with the assistant"):
+    with pytest.raises(records.BadRecord, match="ends with the assistant"):
         records.turns(
             [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
             "conversation_input",
