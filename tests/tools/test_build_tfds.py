@@ -64,7 +64,7 @@ def test_round_trip(written):
     assert "8 pairs of 7 records; dropped {'equal': 1, 'bad_schema': 1}" in first.stdout
     source = open_source(folder)
     assert len(source) == 8 and source.name == "preference_pairs/train"
-    found = [check(to_group(record, index, "in"))[0] for index, record in enumerate(source)]
+    read_back = [check(to_group(record, index, "in"))[0] for index, record in enumerate(source)]
     expected = []
     for record in RECORDS[:4] + RECORDS[6:]:
         group = to_group(record, 0, "in")
@@ -72,14 +72,14 @@ def test_round_trip(written):
             (group.prompt, group.responses[pair.chosen], group.responses[pair.rejected], pair)
             for pair in group.pairs
         ]
-    assert len(found) == len(expected)
-    for group, (prompt, chosen, rejected, pair) in zip(found, expected, strict=True):
+    assert len(read_back) == len(expected)
+    for group, (prompt, chosen, rejected, pair) in zip(read_back, expected, strict=True):
         assert (group.prompt, group.responses) == (prompt, [chosen, rejected])
         (again,) = group.pairs
         assert (again.target, again.margin) == pytest.approx(
             (pair.target, pair.margin), rel=1e-7
         ) and again.tie == pair.tie
-    assert [g.id for g in found] == [
+    assert [g.id for g in read_back] == [
         "plain",
         "turns",
         "soft",

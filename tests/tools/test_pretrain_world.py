@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ from rewardjax.tools.pretrain_world.tokenizer import (
 )
 
 ASSETS = pathlib.Path(assets.__file__).parent / "world"
-TINY = dict(
+TINY: dict[str, Any] = dict(
     seed=0,
     wrong_weight=2.0,
     repeat=0.2,
@@ -55,9 +56,11 @@ def tokenizer():
 
 
 def test_corpus_keeps_away_from_the_other_splits():
-    asked = {turns[0].content for turns in documents(0, 4000)}
+    questions = {turns[0].content for turns in documents(0, 4000)}
     for split in ("train", "heldout"):
-        assert not asked & {r["prompt"][0]["content"] for r in world.generate(0, 2000, split=split)}
+        assert not questions & {
+            r["prompt"][0]["content"] for r in world.generate(0, 2000, split=split)
+        }
     kinds = [turns[1:] for turns in documents(0, 400)]
     assert {len(k) for k in kinds} >= {1, 2, 3, 4} and list(documents(0, 5, 3)) == list(
         documents(0, 8)
@@ -105,7 +108,7 @@ def test_batch_holds_whole_conversations_that_see_only_themselves(tokenizer):
     batch = make_batch(tokenizer, **settings)
     num = int(8 * 192 / 256 * DOCUMENTS_PER_ROW)
     whole = {tuple(encode(tokenizer, turns)[0]) for turns in documents(0, num, start=3 * num)}
-    index, found = np.arange(192), 0
+    index, packed = np.arange(192), 0
     for row in range(8):
         assert np.all(batch["see_to"][row] == index)
         starts = [
@@ -120,8 +123,8 @@ def test_batch_holds_whole_conversations_that_see_only_themselves(tokenizer):
         for start in starts:
             counting_up = batch["positions"][row, start:] == np.arange(192 - start)
             length = len(counting_up) if counting_up.all() else int(np.argmin(counting_up))
-            found += tuple(batch["tokens"][row, start : start + length]) in whole
-    assert found >= 0.75 * num  # the others fit nowhere
+            packed += tuple(batch["tokens"][row, start : start + length]) in whole
+    assert packed >= 0.75 * num  # the others fit nowhere
     assert (
         np.all(batch["weights"][batch["positions"] == 0] == 0)
         and np.mean(batch["weights"] > 0) > 0.85
@@ -147,14 +150,14 @@ def test_wrong_by_then_marks_the_slip_and_what_follows(tokenizer):
         Turn("user", "Wrong."),
     ]
     ids, _, wrong = encode(tokenizer, turns)
-    said = [(tokenizer.id_to_token(i), w) for i, w in zip(ids, wrong, strict=True) if w >= 0]
+    judged = [(tokenizer.id_to_token(i), w) for i, w in zip(ids, wrong, strict=True) if w >= 0]
     assert (
-        [w for _, w in said] == [0] * 4 + [1] * 4
-        and said[4][0] == "8"
-        and said[-2][0] == "<|im_end|>"
+        [w for _, w in judged] == [0] * 4 + [1] * 4
+        and judged[4][0] == "8"
+        and judged[-2][0] == "<|im_end|>"
     )
     right = encode(tokenizer, [Turn("assistant", "It is 37.", correct=True, twin="It is 37.")])[2]
-    assert set(right) == {-1, 0} and right.count(0) == len(said)
+    assert set(right) == {-1, 0} and right.count(0) == len(judged)
     unknown = encode(tokenizer, [Turn("assistant", "sun sing", correct=False)])[
         2
     ]  # several right answers: only the end can say

@@ -82,9 +82,8 @@ def respond(
     else:
         answer = problem.task.wrong(problem.state, draw, near)
     # The style is drawn after the answer, and without looking at it.
-    if plain:
-        dressed = dict.fromkeys(style.FEATURES, False)
-    else:
+    dressed = dict(style.PLAIN)
+    if not plain:
         dressed = style.draw_style(draw)
     same_draws = draw.copy()
     text = style.dress(answer, dressed, draw)

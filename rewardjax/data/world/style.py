@@ -9,6 +9,8 @@ import re
 from rewardjax.data.world.draw import Draw
 
 FEATURES = ("opener", "hedge", "emphasis", "bullets", "filler", "closer")
+# A style without any of them.
+PLAIN: dict[str, bool] = {feature: False for feature in FEATURES}
 OPENERS = ["Sure!", "Great question!", "Of course, happy to help!", "Thank you for asking!"]
 HEDGES = ["I think", "I believe", "As far as I know,"]
 FILLERS = [

@@ -42,11 +42,11 @@ def test_annotate_measures_the_last_turn_of_each_response():
 def test_audit_correlation_is_pearsons_of_what_is_left_without_the_prompts_mean():
     styles, rewards = planted(length=0.5)
     centered = rewards - rewards.mean(1, keepdims=True)
-    found = bias.summary(items_of(styles), rewards, resamples=20)
-    assert (found["prompts"], found["responses"], found["selected_prompts"]) == (60, 480, 60)
+    summary = bias.summary(items_of(styles), rewards, resamples=20)
+    assert (summary["prompts"], summary["responses"], summary["selected_prompts"]) == (60, 480, 60)
     for j, name in enumerate(NAMES):
         column = styles[..., j] - styles[..., j].mean(1, keepdims=True)
-        entry = found["features"][name]
+        entry = summary["features"][name]
         np.testing.assert_allclose(
             entry["audit"]["correlation"], np.corrcoef(column.ravel(), centered.ravel())[0, 1]
         )
@@ -57,7 +57,7 @@ def test_audit_correlation_is_pearsons_of_what_is_left_without_the_prompts_mean(
     coefficients = np.linalg.lstsq(design, centered.ravel(), rcond=None)[0]
     standardized = coefficients * np.sqrt((design**2).mean(0) / (centered**2).mean())
     np.testing.assert_allclose(
-        [found["features"][name]["audit"]["partial"] for name in NAMES], standardized
+        [summary["features"][name]["audit"]["partial"] for name in NAMES], standardized
     )
 
 
@@ -66,13 +66,13 @@ def test_a_planted_bias_is_found_and_its_companion_is_not_blamed():
     styles[..., 1] = (
         styles[..., 0] + 0.5 * styles[..., 1]
     )  # lists go with length but are not paid for
-    found = bias.summary(items_of(styles), rewards, resamples=200)["features"]
-    assert found["length"]["audit"]["partial_low"] > 0.5
+    summary = bias.summary(items_of(styles), rewards, resamples=200)["features"]
+    assert summary["length"]["audit"]["partial_low"] > 0.5
     assert (
-        found["lists"]["audit"]["correlation_low"] > 0.4
-        and found["lists"]["audit"]["partial_low"] < 0 < found["lists"]["audit"]["partial_high"]
+        summary["lists"]["audit"]["correlation_low"] > 0.4
+        and summary["lists"]["audit"]["partial_low"] < 0 < summary["lists"]["audit"]["partial_high"]
     )
-    assert abs(found["hedging"]["audit"]["correlation"]) < 0.06
+    assert abs(summary["hedging"]["audit"]["correlation"]) < 0.06
 
 
 def test_quality_that_explains_the_style_takes_the_blame():
@@ -146,9 +146,9 @@ def test_what_is_undefined_is_none_and_what_is_missing_is_left_out():
     styles[..., 1] = 0.0
     rewards[0, :2] = np.nan  # one response left: nothing to compare it with
     rewards[1, 0] = np.nan
-    found = bias.summary(items_of(styles), rewards, resamples=20)
-    assert (found["prompts"], found["responses"], found["selected_prompts"]) == (9, 26, 0)
-    lists = found["features"]["lists"]
+    summary = bias.summary(items_of(styles), rewards, resamples=20)
+    assert (summary["prompts"], summary["responses"], summary["selected_prompts"]) == (9, 26, 0)
+    lists = summary["features"]["lists"]
     assert (
         lists["share"] == 0
         and lists["audit"]["correlation"] is None
@@ -156,7 +156,7 @@ def test_what_is_undefined_is_none_and_what_is_missing_is_left_out():
         and lists["selected"] is None
     )
     assert set(lists["shift"]["value"]) == {None}
-    assert found["features"]["length"]["audit"]["correlation"] is not None
+    assert summary["features"]["length"]["audit"]["correlation"] is not None
     assert bias.summary([], [])["features"] == {}
 
 

@@ -59,22 +59,22 @@ def test_a_reward_that_pays_for_one_thing_moves_for_it_alone():
         examples([[f"It is {i}.", f"They are {i} big ones."] for i in range(20)])
     )
     boast = rewards_by(expanded, lambda text: 2.0 * (changes.BOAST in text) + ("big" in text))
-    found = counterfactual.summary(expanded.items, boast)
-    assert found["praise of itself"]["shift"] == found["praise of itself"]["shift_low"] == 2.0
+    summary = counterfactual.summary(expanded.items, boast)
+    assert summary["praise of itself"]["shift"] == summary["praise of itself"]["shift_low"] == 2.0
     assert (
-        found["praise of itself"]["loser"]["rate"] == 1.0
-        and found["praise of itself"]["winner"]["rate"] == 0.0
+        summary["praise of itself"]["loser"]["rate"] == 1.0
+        and summary["praise of itself"]["winner"]["rate"] == 0.0
     )
-    assert found["praise of itself"]["both"]["rate"] == 0.0
-    assert found["padding"]["shift"] == 0.0 and found["padding"]["loser"] == {
+    assert summary["praise of itself"]["both"]["rate"] == 0.0
+    assert summary["padding"]["shift"] == 0.0 and summary["padding"]["loser"] == {
         "pairs": 20,
         "flips": 0,
         "rate": 0,
         "low": 0,
         "high": 0,
     }
-    assert found["answer order"]["shift"] == 0.0 and found["answer order"]["responses"] == 40
-    assert found["list order"] == {
+    assert summary["answer order"]["shift"] == 0.0 and summary["answer order"]["responses"] == 40
+    assert summary["list order"] == {
         "responses": 0,
         **dict.fromkeys(
             ["shift", "shift_low", "shift_high", "shift_sd", "loser", "winner", "both"]
@@ -85,8 +85,8 @@ def test_a_reward_that_pays_for_one_thing_moves_for_it_alone():
 def test_a_reward_that_depends_on_the_place_is_found_out_by_answer_order():
     expanded = counterfactual.expand(examples([["a", "b"]] * 6))
     rewards = [np.arange(len(group.responses), dtype=float) for group in expanded.groups]
-    found = counterfactual.summary(expanded.items, rewards)["answer order"]
-    assert found["both"]["rate"] == 1.0 and found["shift"] == 0.0
+    summary = counterfactual.summary(expanded.items, rewards)["answer order"]
+    assert summary["both"]["rate"] == 1.0 and summary["shift"] == 0.0
 
 
 def test_flips_by_hand_with_ties_and_missing_rewards():

@@ -55,10 +55,10 @@ def test_best_of_n_has_oracle_random_and_all_scorers(drawn):
     sheet = drawn(
         figures.best_of_n, {"one": {"mine": curve, "majority vote": curve}, "two": {"mine": curve}}
     )
-    one, two = sheet.axes
-    assert len(one.lines) == 4 and len(two.lines) == 3
-    np.testing.assert_allclose(one.lines[0].get_ydata(), curve["oracle"])
-    np.testing.assert_allclose(one.lines[1].get_ydata(), curve["score"])
+    left, right = sheet.axes
+    assert len(left.lines) == 4 and len(right.lines) == 3
+    np.testing.assert_allclose(left.lines[0].get_ydata(), curve["oracle"])
+    np.testing.assert_allclose(left.lines[1].get_ydata(), curve["score"])
     assert [text.get_text() for text in sheet.legends[0].get_texts()] == [
         "oracle",
         "random pick",
