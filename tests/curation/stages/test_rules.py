@@ -36,7 +36,7 @@ def test_k_max_is_doubled_until_the_budget_is_filled():
 
 
 def test_the_whole_pool_is_pulled_before_anything_is_left():
-    pulled = rules.retrieve(np.array([0.4, 0.9, 0.8]), neighbors, POOL, k_max=1, budget=POOL)
+    pulled = rules.retrieve(np.array([0.4, 0.9, 0.99]), neighbors, POOL, k_max=1, budget=POOL)
     assert sorted(pulled.row.tolist()) == list(range(POOL)) and pulled.k_max == POOL
 
 
