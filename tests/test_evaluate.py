@@ -230,6 +230,15 @@ def test_a_wrong_config_is_one_line_on_standard_error(flags, message, tmp_path):
     assert ended.stderr.count("\n") == 1 and message in ended.stderr
 
 
+def test_files_that_are_here_come_before_the_hub(tmp_path):
+    (tmp_path / "rm_bench").mkdir()
+    config = config_lib.load(ROOT / f"configs/eval/all.py:data={tmp_path}")
+    assert set(config.benchmarks) == set(evaluators.PUBLISHED)
+    assert config.benchmarks.rm_bench.path == str(tmp_path / "rm_bench")
+    assert config.benchmarks.judgebench.path == "hf://ScalerLab/JudgeBench"
+    assert config.benchmarks.rmb.path == str(tmp_path / "rmb"), "the hub does not have it"
+
+
 def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
     record = evaluate.run(mini(exported, tmp_path, ("llmbar",), max_length=30, over_long="drop"))
     kept = stored_rewards.read(tmp_path / "scores" / "llmbar.parquet")

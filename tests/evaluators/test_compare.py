@@ -136,3 +136,11 @@ def test_too_little_for_an_interval():
         "low": None,
         "high": None,
     }
+
+
+def test_two_models_that_err_on_the_same_prompts_differ_by_nothing():
+    rng = np.random.default_rng(5)
+    rewards = rng.normal(size=(60, 2))
+    first, same = scores("rewardbench", rewards), scores("rewardbench", 3 * rewards)
+    [row] = compare.models(evaluators.get("rewardbench"), {"a": first, "b": same})
+    assert (row["headline_low"], row["headline_difference"], row["headline_high"]) == (0, 0, 0)

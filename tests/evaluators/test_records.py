@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from rewardjax import assets
+from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
 from rewardjax.evaluators import records, stored_rewards
 from rewardjax.evaluators.benchmarks import pairs, rewardbench
@@ -134,3 +136,14 @@ def test_other_parquet_files_are_refused(tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(ValueError, match="is not a file of scores of rewardjax.evaluate"):
         stored_rewards.read(tmp_path / "x.parquet")
+
+
+def test_a_response_that_cannot_be_scored_moves_no_other_reward():
+    item, group = records.example("1", "s", {}, records.user("p"), ["\ud800", "a", "b"])
+    tokenized = [
+        stored_rewards.tokenize(
+            group, ChatTokenizer.load(assets.resolve("assets:world")), 100, "left"
+        )
+    ]
+    [rewards] = stored_rewards.rewards_of(tokenized, lambda groups: [np.array([0.25, 0.5])])
+    assert np.isnan(rewards[0]) and rewards[1:].tolist() == [0.25, 0.5]

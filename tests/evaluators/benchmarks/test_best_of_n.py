@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from rewardjax.evaluators.benchmarks import best_of_n
+from rewardjax.evaluators.records import Item
+from rewardjax.evaluators.stored_rewards import Scores
 
 RNG = np.random.default_rng(2)
 
@@ -116,3 +118,31 @@ def test_groups_with_too_few_responses_are_left_out_and_answers_are_read(tmp_pat
         {"correct": [0, 1, 0], "answers": ["0", "1", "2"]},
     ]
     assert [entry["detail"] for entry in examples.left_out] == ["2 responses, least = 3"]
+
+
+def scores_of(correct, tokens, answers):
+    """Prompts with rewards that prefer the first response, and what the baselines read."""
+    items = []
+    for i, labels in enumerate(correct):
+        items.append(Item(str(i), "all", {"correct": labels, "answers": answers[i]}))
+    rewards = [-np.arange(len(labels), dtype=np.float32) for labels in correct]
+    lengths = [np.array(row, np.int32) for row in tokens]
+    prompts = [item.id for item in items]
+    return Scores(items, rewards, lengths, lengths, [1] * len(items), prompts, [], {})
+
+
+def test_baselines_pick_the_shortest_response_and_the_most_frequent_answer():
+    scores = scores_of(
+        correct=[[0, 1, 0], [0, 0, 1], [1, 1, 1]],
+        tokens=[[9, 3, 5], [8, 7, 2], [1, 2, 3]],
+        answers=[["7", "8", "7"], ["4", "5", "5"], ["1", "1", "1"]],
+    )
+    curves = best_of_n.baselines(scores, [1, 3])
+    assert curves["shortest response"]["score"][-1] == 1.0
+    assert curves["shortest response"]["prompts"] == 2, "all right tells no scorer apart"
+    assert curves["majority vote"]["score"][-1] == pytest.approx((0 + 1 / 2) / 2)
+
+
+def test_no_majority_of_a_few_answers():
+    few = scores_of([[0, 1, 0]], [[1, 2, 3]], [["7", None, None]])
+    assert set(best_of_n.baselines(few, [1])) == {"shortest response"}

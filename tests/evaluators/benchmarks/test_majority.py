@@ -72,3 +72,10 @@ def test_one_response_is_a_random_pick_and_all_votes_are_like_vote_shares_as_rew
     )
     with pytest.raises(ValueError, match="9 responses there are, got \\[10\\]"):
         majority.curve(answers, correct, [10])
+
+
+def test_where_nobody_votes_a_random_response_is_taken():
+    answers, correct = [[None, None, "1"]], [[0, 0, 1]]
+    curve = majority.curve(answers, correct, [1, 3], draws=20000)
+    np.testing.assert_allclose(curve["score"][0], 2 / 3 * 1 / 3 + 1 / 3, atol=0.01)
+    assert curve["score"][1] == 1.0, "the only vote decides"

@@ -181,3 +181,22 @@ def test_a_set_of_the_hub_is_told_by_its_address_since_a_snapshot_lies_under_a_h
     )
     examples = ppe_correctness.load(ppe_correctness.HUB)
     assert [item.subset for item in examples.items] == list(ppe_correctness.EXPECTED)
+
+
+def conflict(name, pairs):
+    """A prompt of a set whose responses 0 and 2 are right, 1 and 3 wrong."""
+    return Item(name, "MATH", {"correct": [1, 0, 1, 0], "pairs": pairs, "not_in_conflict": 0})
+
+
+def test_a_set_counts_its_pairs_and_not_its_prompts():
+    items = [conflict("a", [[0, 1], [3, 2], [0, 3]]), conflict("b", [[0, 1]])]
+    won, lost = np.array([1.0, 0, 1, 0]), np.array([0.0, 1, 0, 1])
+    assert ppe_correctness.summarize(items, [won, lost]).parts["MATH"].value == 0.75
+
+
+def test_what_differs_between_prompts_is_in_the_pooled_auc_alone():
+    items = [conflict("a", [[0, 1]]), conflict("b", [[0, 1]])]
+    easy = np.array([1.0, 0, 1, 0])
+    figures = ppe_correctness.summarize(items, [easy, easy + 10]).other["MATH"]
+    assert figures["auc, within prompts"] == 1.0
+    assert figures["auc, pooled"] == 0.75, "a wrong response to b is above a right one to a"

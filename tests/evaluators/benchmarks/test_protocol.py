@@ -50,7 +50,10 @@ def rm_bench_scores(rewards):
 
 
 def test_a_benchmark_draws_its_own_section_from_stored_rewards(tmp_path):
+    drawn = []
+
     def draw(name, function, *args):
+        drawn.append(args)
         function(*args, path=tmp_path / f"{name}.png")
         return tmp_path / f"{name}.png"
 
@@ -65,6 +68,14 @@ def test_a_benchmark_draws_its_own_section_from_stored_rewards(tmp_path):
     assert float(mine["hard"]) > float(mine["easy"]), "a model that dislikes markdown"
     [picture] = section.figures.values()
     assert picture.exists()
+    [(accuracies, _, _)] = drawn
+    for level, estimate in accuracies["mine"].items():
+        assert estimate.value == result.other[level] and estimate.low < estimate.high
     unscored = rm_bench_scores(np.full((3, 6), np.nan))
     nothing = rm_bench.summarize(unscored.items, unscored.rewards)
     assert rm_bench.sections([Evaluated("mine", "RM-Bench", nothing, unscored)], draw) == []
+
+
+def test_chance_levels_are_those_that_the_paper_s_table_prints():
+    printed = [round(100 * evaluators.get(name).CHANCE, 1) for name in evaluators.PAPER]
+    assert printed == [50.0, 20.8, 50.0, 50.0, 40.5, 50.0, 50.0]

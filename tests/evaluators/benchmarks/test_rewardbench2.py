@@ -136,3 +136,9 @@ def test_a_bad_record_names_its_field(change, says):
     }
     with pytest.raises(BadRecord, match=says):
         rewardbench2._read(record | change)
+
+
+def test_hard_asks_both_questions_of_a_number_and_pref_the_tied_one():
+    close = [Question("ref", "0", 1, [1.5, 1.0]), Question("tied", "0", 2, [5.0, 4.0, 1.0])]
+    terms = ties_score(close)
+    assert (terms["pref"], terms["hard"]) == (1.0, 0.0), "gaps of 3 and 0.5, a spread of 1"
