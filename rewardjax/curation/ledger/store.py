@@ -149,11 +149,14 @@ class Store:
                     inputs=dict(inputs or {}),
                     config=config_fingerprint,
                 )
-                if manifest_path.exists():
+                is_finished = manifest_path.exists()
+                if is_finished:
                     # What differs is refused here; what does not, replaces itself.
                     _refuse_change(json.loads(manifest_path.read_text()), manifest, path)
-            # Last: a shard exists from the moment that its manifest does.
-            config_lib.write_json(manifest_path, manifest)
+            # Last: a shard exists from the moment that its manifest does. A finished one is not
+            # committed again: a run that is killed at each commit would never get past it.
+            if not is_finished:
+                config_lib.write_json(manifest_path, manifest)
         return manifest
 
     # ------------------------------------------------------------------ reading

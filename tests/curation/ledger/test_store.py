@@ -59,6 +59,8 @@ def test_appending_again_changes_nothing_and_anything_else_is_refused(store):
     rows = [vote("p1"), vote("p2", value="b")]
     first = store.append("votes", "judge", "0", rows, inputs={"pairs": "f"}, config={"n": 4})
     before = store.fingerprint()
+    manifest = store.folder / "votes/judge.0.json"
+    committed = manifest.stat().st_ino  # a file that is written anew is another file
     again = store.append(
         "votes",
         "judge",
@@ -68,6 +70,7 @@ def test_appending_again_changes_nothing_and_anything_else_is_refused(store):
         config={"n": 4},
     )
     assert again == first and store.fingerprint() == before
+    assert manifest.stat().st_ino == committed
     for changed in (
         {"rows": [vote("p1")]},
         {"inputs": {"pairs": "g"}},
