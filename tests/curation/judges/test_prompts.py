@@ -158,7 +158,13 @@ def test_an_unknown_prompt_is_refused_with_the_names_there_are():
 @pytest.mark.parametrize("path", sorted(judge_prompts.SHIPPED.glob("*.toml")), ids=lambda p: p.stem)
 def test_every_prompt_that_ships_can_be_used(path):
     prompt = judge_prompt(path.stem)
-    assert not prompt.criteria or set(prompt.criteria) == set(TAXONOMIES["task_category"])
+    for category in TAXONOMIES["task_category"]:
+        attributes = Attributes(**GOOD | {"task_category": category})
+        item = dataclasses.replace(ITEMS[0], attributes=attributes, examples=examples(ITEMS[1]))
+        system, user = judge_messages(item, "ab", prompt)
+        assert system["content"] == prompt.instructions
+        assert read_back([system, user]).conversation == conversation(item.prompt)
+        assert prompt.criteria.get(category, "") in user["content"]
 
 
 def test_an_example_without_a_decision_is_refused():
