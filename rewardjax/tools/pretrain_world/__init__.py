@@ -1,4 +1,4 @@
-"""Pretrain the world's language model, from which quickstart and ablations start reward models.
+r"""Pretrain the world's language model, from which quickstart and ablations start reward models.
 
 The four stages of the shipped backbone, whose every setting is in assets/world/pretraining.json;
 rows are split over the devices, and one per core is fastest:

@@ -41,6 +41,7 @@ def main() -> None:
     arguments = vars(parser.parse_args())
     command = arguments.pop("command")
     if command == "tokenizer":
+        # No option: `export` records this seed and number as those of the shipped tokenizer.
         tokenizer = train_tokenizer(seed=0, num=TOKENIZER_NUM)
         write_tokenizer(tokenizer, pathlib.Path(arguments["output"]))
     elif command == "train":

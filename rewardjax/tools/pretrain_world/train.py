@@ -57,6 +57,7 @@ def train(
     Appends one JSON line every LOG_EVERY steps to log.jsonl. Raises ValueError when the state in
     `output` has other sizes, FloatingPointError when the loss is no longer finite.
     """
+    # All of them go into the log, from which `export` writes how the model was made.
     settings = {name: value for name, value in locals().items() if name != "output"}
     folder = pathlib.Path(output)
     folder.mkdir(parents=True, exist_ok=True)
