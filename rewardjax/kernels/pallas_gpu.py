@@ -51,7 +51,8 @@ def pallas_gpu(
     # Queries that fill up the last block see what the last real one sees, so they make no tile
     # live.
     see = [tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)]
-    return _attention(*wide, *see, H**-0.5, block, interpret)[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
+    o = _attention(*wide, *see, H**-0.5, block, interpret)
+    return o[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
