@@ -2,9 +2,11 @@
 
     python -m rewardjax.score --model DIR --input FILE --output OUT.parquet
 
-DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of `data/formats.py`, or groups
-`{"id", "prompt": [messages], "responses": [text, ...]}`. OUT (`.parquet` or `.jsonl`) gets a row `id, response_index, reward` for each
-response; what cannot be scored is listed with its reason in `OUT.quarantine.jsonl`, and the score contract goes to `OUT.contract.json`.
+DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of
+`data/formats.py`, or groups `{"id", "prompt": [messages], "responses": [text, ...]}`. OUT
+(`.parquet` or `.jsonl`) gets a row `id, response_index, reward` for each response; what cannot be
+scored is listed with its reason in `OUT.quarantine.jsonl`, and the score contract goes to
+`OUT.contract.json`.
 """
 
 import contextlib
@@ -32,6 +34,14 @@ WINDOW = 2048  # records read, scored and written at a time
 SCHEMA = pa.schema([("id", pa.string()), ("response_index", pa.int32()), ("reward", pa.float32())])
 
 
+class Window(NamedTuple):
+    """What became of some records in a row."""
+
+    records: int
+    scores: list[dict]  # {id, response_index, reward}
+    quarantine: list[dict]
+
+
 class Scorable(NamedTuple):
     """The responses of one group that can be scored, by their indices."""
 
@@ -40,47 +50,50 @@ class Scorable(NamedTuple):
     tokens: TokenGroup
 
 
-def score_source(
-    model: scorer.Scorer, source: sources.Source
-) -> Iterator[tuple[int, list[dict], list[dict]]]:
-    """For each window of `source`: the number of its records, rows `{id, response_index, reward}`, and quarantine entries.
+def score_source(model: scorer.Scorer, source: sources.Source) -> Iterator[Window]:
+    """The scores of `source`, a window of records at a time.
 
-    Every response of every record is in exactly one of the two lists; a record that is no group has one entry, response_index -1.
+    Every response of every record is in exactly one of a window's two lists; a record that is not a
+    group has one quarantine entry, with response_index -1.
     """
+    limits = model.tokenizer, model.contract.max_length, model.contract.over_long
     records = enumerate(source)
     first_row: dict[str, int] = {}
     while window := list(itertools.islice(records, WINDOW)):
         ready: list[Scorable] = []
-        bad: list[dict] = []
+        quarantine: list[dict] = []
         for row, record in window:
             try:
                 group = formats.to_group(record, row, source.name)
-                prepared = prepare(
-                    group, model.tokenizer, model.contract.max_length, model.contract.over_long
-                )
+                prepared = prepare(group, *limits)
+                # Two groups of one id would be one group to whoever reads the scores.
                 if first_row.setdefault(group.id, row) != row:
                     raise BadRecord(
                         "bad_schema",
-                        f"id {group.id!r} is that of row {first_row[group.id]} already; ids must be unique",
+                        f"id {group.id!r} is that of row {first_row[group.id]} already; ids must "
+                        f"be unique",
                     )
             except BadRecord as error:
-                bad.append(
-                    _quarantine(error, str(record.get("id", f"{source.name}:{row}")), row, -1)
-                )
+                name = str(record.get("id", f"{source.name}:{row}"))
+                quarantine.append(_quarantine(error, name, row, -1))
                 continue
             if prepared.tokens is not None:
                 ready.append(Scorable(group.id, prepared.fits, prepared.tokens))
-            bad += [_quarantine(error, group.id, row, k) for k, error in prepared.refused.items()]
-        rewards = scorer.token_groups(model, [one.tokens for one in ready]) if ready else []
-        yield (
-            len(window),
-            [
-                {"id": one.group_id, "response_index": k, "reward": float(reward)}
-                for one, found in zip(ready, rewards, strict=True)
-                for k, reward in zip(one.indices, found, strict=True)
-            ],
-            bad,
-        )
+            for k, error in prepared.refused.items():
+                quarantine.append(_quarantine(error, group.id, row, k))
+        yield Window(len(window), _scores(model, ready), quarantine)
+
+
+def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
+    """One row `{id, response_index, reward}` per response."""
+    if not ready:
+        return []
+    rows = []
+    rewards = scorer.token_groups(model, [group.tokens for group in ready])
+    for group, rewards_K in zip(ready, rewards, strict=True):
+        for k, reward in zip(group.indices, rewards_K, strict=True):
+            rows.append({"id": group.group_id, "response_index": k, "reward": float(reward)})
+    return rows
 
 
 def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict:
@@ -96,7 +109,10 @@ def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict:
 def score_file(
     model: scorer.Scorer, source: sources.Source, output: str | pathlib.Path
 ) -> dict[str, int]:
-    """Score `source` into `output`, which appears only when it is whole; returns the counts of records, scores and quarantine entries."""
+    """Score `source` into `output`, which appears only when it is whole.
+
+    Returns the counts of records, scores and quarantine entries.
+    """
     output = pathlib.Path(output)
     if output.suffix not in WRITERS:
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
@@ -108,15 +124,13 @@ def score_file(
         open(output.with_name(output.name + ".quarantine.jsonl"), "w") as bad_file,
         tqdm(total=len(source), unit="record", disable=not sys.stderr.isatty()) as bar,
     ):
-        for records, rows, bad in score_source(model, source):
-            write(rows)
-            bad_file.writelines(json.dumps(entry) + "\n" for entry in bad)
-            counts = {
-                "records": counts["records"] + records,
-                "scored": counts["scored"] + len(rows),
-                "quarantined": counts["quarantined"] + len(bad),
-            }
-            bar.update(records)
+        for window in score_source(model, source):
+            write(window.scores)
+            bad_file.writelines(json.dumps(entry) + "\n" for entry in window.quarantine)
+            counts["records"] += window.records
+            counts["scored"] += len(window.scores)
+            counts["quarantined"] += len(window.quarantine)
+            bar.update(window.records)
         # Before the block ends and the scores appear: no scores without their contract.
         contract.save(model.contract, output.with_name(output.name + ".contract.json"))
     return counts
@@ -130,9 +144,8 @@ def _parquet(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
 
 @contextlib.contextmanager
 def _jsonl(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
-    shortest = lambda reward: float(
-        str(np.float32(reward))
-    )  # the fewest digits that give the same float32 back
+    # The fewest digits that give the same float32 back.
+    shortest = lambda reward: float(str(np.float32(reward)))
     with open(path, "w") as file:
         yield lambda rows: file.writelines(
             json.dumps(row | {"reward": shortest(row["reward"])}) + "\n" for row in rows

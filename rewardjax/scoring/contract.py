@@ -1,8 +1,10 @@
-"""The score contract: everything that turns messages into a score, in one record that travels with the model.
+"""The score contract: everything that turns messages into a score, in one record that travels with
+the model.
 
-A reward is only comparable with another of the same model if template, special tokens, over-long rule, pooling and dtypes are the
-same. The record is written beside each checkpoint, export and score file; whoever loads the model re-checks it, and re-scores a few
-golden conversations, before the first number leaves the system.
+A reward is only comparable with another of the same model if template, special tokens, over-long
+rule, pooling and dtypes are the same. The record is written beside each checkpoint, export and
+score file; whoever loads the model re-checks it, and re-scores a few golden conversations, before
+the first number leaves the system.
 """
 
 import dataclasses
@@ -19,10 +21,12 @@ from rewardjax.data.groups import Message
 
 FILE = "score_contract.json"
 
-# Differences a re-computation may show, relative to max(1, |score|): summation order in float32, one rounding of weights or
-# activations per layer in bfloat16.
+# Differences a re-computation may show, relative to max(1, |score|): summation order in float32,
+# one rounding of weights or activations per layer in bfloat16.
 TOLERANCE = {"float32": 2e-4, "bfloat16": 8e-2}
 
+# What a wrong template, tokenizer or pooling is most likely to score differently: short answers,
+# several turns, other scripts and code, and control tokens that are text.
 GOLDEN_CONVERSATIONS: tuple[list[Message], ...] = (
     [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}],
     [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "5"}],
@@ -50,7 +54,10 @@ class ContractMismatch(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ScoreContract:
-    """What a score depends on besides the weights. `fields` are compared one by one; `golden` are re-computed."""
+    """What a score depends on besides the weights.
+
+    Fields are compared one by one; `golden` are re-computed.
+    """
 
     tokenizer: str  # fingerprint of the vocabulary and merges
     chat_template: str  # fingerprint of the template's text
@@ -69,6 +76,7 @@ class ScoreContract:
 
     @property
     def fingerprint(self) -> str:
+        """Equal for equal contracts, golden scores included."""
         return fingerprint.of_json(dataclasses.asdict(self))
 
 
@@ -80,7 +88,7 @@ def make(
     compute_dtype: str,
     weights_dtype: str = "float32",
 ) -> ScoreContract:
-    """The contract of a model that reads conversations through `tokenizer`, without golden scores yet."""
+    """The contract of a model that reads through `tokenizer`, without golden scores yet."""
     fields: dict[str, Any] = tokenizer.fingerprints()
     return ScoreContract(
         **fields,
@@ -94,11 +102,15 @@ def make(
 def with_golden(
     contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray]
 ) -> ScoreContract:
-    """Record what `score` gives for the golden conversations. Raises FloatingPointError where that is no finite number."""
+    """Record what `score` gives for the golden conversations.
+
+    Raises FloatingPointError where a score is not finite.
+    """
     golden = tuple(float(x) for x in score(list(GOLDEN_CONVERSATIONS)))
     if not np.isfinite(golden).all():
         raise FloatingPointError(
-            f"the golden conversations score {golden}: the weights are damaged, or training has diverged"
+            f"the golden conversations score {golden}: the weights are damaged, or training has "
+            f"diverged"
         )
     return dataclasses.replace(contract, golden=golden)
 
@@ -115,7 +127,8 @@ def from_record(record: dict) -> ScoreContract:
     contract = ScoreContract(**fields)
     if contract.fingerprint != record["fingerprint"]:
         raise ContractMismatch(
-            f"field `fingerprint` is {record['fingerprint']}, it now gives {contract.fingerprint}: it was edited"
+            f"field `fingerprint` is {record['fingerprint']}, it now gives "
+            f"{contract.fingerprint}: it was edited"
         )
     return contract
 
@@ -126,35 +139,44 @@ def save(contract: ScoreContract, path: str | pathlib.Path) -> None:
 
 
 def load(folder: str | pathlib.Path) -> ScoreContract | None:
-    """The contract kept in `folder`, or None where there is none. Raises ContractMismatch if the file was edited."""
+    """The contract kept in `folder`, or None where there is none.
+
+    Raises ContractMismatch if the file was edited.
+    """
     path = pathlib.Path(folder, FILE)
-    return from_record(json.loads(path.read_text())) if path.exists() else None
+    if not path.exists():
+        return None
+    return from_record(json.loads(path.read_text()))
 
 
 def check_tokenizer(contract: ScoreContract, tokenizer: ChatTokenizer) -> None:
-    """Raise ContractMismatch if `tokenizer` would render or split a conversation differently from the contract's."""
-    for field, found in tokenizer.fingerprints().items():
+    """Raise ContractMismatch if `tokenizer` renders or splits conversations in another way."""
+    for field, value in tokenizer.fingerprints().items():
         expected = getattr(contract, field)
-        if found != expected:
+        if value != expected:
             raise ContractMismatch(
-                f"field `{field}`: the contract says {expected!r}, this tokenizer gives {found!r}; use the one saved with the model"
+                f"field `{field}`: the contract says {expected!r}, this tokenizer gives {value!r}; "
+                f"use the one saved with the model"
             )
 
 
 def check_golden(
     contract: ScoreContract, score: Callable[[list[list[Message]]], np.ndarray], dtype: str
 ) -> float:
-    """Re-score the golden conversations in `dtype`; returns the largest difference relative to max(1, |score|).
+    """Re-score the golden conversations in `dtype`; returns the largest relative difference.
 
-    Raises ContractMismatch if it exceeds the tolerance of `dtype` or of the weights, whichever is wider.
+    Relative to max(1, |score|): a reward near zero has no relative precision to keep. Raises
+    ContractMismatch if it exceeds the tolerance of `dtype` or of the weights, whichever is wider.
     """
     expected = np.asarray(contract.golden)
-    found = np.asarray(score(list(GOLDEN_CONVERSATIONS)), np.float64)
-    difference = float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected))))
+    scores = np.asarray(score(list(GOLDEN_CONVERSATIONS)), np.float64)
+    difference = float(np.max(np.abs(scores - expected) / np.maximum(1.0, np.abs(expected))))
     allowed = max(TOLERANCE[dtype], TOLERANCE[contract.compute_dtype])
+    # Not `difference > allowed`, which NaN would pass.
     if not difference <= allowed:
         raise ContractMismatch(
-            f"field `golden`: re-scoring in {dtype} gives {found.round(5).tolist()}, the contract says {expected.round(5).tolist()} "
-            f"(relative difference {difference:.2e}, allowed {allowed:.0e}): weights, head or pooling differ from the model that was saved"
+            f"field `golden`: re-scoring in {dtype} gives {scores.round(5).tolist()}, the contract "
+            f"says {expected.round(5).tolist()} (relative difference {difference:.2e}, allowed "
+            f"{allowed:.0e}): weights, head or pooling differ from the model that was saved"
         )
     return difference

@@ -1,4 +1,7 @@
-"""A reward model ready to score: loaded from a Hugging Face folder or a run, and checked against its score contract."""
+"""A reward model ready to score: loaded from a Hugging Face folder or a run.
+
+It is checked against its score contract before the first score leaves it.
+"""
 
 import dataclasses
 import functools
@@ -23,7 +26,10 @@ from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.scoring.prepare import prepare_whole
 
+# Shorter rows would fill a device no better, and each length is a program of its own to compile.
 SHORTEST_ROW = 512
+# A row has room for one pair of responses per so many tokens: more than real conversations need.
+TOKENS_PER_PAIR = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,29 +53,33 @@ def load(
     step: int | None = None,
     tokens_per_device: int = 16_384,
 ) -> Scorer:
-    """The model of a Hugging Face folder or of a run's workdir (its newest checkpoint, or `step`), checked against its score contract.
+    """The model of a Hugging Face folder or of a run, checked against its score contract.
 
-    `dtype` of the trunk's arithmetic: the contract's, unless given. Raises ContractMismatch where tokenizer or golden scores differ.
+    Of a run's workdir it is the newest checkpoint, or that of `step`. `dtype` is that of the
+    trunk's arithmetic; None is the contract's. Raises FileNotFoundError where there is no model,
+    and ContractMismatch where tokenizer or golden scores differ.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{folder} is not a folder: give a Hugging Face folder of a reward model, or the workdir of a run"
+            f"{folder} is not a folder: give a Hugging Face folder of a reward model, or the "
+            f"workdir of a run"
         )
-    is_run = (folder / "checkpoints").is_dir()
-    tokenizer = ChatTokenizer.load(folder / "tokenizer" if is_run else folder)
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
-        model, saved = (
-            _from_run(folder, dtype, step)
-            if is_run
-            else _from_hugging_face(folder, dtype, tokenizer)
-        )
+        if (folder / "checkpoints").is_dir():
+            # The run's own copy: the folder that its config names may have moved or changed since.
+            tokenizer = ChatTokenizer.load(folder / "tokenizer")
+            model, saved = _from_run(folder, dtype, step)
+        else:
+            tokenizer = ChatTokenizer.load(folder)
+            model, saved = _from_hugging_face(folder, dtype, tokenizer)
         graph, params = nnx.split(model, nnx.Param)
     contract.check_tokenizer(saved, tokenizer)
     scorer = Scorer(
         graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device
     )
+    # A folder of another maker has no golden scores, and a warning has said so.
     if saved.golden:
         contract.check_golden(
             saved, functools.partial(conversations, scorer), dtype or saved.compute_dtype
@@ -83,13 +93,15 @@ def _from_run(
     """The model of a training run's checkpoint, and the contract saved with it."""
     decoder = decoder_config(**run_record.read_config(workdir)["model"])
     with checkpoint.open_manager(workdir / "checkpoints") as manager:
-        step = step if step is not None else manager.latest_step()
+        if step is None:
+            step = manager.latest_step()
         if step is None:
             raise FileNotFoundError(f"{workdir / 'checkpoints'} has no finished checkpoint")
         saved = contract.from_record(checkpoint.read_meta(manager, step)["contract"])
         graph, abstract = nnx.split(
             reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param
         )
+        # Without the optimizer's state: it is twice the parameters, and scoring does not need it.
         _, trees, _ = checkpoint.restore(manager, {"params": abstract}, step)
     return nnx.merge(graph, trees["params"]), saved
 
@@ -97,7 +109,10 @@ def _from_run(
 def _from_hugging_face(
     folder: pathlib.Path, dtype: str | None, tokenizer: ChatTokenizer
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
-    """The model of a Hugging Face folder, and its contract; a folder of another maker's gets one without golden scores."""
+    """The model of a Hugging Face folder, and its contract.
+
+    A folder of another maker gets a contract without golden scores.
+    """
     saved = contract.load(folder)
     if saved is None:
         logging.warning(
@@ -115,12 +130,18 @@ def _from_hugging_face(
 
 
 def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
+    # Nothing is saved for a backward pass, so there is nothing to recompute.
     return Compute(dtype=dtype or saved.compute_dtype, remat="none")
 
 
 def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
-    """Rewards [K] float32 of K responses to one prompt (a user's words, or messages). Raises BadRecord for what cannot be scored."""
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    """Rewards [K] float32 of K responses to one prompt, a user's words or messages.
+
+    Raises BadRecord for what cannot be scored.
+    """
+    messages = prompt
+    if isinstance(prompt, str):
+        messages = [{"role": "user", "content": prompt}]
     replies = [[{"role": "assistant", "content": text}] for text in responses]
     tokens = prepare_whole(
         Group("", messages, replies, []),
@@ -141,27 +162,19 @@ def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
 def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
     """Rewards [K] of each of some tokenized groups.
 
-    Rows are just long enough for the longest response, and for two that share their prompt where a device's tokens allow it; a batch has
-    no more of them than the groups fill. Both are rounded up to powers of two so that few programs are compiled.
+    Rows are just long enough for the longest response, and for two that share their prompt where a
+    device's tokens allow it; a batch has no more of them than the groups fill.
     """
-    power_of_two = lambda n: 1 << max(0, math.ceil(n) - 1).bit_length()
-    longest = lambda together: max(
-        len(group.prefix) + sum(map(len, group.suffixes[k : k + together]))
-        for group in groups
-        for k in range(0, len(group.suffixes), together)
-    )
+    # Powers of two, so that few programs are compiled.
     row_length = max(
         SHORTEST_ROW,
-        power_of_two(longest(1)),
-        min(power_of_two(longest(2)), scorer.tokens_per_device),
-    )
-    tokens = sum(
-        len(group.prefix) * -(-len(group.suffixes) // 2) + sum(map(len, group.suffixes))
-        for group in groups
+        _power_of_two(_longest(groups, together=1)),
+        min(_power_of_two(_longest(groups, together=2)), scorer.tokens_per_device),
     )
     shards = scorer.mesh.shape["data"] * scorer.mesh.shape["fsdp"]
     rows_per_device = min(
-        max(1, scorer.tokens_per_device // row_length), power_of_two(tokens / row_length / shards)
+        max(1, scorer.tokens_per_device // row_length),
+        _power_of_two(_tokens(groups) / row_length / shards),
     )
     with jax.set_mesh(scorer.mesh):
         return rows.score_groups(
@@ -170,7 +183,31 @@ def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarra
             groups,
             row_length=row_length,
             rows=shards * rows_per_device,
-            pairs_per_row=row_length // 32,
+            pairs_per_row=row_length // TOKENS_PER_PAIR,
             pad_id=scorer.tokenizer.pad_id,
             layout=Layout(),
         )
+
+
+def _power_of_two(n: float) -> int:
+    """The smallest power of two that is at least `n`."""
+    return 1 << max(0, math.ceil(n) - 1).bit_length()
+
+
+def _longest(groups: Sequence[TokenGroup], together: int) -> int:
+    """Tokens of the longest prefix with `together` of its responses behind it."""
+    longest = 0
+    for group in groups:
+        for first in range(0, len(group.suffixes), together):
+            suffixes = group.suffixes[first : first + together]
+            longest = max(longest, len(group.prefix) + sum(map(len, suffixes)))
+    return longest
+
+
+def _tokens(groups: Sequence[TokenGroup]) -> int:
+    """Tokens of all groups in rows, where two responses at a time share their prefix."""
+    total = 0
+    for group in groups:
+        bundles = math.ceil(len(group.suffixes) / 2)
+        total += bundles * len(group.prefix) + sum(map(len, group.suffixes))
+    return total

@@ -1,6 +1,7 @@
 """Token groups in, rewards out: the one way a reward is computed outside of training.
 
-Held-out evaluation, golden conversations, the score command and the notebook all come through here, so that they agree.
+Held-out evaluation, golden conversations, the score command and the notebook all come through here,
+so that they agree.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ WINDOW = 512  # groups packed together: enough for well-filled rows, few enough 
 
 
 def make_score_rows(graph: nnx.GraphDef) -> ScoreRows:
-    """The jitted function (params, packed rows) -> rewards [B, S] float32 of the model that `graph` describes."""
+    """The jitted (params, packed rows) -> rewards [B, S] float32 of the model of `graph`."""
 
     @jax.jit
     def score_rows(params: Any, rows: dict[str, jax.Array]) -> jax.Array:
@@ -47,27 +48,33 @@ def score_groups(
     layout: Layout,
     advance: Callable[[int], Any] = lambda groups: None,
 ) -> list[np.ndarray]:
-    """Rewards of every response of `groups`: one float32 array [K] each, in order; [K, ...] where `score_rows` gives [B, S, ...].
+    """Rewards of every response of `groups`: one float32 array [K] each, in order.
 
-    `rows` packed rows of `row_length` tokens are scored at a time, over all processes; every process gets all rewards.
-    `advance` is told how many groups each window finished, for a progress bar.
+    They are [K, ...] where `score_rows` gives [B, S, ...]. `rows` packed rows of `row_length`
+    tokens are scored at a time, over all processes; every process gets all rewards. `advance` is
+    told how many groups each window finished, for a progress bar.
     """
     rewards: list[np.ndarray] = []
     for first in range(0, len(groups), WINDOW):
         window = groups[first : first + WINDOW]
         packed = pack.pack_groups(window, row_length, pairs_per_row, pad_id, row_multiple=rows)
         owner = packed.pop("owner")
+        # All are dispatched before the first is fetched, so that the devices never wait for the
+        # host.
         on_device = [
             score_rows(params, place(batch, layout))
             for batch in _local_batches(packed, rows, layout)
-        ]  # dispatched ahead
-        found = np.concatenate([_fetch(x) for x in on_device])
-        rewards += [
-            np.full((len(group.suffixes), *found.shape[2:]), np.nan, np.float32) for group in window
         ]
+        rewards_BS = np.concatenate([_fetch(x_BS) for x_BS in on_device])
+        # NaN, not zero: a response that no slot belongs to must not pass for a scored one.
+        rewards += [
+            np.full((len(group.suffixes), *rewards_BS.shape[2:]), np.nan, np.float32)
+            for group in window
+        ]
+        # owner [B, S, 2]: group and response of each slot, -1 where it is empty.
         for row, slot in zip(*np.nonzero(owner[..., 0] >= 0), strict=True):
             group, response = owner[row, slot]
-            rewards[first + group][response] = found[row, slot]
+            rewards[first + group][response] = rewards_BS[row, slot]
         advance(len(window))
     return rewards
 
@@ -78,10 +85,14 @@ def score_conversations(
     tokenizer: ChatTokenizer,
     conversations: Sequence[list[Message]],
 ) -> np.ndarray:
-    """Rewards [n] of whole conversations, the last message of each being the response; `score` is `score_groups` with its settings."""
-    nothing = np.array([], np.int32)
+    """Rewards [n] of whole conversations, the last message of each being the response.
+
+    `score` is `score_groups` with its settings.
+    """
+    # No prefix: alone in its group, a conversation shares nothing with another.
+    no_prefix = np.array([], np.int32)
     groups = [
-        TokenGroup(nothing, [np.array(tokenizer.encode(messages), np.int32)])
+        TokenGroup(no_prefix, [np.array(tokenizer.encode(messages), np.int32)])
         for messages in conversations
     ]
     return np.concatenate(score(params, groups))
@@ -99,6 +110,7 @@ def _local_batches(
 
 
 def _fetch(x: jax.Array) -> np.ndarray:
-    return np.asarray(
-        x if x.is_fully_addressable else multihost_utils.process_allgather(x, tiled=True)
-    )
+    """An array on this host, gathered from the others where they hold parts of it."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))

@@ -1,1 +1,1 @@
-"""Training: the loop, a step, losses, the optimizer, checkpoints, metrics and the report of a run."""
+"""Training: the loop, a step, losses, the optimizer, metrics and the report of a run."""

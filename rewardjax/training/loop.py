@@ -302,7 +302,7 @@ def device_peak() -> float | None:
 
 
 def refuse_non_finite(step: int, values: dict[str, float]) -> None:
-    """Raise FloatingPointError naming what is not finite; checkpoints are written after this check."""
+    """Raise FloatingPointError naming what is not finite; only then are checkpoints written."""
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
         raise FloatingPointError(

@@ -12,7 +12,7 @@ from rewardjax.models.trainable import IsTrainable, path_of, paths
 
 SCHEDULES = ("constant", "linear", "cosine")
 # What weight decay leaves alone by default. The head is decayed, as in transformers.
-NORMS_AND_BIASES = ("norm", "bias")
+NORMS_AND_BIASES = "norm|bias"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ def make_optimizer(
     factor_index = _first_match(names, [regex for regex, _ in lr_factors], "lr_factors")
     factor = {name: lr_factors[index][1] for name, index in factor_index.items()}
     if decay_exclude is None:
-        undecayed = {name for name in names if any(re.search(r, name) for r in NORMS_AND_BIASES)}
+        undecayed = {name for name in names if re.search(NORMS_AND_BIASES, name)}
     else:
         undecayed = set(_first_match(names, decay_exclude, "decay_exclude"))
 

@@ -34,7 +34,7 @@ def text(
         f"  devices     {jax.device_count()} of kind {jax.devices()[0].device_kind}, "
         f"processes: {jax.process_count()}, mesh: {axes}",
         f"  a step      about {tokens:,.0f} tokens, shared prefixes counted once, in "
-        f"micro-batches of {batch.rows} rows of {batch.row_length:,} ({batch.rows * batch.row_length:,} slots)",
+        f"micro-batches of {batch.rows} rows of {batch.row_length:,} slots",
         f"  trained     {_counts(trainable)}",
     ]
     if jax.tree.leaves(frozen):

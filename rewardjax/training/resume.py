@@ -39,14 +39,18 @@ def refuse_if_changed(saved: dict[str, Any], now: dict[str, Any], workdir: pathl
     a field that one of the two configs lacks, since it did not exist then, has its default.
     """
     lines = config_lib.difference(_with_every_field(saved), _with_every_field(now))
-    # The end of the name: without it `batch.rows` would allow `batch.rows_of_another_kind` as well.
-    allowed = tuple(f"config.{field}{end}" for field in MAY_CHANGE for end in ".:")
-    changed = [line for line in lines if not line.startswith(allowed)]
+    changed = [line for line in lines if not _may_change(line)]
     if changed:
         raise ResumeRefused(
             f"{workdir} holds a run that differs in these fields; use another --workdir, or change "
             f"them back:\n  " + "\n  ".join(changed)
         )
+
+
+def _may_change(line: str) -> bool:
+    """Whether a line of `difference` is about a field of MAY_CHANGE, or one of a section there."""
+    name = line.partition(":")[0].removeprefix("config.")
+    return any(name == field or name.startswith(f"{field}.") for field in MAY_CHANGE)
 
 
 def _with_every_field(bound: dict[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _pairs(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
 
 
 def _groups(loss: Loss, rewards_BS: jax.Array, batch: Batch) -> Outcomes:
-    """Outcomes of the ranked groups in `batch`; U = R, and C = K * K, of which under half is real."""
+    """Outcomes of the ranked groups in `batch`; U = R, C = K * K, of which under half is real."""
     rows, groups = batch["weight"].shape
     # Arrays of a batch have two axes, so that sharding them needs one rule; here the groups come
     # apart.
