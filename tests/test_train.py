@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,6 +136,17 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path)
         assert mine.get("heldout/accuracy") == theirs.get("heldout/accuracy")
 
 
+def test_hosts_with_different_configs_are_refused_before_they_train(tmp_path):
+    train = f"exec {shlex.join(COMMAND)} --workdir={tmp_path} --config.seed=$REWARDJAX_PROCESS_ID"
+    launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "1", "--"]
+    ended = subprocess.run(
+        [*launch, "bash", "-c", train], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert "the hosts disagree on the config: process 0 has" in ended.stdout + ended.stderr
+    assert not (tmp_path / "checkpoints").exists()
+
+
 @pytest.mark.parametrize(
     "changes, field",
     [
@@ -192,18 +204,37 @@ def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
     assert final_state(workdir) == before
 
 
-def test_each_step_function_is_compiled_once(tiny_run, tmp_path, monkeypatch):
-    """Whatever a step hands to the next, sharded or not, has the type that the compiled function was made for."""
+def test_each_step_is_compiled_once_and_saved_with_its_own_figures_or_none(
+    tiny_run, tmp_path, monkeypatch
+):
+    """Whatever a step hands to the next, sharded or not, has the type that the compiled function was made for.
+
+    A checkpoint between two evaluations must not be saved with the figures of the one before: it
+    could be kept as the best for what other weights have reached.
+    """
     _, _, cache = tiny_run
     functions, real = [], loop.make_step
+    saved, save = {}, checkpoint.save
 
     def recorded(*args):
         functions.extend(real(*args))
         return functions
 
+    def saving(manager, step, trees, meta, figures):
+        saved[step] = figures
+        save(manager, step, trees, meta, figures)
+
     monkeypatch.setattr(loop, "make_step", recorded)
-    loop.run(tiny_config(cache, **{"steps": 3, "mesh.fsdp": 2, "checkpoint.every": 1}), tmp_path)
+    monkeypatch.setattr(loop.checkpoint, "save", saving)
+    changes = {"steps": 4, "mesh.fsdp": 2, "checkpoint.every": 1, "eval_every": 2}
+    loop.run(tiny_config(cache, **changes), tmp_path)
     assert [function._cache_size() for function in functions] == [1, 1]
+    assert {step: figures is not None for step, figures in saved.items()} == {
+        1: False,
+        2: True,
+        3: False,
+        4: True,
+    }
 
 
 def test_a_frozen_weight_keeps_its_bits_and_costs_no_optimizer_state(

@@ -335,7 +335,9 @@ def plackett_luce(rewards: ArrayLike, *, ranks: ArrayLike, temperature: float = 
     is_drawn = jnp.any(worse_KK, axis=-1)
     # One that is better than nobody stands in as its own rival: a logsumexp over nothing has no
     # gradient.
-    rivals_KK = worse_KK | (~is_drawn[..., None] & jnp.eye(ranks.shape[-1], dtype=bool))
+    K = ranks.shape[-1]
+    itself_KK = jnp.broadcast_to(jnp.eye(K, dtype=bool), worse_KK.shape)
+    rivals_KK = worse_KK | (~is_drawn[..., None] & itself_KK)
     log_rivals = jax.nn.logsumexp(
         jnp.broadcast_to(x[..., None, :], rivals_KK.shape), axis=-1, where=rivals_KK
     )

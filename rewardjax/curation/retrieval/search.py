@@ -283,11 +283,11 @@ def _best_of_chunk(query_QD, base_CD, start, rows, k):
     similarity_QC = jnp.einsum(
         "QD,CD->QC", query_QD.astype(jnp.float32), base_CD.astype(jnp.float32)
     ).astype(jnp.int32)
-    place_C = jnp.arange(C, dtype=jnp.int32)
+    place_1C = jnp.arange(C, dtype=jnp.int32)[None, :]
     # Similarity and place in one number: no two keys are equal, and a larger one is a better row.
-    key_QC = similarity_QC * PLACES + (PLACES - 1 - place_C)
+    key_QC = similarity_QC * PLACES + (PLACES - 1 - place_1C)
     # Padding lies below all others, and no two of it are equal either.
-    key_QC = jnp.where(start + place_C < rows, key_QC, NOTHING + place_C)
+    key_QC = jnp.where(start + place_1C < rows, key_QC, NOTHING + place_1C)
     # Each of the k best lies in one of the k groups with the best maxima.
     key_QGg = key_QC.reshape(-1, groups, GROUP)
     _, group_QK = _largest(key_QGg.max(axis=-1), k_groups)
