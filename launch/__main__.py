@@ -67,6 +67,7 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
         parser.error(
             f"unknown arguments: {shlex.join(unknown)} (overrides are written --config.KEY=VALUE)"
         )
+    # A manifest can be looked at before an image is built.
     if not (args.image or args.dry_run):
         parser.error("submitting needs --image")
     try:

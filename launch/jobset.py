@@ -54,6 +54,7 @@ def manifest(spec: JobSpec) -> dict[str, Any]:
             "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
             "failurePolicy": failure_policy(spec.restarts),
             "replicatedJobs": [
+                # One Job per slice, but one failure policy: a slice alone cannot go on.
                 {"name": "slice", "replicas": spec.slices, "template": {"spec": job(spec)}}
             ],
         },
@@ -122,7 +123,9 @@ def pod(spec: JobSpec) -> dict[str, Any]:
     """The pod of one host. GKE adds the variables by which JAX finds the other hosts and slices."""
     env = {"JAX_DISTRIBUTED": "1", "PYTHONUNBUFFERED": "1"} | dict(spec.env)
     return {
+        # A container restarted in place would not find its peers, who have left.
         "restartPolicy": "Never",
+        # Pods speak over the hosts' own interfaces, which is what several slices are connected by.
         "hostNetwork": True,
         "dnsPolicy": "ClusterFirstWithHostNet",
         "terminationGracePeriodSeconds": spec.grace_seconds,

@@ -34,6 +34,7 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
     """
     coordinator = f"127.0.0.1:{free_port()}"
     received: list[int] = []
+    # Signals are only recorded here and passed on by the loop below: a handler must not wait for a process.
     handlers = {
         number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
@@ -65,6 +66,7 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
         _signal_all(children, signal.SIGKILL)
         for child in children:
             child.wait()
+        # Not for ever: a grandchild that was detached may hold the pipe open.
         for pump in pumps:
             pump.join(timeout=5)
         for number, handler in handlers.items():
@@ -104,6 +106,7 @@ def _supervise(children: list[subprocess.Popen], received: list[int], grace_seco
     first_failure, passed_on, kill_at = 0, 0, float("inf")
     while True:
         codes = [child.poll() for child in children]
+        # The first failure is the cause; its peers fail after it, with codes of their own.
         failed = [_exit_code(code) for code in codes if code]
         if failed and not first_failure:
             first_failure = failed[0]

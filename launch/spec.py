@@ -66,6 +66,7 @@ class JobSpec:
             self.image,
             "an image with a :tag or an @sha256:digest",
         )
+        # The path is opened inside the container, where only what the image holds exists.
         path = self.config.partition(":")[0]
         _check(
             path.endswith(".py") and not path.startswith(("/", "../")),

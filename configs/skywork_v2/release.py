@@ -139,6 +139,7 @@ def _parse(arg: str | None) -> tuple[Config, Release]:
 def get_config(arg: str | None = None) -> Config:
     """The training config that `arg` names; see the head of this file."""
     args, release = _parse(arg)
+    # Without a slice the first of the table, so that a config can be read and checked anywhere.
     where = args.slice or next(iter(release.slices))
     if where not in release.slices:
         raise ValueError(

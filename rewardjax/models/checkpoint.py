@@ -104,9 +104,10 @@ def restore(
     DamagedCheckpoint with the reason for each step that was tried.
     """
     manager.reload()
-    steps = [step]
     if step is None:
         steps = sorted(manager.all_steps(), reverse=True)
+    else:
+        steps = [step]
     items = {name: ocp.args.StandardRestore(tree) for name, tree in abstract_trees.items()}
     reasons = []
     for candidate in steps:

@@ -58,7 +58,7 @@ def load(
     folder = pathlib.Path(folder)
     config = read_config(folder)
     model = reward.abstract(config, compute, layout)
-    size, rules = sizes(config), families.get(config.family).rules
+    size, rules = sizes(config), list(families.get(config.family).rules)
     with contextlib.ExitStack() as stack:
         tensors = _open(folder, stack)
         head, ignored = "read", set()
