@@ -1,4 +1,4 @@
-"""The evaluate command on a tiny model: what it leaves, that scores are kept and killed runs go on, and that nothing missing is hidden."""
+"""The evaluate command on a tiny model: what it leaves, keeps, and says of what is missing."""
 
 import json
 import os
@@ -151,7 +151,8 @@ from rewardjax.config import load
 def get_config(arg=None):
     config = load("{mini}")
     with config.unlocked():
-        config.benchmarks = {{name: config.benchmarks[name].to_dict() for name in ("rm_bench", "judgebench")}}
+        names = ("rm_bench", "judgebench")
+        config.benchmarks = {{name: config.benchmarks[name].to_dict() for name in names}}
         if "counterfactual" in config:
             config.counterfactual.benchmarks = ()
     return config

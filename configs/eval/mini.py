@@ -1,8 +1,11 @@
-"""The miniatures that ship with the package, and the preference world's held-out split: the whole evaluation in a minute, offline.
+"""The miniatures that ship with the package, and the preference world's held-out split.
+
+The whole evaluation in a minute, offline:
 
     python -m rewardjax.evaluate --config=configs/eval/mini.py --config.model=runs/world
 
-The miniatures have the benchmarks' formats, not their texts: their numbers cannot be compared with published ones.
+The miniatures have the benchmarks' formats, not their texts: their numbers cannot be compared with
+published ones.
 """
 
 from rewardjax import assets, evaluators

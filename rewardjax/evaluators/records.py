@@ -309,8 +309,8 @@ def collect(
 ) -> Examples:
     """The examples of (where, record) pairs.
 
-    A record that `read` refuses with BadRecord is listed in `left_out`; an id that was met before gets
-    a number. origins: files or sources whose contents make the fingerprint, with the items.
+    A record that `read` refuses with BadRecord is listed in `left_out`; an id that was met before
+    gets a number. origins: files or sources whose contents make the fingerprint, with the items.
 
     Raises ValueError where no record could be read, with the first reason.
     """

@@ -1,4 +1,4 @@
-"""Paired comparisons: exact p by enumeration, clusters that matter, the benchmark's own rule example by example."""
+"""Paired comparisons: exact p by enumeration, clusters that matter, the benchmark's own rule."""
 
 import itertools
 

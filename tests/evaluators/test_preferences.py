@@ -1,4 +1,4 @@
-"""Every benchmark's labels as pairs, checked where the benchmark's own rule can tell: a model that follows the label is never wrong."""
+"""Every benchmark's labels as pairs: by its own rule, a model that follows them is never wrong."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rules on random tables with ties, NaN, missing subsets and single items, against plain loops over one example at a time."""
+"""Rules on random tables with ties, NaN and missing subsets, against plain loops over examples."""
 
 import math
 
@@ -24,7 +24,7 @@ SUBSETS = list(rewardbench.EXPECTED)
 
 @st.composite
 def tables(draw, name):
-    """Items and rewards of a benchmark: any subsets of it, one to a few items each, coarse rewards, some of them NaN."""
+    """Items and rewards of a benchmark: any of its subsets, coarse rewards, some of them NaN."""
     rows = []
     reward = st.one_of(REWARD, REWARD, REWARD, st.just(math.nan))
     for i in range(draw(st.integers(1, 12))):
@@ -68,7 +68,7 @@ def tables(draw, name):
 
 
 def credit(name, item, rewards):
-    """What one example earns, by the rule in words; a list of numbers where an example is several comparisons."""
+    """What one example earns, by the rule in words: one number per comparison that it makes."""
     a, b, *_ = rewards
     if name == "rewardbench":
         return [float(a > b)]

@@ -1,4 +1,4 @@
-"""What benchmarks share: records that JSON can hold, parts that pool, files that are found, and bad records that are counted."""
+"""What benchmarks share: records in JSON, parts that pool, files, and bad records, counted."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Checking and tokenizing for scoring: what fits, what does not and why, the same for every caller."""
+"""Checking and tokenizing for scoring: what fits, what does not and why, for every caller."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""Best-of-N against enumeration of every draw, the golden numbers of PPE's rule, and the baselines."""
+"""Best-of-N against enumeration of every draw, golden numbers of PPE's rule, and the baselines."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""JudgeBench: the paper's macro and the official micro numbers from published category scores, ties, two games."""
+"""JudgeBench: macro and micro numbers from published category scores, ties, two games."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from rewardjax.evaluators.benchmarks import judgebench
 from rewardjax.evaluators.records import Item
 
-# Published category scores (knowledge, reasoning, math, coding) of the paper's table, with macro and micro.
+# Published scores (knowledge, reasoning, math, coding) of the paper's table, with macro and micro.
 PUBLISHED = {
     "Qwen3-0.6B": ((62.3, 66.3, 82.1, 59.5), 67.6, 66.3),
     "Llama-3.2-3B": ((64.3, 65.3, 87.5, 59.5), 69.2, 67.7),

@@ -1,4 +1,4 @@
-"""LLMBar: labels, weights, and the numbers of an independent transformers script on the same exported folder."""
+"""LLMBar: labels, weights, and the numbers of an independent transformers script."""
 
 import json
 

@@ -65,7 +65,8 @@ def test_one_response_is_a_random_pick_and_all_votes_are_like_vote_shares_as_rew
     correct = [[int(a == "0") for a in row] for row in answers]
     found = majority.curve(answers, correct, [1, 9])
     shares = [[row.count(a) for a in row] for row in answers]
-    # classes that share the first place share the vote by class here and by response there: the same, as they are equally large
+    # Classes that share the first place share the vote by class here and by response there: the
+    # same, as they are equally large.
     np.testing.assert_allclose(found["score"][1], best_of_n.curve(shares, correct, [9])["score"][0])
     np.testing.assert_allclose(
         found["score"][0], best_of_n.curve(shares, correct, [1])["random"][0], atol=0.03

@@ -1,4 +1,4 @@
-"""RewardBench: published numbers of two models, the README's example, and what missing subsets do."""
+"""RewardBench: published numbers, the README's example, and what missing subsets do."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ from rewardjax.evaluators.records import Item
 
 MINI = "assets:benchmarks/rewardbench"
 NAMES = (
-    "alpacaeval-easy alpacaeval-hard alpacaeval-length donotanswer hep-cpp hep-go hep-java hep-js hep-python hep-rust llmbar-adver-GPTInst "
-    "llmbar-adver-GPTOut llmbar-adver-manual llmbar-adver-neighbor llmbar-natural math-prm mt-bench-easy mt-bench-hard mt-bench-med "
+    "alpacaeval-easy alpacaeval-hard alpacaeval-length donotanswer hep-cpp hep-go hep-java hep-js "
+    "hep-python hep-rust llmbar-adver-GPTInst llmbar-adver-GPTOut llmbar-adver-manual "
+    "llmbar-adver-neighbor llmbar-natural math-prm mt-bench-easy mt-bench-hard mt-bench-med "
     "refusals-dangerous refusals-offensive xstest-should-refuse xstest-should-respond"
 ).split()
 

@@ -1,4 +1,4 @@
-"""RewardBench 2: golden numbers of Ties, fractional credit, edges, and what missing questions do."""
+"""RewardBench 2: golden numbers of Ties, fractional credit, and what missing questions do."""
 
 import numpy as np
 import pytest

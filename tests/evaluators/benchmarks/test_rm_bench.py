@@ -31,7 +31,8 @@ def test_levels_are_the_reference_s_sums_of_cells():
 
 
 def test_golden_means_agree_over_domains_and_over_levels():
-    # RM-R1-Qwen2.5-Instruct-32B; one prompt's nine cells cannot have these values, so the means are checked as such.
+    # RM-R1-Qwen2.5-Instruct-32B; one prompt's nine cells cannot have these values, so the means are
+    # checked as such.
     domains, levels = (0.764858, 0.805503, 0.660819, 0.938272), (0.704933, 0.805096, 0.867059)
     assert np.mean(domains) == pytest.approx(0.792363, abs=1e-6) and np.mean(
         levels

@@ -49,7 +49,10 @@ def test_golden_numbers():
 
 
 def test_stored_rewards_of_another_model():
-    """849 pairs of one category with 12 ties, which are wrong: 675 right, as the benchmark's repository has for ArmoRM."""
+    """849 pairs of one category with 12 ties, which are wrong.
+
+    675 are right, as the benchmark's repository has for ArmoRM.
+    """
     items = [
         Item(str(i), "pairwise/Helpfulness/Brainstorming/Idea Development", {}) for i in range(849)
     ]
