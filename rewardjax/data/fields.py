@@ -1,7 +1,7 @@
 """Fields of records as messages, numbers and truth values, whatever shape people store them in.
 
-Each raises BadRecord("bad_schema") with the field's name for what it cannot read. Roles and texts are
-`groups.check`'s to judge.
+Each raises BadRecord("bad_schema") with the field's name for what it cannot read. Roles and texts
+are `groups.check`'s to judge.
 """
 
 import math

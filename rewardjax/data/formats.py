@@ -1,7 +1,7 @@
 """Records as people have them -> Group: one detector per family of formats, in order of FORMATS.
 
-A record that fits none, or contradicts itself, raises BadRecord("bad_schema"). Columns that no format
-knows are ignored.
+A record that fits none, or contradicts itself, raises BadRecord("bad_schema"). Columns that no
+format knows are ignored.
 """
 
 import re
@@ -42,8 +42,8 @@ WINNERS = {
 def to_group(record: Record, index: int, source: str) -> Group:
     """The group that a record describes; its id is the record's, or else `source:index`.
 
-    Raises BadRecord("bad_schema") with the keys of the record. Roles and texts are `groups.check`'s to
-    judge: call it on the result.
+    Raises BadRecord("bad_schema") with the keys of the record. Roles and texts are
+    `groups.check`'s to judge: call it on the result.
     """
     identity = record.get("id")
     if identity is None:

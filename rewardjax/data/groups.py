@@ -90,8 +90,8 @@ def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[M
 def check(group: Group) -> tuple[Group, list[BadRecord]]:
     """The group without its pairs of equal responses, and one BadRecord("equal") for each of those.
 
-    Raises BadRecord for what spoils the whole group: roles out of order, text that cannot be encoded,
-    an empty last turn or response, lists that do not match the responses.
+    Raises BadRecord for what spoils the whole group: roles out of order, text that cannot be
+    encoded, an empty last turn or response, lists that do not match the responses.
     """
     _check_messages(group.prompt, None, "prompt")
     last = group.prompt[-1]

@@ -19,7 +19,7 @@ FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides on a record besides its text and the tokenizer; the fields are those of `prepare`.
+    """What decides on a record besides text and tokenizer; the fields are those of `prepare`.
 
     Raises ValueError where one is out of range.
     """
