@@ -34,7 +34,8 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
     """
     coordinator = f"127.0.0.1:{free_port()}"
     received: list[int] = []
-    # Signals are only recorded here and passed on by the loop below: a handler must not wait for a process.
+    # Signals are only recorded here and passed on by the loop below: a handler must not wait for
+    # a process.
     handlers = {
         number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
