@@ -1,1 +1,1 @@
-"""The append-only record of everything said about a pair, and what is derived from it: pools, decisions, exports."""
+"""The append-only record of everything said about a pair, and what is derived from it."""
