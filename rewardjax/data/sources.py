@@ -55,6 +55,11 @@ class Source:
         for file in self.files:
             yield from self._read(file)
 
+    def by_file(self) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
+        """Each file's name and a function that reads it, in the order of iteration."""
+        # What a file holds is decided per file: a folder may mix two kinds of them.
+        return [(file.name, functools.partial(self._read, file)) for file in self.files]
+
     @functools.cached_property
     def _length(self) -> int:
         return sum(map(self._count, self.files))

@@ -95,6 +95,14 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_source_is_read_file_by_file(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"n": "{name}"}}\n')
+    source = open_source(f"{tmp_path}/*.jsonl")
+    by_file = [(name, list(read())) for name, read in source.by_file()]
+    assert by_file == [("a.jsonl", [{"n": "a"}]), ("b.jsonl", [{"n": "b"}])]
+
+
 def test_every_kind_gives_the_same_records_again_and_again(kind, tmp_path):
     source = open_source(write(kind, tmp_path))
     assert len(source) == len(RECORDS)
