@@ -94,7 +94,6 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_source_is_read_file_by_file(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.jsonl").write_text(f'{{"n": "{name}"}}\n')
@@ -103,6 +102,7 @@ def test_a_source_is_read_file_by_file(tmp_path):
     assert by_file == [("a.jsonl", [{"n": "a"}]), ("b.jsonl", [{"n": "b"}])]
 
 
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_gives_the_same_records_again_and_again(kind, tmp_path):
     source = open_source(write(kind, tmp_path))
     assert len(source) == len(RECORDS)
