@@ -1,8 +1,8 @@
 """Best of N over verifiable groups: what picking by reward gains over chance, majority and brevity,
 and what sharing the prompt saves.
 
-    python -m benchmarks.best_of_n --model runs/gsm --input
-    ../shared/data/zeroeval/gsm_responses.jsonl.gz --from 0.85
+    python -m benchmarks.best_of_n --model runs/gsm --from 0.85 \\
+        --input ../shared/data/zeroeval/gsm_responses.jsonl.gz
 
 Groups whose prompt hash lies in [--from, --to) are scored, the same fractions as a training
 config's `split`, so that held-out problems stay held out. Leaves an evaluation with its report in

@@ -1,7 +1,7 @@
 """How readable is the package, in numbers: a mirror for reviewers, with the limits that the house
 has set itself.
 
-    python -m benchmarks.style [--list NAME]
+    python -m benchmarks.style [--list long_lines] [--under rewardjax/data]
 
 Prints a table and one JSON line. `--list long_lines` (or another measure) prints the places as
 `file:line: text`. Everything is read from the syntax tree; nothing is imported. Exit code 1 where a

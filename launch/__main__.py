@@ -91,7 +91,7 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
 
 
 def default_name(config: str) -> str:
-    """`"configs/qwen3_8b.py:tiny"` -> `"qwen3-8b"`."""
+    """`"configs/hh.py:tiny"` -> `"hh"`."""
     stem = pathlib.Path(config.partition(":")[0]).stem.lower()
     name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")
     return name[:NAME_LIMIT].rstrip("-")

@@ -22,7 +22,7 @@ class JobSpec:
     """One training job: `python -m rewardjax.train` on every host of its slices.
 
     name: a DNS label. tpu, slices: how many slices of which shape. image: a container with a tag or
-    a digest. config: "path.py:arg" inside the image. overrides: dotted keys of the config. workdir:
+    a digest. config: "FILE.py:arg" inside the image. overrides: dotted keys of the config. workdir:
     where every host reads and writes. queue: Kueue queue or None. restarts: how many counted
     restarts. grace_seconds: from SIGTERM to SIGKILL. env: extra variables. Raises ValueError that
     names a field which no cluster would take.

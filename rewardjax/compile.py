@@ -9,7 +9,7 @@ The step is that of training, scoring, or a search for neighbors:
 
 Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the
 compiled programs; times are predicted by a formula whose assumptions are printed with them.
-`--json` prints one line with all of it. Fields of the config are changed with --config.a.b=value; a
+`--json` prints one line with all of it. Fields of the config are changed with --config.FIELD=VALUE; a
 config file that has `slices()` is asked for its settings for the topology.
 """
 
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         "--config",
         required=True,
         metavar="FILE[:ARG]",
-        help="a training config; --config.a.b=value changes a field of it",
+        help="a training config; --config.FIELD=VALUE changes a field of it",
     )
     parser.add_argument(
         "--topology",
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(
             f"unknown arguments {' '.join(unknown)}; a field of the config is changed with "
-            "--config.a.b=value"
+            "--config.FIELD=VALUE"
         )
     if args.search and args.mode == "retrieval":
         parser.error(

@@ -54,7 +54,7 @@ class _LiteralParser(flags.ArgumentParser):
             return argument
 
 
-# Those of `config_flags`, so that `--config.a=b`, `load(path, ["a=b"])` and an argument string
+# Those of `config_flags`, so that `--config.FIELD=VALUE`, `load(path, ["FIELD=VALUE"])` and an argument string
 # accept the same.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
@@ -67,7 +67,7 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 
 
 # --------------------------------------------------------------------------------------------------
-# The argument string: what follows the colon in configs/x.py:tiny,lr=3e-6
+# The argument string: what follows the colon in configs/FILE.py:tiny,lr=3e-6
 # --------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +139,7 @@ def _suggest(key: str, known: Iterable[str]) -> str:
 def load(
     path_with_arg: str | os.PathLike, overrides: Mapping[str, Any] | Iterable[str] = ()
 ) -> ConfigDict:
-    """The locked config of `"configs/x.py:arg"` with `overrides`: `{"seed": 1}` or `["seed=1"]`.
+    """The locked config of `"configs/FILE.py:arg"` with `overrides`: `{"seed": 1}` or `["seed=1"]`.
 
     Raises FileNotFoundError; ValueError or TypeError on an override whose key is unknown or whose
     type differs.

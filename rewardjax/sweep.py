@@ -34,7 +34,7 @@ class Trial(NamedTuple):
 
 
 def plan(config: str, name: str = "") -> list[Trial]:
-    """The trials of `sweep_<name>()` (or `sweep()`) in the config file of `"path.py:arg"`.
+    """The trials of `sweep_<name>()` (or `sweep()`) in the config file of `"FILE.py:arg"`.
 
     Raises AttributeError if the file has no such sweep; ValueError or TypeError, with the trial's number, on an unknown key, a wrong type
     or two trials that resolve to the same config.
