@@ -14,7 +14,8 @@ from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
 from rewardjax.training import loop, metrics
 
-CHOICE = "choice"  # the held-out set on which the best checkpoint is chosen
+# The held-out set on which the best checkpoint is chosen.
+CHOICE = "choice"
 
 
 def train(ws: Workspace, training: Training) -> None:
@@ -24,6 +25,7 @@ def train(ws: Workspace, training: Training) -> None:
     choice = None
     if training.choose_on:
         choice = _written(ws, f"{name}-{CHOICE}", training.choose_on)
+    # A run that was killed after its training, but before the ledger knew of it.
     if not (training.folder / "DONE").exists():
         loop.run(_config(ws, data, choice), training.folder)
 
@@ -36,6 +38,7 @@ def _written(ws: Workspace, name: str, labels: Mapping[str, str]) -> pathlib.Pat
 
 def _config(ws: Workspace, data: pathlib.Path, choice: pathlib.Path | None) -> Config:
     """The training config of the workspace with its data filled in."""
+    # A copy: the workspace's config is locked, and the same for every model.
     config = ws.config.train.copy_and_resolve_references()
     with config.unlocked():
         config.data.source, config.data.cache = str(data), str(ws.folder / "cache")
@@ -61,6 +64,7 @@ def best_step(workdir: pathlib.Path) -> int | None:
     for row in metrics.read_metrics(workdir):
         if row.get(key) is not None:
             accuracy[row["step"]] = row[key]
+    # Not every measured step: the trainer deletes checkpoints that later ones have beaten.
     kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
     return max(kept & accuracy.keys(), key=lambda step: (accuracy[step], step), default=None)
 
@@ -85,6 +89,7 @@ def rewards(
         else:
             places.append(place)
             ready.append(tokens)
+    # All at once: conversations of different pairs share rows.
     if ready:
         for place, rewards in zip(places, scorer.token_groups(model, ready), strict=True):
             results[place] = (float(rewards[0]), float(rewards[1]))

@@ -15,7 +15,8 @@ from rewardjax.curation.judges.attributes import TAXONOMIES
 from rewardjax.stats import tests
 from rewardjax.stats.intervals import paired_difference, wilson
 
-FAR = 1e3  # a temperature stays within 1/FAR and FAR times the margins' median size
+# A temperature stays within 1 / FAR and FAR times the median size of the margins.
+FAR = 1e3
 
 
 def margins(
@@ -45,8 +46,10 @@ def margins(
     for pair_id, label in labels.items():
         if label in ("a", "b") and pair_id in margin_of_a:
             ids.append(pair_id)
+    # Sums of floats depend on their order: the same gold set is to give the same temperature.
     ids.sort()
-    sign = np.array([1.0 if labels[pair_id] == "a" else -1.0 for pair_id in ids])
+    prefers_a = np.array([labels[pair_id] == "a" for pair_id in ids], bool)
+    sign = np.where(prefers_a, 1.0, -1.0)
     margin = sign * np.array([margin_of_a[pair_id] for pair_id in ids], np.float64)
     return ids, margin, len(labels) - len(ids)
 
@@ -107,6 +110,7 @@ def error_table(p: np.ndarray, attributes: Mapping[str, Sequence[Any]]) -> list[
     """
     p = np.asarray(p, np.float64)
     rows = []
+    # No pairs have no share of errors.
     if len(p):
         rows.append(_error_row("all", "all", p))
     for name, values in attributes.items():
@@ -223,6 +227,7 @@ def report(
         )
     temperature = fit_temperature(margin)
     p = probability(margin, temperature)
+    # At p = 1/2 the model prefers neither response, which is an error too.
     correct = dict(zip(ids, (p > 0.5).tolist(), strict=True))
     columns = {}
     for name in TAXONOMIES:

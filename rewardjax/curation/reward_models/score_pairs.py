@@ -27,6 +27,7 @@ def score_pairs(
     rows: list[ScoreRow] = []
     unscorable = {}
     for pair, reward in zip(pairs, model.rewards(pairs), strict=True):
+        # It gets no row, which decisions see as "none"; a reward of 0 would be an opinion.
         if isinstance(reward, BadRecord):
             unscorable[pair["pair_id"]] = reward
         else:

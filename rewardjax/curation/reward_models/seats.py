@@ -92,6 +92,7 @@ def score(
     todo = stage.open_units(ws.store, pair_ids)
     if not todo:
         return
+    # Once for all units: loading takes longer than scoring one.
     model = ws.plugins.load(ws, training)
     _refuse_own_training_pairs(ws, model.name, pair_ids)
     quiet = not sys.stderr.isatty()
@@ -106,6 +107,7 @@ def score(
             }
             for pair_id, error in unscorable.items()
         ]
+        # Also where there are none: a unit is done when each of its ledgers has a shard.
         stage.append(ws.store, "findings", findings, unit)
         stage.append(ws.store, "scores", rows, unit)
 
@@ -138,6 +140,7 @@ def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, A
     rows = stage.rows(ws.store, "scores")
     attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
     reports = ws.folder / "reports"
+    # Whether the model gained is asked on the pairs that both have judged: gold grows.
     previous = None
     before = reports / f"gold-{stage.as_of}.json"
     if before.exists():
@@ -162,6 +165,7 @@ def cross_fit(ws: Workspace, seat: str, iteration: int, pool: str, folds: int) -
         others = {i: value for i, value in learned.items() if fold_of[i] != fold}
         held_out = [i for i in learned if fold_of[i] == fold]
         stage = stage_names.trained(seat, iteration, fold)
+        # Its last checkpoint: one that was chosen on the fold would have seen it.
         training = _fitted(ws, stage, pool, others, {})
         stages.append(stage_names.cross_fitted(seat, iteration, fold))
         score(ws, training, seat, held_out, stages[-1])

@@ -2,7 +2,8 @@
 
 from rewardjax.config import Config
 
-STOP_BELOW = 0.3  # average points gained for each further million pairs
+# Average points gained for each further million pairs.
+STOP_BELOW = 0.3
 
 
 def pairs(stage1: Config, iteration: int) -> int:
@@ -16,6 +17,7 @@ def affordable(wanted: int, price: float, left: float | None) -> int:
     """How many of `wanted` items at `price` dollars fit into what is `left` (None: no limit)."""
     if left is None or price == 0:
         return wanted
+    # Without the 1e-9, 0.3 dollars would buy only two labels at 0.1: floats divide to 2.9999....
     return max(0, min(wanted, int(left / price + 1e-9)))
 
 

@@ -16,7 +16,8 @@ from rewardjax.curation.stages import budget, labeling, rules
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data.sources import open_source
 
-SAMPLE = 20  # pairs whose requests are written out to see what they can cost
+# Pairs whose requests are written out to see what they can cost.
+SAMPLE = 20
 
 Step = dict[str, Any]
 
@@ -63,6 +64,7 @@ def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[S
         if i:
             done = stage_names.trained("best", i).has(ws.store)
             yield _step(f"iteration {i}: best RM", done, pairs=None)
+        # Overlap and checks are on top: people are paid for more answers than there are pairs.
         settings = ws.config.people
         answers = round(to_people * (1 + settings.overlap) * (1 + settings.checks))
         yield _step(

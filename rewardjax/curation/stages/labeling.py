@@ -67,6 +67,7 @@ def embed(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
     with jax.set_mesh(make_mesh()):
         embedder = ws.plugins.embedder(ws, pair_ids)
         _refuse_other_vectors(ws, embedder.name)
+        # A vector is a function of the pair's text: a second one would say nothing new.
         missing = set(ws.store.without_embedding(embedder.name))
         for unit, ids in todo:
             new = sorted(missing & set(ids))
@@ -101,6 +102,7 @@ def embedded_texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
 
 def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
     """Their vectors on retrieval's grid, int8 [n, D]. Raises KeyError for a pair without one."""
+    # Any of a pair's vectors: they are equal, as one embedder made them all.
     rows = ws.store.query(
         "select pair_id, any_value(vector) as vector from embeddings "
         "where pair_id in (select unnest($ids)) group by pair_id",
@@ -138,6 +140,7 @@ def judge(
         # In an order of its own: a rule that merges may depend on which vote comes first.
         votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")
         merged.append(ws.store, "votes", protocol.panel(votes, **ws.config.panel.to_dict()))
+        # Told and not raised: whether such a judge is broken is for a person to see.
         for warning in bias.undecided_judges(votes):
             print(f"warning: {asked.name}: {warning}", file=sys.stderr)
 

@@ -43,6 +43,7 @@ def run(ws: Workspace) -> None:
         labeled = stage1.iterate(ws, iteration)
         if labeled.unspent:
             print(f"  {labeled.unspent} pairs of the budget are unspent: nothing more to pick")
+    # No table, no Stage 2: an experiment may be about Stage 1 alone.
     if ws.config.stage2.table:
         print("Stage 2", flush=True)
         stage2.run(ws)

@@ -98,6 +98,7 @@ def truth(ws: Workspace) -> Callable[[str], str]:
 
 
 def _world_truth(ws: Workspace) -> Callable[[str], str]:
+    # A record of the world is named after the task that it was made of, so the oracle can tell.
     rows = ws.store.query("select pair_id, record_id, response_a from pairs").to_pylist()
     table = {row["pair_id"]: row for row in rows}
 

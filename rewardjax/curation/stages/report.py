@@ -16,7 +16,8 @@ from rewardjax.reporting import page, plots, run_record
 from rewardjax.stats import agreement
 
 EXAMPLES = 8
-SHOWN = 600  # characters of a text
+# Characters of a text.
+SHOWN = 600
 # Whose labels are compared with whose.
 COMPARED = (
     ("people", "original"),
@@ -36,6 +37,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
     """Write `reports/iteration-N.html` from the ledger, unless it is there; returns the path."""
     folder = ws.folder / "reports"
     path = folder / f"iteration-{iteration}.html"
+    # Not written anew: the page shows the ledger as it stood when the iteration ended.
     if path.exists():
         return path
     folder.mkdir(exist_ok=True)
@@ -138,6 +140,7 @@ def examples(ws: Workspace, iteration: int) -> Rows:
     for row in pools_lib.pools(ws.store, iteration).to_pylist():
         if row["since"] == iteration and {row["value"], row["original"]} == {"a", "b"}:
             flipped.append(row)
+    # The first by pair_id, which is a hash: a sample at random, and always the same.
     flipped = flipped[:EXAMPLES]
     texts = ws.store.texts([row["pair_id"] for row in flipped])
     rows = []

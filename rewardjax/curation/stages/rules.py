@@ -56,6 +56,7 @@ def retrieve(p: np.ndarray, neighbors: Neighbors, pool: int, k_max: int, budget:
     while True:
         rows, similarity = neighbors(k_max)
         pulled = search.pull(p, rows, similarity, k_max, budget)
+        # At k_max = pool every pair is a neighbor of every gold pair: a larger one pulls no more.
         if len(pulled.row) == budget or k_max >= pool:
             return Retrieved(pulled.row, pulled.query, pulled.rank, k_max)
         k_max = min(2 * k_max, pool)

@@ -31,10 +31,12 @@ def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
         take_in(ws.store, open_source(source.source), entry=source.entry, name=name)
+    # Before judges are paid: what cleaning holds back is never described or labeled.
     clean(ws.store, **ws.config.clean.to_dict())
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
     if ws.config.tag:
         labeling.tag(ws, ids, stage_names.TAG)
+    # After the attributes, which are part of the text that is embedded.
     labeling.embed(ws, ids, stage_names.EMBED)
 
 
@@ -81,6 +83,8 @@ class Pick(NamedTuple):
 
 def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
     """The pairs to label by labeler, in order; from the ledger once they are there."""
+    # In the ledger before anybody is asked: after a kill the pools have moved on, and people and
+    # judges must be given the same pairs.
     stage = stage_names.picks(iteration)
     if not stage.has(ws.store):
         picks = _choose(ws, iteration)
@@ -145,12 +149,14 @@ def _retrieve(
             "stage1.human_share, or select otherwise"
         )
     p_of = seats.errors_on_gold(ws, best, iteration)["p"]
+    # By id: of equal p the rule takes the lower place, which must not depend on how rows were read.
     gold = sorted(p_of)
     p = np.array([p_of[pair_id] for pair_id in gold])
     neighbors = rules.neighbors_in(labeling.vectors(ws, gold), labeling.vectors(ws, pool))
     pulled = rules.retrieve(p, neighbors, len(pool), ws.config.stage1.k_max, size)
     picks = []
     for row, query, rank in zip(*(column.tolist() for column in pulled[:3]), strict=True):
+        # p is rounded: its last digits differ between platforms, and the ledger's bytes shall not.
         evidence = {
             "by": "retrieval",
             "gold": gold[query],

@@ -54,6 +54,7 @@ def score_wild(ws: Workspace, iteration: int) -> dict[str, Any]:
         trained["gold"] = seats.fit(ws, "gold", iteration, "gold")
         if ws.config.stage2.folds:
             temperatures["gold_temperature"] = gold_temperature(ws, iteration)
+    # Neither model has learned from the wild pool, so both may judge all of it.
     for seat, training in trained.items():
         seats.score(ws, training, seat, wild, stage_names.scored_wild(seat, iteration))
     return temperatures
@@ -91,6 +92,7 @@ def write_sets(ws: Workspace) -> dict[str, dict[str, int]]:
     ones, and with them.
     """
     curated = ("gold", "silver", "curated")
+    # The first with what was discarded: it is what curation has to beat.
     variants = {
         "original": dict(pools=(*curated, "wild", "discarded"), labels="original"),
         "filtered": dict(pools=curated, flips=False),
