@@ -273,8 +273,9 @@ def refuse_other_fields(config: ConfigDict, defaults: ConfigDict, where: str = "
                 f"config field {where + key!r} does not exist{_suggest(key, defaults.keys())}; "
                 f"there are: {', '.join(sorted(defaults.keys()))}"
             )
-        if isinstance(value, ConfigDict) and defaults[key]:
-            refuse_other_fields(value, defaults[key], f"{where}{key}.")
+        section = defaults[key]
+        if isinstance(value, ConfigDict) and isinstance(section, ConfigDict) and len(section):
+            refuse_other_fields(value, section, f"{where}{key}.")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -377,18 +378,6 @@ def product(*sweeps: Iterable[Overrides]) -> list[Overrides]:
     Raises ValueError if two of them set the same key.
     """
     return [functools.reduce(_merge, combination, {}) for combination in itertools.product(*sweeps)]
-
-
-def zipit(*sweeps: Iterable[Overrides]) -> list[Overrides]:
-    """The first trials of each merged, then the second ones, and so on.
-
-    Raises ValueError on different lengths or a key set twice.
-    """
-    columns = [list(trials) for trials in sweeps]
-    lengths = [len(trials) for trials in columns]
-    if len(set(lengths)) > 1:
-        raise ValueError(f"zipit needs sweeps of one length, got {lengths}")
-    return [functools.reduce(_merge, trials, {}) for trials in zip(*columns, strict=True)]
 
 
 def chain(*sweeps: Iterable[Overrides]) -> list[Overrides]:

@@ -91,8 +91,8 @@ def training() -> Config:
                 cache="runs/cache",
                 workers=0,
             ),
-            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the loss
-            # ranks. `rows` of `row_length` tokens are one micro-batch over all hosts.
+            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the
+            # loss ranks. `rows` of `row_length` tokens are one micro-batch over all hosts.
             batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8, responses=2),
             steps=0,  # 0: as many as `epochs` need
             epochs=1.0,

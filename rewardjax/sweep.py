@@ -3,8 +3,9 @@
     python -m rewardjax.sweep --config configs/tiny.py --sweep lr --plan
     python -m rewardjax.sweep --config configs/tiny.py --sweep lr --run local --workdir runs/lr -j 2
 
-A config file offers `sweep()` or `sweep_<name>()`, which returns or yields dicts of dotted overrides (`rewardjax.config` has the algebra).
-Every trial is checked against the locked config before the first one starts. A trial's id is a hash of its resolved config and
+A config file offers `sweep()` or `sweep_<name>()`, which returns or yields dicts of dotted
+overrides (`rewardjax.config` has the algebra). Every trial is checked against the locked config
+before the first one starts. A trial's id is a hash of its resolved config and
 names its folder, so a second call skips what is done and runs what is missing or has failed.
 """
 
@@ -36,16 +37,19 @@ class Trial(NamedTuple):
 def plan(config: str, name: str = "") -> list[Trial]:
     """The trials of `sweep_<name>()` (or `sweep()`) in the config file of `"FILE.py:arg"`.
 
-    Raises AttributeError if the file has no such sweep; ValueError or TypeError, with the trial's number, on an unknown key, a wrong type
+    Raises AttributeError if the file has no such sweep; ValueError or TypeError, with the trial's
+    number, on an unknown key, a wrong type
     or two trials that resolve to the same config.
     """
     path = config.partition(":")[0]
     module = config_lib.load_module(path)
-    function = f"sweep_{name}" if name else "sweep"
+    function = "sweep"
+    if name:
+        function = f"sweep_{name}"
     if not hasattr(module, function):
-        known = sorted(key for key in vars(module) if key == "sweep" or key.startswith("sweep_"))
+        sweeps = sorted(key for key in vars(module) if key == "sweep" or key.startswith("sweep_"))
         raise AttributeError(
-            f"{path} has no {function}(); it has: {', '.join(known) or 'no sweep'}"
+            f"{path} has no {function}(); it has: {', '.join(sweeps) or 'no sweep'}"
         )
     trials: list[Trial] = []
     numbers: dict[str, int] = {}
@@ -59,7 +63,8 @@ def plan(config: str, name: str = "") -> list[Trial]:
         trial = Trial(fingerprint.of_json(resolved), dict(overrides), resolved)
         if trial.id in numbers:
             raise ValueError(
-                f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same config: {overrides}"
+                f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same "
+                f"config: {overrides}"
             )
         numbers[trial.id] = number
         trials.append(trial)
@@ -73,9 +78,10 @@ def run_local(
     jobs: int = 1,
     command: Sequence[str] = TRAIN,
 ) -> list[dict[str, Any]]:
-    """Run each trial as a subprocess, `jobs` at a time, in `workdir/<id>`; return one result a trial, in order.
+    """Run each trial as a subprocess, `jobs` at a time; return one result per trial, in order.
 
-    A trial is skipped if its folder holds DONE and the same config. Every attempt appends a row to `workdir/results.jsonl`
+    A trial runs in `workdir/<id>`, and is skipped if that folder holds DONE and the same config.
+    Every attempt appends a row to `workdir/results.jsonl`
     (trial, overrides, status, exit_code, seconds, summary); its output is in `<id>/log.txt`.
     """
     folder = pathlib.Path(workdir)
@@ -96,9 +102,13 @@ def run_local(
                 stdout=log,
                 stderr=log,
             ).returncode
-        # Code 0 without the marker is a job that stopped early, for instance to be restarted: not a result.
+        # Code 0 without the marker is a job that stopped early, for instance to be restarted: it is
+        # not a result.
+        status = "failed"
+        if code == 0 and is_done(home, trial):
+            status = "done"
         row |= {
-            "status": "done" if code == 0 and is_done(home, trial) else "failed",
+            "status": status,
             "exit_code": code,
             "seconds": round(time.monotonic() - started, 3),
             "summary": read_summary(home),
@@ -116,7 +126,8 @@ def run_local(
         futures = [pool.submit(attempt, trial) for trial in trials]
         try:
             return [future.result() for future in futures]
-        except BaseException:  # Ctrl-C reaches the running trials by itself; start no more of them
+        except BaseException:
+            # Ctrl-C reaches the running trials by itself; no more of them are started.
             pool.shutdown(cancel_futures=True)
             raise
 
@@ -142,7 +153,9 @@ def is_done(home: pathlib.Path, trial: Trial) -> bool:
 def read_summary(home: pathlib.Path) -> dict[str, Any] | None:
     """The summary that training left in `home`, or None."""
     path = home / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return json.loads(path.read_text())
 
 
 def _result_row(result: dict[str, Any]) -> dict[str, Any]:
@@ -191,7 +204,8 @@ def main(argv: Sequence[str]) -> int:
     failed = sum(result["status"] == "failed" for result in results)
     if failed:
         print(
-            f"{failed} of {len(results)} trials failed; their logs are in {args.workdir}/<trial>/log.txt",
+            f"{failed} of {len(results)} trials failed; their logs are in "
+            f"{args.workdir}/<trial>/log.txt",
             file=sys.stderr,
         )
     return 1 if failed else 0

@@ -17,7 +17,6 @@ from rewardjax.config import (
     product,
     resolve,
     sweep,
-    zipit,
 )
 
 CONFIG = """
@@ -202,7 +201,6 @@ def test_sweep_algebra():
         {"a": 2, "b.c": "x"},
         {"a": 2, "b.c": "y"},
     ]
-    assert zipit(a, b) == [{"a": 1, "b.c": "x"}, {"a": 2, "b.c": "y"}]
     assert chain(a, b) == a + b
     assert product(fixed(**{"d.e": 0}), a) == [{"d.e": 0, "a": 1}, {"d.e": 0, "a": 2}]
     assert product() == [{}] and product(a, []) == []
@@ -212,8 +210,6 @@ def test_sweep_algebra():
 def test_sweep_algebra_refuses_what_would_be_lost():
     with pytest.raises(ValueError, match="set a"):
         product(sweep("a", (1,)), sweep("a", (2,)))
-    with pytest.raises(ValueError, match=r"one length, got \[1, 2\]"):
-        zipit(sweep("a", (1,)), sweep("b", (1, 2)))
 
 
 # ---------------------------------------------------------------- writing

@@ -1,6 +1,7 @@
 """A reward model: a decoder and one linear head, read at the last token of every response."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -67,6 +68,6 @@ def abstract(config: DecoderConfig, compute: Compute, layout: Layout) -> RewardM
     return jax.tree.map(concrete, model)
 
 
-def count_parameters(model: RewardModel) -> int:
-    """How many numbers a real or abstract model holds, head included."""
-    return sum(leaf.size for leaf in jax.tree.leaves(model))
+def count_parameters(params: Any) -> int:
+    """How many numbers a model holds, head included, or a part of its parameters; real or abstract."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

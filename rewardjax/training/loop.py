@@ -179,7 +179,7 @@ def _run(
         """Fetch the metrics of steps, check that they are finite, show and write them."""
         for index, (step, on_device, counts) in enumerate(finished):
             values = {name: float(x) for name, x in jax.device_get(on_device).items()}
-            values["lr"] = float(schedule(step - 1))
+            values["lr"] = np.asarray(schedule(step - 1)).item()
             refuse_non_finite(step, values)
             progress.update(step, counts, loss=values["loss"])
             # Of several steps at once only the first has had its time; the others count in the next

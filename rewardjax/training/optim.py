@@ -53,8 +53,7 @@ def make_schedule(
         decay = optax.cosine_decay_schedule(peak, decay_steps, alpha=end_fraction)
     if warmup_steps == 0:
         return decay
-    # optax.warmup_* start at zero; ours starts one step up, and so takes one transition less to the
-    # peak.
+    # optax.warmup_* start at zero; ours starts one step up, and so is at the peak one step sooner.
     warmup = optax.linear_schedule(peak / warmup_steps, peak, max(warmup_steps - 1, 1))
     return optax.join_schedules([warmup, decay], [warmup_steps])
 

@@ -9,6 +9,7 @@ import jax
 from rewardjax import config as config_lib
 from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
+from rewardjax.models.reward import count_parameters
 from rewardjax.models.trainable import path_of
 
 
@@ -53,4 +54,4 @@ def count_by_group(params: Any) -> Counter[str]:
 def _counts(params: Any) -> str:
     counts = count_by_group(params)
     groups = ", ".join(f"{group} {count:,}" for group, count in counts.items())
-    return f"{counts.total():,} parameters: {groups}"
+    return f"{count_parameters(params):,} parameters: {groups}"

@@ -20,7 +20,12 @@ class Counts(NamedTuple):
 
     def plus(self, other: "Counts") -> "Counts":
         """Both together."""
-        return Counts(*(a + b for a, b in zip(self, other, strict=True)))
+        return Counts(
+            self.pairs + other.pairs,
+            self.unique_tokens + other.unique_tokens,
+            self.padded_tokens + other.padded_tokens,
+            self.flops + other.flops,
+        )
 
     def rates(self, seconds: float, peak: float | None) -> dict[str, float]:
         """Each per second, by the name of its metric; {} where nothing was done or no time passed.

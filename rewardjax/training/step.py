@@ -131,9 +131,7 @@ def make_step(
         grads, sums = jax.grad(summed, has_aux=True)(trainable, frozen, batch)
         return jax.tree.map(jnp.add, total, {"grads": grads, "sums": sums})
 
-    def update(
-        trainable: nnx.State, opt: Any, total: Total
-    ) -> tuple[nnx.State, Any, dict[str, jax.Array]]:
+    def update(trainable: Any, opt: Any, total: Total) -> tuple[Any, Any, dict[str, jax.Array]]:
         updates, opt = optimizer.update(total["grads"], opt, trainable)
         trainable = optax.apply_updates(trainable, updates)
         return trainable, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
