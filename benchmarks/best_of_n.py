@@ -5,7 +5,7 @@ and what sharing the prompt saves.
         --input ../shared/data/zeroeval/gsm_responses.jsonl.gz
 
 Groups whose prompt hash lies in [--from, --to) are scored, the same fractions as a training
-config's `split`, so that held-out problems stay held out. Leaves an evaluation with its report in
+config's `part`, so that held-out problems stay held out. Leaves an evaluation with its report in
 --output. With --compare N, a Hugging Face folder's scores of N prompts are timed against
 transformers on padded batches, one prompt's responses a batch, in turns. Prints one JSON line last;
 times are CPU seconds.
@@ -46,7 +46,7 @@ def settings(args: argparse.Namespace) -> config_lib.Config:
     )
     config.scorer.dtype = args.dtype
     config.benchmarks.groups = dict(
-        benchmark="best_of_n", path=args.input, split=(args.start, args.end), least=args.responses
+        benchmark="best_of_n", path=args.input, part=(args.start, args.end), least=args.responses
     )
     config.max_length = args.max_length
     return config

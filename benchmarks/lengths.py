@@ -126,7 +126,7 @@ def real_pairs(
         cache=folder / "whole",
         max_length=max_length,
         pairs_per_group=1,
-        split=enough,
+        part=enough,
     )
     chosen = np.random.default_rng(seed).permutation(len(whole))[:pairs]
     fold = lambda tokens: (

@@ -25,7 +25,7 @@ def get_config(arg: str | None = None) -> Config:
         source=f"{args.shared}/zeroeval/gsm_responses.jsonl.gz",
         max_length=512,
         pairs_per_group=1 if args.tiny else 4,
-        split=(0.0, HELD_OUT),
+        part=(0.0, HELD_OUT),
     )
     config.batch.update(pairs=32, row_length=1024, pairs_per_row=16, rows=4)
     config.epochs = args.epochs
@@ -33,7 +33,7 @@ def get_config(arg: str | None = None) -> Config:
     config.schedule.update(name="cosine", peak=1e-3, warmup_fraction=0.1)
     config.optimizer.weight_decay = 0.1
     config.evals = {
-        "heldout": held_out(config, split=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 4)
+        "heldout": held_out(config, part=(HELD_OUT, 1.0), pairs_per_group=2 if args.tiny else 4)
     }
     config.eval_every = 2 if args.tiny else 25
     config.checkpoint.update(

@@ -24,5 +24,5 @@ def get_config(arg: str | None = None) -> Config:
     )
     config.batch.update(pairs=32, row_length=2048, pairs_per_row=16, rows=2)
     config.schedule.peak = 5e-4
-    config.evals = {"heldout": held_out(config, split=(gsm.HELD_OUT, 1.0))}
+    config.evals = {"heldout": held_out(config, part=(gsm.HELD_OUT, 1.0))}
     return config

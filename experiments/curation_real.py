@@ -44,7 +44,7 @@ from rewardjax.data import formats, sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, check, pair_id
 from rewardjax.data.pack import take_pair
-from rewardjax.data.tokenize import in_split, tokenize_group
+from rewardjax.data.tokenize import in_part, tokenize_group
 from rewardjax.data.world import labels
 from rewardjax.data.world.draw import Draw
 from rewardjax.models import reward, variants
@@ -182,7 +182,7 @@ def items(groups: Iterable[Group], name: str, seed: int, tokenizer: ChatTokenize
     """A pool: some pairs of each of its problems, those that do not fit left out. The style of an answer is its number of words."""
     found: dict[str, Item] = {}
     for group in groups:
-        if not in_split(group, SPLITS[name]):
+        if not in_part(group, SPLITS[name]):
             continue
         for pair in Draw("pairs", seed, group.id).sample(
             group.pairs, min(PER_PROBLEM[name], len(group.pairs))

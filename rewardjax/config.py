@@ -310,17 +310,27 @@ def complete(saved: Mapping[str, Any], defaults: ConfigDict | Mapping[str, Any])
     """`saved`, as `resolve` made it, with every field of `defaults` that it lacks.
 
     A config that was saved before a field existed meant the field's default: without this, a new
-    field would make every older run one of another config.
+    field would make every older run one of another config. So would a field's new name.
     """
     whole = resolve(defaults)
     for key, value in saved.items():
         default = whole.get(key)
         if isinstance(default, dict) and default and (value is None or isinstance(value, Mapping)):
             # None where a section stands now is a section of which nothing was set.
-            whole[key] = complete(value or {}, default)
+            whole[key] = complete(_by_todays_names(value or {}, default), default)
         else:
             whole[key] = value
     return whole
+
+
+def _by_todays_names(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved section with the fraction of prompts under `part`, which was `split` once."""
+    # `split` names a split of the source today, so that only a list there is the old field.
+    if "part" not in defaults or not isinstance(saved.get("split"), list):
+        return saved
+    renamed = dict(saved)
+    renamed["part"] = renamed.pop("split")
+    return renamed
 
 
 def difference(a: ConfigDict | Mapping[str, Any], b: ConfigDict | Mapping[str, Any]) -> list[str]:

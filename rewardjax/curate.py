@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--iteration", type=int, help="as things stood after it")
     into = verb("import", _import, "take records in")
     into.add_argument("--source", required=True, help="what data/sources.py opens")
+    into.add_argument("--split", help="which split of the source, where it has several")
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
     into.add_argument(
         "--entry",
@@ -190,7 +191,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     store = Store(args.folder / "store")
-    counts = take_in(store, open_source(args.source), entry=args.entry, name=args.name)
+    source = open_source(args.source, split=args.split)
+    counts = take_in(store, source, entry=args.entry, name=args.name)
     print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))
     return 0
 

@@ -86,7 +86,10 @@ def training() -> Config:
                 max_pair_length=placeholder(int),
                 over_long="drop",
                 pairs_per_group=placeholder(int),
-                split=(0.0, 1.0),
+                # Any value is taken and `open_source` says what is wrong with it: this was the
+                # name of `part` once, and a tuple here deserves a better answer than its type.
+                split=placeholder(object),
+                part=(0.0, 1.0),
                 seed=0,
                 cache="runs/cache",
                 workers=0,

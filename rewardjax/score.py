@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument(
         "--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME"
     )
+    parser.add_argument("--split", help="which split of the input, where it has several")
     parser.add_argument(
         "--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl"
     )
@@ -178,8 +179,10 @@ def main() -> None:
     )
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()
+    # Before the model, which takes long: a misspelt name should not have to wait for it.
+    source = sources.open_source(args.input, split=args.split)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
-    counts = score_file(model, sources.open_source(args.input), args.output)
+    counts = score_file(model, source, args.output)
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
 
 

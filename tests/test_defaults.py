@@ -77,7 +77,7 @@ def fields(config, prefix=""):
 
 @pytest.mark.parametrize("make", [defaults.training, defaults.evaluation])
 def test_every_field_has_a_type_so_that_a_flag_can_set_it(make):
-    untyped = [name for name, kind in fields(make()) if kind not in (bool, int, float, str, tuple)]
+    untyped = [name for name, kind in fields(make()) if kind not in config_lib.PARSERS]
     assert untyped == []
 
 
@@ -85,6 +85,8 @@ def test_every_field_has_a_type_so_that_a_flag_can_set_it(make):
 @pytest.mark.parametrize(
     "override",
     [
+        "data.split=train_prefs",  # starts as None
+        "data.part=(0.0,0.5)",
         "data.max_pair_length=512",  # advised where a pair is longer than a row
         "model.changes.vocab_size=2048",  # advised where the tokenizer outgrows the table
         "model.folder=assets:world",  # None in configs/tiny.py
@@ -122,12 +124,21 @@ def test_a_run_that_was_saved_with_fewer_fields_is_the_same_run(tmp_path):
     now = config_lib.resolve(config_lib.load(ROOT / "configs/tiny.py"))
     saved = {key: value for key, value in now.items() if key != "log"}
     saved["loss"] = {"name": "bradley_terry"}
+    saved["data"] = dict(now["data"])
     saved["model"] = now["model"] | {"changes": {"vocab_size": 1024, "width": 16, "mlp_width": 32}}
     saved["optimizer"] = {"weight_decay": 0.0, "clip_norm": 1.0, "mu_dtype": "float32"}
     resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
     assert config_lib.complete({"model": {"changes": None}}, defaults.training()) == (
         config_lib.resolve(defaults.training())
     )
+    # The fraction of prompts was called `split` before splits of sources had names.
+    del saved["data"]["part"]
+    saved["data"]["split"] = [0.0, 1.0]
+    resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
+    saved["data"]["split"] = [0.0, 0.5]
+    with pytest.raises(resume.ResumeRefused, match=r"data\.part: \[0\.0, 0\.5\] -> \[0\.0, 1\.0\]"):
+        resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)
+    saved["data"]["split"] = [0.0, 1.0]
     saved["optimizer"]["b2"] = 0.95
     with pytest.raises(resume.ResumeRefused, match=r"optimizer\.b2: 0\.95 -> 0\.999"):
         resume.refuse_if_changed({"config": saved}, {"config": now}, tmp_path)

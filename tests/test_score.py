@@ -63,6 +63,10 @@ def input_file(tmp_path_factory):
 
 def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp_path):
     output = tmp_path / "scores.parquet"
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    shutil.copy(input_file, repository / "test.jsonl")
+    (repository / "train.jsonl").write_text(json.dumps(GROUPS[0]) + "\n")
     command = [
         sys.executable,
         "-m",
@@ -70,7 +74,9 @@ def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp
         "--model",
         str(exported),
         "--input",
-        str(input_file),
+        str(repository),
+        "--split",
+        "test",
         "--output",
         str(output),
     ]

@@ -156,7 +156,7 @@ def get_config(arg: str | None = None) -> Config:
     config.compute.remat = spread.remat
     config.mesh.update(data=spread.data, fsdp=spread.fsdp)
     config.data.update(
-        source=args.data or release.data, max_length=16_384, split=(0.0, HELD_OUT), cache=args.cache
+        source=args.data or release.data, max_length=16_384, part=(0.0, HELD_OUT), cache=args.cache
     )
     config.data.max_pair_length = 16_384  # both responses lie in one row
     config.batch.update(
@@ -171,7 +171,7 @@ def get_config(arg: str | None = None) -> Config:
         config.schedule.update(name="linear", peak=release.development_rate, warmup_fraction=0.03)
     else:
         raise ValueError(f"config argument recipe={args.recipe!r}: choose final or development")
-    config.evals = {"heldout": held_out(config, split=(HELD_OUT, 1.0))}
+    config.evals = {"heldout": held_out(config, part=(HELD_OUT, 1.0))}
     # About every million pairs, whatever the recipe: a preempted run loses no more than that.
     config.eval_every = config.checkpoint.every = 1_024_000 // config.batch.pairs
     return config

@@ -13,7 +13,7 @@ def curation() -> Config:
         dict(
             seed=0,
             # Name -> dict(source=..., entry="unverified" | "wild"), for data.sources.open_source
-            # and ledger.intake.take_in.
+            # and ledger.intake.take_in; split=... where the source has several.
             sources={},
             # ledger.clean.clean
             clean=dict(

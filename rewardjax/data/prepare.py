@@ -44,18 +44,19 @@ def prepare(
     max_pair_length: int | None = None,
     over_long: str = "drop",
     pairs_per_group: int | None = None,
-    split: tuple[float, float] = (0.0, 1.0),
+    split: str | None = None,
+    part: tuple[float, float] = (0.0, 1.0),
     seed: int = 0,
     workers: int = 0,
 ) -> TokenizedPairs:
     """The tokenized pairs of `source`, from `cache` if they are there, else built.
 
-    source: opened, or what `open_source` takes. max_length: tokens of one conversation.
+    source: opened, or what `open_source` takes, as `split` is. max_length: tokens of one conversation.
     max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training row;
     longer ones are dropped and counted, however long their conversations may be. over_long: "drop"
     drops and counts pairs with a longer conversation; "left" takes the oldest tokens of its prompt
     away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's
-    pairs, chosen by hash of (seed, group id, pair). split: the fraction of prompts to keep, by
+    pairs, chosen by hash of (seed, group id, pair). part: the fraction of prompts to keep, by
     hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt. workers:
     processes that tokenize (0: this one); the result is the same.
 
@@ -63,13 +64,13 @@ def prepare(
     all hosts share. Raises ValueError for settings out of range and where no pair is left.
     """
     if isinstance(source, str):
-        source = cast(Source, open_source(source))
+        source = cast(Source, open_source(source, split=split))
     settings = Settings(
         max_length=max_length,
         max_pair_length=max_pair_length,
         over_long=over_long,
         pairs_per_group=pairs_per_group,
-        split=split,
+        part=part,
         seed=seed,
     )
     inputs = {
@@ -173,8 +174,8 @@ class _Counts:
         self.records["in"] += 1
         if outcome.bad_record:
             self._drop(outcome.bad_record, number, "records")
-        elif outcome.outside_split:
-            self.records["outside_split"] += 1
+        elif outcome.outside_part:
+            self.records["outside_part"] += 1
         elif outcome.encoded:
             self.records["kept"] += 1
         elif not outcome.bad_pairs:
@@ -195,7 +196,7 @@ class _Counts:
     def report(self) -> dict[str, Any]:
         """The manifest's counts. Raises AssertionError where something is not accounted for."""
         records = {
-            name: self.records[name] for name in ("in", "kept", "outside_split", "without_pairs")
+            name: self.records[name] for name in ("in", "kept", "outside_part", "without_pairs")
         }
         pairs = {name: self.pairs[name] for name in ("in", "kept", "sampled_out")}
         for counts, unit in ((records, "records"), (pairs, "pairs")):

@@ -80,15 +80,22 @@ def open_source(
 
     `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder
     (datasets' save_to_disk, a data set repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`,
-    or `world:...` (data/world). `split` chooses among the splits of a folder. Raises
-    FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to
+    or `world:...` (data/world). `split` chooses among the splits that a folder
+    holds. Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to
     install.
     """
     path = str(path)
+    if split is not None and not isinstance(split, str):
+        raise ValueError(
+            f"split = {split!r} is not the name of one of the source's splits (train, test, ...); "
+            "the fraction of prompts to use is `part`: data.part=(0.0, 0.95) in a config"
+        )
     if path.startswith("world:"):
         # Only here: the world stands on this package's data code, not the other way round.
         from rewardjax.data import world
 
+        if split is not None:
+            raise ValueError(f"split = {split!r}: {path} names its split itself; leave split out")
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return _open_tfds(path.removeprefix("tfds:"), split, name)
@@ -233,6 +240,11 @@ def _open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         )
     # Any other folder is taken for a data set repository, whose file names say what the splits are.
     splits = [_split_of(file.relative_to(folder)) for file in files]
+    # By the hub's rule train_prefs.jsonl is `train`, and so is train_sft.jsonl beside it: whoever
+    # names a file without its suffix means that file alone.
+    stems = [file.name.split(".")[0] for file in files]
+    if split not in splits and split in stems:
+        splits = stems
     chosen = _choose_split(sorted(set(splits)), split, folder)
     # The name goes into reports: a split that nobody had to name is not mentioned.
     if split is not None:
@@ -270,7 +282,8 @@ def _choose_split(splits: list[str], split: str | None, where: pathlib.Path | st
         return splits[0]
     if split not in splits:
         raise ValueError(
-            f"split = {split!r}: {where} has {', '.join(splits)}; choose one with split="
+            f"split = {split!r}: {where} has the splits {', '.join(splits)}; choose one: "
+            f"data.split={splits[-1]} in a config, --split {splits[-1]} for a command"
         )
     return split
 

@@ -27,15 +27,15 @@ class Settings:
     max_length: int
     over_long: str = "drop"
     pairs_per_group: int | None = None
-    split: tuple[float, float] = (0.0, 1.0)
+    part: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     max_pair_length: int | None = None
 
     def __post_init__(self):
         if self.over_long not in ("drop", "left"):
             raise ValueError(f"over_long = {self.over_long!r}: 'drop' or 'left'")
-        if not 0 <= self.split[0] < self.split[1] <= 1:
-            raise ValueError(f"split = {self.split}: two fractions with 0 <= from < to <= 1")
+        if not 0 <= self.part[0] < self.part[1] <= 1:
+            raise ValueError(f"part = {self.part}: two fractions with 0 <= from < to <= 1")
         for name in ("max_length", "max_pair_length", "pairs_per_group"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -43,7 +43,10 @@ class Settings:
 
     def to_record(self) -> dict[str, Any]:
         """The settings as JSON, for the fingerprint."""
-        record = dataclasses.asdict(self) | {"split": list(self.split)}
+        record = dataclasses.asdict(self)
+        # By the name that `part` had when caches and runs were first fingerprinted: under another
+        # one all of them would be tokenized again, and no stored run could be resumed.
+        record["split"] = list(record.pop("part"))
         # The field is younger than the caches: absent, it leaves their fingerprints as they were.
         if self.max_pair_length is None:
             del record["max_pair_length"]
@@ -54,7 +57,7 @@ class Outcome(NamedTuple):
     """What became of one record; travels between processes."""
 
     id: str = ""
-    outside_split: bool = False
+    outside_part: bool = False
     encoded: bytes = b""  # of the responses that kept pairs use; nothing where no pair is kept
     # Kept pairs, renumbered to the encoded responses, with lengths as in the index.
     pairs: Sequence[tuple[Pair, tuple[int, int, int]]] = ()
@@ -74,8 +77,8 @@ def tokenize_record(
         group, bad_pairs = groups.check(formats.to_group(record, number, source))
     except BadRecord as error:
         return Outcome(bad_record=error)
-    if not in_split(group, settings.split):
-        return Outcome(group.id, outside_split=True)
+    if not in_part(group, settings.part):
+        return Outcome(group.id, outside_part=True)
 
     # Only responses that some pair uses: the others would be tokenized for nothing.
     before = tokenizer.neutralized
@@ -189,12 +192,12 @@ def split_prefix(conversations: list[np.ndarray]) -> TokenGroup:
     return TokenGroup(first[:shared], [tokens[shared:] for tokens in conversations])
 
 
-def in_split(group: Group, split: Sequence[float]) -> bool:
-    """Whether the hash of the group's prompt, as a fraction, lies in [split[0], split[1])."""
-    # By prompt, so that two pairs about one prompt never lie on both sides of a split.
+def in_part(group: Group, part: Sequence[float]) -> bool:
+    """Whether the hash of the group's prompt, as a fraction, lies in [part[0], part[1])."""
+    # By prompt, so that two pairs about one prompt never lie in two parts.
     # 13 hexadecimal digits are 52 bits: exact as a float, and below 1.
     place = int(fingerprint.of_json(group.prompt)[:13], 16) / 16**13
-    return split[0] <= place < split[1]
+    return part[0] <= place < part[1]
 
 
 def _tokenize(

@@ -14,7 +14,7 @@ import numpy as np
 from rewardjax import assets, fingerprint
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRecord, Group, Message
-from rewardjax.data.tokenize import in_split
+from rewardjax.data.tokenize import in_part
 
 # One [K] per item; NaN for a response without a score.
 Rewards = Sequence[np.ndarray]
@@ -282,21 +282,21 @@ def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def groups_of(
-    source: sources.Source, split: Sequence[float]
+    source: sources.Source, part: Sequence[float]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`numbered` for records of `data/formats.py`, each with an id, whose prompt is in `split`."""
+    """`numbered` for records of `data/formats.py`, each with an id, whose prompt is in `part`."""
     for where, record in numbered(source):
         if record.get("id") is None:
             record = {**record, "id": where}
-        if _in_split(record, source.name, split):
+        if _in_part(record, source.name, part):
             yield where, record
 
 
-def _in_split(record: dict[str, Any], source: str, split: Sequence[float]) -> bool:
-    if tuple(split) == (0.0, 1.0):
+def _in_part(record: dict[str, Any], source: str, part: Sequence[float]) -> bool:
+    if tuple(part) == (0.0, 1.0):
         return True
     try:
-        return in_split(formats.to_group(record, 0, source), split)
+        return in_part(formats.to_group(record, 0, source), part)
     except BadRecord:
         return True  # `collect` meets it again, and lists it
 

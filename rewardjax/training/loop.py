@@ -318,7 +318,8 @@ def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> Tokenize
     """
     # Hashing the files is not free, and one process has nobody to compare with.
     if jax.process_count() > 1:
-        distributed.assert_same({f"the data {source}": open_source(source).fingerprint()})
+        opened = open_source(source, split=kwargs.get("split"))
+        distributed.assert_same({f"the data {source}": opened.fingerprint()})
     return prepare(source=source, tokenizer=tokenizer, **kwargs)
 
 

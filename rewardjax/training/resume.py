@@ -23,6 +23,7 @@ MAY_CHANGE = (
     "tokenizer.folder",
     "model.folder",
     "data.source",
+    "data.split",
     "data.cache",
     "data.workers",
 )

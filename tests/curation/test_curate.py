@@ -151,15 +151,20 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
 
 
 def test_import_and_export_by_command(tmp_path, capsys):
-    records = tmp_path / "records.jsonl"
-    records.write_text(
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "test.jsonl").write_text('{"prompt": "Two?", "chosen": "2", "rejected": "3"}\n')
+    (repository / "train.jsonl").write_text(
         '{"prompt": "One?", "chosen": "yes", "rejected": "no"}\n{"prompt": "", "chosen": "x", "rejected": "y"}\n'
     )
     folder = str(tmp_path / "w")
     assert curate.main(["status", folder]) == 2
     assert "is not a workspace" in capsys.readouterr().err
     assert (
-        curate.main(["import", folder, "--source", str(records), "--name", "r", "--entry", "wild"])
+        curate.main(
+            ["import", folder, "--source", str(repository), "--split", "train"]
+            + ["--name", "r", "--entry", "wild"]
+        )
         == 0
     )
     assert json.loads(capsys.readouterr().out) == {

@@ -164,7 +164,7 @@ def test_splits_of_a_repository_folder(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(lines([{"n": i}]))
     with pytest.raises(
-        ValueError, match="has test, test_prefs, train, validation; choose one with split="
+        ValueError, match="the splits test, test_prefs, train, validation; choose one: data.split="
     ):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="split = 'nope'"):
@@ -174,12 +174,27 @@ def test_splits_of_a_repository_folder(tmp_path):
         assert found == {name for name, belongs in files.items() if belongs == split}
 
 
+def test_a_split_is_also_named_by_its_file(tmp_path):
+    for name in ("train_prefs", "train_sft", "test_prefs"):
+        (tmp_path / f"{name}.jsonl").write_text(lines([{"of": name}]))
+    of = lambda split: [record["of"] for record in open_source(tmp_path, split=split)]
+    assert of("train") == ["train_prefs", "train_sft"] and of("train_sft") == ["train_sft"]
+
+
+def test_a_fraction_is_not_a_split(tmp_path):
+    for path in (write("jsonl", tmp_path), "world:train?num=4"):
+        with pytest.raises(ValueError, match=r"split = \(0.0, 0.95\) is not .* data\.part="):
+            open_source(path, split=(0.0, 0.95))
+    with pytest.raises(ValueError, match="world:train.* names its split itself"):
+        open_source("world:train?num=4", split="train")
+
+
 def test_splits_of_a_saved_dataset_dict(tmp_path):
     write_arrow(tmp_path / "train", [RECORDS[:5]])
     write_arrow(tmp_path / "test", [RECORDS[5:9]])
     (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": ["train", "test"]}))
     assert list(open_source(tmp_path, split="test")) == RECORDS[5:9]
-    with pytest.raises(ValueError, match="has train, test; choose one"):
+    with pytest.raises(ValueError, match="the splits train, test; choose one"):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="without splits"):
         open_source(tmp_path / "train", split="train")

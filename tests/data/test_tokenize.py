@@ -17,7 +17,7 @@ from tiny_chat import pair_record, write_source
 from rewardjax.data import formats, pack, token_cache
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.prepare import prepare
-from rewardjax.data.tokenize import tokenize_group
+from rewardjax.data.tokenize import Settings, tokenize_group
 
 CHAT = tiny_chat.make_tokenizer()
 BOS_CHAT = tiny_chat.make_tokenizer(bos=True)
@@ -85,7 +85,7 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     assert manifest["records"] == {
         "in": 18,
         "kept": 11,
-        "outside_split": 0,
+        "outside_part": 0,
         "without_pairs": 1,
         "dropped": 6,
     }
@@ -202,16 +202,39 @@ def test_pairs_that_only_differ_in_what_was_cut_are_counted(tmp_path):
     assert len(pairs) == 1 and pairs.manifest["dropped"]["equal_after_truncation"]["pairs"] == 1
 
 
-def test_a_split_is_by_prompt_and_loses_nothing(tmp_path):
+def test_a_part_is_by_prompt_and_loses_nothing(tmp_path):
     records = [pair_record(f"question {i % 20}", f"right {i}", "wrong") for i in range(60)]
     source = write_source(tmp_path / "a.jsonl", records)
     parts = [
-        prepared(source, tmp_path / "cache", split=split) for split in ((0.0, 0.6), (0.6, 1.0))
+        prepared(source, tmp_path / "cache", part=part) for part in ((0.0, 0.6), (0.6, 1.0))
     ]
     rows = [set(part.source_record.tolist()) for part in parts]
     assert rows[0] and rows[1] and rows[0] | rows[1] == set(range(60)) and not rows[0] & rows[1]
     assert not {row % 20 for row in rows[0]} & {row % 20 for row in rows[1]}
-    assert parts[0].manifest["records"]["outside_split"] == len(rows[1])
+    assert parts[0].manifest["records"]["outside_part"] == len(rows[1])
+
+
+def test_a_split_of_a_repository_is_tokenized_alone(tmp_path):
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for split, count in (("train", 5), ("test", 3)):
+        records = [pair_record(f"{split} {i}", "right", "wrong") for i in range(count)]
+        write_source(repository / f"{split}.jsonl", records)
+    of_split = lambda split: prepared(str(repository), tmp_path / "cache", split=split)
+    assert len(of_split("train")) == 5 and len(of_split("test")) == 3
+    with pytest.raises(ValueError, match="the splits test, train; choose one: data.split="):
+        of_split(None)
+
+
+def test_caches_of_older_versions_are_found_again(tmp_path):
+    """The fingerprint of a part as it was when the field was called `split`."""
+    assert Settings(max_length=8, part=(0.0, 0.5)).to_record() == {
+        "max_length": 8,
+        "over_long": "drop",
+        "pairs_per_group": None,
+        "split": [0.0, 0.5],
+        "seed": 0,
+    }
 
 
 def test_a_sample_of_each_group_depends_on_the_seed_alone(tmp_path):
@@ -410,7 +433,7 @@ def test_pairs_that_no_row_would_hold_are_counted(tmp_path):
     "setting",
     [
         {"over_long": "right"},
-        {"split": (0.5, 0.5)},
+        {"part": (0.5, 0.5)},
         {"max_length": 0},
         {"max_pair_length": 0},
         {"pairs_per_group": 0},

@@ -82,8 +82,11 @@ def test_the_fingerprint_follows_the_contents_alone(tmp_path):
     changed = rewardbench.load(write(tmp_path / "c.jsonl", [{**ROW, "chosen": "A"}]))
     assert first.fingerprint == moved.fingerprint != changed.fingerprint
     whole, half = (
-        pairs.load("world:heldout?num=20", split=split) for split in ((0.0, 1.0), (0.0, 0.5))
+        pairs.load("world:heldout?num=20", part=part) for part in ((0.0, 1.0), (0.0, 0.5))
     )
+    write(tmp_path / "repository" / "train.jsonl", [ROW])
+    write(tmp_path / "repository" / "test.jsonl", [ROW] * 2)
+    assert len(pairs.load(tmp_path / "repository", split="train").items) == 1
     assert 0 < len(half.items) < len(whole.items) and half.fingerprint != whole.fingerprint
 
 

@@ -8,7 +8,7 @@ from experiments.curation_real import audit, items, original, planted, summary
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Pair
-from rewardjax.data.tokenize import in_split
+from rewardjax.data.tokenize import in_part
 
 POOL = [Item(f"{k}", {"id": f"problem/{k}"}, None, "ab"[k % 2], (k % 7, 3)) for k in range(400)]
 
@@ -73,7 +73,7 @@ def test_pools_share_no_problem_and_pairs_are_right_over_wrong():
     assert sum(map(len, problems.values())) == len(set().union(*problems.values())) == 30
     assert sum(map(len, pools.values())) == 60
     for item in pools["wild"]:
-        assert item.record["chosen"] == say("right") and in_split(
+        assert item.record["chosen"] == say("right") and in_part(
             Group("x", item.record["prompt"], [say("a")], []), curation_real.SPLITS["wild"]
         )
 

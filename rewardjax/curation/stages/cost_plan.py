@@ -47,7 +47,8 @@ def plan(ws: Workspace) -> list[Step]:
 def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> Iterator[Step]:
     for name, source in ws.config.sources.items():
         done = stage_names.imported(name).has(ws.store, "00000")
-        yield _step(f"import {name}", done, pairs=len(open_source(source.source)))
+        records = open_source(source.source, split=source.get("split"))
+        yield _step(f"import {name}", done, pairs=len(records))
     yield _step("clean", bool(ws.store.manifests("findings")), pairs=sum(entered.values()))
     if ws.config.tag:
         pairs = entered["unverified"]
@@ -140,7 +141,7 @@ def _entered(ws: Workspace) -> dict[str, int]:
     rows = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
     if not rows:
         for source in ws.config.sources.values():
-            entered[source.entry] += len(open_source(source.source))
+            entered[source.entry] += len(open_source(source.source, split=source.get("split")))
         return entered
     for row in rows:
         entered[row["entry"]] = row["pairs"]

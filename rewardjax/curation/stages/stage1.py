@@ -30,7 +30,8 @@ from rewardjax.data.sources import open_source
 def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
-        take_in(ws.store, open_source(source.source), entry=source.entry, name=name)
+        opened = open_source(source.source, split=source.get("split"))
+        take_in(ws.store, opened, entry=source.entry, name=name)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     clean(ws.store, **ws.config.clean.to_dict())
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))

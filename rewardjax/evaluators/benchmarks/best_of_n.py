@@ -138,13 +138,18 @@ def _powers_of_two(largest: int) -> list[int]:
 # ------------------------------------------------------------------ the benchmark
 
 
-def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> Examples:
+def load(
+    path: str,
+    split: str | None = None,
+    part: tuple[float, float] = (0.0, 1.0),
+    least: int = 1,
+) -> Examples:
     """Whatever `data/sources.py` opens, one item per group with correctness.
 
-    split: the fraction of prompts to keep, by hash, as for training. least: groups with fewer
-    responses are left out, so that the curve reaches that far.
+    split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
+    least: groups with fewer responses are left out, so that the curve reaches that far.
     """
-    source = sources.open_source(path)
+    source = sources.open_source(path, split=split)
 
     def read(record: dict[str, Any]) -> tuple[Item, Group]:
         group = formats.to_group(record, 0, source.name)
@@ -158,7 +163,7 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0), least: int = 1) -> 
         label = {"correct": [int(right) for right in group.correct], "answers": answers}
         return Item(group.id, subset, label), group
 
-    return records.collect("best_of_n", records.groups_of(source, split), read, [source])
+    return records.collect("best_of_n", records.groups_of(source, part), read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:

@@ -193,12 +193,14 @@ def _finite(name: str, values: Any, size: int | None = None) -> np.ndarray:
 # ------------------------------------------------------------------ the benchmark
 
 
-def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
+def load(
+    path: str, split: str | None = None, part: tuple[float, float] = (0.0, 1.0)
+) -> Examples:
     """Whatever `data/sources.py` opens, one item per group with labeled pairs.
 
-    split: the fraction of prompts to keep, by hash, as for training.
+    split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
     """
-    source = sources.open_source(path)
+    source = sources.open_source(path, split=split)
 
     def read(record: dict[str, Any]) -> tuple[Item, Group]:
         # `check` takes pairs of equal responses away, whose rewards can only be equal.
@@ -209,7 +211,7 @@ def load(path: str, split: tuple[float, float] = (0.0, 1.0)) -> Examples:
         subset = str(record.get("subset") or record.get("category") or "all")
         return Item(group.id, subset, {"pairs": pairs}), group
 
-    return records.collect("pairs", records.groups_of(source, split), read, [source])
+    return records.collect("pairs", records.groups_of(source, part), read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
