@@ -205,9 +205,7 @@ def test_pairs_that_only_differ_in_what_was_cut_are_counted(tmp_path):
 def test_a_part_is_by_prompt_and_loses_nothing(tmp_path):
     records = [pair_record(f"question {i % 20}", f"right {i}", "wrong") for i in range(60)]
     source = write_source(tmp_path / "a.jsonl", records)
-    parts = [
-        prepared(source, tmp_path / "cache", part=part) for part in ((0.0, 0.6), (0.6, 1.0))
-    ]
+    parts = [prepared(source, tmp_path / "cache", part=part) for part in ((0.0, 0.6), (0.6, 1.0))]
     rows = [set(part.source_record.tolist()) for part in parts]
     assert rows[0] and rows[1] and rows[0] | rows[1] == set(range(60)) and not rows[0] & rows[1]
     assert not {row % 20 for row in rows[0]} & {row % 20 for row in rows[1]}
