@@ -20,7 +20,7 @@ CURATE = [
 setup(
     name="rewardjax",
     version="0.1.0",
-    description="Curate preference pairs; train, score, evaluate and serve Bradley-Terry reward models in JAX.",
+    description="Curate preference pairs; train and evaluate Bradley-Terry reward models in JAX.",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rewardjax", "rewardjax.*"]),
@@ -75,7 +75,8 @@ setup(
             "jsonschema>=4",
             "faiss-cpu>=1.9",
             "tensorflow-datasets>=4.9.10",
-            f"jax[tpu]>=0.10.2,<0.11; {PY311} and {LINUX}",  # programs for TPU slices are compiled in the tests, without one
+            # Programs for TPU slices are compiled in the tests, without one.
+            f"jax[tpu]>=0.10.2,<0.11; {PY311} and {LINUX}",
             f"jax[tpu]>=0.12,<0.13; {PY312} and {LINUX}",
             "transformers>=5,<6",
             f"torch==2.13.0; {PY311}",

@@ -193,7 +193,8 @@ def main() -> None:
     found = record["results"]["groups"]
     if "curve" not in found["other"]:
         raise SystemExit(
-            f"no prompt has right and wrong responses that are all scored: {found['denominators']}; is --max-length too short?"
+            "no prompt has right and wrong responses that are all scored: "
+            f"{found['denominators']}; is --max-length too short?"
         )
     curve = found["other"]["curve"]
     curves = {"reward model": curve, **baselines(kept, curve["ks"])}

@@ -70,7 +70,8 @@ def _prepare(platform: str, one_core: bool) -> None:
         )  # two frameworks share the memory
         if jax.default_backend() != "gpu" or not torch.cuda.is_available():
             raise SystemExit(
-                f"--platform=gpu: JAX runs on {jax.default_backend()}, torch sees CUDA: {torch.cuda.is_available()}"
+                f"--platform=gpu: JAX runs on {jax.default_backend()}, torch sees CUDA: "
+                f"{torch.cuda.is_available()}"
             )
         return
     jax.config.update("jax_platforms", "cpu")

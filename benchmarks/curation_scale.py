@@ -29,27 +29,32 @@ LEDGERS = {
     "original": (
         "votes",
         "true",
-        "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, i as sample",
+        "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, "
+        "i as sample",
     ),
     "panel": (
         "votes",
         "u(i, 2) < 0.33",
-        "'panel' voter, 'panel' kind, if((u(i, 1) < 0.5) = (u(i, 3) < 0.75), 'a', 'b') as value, 0 as sample",
+        "'panel' voter, 'panel' kind, if((u(i, 1) < 0.5) = (u(i, 3) < 0.75), 'a', 'b') "
+        "as value, 0 as sample",
     ),
     "people": (
         "votes",
         "u(i, 4) < 0.001",
-        "'human:one' voter, 'human' kind, if((u(i, 1) < 0.5) = (u(i, 5) < 0.8), 'a', 'b') as value, 0 as sample",
+        "'human:one' voter, 'human' kind, if((u(i, 1) < 0.5) = (u(i, 5) < 0.8), 'a', 'b') "
+        "as value, 0 as sample",
     ),
     "gold": (
         "scores",
         "true",
-        "'gold' scorer, 'g' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 6) * 4 - 1) reward_a, 0 reward_b",
+        "'gold' scorer, 'g' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * "
+        "(u(i, 6) * 4 - 1) reward_a, 0 reward_b",
     ),
     "best": (
         "scores",
         "true",
-        "'best' scorer, 'b' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * (u(i, 7) * 4 - 1) reward_a, 0 reward_b",
+        "'best' scorer, 'b' model, 'c' contract, if(u(i, 1) < 0.5, 1, -1) * "
+        "(u(i, 7) * 4 - 1) reward_a, 0 reward_b",
     ),
 }
 
@@ -70,7 +75,8 @@ def make(store: Store, pairs: int) -> None:
                     nulls = (
                         ", null confidence, null shown, null evidence" if ledger == "votes" else ""
                     )
-                    sql = f"select {names}{nulls} from (select printf('%016x', hash(i)) pair_id, {columns} from ({source}) where {where})"
+                    rows = f"select printf('%016x', hash(i)) pair_id, {columns} from ({source})"
+                    sql = f"select {names}{nulls} from ({rows} where {where})"
                     store.append(ledger, stage, f"{unit:04d}", connection.sql(sql).to_arrow_table())
             print(f"{stage}: done", flush=True)
 

@@ -392,9 +392,8 @@ def main() -> None:
     figures = measure(modules, args.under)
     for name, figure in figures.items():
         sign = ">=" if figure.least else "<="
-        print(
-            f"{name:34} {figure.value:8g}   {sign} {figure.limit:g}   {'' if figure.holds else 'PASSED'}"
-        )
+        verdict = "" if figure.holds else "beyond the limit"
+        print(f"{name:34} {figure.value:8g}   {sign} {figure.limit:<6g} {verdict}")
     record = {name: figure.value for name, figure in figures.items()}
     holds = all(figure.holds for figure in figures.values())
     print(json.dumps(record | {"lines": size(below), "holds": holds}))

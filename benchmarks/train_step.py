@@ -30,7 +30,9 @@ from rewardjax.data.plan import step_pairs
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import flops as flops_lib
 
-WINDOW = 50  # steps' worth of pairs to draw batches from; the peer sorts over as many, like transformers' length sampler
+# Steps' worth of pairs to draw batches from; the peer sorts over as many, as transformers' length
+# sampler does.
+WINDOW = 50
 Side = Callable[[int], tuple[float, np.ndarray]]  # step -> its cost and its pairs
 
 

@@ -1,9 +1,12 @@
-"""A small reward model from scratch on grade-school maths: right over wrong solutions of up to 44 models a problem.
+"""A small reward model from scratch on grade-school maths, right over wrong solutions.
+
+Up to 44 models answered each problem.
 
     python -m rewardjax.train --config=configs/gsm.py --workdir=runs/gsm
 
-Reads the ZeroEval responses and the real Qwen3 tokenizer from `../shared/data`; problems are split, never responses. About 3 minutes on
-2 CPU cores (docs/log.md has the result). `python -m benchmarks.best_of_n` draws the best-of-N curve of the run.
+Reads the ZeroEval responses and the real Qwen3 tokenizer from `../shared/data`; problems are split,
+never responses. About 3 minutes on 2 CPU cores (docs/log.md has the result). `python -m
+benchmarks.best_of_n` draws the best-of-N curve of the run.
 """
 
 from rewardjax.config import Config, parse_arg

@@ -1,9 +1,12 @@
-"""A small reward model from scratch on human preferences about harmlessness: multi-turn dialogues with two last answers.
+"""A small reward model from scratch on human preferences about harmlessness.
+
+The data are multi-turn dialogues with two last answers.
 
     python -m rewardjax.train --config=configs/hh.py --workdir=runs/hh
 
-Reads the harmless-base test split and the real Qwen3 tokenizer from `../shared/data`; dialogues are split by their prompt. 2,000 pairs are
-few for a model that has never read: docs/log.md has what it reaches.
+Reads the harmless-base test split and the real Qwen3 tokenizer from `../shared/data`; dialogues are
+split by their prompt. 2,000 pairs are few for a model that has never read: docs/log.md has what it
+reaches.
 """
 
 import pathlib

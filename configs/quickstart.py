@@ -2,8 +2,9 @@
 
     python -m rewardjax.train --config=configs/quickstart.py --workdir=runs/world
 
-`labels` names the label source, e.g. `configs/quickstart.py:labels=random:0.3`; held-out labels are always honest, so held-out accuracy
-is accuracy against the oracle. The sweep compares label sources. `tiny` is a few steps, for tests and the notebook.
+`labels` names the label source, e.g. `configs/quickstart.py:labels=random:0.3`; held-out labels are
+always honest, so held-out accuracy is accuracy against the oracle. The sweep compares label
+sources. `tiny` is a few steps, for tests and the notebook.
 """
 
 from rewardjax.config import Config, parse_arg, product

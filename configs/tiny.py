@@ -1,6 +1,8 @@
-"""The whole machinery on a model of some 30,000 parameters, from scratch: for tests, and to step through with a debugger.
+"""The whole machinery on a model of some 30,000 parameters, from scratch.
 
-python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny      about 20 seconds on 2 CPU cores; learns nothing worth having
+    python -m rewardjax.train --config=configs/tiny.py --workdir=runs/tiny    # about 20 seconds
+
+For tests, and to step through with a debugger.
 """
 
 from rewardjax.config import Config, Overrides, parse_arg

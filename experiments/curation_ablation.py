@@ -84,7 +84,7 @@ def result_of(lab: models.Lab, config: str, trial: sweep.Trial, workdir: pathlib
     return json.loads(path.read_text())
 
 
-# ---------------------------------------------------------------------------------------------------------------- figures over seeds
+# ------------------------------------------------------------------ figures over seeds
 
 
 def interval(
@@ -198,7 +198,7 @@ def _quantity(overrides: dict[str, Any]) -> str:
     return f"{overrides['unverified.labels']} x {overrides['unverified.num']}"
 
 
-# ---------------------------------------------------------------------------------------------------------------- claims
+# ------------------------------------------------------------------ claims
 
 
 def claims(people: Sequence[Result], without: Sequence[Result]) -> dict[str, dict[str, Any]]:
@@ -251,7 +251,7 @@ def _verdict(
     }
 
 
-# ---------------------------------------------------------------------------------------------------------------- for people
+# ------------------------------------------------------------------ for people
 
 
 def draw(found: dict[str, Any], workdir: pathlib.Path) -> None:

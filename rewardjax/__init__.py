@@ -1,1 +1,1 @@
-"""rewardjax: curate preference pairs; train, score, evaluate and serve Bradley-Terry reward models in JAX."""
+"""Curate preference pairs; train, score, evaluate and export Bradley-Terry reward models."""

@@ -9,8 +9,8 @@ The step is that of training, scoring, or a search for neighbors:
 
 Needs libtpu (`pip install 'rewardjax[tpu]'`), no TPU. Memory and exchanges are read from the
 compiled programs; times are predicted by a formula whose assumptions are printed with them.
-`--json` prints one line with all of it. Fields of the config are changed with --config.FIELD=VALUE; a
-config file that has `slices()` is asked for its settings for the topology.
+`--json` prints one line with all of it. Fields of the config are changed with
+--config.FIELD=VALUE; a config file that has `slices()` is asked for its settings for the topology.
 """
 
 import json

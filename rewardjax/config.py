@@ -54,8 +54,8 @@ class _LiteralParser(flags.ArgumentParser):
             return argument
 
 
-# Those of `config_flags`, so that `--config.FIELD=VALUE`, `load(path, ["FIELD=VALUE"])` and an argument string
-# accept the same.
+# Those of `config_flags`, so that `--config.FIELD=VALUE`, `load(path, ["FIELD=VALUE"])` and an
+# argument string accept the same.
 PARSERS: dict[type, flags.ArgumentParser] = {
     bool: flags.BooleanParser(),
     int: flags.IntegerParser(),
@@ -66,9 +66,9 @@ PARSERS: dict[type, flags.ArgumentParser] = {
 }
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # The argument string: what follows the colon in configs/FILE.py:tiny,lr=3e-6
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> Config:
@@ -131,9 +131,9 @@ def _suggest(key: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # Loading and changing
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def load(
@@ -278,9 +278,9 @@ def refuse_other_fields(config: ConfigDict, defaults: ConfigDict, where: str = "
             refuse_other_fields(value, section, f"{where}{key}.")
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # Storing and comparing
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def resolve(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
@@ -366,9 +366,9 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # Sweeps: lists of overrides
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def sweep(key: str, values: Iterable[Any]) -> list[Overrides]:
@@ -377,8 +377,10 @@ def sweep(key: str, values: Iterable[Any]) -> list[Overrides]:
 
 
 def fixed(**overrides: Any) -> list[Overrides]:
-    """One trial with these overrides, dotted keys as `fixed(**{"schedule.peak": 1e-3})`: a factor
-    of `product` that sets them in every trial."""
+    """One trial with these overrides: a factor of `product` that sets them in every trial.
+
+    Dotted keys are given as `fixed(**{"schedule.peak": 1e-3})`.
+    """
     return [dict(overrides)]
 
 

@@ -1,5 +1,4 @@
-"""The complete configs: every field that `rewardjax.train` and `rewardjax.evaluate` read, for an
-experiment to change.
+"""The complete configs, for an experiment to change: all that `train` and `evaluate` read.
 
 Most sections are the keyword arguments of one function, which FUNCTIONS names, so that a misspelt
 field is an error and the function's docstring explains the fields. A field that may be None has a

@@ -1,5 +1,4 @@
-"""A user's mistake, told apart from a bug: one line on standard error and exit code 2, in every
-command.
+"""A user's mistake, told apart from a bug: one line on standard error, and exit code 2.
 
 A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the
 one sentence that helps. A real bug keeps its traceback and exit code 1, because there the traceback

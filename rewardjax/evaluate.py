@@ -203,6 +203,7 @@ def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
 
 
 def main(argv: list[str]) -> None:
+    """Run the command."""
     logging.set_verbosity(logging.WARNING)
     distributed.initialize()
     record = run(flags.FLAGS.config)

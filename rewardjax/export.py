@@ -67,6 +67,7 @@ def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> con
 
 @errors.one_line("rewardjax.export")
 def main() -> None:
+    """Run the command."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.export",
         description="A run's checkpoint as a Hugging Face folder.",

@@ -49,6 +49,7 @@ ARMS = {
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m rewardjax.quickstart", description="Curate, train, measure, export."
     )
@@ -120,6 +121,7 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
 
 
 def say(title: str) -> None:
+    """Print a heading."""
     print(f"\n=== {title}", flush=True)
 
 

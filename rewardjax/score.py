@@ -157,6 +157,7 @@ WRITERS = {".parquet": _parquet, ".jsonl": _jsonl}
 
 @errors.one_line("rewardjax.score")
 def main() -> None:
+    """Run the command."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.score", description="Reward every response of a data set."
     )

@@ -174,6 +174,7 @@ def _result_row(result: dict[str, Any]) -> dict[str, Any]:
 
 @errors.one_line("rewardjax.sweep")
 def main(argv: Sequence[str]) -> int:
+    """Run the command."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.sweep", description="Plan and run the sweep of a config file."
     )

@@ -17,6 +17,7 @@ from rewardjax import errors
 
 
 def main(argv: list[str]) -> None:
+    """Run the command."""
     # Here, so that a wrong flag is told before JAX has started.
     import jax
 

@@ -1,4 +1,6 @@
-"""Eight fake CPU devices for every test and every process a test starts, and small runs that several tests read."""
+"""Eight fake CPU devices for every test and every process a test starts, and small runs that
+several tests read.
+"""
 
 import os
 import pathlib
@@ -26,7 +28,10 @@ SHARED_DATA = pathlib.Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> pathlib.Path:
-    """The folder of real data that lies beside a checkout on some machines; tests that need it are skipped without it."""
+    """The folder of real data that lies beside a checkout on some machines;
+
+    tests that need it are skipped without it.
+    """
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA
@@ -34,7 +39,10 @@ def shared_data() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
-    """A finished training run that nothing interrupted: (workdir, summary, cache of its tokenized data). Not to be written to."""
+    """A finished training run that nothing interrupted:
+
+    (workdir, summary, cache of its tokenized data). Not to be written to.
+    """
     from rewardjax.training import loop  # not above: JAX must see the environment set there
 
     workdir = tmp_path_factory.mktemp("tiny") / "run"

@@ -1,4 +1,7 @@
-"""Configs: strict argument strings and overrides, comparison, the sweep algebra, the record of a run."""
+"""Configs:
+
+strict argument strings and overrides, comparison, the sweep algebra, the record of a run.
+"""
 
 import json
 
@@ -41,7 +44,7 @@ def file(tmp_path):
     return path
 
 
-# ---------------------------------------------------------------- the argument string
+# ------------------------------------------------------------------ the argument string
 
 DEFAULTS = dict(tiny=False, lr=1e-3, steps=100, name="a", sizes=(1, 2))
 
@@ -94,7 +97,7 @@ def test_parse_arg_is_locked_and_wants_typed_defaults():
         parse_arg("", clip=None)
 
 
-# ---------------------------------------------------------------- loading and overriding
+# ------------------------------------------------------------------ loading and overriding
 
 
 def test_load_passes_the_argument_and_follows_references(file):
@@ -161,7 +164,7 @@ def test_missing_files_and_functions_are_named(tmp_path, file):
         load(tmp_path / "empty.py")
 
 
-# ---------------------------------------------------------------- resolving and comparing
+# ------------------------------------------------------------------ resolving and comparing
 
 
 def test_resolve_gives_json_values():
@@ -190,7 +193,7 @@ def test_difference_names_fields_both_ways():
     assert difference(old, old) == []
 
 
-# ---------------------------------------------------------------- sweeps
+# ------------------------------------------------------------------ sweeps
 
 
 def test_sweep_algebra():
@@ -212,7 +215,7 @@ def test_sweep_algebra_refuses_what_would_be_lost():
         product(sweep("a", (1,)), sweep("a", (2,)))
 
 
-# ---------------------------------------------------------------- writing
+# ------------------------------------------------------------------ writing
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

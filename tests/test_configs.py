@@ -1,4 +1,6 @@
-"""Every config in the tree builds, sweeps, and traces a full training step, without a single number being computed."""
+"""Every config in the tree builds, sweeps, and traces a full training step, without a single
+number being computed.
+"""
 
 import inspect
 import re
@@ -63,7 +65,10 @@ def trace_step(config) -> None:
 
 
 def field_names(config, prefix=""):
-    """Dotted names of all fields; what experiments name themselves, such as held-out sets, is one field."""
+    """Dotted names of all fields;
+
+    what experiments name themselves, such as held-out sets, is one field.
+    """
     names = set()
     for name, value in config.items():
         if isinstance(value, ConfigDict) and prefix + name not in ("evals", "benchmarks"):

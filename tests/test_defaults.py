@@ -1,4 +1,7 @@
-"""The complete configs: every argument of the function beside a section is a field, and every field can be set by a flag."""
+"""The complete configs:
+
+every argument of the function beside a section is a field, and every field can be set by a flag.
+"""
 
 import importlib
 import inspect
@@ -120,7 +123,10 @@ def test_steps_of_warmup_take_a_fraction_of_zero():
 
 
 def test_a_run_that_was_saved_with_fewer_fields_is_the_same_run(tmp_path):
-    """As runs were saved before fields were added: no `loss.gamma`, and None where `model.changes` is a section now."""
+    """As runs were saved before fields were added:
+
+    no `loss.gamma`, and None where `model.changes` is a section now.
+    """
     now = config_lib.resolve(config_lib.load(ROOT / "configs/tiny.py"))
     saved = {key: value for key, value in now.items() if key != "log"}
     saved["loss"] = {"name": "bradley_terry"}

@@ -1,4 +1,8 @@
-"""Export: a folder that others load, with the same weights, bit for bit, and a contract that says what its scores depend on."""
+"""Export:
+
+a folder that others load, with the same weights, bit for bit, and a contract that says what its
+scores depend on.
+"""
 
 import jax
 import numpy as np

@@ -1,4 +1,6 @@
-"""The notebook runs from top to bottom on the tiny config, and is stored as people should find it."""
+"""The notebook runs from top to bottom on the tiny config, and is stored as people should find
+it.
+"""
 
 import os
 import pathlib
@@ -33,7 +35,8 @@ def test_it_is_stored_clean_and_opens_in_colab(notebook):
 
 
 def test_it_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
-    # The kernel imports this checkout and writes outside of it: configs and notebook are seen through links.
+    # The kernel imports this checkout and writes outside of it: configs and notebook are seen
+    # through links.
     for name in ("configs", "notebooks", "rewardjax", "setup.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

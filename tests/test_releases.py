@@ -59,7 +59,8 @@ def test_a_mesh_is_whole_dimensions_of_the_slices_it_is_meant_for(path: pathlib.
             sides = parse(name)[1]
             assert data * fsdp == math.prod(sides) and fsdp > 1
             assert torus_dimensions(sides, fsdp) > 0 and torus_dimensions(sides, data) > 0
-            # An axis over every dimension of the torus makes the compiler reduce gradients whole instead of scattering them.
+            # An axis over every dimension of the torus makes the compiler reduce gradients whole
+            # instead of scattering them.
             assert torus_dimensions(sides, fsdp) < len(sides)
 
 

@@ -1,4 +1,7 @@
-"""The score command: transformers' numbers for the same file, one row for every response or a reason why not."""
+"""The score command:
+
+transformers' numbers for the same file, one row for every response or a reason why not.
+"""
 
 import dataclasses
 import json

@@ -36,7 +36,8 @@ def sweep_twice():
     return [{"seed": 0}, {"optim.lr": 0.1}]
 """
 
-# Stands in for rewardjax.train: same flags, same files; fails while `workdir/../break` names its seed.
+# Stands in for rewardjax.train: same flags, same files; fails while `workdir/../break` names its
+# seed.
 TRAIN = """
     import json, pathlib, sys
     from absl import app, flags

@@ -1,4 +1,7 @@
-"""The training loop: what a run leaves behind, and that stopping, killing and spreading it change nothing."""
+"""The training loop:
+
+what a run leaves behind, and that stopping, killing and spreading it change nothing.
+"""
 
 import json
 import os
@@ -207,7 +210,8 @@ def test_how_it_is_computed_may_change_at_resume(tiny_run, tmp_path):
 def test_each_step_is_compiled_once_and_saved_with_its_own_figures_or_none(
     tiny_run, tmp_path, monkeypatch
 ):
-    """Whatever a step hands to the next, sharded or not, has the type that the compiled function was made for.
+    """Whatever a step hands to the next, sharded or not, has the type that the compiled function
+    was made for.
 
     A checkpoint between two evaluations must not be saved with the figures of the one before: it
     could be kept as the best for what other weights have reached.
@@ -300,7 +304,9 @@ def test_an_array_that_slips_in_from_the_host_is_refused(tiny_run, tmp_path, mon
 
 
 def test_a_model_learns_the_preferences_of_the_world(tmp_path):
-    """384 honest pairs take the shipped backbone, which has read the world but no label, far beyond chance."""
+    """384 honest pairs take the shipped backbone, which has read the world but no label, far
+    beyond chance.
+    """
     changes = {
         "steps": 12,
         "batch.pairs": 32,

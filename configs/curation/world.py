@@ -1,4 +1,4 @@
-"""Both stages of curation on the embedded preference world, with simulated people and scripted judges.
+"""Both stages of curation on the embedded world, with simulated people and scripted judges.
 
     python -m rewardjax.curation.judges.scripted_server --port 8100 \\
         --source "world:train?num=3000&seed=1" --source "world:train?num=3000&seed=1001" \\
@@ -6,8 +6,8 @@
         --judge lopsided:accuracy=0.75,position_bias=0.3 &
     python -m rewardjax.curate run runs/curation --config configs/curation/world.py --plan
 
-`url` says where the judges are, `tiny` makes it a matter of seconds, with a model too small to learn
-anything. `batches` is for judges that are asked by `curate batch`.
+`url` says where the judges are, `tiny` makes it a matter of seconds, with a model too small to
+learn anything. `batches` is for judges that are asked by `curate batch`.
 """
 
 from rewardjax.config import Config, parse_arg

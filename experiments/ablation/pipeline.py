@@ -139,7 +139,7 @@ def labels_only(lab: Lab, config: Config) -> dict[str, Any]:
     return {"stage": str(len(pairs)), "original": _figures(pairs, float(np.mean(right)))}
 
 
-# ---------------------------------------------------------------------------------------------------------------- stage 1
+# ------------------------------------------------------------------ stage 1
 
 
 def pick(arm: Arm, iteration: int) -> None:
@@ -240,7 +240,7 @@ def score(
     return rows
 
 
-# ---------------------------------------------------------------------------------------------------------------- stage 2
+# ------------------------------------------------------------------ stage 2
 
 
 def stage2(arm: Arm, iteration: int) -> tuple[dict[int, tuple[str, str]], dict[str, Any]]:
@@ -298,7 +298,7 @@ def audit(
     return {"precision": precision, "votes": agreement.vote_table(votes, actions, truth)}
 
 
-# ---------------------------------------------------------------------------------------------------------------- both stages
+# ------------------------------------------------------------------ both stages
 
 
 def settle(

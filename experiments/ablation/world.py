@@ -73,7 +73,7 @@ def panel(item: Item, judges: Sequence[str]) -> str:
     return votes.most_common(1)[0][0]
 
 
-# ---------------------------------------------------------------------------------------------------------------- into the ledger
+# ------------------------------------------------------------------ into the ledger
 
 
 def write_pool(store: Store, pool: Iterable[Item], entry: str, spec: str) -> None:

@@ -69,5 +69,8 @@ def abstract(config: DecoderConfig, compute: Compute, layout: Layout) -> RewardM
 
 
 def count_parameters(params: Any) -> int:
-    """How many numbers a model holds, head included, or a part of its parameters; real or abstract."""
+    """How many numbers a model holds, head included, or a part of its parameters.
+
+    The parameters may be abstract.
+    """
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,1 +1,1 @@
-"""From a trained model to rewards: packed rows, models as they were saved, and the contract that pins a score."""
+"""From a trained model to rewards: packed rows, saved models, the contract that pins a score."""

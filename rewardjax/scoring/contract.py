@@ -1,5 +1,4 @@
-"""The score contract: everything that turns messages into a score, in one record that travels with
-the model.
+"""The score contract: all that turns messages into a score, in a record beside the model.
 
 A reward is only comparable with another of the same model if template, special tokens, over-long
 rule, pooling and dtypes are the same. The record is written beside each checkpoint, export and

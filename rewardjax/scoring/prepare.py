@@ -1,4 +1,4 @@
-"""From a group of responses to tokens that can be scored, and a reason for each response that cannot.
+"""From a group of responses to tokens that can be scored, or a reason for each that cannot.
 
 The score command, the curation ledger, the benchmarks and `scoring.model.rewards` all come through
 here, so that none of them accepts a response which another would refuse.

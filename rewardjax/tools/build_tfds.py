@@ -124,6 +124,7 @@ def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

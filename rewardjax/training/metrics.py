@@ -1,5 +1,7 @@
-"""The metrics of a run, one JSON line per step: written by one process, read again by reports and
-resumed runs."""
+"""The metrics of a run, one JSON line per step.
+
+One process writes them; reports and resumed runs read them again.
+"""
 
 import json
 import math

@@ -1,5 +1,7 @@
-"""Learning-rate schedules and AdamW, with parameters frozen, scaled or left undecayed by regular
-expressions on paths."""
+"""Learning-rate schedules and AdamW.
+
+Parameters are frozen, scaled or left undecayed by regular expressions on their paths.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,9 +17,9 @@ SCHEDULES = ("constant", "linear", "cosine")
 NORMS_AND_BIASES = "norm|bias"
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # Schedules
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def make_schedule(
@@ -77,9 +79,9 @@ def _warmup_steps(total_steps: int, steps: int | None, fraction: float | None) -
     return steps
 
 
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 # The optimizer
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------
 
 
 def make_optimizer(

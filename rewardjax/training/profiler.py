@@ -1,5 +1,4 @@
-"""A window of steps recorded for TensorBoard: where the time of a step goes, on the device and on
-the host.
+"""A window of steps recorded for TensorBoard: where a step's time goes, on device and host.
 
     tensorboard --logdir WORKDIR/profile      # needs the plugin tensorboard-plugin-profile
 

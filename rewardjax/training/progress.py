@@ -146,8 +146,11 @@ class Progress:
         return (self._total - self._step) * (self._running() - begin) / (self._step - step)
 
     def line(self) -> str:
-        """The progress line as text. Its speed is the mean one: that of a window may be of a
-        moment, as when the last two steps are reported together."""
+        """The progress line as text.
+
+        Its speed is the mean one: that of a window may be of a moment, as when the last two steps
+        are reported together.
+        """
         parts = [
             f"step {self._step}/{self._total} ({100 * self._step / max(self._total, 1):.0f}%)",
             f"elapsed {clock_text(self.state())}",

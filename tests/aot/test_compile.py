@@ -1,4 +1,7 @@
-"""The real step compiled for described slices, cut down in depth and width; the eight releases in full are slow."""
+"""The real step compiled for described slices, cut down in depth and width;
+
+the eight releases in full are slow.
+"""
 
 import importlib.util
 import json
@@ -18,7 +21,9 @@ if importlib.util.find_spec("libtpu") is None:
 
 @pytest.fixture(scope="module", autouse=True)
 def uncached():
-    """Programs for a slice that is not there can be written to the compilation cache, but not read from it."""
+    """Programs for a slice that is not there can be written to the compilation cache, but not
+    read from it.
+    """
     name = "jax_persistent_cache_min_compile_time_secs"
     before = getattr(jax.config, name)
     jax.config.update(name, 1e9)
@@ -30,7 +35,9 @@ SMALL = dict(layers=2, width=256, mlp_width=512, heads=4, kv_heads=4, head_dim=1
 
 
 def small_config(topology, changes=SMALL, **overrides):
-    """A release config's spread over `topology`, with its real loss and optimizer, on a decoder of two small layers."""
+    """A release config's spread over `topology`, with its real loss and optimizer, on a decoder
+    of two small layers.
+    """
     config = config_lib.load(ROOT / f"configs/skywork_v2/qwen3_0_6b.py:slice={topology}")
     config.model.changes = changes
     return config_lib.override(
@@ -44,7 +51,9 @@ def measured(request):
 
 
 def test_the_layout_exchanges_what_it_should(measured):
-    """No exchange of the embedding table, weights travel as bfloat16, and a layer's gradients are scattered, not reduced whole."""
+    """No exchange of the embedding table, weights travel as bfloat16, and a layer's gradients
+    are scattered, not reduced whole.
+    """
     assert measured["exchanges"] == {
         "of_table_size": 0,
         "float32_weight_gathers": 0,

@@ -21,7 +21,9 @@ def mesh():
 
 @functools.cache
 def compiled(function, mesh, *specs):
-    """The collectives of `function` over arrays [LAYERS, WIDTH, WIDTH] and [ROWS, WIDTH], laid out as `specs` says."""
+    """The collectives of `function` over arrays [LAYERS, WIDTH, WIDTH] and [ROWS, WIDTH], laid
+    out as `specs` says.
+    """
     shapes = ((LAYERS, WIDTH, WIDTH), (ROWS, WIDTH))
     with jax.set_mesh(mesh):
         args = [
@@ -111,8 +113,9 @@ ENTRY %main (a: f32[8]) -> f32[8] {
 
 
 def test_what_the_tpu_compiler_writes():
-    """Overlapped copies share a channel, a reduce-scatter is a custom fusion around an all-reduce, and the loop's turns stand in its
-    condition."""
+    """Overlapped copies share a channel, a reduce-scatter is a custom fusion around an all-reduce,
+    and the loop's turns stand in its condition.
+    """
     found = {one.kind: one for one in hlo.collectives(TPU, 8)}
     assert len(hlo.collectives(TPU, 8)) == 3
     assert all((one.times, one.in_loop, one.group) == (5, True, 4) for one in found.values())

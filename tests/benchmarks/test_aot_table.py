@@ -1,4 +1,7 @@
-"""The table of release configs: what it compiles, what it keeps, and where it is written. Compiling is tests/aot's."""
+"""The table of release configs:
+
+what it compiles, what it keeps, and where it is written. Compiling is tests/aot's.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""The parity command without its network half: the tables have the edges that it promises, and differences are not swallowed."""
+"""The parity command without its network half:
+
+the tables have the edges that it promises, and differences are not swallowed.
+"""
 
 import math
 

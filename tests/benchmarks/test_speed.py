@@ -1,4 +1,7 @@
-"""The speed benchmarks at a tiny size: that both sides compute the same, and what is reported. Times mean nothing here."""
+"""The speed benchmarks at a tiny size:
+
+that both sides compute the same, and what is reported. Times mean nothing here.
+"""
 
 import numpy as np
 import pytest

@@ -89,7 +89,10 @@ def ids(cluster, start, stop):
 
 @contextlib.contextmanager
 def workspace(folder, cast, **changes):
-    """An open workspace without pairs. changes: dotted fields of the config, `.` written as `__`."""
+    """An open workspace without pairs.
+
+    changes: dotted fields of the config, `.` written as `__`.
+    """
     config = curation()
     config.tag = False
     config.people.overlap = config.people.checks = 0.0

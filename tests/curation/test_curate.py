@@ -1,4 +1,7 @@
-"""The whole pipeline in miniature: judges over HTTP, simulated people, tiny reward models; killed anywhere, the same store."""
+"""The whole pipeline in miniature:
+
+judges over HTTP, simulated people, tiny reward models; killed anywhere, the same store.
+"""
 
 import contextlib
 import json
@@ -30,7 +33,10 @@ CONFIG = ROOT / "configs/curation/world.py"
 
 @contextlib.contextmanager
 def scripted_judges():
-    """A judge server that knows the truth of the tiny config's pairs; yields the config's argument."""
+    """A judge server that knows the truth of the tiny config's pairs;
+
+    yields the config's argument.
+    """
     config = config_lib.load(f"{CONFIG}:tiny")
     truth = truth_of(*(open_source(source.source) for source in config.sources.values()))
     behaviors = {
@@ -179,7 +185,7 @@ def test_import_and_export_by_command(tmp_path, capsys):
     assert pq.read_table(out).to_pylist()[0]["chosen"] == [{"role": "assistant", "content": "yes"}]
 
 
-# ---------------------------------------------------------------------------------------------------------------- interruptions
+# ------------------------------------------------------------------ interruptions
 
 CHEAP = ["--set", "stage1.iterations=0", "--set", "stage2.table="]  # everything but reward models
 
@@ -190,7 +196,10 @@ class Killed(Exception):
 
 @contextlib.contextmanager
 def killed_at_commit(monkeypatch, number: int, before: bool):
-    """The `number`-th shard committed from here on is the last: its rows are in place, its manifest is not (`before`), or just is."""
+    """The `number`-th shard committed from here on is the last:
+
+    its rows are in place, its manifest is not (`before`), or just is.
+    """
     commits, write = 0, config_lib.write_json
 
     def interrupting(path, value):
@@ -210,7 +219,9 @@ def killed_at_commit(monkeypatch, number: int, before: bool):
 
 @pytest.fixture(scope="module")
 def cheap(tmp_path_factory):
-    """(arguments of a run without reward models, fingerprint of its store when nothing interrupts it)."""
+    """(arguments of a run without reward models, fingerprint of its store when nothing
+    interrupts it).
+    """
     folder = tmp_path_factory.mktemp("cheap")
     with scripted_judges() as (_, config), pytest.MonkeyPatch.context() as patched:
         patched.setattr("rewardjax.curation.ledger.stage_names.UNIT", 15)
@@ -270,7 +281,9 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
 
 
 def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_path, monkeypatch):
-    """Two people correct different attributes of every pair, which orders the queue, and the budget ends within it."""
+    """Two people correct different attributes of every pair, which orders the queue, and the
+    budget ends within it.
+    """
     arguments, _ = cheap
     by_file = [
         *arguments,
@@ -326,7 +339,9 @@ def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
 
 
 def storm(folder, arguments, kills):
-    """Start the run as a process of its own and SIGKILL it after some more files than it found, `kills` times; then let it finish."""
+    """Start the run as a process of its own and SIGKILL it after some more files than it found,
+    `kills` times; then let it finish.
+    """
     command = [sys.executable, "-m", "rewardjax.curate", "run", str(folder), *arguments]
     files = lambda: sum(1 for _ in folder.rglob("*"))
     rng, left = random.Random(0), kills

@@ -1,4 +1,8 @@
-"""People: the queue's order, overlap and checks; answers become votes whichever side was shown; files go out and come back."""
+"""People:
+
+the queue's order, overlap and checks; answers become votes whichever side was shown; files go out
+and come back.
+"""
 
 import json
 from collections import Counter

@@ -1,4 +1,7 @@
-"""Packed rows against slow, obvious definitions: what a token may see is a statement about its conversation, not about indices."""
+"""Packed rows against slow, obvious definitions:
+
+what a token may see is a statement about its conversation, not about indices.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from rewardjax.data.pack import TokenGroup
 PAD = 99
 ROW = 64
 
-# Three token ids are few enough for shared prefixes of all lengths, empty branches and equal responses.
+# Three token ids are few enough for shared prefixes of all lengths, empty branches and equal
+# responses.
 conversation = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 conversations = st.lists(st.tuples(conversation, conversation), min_size=1, max_size=12)
 
@@ -41,7 +45,9 @@ def pack_all(token_lists, per_row, row_length=ROW, share=True):
 
 
 def seen_by(arrays, r, t) -> list[int]:
-    """The tokens that token t of row r attends to, in order of position, which must count up from 0."""
+    """The tokens that token t of row r attends to, in order of position, which must count up
+    from 0.
+    """
     keys = np.arange(arrays["see_from"][r, t], arrays["see_to"][r, t] + 1)
     keys = keys[np.argsort(arrays["positions"][r, keys])]
     assert arrays["positions"][r, keys].tolist() == list(range(arrays["positions"][r, t] + 1))
@@ -49,7 +55,10 @@ def seen_by(arrays, r, t) -> list[int]:
 
 
 def dense_row(row, token_lists):
-    """Tokens, positions and who-sees-whom of one row, from the definition: a token sees itself and what its response has before it."""
+    """Tokens, positions and who-sees-whom of one row, from the definition:
+
+    a token sees itself and what its response has before it.
+    """
     cells = []  # (bundle, branch, place in the conversation, token)
     for b in row:
         chosen, rejected = token_lists[b]
@@ -165,7 +174,8 @@ def test_rows_of_16k_are_at_least_98_percent_full():
     )
     totals = pack.bundle_lengths(lengths)
     assert totals.sum() / (16384 * len(pack.plan_rows(totals, 16384, 64))) >= 0.98
-    # In a window of 512 the last row alone can cost 3 %, so there the mark is the fewest rows that could be.
+    # In a window of 512 the last row alone can cost 3 %, so there the mark is the fewest rows that
+    # could be.
     windows = np.split(totals, 4)
     assert all(
         len(pack.plan_rows(window, 16384, 64)) <= -(-window.sum() // 16384) + 1

@@ -69,7 +69,10 @@ def rows_of(step) -> dict:
 
 
 def joined(parts) -> list[pipeline.Step]:
-    """The steps of several hosts as one host would have them; each host knows all units of a step."""
+    """The steps of several hosts as one host would have them;
+
+    each host knows all units of a step.
+    """
     steps = []
     for shares in zip(*parts, strict=True):
         for share in shares:

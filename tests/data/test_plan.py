@@ -1,4 +1,7 @@
-"""The batch plan: epochs are permutations, steps are slices of them, and the numbers never change."""
+"""The batch plan:
+
+epochs are permutations, steps are slices of them, and the numbers never change.
+"""
 
 import collections
 import itertools
@@ -59,7 +62,9 @@ def test_all_orders_of_four_are_equally_likely():
 
 
 def test_the_order_is_pinned():
-    """Other numbers here would change the data order of every run that is resumed, and make results impossible to reproduce."""
+    """Other numbers here would change the data order of every run that is resumed, and make
+    results impossible to reproduce.
+    """
     assert plan.step_pairs(10, 10, 0, 0).tolist() == [2, 0, 5, 1, 4, 6, 7, 8, 3, 9]
     assert plan.step_pairs(1_000_000, 4, 42, 1000).tolist() == [717676, 178943, 946005, 741539]
 

@@ -1,4 +1,7 @@
-"""Ranked groups: the ranking that a record gives comes back from its pairs, and steps are made of whole groups."""
+"""Ranked groups:
+
+the ranking that a record gives comes back from its pairs, and steps are made of whole groups.
+"""
 
 import numpy as np
 import pytest
@@ -108,7 +111,9 @@ def steps_of(data, first_step=0, **changes):
 
 
 def ranked_conversations(step):
-    """For each group of a step, its conversations from best to worst as the scored slots see them."""
+    """For each group of a step, its conversations from best to worst as the scored slots see
+    them.
+    """
     arrays = {name: x.reshape(-1, x.shape[-1]) for name, x in step.arrays.items()}
     per_row = arrays["weight"].shape[1]
     slots = arrays["ranked"].reshape(len(arrays["tokens"]), per_row, -1)

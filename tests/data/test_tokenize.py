@@ -1,4 +1,7 @@
-"""Tokenized once: every record accounted for, nothing stale or half-built ever used, ids exactly the tokenizer's."""
+"""Tokenized once:
+
+every record accounted for, nothing stale or half-built ever used, ids exactly the tokenizer's.
+"""
 
 import json
 import os

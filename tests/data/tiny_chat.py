@@ -1,4 +1,7 @@
-"""A chat tokenizer of 256 bytes and a few control tokens, and files of records: enough to test everything behind them."""
+"""A chat tokenizer of 256 bytes and a few control tokens, and files of records:
+
+enough to test everything behind them.
+"""
 
 import json
 import pathlib
@@ -15,7 +18,10 @@ CONTROLS = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<|bos|>"]
 
 
 def make_tokenizer(template: str = TEMPLATE, bos: bool = False) -> ChatTokenizer:
-    """Token id = rank of the byte in the byte-level alphabet; with bos=True the template starts with <|bos|>."""
+    """Token id = rank of the byte in the byte-level alphabet;
+
+    with bos=True the template starts with <|bos|>.
+    """
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     full = tokenizers.Tokenizer(
         tokenizers.models.BPE({character: i for i, character in enumerate(alphabet)}, [])

@@ -1,4 +1,8 @@
-"""The ablation in miniature: one arm of each kind on a handful of pairs, whose ledger, labels and figures must agree with each other."""
+"""The ablation in miniature:
+
+one arm of each kind on a handful of pairs, whose ledger, labels and figures must agree with each
+other.
+"""
 
 import json
 

@@ -10,7 +10,10 @@ nothing = np.array([], np.int32)
 
 
 def random_groups(seed, count, longest):
-    """Groups of one, two or three responses; every fourth has a branch without tokens of its own, every fifth nothing to share."""
+    """Groups of one, two or three responses;
+
+    every fourth has a branch without tokens of its own, every fifth nothing to share.
+    """
     rng = np.random.default_rng(seed)
     tokens = lambda low: rng.integers(0, 9, rng.integers(low, longest)).astype(np.int32)
     groups = []
@@ -27,7 +30,10 @@ def random_groups(seed, count, longest):
 
 
 def intervals(seed, rows, length):
-    """see_from, see_to [rows, length]: packed rows, of which the last is nearly empty and the one before it holds one response alone."""
+    """see_from, see_to [rows, length]:
+
+    packed rows, of which the last is nearly empty and the one before it holds one response alone.
+    """
     groups = random_groups(seed, 6 * rows, length // 4)
     full = pack.pack_groups(groups, length, pairs_per_row=8, pad_id=0)
     alone = pack.pack_groups(
@@ -53,7 +59,10 @@ def inputs(seed, see_from, heads, kv_heads, head_dim, dtype=np.float32):
 
 
 def output_and_grads(backend):
-    """Compiled function of (q, k, v, cotangent, see_from, see_to): the output, and the gradients of q, k and v."""
+    """Compiled function of (q, k, v, cotangent, see_from, see_to):
+
+    the output, and the gradients of q, k and v.
+    """
 
     @jax.jit
     def run(q, k, v, probe, see_from, see_to):

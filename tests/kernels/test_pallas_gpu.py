@@ -25,7 +25,10 @@ def test_packed_rows_equal_dense(case):
 
 
 def test_lowers_for_cuda():
-    """All three kernels become Triton code; which code they become on the device, only a device can say."""
+    """All three kernels become Triton code;
+
+    which code they become on the device, only a device can say.
+    """
     x, i = (
         jax.ShapeDtypeStruct((2, 256, 4, 64), jnp.bfloat16),
         jax.ShapeDtypeStruct((2, 256), jnp.int32),

@@ -78,7 +78,10 @@ print(sum("custom-call(" in line and "splash" in line for line in text.splitline
     "topology, sizes", [("v5e:2x2", (1024, 4, 2, 64)), ("v5p:2x2x1", (1024, 2, 1, 128))]
 )
 def test_compiles_ahead_of_time(topology, sizes):
-    """Forward, dq and dk/dv kernels, chosen because the mesh is of TPUs; in a process of its own, as libtpu is loaded once."""
+    """Forward, dq and dk/dv kernels, chosen because the mesh is of TPUs;
+
+    in a process of its own, as libtpu is loaded once.
+    """
     pytest.importorskip("libtpu")
     environment = dict(
         JAX_PLATFORMS="cpu",

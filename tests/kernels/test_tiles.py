@@ -7,7 +7,9 @@ from rewardjax.kernels import tiles
 
 @pytest.mark.parametrize("block", [8, 32])
 def test_live_tiles_are_those_with_something_in_them(block):
-    """In a packed row no tile between the first and the last is dead, and none outside of them is live."""
+    """In a packed row no tile between the first and the last is dead, and none outside of them
+    is live.
+    """
     for seed in range(5):
         see_from, see_to = intervals(seed, rows=4, length=128)
         keys = np.arange(128)

@@ -1,4 +1,7 @@
-"""What tests/launch/test_local.py runs in several processes: `gang.py BEHAVIOR WHO FOLDER`. Leaves a report, then behaves."""
+"""What tests/launch/test_local.py runs in several processes:
+
+`gang.py BEHAVIOR WHO FOLDER`. Leaves a report, then behaves.
+"""
 
 import json
 import os

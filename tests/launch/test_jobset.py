@@ -1,4 +1,6 @@
-"""The rendered JobSet against strict schemas, and its restart policy against the exit codes that our processes end with."""
+"""The rendered JobSet against strict schemas, and its restart policy against the exit codes that
+our processes end with.
+"""
 
 import copy
 import re
@@ -16,7 +18,8 @@ from rewardjax.parallel import distributed
 
 KUBERNETES = "1.31"
 
-# The part of the JobSet schema that we write, closed: an unknown field is an error. kubernetes-validate checks the batch/v1 Job inside.
+# The part of the JobSet schema that we write, closed: an unknown field is an error.
+# kubernetes-validate checks the batch/v1 Job inside.
 STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
 
 
@@ -168,7 +171,7 @@ def test_a_workdir_that_hosts_cannot_share_is_refused():
         jobset.manifest(make(workdir="/tmp/run"))
 
 
-# ---------------------------------------------------------------- a validator that accepts anything would pass the tests above
+# ------------------------------------------------------------------ a validator that accepts anything would pass the tests above
 
 
 def pod_of(manifest):
@@ -224,7 +227,7 @@ def test_a_mutated_manifest_is_rejected(name):
         check(manifest)
 
 
-# ---------------------------------------------------------------- what happens after a pod ends
+# ------------------------------------------------------------------ what happens after a pod ends
 
 
 def outcome(manifest, exit_code: int, disrupted: bool = False) -> str:
@@ -270,7 +273,10 @@ def test_what_a_restart_would_meet_again_ends_the_job(exit_code):
     "exit_code", [distributed.OUTAGE, KILLED, SEGMENTATION_FAULT, TERMINATED, 11, 12, 21, 31, 42]
 )
 def test_any_other_end_is_a_counted_restart(exit_code):
-    """The last five hold the digits of a fatal code, or mean nothing: no code is recognized by a part of it."""
+    """The last five hold the digits of a fatal code, or mean nothing:
+
+    no code is recognized by a part of it.
+    """
     assert outcome(jobset.manifest(make()), exit_code) == "RestartJobSet"
 
 

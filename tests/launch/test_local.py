@@ -79,7 +79,10 @@ def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expect
 
 
 def test_processes_that_joined_a_job_work_on_after_sigterm_until_they_are_killed(tmp_path):
-    """What launch/README.md says of a notice from the cluster: JAX's runtime takes the signal, and nobody saves."""
+    """What launch/README.md says of a notice from the cluster:
+
+    JAX's runtime takes the signal, and nobody saves.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.local", "--processes", "2", "--grace", "2", "--", *GANG]
         + ["work_on", "0", str(tmp_path)],

@@ -92,7 +92,7 @@ def test_default_name_is_a_legal_one(config, name):
     JobSpec(**GOOD | {"name": name})
 
 
-# ---------------------------------------------------------------- python -m launch
+# ------------------------------------------------------------------ python -m launch
 
 
 @pytest.fixture

@@ -16,7 +16,11 @@ def one_device():
 
 @pytest.fixture(scope="session")
 def conversations():
-    """8 rows: one conversation of its own length each, padding after it; slots 0 and 1 score its middle and its last token."""
+    """8 rows:
+
+    one conversation of its own length each, padding after it; slots 0 and 1 score its middle and
+    its last token.
+    """
     rng = np.random.default_rng(0)
     B, T = 8, 24
     lengths = rng.integers(5, T + 1, size=B)

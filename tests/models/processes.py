@@ -1,4 +1,7 @@
-"""One of two processes with two devices each: loads, places, scores and saves; prints what the test compares. Run by test_processes.py."""
+"""One of two processes with two devices each:
+
+loads, places, scores and saves; prints what the test compares. Run by test_processes.py.
+"""
 
 import json
 import sys

@@ -1,4 +1,6 @@
-"""However a model is run - scanned, rematerialized, in blocks, on any mesh - it is the same function."""
+"""However a model is run - scanned, rematerialized, in blocks, on any mesh - it is the same
+function.
+"""
 
 import dataclasses
 import functools
@@ -19,7 +21,9 @@ EXACT = dict(dtype="float32", remat="none", attention="dense")
 
 
 def rewards_and_grads(compute, mesh, weights, batch):
-    """Rewards [B, S] and the gradient of a Bradley-Terry loss that prefers slot 1, as numpy on the host."""
+    """Rewards [B, S] and the gradient of a Bradley-Terry loss that prefers slot 1, as numpy on
+    the host.
+    """
     with jax.set_mesh(mesh):
         layout = Layout()
         graph, abstract = nnx.split(reward.abstract(CONFIG, compute, layout), nnx.Param)
@@ -86,7 +90,9 @@ def test_every_remat_policy_gives_the_same(remat, run, single, reference):
 
 
 def test_remat_policies_save_what_they_say(single):
-    """The fewer names a policy saves, the fewer numbers the forward pass hands to the backward pass."""
+    """The fewer names a policy saves, the fewer numbers the forward pass hands to the backward
+    pass.
+    """
     shape = jax.ShapeDtypeStruct((4, 64), jnp.int32)
     with jax.set_mesh(single):
 
@@ -111,7 +117,10 @@ def test_remat_policies_save_what_they_say(single):
     "attention, kernel, backward", [("blocks", "while[", 1), ("splash", "pallas_call[", 2)]
 )
 def test_saving_attention_saves_running_its_kernel_again(attention, kernel, backward, single):
-    """How many kernels the program of a gradient has: the forward one, again before the `backward` ones unless its output is saved."""
+    """How many kernels the program of a gradient has:
+
+    the forward one, again before the `backward` ones unless its output is saved.
+    """
     shape = jax.ShapeDtypeStruct((2, 256), jnp.int32)
 
     def count(remat):

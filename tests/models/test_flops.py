@@ -23,7 +23,10 @@ def test_flops_of_qwen3_are_the_published_ones():
 
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_a_family_counts_the_matmul_weights_of_its_layers(name, one_device):
-    """Every weight of a layer with an input and an output axis besides the axis of the layers: no norm and no bias."""
+    """Every weight of a layer with an input and an output axis besides the axis of the layers:
+
+    no norm and no bias.
+    """
     config = variants.get(f"tiny-{name}")
     layers = reward.abstract(config, Compute(), Layout()).decoder.layers
     by_path = jax.tree_util.tree_leaves_with_path(layers)

@@ -1,4 +1,7 @@
-"""Folders: bit-identical round trips on any mesh, and every way in which a folder can be wrong is named."""
+"""Folders:
+
+bit-identical round trips on any mesh, and every way in which a folder can be wrong is named.
+"""
 
 import json
 
@@ -35,7 +38,9 @@ def assert_identical(a, b):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """variant -> a folder with random tensors in Hugging Face's names and shapes, written without our code."""
+    """variant -> a folder with random tensors in Hugging Face's names and shapes, written
+    without our code.
+    """
     out = {}
     for variant in TINY:
         c, rng, folder = (

@@ -101,7 +101,10 @@ def test_every_field_that_a_family_insists_on_is_refused_with_another_value(fami
 
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_a_field_that_is_absent_means_what_transformers_takes_it_to_mean(family, folder):
-    """Also where that is not `none`: a Qwen3 without head_dim has heads of 128, whatever its width."""
+    """Also where that is not `none`:
+
+    a Qwen3 without head_dim has heads of 128, whatever its width.
+    """
     transformers = pytest.importorskip("transformers")
     sizes = dict(hidden_size=1024, num_attention_heads=32)
     theirs = getattr(transformers, f"{families.get(family).architecture}Config")(**sizes)

@@ -44,7 +44,9 @@ def test_the_table_covers_every_parameter_with_its_shape(name, one_device):
 
 @pytest.mark.parametrize("rule", ROWS, ids=lambda rule: rule.path)
 def test_there_and_back_is_the_same_and_blocks_are_cut_alike(rule):
-    """Converting a block read from their tensor = cutting the block out of the converted tensor, for every half of the first axes."""
+    """Converting a block read from their tensor = cutting the block out of the converted tensor,
+    for every half of the first axes.
+    """
     size = {"V": 10, "D": 8, "F": 12, "N": 4, "K": 2, "H": 6, "1": 1}
     theirs = np.random.default_rng(0).normal(size=their_shape(rule, size))
     ours = to_ours(rule, theirs, size)

@@ -1,4 +1,7 @@
-"""Two processes give what one gives: rows are placed, weights read, rewards computed and folders written together."""
+"""Two processes give what one gives:
+
+rows are placed, weights read, rewards computed and folders written together.
+"""
 
 import json
 import os

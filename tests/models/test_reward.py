@@ -40,7 +40,10 @@ def test_the_reward_is_the_head_on_the_normalized_last_state(model_and_score, co
 
 
 def test_a_mirrored_row_scores_like_its_conversations_apart(model_and_score, conversations):
-    """Two responses around the prefix they share, and a row for each: contract 2 of docs/architecture.md, built by hand."""
+    """Two responses around the prefix they share, and a row for each:
+
+    contract 2 of docs/architecture.md, built by hand.
+    """
     B, T = conversations["tokens"].shape
     rng = np.random.default_rng(3)
     n, m, k = 7, 9, 5

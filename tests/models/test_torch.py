@@ -1,4 +1,6 @@
-"""Rewards and gradients are those of transformers' *ForSequenceClassification, in float32, from the same folder."""
+"""Rewards and gradients are those of transformers' *ForSequenceClassification, in float32, from
+the same folder.
+"""
 
 import functools
 import os
@@ -20,7 +22,10 @@ PAD, EOS = 1, 2
 
 
 def torch_model(config, seed=0):
-    """A random model in which every tensor matters: no bias is 0, no norm 1, attention is far from uniform."""
+    """A random model in which every tensor matters:
+
+    no bias is 0, no norm 1, attention is far from uniform.
+    """
     shared = dict(
         vocab_size=config.vocab_size,
         hidden_size=config.width,
@@ -89,7 +94,10 @@ def torch_rewards(model, sequences, side):
 
 
 def sequences_of(conversations):
-    """The 16 token lists that the two slots of the 8 rows score: row 0 slot 0, row 0 slot 1, row 1 slot 0, ..."""
+    """The 16 token lists that the two slots of the 8 rows score:
+
+    row 0 slot 0, row 0 slot 1, row 1 slot 0, ...
+    """
     return [
         row[: at + 1].tolist()
         for row, slots in zip(conversations["tokens"], conversations["score_at"], strict=True)
@@ -99,7 +107,9 @@ def sequences_of(conversations):
 
 @pytest.fixture(scope="module", params=families.FAMILIES)
 def both(request, tmp_path_factory, conversations):
-    """One model in torch and in ours, with rewards and gradients of -log sigmoid(r1 - r0), meaned over the rows, of both."""
+    """One model in torch and in ours, with rewards and gradients of -log sigmoid(r1 - r0),
+    meaned over the rows, of both.
+    """
     folder = tmp_path_factory.mktemp(request.param)
     model = torch_model(variants.get(f"tiny-{request.param}"))
     model.save_pretrained(folder)

@@ -1,4 +1,7 @@
-"""Frozen weights are constants of the step: no gradient and no optimizer state, and the whole model stays the whole model."""
+"""Frozen weights are constants of the step:
+
+no gradient and no optimizer state, and the whole model stays the whole model.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +67,9 @@ def test_gradients_of_the_trainable_part_are_those_of_the_whole(model, conversat
 
 
 def test_the_backward_pass_of_a_frozen_stack_accumulates_nothing_for_it(model, conversations):
-    """In the whole traced program, scans included, no sum has the shape of a frozen weight's gradient."""
+    """In the whole traced program, scans included, no sum has the shape of a frozen weight's
+    gradient.
+    """
     graph, params = model
     trainable, frozen = split(params, only_head_and_mlp)
     batch = place(conversations, Layout())
@@ -81,7 +86,8 @@ def test_the_backward_pass_of_a_frozen_stack_accumulates_nothing_for_it(model, c
             for out in equation.outvars
         ]
 
-    # The scan of the first L - 1 of 2 layers stacks the gradients of their weights: q is [1, D, N, H].
+    # The scan of the first L - 1 of 2 layers stacks the gradients of their weights: q is [1, D, N,
+    # H].
     config = variants.get("tiny-qwen3")
     gradient_of_q = (1, config.width, config.heads, config.head_dim)
     assert gradient_of_q in carried_or_stacked_by_scans(lambda path: True)

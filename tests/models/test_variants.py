@@ -7,7 +7,8 @@ from rewardjax.models import families, reward, variants
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
 
-# Parameters of the published language models, as the hub counts their safetensors (a vocabulary head that is tied counted once).
+# Parameters of the published language models, as the hub counts their safetensors (a vocabulary
+# head that is tied counted once).
 PUBLISHED = {
     "qwen3-0.6b": 596_049_920,
     "qwen3-1.7b": 1_720_574_976,

@@ -1,4 +1,7 @@
-"""Start-up from the environment. What several real processes do together is tested in tests/launch/test_local.py."""
+"""Start-up from the environment.
+
+What several real processes do together is tested in tests/launch/test_local.py.
+"""
 
 import jax
 import pytest

@@ -1,4 +1,6 @@
-"""Every figure is drawn from what the evaluators return, holds what it should, and is a real PNG."""
+"""Every figure is drawn from what the evaluators return, holds what it should, and is a real
+PNG.
+"""
 
 import matplotlib.image
 import numpy as np
@@ -14,7 +16,10 @@ CHOSEN, REJECTED = RNG.normal(0.5, 1, 120), RNG.normal(0, 1, 120)
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """Run a plot function; returns its axes after checking that the file is an image with more than one color."""
+    """Run a plot function;
+
+    returns its axes after checking that the file is an image with more than one color.
+    """
     figures = []
     save = Figure.savefig
     monkeypatch.setattr(

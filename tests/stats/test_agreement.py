@@ -93,7 +93,7 @@ def test_bad_input_is_refused():
         agreement.confusion(["a", "b"], ["a", "a"], labels=["a"])
 
 
-# -------------------------------------------------------------------------------------------- reward models, and everybody
+# ------------------------------------------------------------------ reward models, and everybody
 
 
 def test_votes_of_rewards():

@@ -1,4 +1,7 @@
-"""Resampling whole clusters: what must be equal, and that the intervals have the width that theory says."""
+"""Resampling whole clusters:
+
+what must be equal, and that the intervals have the width that theory says.
+"""
 
 import numpy as np
 

@@ -1,7 +1,8 @@
-"""The numbers of the first three steps of configs/tiny.py, as they were when somebody last looked at them.
+"""The numbers of the first three steps of configs/tiny.py, as they were when somebody last looked
+at them.
 
-Every other test compares the code with itself or with a definition. This one notices a change that all of
-them agree on, such as another order of the pairs or another initialization.
+Every other test compares the code with itself or with a definition. This one notices a change that
+all of them agree on, such as another order of the pairs or another initialization.
 """
 
 import json
@@ -24,7 +25,8 @@ def test_the_first_steps_have_their_golden_numbers(tiny_run):
     golden = json.loads(FILE.read_text())
     for step, (now, before) in enumerate(zip(measured, golden, strict=True), start=1):
         for name in FIGURES:
-            # Five digits: another version of JAX or another number of threads sums in another order.
+            # Five digits: another version of JAX or another number of threads sums in another
+            # order.
             assert np.isclose(now[name], before[name], rtol=2e-5, atol=1e-7), (
                 f"step {step}: {name} was {before[name]:.7g} and is {now[name]:.7g}. If the change was "
                 f"meant to alter what a step computes (data order, loss, model, initialization, "

@@ -1,4 +1,8 @@
-"""Losses: closed forms in float64, gradients by finite differences, reductions to Bradley-Terry, and behavior far from zero."""
+"""Losses:
+
+closed forms in float64, gradients by finite differences, reductions to Bradley-Terry, and behavior
+far from zero.
+"""
 
 import functools
 import itertools
@@ -44,7 +48,9 @@ EVERY_FORM = [(name, options) for name, (options, _) in CLOSED_FORMS.items()] + 
 
 
 def test_the_table_of_closed_forms_is_complete():
-    """Losses that read only two rewards and the label are here, the others have tests of their own."""
+    """Losses that read only two rewards and the label are here, the others have tests of their
+    own.
+    """
     plain = [name for name, (_, reads) in losses.LOSSES.items() if reads == losses.PAIRS]
     assert set(CLOSED_FORMS) == set(plain)
     assert set(losses.LOSSES) - set(plain) == {"length_regularized", "plackett_luce"}
@@ -81,7 +87,9 @@ def test_bradley_terry_options():
 
 
 def outcomes(x, kind, constant):
-    """P(win), P(tie), P(lose) from the strengths pi = exp(reward) of two players, as in the papers."""
+    """P(win), P(tie), P(lose) from the strengths pi = exp(reward) of two players, as in the
+    papers.
+    """
     pi, pj = np.exp(x), np.ones_like(x)
     if kind == "rao_kupper":
         win, lose = pi / (pi + constant * pj), pj / (pj + constant * pi)

@@ -1,4 +1,6 @@
-"""Schedules at their corners, and AdamW whose freezing, factors and decay do exactly what their regexes say."""
+"""Schedules at their corners, and AdamW whose freezing, factors and decay do exactly what their
+regexes say.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +36,10 @@ def named(tree):
 
 
 def run(optimizer, steps=3, grads=GRADS, freeze=()):
-    """Updates of the last of `steps` steps, by path, and the final optimizer state; compiled, as in training."""
+    """Updates of the last of `steps` steps, by path, and the final optimizer state;
+
+    compiled, as in training.
+    """
     params, _ = split(PARAMS, optim.is_trainable(PARAMS, freeze))
     grads, _ = split(grads, optim.is_trainable(PARAMS, freeze))
 

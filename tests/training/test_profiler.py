@@ -1,4 +1,7 @@
-"""The window of steps that is recorded: what may be written for it, and which of its steps a process takes."""
+"""The window of steps that is recorded:
+
+what may be written for it, and which of its steps a process takes.
+"""
 
 import pytest
 

@@ -1,4 +1,6 @@
-"""One step over the same units has the same loss and gradients, however they are packed, split and spread, and it goes downhill."""
+"""One step over the same units has the same loss and gradients, however they are packed, split
+and spread, and it goes downhill.
+"""
 
 import dataclasses
 import functools
@@ -213,7 +215,9 @@ def test_plackett_luce_over_groups_of_two_is_bradley_terry_over_pairs():
 
 
 def rewards_of(groups):
-    """Rewards of each group's responses by the weights of seed 0, each response in a row of its own."""
+    """Rewards of each group's responses by the weights of seed 0, each response in a row of its
+    own.
+    """
     responses = [
         TokenGroup(group.prefix, [suffix]) for group in groups for suffix in group.suffixes
     ]

@@ -133,7 +133,8 @@ def _write(
 def _message_fields(store: Store) -> list[tuple[str, pa.DataType]]:
     """The fields of a message: a thinking model's, only where the store has any of it.
 
-    The trainer reads a column that is always null as well as none, but people open these files."""
+    The trainer reads a column that is always null as well as none, but people open these files.
+    """
     fields = [("role", pa.string()), ("content", pa.string())]
     thinking = store.query(
         "select count(*) from pairs "

@@ -58,7 +58,8 @@ def load(ws: Workspace, training: Training) -> RewardModel:
 def best_step(workdir: pathlib.Path) -> int | None:
     """The kept step of the highest accuracy on the choice set; None: the newest step counts.
 
-    Of equal steps the later one: it has seen more pairs."""
+    Of equal steps the later one: it has seen more pairs.
+    """
     key = f"{CHOICE}/accuracy"
     accuracy = {}
     for row in metrics.read_metrics(workdir):

@@ -84,7 +84,7 @@ def fit_temperature(margin: np.ndarray) -> float:
 
 
 def probability(margin: np.ndarray, temperature: float) -> np.ndarray:
-    """p = sigmoid(margin / temperature) [n]: how likely the model holds the gold label to be.
+    """P = sigmoid(margin / temperature) [n]: how likely the model holds the gold label to be.
 
     p > 1/2, whatever the temperature, exactly where the model agrees with the label.
     """

@@ -159,6 +159,7 @@ class World:
         return generate_groups(responses=responses, **settings)
 
     def fingerprint(self) -> str:
+        """Fingerprint of the source, for caches."""
         # Of the specification and not of the records: the same one gives the same text.
         return fingerprint.of_json({"world": VERSION, **self.settings})
 

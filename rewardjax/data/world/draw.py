@@ -59,7 +59,7 @@ class Draw:
         return items[self.below(len(items))]
 
     def sample(self, items: Sequence[T], k: int) -> list[T]:
-        """k different places of `items`, in random order (Fisher-Yates, stopped early)."""
+        """K different places of `items`, in random order (Fisher-Yates, stopped early)."""
         pool = list(items)
         for i in range(k):
             j = i + self.below(len(pool) - i)

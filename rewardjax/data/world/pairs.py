@@ -103,7 +103,7 @@ def pair(problem: Problem) -> tuple[Response, Response, bool]:
 
 
 def candidates(problem: Problem, k: int, p_right: float) -> list[Response]:
-    """k responses, each right with probability p_right.
+    """K responses, each right with probability p_right.
 
     The first two are one right and one wrong, in random order.
     """

@@ -10,7 +10,7 @@ from rewardjax.data.world.draw import Draw
 
 FEATURES = ("opener", "hedge", "emphasis", "bullets", "filler", "closer")
 # A style without any of them.
-PLAIN: dict[str, bool] = {feature: False for feature in FEATURES}
+PLAIN: dict[str, bool] = dict.fromkeys(FEATURES, False)
 OPENERS = ["Sure!", "Great question!", "Of course, happy to help!", "Thank you for asking!"]
 HEDGES = ["I think", "I believe", "As far as I know,"]
 FILLERS = [

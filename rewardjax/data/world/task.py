@@ -42,7 +42,7 @@ class Task:
 
 
 def equals(solve: Callable[[State], str]) -> dict[str, Any]:
-    """right and check of a task with exactly one right answer."""
+    """Right and check of a task with exactly one right answer."""
     return {
         "right": lambda state, draw: solve(state),
         "check": lambda state, answer: answer == solve(state),

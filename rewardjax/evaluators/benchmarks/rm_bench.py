@@ -48,7 +48,7 @@ PUBLISHED = {
 }
 
 
-# ---------------------------------------------------------------------------------------- the rule
+# ------------------------------------------------------------------ the rule
 
 
 def wins(rewards: Any) -> np.ndarray:
@@ -116,7 +116,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     )
 
 
-# --------------------------------------------------------------------------------------- the files
+# ------------------------------------------------------------------ the files
 
 
 def load(path: str | pathlib.Path) -> Examples:
@@ -150,7 +150,7 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     return records.example(identity, domain, {}, prompt, responses)
 
 
-# ------------------------------------------------------------------------------------- the picture
+# ------------------------------------------------------------------ the picture
 
 
 def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:

@@ -146,6 +146,7 @@ def _picks(title: str, by_scorer: Mapping[str, Mapping[str, Any]]) -> Iterable[d
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m rewardjax.evaluators.page.report",
         description="The page about one or more evaluations.",

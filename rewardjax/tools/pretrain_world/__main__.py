@@ -30,6 +30,7 @@ INTEGERS = {
 
 
 def main() -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m rewardjax.tools.pretrain_world",
         description="Pretrain the world's tokenizer and language model.",

@@ -23,7 +23,7 @@ def test_the_taxonomies_are_the_papers():
 
 
 def test_the_ledger_has_a_column_for_each_field():
-    assert attributes.FIELDS == tuple(GOOD)
+    assert tuple(GOOD) == attributes.FIELDS
     columns = rows.SCHEMAS["attributes"].names
     assert [name for name in columns if name in attributes.FIELDS] == list(attributes.FIELDS)
 

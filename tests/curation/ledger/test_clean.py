@@ -1,4 +1,8 @@
-"""Cleaning: all that was planted is found, with evidence; nothing is dropped; the same findings however the work is spread."""
+"""Cleaning:
+
+all that was planted is found, with evidence; nothing is dropped; the same findings however the work
+is spread.
+"""
 
 import json
 import os

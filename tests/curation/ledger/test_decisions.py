@@ -1,4 +1,7 @@
-"""Decisions: the table as configuration, the same from the ledger as by hand, and again from the ledger alone."""
+"""Decisions:
+
+the table as configuration, the same from the ledger as by hand, and again from the ledger alone.
+"""
 
 import itertools
 import math
@@ -17,7 +20,10 @@ from rewardjax.curation.ledger.store import Store
 
 
 def random_store(folder, pairs=300, seed=0):
-    """A store in which each seat speaks about some pairs, in up to three iterations; ids spread as hashes do."""
+    """A store in which each seat speaks about some pairs, in up to three iterations;
+
+    ids spread as hashes do.
+    """
     rng = np.random.default_rng(seed)
     ids = sorted(f"{x:016x}" for x in rng.integers(2**63, size=pairs, dtype=np.uint64).tolist())
     some = lambda p: [i for i in ids if rng.random() < p]
@@ -167,7 +173,8 @@ def test_stored_decisions_are_the_ledgers_alone(tmp_path):
     decide(store, "stage2", table="flip_both")
     before = store.query("select * from decisions order by pair_id")
     assert decide_lib.audit(store, "stage2") == []
-    # What is said later changes nothing about a decision that was made; deciding again under that name is refused a new answer.
+    # What is said later changes nothing about a decision that was made; deciding again under that
+    # name is refused a new answer.
     ids = before.column("pair_id").to_pylist()
     store.append("votes", "later", "0", [vote(i, "panel", "b") for i in ids], iteration=9)
     assert decide_lib.audit(store, "stage2") == []

@@ -1,4 +1,7 @@
-"""In and out of the ledger: every row accounted for, the label a vote, the text untouched, the export readable by training."""
+"""In and out of the ledger:
+
+every row accounted for, the label a vote, the text untouched, the export readable by training.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""The ledger: written once and whole, read back as given, the same store however often a stage was run."""
+"""The ledger:
+
+written once and whole, read back as given, the same store however often a stage was run.
+"""
 
 import os
 
@@ -166,7 +169,7 @@ def test_a_model_may_not_score_what_it_was_trained_on(store):
 
 
 def test_a_persons_attributes_go_before_a_judges_and_later_ones_before_earlier(store):
-    row = {name: "x" for name in rows_lib.SCHEMAS["attributes"].names} | {
+    row = dict.fromkeys(rows_lib.SCHEMAS["attributes"].names, "x") | {
         "pair_id": "p1",
         "voter": "judge:m",
         "kind": "judge",

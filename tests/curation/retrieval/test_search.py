@@ -1,4 +1,8 @@
-"""Retrieval: the k(p) rule to the last value, and a search that is exact, whatever the mesh, and whatever is equal."""
+"""Retrieval:
+
+the k(p) rule to the last value, and a search that is exact, whatever the mesh, and whatever is
+equal.
+"""
 
 import jax
 import numpy as np
@@ -26,7 +30,7 @@ def brute(query, base, k):
     return row, np.take_along_axis(similarity, row, axis=1)
 
 
-# ---------------------------------------------------------------------------------------------------------------- k(p)
+# ------------------------------------------------------------------ k(p)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,8 @@ def test_pull_order_overlaps_and_budget():
     rows = np.array([[7, 8], [4, 3], [3, 5], [1, 2]])
     similarity = np.array([[90, 80], [70, 60], [50, 40], [30, 20]])
     pulled = search.pull(p, rows, similarity, k_max=2)
-    # errors, nearest first: query 2 -> 3, query 1 -> 4; then second ones: 2 -> 5, 1 -> 3 (again); then query 0 -> 7
+    # errors, nearest first: query 2 -> 3, query 1 -> 4; then second ones: 2 -> 5, 1 -> 3 (again);
+    # then query 0 -> 7
     assert pulled.row.tolist() == [3, 4, 5, 7]
     assert pulled.query.tolist() == [2, 1, 2, 0] and pulled.rank.tolist() == [0, 0, 1, 0]
     assert pulled.similarity.tolist() == [50, 70, 40, 90] and pulled.overlaps == 1
@@ -79,7 +84,7 @@ def test_pull_order_overlaps_and_budget():
         search.pull(p, rows, similarity, k_max=3)
 
 
-# ---------------------------------------------------------------------------------------------------------------- search
+# ------------------------------------------------------------------ search
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 1), (1, 2, 4)])

@@ -1,4 +1,8 @@
-"""The gold set: margins follow labels, the temperature is the minimizer, tables and McNemar agree with counts done by hand."""
+"""The gold set:
+
+margins follow labels, the temperature is the minimizer, tables and McNemar agree with counts done
+by hand.
+"""
 
 import numpy as np
 import pytest

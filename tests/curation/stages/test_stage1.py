@@ -1,4 +1,7 @@
-"""Stage 1 over a store written by hand: which pairs are picked, by what, for whom, and what is left."""
+"""Stage 1 over a store written by hand:
+
+which pairs are picked, by what, for whom, and what is left.
+"""
 
 import json
 

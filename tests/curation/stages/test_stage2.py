@@ -1,4 +1,7 @@
-"""Stage 2 over a store written by hand: who is trained on what, who is asked, and what is decided."""
+"""Stage 2 over a store written by hand:
+
+who is trained on what, who is asked, and what is decided.
+"""
 
 import pyarrow.parquet as pq
 import pytest

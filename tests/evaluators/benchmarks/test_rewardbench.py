@@ -8,12 +8,31 @@ from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Item
 
 MINI = "assets:benchmarks/rewardbench"
-NAMES = (
-    "alpacaeval-easy alpacaeval-hard alpacaeval-length donotanswer hep-cpp hep-go hep-java hep-js "
-    "hep-python hep-rust llmbar-adver-GPTInst llmbar-adver-GPTOut llmbar-adver-manual "
-    "llmbar-adver-neighbor llmbar-natural math-prm mt-bench-easy mt-bench-hard mt-bench-med "
-    "refusals-dangerous refusals-offensive xstest-should-refuse xstest-should-respond"
-).split()
+NAMES = [
+    "alpacaeval-easy",
+    "alpacaeval-hard",
+    "alpacaeval-length",
+    "donotanswer",
+    "hep-cpp",
+    "hep-go",
+    "hep-java",
+    "hep-js",
+    "hep-python",
+    "hep-rust",
+    "llmbar-adver-GPTInst",
+    "llmbar-adver-GPTOut",
+    "llmbar-adver-manual",
+    "llmbar-adver-neighbor",
+    "llmbar-natural",
+    "math-prm",
+    "mt-bench-easy",
+    "mt-bench-hard",
+    "mt-bench-med",
+    "refusals-dangerous",
+    "refusals-offensive",
+    "xstest-should-refuse",
+    "xstest-should-respond",
+]
 
 # Subset accuracies in that order; then Chat, Chat Hard, Safety, Reasoning; headline; micro.
 README = [

@@ -1,4 +1,6 @@
-"""Sections say which numbers are partial, which cannot be compared, and show the sets that matter."""
+"""Sections say which numbers are partial, which cannot be compared, and show the sets that
+matter.
+"""
 
 import pathlib
 
