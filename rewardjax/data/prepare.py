@@ -51,14 +51,14 @@ def prepare(
 ) -> TokenizedPairs:
     """The tokenized pairs of `source`, from `cache` if they are there, else built.
 
-    source: opened, or what `open_source` takes, as `split` is. max_length: tokens of one conversation.
-    max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training row;
-    longer ones are dropped and counted, however long their conversations may be. over_long: "drop"
-    drops and counts pairs with a longer conversation; "left" takes the oldest tokens of its prompt
-    away (never its BOS, never its response). pairs_per_group: keep at most so many of a group's
-    pairs, chosen by hash of (seed, group id, pair). part: the fraction of prompts to keep, by
-    hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt. workers:
-    processes that tokenize (0: this one); the result is the same.
+    source: opened, or what `open_source` takes, as `split` is. max_length: tokens of one
+    conversation. max_pair_length: tokens of a pair, what it shares counted once, so that it fits a
+    training row; longer ones are dropped and counted, however long their conversations may be.
+    over_long: "drop" drops and counts pairs with a longer conversation; "left" takes the oldest
+    tokens of its prompt away (never its BOS, never its response). pairs_per_group: keep at most so
+    many of a group's pairs, chosen by hash of (seed, group id, pair). part: the fraction of prompts
+    to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt.
+    workers: processes that tokenize (0: this one); the result is the same.
 
     In a multi-process run process 0 builds and the others wait; `cache` must be on storage that
     all hosts share. Raises ValueError for settings out of range and where no pair is left.

@@ -79,9 +79,9 @@ def open_source(
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
     `path` is a file (.jsonl, .jsonl.gz, .json, .json.gz, .parquet), a glob of them, a folder
-    (datasets' save_to_disk, a data set repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`,
-    or `world:...` (data/world). `split` chooses among the splits that a folder
-    holds. Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to
+    (datasets' save_to_disk, a data set repository, TFDS), `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or
+    `world:...` (data/world). `split` chooses among the splits that a folder holds. Raises
+    FileNotFoundError, ValueError with file and line for bad JSON, ImportError naming the extra to
     install.
     """
     path = str(path)
