@@ -1,8 +1,8 @@
 """The complete configs, for an experiment to change: all that `train` and `evaluate` read.
 
-Most sections are the keyword arguments of one function, which FUNCTIONS names, so that a misspelt
-field is an error and the function's docstring explains the fields. A field that may be None has a
-type all the same, so that a flag can set it: `placeholder(int)` starts as None,
+Most sections are the keyword arguments of one function, which the tables below name, so that a
+misspelt field is an error and the function's docstring explains the fields. A field that may be
+None has a type all the same, so that a flag can set it: `placeholder(int)` starts as None,
 `FieldReference(1.0)` starts with a value and may be set to None. None is passed on like any other
 value, and everywhere means what leaving the argument out means.
 """

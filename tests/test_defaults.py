@@ -1,7 +1,4 @@
-"""The complete configs:
-
-every argument of the function beside a section is a field, and every field can be set by a flag.
-"""
+"""The complete configs: every argument of the function beside a section is a field that a flag can set."""
 
 import importlib
 import inspect
@@ -13,6 +10,8 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import defaults
+from rewardjax.curation.defaults import CURATION, curation
+from rewardjax.curation.judges import aggregate
 from rewardjax.training import losses, optim, resume
 
 SECTIONS = [
@@ -50,6 +49,26 @@ def test_a_section_holds_every_argument_of_the_function_beside_it(make, path, fu
     assert set(section.keys()) == set(arguments(function))
 
 
+# Read by the plug-ins and not by a function: who answers, and what simulated people know.
+OF_PLUGINS = {"clean": set(), "people": {"kind", "truth"}}
+
+
+@pytest.mark.parametrize("path", CURATION)
+def test_a_section_of_the_curation_config_holds_every_argument_of_its_functions(path):
+    expected = set(OF_PLUGINS[path])
+    for function in CURATION[path]:
+        expected |= set(arguments(function))
+    assert set(section_of(curation(), path).keys()) == expected
+
+
+def test_the_panel_has_the_options_of_every_method():
+    expected = {"method"}
+    for merge in aggregate.METHODS.values():
+        expected |= set(inspect.signature(merge).parameters)
+    # The votes themselves, and gold anchors, which judges in the loop never vote on.
+    assert set(curation().panel.keys()) == expected - {"votes", "known"}
+
+
 @pytest.mark.parametrize("make, path, function", SECTIONS, ids=lambda value: str(value)[:40])
 def test_none_in_a_section_is_what_the_function_does_without_the_argument(make, path, function):
     if path in ("loss", "model.changes"):
@@ -78,7 +97,7 @@ def fields(config, prefix=""):
             yield f"{prefix}{name}", config.get_type(name)
 
 
-@pytest.mark.parametrize("make", [defaults.training, defaults.evaluation])
+@pytest.mark.parametrize("make", [defaults.training, defaults.evaluation, curation])
 def test_every_field_has_a_type_so_that_a_flag_can_set_it(make):
     untyped = [name for name, kind in fields(make()) if kind not in config_lib.PARSERS]
     assert untyped == []

@@ -5,6 +5,17 @@ from ml_collections.config_dict import placeholder
 
 from rewardjax import defaults
 from rewardjax.config import Config
+from rewardjax.defaults import Function
+
+# Sections that are the keyword arguments of functions, each with what the stages pass themselves.
+# What people are asked and how simulated ones answer stands in one section.
+CURATION = {
+    "clean": (Function("rewardjax.curation.ledger.clean:clean", ("store",)),),
+    "people": (
+        Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed")),
+        Function("rewardjax.curation.people:simulate", ("tasks", "truth", "seed")),
+    ),
+}
 
 
 def curation() -> Config:
@@ -20,8 +31,8 @@ def curation() -> Config:
                 benchmarks={},
                 n=13,
                 modes=("paper", "strict"),
-                near=0.8,
-                pii="rewardjax.curation.ledger.clean:find_pii",
+                near=FieldReference(0.8),
+                pii=FieldReference("rewardjax.curation.ledger.clean:find_pii"),
                 executor={},
             ),
             # judges.client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py).
