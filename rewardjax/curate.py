@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     out.add_argument("--iteration", type=int, help="as things stood after it")
     into = verb("import", _import, "take records in")
-    into.add_argument("--source", required=True, help="what data/sources.py opens")
+    into.add_argument("--source", required=True, help="what data/sources/ opens")
     into.add_argument("--split", help="which split of the source, where it has several")
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
     into.add_argument(

@@ -16,6 +16,9 @@ from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.tokenize import in_part
 
+# The endings that benchmarks are published under. Not all that sources read: a clone's tables of
+# results lie beside its data.
+PUBLISHED_AS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 # One [K] per item; NaN for a response without a score.
 Rewards = Sequence[np.ndarray]
 
@@ -267,11 +270,11 @@ def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:
     where = local(path)
     if where.is_file():
         return [where]
-    files = [file for file in where.rglob("*") if file.name.endswith(sources.SUFFIXES)]
+    files = [file for file in where.rglob("*") if file.name.endswith(PUBLISHED_AS)]
     # The hub's client and archives leave hidden files that end alike.
     files = sorted(file for file in files if not file.name.startswith("."))
     if not files:
-        raise FileNotFoundError(f"{path}: no {', '.join(sources.SUFFIXES)} file there")
+        raise FileNotFoundError(f"{path}: no {', '.join(PUBLISHED_AS)} file there")
     return files
 
 

@@ -29,7 +29,7 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
     DISABLE_SHUFFLING = True
 
     def __init__(self, *, source: Any = None, split: str = "train", **kwargs):
-        """source: any iterable of records with a name (data/sources.py); None can only read."""
+        """source: any iterable of records with a name (data/sources/); None can only read."""
         self.source, self.split = source, split
         # Rows that cannot be used, by reason: the command prints them.
         self.dropped: collections.Counter[str] = collections.Counter()
@@ -128,7 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--input", required=True, help="any source of data/sources.py")
+    parser.add_argument("--input", required=True, help="any source of data/sources/")
     parser.add_argument("--input_split", help="split of the input, where it has several")
     parser.add_argument(
         "--output",

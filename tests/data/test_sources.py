@@ -1,17 +1,20 @@
 """Every kind of file and folder gives the same records, and says what it is not."""
 
+import csv
 import gzip
 import json
+import pathlib
 import sys
+import tracemalloc
 import types
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
 import rewardjax.data
-from rewardjax.data import sources
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import json_files, open_source, tables
 
 RECORDS = [
     {
@@ -52,6 +55,14 @@ def write(kind: str, folder) -> str:
         (folder / "r.jsonl").write_text(lines(RECORDS) + "\n \n", encoding="utf-8")
     elif kind == "jsonl.gz":
         (folder / "r.jsonl.gz").write_bytes(gzip.compress(lines(RECORDS).encode()))
+    elif kind == "jsonl.zst":
+        packed = pa.compress(lines(RECORDS).encode(), codec="zstd", asbytes=True)
+        (folder / "r.jsonl.zst").write_bytes(packed)
+    elif kind == "feather":
+        pa.feather.write_feather(pa.Table.from_pylist(RECORDS), folder / "r.feather", chunksize=90)
+    elif kind == "data in .json":
+        (folder / "r.json").write_text(json.dumps({"version": [1], "data": RECORDS, "n": 600}))
+        return str(folder / "r.json")
     elif kind == "json":
         (folder / "r.json").write_text("\n " + json.dumps(RECORDS, indent=1))
     elif kind == "json.gz":
@@ -84,6 +95,9 @@ def write(kind: str, folder) -> str:
 KINDS = [
     "jsonl",
     "jsonl.gz",
+    "jsonl.zst",
+    "data in .json",
+    "feather",
     "json",
     "json.gz",
     "lines in .json",
@@ -118,15 +132,13 @@ def test_every_kind_gives_the_same_records_again_and_again(kind, tmp_path):
 def test_one_record_is_read_without_the_rest(tmp_path, monkeypatch):
     parsed = []
     monkeypatch.setattr(
-        sources, "_parse_json", lambda data, *where: parsed.append(data) or json.loads(data)
+        json_files, "_parse_line", lambda data, *where: parsed.append(data) or json.loads(data)
     )
     assert next(iter(open_source(write("jsonl", tmp_path)))) == RECORDS[0] and len(parsed) == 1
-    monkeypatch.setattr(sources, "RECORDS_AT_ONCE", 100)
+    monkeypatch.setattr(tables, "RECORDS_AT_ONCE", 100)
     for kind in ("parquet", "arrow folder"):
         source, made = open_source(write(kind, tmp_path)), []
-        batches = (
-            pa.parquet.ParquetFile.iter_batches if kind == "parquet" else sources._arrow_batches
-        )
+        batches = pa.parquet.ParquetFile.iter_batches if kind == "parquet" else tables.arrow_batches
         spy = lambda *args, batches=batches, made=made: (
             made.append(batch) or batch for batch in batches(*args)
         )  # noqa: B023
@@ -134,7 +146,7 @@ def test_one_record_is_read_without_the_rest(tmp_path, monkeypatch):
             *(
                 (pa.parquet.ParquetFile, "iter_batches")
                 if kind == "parquet"
-                else (sources, "_arrow_batches")
+                else (tables, "arrow_batches")
             ),
             spy,
         )
@@ -213,6 +225,15 @@ def test_splits_of_a_saved_dataset_dict(tmp_path):
         ("a.json", b'[{"x": 1},\n {"x": oops}]', r"a\.json:2: bad JSON at column 8"),
         ("a.json", b'[{"x": 1},\n {"x": "\xff"}]', r"a\.json:2: not UTF-8 at byte 9"),
         ("a.json", b'[{"x": 1}, 7]', r"a\.json\[1\]: a record is a JSON object"),
+        ("a.json", b'[{"x": 1},\n{"x": 2', r"a\.json:2: bad JSON at column 8.* the file ends here"),
+        ("a.json", b'[{"x": 1}]\n[2]', r"a\.json:2: bad JSON at column 1: Extra data"),
+        ("a.json", b'{"x": 1,\n"y": 2}', r"a\.json:2: .*one object over several lines"),
+        ("a.csv", b"x,x\n1,2\n", r"a\.csv:1: the header names a column twice"),
+        ("a.csv", b"x,y\n1,2\n1,2,3\n", r"a\.csv:3: 3 cells, the header has 2 columns"),
+        ("a.csv", b'x,y\n1,"2\n3,4\n', r"a\.csv:3: bad CSV: unexpected end of data"),
+        ("a.csv", b"x,y\n1,\xe9\n", r"a\.csv: not UTF-8 .*iconv -f WINDOWS-1252"),
+        ("a.parquet", b"PAR1 and no end", r"a\.parquet: not a whole parquet file"),
+        ("a.arrow", b"ARROW1\0\0 and no end", r"a\.arrow: not a whole arrow file"),
     ],
 )
 def test_bad_files_are_named_with_their_line(name, content, message, tmp_path):
@@ -221,13 +242,117 @@ def test_bad_files_are_named_with_their_line(name, content, message, tmp_path):
         list(open_source(tmp_path / name))
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json.gz", "a.parquet", "a.csv", "a.arrow"])
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS.*git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html>", "web page .*/resolve/"),
+    ],
+)
+def test_what_came_in_place_of_the_data_is_named_with_its_remedy(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    for use in (list, len):
+        with pytest.raises(ValueError, match=rf"{name}: a {message}"):
+            use(open_source(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-16-le", "utf-32"])
+def test_wide_characters_are_refused_with_the_command_that_converts_them(name, encoding, tmp_path):
+    data = '{"prompt": "é"}\n'.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    message = f"{name}: UTF-.*iconv -f {encoding.upper().replace('-BE', 'BE').replace('-LE', 'LE')}"
+    with pytest.raises(ValueError, match=message):
+        list(open_source(tmp_path / name))
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_a_compressed_file_that_is_cut_off_is_named(kind, tmp_path):
+    whole = pathlib.Path(write(f"jsonl.{kind}", tmp_path))
+    cut = tmp_path / f"cut.jsonl.{kind}"
+    cut.write_bytes(whole.read_bytes()[:2000])
+    for use in (list, len):
+        with pytest.raises(ValueError, match=r"cut\.jsonl.*: cut off or damaged .*again"):
+            use(open_source(cut))
+
+
+def test_compression_is_seen_in_the_bytes_not_in_the_name(tmp_path):
+    (tmp_path / "a.jsonl.gz").write_text(lines(RECORDS), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_bytes(gzip.compress(lines(RECORDS).encode()))
+    assert list(open_source(tmp_path / "a.jsonl.gz")) == RECORDS
+    assert list(open_source(tmp_path / "b.jsonl")) == RECORDS
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "b.json", "c.json", "a.csv"])
+def test_a_byte_order_mark_is_no_part_of_the_data(name, tmp_path):
+    text = {
+        "a.jsonl": '{"x": "é"}\n\ufeff{"x": "b"}\n',
+        "a.json": '{"x": "é"}\n{"x": "b"}\n',
+        "b.json": '\n[{"x": "é"},\n {"x": "b"}]',
+        "c.json": '{"data": [{"x": "é"}, {"x": "b"}]}',
+        "a.csv": "x\né\nb\n",
+    }[name]
+    (tmp_path / name).write_text("\ufeff" + text, encoding="utf-8")
+    source = open_source(tmp_path / name)
+    assert list(source) == [{"x": "é"}, {"x": "b"}] and len(source) == 2
+
+
+def test_tables_of_text(tmp_path):
+    rows = [{"prompt": 'a, "b"\nc', "chosen": "5", "note": None}, {"prompt": "d" * 200_000}]
+    rows[1] |= {"chosen": "t\tt", "note": "x"}
+    for name, delimiter in (("a.csv", ","), ("a.tsv", "\t")):
+        with open(tmp_path / name, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["prompt", "chosen", "note"], delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+        source = open_source(tmp_path / name)
+        assert list(source) == rows and len(source) == 2
+
+
+def test_an_array_is_read_in_pieces_wherever_they_end(tmp_path, monkeypatch):
+    records = [{"x": "é\n\\u00e9" * 30, "y": [1.5e-3, True, None, {"z": []}]}, {}, {"x": "🙂"}]
+    for form in (records, {"meta": {"data": 1}, "data": records, "after": [1]}):
+        for indent in (None, 2):
+            text = json.dumps(form, indent=indent)
+            (tmp_path / "a.json").write_text(text)
+            for chunk in (1, 2, 3, 7, 64, 5000):
+                monkeypatch.setattr(json_files, "CHUNK", chunk)
+                if isinstance(form, dict) and indent is None and chunk < len(text):
+                    continue  # a line that is longer than a chunk is judged by its beginning
+                assert list(json_files._read_document(tmp_path / "a.json")) == records
+
+
+def test_an_array_is_not_held_as_a_whole(tmp_path):
+    record = {"prompt": "p" * 1000, "chosen": "c" * 1000, "rejected": "r" * 1000}
+    (tmp_path / "a.json").write_text("[" + ", ".join([json.dumps(record)] * 10_000) + "]")
+    tracemalloc.start()
+    assert sum(1 for _ in open_source(tmp_path / "a.json")) == 10_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6  # of 30e6 bytes
+
+
+def test_one_record_in_a_json_file_is_a_record(tmp_path):
+    for record in ({"prompt": "p", "chosen": "c"}, {"data": ["a"]}, {"data": {"a": 1}}):
+        (tmp_path / "a.json").write_text(json.dumps(record))
+        assert list(open_source(tmp_path / "a.json")) == [record]
+
+
+def test_the_hub_viewer_s_rows_are_unwrapped(tmp_path):
+    rows = [{"row_idx": i, "row": {"x": i}, "truncated_cells": []} for i in range(3)]
+    dump = {"features": [{"name": "x"}], "rows": rows, "num_rows_total": 3}
+    (tmp_path / "a.json").write_text(json.dumps(dump, indent=1))
+    assert list(open_source(tmp_path / "a.json")) == [{"x": i} for i in range(3)]
+
+
 def test_what_cannot_be_opened(tmp_path):
-    (tmp_path / "a.csv").write_text("x")
+    (tmp_path / "a.xlsx").write_text("x")
     for path in (tmp_path / "missing.jsonl", tmp_path / "*.jsonl", tmp_path):
         with pytest.raises(FileNotFoundError):
             open_source(path)
-    with pytest.raises(ValueError, match=r"a\.csv: not one of \.jsonl"):
-        open_source(tmp_path / "a.csv")
+    with pytest.raises(ValueError, match=r"a\.xlsx: not one of \.jsonl"):
+        open_source(tmp_path / "a.xlsx")
     with pytest.raises(ValueError, match="which has no splits"):
         open_source(write("jsonl", tmp_path), split="train")
 

@@ -13,8 +13,11 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_chat
+from pyarrow import feather
 from tiny_chat import pair_record, write_source
 
 from rewardjax.data import formats, pack, token_cache
@@ -225,6 +228,42 @@ def test_a_split_of_a_repository_is_tokenized_alone(tmp_path):
     assert len(of_split("train")) == 5 and len(of_split("test")) == 3
     with pytest.raises(ValueError, match="the splits test, train; choose one: data.split="):
         of_split(None)
+
+
+def test_the_same_data_has_the_same_tokens_from_lines_and_from_tables(tmp_path):
+    """A table has every field of every message and of every tool's arguments, null where absent."""
+    call = lambda name, **arguments: {"function": {"name": name, "arguments": arguments}}
+    turn = lambda role, content, **fields: {"role": role, "content": content, **fields}
+    tools = [
+        turn("user", "Weather in Bonn and 2 + 3?"),
+        turn("assistant", "", tool_calls=[call("weather", city="Bonn", days=[1, 2])]),
+        turn("tool", "rain", name="weather"),
+        turn("assistant", "And", tool_calls=[call("add", a=2, b=3), call("weather", city="Ulm")]),
+        turn("tool", "5"),
+    ]
+    records = [
+        {"prompt": [turn("user", "Hi é")], "chosen": [turn("assistant", "a")]},
+        {"prompt": tools, "chosen": [turn("assistant", "rain, 5", reasoning_content="so")]},
+        {"prompt": [turn("system", "s"), turn("user", "q")], "chosen": [turn("assistant", "a")]},
+    ]
+    for record in records:
+        record["rejected"] = [turn("assistant", "no")]
+    template = "{% for m in messages %}<|im_start|>{{ m | tojson }}<|im_end|>{% endfor %}"
+    tokenizer = tiny_chat.make_tokenizer(template)
+    table = pa.Table.from_pylist(records)
+    pq.write_table(table, tmp_path / "a.parquet")
+    feather.write_feather(table, tmp_path / "a.feather")
+    (tmp_path / "a.json").write_text(json.dumps(table.to_pylist()))
+    write_source(tmp_path / "a.jsonl", records)
+    tokens = {}
+    for kind in ("jsonl", "json", "parquet", "feather"):
+        cache = tmp_path / kind
+        path = str(tmp_path / f"a.{kind}")
+        tokens[kind] = stored(prepared(path, cache, tokenizer, max_length=2000))
+    assert len(tokens["jsonl"]) == 3
+    text = tokenizer.decode(tokens["jsonl"][1][0])
+    assert '"city": "Ulm"' in text and "null" not in text
+    assert tokens["jsonl"] == tokens["json"] == tokens["parquet"] == tokens["feather"]
 
 
 def test_caches_of_older_versions_are_found_again(tmp_path):

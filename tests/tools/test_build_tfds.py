@@ -100,7 +100,7 @@ def test_splits_and_fingerprint(written, tmp_path):
     source = open_source(tmp_path / "in.jsonl")
     builder = build_tfds.build(source, str(tmp_path / "a"), split="heldout")
     other = build_tfds.build(source, str(tmp_path / "b"), split="heldout")
-    with pytest.raises(ValueError, match="has heldout; choose one"):
+    with pytest.raises(ValueError, match="has the splits heldout; choose one"):
         open_source(builder.data_dir, split="train")
     fingerprints = [
         open_source(path).fingerprint() for path in (builder.data_dir, other.data_dir, written[0])

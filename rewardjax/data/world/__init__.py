@@ -142,7 +142,7 @@ def _features(dressed: dict[str, bool]) -> list[str]:
 class World:
     """A specification opened as a data source.
 
-    It has `len()`, iteration over records, `name` and `fingerprint()`, as data/sources.py asks.
+    It has `len()`, iteration over records, `name` and `fingerprint()`, as data/sources/ asks.
     """
 
     def __init__(self, name: str, settings: dict[str, Any]):

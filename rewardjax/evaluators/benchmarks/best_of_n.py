@@ -144,7 +144,7 @@ def load(
     part: tuple[float, float] = (0.0, 1.0),
     least: int = 1,
 ) -> Examples:
-    """Whatever `data/sources.py` opens, one item per group with correctness.
+    """Whatever `data/sources/` opens, one item per group with correctness.
 
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
     least: groups with fewer responses are left out, so that the curve reaches that far.

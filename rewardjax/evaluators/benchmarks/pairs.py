@@ -194,7 +194,7 @@ def _finite(name: str, values: Any, size: int | None = None) -> np.ndarray:
 
 
 def load(path: str, split: str | None = None, part: tuple[float, float] = (0.0, 1.0)) -> Examples:
-    """Whatever `data/sources.py` opens, one item per group with labeled pairs.
+    """Whatever `data/sources/` opens, one item per group with labeled pairs.
 
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
     """

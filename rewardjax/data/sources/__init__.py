@@ -1,0 +1,70 @@
+"""Where records come from: one function opens files, folders and data sets, read as plain dicts.
+
+`datasets` would read most of these, but copies what it reads into a cache of its own (the disk
+again for tens of millions of pairs), fixes one schema over all records, where those of one file
+may differ, and does not say which line a bad record came from. So files are read here, with
+pyarrow; the folders that `datasets` writes are understood. A file holds
+
+    text      byte_streams.py (gzip, zstd, what is no data) -> json_files.py, or CSV in tables.py
+    columns   Parquet, Arrow in tables.py
+
+and files.py makes one source of several. folders.py, hub.py and tfds.py find the files.
+"""
+
+import glob
+import pathlib
+from typing import Any
+
+from rewardjax.data.sources.files import Record, Source
+from rewardjax.data.sources.folders import open_folder
+from rewardjax.data.sources.hub import snapshot
+from rewardjax.data.sources.tfds import TfdsSource, open_tfds
+
+__all__ = ["Record", "Source", "TfdsSource", "open_source", "snapshot"]
+
+
+def open_source(
+    path: str | pathlib.Path, *, split: str | None = None, name: str | None = None
+) -> Any:
+    """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
+
+    `path` is a file (JSON lines or an array, CSV, TSV, each also .gz or .zst; .parquet, .arrow,
+    .feather), a glob of them, a folder (datasets' save_to_disk, a data set repository, TFDS),
+    `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:...` (data/world). `split` chooses among the
+    splits that a folder holds. Raises FileNotFoundError, ValueError with file and line for bad
+    JSON, ImportError naming the extra to install.
+    """
+    path = str(path)
+    if split is not None and not isinstance(split, str):
+        raise ValueError(
+            f"split = {split!r} is not the name of one of the source's splits (train, test, ...); "
+            "the fraction of prompts to use is `part`: data.part=(0.0, 0.95) in a config"
+        )
+    if path.startswith("world:"):
+        # Only here: the world stands on this package's data code, not the other way round.
+        from rewardjax.data import world
+
+        if split is not None:
+            raise ValueError(f"split = {split!r}: {path} names its split itself; leave split out")
+        return world.open_world(path)
+    if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
+        return open_tfds(path.removeprefix("tfds:"), split, name)
+    if path.startswith("hf://"):
+        return open_folder(snapshot(path), split, name or path.removeprefix("hf://"))
+    if pathlib.Path(path).is_dir():
+        return open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
+    # A file's name may hold brackets, which a glob would read as a set of characters.
+    files = [pathlib.Path(path)]
+    if not files[0].is_file():
+        files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
+    if not files:
+        raise FileNotFoundError(f"{path}: no such file, folder or match")
+    if split is not None:
+        raise ValueError(
+            f"split = {split!r}: {path} is a file or a glob, which has no splits; "
+            "name the split's files instead"
+        )
+    default = files[0].resolve().parent.name
+    if len(files) == 1:
+        default = files[0].name.split(".")[0]
+    return Source(name or default, files)

@@ -1,0 +1,103 @@
+"""Records of files in order: which reader a file's name asks for, and what all of them share."""
+
+import functools
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from rewardjax import fingerprint
+from rewardjax.data.sources import json_files, tables
+
+Record = dict[str, Any]
+
+
+class Kind(NamedTuple):
+    """How files with one of the suffixes are read, and how their records are counted."""
+
+    suffixes: tuple[str, ...]
+    read: Callable[[pathlib.Path], Iterator[Record]]
+    count: Callable[[pathlib.Path], int]
+
+
+KINDS = (
+    Kind((".jsonl", ".json"), json_files.read, json_files.count),
+    Kind((".csv", ".tsv"), tables.read_csv, tables.count_csv),
+    Kind((".parquet",), tables.read_parquet, tables.count_parquet),
+    Kind((".arrow", ".feather"), tables.read_arrow, tables.count_arrow),
+)
+COMPRESSED = (".gz", ".zst")  # of a text's name; what the bytes are is seen when they are read
+
+
+class Source:
+    """Records of one or more files in order, streamed anew by every iteration."""
+
+    def __init__(self, name: str, files: list[pathlib.Path]):
+        """Raises ValueError for a file of another kind than KINDS."""
+        self.name, self.files = name, files
+        for file in files:
+            _kind_of(file)
+
+    def __iter__(self) -> Iterator[Record]:
+        for file in self.files:
+            yield from read(file)
+
+    def by_file(self) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
+        """Each file's name and a function that reads it, in the order of iteration."""
+        # What a file holds is decided per file: a folder may mix two kinds of them.
+        return [(file.name, functools.partial(read, file)) for file in self.files]
+
+    @functools.cached_property
+    def _length(self) -> int:
+        return sum(_kind_of(file).count(file) for file in self.files)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def fingerprint(self) -> str:
+        """Hash of the files' contents in order."""
+        # Not of names, places and times: data that moved are the same data.
+        return fingerprint.of_json([fingerprint.of_file(file) for file in self.files])
+
+
+def read(file: pathlib.Path) -> Iterator[Record]:
+    """The records of a file, without the nulls inside of them."""
+    for record in _kind_of(file).read(file):
+        yield {name: without_nulls(value) for name, value in record.items()}
+
+
+def without_nulls(value: Any) -> Any:
+    """A value whose objects lack the fields that hold null.
+
+    A table has every field of a struct in every row and fills those that a row lacks, so that a
+    tool call's arguments would come back with the names of all other tools' arguments.
+    """
+    # In JSON too: the same data shall give the same tokens from either.
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
+def _kind_of(file: pathlib.Path) -> Kind:
+    name = file.name
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    for kind in KINDS:
+        # Tables are compressed inside, so that a .parquet.gz is nothing that this could read.
+        if name.endswith(kind.suffixes) and file.name.endswith(SUFFIXES):
+            return kind
+    raise ValueError(f"{file}: not one of {', '.join(SUFFIXES)}")
+
+
+def _suffixes() -> tuple[str, ...]:
+    """Every ending of a name that can be read."""
+    endings = []
+    for kind in KINDS:
+        endings.extend(kind.suffixes)
+    for suffix in (".jsonl", ".json", ".csv", ".tsv"):
+        endings.extend(suffix + ending for ending in COMPRESSED)
+    return tuple(endings)
+
+
+SUFFIXES = _suffixes()

@@ -1,0 +1,101 @@
+"""Folders of data: what `save_to_disk` wrote, and data set repositories with their splits."""
+
+import json
+import pathlib
+import re
+
+from rewardjax.data.sources.files import SUFFIXES, Source
+from rewardjax.data.sources.splits import choose
+
+# Files that `datasets` and the hub put beside the data.
+DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")
+
+# How the hub's data set folders spell a split in file and folder names.
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
+
+
+def open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
+    """The records of a folder's only split, or of the one that is named.
+
+    Raises FileNotFoundError without data in it, ValueError for a split that must be named or that
+    there is not.
+    """
+    # save_to_disk of several splits makes one folder each.
+    if (folder / "dataset_dict.json").exists():
+        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        chosen = choose(splits, split, folder)
+        return _open_saved(folder / chosen, f"{name}/{chosen}")
+    if (folder / "state.json").exists():
+        if split is not None:
+            raise ValueError(f"split = {split!r}: {folder} holds one saved data set without splits")
+        return _open_saved(folder, name)
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.name.endswith(SUFFIXES) and _is_data(file.relative_to(folder))
+    )
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it"
+        )
+    # Any other folder is taken for a data set repository, whose file names say what the splits are.
+    splits = [_split_of(file.relative_to(folder)) for file in files]
+    # By the hub's rule train_prefs.jsonl is `train`, and so is train_sft.jsonl beside it: whoever
+    # names a file without its suffix means that file alone.
+    stems = [file.name.split(".")[0] for file in files]
+    if split not in splits and split in stems:
+        splits = stems
+    chosen = choose(sorted(set(splits)), split, folder)
+    # The name goes into reports: a split that nobody had to name is not mentioned.
+    if split is not None:
+        name = f"{name}/{chosen}"
+    of_split = [file for file, its in zip(files, splits, strict=True) if its == chosen]
+    return Source(name, of_split)
+
+
+def _is_data(path: pathlib.Path) -> bool:
+    """Not hidden, and not the description that tools put beside the data."""
+    is_hidden = any(part.startswith(".") for part in path.parts)
+    return not is_hidden and path.name not in DESCRIPTIONS
+
+
+def _split_of(path: pathlib.Path) -> str:
+    """Split of a file in a data set repository, as the hub finds it.
+
+    NAME-00000-of-00001.parquet, else a split word in the file's name, else in a folder's, else
+    train.
+    """
+    match = re.match(r"(.+)-\d+-of-\d+", path.name)
+    # save_to_disk calls the files of every split `data`; there the folder is the split.
+    if match and match[1] != "data":
+        return match[1]
+    # From the file up: in "test/train-examples.json" the file's own name decides.
+    for part in reversed(path.parts):
+        for word in re.split(r"[^a-z]+", part.lower()):
+            if word in SPLIT_WORDS:
+                return SPLIT_WORDS[word]
+    return "train"
+
+
+def _open_saved(folder: pathlib.Path, name: str) -> Source:
+    """A data set that `save_to_disk` wrote."""
+    state = json.loads((folder / "state.json").read_text())
+    # A shuffled or filtered data set is saved as all rows and a list of indices, which is not read
+    # here.
+    if state.get("_indices_data_files"):
+        raise ValueError(
+            f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before "
+            "save_to_disk"
+        )
+    return Source(name, [folder / entry["filename"] for entry in state["_data_files"]])

@@ -1,0 +1,243 @@
+"""JSON lines, JSON arrays and arrays inside an object, a record at a time.
+
+Python's `json` reads a whole document. An array is read here by its decoder for one value, from a
+buffer that grows only while a record is not whole, so that a file may be larger than memory.
+"""
+
+import codecs
+import json
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from rewardjax.data.sources.byte_streams import UTF8_BOM, decompressed
+
+Record = dict[str, Any]
+CHUNK = 1 << 18  # bytes read at once
+# Where an object holds its records: the common export's, the hub viewer's, and benchmarks'.
+WRAPPERS = ("data", "rows", "examples")
+# The longest word that may be cut off at the end of a buffer, and is no error then: two \uXXXX.
+CUT_WORD = 12
+
+BLANK = re.compile(r"[ \t\n\r]*")
+WRAPPER_OPENS = re.compile(rb'"(' + "|".join(WRAPPERS).encode() + rb')"\s*:\s*\[')
+HEAD = 4096  # bytes in which a document of one long line must name its list
+
+
+def read(file: pathlib.Path) -> Iterator[Record]:
+    """The records of a JSON file in any of the three forms.
+
+    Raises ValueError with file, line and column for bad JSON, bad UTF-8 and records that are no
+    objects.
+    """
+    if _holds_lines(file):
+        return _read_lines(file)
+    return _read_document(file)
+
+
+def count(file: pathlib.Path) -> int:
+    """How many records there are."""
+    if not _holds_lines(file):
+        return sum(1 for _ in _read_document(file))
+    # Blank lines are no records; counting the others costs no parsing.
+    with decompressed(file) as lines:
+        return sum(1 for line in lines if line.strip(b" \t\r\n" + UTF8_BOM))
+
+
+def _holds_lines(file: pathlib.Path) -> bool:
+    """Whether the file is one record per line, judged by how it begins."""
+    with decompressed(file) as data:
+        first = _first_line(data)
+        is_only_line = not data.read(CHUNK).strip()
+    if first.startswith(b"["):
+        return False
+    if ".jsonl" in file.name:
+        return True
+    if is_only_line:
+        return not _is_wrapper(first)
+    # A record ends with its line. A document over several lines leaves the first one open, and of
+    # a line that is longer than what was read the beginning must do.
+    if len(first) < CHUNK:
+        return first.endswith(b"}")
+    return WRAPPER_OPENS.search(first, 0, HEAD) is None
+
+
+def _first_line(data: IO[bytes]) -> bytes:
+    """The first line with text, without blanks, or at most CHUNK bytes of it."""
+    while piece := data.readline(CHUNK):
+        line = piece.removeprefix(UTF8_BOM).strip()
+        if line:
+            return line
+    return b""
+
+
+def _is_wrapper(line: bytes) -> bool:
+    """Whether a line is an object around a list of records."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False  # read as a line, it gets its error
+    if not isinstance(value, dict):
+        return False
+    lists = [value[name] for name in WRAPPERS if isinstance(value.get(name), list)]
+    return any(all(isinstance(item, dict) for item in items) for items in lists)
+
+
+def _read_lines(file: pathlib.Path) -> Iterator[Record]:
+    with decompressed(file) as lines:
+        for number, line in enumerate(lines, 1):
+            # Files that were appended to each other have a mark at each one's start.
+            line = line.removeprefix(UTF8_BOM)
+            if line.strip():
+                yield as_record(_parse_line(line, file, number), f"{file}:{number}")
+
+
+def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{file}:{number}: bad JSON at column {error.colno}: {error.msg}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{file}:{number}: not UTF-8 at byte {error.start + 1}: {error.reason}"
+        ) from None
+
+
+def as_record(value: Any, where: str) -> Record:
+    """`value`, if it is an object. Raises ValueError naming `where` for any other."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: a record is a JSON object, this is {value!r:.60}")
+    return value
+
+
+# ------------------------------------------------------------------ arrays, streamed
+
+
+def _read_document(file: pathlib.Path) -> Iterator[Record]:
+    """The records of `[...]`, or of the list that an object holds under a name of WRAPPERS."""
+    with decompressed(file) as data:
+        text = _Text(file, data)
+        in_object = text.peek() == "{"
+        if in_object:
+            _skip_to_list(text)
+        text.expect("[")
+        index = 0
+        while text.peek() != "]":
+            if index:
+                text.expect(",")
+            record = as_record(text.value(), f"{file}[{index}]")
+            # The hub's viewer wraps each record once more, with its number.
+            if in_object and record.keys() >= {"row_idx", "row"}:
+                record = as_record(record["row"], f"{file}[{index}].row")
+            yield record
+            index += 1
+        text.expect("]")
+        # What follows the list in an object (counts, a license) is no record. But a second
+        # document, or a file that ends here too early, is nothing to pass over.
+        if in_object:
+            while text.peek() == ",":
+                text.expect(",")
+                text.value()
+                text.expect(":")
+                text.value()
+            text.expect("}")
+        if text.peek():
+            raise text.error("Extra data")
+
+
+def _skip_to_list(text: "_Text") -> None:
+    """Read an object up to the list of its records."""
+    text.expect("{")
+    while True:
+        name = text.value()
+        text.expect(":")
+        if name in WRAPPERS and text.peek() == "[":
+            return
+        text.value()
+        if text.peek() != ",":
+            raise text.error(
+                f"one object over several lines, without a list called {', '.join(WRAPPERS)}; "
+                "write one record per line, or an array of them"
+            )
+        text.expect(",")
+
+
+class _Text:
+    """A stream of UTF-8 bytes as JSON values, one after the other."""
+
+    def __init__(self, file: pathlib.Path, data: IO[bytes]):
+        self._file, self._data = file, data
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._buffer, self._at, self._ended = "", 0, False
+        # Of the buffer's start, for messages.
+        self._line, self._column = 1, 1
+
+    def peek(self) -> str:
+        """The next character that is not blank, or "" at the end."""
+        while True:
+            self._at = BLANK.match(self._buffer, self._at).end()  # pyright: ignore
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._more()
+
+    def expect(self, character: str) -> None:
+        """Step over `character`."""
+        if self.peek() != character:
+            raise self.error(f"Expecting {character!r}")
+        self._at += 1
+
+    def value(self) -> Any:
+        """The next value."""
+        self.peek()
+        while True:
+            try:
+                value, self._at = self._scan(self._buffer, self._at)
+                return value
+            except json.JSONDecodeError as error:
+                # The decoder reports an unfinished string at its start, anything else that goes
+                # on beyond the buffer near the end of it.
+                cut = error.msg.startswith("Unterminated") or (
+                    error.pos >= len(self._buffer) - CUT_WORD
+                )
+                if not cut or self._ended:
+                    raise self.error(error.msg, error.pos) from None
+            self._more()
+
+    def _more(self) -> None:
+        """Drop what was read, and read at least as much as is left: a long record costs no more."""
+        done = self._buffer[: self._at]
+        self._line, self._column = _advance(self._line, self._column, done)
+        self._buffer, self._at = self._buffer[self._at :], 0
+        data = self._data.read(max(CHUNK, len(self._buffer)))
+        self._ended = not data
+        try:
+            self._buffer += self._decode(data, final=self._ended)
+        except UnicodeDecodeError as error:
+            # Bytes, not characters, since those cannot be told apart after the bad one.
+            before = self._buffer.encode() + error.object[: error.start]
+            line = self._line + before.count(b"\n")
+            byte = len(before) - before.rfind(b"\n")
+            raise ValueError(
+                f"{self._file}:{line}: not UTF-8 at byte {byte}: {error.reason}"
+            ) from None
+
+    def error(self, message: str, at: int | None = None) -> ValueError:
+        """What is wrong at a place of the buffer, by line and column."""
+        if at is None:
+            at = self._at
+        line, column = _advance(self._line, self._column, self._buffer[:at])
+        if self._ended and at >= len(self._buffer.rstrip()):
+            message += "; the file ends here, is it whole?"
+        return ValueError(f"{self._file}:{line}: bad JSON at column {column}: {message}")
+
+
+def _advance(line: int, column: int, text: str) -> tuple[int, int]:
+    """Line and column after `text`."""
+    newlines = text.count("\n")
+    if newlines:
+        return line + newlines, len(text) - text.rfind("\n")
+    return line, column + len(text)

@@ -1,0 +1,137 @@
+"""CSV, TSV, Parquet and Arrow, a few hundred records at a time."""
+
+import contextlib
+import csv
+import io
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rewardjax.data.sources.byte_streams import decompressed, refuse_stand_in
+
+Record = dict[str, Any]
+RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
+FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins otherwise
+
+
+# ------------------------------------------------------------------ CSV and TSV
+
+
+def read_csv(file: pathlib.Path) -> Iterator[Record]:
+    """A record per row, named by the header; cells are texts, empty ones None.
+
+    Raises ValueError with file and line for a row of another length than the header.
+    """
+    # Numbers stay text: a table does not say whether "5" is an answer or a score.
+    with _rows(file) as rows:
+        names = next(rows, None)
+        if names is None:
+            return
+        if len(set(names)) < len(names):
+            raise ValueError(f"{file}:1: the header names a column twice: {', '.join(names)}")
+        for row in rows:
+            # The csv module gives a blank line as no cells.
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise ValueError(
+                    f"{file}:{rows.line_num}: {len(row)} cells, the header has {len(names)} "
+                    "columns; quote the cells that hold a delimiter or a line break"
+                )
+            yield {name: cell or None for name, cell in zip(names, row, strict=True)}
+
+
+def count_csv(file: pathlib.Path) -> int:
+    """How many rows there are below the header."""
+    with _rows(file) as rows:
+        next(rows, None)
+        return sum(1 for row in rows if row)
+
+
+@contextlib.contextmanager
+def _rows(file: pathlib.Path) -> Iterator[Any]:
+    """The module's reader over the file's text; its errors become sentences."""
+    # Conversations are longer than the module's default of 128 KiB per cell.
+    csv.field_size_limit(sys.maxsize)
+    delimiter = ","
+    if ".tsv" in file.name:
+        delimiter = "\t"
+    with decompressed(file) as data:
+        # A mark at the start would become part of the first column's name.
+        text = io.TextIOWrapper(data, "utf-8-sig", newline="")
+        # Strict: else a quote that is never closed makes one cell of the rest of the file.
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
+        try:
+            yield rows
+        except csv.Error as error:
+            raise ValueError(f"{file}:{rows.line_num}: bad CSV: {error}") from None
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{file}: not UTF-8 after line {rows.line_num}: {error.reason}; convert it: "
+                f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8-{file.name}"
+            ) from None
+        finally:
+            text.detach()
+
+
+# ------------------------------------------------------------------ Parquet and Arrow
+
+
+def read_parquet(file: pathlib.Path) -> Iterator[Record]:
+    """The rows of a Parquet file."""
+    # Batch by batch: a row group, which pyarrow would otherwise read whole, may be gigabytes.
+    with _readable(file), pq.ParquetFile(file) as table:
+        for batch in table.iter_batches(RECORDS_AT_ONCE):
+            yield from batch.to_pylist()
+
+
+def count_parquet(file: pathlib.Path) -> int:
+    """How many rows there are, from the file's footer."""
+    with _readable(file):
+        return pq.read_metadata(file).num_rows
+
+
+def read_arrow(file: pathlib.Path) -> Iterator[Record]:
+    """The rows of an Arrow file or stream, or of a Feather file."""
+    for batch in arrow_batches(file):
+        # save_to_disk writes batches of 1,000 and more; as Python objects these are large.
+        for start in range(0, batch.num_rows, RECORDS_AT_ONCE):
+            yield from batch.slice(start, RECORDS_AT_ONCE).to_pylist()
+
+
+def count_arrow(file: pathlib.Path) -> int:
+    """How many rows there are."""
+    return sum(batch.num_rows for batch in arrow_batches(file))
+
+
+def arrow_batches(file: pathlib.Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of a file in either form of Arrow's format."""
+    with _readable(file), pa.memory_map(str(file)) as data:
+        if data.read(len(FILE_MAGIC)) == FILE_MAGIC:
+            with pa.ipc.open_file(data) as batches:
+                for index in range(batches.num_record_batches):
+                    yield batches.get_batch(index)
+            return
+        data.seek(0)
+        with pa.ipc.open_stream(data) as stream:
+            yield from stream
+
+
+@contextlib.contextmanager
+def _readable(file: pathlib.Path) -> Iterator[None]:
+    """Raise pyarrow's refusals of a file as one sentence with its name."""
+    refuse_stand_in(file)
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        # The system's own refusals name the file themselves.
+        if isinstance(error, OSError) and error.filename:
+            raise
+        kind = file.suffix.removeprefix(".")
+        raise ValueError(
+            f"{file}: not a whole {kind} file ({error}); download or write it again"
+        ) from None
