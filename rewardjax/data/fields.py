@@ -5,19 +5,36 @@ are `groups.check`'s to judge.
 """
 
 import math
-import re
+from collections.abc import Sequence
 from typing import Any
 
+from rewardjax.data import transcripts
 from rewardjax.data.groups import BadRecord, Message
 
 Record = dict[str, Any]
 
-PROMPTS = ("prompt", "messages", "question", "instruction", "input")
+PROMPTS = (
+    *("prompt", "messages", "conversations", "conversation", "question", "instruction", "input"),
+    "context",
+)
+# Columns that belong to the prompt in some layout: read, or a repetition of what is read, or the
+# record is refused.
+NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio", "audios")
+PROMPT_PARTS = (*PROMPTS, "system", "system_prompt", "history", "query", *NOT_TEXT)
 # Of a message, beside role and content: what chat templates read.
-OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "name")
+OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
+# Who speaks, as ShareGPT and OASST call it.
+ROLES = {
+    "human": "user",
+    "prompter": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "observation": "tool",
+}
 
 
-def first_present(record: Record, names: tuple[str, ...]) -> str | None:
+def first_present(record: Record, names: Sequence[str]) -> str | None:
     """The first of `names` that the record has a value for; tables fill absent fields with None."""
     for name in names:
         if record.get(name) is not None:
@@ -25,35 +42,92 @@ def first_present(record: Record, names: tuple[str, ...]) -> str | None:
     return None
 
 
+# ------------------------------------------------------------------ prompts
+
+
 def prompt(record: Record) -> list[Message]:
-    """The record's prompt, under any of its names."""
+    """The record's prompt, under any of its names, with its system message and earlier turns."""
+    messages = _turns(record)
+    earlier = history(record.get("history"))
+    name = first_present(record, ("system", "system_prompt"))
+    first = messages[0]
+    if name is not None and not isinstance(record[name], str):
+        raise BadRecord("bad_schema", f"{name} = {record[name]!r:.60}, not a text")
+    if name is not None and record[name].strip():
+        text = record[name]
+        if first.get("role") == "system" and first["content"] != text:
+            raise BadRecord("bad_schema", f"{name} differs from the system message of the prompt")
+        if first.get("role") != "system":
+            messages = [{"role": "system", "content": text}, *messages]
+    if not earlier:
+        return messages
+    # The system message stays the first one.
+    start = int(messages[0].get("role") == "system")
+    return messages[:start] + earlier + messages[start:]
+
+
+def _turns(record: Record) -> list[Message]:
+    """The prompt but for what other columns add to it."""
     name = first_present(record, PROMPTS)
     if name is None:
-        raise BadRecord(
-            "bad_schema", f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}"
-        )
+        raise BadRecord("bad_schema", no_prompt(record))
     value = text_or_messages(record[name], name)
     if isinstance(value, list):
         # A transcript that ends in "Assistant:" has an empty turn for the response to come.
         if value[-1] == {"role": "assistant", "content": ""}:
             return value[:-1]
         return value
-    # Alpaca's format: an instruction, and in a field of its own what it is about.
-    if name == "instruction" and isinstance(record.get("input"), str) and record["input"].strip():
-        value = f"{value}\n\n{record['input']}"
+    # Alpaca's format: an instruction, and in a field of its own what it is about. LLaMA-Factory
+    # joins the two by one line break.
+    about = None
+    if name == "instruction":
+        about = record.get("input")
+    if isinstance(about, str) and about.strip():
+        value = f"{value}\n{about}"
     return [{"role": "user", "content": value}]
+
+
+def no_prompt(record: Record) -> str:
+    """A sentence about a record without a prompt, which names the columns that could be one."""
+    texts = [name for name, value in record.items() if isinstance(value, str)]
+    others = [name for name in texts if not name.startswith(("chosen", "reject", "response"))]
+    column = "COLUMN"
+    if others:
+        column = others[0]
+    return (
+        f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}; if a column holds it, "
+        f"name it: data.columns={{prompt: {column}}}"
+    )
+
+
+def history(value: Any) -> list[Message]:
+    """Earlier turns: (user, assistant) pairs of texts as LLaMA-Factory has them, or messages."""
+    if not value:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise BadRecord("bad_schema", f"history = {value!r:.60}, not a list of earlier turns")
+    if all(isinstance(turn, dict) for turn in value):
+        return text_or_messages(value, "history")
+    messages = []
+    for turn in value:
+        is_pair = isinstance(turn, (list, tuple)) and len(turn) == 2
+        if not is_pair or not all(isinstance(text, str) for text in turn):
+            raise BadRecord("bad_schema", f"history holds {turn!r:.60}, not a pair of texts")
+        messages.append({"role": "user", "content": turn[0]})
+        messages.append({"role": "assistant", "content": turn[1]})
+    return messages
+
+
+# ------------------------------------------------------------------ responses, messages
 
 
 def response(value: Any, where: str) -> list[Message]:
     """A response as messages: a text, a list of messages, or a dict with its text and labels."""
-    if isinstance(value, dict):
-        name = first_present(value, ("content", "text", "response"))
-        if name is None:
+    if isinstance(value, dict) and not ("from" in value and "value" in value):
+        name = first_present(value, ("content", "text", "response", "answer", "value"))
+        if name is None and not value.get("tool_calls"):
             raise BadRecord("bad_schema", f"{where}: no content among {sorted(value)}")
-        message = {"role": "assistant", "content": value[name]}
-        if value.get("reasoning_content"):
-            message["reasoning_content"] = value["reasoning_content"]
-        return [message]
+        return [_message({"role": "assistant"} | value | {"content": value.get(name or "")}, where)]
     value = text_or_messages(value, where)
     if isinstance(value, list):
         return value
@@ -61,37 +135,60 @@ def response(value: Any, where: str) -> list[Message]:
 
 
 def text_or_messages(value: Any, where: str) -> Any:
-    """A text as it is; a transcript or a list of messages as messages that templates can read."""
+    """A text as it is; a transcript, JSON or a list of messages as messages for templates."""
     if isinstance(value, str):
-        if value.startswith("\n\nHuman:"):
-            return _transcript(value)
-        return value
+        if transcripts.is_transcript(value):
+            return transcripts.read_transcript(value, where)
+        transcripts.refuse_rendered(value, where)
+        messages = transcripts.parsed(value, where)
+        if messages is None:
+            return value
+        value = messages
+    if isinstance(value, dict):
+        value = [value]
     is_list = isinstance(value, (list, tuple)) and len(value) > 0
     if not is_list or not all(isinstance(message, dict) for message in value):
         raise BadRecord(
             "bad_schema", f"{where} = {value!r:.80}, neither a text nor a list of messages"
         )
-    return [_message(message) for message in value]
+    return [_message(message, where) for message in value]
 
 
-def _message(message: Record) -> Message:
-    content = message.get("content")
+def _message(message: Record, where: str) -> Message:
+    role, content = message.get("role"), message.get("content")
+    # ShareGPT's names; a table of both kinds has both, one of them filled with None.
+    if role is None and message.get("from") is not None:
+        role, content = message["from"], message.get("value")
+    if isinstance(role, str):
+        role = ROLES.get(role.lower(), role)
     if content is None:
         content = ""
+    if isinstance(content, (list, tuple)):
+        content = _joined(content, where)
+    if isinstance(content, str) and role != "system":
+        transcripts.refuse_rendered(content, where)
     # Tables fill absent fields with None or "", which templates would take for a field that is
     # there.
     optional = {name: message[name] for name in OPTIONAL_FIELDS if message.get(name)}
-    return {"role": message.get("role"), "content": content, **optional}
+    return {"role": role, "content": content, **optional}
 
 
-def _transcript(text: str) -> list[Message]:
-    """Messages of a transcript with "Human:" and "Assistant:" paragraphs, trimmed."""
-    parts = re.split(r"\n\n(Human|Assistant):", text)[1:]
-    roles = {"Human": "user", "Assistant": "assistant"}
-    return [
-        {"role": roles[speaker], "content": turn.strip()}
-        for speaker, turn in zip(parts[::2], parts[1::2], strict=True)
-    ]
+def _joined(parts: Sequence[Any], where: str) -> str:
+    """The text of content that is a list of parts, as templates print such parts: on end."""
+    texts = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        else:
+            raise BadRecord(
+                "bad_schema", f"{where} has a content part that is not a text: {part!r:.60}"
+            )
+    return "".join(texts)
+
+
+# ------------------------------------------------------------------ what conversations share
 
 
 def split_messages(
@@ -119,27 +216,16 @@ def _both_assistant(first: Message, second: Message) -> bool:
     return first.get("role") == second.get("role") == "assistant"
 
 
-def split_texts(chosen: str, rejected: str) -> tuple[str, list[str]]:
-    """The common start of two texts up to a white space, and the rests."""
-    if chosen == rejected:
-        raise BadRecord("equal", "chosen = rejected, and no prompt tells where they begin")
-    n, limit = 0, min(len(chosen), len(rejected))
-    while n < limit and chosen[n] == rejected[n]:
-        n += 1
-    # Responses that begin with the same letters would lose them to the prompt.
-    while n > 0 and not chosen[n - 1].isspace():
-        n -= 1
-    if not chosen[:n].strip():
-        raise BadRecord(
-            "bad_schema",
-            "chosen and rejected share no start that could be the prompt, and there is no prompt "
-            "field",
-        )
-    return chosen[:n].rstrip(), [chosen[n:], rejected[n:]]
+# ------------------------------------------------------------------ numbers, truth values
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number."""
+    """A finite number, which tables of texts spell out."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a number") from None
     if isinstance(value, (int, float)) and math.isfinite(value):
         return float(value)
     raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a finite number")
@@ -147,6 +233,8 @@ def number(value: Any, where: str) -> float:
 
 def boolean(value: Any, where: str) -> bool:
     """True or False; 0 and 1 count, since Parquet files often have them."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false", "0", "1"):
+        return value.strip().lower() in ("true", "1")
     if value in (0, 1):
         return bool(value)
     raise BadRecord("bad_schema", f"{where} = {value!r:.40}, neither true nor false")

@@ -18,6 +18,7 @@ from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, Vot
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import fields, formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
+from rewardjax.data.layouts import verdicts
 from rewardjax.data.sources import Source
 
 # Rows of the source per unit: what an interrupted import does again at most.
@@ -31,7 +32,7 @@ HELD = {
     "correct",
     "ranks",
     *fields.PROMPTS,
-    *itertools.chain(*formats.TWO_RESPONSES),
+    *itertools.chain(*verdicts.TWO_RESPONSES),
 }
 # Beside groups.REASONS: training skips such a record, which is sound as a group; the ledger is
 # about pairs.

@@ -1,0 +1,204 @@
+"""Two responses whose columns say which is the better one, with the prompt apart or inside both."""
+
+from typing import Any
+
+from rewardjax.data import fields, transcripts
+from rewardjax.data.fields import Record
+from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts.layout import Content, Layout
+
+# (better, worse), as trainers and data sets name them.
+COLUMNS = (
+    ("chosen", "rejected"),
+    ("response_chosen", "response_rejected"),
+    ("chosen_response", "rejected_response"),
+    ("response_j", "response_k"),  # stack-exchange-paired
+)
+IN_MESSAGES = ("rejected_response", "rejected_messages")  # ms-swift
+
+
+def columns(record: Record) -> tuple[str, str] | None:
+    """The two columns of the better and the worse response, if the record has them."""
+    for better, worse in COLUMNS:
+        if record.get(better) is not None and record.get(worse) is not None:
+            return better, worse
+    return None
+
+
+def is_pair(record: Record) -> bool:
+    """Whether the record has a better and a worse response."""
+    return columns(record) is not None
+
+
+def _read_pair(record: Record) -> Content:
+    """Whole conversations, or responses beside a prompt."""
+    names = columns(record)
+    assert names, "the layout fits"
+    better, worse = (fields.text_or_messages(record[name], name) for name in names)
+    if isinstance(better, str) and isinstance(worse, str):
+        prompt, responses = _of_texts(record, better, worse)
+    elif isinstance(better, list) and isinstance(worse, list):
+        prompt, responses = _of_messages(record, [better, worse])
+        if all(isinstance(record[name], str) for name in names):
+            _refuse_quoted(record, names, responses)
+    else:
+        raise BadRecord(
+            "bad_schema", "chosen and rejected: one is a text, the other a list of messages"
+        )
+    return {"prompt": prompt, "responses": responses, "pairs": [graded(record)]}
+
+
+def _has_prompt(record: Record) -> bool:
+    return fields.first_present(record, fields.PROMPTS) is not None
+
+
+def _of_texts(record: Record, better: str, worse: str) -> tuple[list[Message], list[list[Message]]]:
+    # The words that both texts begin with are no prompt: answers to an unknown question share them
+    # too.
+    if not _has_prompt(record):
+        raise BadRecord("bad_schema", fields.no_prompt(record))
+    return fields.prompt(record), [fields.response(side, "") for side in (better, worse)]
+
+
+def _of_messages(
+    record: Record, sides: list[list[Message]]
+) -> tuple[list[Message], list[list[Message]]]:
+    starts_with_assistant = [side[0].get("role") == "assistant" for side in sides]
+    if all(starts_with_assistant) and _has_prompt(record):
+        return fields.prompt(record), sides
+    if any(starts_with_assistant):
+        raise BadRecord(
+            "bad_schema",
+            "chosen or rejected starts with the assistant, and the other or the prompt does not go "
+            "with it",
+        )
+    # Whole conversations; a prompt column only repeats their start, which `formats` checks.
+    prompt, responses = fields.split_messages(*sides)
+    name = fields.first_present(record, ("system", "system_prompt"))
+    if name is not None and record[name] and prompt[0]["role"] != "system":
+        prompt = [{"role": "system", "content": record[name]}, *prompt]
+    return prompt, responses
+
+
+def _refuse_quoted(record: Record, names: tuple[str, str], responses: list[list[Message]]) -> None:
+    """Raise BadRecord where the responses of two transcripts are more than one turn each.
+
+    Transcripts part in their last turn; earlier ones mean that an answer quotes a dialogue.
+    """
+    are_transcripts = all(transcripts.is_transcript(record[name]) for name in names)
+    if are_transcripts and len(responses[0]) != len(responses[1]):
+        raise BadRecord(
+            "bad_schema",
+            "the transcripts part before their last turn, and one goes on longer: an answer may "
+            "quote a dialogue",
+        )
+
+
+def graded(record: Record) -> Pair:
+    """Chosen over rejected, with the strength or the soft label that the record gives.
+
+    A margin below zero is kept: the column's name is the label, and losses without margins use it.
+    """
+    target, margin = 1.0, 0.0
+    name = fields.first_present(record, ("target", "preference"))
+    # A verdict in words beside chosen and rejected says what their names say.
+    if name == "preference" and _is_word(record[name]):
+        name = None
+    if name is not None:
+        target = fields.number(record[name], name)
+    if not 0.0 <= target <= 1.0:
+        raise BadRecord("bad_schema", f"target (or preference) = {target}, not a probability")
+    tie = target == 0.5
+    if record.get("tie") is not None:
+        tie = tie or fields.boolean(record["tie"], "tie")
+    margin_name = fields.first_present(record, ("margin", "strength"))
+    if margin_name is not None:
+        margin = fields.number(record[margin_name], margin_name)
+    elif record.get("score_chosen") is not None and record.get("score_rejected") is not None:
+        better = fields.number(record["score_chosen"], "score_chosen")
+        margin = better - fields.number(record["score_rejected"], "score_rejected")
+    if tie:
+        return Pair(0, 1, target=0.5, tie=True)
+    return Pair(0, 1, target=target, margin=margin)
+
+
+def _is_word(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
+
+
+# ------------------------------------------------------------------ one side inside `messages`
+
+
+def _is_swift(record: Record) -> bool:
+    has_rejected = fields.first_present(record, IN_MESSAGES) is not None
+    return has_rejected and record.get("messages") is not None and columns(record) is None
+
+
+def _read_swift(record: Record) -> Content:
+    """`messages` ends with the better response, the worse one stands apart."""
+    better = fields.prompt(record)
+    worse_name = fields.first_present(record, IN_MESSAGES)
+    assert worse_name, "the layout fits"
+    if better[-1]["role"] != "assistant" or len(better) < 2:
+        raise BadRecord("bad_schema", f"messages beside {worse_name} do not end with a response")
+    worse = fields.response(record[worse_name], worse_name)
+    if worse[0]["role"] == "assistant":
+        prompt, responses = better[:-1], [better[-1:], worse]
+    else:
+        prompt, responses = fields.split_messages(better, worse)
+    return {"prompt": prompt, "responses": responses, "pairs": [graded(record)]}
+
+
+# ------------------------------------------------------------------ both in one list
+
+
+def _is_alpaca_list(record: Record) -> bool:
+    output = record.get("output")
+    return isinstance(output, (list, tuple)) and record.get("instruction") is not None
+
+
+def _read_alpaca_list(record: Record) -> Content:
+    """`output` = [better, worse], as LLaMA-Factory had it at first."""
+    output = record["output"]
+    if len(output) != 2:
+        raise BadRecord("bad_schema", f"output has {len(output)} responses; a pair is two")
+    responses = [fields.response(item, f"output[{k}]") for k, item in enumerate(output)]
+    return {"prompt": fields.prompt(record), "responses": responses, "pairs": [Pair(0, 1)]}
+
+
+# ------------------------------------------------------------------ the table
+
+
+def _is_conversations(record: Record) -> bool:
+    names = columns(record)
+    return names is not None and isinstance(record[names[0]], (list, tuple))
+
+
+def _is_sharegpt(record: Record) -> bool:
+    names = columns(record)
+    return names is not None and isinstance(record[names[0]], dict)
+
+
+def _is_alpaca(record: Record) -> bool:
+    return is_pair(record) and record.get("instruction") is not None and not record.get("prompt")
+
+
+def _is_stack_exchange(record: Record) -> bool:
+    return columns(record) == ("response_j", "response_k")
+
+
+LAYOUTS = (
+    Layout("TRL conversational pairs", _is_conversations, _read_pair),
+    Layout("LLaMA-Factory ShareGPT ranking", _is_sharegpt, _read_pair),
+    Layout("LLaMA-Factory alpaca ranking", _is_alpaca, _read_pair),
+    Layout("stack-exchange pairs", _is_stack_exchange, _read_pair),
+    Layout("pairs of texts", is_pair, _read_pair),
+    Layout("ms-swift pairs", _is_swift, _read_swift),
+    Layout("LLaMA-Factory alpaca ranking, output list", _is_alpaca_list, _read_alpaca_list),
+)

@@ -1,0 +1,210 @@
+"""One prompt and K responses, with correctness, ranks or scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rewardjax.data import fields
+from rewardjax.data.fields import Record
+from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts.layout import Content, Layout
+
+LISTS = ("responses", "candidates", "completions", "answers")
+# What may label the responses of a group: the name of a column, and of a field of one response.
+LABELS = (
+    ("correct", ("is_correct", "correct")),
+    ("ranks", ("rank", "ranks")),
+    ("scores", ("score", "overall_score", "scores")),
+)
+
+
+def is_responses(record: Record) -> bool:
+    """Whether the record has a list of responses, or columns of them with scores."""
+    if record.get("response_1") is not None and record.get("scores") is not None:
+        return True
+    return fields.first_present(record, LISTS) is not None
+
+
+def _is_labeled(record: Record) -> bool:
+    """Whether the record has responses, and the record or the first of them says how good."""
+    if not is_responses(record):
+        return False
+    name = fields.first_present(record, LISTS)
+    first: Any = {}
+    if name is not None and isinstance(record[name], (list, tuple)) and record[name]:
+        first = record[name][0]
+    for plural, names in LABELS:
+        if record.get(plural) is not None:
+            return True
+        if isinstance(first, dict) and fields.first_present(first, names) is not None:
+            return True
+    return False
+
+
+def _read_responses(record: Record) -> Content:
+    """`responses`: texts, message lists, or dicts with content and labels; or columns of responses.
+
+    The columns are response_1 .. response_K, with `scores`.
+    """
+    name = fields.first_present(record, LISTS)
+    if name is not None:
+        items = record[name]
+    else:
+        columns = [f"response_{n}" for n in range(1, len(record["scores"]) + 1)]
+        items = [record[column] for column in columns if column in record]
+    if not isinstance(items, (list, tuple)):
+        raise BadRecord("bad_schema", f"{name} = {items!r:.60}, not a list")
+    # In one data set 1 is a rank, in the next it says that the response is right.
+    if isinstance(record.get("labels"), (list, tuple)) and not _is_labeled(record):
+        raise BadRecord(
+            "bad_schema",
+            f"labels = {record['labels']!r:.40}: name what they are, as in "
+            "data.columns={scores: labels}, {correct: labels} or {ranks: labels}",
+        )
+    return labeled(fields.prompt(record), items, record)
+
+
+def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Content:
+    """The group of a prompt and K responses, with what the record or each response says of them."""
+    correct, ranks, scores = (_labels(record, items, *names) for names in LABELS)
+    # Some data sets call correctness a score.
+    if correct is None and scores is not None and all(isinstance(score, bool) for score in scores):
+        correct, scores = scores, None
+    if correct is not None:
+        correct = [fields.boolean(value, "correct") for value in correct]
+    if scores is not None:
+        scores = [fields.number(value, "scores") for value in scores]
+    if ranks is None and scores is not None:
+        # Dense ranks: equal scores share one, and the next score down has the next rank.
+        best_first = sorted(set(scores), reverse=True)
+        ranks = [best_first.index(score) for score in scores]
+    if ranks is not None:
+        ranks = [fields.number(value, "ranks") for value in ranks]
+        best = min(ranks)
+        ranks = [rank - best for rank in ranks]
+    return {
+        "prompt": prompt,
+        "responses": [_response(item, f"responses[{k}]") for k, item in enumerate(items)],
+        "pairs": _pairs(correct, ranks, scores),
+        "correct": correct,
+        "ranks": ranks,
+    }
+
+
+def _response(item: Any, where: str) -> list[Message]:
+    # NeMo-RL's `completions` hold messages under this name.
+    if isinstance(item, dict) and item.get("completion") is not None:
+        return fields.response(item["completion"], where)
+    return fields.response(item, where)
+
+
+def _labels(
+    record: Record, items: Sequence[Any], plural: str, names: Sequence[str]
+) -> list[Any] | None:
+    """A list column, or a field of every response; None where there is neither."""
+    if record.get(plural) is not None:
+        values = list(record[plural])
+    else:
+        values = []
+        for item in items:
+            if isinstance(item, dict):
+                name = fields.first_present(item, names)
+                if name is not None:
+                    values.append(item[name])
+    # Some responses labeled and others not: which label belongs to which response is not known.
+    if values and len(values) != len(items):
+        raise BadRecord(
+            "bad_schema", f"{plural} has {len(values)} values for {len(items)} responses"
+        )
+    return values or None
+
+
+def _pairs(
+    correct: list[bool] | None, ranks: list[float] | None, scores: list[float] | None
+) -> list[Pair]:
+    """Right over wrong; without correctness better over worse, and equal ranks as ties.
+
+    A difference of scores is the margin.
+    """
+    pairs: list[Pair] = []
+    if correct is not None:
+        # Two right answers are no tie: one may be much better written than the other.
+        for i, is_right in enumerate(correct):
+            wrong = [j for j, other in enumerate(correct) if is_right and not other]
+            pairs += [Pair(i, j) for j in wrong]
+        return pairs
+    for i, rank in enumerate(ranks or []):
+        for j, other in enumerate(ranks or []):
+            if rank < other:
+                margin = 0.0
+                if scores:
+                    margin = scores[i] - scores[j]
+                pairs.append(Pair(i, j, margin=margin))
+            # Each tie once: i < j, where better-over-worse above picks one order by itself.
+            elif rank == other and i < j:
+                pairs.append(Pair(i, j, target=0.5, tie=True))
+    return pairs
+
+
+# ------------------------------------------------------------------ data sets of their own
+
+
+def _is_ultrafeedback(record: Record) -> bool:
+    return record.get("completions") is not None and record.get("instruction") is not None
+
+
+def _read_ultrafeedback(record: Record) -> Content:
+    """`instruction` and `completions`, each with overall_score or ratings of four aspects."""
+    items = [dict(item) for item in record["completions"]]
+    for item in items:
+        if item.get("overall_score") is None and item.get("annotations"):
+            item["overall_score"] = _mean_rating(item["annotations"])
+    return labeled(fields.prompt(record), items, {})
+
+
+def _mean_rating(annotations: dict[str, Any]) -> float:
+    """The mean of the aspects' ratings, as binarized versions of UltraFeedback order by."""
+    ratings = []
+    for aspect, annotation in annotations.items():
+        ratings.append(fields.number(annotation.get("Rating"), f"annotations.{aspect}.Rating"))
+    return sum(ratings) / len(ratings)
+
+
+def _is_nectar(record: Record) -> bool:
+    answers = record.get("answers")
+    return isinstance(answers, (list, tuple)) and bool(answers) and _has_rank(answers[0])
+
+
+def _has_rank(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("rank") is not None
+
+
+def _is_tree(record: Record) -> bool:
+    prompt = record.get("prompt")
+    return isinstance(prompt, dict) and prompt.get("replies") is not None
+
+
+def _read_tree(record: Record) -> Content:
+    """An OASST message tree: the first prompt and the ranked replies to it."""
+    root = record["prompt"]
+    replies = root["replies"]
+    for reply in replies:
+        # One record is one group here; deeper ranks would be lost without a word.
+        for question in reply.get("replies") or []:
+            if sum(map(_has_rank, question.get("replies") or [])) > 1:
+                raise BadRecord(
+                    "bad_schema",
+                    "the message tree ranks replies in several places: write one record per "
+                    "ranked list, with `prompt` and `responses`",
+                )
+    ranked = [reply for reply in replies if _has_rank(reply)]
+    return labeled(fields.prompt({"prompt": root["text"]}), ranked, {})
+
+
+LAYOUTS = (
+    Layout("OASST message trees", _is_tree, _read_tree),
+    Layout("UltraFeedback", _is_ultrafeedback, _read_ultrafeedback),
+    Layout("Nectar ranked answers", _is_nectar, _read_responses),
+    Layout("responses of one prompt", _is_labeled, _read_responses),
+)
+# Tried after pairs: beside a better and a worse one, a list of responses says nothing more.
+UNLABELED = Layout("responses of one prompt, unlabeled", is_responses, _read_responses)

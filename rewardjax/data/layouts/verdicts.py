@@ -1,0 +1,270 @@
+"""Two responses side by side, and a verdict in a column of its own.
+
+What a number means differs between data sets: in HelpSteer2 a negative strength is for the first
+response, SHP's 1 is for the first, and others call the second 1. Each layout here has one meaning,
+and numbers in a column that no layout knows are refused until `data.labels` says what they mean.
+"""
+
+import json
+import re
+from typing import Any
+
+from rewardjax.data import fields
+from rewardjax.data.fields import Record
+from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts.layout import Content, Layout
+
+TWO_RESPONSES = (
+    ("response_1", "response_2"),
+    ("response1", "response2"),
+    ("output_1", "output_2"),
+    ("answer_1", "answer_2"),
+    ("response_a", "response_b"),
+    ("answer_a", "answer_b"),
+    ("conversation_a", "conversation_b"),
+    ("response_0", "response_1"),
+    ("answer_0", "answer_1"),
+)
+# Columns with a verdict in words, or in numbers that `data.labels` explains.
+VERDICTS = ("label", "winner", "preference", "choice", "labels")
+# Verdicts as P(first is better), once `word` has made one spelling of "Tie (both bad)".
+WINNERS = {"first": 1.0, "second": 0.0}
+WINNERS |= dict.fromkeys(("a", "model_a", "response_a", "assistant_a", "a>b", "[[a]]"), 1.0)
+WINNERS |= dict.fromkeys(("b", "model_b", "response_b", "assistant_b", "b>a", "[[b]]"), 0.0)
+WINNERS |= dict.fromkeys(("response_1", "model_1", "output_1", "answer_1"), 1.0)
+WINNERS |= dict.fromkeys(("response_2", "model_2", "output_2", "answer_2"), 0.0)
+WINNERS |= dict.fromkeys(
+    (
+        *("tie", "tie_bothbad", "tie_both_bad", "both_bad", "bothbad", "both", "neither"),
+        *("equal", "same", "draw", "a=b", "[[c]]"),
+    ),
+    0.5,
+)
+STRENGTHS = ("preference_strength", "overall_preference")
+
+
+def two_responses(record: Record) -> tuple[str, str] | None:
+    """The columns of the two responses, if the record has them."""
+    for first, second in TWO_RESPONSES:
+        if record.get(first) is not None and record.get(second) is not None:
+            return first, second
+    return None
+
+
+def word(value: Any) -> str:
+    """One spelling of a verdict: lower case, underscores, whole numbers without a point."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = re.sub(r"[()]", "", str(value).strip().lower())
+    return re.sub(r"[\s_]+", "_", text)
+
+
+def votes(record: Record) -> dict[str, Any]:
+    """The verdict columns: the first of VERDICTS, else annotator_1, annotator_2, ..."""
+    name = fields.first_present(record, VERDICTS)
+    if name is not None:
+        return {name: record[name]}
+    names = [key for key in sorted(record) if re.fullmatch(r"annotator_?\d+", key)]
+    return {name: record[name] for name in names if record[name] is not None}
+
+
+def pair_of(target: float, margin: float = 0.0) -> Pair:
+    """The pair of two responses where the first is better with probability `target`."""
+    # The majority's response is the chosen one, so that every pair reads the same way.
+    if target == 0.5:
+        return Pair(0, 1, target=0.5, tie=True)
+    if target < 0.5:
+        return Pair(1, 0, target=1.0 - target, margin=margin)
+    return Pair(0, 1, target=target, margin=margin)
+
+
+def _by_difference(difference: float) -> Pair:
+    """The first response over the second by so much, or the other way round, or a tie."""
+    if difference == 0:
+        return pair_of(0.5)
+    return pair_of(float(difference > 0), abs(difference))
+
+
+def _contents(record: Record) -> tuple[list[Message], list[list[Message]]]:
+    names = two_responses(record)
+    assert names, "the layout fits"
+    sides = [fields.text_or_messages(record[name], name) for name in names]
+    if all(isinstance(side, list) and side[0].get("role") != "assistant" for side in sides):
+        return fields.split_messages(*sides)
+    responses = [fields.response(record[name], name) for name in names]
+    return fields.prompt(record), responses
+
+
+def _with(record: Record, pair: Pair) -> Content:
+    prompt, responses = _contents(record)
+    return {"prompt": prompt, "responses": responses, "pairs": [pair]}
+
+
+# ------------------------------------------------------------------ verdicts in words
+
+
+def is_verdict(record: Record) -> bool:
+    """Whether the record has two responses and a verdict."""
+    return two_responses(record) is not None and bool(votes(record))
+
+
+def _read_verdict(record: Record) -> Content:
+    """Of several annotators, the share of votes is the target."""
+    shares = [_share(name, value) for name, value in votes(record).items()]
+    return _with(record, pair_of(sum(shares) / len(shares)))
+
+
+def _share(name: str, value: Any) -> float:
+    share = WINNERS.get(word(value))
+    if share is not None:
+        return share
+    raise BadRecord(
+        "bad_schema",
+        f"{name} = {value!r:.40}: which response is that? Name the convention, as in "
+        f"data.labels={{{value!s:.40}: first, OTHER: second}} (first, second or tie)",
+    )
+
+
+# ------------------------------------------------------------------ strengths
+
+
+def _is_strength(record: Record) -> bool:
+    return two_responses(record) is not None and fields.first_present(record, STRENGTHS) is not None
+
+
+def _read_strength(record: Record) -> Content:
+    """-3 (the first is much better) to 3 (the second is), 0 for a tie (NeMo-Aligner PR #361)."""
+    name = fields.first_present(record, STRENGTHS)
+    assert name, "the layout fits"
+    return _with(record, _by_difference(-fields.number(record[name], name)))
+
+
+# ------------------------------------------------------------------ Chatbot Arena 55k
+
+ONE_HOT = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": 0.5}
+
+
+def _is_one_hot(record: Record) -> bool:
+    return two_responses(record) is not None and record.get("winner_model_a") is not None
+
+
+def _read_one_hot(record: Record) -> Content:
+    """One of three columns is 1; prompt and responses are JSON lists, one text per turn."""
+    said = [name for name in ONE_HOT if fields.boolean(record.get(name) or 0, name)]
+    if len(said) != 1:
+        raise BadRecord("bad_schema", f"{', '.join(ONE_HOT)}: {len(said)} of them are 1, not one")
+    names = two_responses(record)
+    assert names, "the layout fits"
+    asked = _texts(record.get("prompt"), "prompt")
+    responses = []
+    for name in names:
+        answers = _texts(record[name], name)
+        if len(answers) != len(asked):
+            raise BadRecord(
+                "bad_schema", f"{name} has {len(answers)} turns for {len(asked)} of the prompt"
+            )
+        messages = []
+        for question, answer in zip(asked, answers, strict=True):
+            messages.append({"role": "user", "content": question})
+            messages.append({"role": "assistant", "content": answer})
+        responses.append(messages[1:])
+    return {
+        "prompt": [{"role": "user", "content": asked[0]}],
+        "responses": responses,
+        "pairs": [pair_of(ONE_HOT[said[0]])],
+    }
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    """The texts of a list, which may be a JSON string; a turn without an answer is empty."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = [value]
+    # The text of a single turn may be JSON itself, such as a number.
+    if not isinstance(value, list) or not value:
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not a list of texts")
+    texts = [text or "" for text in value]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRecord("bad_schema", f"{name} holds something else than texts: {value!r:.60}")
+    return texts
+
+
+# ------------------------------------------------------------------ data sets of their own
+
+
+def _is_safe_rlhf(record: Record) -> bool:
+    return record.get("better_response_id") is not None and record.get("response_0") is not None
+
+
+def _read_safe_rlhf(record: Record) -> Content:
+    """PKU-SafeRLHF: better_response_id is 0 or 1, the number in the response's column."""
+    second = fields.boolean(record["better_response_id"], "better_response_id")
+    responses = [fields.response(record[name], name) for name in ("response_0", "response_1")]
+    pairs = [pair_of(float(not second))]
+    return {"prompt": fields.prompt(record), "responses": responses, "pairs": pairs}
+
+
+def _is_shp(record: Record) -> bool:
+    return record.get("human_ref_A") is not None and record.get("human_ref_B") is not None
+
+
+def _read_shp(record: Record) -> Content:
+    """SHP: `history` is the post, `labels` 1 where reference A is preferred (its card)."""
+    first = fields.boolean(record.get("labels"), "labels")
+    responses = [fields.response(record[name], name) for name in ("human_ref_A", "human_ref_B")]
+    prompt = fields.prompt({"prompt": record.get("history")})
+    return {"prompt": prompt, "responses": responses, "pairs": [pair_of(float(first))]}
+
+
+def _is_webgpt(record: Record) -> bool:
+    return record.get("answer_0") is not None and record.get("score_0") is not None
+
+
+def _read_webgpt(record: Record) -> Content:
+    """WebGPT comparisons: a question with its data set, and scores of -1 to 1 that oppose."""
+    question = record.get("question")
+    if isinstance(question, dict):
+        question = question.get("full_text")
+    difference = fields.number(record["score_0"], "score_0")
+    difference -= fields.number(record.get("score_1"), "score_1")
+    responses = [fields.response(record[name], name) for name in ("answer_0", "answer_1")]
+    prompt = fields.prompt({"question": question})
+    return {"prompt": prompt, "responses": responses, "pairs": [_by_difference(difference)]}
+
+
+def _is_summaries(record: Record) -> bool:
+    return isinstance(record.get("summaries"), (list, tuple)) and record.get("choice") is not None
+
+
+def _read_summaries(record: Record) -> Content:
+    """summarize-from-feedback: `info` has the post, `choice` is the better summary's place."""
+    info = record.get("info")
+    if not isinstance(info, dict):
+        raise BadRecord("bad_schema", f"info = {info!r:.60}, not a dict with a post or an article")
+    if len(record["summaries"]) != 2:
+        raise BadRecord("bad_schema", f"{len(record['summaries'])} summaries; a pair is two")
+    second = fields.boolean(record["choice"], "choice")
+    prompt = fields.prompt({"prompt": info.get("post") or info.get("article")})
+    responses = [fields.response(text, "summaries") for text in record["summaries"]]
+    return {"prompt": prompt, "responses": responses, "pairs": [pair_of(float(not second))]}
+
+
+# ------------------------------------------------------------------ the table
+
+
+def _is_arena(record: Record) -> bool:
+    return is_verdict(record) and record.get("conversation_a") is not None
+
+
+LAYOUTS = (
+    Layout("PKU-SafeRLHF", _is_safe_rlhf, _read_safe_rlhf),
+    Layout("SHP", _is_shp, _read_shp),
+    Layout("WebGPT comparisons", _is_webgpt, _read_webgpt),
+    Layout("summarize-from-feedback", _is_summaries, _read_summaries),
+    Layout("HelpSteer preference strengths", _is_strength, _read_strength),
+    Layout("Chatbot Arena with one-hot winners", _is_one_hot, _read_one_hot),
+    Layout("Chatbot Arena conversations", _is_arena, _read_verdict),
+    Layout("two responses and a verdict", is_verdict, _read_verdict),
+)

@@ -1,0 +1,96 @@
+"""What a person says about columns whose meaning cannot be known: names, and what labels mean."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from rewardjax.data.fields import Record
+from rewardjax.data.groups import BadRecord
+from rewardjax.data.layouts.verdicts import VERDICTS, word
+
+MEANINGS = ("first", "second", "tie")
+
+
+class Columns(NamedTuple):
+    """`columns`: our field -> their column, "" where there is none. `labels`: their value -> ours.
+
+    The values of `labels` are "first", "second" and "tie"; its keys are spelled as `verdicts.word`
+    spells them.
+    """
+
+    columns: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+    def apply(self, record: Record) -> Record:
+        """The record under our names and our verdicts.
+
+        Raises BadRecord("bad_schema") for a column that is not there and a label without a meaning.
+        """
+        renamed = record
+        if self.columns:
+            theirs = set(self.columns.values())
+            renamed = {name: record[name] for name in record if name not in theirs}
+            for field, column in self.columns.items():
+                renamed.pop(field, None)
+                if column:
+                    renamed[field] = _value(record, column)
+        if not self.labels:
+            return renamed
+        return {name: self._labeled(name, value) for name, value in renamed.items()}
+
+    def _labeled(self, name: str, value: Any) -> Any:
+        is_verdict = name in VERDICTS or re.fullmatch(r"annotator_?\d+", name)
+        if not is_verdict or value is None or isinstance(value, (list, tuple, dict)):
+            return value
+        if word(value) not in self.labels:
+            raise BadRecord(
+                "bad_schema", f"{name} = {value!r:.40}, which data.labels does not explain"
+            )
+        return self.labels[word(value)]
+
+
+def _value(record: Record, column: str) -> Any:
+    """The value of a column, or with dots of a field inside one: `info.post`."""
+    value: Any = record
+    # A column's own name may hold a dot.
+    if column in record:
+        return record[column]
+    for part in column.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise BadRecord(
+                "bad_schema", f"data.columns names {column!r}; the columns are {sorted(record)}"
+            )
+        value = value[part]
+    return value
+
+
+def read(columns: Any = None, labels: Any = None) -> Columns:
+    """The mappings as configs and flags give them: dicts, or text such as `{prompt: question}`.
+
+    Raises ValueError that names the field for anything else.
+    """
+    meanings = {word(value): meaning for value, meaning in _dict(labels, "data.labels").items()}
+    for value, meaning in meanings.items():
+        if meaning not in MEANINGS:
+            raise ValueError(
+                f"data.labels = {{{value}: {meaning}}}: a label is one of {', '.join(MEANINGS)}"
+            )
+    names = {}
+    for field, column in _dict(columns, "data.columns").items():
+        names[str(field)] = str(column or "")
+    return Columns(names, meanings)
+
+
+def _dict(value: Any, name: str) -> dict[Any, Any]:
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            pass
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} = {value!r:.80}: must be a mapping, as in {{prompt: question}}")
+    return dict(value)

@@ -1,0 +1,376 @@
+"""Every layout that people publish is read from its real shape, with texts of our own."""
+
+import json
+
+import pytest
+
+from rewardjax.data.formats import decide
+from rewardjax.data.groups import BadRecord, Pair, check
+from rewardjax.data.mapping import Columns
+
+Q, GOOD, BAD = "Which floats, a cork or a coin?", "A cork floats.", "A coin floats."
+TIE = Pair(0, 1, target=0.5, tie=True)
+CONVERSATION = {
+    side: [{"role": "user", "content": Q}, {"role": "assistant", "content": text}]
+    for side, text in (("chosen", GOOD), ("rejected", BAD))
+}
+
+
+def parts(*texts):
+    """Content as a list of text parts, with the fields that tables fill with None."""
+    return [{"type": "text", "text": text, "image": None, "mimeType": None} for text in texts]
+
+
+def arena(winner, content=str):
+    sides = {"conversation_a": GOOD, "conversation_b": BAD}
+    return {"id": "1", "model_a": "x", "model_b": "y", "winner": winner, "language": "English"} | {
+        name: [
+            {"role": "user", "content": content(Q)},
+            {"role": "assistant", "content": content(text)},
+        ]
+        for name, text in sides.items()
+    }
+
+
+def arena_55k(a, b, tie):
+    texts = {name: json.dumps([x]) for name, x in (("prompt", Q), ("response_a", GOOD))}
+    winners = {"winner_model_a": a, "winner_model_b": b, "winner_tie": tie}
+    return {"id": 1, "model_a": "x", **texts, "response_b": json.dumps([BAD]), **winners}
+
+
+def helpsteer3(preference):
+    context = [{"role": "user", "content": Q}]
+    responses = {"response1": GOOD, "response2": BAD, "overall_preference": preference}
+    return {"domain": "general", "language": "english", "context": context, **responses}
+
+
+def helpsteer2(strength):
+    responses = {"response_1": GOOD, "response_2": BAD, "preference_strength": strength}
+    return {"split": "train", "prompt": Q, **responses, "preference_statement": "@1"}
+
+
+def webgpt(first, second):
+    question = {"dataset": "eli5", "id": "7", "full_text": Q}
+    answers = {"answer_0": GOOD, "answer_1": BAD, "score_0": first, "score_1": second}
+    return {"question": question, "quotes_0": {"title": []}, "tokens_0": {}, **answers}
+
+
+def summaries(choice):
+    texts = [{"text": text, "policy": "sup1", "note": None} for text in (GOOD, BAD)]
+    info = {"id": "t3", "post": Q, "title": "Corks", "article": None}
+    return {"info": info, "summaries": texts, "choice": choice, "worker": "w"}
+
+
+def safe_rlhf(better):
+    return {"prompt": Q, "response_0": GOOD, "response_1": BAD, "better_response_id": better} | {
+        "safer_response_id": 1 - better,
+        "is_response_0_safe": True,
+    }
+
+
+def shp(label):
+    references = {"human_ref_A": GOOD, "human_ref_B": BAD, "labels": label, "score_A": 4}
+    return {"post_id": "p", "domain": "askscience", "history": Q, **references}
+
+
+def sharegpt(**more):
+    sides = {"chosen": {"from": "gpt", "value": GOOD}, "rejected": {"from": "gpt", "value": BAD}}
+    return {"conversations": [{"from": "human", "value": Q}], **sides, **more}
+
+
+@pytest.mark.parametrize(
+    "name, record, pair",
+    [
+        ("HelpSteer preference strengths", helpsteer2(-3), Pair(0, 1, margin=3.0)),
+        ("HelpSteer preference strengths", helpsteer2(2), Pair(1, 0, margin=2.0)),
+        ("HelpSteer preference strengths", helpsteer2(0), TIE),
+        ("HelpSteer preference strengths", helpsteer3(-1), Pair(0, 1, margin=1.0)),
+        ("HelpSteer preference strengths", helpsteer3(3), Pair(1, 0, margin=3.0)),
+        (
+            "TRL conversational pairs",  # UltraFeedback binarized
+            {"prompt": Q, "prompt_id": "h", **CONVERSATION, "messages": CONVERSATION["chosen"]}
+            | {"score_chosen": 6.5, "score_rejected": 8.0},
+            Pair(0, 1, margin=-1.5),
+        ),
+        ("TRL conversational pairs", CONVERSATION | {"source": "magpie"}, Pair(0, 1)),  # Skywork
+        (
+            "TRL conversational pairs",  # Tulu 3
+            {"id": "x", "prompt": Q, **CONVERSATION, "chosen_rating": 5.0, "chosen_model": "m"},
+            Pair(0, 1),
+        ),
+        ("Chatbot Arena conversations", arena("model_a", parts), Pair(0, 1)),
+        ("Chatbot Arena conversations", arena("model_b"), Pair(1, 0)),
+        ("Chatbot Arena conversations", arena("tie (bothbad)"), TIE),
+        ("Chatbot Arena conversations", arena("both_bad"), TIE),
+        ("Chatbot Arena with one-hot winners", arena_55k(1, 0, 0), Pair(0, 1)),
+        ("Chatbot Arena with one-hot winners", arena_55k(0, 1, 0), Pair(1, 0)),
+        ("Chatbot Arena with one-hot winners", arena_55k(0, 0, 1), TIE),
+        ("PKU-SafeRLHF", safe_rlhf(0), Pair(0, 1)),
+        ("PKU-SafeRLHF", safe_rlhf(1), Pair(1, 0)),
+        ("SHP", shp(1), Pair(0, 1)),
+        ("SHP", shp(0), Pair(1, 0)),
+        ("WebGPT comparisons", webgpt(1.0, -1.0), Pair(0, 1, margin=2.0)),
+        ("WebGPT comparisons", webgpt(-0.5, 0.5), Pair(1, 0, margin=1.0)),
+        ("WebGPT comparisons", webgpt(0, 0), TIE),
+        ("summarize-from-feedback", summaries(0), Pair(0, 1)),
+        ("summarize-from-feedback", summaries(1), Pair(1, 0)),
+        (
+            "stack-exchange pairs",
+            {"qid": 1, "question": Q, "response_j": GOOD, "response_k": BAD, "metadata": ["u"]},
+            Pair(0, 1),
+        ),
+        (
+            "LLaMA-Factory alpaca ranking",
+            {"instruction": Q, "input": "", "chosen": GOOD, "rejected": BAD, "history": None},
+            Pair(0, 1),
+        ),
+        (
+            "LLaMA-Factory alpaca ranking, output list",
+            {"instruction": Q, "input": "", "output": [GOOD, BAD]},
+            Pair(0, 1),
+        ),
+        ("LLaMA-Factory ShareGPT ranking", sharegpt(), Pair(0, 1)),
+        ("pairs of texts", {"prompt": Q, "chosen": GOOD, "rejected": BAD}, Pair(0, 1)),  # OpenRLHF
+        (
+            "pairs of texts",
+            {"question": Q, "response_chosen": GOOD, "response_rejected": BAD, "system": ""},
+            Pair(0, 1),
+        ),
+        (
+            "ms-swift pairs",
+            {"messages": CONVERSATION["chosen"], "rejected_response": BAD, "margin": 2},
+            Pair(0, 1, margin=2.0),
+        ),
+        (
+            "ms-swift pairs",
+            {"messages": CONVERSATION["chosen"], "rejected_messages": CONVERSATION["rejected"]},
+            Pair(0, 1),
+        ),
+        (
+            "UltraFeedback",
+            {"source": "evol", "instruction": Q, "models": ["m", "n"]}
+            | {
+                "completions": [
+                    {"model": "m", "response": GOOD, "overall_score": 8.0, "annotations": {}},
+                    {"model": "n", "response": BAD, "overall_score": 5.5, "annotations": {}},
+                ]
+            },
+            Pair(0, 1, margin=2.5),
+        ),
+        (
+            "UltraFeedback",
+            {"instruction": Q}
+            | {
+                "completions": [
+                    {"response": text, "annotations": {"a": {"Rating": x}, "b": {"Rating": "2"}}}
+                    for text, x in ((GOOD, "4"), (BAD, "5"))
+                ]
+            },
+            Pair(1, 0, margin=0.5),
+        ),
+        (
+            "Nectar ranked answers",
+            {"prompt": f"\n\nHuman: {Q}\n\nAssistant: ", "turns": 1, "num_responses": 2}
+            | {"answers": [{"answer": GOOD, "rank": 1.0}, {"answer": BAD, "rank": 2.0}]},
+            Pair(0, 1),
+        ),
+        (
+            "responses of one prompt",  # NeMo-RL
+            {"context": [{"role": "user", "content": Q}]}
+            | {
+                "completions": [
+                    {"rank": rank, "completion": [{"role": "assistant", "content": text}]}
+                    for rank, text in ((1, GOOD), (0, BAD))
+                ]
+            },
+            Pair(1, 0),
+        ),
+        (
+            "OASST message trees",
+            {"message_tree_id": "t"}
+            | {
+                "prompt": {
+                    "text": Q,
+                    "role": "prompter",
+                    "replies": [{"text": GOOD, "rank": 0}, {"text": BAD, "rank": 1}],
+                }
+            },
+            Pair(0, 1),
+        ),
+        (
+            "responses of one prompt",
+            {"prompt": Q, "responses": [GOOD, BAD], "scores": ["4", "1"]},
+            Pair(0, 1, margin=3.0),
+        ),
+        (
+            "two responses and a verdict",
+            {"prompt": Q, "response_a": GOOD, "response_b": BAD, "winner": "Response B"},
+            Pair(1, 0),
+        ),
+    ],
+)
+def test_a_published_layout(name, record, pair):
+    reading = decide("f", "f", [record], Columns())
+    group, _ = check(reading.to_group(record, 0))
+    assert reading.layouts == (name,)
+    assert group.prompt == [{"role": "user", "content": Q}]
+    assert [response[-1]["content"] for response in group.responses] == [GOOD, BAD]
+    assert group.pairs == [pair]
+
+
+@pytest.mark.parametrize(
+    "name, record",
+    [
+        ("conversations", {"messages": CONVERSATION["chosen"]}),
+        (
+            "conversations",
+            {"conversations": [{"from": "human", "value": Q}, {"from": "gpt", "value": GOOD}]},
+        ),
+        ("prompts with one response", {"prompt": Q, "response": GOOD}),
+        ("prompts with one response", {"prompt": Q, "completion": GOOD}),
+        ("prompts with one response", {"instruction": Q, "input": "", "output": GOOD}),
+        ("responses of one prompt, unlabeled", {"prompt": Q, "responses": [GOOD]}),
+        (
+            "HelpSteer2 attributes",
+            {"prompt": Q, "response": GOOD, "helpfulness": 4, "correctness": 4, "coherence": 4}
+            | {"complexity": 1, "verbosity": 0},
+        ),
+    ],
+)
+def test_a_single_conversation_can_be_scored_and_has_no_pairs(name, record):
+    reading = decide("f", "f", [record], Columns())
+    group, _ = check(reading.to_group(record, 0))
+    assert reading.layouts == (name,) and group.pairs == []
+    assert group.prompt == [{"role": "user", "content": Q}]
+    assert group.responses == [[{"role": "assistant", "content": GOOD}]]
+
+
+def read(record):
+    return check(decide("f", "f", [record], Columns()).to_group(record, 0))[0]
+
+
+def test_system_history_and_input_are_part_of_the_prompt():
+    record = {
+        "system": "Be brief.",
+        "history": [["First?", "Yes."]],
+        "instruction": "Translate:",
+        "input": "good morning",
+        "chosen": GOOD,
+        "rejected": BAD,
+    }
+    assert [(message["role"], message["content"]) for message in read(record).prompt] == [
+        ("system", "Be brief."),
+        ("user", "First?"),
+        ("assistant", "Yes."),
+        ("user", "Translate:\ngood morning"),
+    ]
+    for more in (
+        {"system": "Be brief."},
+        {"conversations": [{"from": "system", "value": "Be brief."}]},
+    ):
+        record = sharegpt()
+        if "conversations" in more:
+            more = {"conversations": more["conversations"] + record["conversations"]}
+        assert [message["content"] for message in read(record | more).prompt] == ["Be brief.", Q]
+    assert read(CONVERSATION | {"system": "Be brief."}).prompt[0]["role"] == "system"
+
+
+def test_an_arena_conversation_of_several_turns():
+    record = arena_55k(0, 1, 0) | {
+        "prompt": json.dumps([Q, "Why?"]),
+        "response_a": json.dumps([GOOD, "It is light."]),
+        "response_b": json.dumps([BAD, "It is heavy."]),
+    }
+    group = read(record)
+    assert [message["content"] for message in group.responses[1]] == [BAD, "Why?", "It is heavy."]
+    with pytest.raises(ValueError, match="response_b has 1 turns for 2 of the prompt"):
+        read(record | {"response_b": json.dumps([BAD])})
+
+
+def test_json_and_python_literals_inside_texts_are_messages():
+    for write in (json.dumps, repr):
+        assert read({side: write(CONVERSATION[side]) for side in CONVERSATION}) == read(
+            CONVERSATION
+        )
+        record = {"prompt": write(CONVERSATION["chosen"][:1]), "chosen": GOOD, "rejected": BAD}
+        assert read(record).prompt == [{"role": "user", "content": Q}]
+    # An answer that is JSON itself stays an answer.
+    record = {"prompt": Q, "chosen": '{"floats": "cork"}', "rejected": "[1, 2]"}
+    assert read(record).responses[0][0]["content"] == '{"floats": "cork"}'
+    with pytest.raises(ValueError, match="begins like a list of messages and is none"):
+        read({"prompt": '[{"role": "user", "content": ', "chosen": GOOD, "rejected": BAD})
+
+
+@pytest.mark.parametrize(
+    "start, line", [("\n\n", "\n\n"), ("\r\n\r\n", "\r\n\r\n"), ("", "\n\n"), ("  \n\n", "\n\n")]
+)
+def test_white_space_around_the_turns_of_a_transcript_makes_no_difference(start, line):
+    sides = {
+        side: f"{start}Human: Hello?{line}Assistant: Hi!{line}Human: {Q}{line}Assistant: {text}"
+        for side, text in (("chosen", GOOD), ("rejected", BAD))
+    }
+    group = read(sides)
+    assert [message["content"] for message in group.prompt] == ["Hello?", "Hi!", Q]
+    assert [response[0]["content"] for response in group.responses] == [GOOD, BAD]
+
+
+@pytest.mark.parametrize(
+    "chosen, words",
+    [
+        ("\n\nHuman: Q\nAssistant: yes", "a line that begins with Human: or Assistant:"),
+        (
+            "\n\nHuman: Q\n\nAssistant: So:\n\nHuman: hi\n\nAssistant: ho",
+            "may quote a dialogue",
+        ),
+    ],
+)
+def test_a_transcript_whose_turns_are_not_certain_is_refused(chosen, words):
+    with pytest.raises(ValueError, match=words):
+        read({"chosen": chosen, "rejected": "\n\nHuman: Q\n\nAssistant: no"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<|im_start|>user\n{Q}<|im_end|>\n",
+        f"<s>[INST] {Q} [/INST]",
+        f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{Q}<|eot_id|>",
+        f"<bos><start_of_turn>user\n{Q}<end_of_turn>",
+        f"<|user|>\n{Q}",
+    ],
+)
+def test_a_text_that_a_chat_template_has_printed_is_refused(text):
+    with pytest.raises(ValueError, match="already holds a chat template"):
+        read({"prompt": text, "chosen": GOOD, "rejected": BAD})
+    # Quoted further in it is a text like any other.
+    assert read({"prompt": f"What is this? {text}", "chosen": GOOD, "rejected": BAD})
+
+
+def test_pictures_in_a_content_list_are_refused():
+    content = [{"type": "text", "text": Q}, {"type": "image", "image": "x.png"}]
+    with pytest.raises(ValueError, match="a content part that is not a text"):
+        read({"prompt": [{"role": "user", "content": content}], "chosen": GOOD, "rejected": BAD})
+
+
+def test_list_labels_without_a_meaning_are_refused():
+    record = {"prompt": Q, "candidates": [{"text": GOOD}, {"text": BAD}], "labels": [1, 0]}
+    with pytest.raises(ValueError, match="data.columns={scores: labels}"):
+        read(record)
+    reading = decide("f", "f", [record], Columns({"scores": "labels"}))
+    assert reading.to_group(record, 0).pairs == [Pair(0, 1, margin=1.0)]
+
+
+def test_a_tree_with_ranks_in_several_places_is_refused():
+    deeper = [{"text": "Why?", "replies": [{"text": "a", "rank": 0}, {"text": "b", "rank": 1}]}]
+    tree = {
+        "text": Q,
+        "replies": [{"text": GOOD, "rank": 0, "replies": deeper}, {"text": BAD, "rank": 1}],
+    }
+    with pytest.raises(ValueError, match="ranks replies in several places"):
+        read({"prompt": tree})
+
+
+def test_a_pair_beside_unlabeled_responses_is_a_pair():
+    assert read(CONVERSATION | {"responses": [GOOD, BAD, "x"]}).pairs == [Pair(0, 1)]
+    with pytest.raises(BadRecord):
+        check(read({"prompt": Q, "responses": [GOOD, " "], "ranks": [0, 1]}))
