@@ -65,8 +65,9 @@ def read(data: pathlib.Path) -> list[tuple[str, list[list[dict[str, str]]]]]:
         {"role": "assistant", "content": row[output]},
     ]
     pairs = []
-    for name, subset in llmbar.SUBSETS.items():
-        for row in json.loads((data / name).read_text()):
+    # In the order of the files' names, in which ours are read.
+    for name, subset in sorted(llmbar.SUBSETS.items()):
+        for row in json.loads((data / f"{name}.json").read_text()):
             better, worse = (
                 ("output_1", "output_2") if row["label"] == 1 else ("output_2", "output_1")
             )

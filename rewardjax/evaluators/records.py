@@ -41,7 +41,8 @@ class Examples:
     """A benchmark's examples, as its module read them.
 
     groups[i] is the prompt and the responses of items[i]. fingerprint: of the files and the items.
-    left_out: a dict {where, reason, detail} per record that could not be read.
+    left_out: a dict {where, reason, detail} per record that could not be read. files: records by
+    the file that was read. set_aside: the reason for each data file beside them that was not.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Examples:
     groups: list[Group]
     fingerprint: str
     left_out: list[dict[str, str]]
+    files: dict[str, int] = dataclasses.field(default_factory=dict)
+    set_aside: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,18 +251,6 @@ def local(path: str | pathlib.Path) -> pathlib.Path:
     if path.startswith("hf://"):
         return sources.snapshot(path)
     return pathlib.Path(path)
-
-
-def open_split(path: str | pathlib.Path, split: str) -> sources.Source:
-    """A file as it is, the only file of a folder, or the `split` of a folder or repository."""
-    where = local(path)
-    if not where.is_dir():
-        return sources.open_source(where)
-    files = files_in(where)
-    # Whoever downloads one split alone may call its file anything.
-    if len(files) == 1:
-        return sources.open_source(files[0])
-    return sources.open_source(where, split=split)
 
 
 def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:

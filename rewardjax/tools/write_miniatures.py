@@ -322,7 +322,7 @@ def _llmbar() -> dict[str, list[Record]]:
             if i % 2:
                 label, first, second = 2, wrong, right
             rows.append({"input": question, "output_1": first, "output_2": second, "label": label})
-        files[f"llmbar/{name}"] = rows
+        files[f"llmbar/{name}.json"] = rows
     return files
 
 

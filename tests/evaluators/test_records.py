@@ -57,8 +57,8 @@ def test_bad_records_are_counted_and_a_file_without_good_ones_is_refused(tmp_pat
     examples = rewardbench.load(file)
     assert [item.id for item in examples.items] == ["hep-go/1", "hep-go/1#2"], "ids are made unique"
     assert [(bad["where"], bad["reason"]) for bad in examples.left_out] == [
-        ("x:1", "bad_schema"),
-        ("x:2", "bad_schema"),
+        ("x.jsonl:1", "bad_schema"),
+        ("x.jsonl:2", "bad_schema"),
     ]
     with pytest.raises(ValueError, match="rewardbench: none of 1 records.*chosen = None"):
         rewardbench.load(write(tmp_path / "y.jsonl", [{**ROW, "chosen": None}]))

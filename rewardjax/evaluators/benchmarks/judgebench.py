@@ -7,14 +7,13 @@ higher. Two games, in both orders: the sum of the two verdicts must be right.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
@@ -139,18 +138,15 @@ def _decisions(first: np.ndarray, second: np.ndarray) -> list[str]:
 # ------------------------------------------------------------------ the files
 
 
+LAYOUT = finder.Layout([("question", "response_model", "response_A", "response_B", "label")])
+
+
 def load(path: str | pathlib.Path) -> Examples:
-    """The folder with both files, one of them, or the hub repository.
+    """One of the two files, or a folder with one or both: a clone, or the hub's repository.
 
-    Files are named dataset=judgebench,response_model=....jsonl.
+    A clone's folder outputs, with what judges said of the same pairs, is not read.
     """
-    files = records.files_in(path)
-
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            yield from records.numbered(sources.open_source(file))
-
-    return records.collect("judgebench", rows(), _read, files)
+    return finder.load("judgebench", [path], LAYOUT, _read)
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

@@ -5,51 +5,48 @@ so its LLMBar part can be measured from the original files.
 """
 
 import pathlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "LLMBar (part of RewardBench's Chat Hard)"
 HUB = None
-SOURCE = (
-    "github.com/princeton-nlp/LLMBar (MIT): "
-    "natural.json and the adversarial neighbor, gptinst, gptout and manual .json"
-)
+SOURCE = "github.com/princeton-nlp/LLMBar (MIT): its folder Dataset/LLMBar"
 CHANCE = 0.5
-# Files, by RewardBench's names for what is in them.
+# By the word that a file or a folder is named after, RewardBench's names for what is in it.
 SUBSETS = {
-    "natural.json": "llmbar-natural",
-    "neighbor.json": "llmbar-adver-neighbor",
-    "gptinst.json": "llmbar-adver-GPTInst",
-    "gptout.json": "llmbar-adver-GPTOut",
-    "manual.json": "llmbar-adver-manual",
+    "natural": "llmbar-natural",
+    "neighbor": "llmbar-adver-neighbor",
+    "gptinst": "llmbar-adver-GPTInst",
+    "gptout": "llmbar-adver-GPTOut",
+    "manual": "llmbar-adver-manual",
 }
+LAYOUT = finder.Layout([("input", "output_1", "output_2", "label")])
 
 
 def load(path: str | pathlib.Path) -> Examples:
-    """The folder that has the five files; other files there are not read.
+    """The repository, its folder Dataset/LLMBar, or files named after the five subsets.
 
-    Raises FileNotFoundError where it has none of them.
+    Other sets of the repository that are laid out alike, such as FairEval, are not read.
     """
-    folder = records.local(path)
-    files = [folder / name for name in SUBSETS if (folder / name).is_file()]
-    if not files:
-        raise FileNotFoundError(f"{path}: none of {', '.join(SUBSETS)} is there")
+    return finder.load("llmbar", [path], LAYOUT, _read, _subset_of)
 
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            for row, record in enumerate(sources.open_source(file)):
-                # The files number nothing: a record is known by its place.
-                yield f"{file.name}:{row}", {"row": row, "subset": SUBSETS[file.name], **record}
 
-    return records.collect("llmbar", rows(), _read, files)
+def _subset_of(unit: finder.Unit) -> dict[str, Any]:
+    """The subset that the end of a unit's path names."""
+    # Of the folders above the one that was named none but the file's own, which may be Natural.
+    for part in (*reversed(unit.place.parts), unit.source.files[0].parent.name):
+        for word in re.split(r"[^a-z]+", part.lower()):
+            if word in SUBSETS:
+                return {"subset": SUBSETS[word]}
+    raise BadRecord("bad_schema", f"is named after none of {', '.join(SUBSETS)}")
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

@@ -8,15 +8,14 @@ import collections
 import itertools
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.benchmarks import Evaluated, best_of_n
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -149,43 +148,39 @@ def _curves(scored: Sequence[tuple[Item, np.ndarray]]) -> dict[str, Any]:
 # ------------------------------------------------------------------ the files
 
 
+_REPOSITORY = re.compile(r"PPE.*Best.of.K", re.IGNORECASE)
+# Whole words, since mathias/ names no set; spellings differ in what separates two words.
+_PATTERNS = {
+    name: re.compile(rf"(?i)(?<![a-z]){name.replace('-', '[^a-z]*')}(?![a-z])") for name in EXPECTED
+}
+LAYOUT = finder.Layout([("prompt", "response_1", "scores", "sampled_conflict_pairs")])
+
+
 def load(path: str | pathlib.Path) -> Examples:
     """A folder with the files of the sets, one such file, or `hf://lmarena-ai`.
 
     Each file is named after its set, or in a folder that is; of the hub, all five repositories are
-    read. Raises ValueError where a name tells no set.
+    read. A file whose name tells no set is set aside.
     """
     places: list[str | pathlib.Path] = [path]
     if str(path) == HUB:
         places = [f"{HUB}/PPE-{name}-Best-of-K" for name in EXPECTED]
-    set_of_file: dict[pathlib.Path, str] = {}
-    for place in places:
-        for file in records.files_in(place):
-            # A snapshot of the hub lies in a folder named by a hash: its address tells the set.
-            set_of_file[file] = _set_of(str(file if place == path else place))
-
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file, name in set_of_file.items():
-            for where, record in records.numbered(sources.open_source(file)):
-                yield where, {"set": name, **record}
-
-    return records.collect("ppe_correctness", rows(), _read, set_of_file)
+    return finder.load("ppe_correctness", places, LAYOUT, _read, _set_of)
 
 
-def _set_of(path: str) -> str:
-    """The set that the end of a path names: the file's name first, then its folders'."""
-    for part in reversed(pathlib.PurePath(path).parts):
+def _set_of(unit: finder.Unit) -> dict[str, str]:
+    """The set that the end of a unit's path names: the file's name first, then its folders'."""
+    # Above the folder that was named only what the hub calls its repositories, as in its cache
+    # (datasets--lmarena-ai--PPE-MATH-Best-of-K/snapshots/HASH): /home/math tells no set.
+    above = [part for part in (unit.root, *unit.root.parents) if _REPOSITORY.search(part.name)]
+    for part in (*reversed(unit.place.parts), *(folder.name for folder in above[:1])):
         for name in EXPECTED:
-            if _letters(name) in _letters(part):
-                return name
-    raise ValueError(
-        f"{path}: neither the file nor a folder above is named after one of {', '.join(EXPECTED)}"
+            if re.search(_PATTERNS[name], part):
+                return {"set": name}
+    raise BadRecord(
+        "bad_schema",
+        f"neither the file nor a folder above is named after one of {', '.join(EXPECTED)}",
     )
-
-
-def _letters(text: str) -> str:
-    """Without what spellings differ in: MBPP-Plus, mbpp_plus."""
-    return re.sub(r"[^a-z]", "", text.lower())
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "PPE Preference"
@@ -109,10 +109,12 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 # ------------------------------------------------------------------ the files
 
 
+LAYOUT = finder.Layout([("prompt", "response_1", "response_2", "winner")], split="test")
+
+
 def load(path: str | pathlib.Path, split: str = "test") -> Examples:
-    """A file of the benchmark, or the `split` of its hub repository (or a folder laid out so)."""
-    source = records.open_split(path, split)
-    return records.collect("ppe_preference", records.numbered(source), _read, [source])
+    """A file of the benchmark, or the `split` of a folder that has it, or of the hub."""
+    return finder.load("ppe_preference", [path], LAYOUT._replace(split=split), _read)
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

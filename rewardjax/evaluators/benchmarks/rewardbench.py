@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
@@ -157,10 +157,12 @@ def _among(subsets: Mapping[str, Part], names: Collection[str]) -> list[Part]:
 # ------------------------------------------------------------------ the files
 
 
+LAYOUT = finder.Layout([("prompt", "chosen", "rejected", "subset")], split="filtered")
+
+
 def load(path: str | pathlib.Path, split: str = "filtered") -> Examples:
-    """A file of the benchmark, or the `split` of its hub repository (or a folder laid out so)."""
-    source = records.open_split(path, split)
-    return records.collect("rewardbench", records.numbered(source), _read, [source])
+    """A file of the benchmark, or the `split` of a folder that has it, or of the hub."""
+    return finder.load("rewardbench", [path], LAYOUT._replace(split=split), _read)
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

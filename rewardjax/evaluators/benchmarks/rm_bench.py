@@ -8,15 +8,14 @@ mean of the four domains.
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import compare, records
+from rewardjax.evaluators import compare, finder, records
 from rewardjax.evaluators.benchmarks import Draw, Evaluated
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.reporting.page import Section
@@ -119,19 +118,14 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 # ------------------------------------------------------------------ the files
 
 
+# A folder may hold the whole and the files of single domains: every prompt would be read twice.
+LAYOUT = finder.Layout([("prompt", "chosen", "rejected")], prefer="total_dataset.json")
+
+
 def load(path: str | pathlib.Path) -> Examples:
     """total_dataset.json, a folder that has it (or files of single domains), or the hub."""
-    files = records.files_in(path)
-    # A folder may hold both, and then every prompt would be read twice.
-    files = [file for file in files if file.name == "total_dataset.json"] or files
-
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            for where, record in records.numbered(sources.open_source(file)):
-                # Files of single domains have no such field: their name says it.
-                yield where, {"domain": file.name, **record}
-
-    return records.collect("rm_bench", rows(), _read, files)
+    # Files of single domains have no such field: their name says it.
+    return finder.load("rm_bench", [path], LAYOUT, _read, lambda unit: {"domain": unit.place.name})
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

@@ -7,14 +7,13 @@ the best response scores strictly above every loser. Within each of {pairwise, b
 
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import finder, records
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
@@ -33,7 +32,7 @@ EXPECTED = {
     "best-of-N/Harmlessness": 1_677,
 }
 # Goal and category at the end of a path.
-_PLACE = re.compile(r"(Helpfulness|Harmlessness)(?:/(.+?))?(?:\.json)?$")
+_PLACE = re.compile(r"(?:.*/|^)(Helpfulness|Harmlessness)(?:/(.+?))?(?:\.json)?$")
 
 
 # ------------------------------------------------------------------ the rule
@@ -86,19 +85,30 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 # ------------------------------------------------------------------ the files
 
 
+# Pairs and best-of-N lists.
+LAYOUT = finder.Layout(
+    [
+        ("conversation_input", "chosen", "reject"),
+        ("conversation_input", "bon_best", "loser_list"),
+    ]
+)
+
+
 def load(path: str | pathlib.Path) -> Examples:
-    """The folder RMB_dataset, any part of it, or one file.
+    """The folder RMB_dataset, a clone around it, any part of it, or one file.
 
     The goal and the category are those of `category_path`, else of the file's path.
     """
-    files = [file for file in records.files_in(path) if file.name.endswith(".json")]
+    return finder.load("rmb", [path], LAYOUT, _read, _place_of)
 
-    def rows() -> Iterator[tuple[str, dict[str, Any]]]:
-        for file in files:
-            for row, record in enumerate(sources.open_source(file)):
-                yield f"{file.name}:{row}", {"file": file.as_posix(), **record}
 
-    return records.collect("rmb", rows(), _read, files)
+def _place_of(unit: finder.Unit) -> dict[str, Any]:
+    """The path that tells goal and category: below the folder if it does, else with the folder."""
+    if _PLACE.search(unit.place.as_posix()):
+        return {"file": unit.place.as_posix()}
+    # What was named may be a part of RMB_dataset: goal, category and file are three names, and
+    # what the data set lies in says nothing of it.
+    return {"file": "/".join(unit.source.files[0].parts[-3:])}
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:

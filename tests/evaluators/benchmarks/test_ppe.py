@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rewardjax.data.groups import BadRecord
+from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import best_of_n, ppe_correctness, ppe_preference
 from rewardjax.evaluators.records import Item
 
@@ -142,8 +143,37 @@ def test_the_miniatures(tmp_path):
     sets = ppe_correctness.load("assets:benchmarks/ppe_correctness")
     assert {item.subset for item in sets.items} == set(ppe_correctness.EXPECTED)
     assert all(len(group.responses) == 32 for group in sets.groups)
+
+
+def of_set(file, **changes):
+    """One prompt of PPE Correctness in `file`, whose name and folders tell the set."""
+    record = {"prompt": "p", "response_1": "a", "response_2": "b", "scores": [1, 0]}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**record, "sampled_conflict_pairs": [[0, 1]], **changes}) + "\n")
+
+
+@pytest.mark.parametrize(
+    "place, expected",
+    [
+        ("ppe_correctness/mbpp_plus.jsonl", "MBPP-Plus"),
+        ("ppe_correctness/PPE-GPQA-Best-of-K/data/train.jsonl", "GPQA"),
+        ("mathias/ppe_correctness/ifeval/train.jsonl", "IFEval"),
+        ("datasets--lmarena-ai--PPE-MATH-Best-of-K/snapshots/0ab/data/train.jsonl", "MATH"),
+    ],
+)
+def test_a_set_is_told_by_whole_words_below_the_folder(place, expected, tmp_path):
+    of_set(tmp_path / place)
+    folder = (tmp_path / place).parent
+    if "ppe_correctness" in place:
+        folder = tmp_path / place.split("ppe_correctness")[0] / "ppe_correctness"
+    [item] = ppe_correctness.load(folder).items
+    assert item.subset == expected
+
+
+def test_a_folder_above_the_data_tells_no_set(tmp_path):
+    of_set(tmp_path / "math" / "ppe_correctness" / "train.jsonl")
     with pytest.raises(ValueError, match="named after one of"):
-        ppe_correctness._set_of("/data/other/train.parquet")
+        ppe_correctness.load(tmp_path / "math" / "ppe_correctness")
 
 
 def test_best_of_n_as_a_benchmark():
@@ -170,15 +200,12 @@ def test_a_set_of_the_hub_is_told_by_its_address_since_a_snapshot_lies_under_a_h
     """The hub's cache names folders by commit; a local file is told by its own path."""
     folders = {}
     for name in ppe_correctness.EXPECTED:
-        folders[f"{ppe_correctness.HUB}/PPE-{name}-Best-of-K"] = tmp_path / str(len(folders))
-    record = {"prompt": "p", "response_1": "a", "response_2": "b"}
-    record |= {"scores": [1, 0], "sampled_conflict_pairs": [[0, 1]]}
+        folders[f"{ppe_correctness.HUB}/PPE-{name}-Best-of-K"] = (
+            tmp_path / f"datasets--lmarena-ai--PPE-{name}-Best-of-K"
+        )
     for folder in folders.values():
-        folder.mkdir()
-        (folder / "train.jsonl").write_text(json.dumps(record) + "\n")
-    monkeypatch.setattr(
-        ppe_correctness.records, "files_in", lambda place: [folders[place] / "train.jsonl"]
-    )
+        of_set(folder / "snapshots" / "train.jsonl")
+    monkeypatch.setattr(records, "local", lambda place: folders[place] / "snapshots")
     examples = ppe_correctness.load(ppe_correctness.HUB)
     assert [item.subset for item in examples.items] == list(ppe_correctness.EXPECTED)
 
