@@ -6,9 +6,11 @@ DIR is a Hugging Face folder of a reward model or the workdir of a run. The outp
 (config.output, by default runs/eval/NAME) gets results.json, results.md, report.html, and the score
 of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
 same command again, after a kill or with another benchmark added, computes only what is not there. A
-benchmark whose files are missing is listed with how to get it.
+benchmark whose files are missing is listed with how to get it. With --plan the command only says
+what it would read, file by file, and loads no model.
 """
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -25,7 +27,7 @@ from tqdm import tqdm
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import stored_rewards
+from rewardjax.evaluators import finder, stored_rewards
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -36,6 +38,8 @@ from rewardjax.parallel.mesh import make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
+
+PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
 
 # Raise it when the same model and files would give other scores.
 FORMAT = 1
@@ -67,6 +71,9 @@ def run(config: config_lib.Config) -> dict[str, Any]:
             f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among "
             f"config.benchmarks: {', '.join(config.benchmarks)}"
         )
+    if jax.process_index() == 0:
+        for name, of in examples.items():
+            print("\n".join(finder.describe(name, of, evaluators.get(of.name))), file=sys.stderr)
     training = [
         sources.open_source(**{"name": name, **kwargs})
         for name, kwargs in config.overlap.to_dict().items()
@@ -80,16 +87,15 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         return score(model, name, of, output, meta, config.over_long)
 
     scores = {name: scored(name, of) for name, of in examples.items()}
-    results = {
-        name: evaluators.get(of.name).summarize(of.items, scores[name].rewards)
-        for name, of in examples.items()
-    }
+    results = {name: summarize(of, scores[name]) for name, of in examples.items()}
     record = {
         "model": config.name or folder_name,
         **meta,
         "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
         "left_out": {name: of.left_out for name, of in examples.items() if of.left_out},
+        "files": {name: of.files for name, of in examples.items()},
+        "set_aside": {name: of.set_aside for name, of in examples.items() if of.set_aside},
         "missing": missing,
         "bias": audit.bias_of(examples, scores),
         "counterfactual": audit.counterfactual_of(examples, scored, **config.counterfactual),
@@ -123,6 +129,28 @@ def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[s
             how = evaluators.get(kwargs["benchmark"]).SOURCE
             missing[name] = f"{error}. Get it from {how}, and set benchmarks.{name}.path"
     return examples, missing
+
+
+def plan(config: config_lib.Config) -> str:
+    """What an evaluation would read, with the published counts beside it, for a reader."""
+    examples, missing = load_all(config.benchmarks)
+    lines: list[str] = []
+    for name, of in examples.items():
+        lines += finder.describe(name, of, evaluators.get(of.name))
+    lines += [f"{name}: missing. {why}" for name, why in missing.items()]
+    return "\n".join(lines)
+
+
+def summarize(examples: Examples, scores: Scores) -> Result:
+    """The benchmark's numbers, with a note where an example counts more than once."""
+    result = evaluators.get(examples.name).summarize(examples.items, scores.rewards)
+    if not examples.repeated:
+        return result
+    note = (
+        f"{examples.repeated:,} of {len(examples.items):,} examples repeat an earlier one, "
+        "responses and label included, and count again"
+    )
+    return dataclasses.replace(result, notes=[*result.notes, note])
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
@@ -205,6 +233,9 @@ def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
+    if PLAN.value:
+        print(plan(flags.FLAGS.config))
+        return
     distributed.initialize()
     record = run(flags.FLAGS.config)
     if jax.process_index() == 0:

@@ -282,3 +282,29 @@ def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
         again["results"]["llmbar"]["headline"] == pytest.approx(summary["hard/headline"])
         and model.contract.max_length == 256
     )
+
+
+def test_a_plan_names_files_and_counts_without_a_model(capsys, tmp_path):
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps({**pair, "id": i}) + "\n" for i in range(3)))
+    config = mini("", tmp_path / "out", ("judgebench", "rmb", "heldout"))
+    with config.unlocked():
+        config.benchmarks.heldout.path = str(file)
+        config.benchmarks.rmb.path = str(tmp_path / "nowhere")
+    text = evaluate.plan(config)
+    assert "judgebench: JudgeBench, " in text and " of 154 published" in text
+    assert "heldout: " in text and "2 examples are repeated" in text
+    assert "rmb: missing. " in text and "RMB_dataset" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_pairs_that_repeat_are_noted(exported, tmp_path):
+    pair = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps({**pair, "id": i}) + "\n" for i in range(3)))
+    config = mini(exported, tmp_path / "out", ("heldout",))
+    with config.unlocked():
+        config.benchmarks.heldout.path = str(file)
+    [note] = evaluate.run(config)["results"]["heldout"]["notes"]
+    assert note.startswith("2 of 3 examples repeat an earlier one")

@@ -10,8 +10,9 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from rewardjax import fingerprint
@@ -19,6 +20,9 @@ from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item
+
+if TYPE_CHECKING:  # benchmarks stand on this module
+    from rewardjax.evaluators.benchmarks import Benchmark
 
 # Fields that an evaluation adds to the examples it has judged.
 OF_JUDGMENTS = frozenset(
@@ -37,6 +41,8 @@ OF_JUDGMENTS = frozenset(
 OUTPUT_FOLDERS = frozenset(("output", "outputs", "predictions", "results", "result"))
 # Descriptions that tools write beside the data.
 DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json", "dataset_dict.json"))
+# Files that are listed one by one: RMB has 98.
+SHOWN = 6
 # The first record may be a bad one, which is no reason to pass over its file.
 PEEKED = 20
 # What a server sends, or Git leaves, in place of a file that is not there.
@@ -172,6 +178,40 @@ def _none(places: Sequence[str | pathlib.Path], set_aside: dict[str, str]) -> Va
     return ValueError(
         f"{shown}: none of {len(set_aside)} data files there is one of this benchmark: {reasons}"
     )
+
+
+def describe(name: str, examples: Examples, module: "Benchmark") -> list[str]:
+    """Lines about what was read for a benchmark, beside what was published, and what was not."""
+    # Without a single reward a benchmark's own rule still says how many examples are in each part.
+    unscored = [np.full(len(group.responses), np.nan) for group in examples.groups]
+    result = module.summarize(examples.items, unscored)
+    lines = [f"{name}: {module.TITLE}, {len(examples.items):,} examples"]
+    for part_name, part in result.parts.items():
+        read = f"  {part_name}: {part.unscored + part.unused:,}"
+        if part.expected is not None:
+            read += f" of {part.expected:,} published"
+        lines.append(read)
+    for file, count in list(examples.files.items())[:SHOWN]:
+        lines.append(f"  read {file}: {count:,} records")
+    lines += _more(len(examples.files), "files read")
+    for file, reason in list(examples.set_aside.items())[:SHOWN]:
+        lines.append(f"  not read {file}: {reason}")
+    lines += _more(len(examples.set_aside), "files not read")
+    if examples.left_out:
+        first = examples.left_out[0]
+        lines.append(
+            f"  {len(examples.left_out):,} records could not be read, the first: "
+            f"{first['where']}: {first['detail']}"
+        )
+    if examples.repeated:
+        lines.append(f"  {examples.repeated:,} examples are repeated, with the same responses")
+    return lines
+
+
+def _more(count: int, of: str) -> list[str]:
+    if count > SHOWN:
+        return [f"  and {count - SHOWN:,} more {of}"]
+    return []
 
 
 # ------------------------------------------------------------------ what lies there

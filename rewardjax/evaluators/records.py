@@ -43,6 +43,7 @@ class Examples:
     groups[i] is the prompt and the responses of items[i]. fingerprint: of the files and the items.
     left_out: a dict {where, reason, detail} per record that could not be read. files: records by
     the file that was read. set_aside: the reason for each data file beside them that was not.
+    repeated: examples whose prompt, responses and label an earlier one has, which count twice.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Examples:
     left_out: list[dict[str, str]]
     files: dict[str, int] = dataclasses.field(default_factory=dict)
     set_aside: dict[str, str] = dataclasses.field(default_factory=dict)
+    repeated: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,7 +337,19 @@ def collect(
         else:
             contents.append(origin.fingerprint())
     # With the items, since the same files may be read in part.
-    return Examples(name, items, groups, fingerprint.of_json([name, contents, items]), left_out)
+    identity = fingerprint.of_json([name, contents, items])
+    repeated = _repeated(items, groups)
+    return Examples(name, items, groups, identity, left_out, repeated=repeated)
+
+
+def _repeated(items: Sequence[Item], groups: Sequence[Group]) -> int:
+    """Examples that are an earlier one again, by all but their id."""
+    distinct = set()
+    for item, group in zip(items, groups, strict=True):
+        responses = [[turn["content"] for turn in response] for response in group.responses]
+        # A hash each: the texts of millions of pairs would be in memory a second time.
+        distinct.add(fingerprint.of_json([item.subset, item.label, group.prompt, responses]))
+    return len(items) - len(distinct)
 
 
 # ------------------------------------------------------------------ fields
