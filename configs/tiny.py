@@ -7,12 +7,13 @@ For tests, and to step through with a debugger.
 
 from rewardjax.config import Config, Overrides, parse_arg
 from rewardjax.config import sweep as vary
-from rewardjax.defaults import held_out, training
+from rewardjax.defaults import WORLD, held_out, training
 
 
 def get_config(arg: str | None = None) -> Config:
     args = parse_arg(arg, steps=6, loss="bradley_terry", family="qwen3")
     config = training()
+    config.tokenizer.folder = WORLD
     config.model.update(folder=None, init_head=False, variant=f"tiny-{args.family}")
     config.model.changes.update(vocab_size=1024, width=16, mlp_width=32)
     config.compute.update(dtype="float32")

@@ -26,7 +26,7 @@ class Function(NamedTuple):
 
 
 TRAINING = {
-    "tokenizer": Function("rewardjax.data.chat:ChatTokenizer.load"),
+    "tokenizer": Function("rewardjax.models.build:load_tokenizer", ("model_folder",)),
     "model": Function(
         "rewardjax.models.build:build_model", ("tokenizer", "compute", "layout", "seed")
     ),
@@ -58,7 +58,8 @@ def training() -> Config:
     return ConfigDict(
         dict(
             seed=0,
-            tokenizer=dict(folder=WORLD, pad_token=placeholder(str)),
+            # folder: None is the model's, which is right unless the weights lie there alone
+            tokenizer=dict(folder=placeholder(str), pad_token=placeholder(str)),
             model=dict(
                 folder=FieldReference(WORLD),
                 init_head=True,

@@ -188,7 +188,7 @@ def test_a_field_that_nothing_reads_is_refused(section, message, tmp_path):
 def test_a_changed_tokenizer_is_refused(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
     other = tmp_path / "tokenizer"
-    tokenizer = loop.load_tokenizer("assets:world")
+    tokenizer = build.load_tokenizer("assets:world")
     tokenizer.save(other)
     config = json.loads((other / "tokenizer_config.json").read_text())
     config["chat_template"] = config["chat_template"].replace("<|im_start|>", "<|im_start|> ")
@@ -282,7 +282,7 @@ def by_path(tree) -> dict[str, np.ndarray]:
 
 
 def parameters_at_the_start(config) -> dict[str, np.ndarray]:
-    tokenizer = loop.load_tokenizer(**config.tokenizer)
+    tokenizer = build.load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
     with jax.set_mesh(make_mesh(**config.mesh)):
         model = build.build_model(
             tokenizer, Compute(**config.compute), Layout(), config.seed, **config.model

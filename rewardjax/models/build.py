@@ -1,13 +1,44 @@
-"""From a config to a model: weights of a folder, or a variant from scratch."""
+"""From a config to a model and its tokenizer: those of a folder, or a variant from scratch."""
 
 import dataclasses
 from typing import Any
 
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.models import hf, reward, variants
+from rewardjax.models import hf, reward, variants, vocabulary
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
+
+
+def load_tokenizer(
+    folder: str | None = None, pad_token: str | None = None, *, model_folder: str | None = None
+) -> ChatTokenizer:
+    """The tokenizer of `folder`, by default that of the model's own folder.
+
+    `pad_token` replaces the one stored. Raises ValueError, before any data is read, if there is no
+    tokenizer or if its vocabulary is not that of the model in `model_folder`.
+    """
+    if folder is None and model_folder is None:
+        raise ValueError(
+            "tokenizer.folder: a model from scratch (model.variant without model.folder) brings no "
+            "tokenizer; name a folder that has one, such as 'assets:world'"
+        )
+    if model_folder is None:
+        return ChatTokenizer.load(assets.resolve(folder), pad_token)
+    home = assets.resolve(model_folder)
+    if folder is None and not vocabulary.has_tokenizer(home):
+        raise ValueError(
+            f"tokenizer.folder: {model_folder} has no {' or '.join(vocabulary.FILES)}; name the "
+            "folder of the tokenizer that the model was trained with"
+        )
+    source = home
+    if folder is not None:
+        source = assets.resolve(folder)
+    tokenizer = ChatTokenizer.load(source, pad_token)
+    vocabulary.refuse_other_size(tokenizer, hf.read_config(home).vocab_size, model_folder)
+    if source != home:
+        vocabulary.refuse_other_tokens(source, home)
+    return tokenizer
 
 
 def build_model(
@@ -34,12 +65,11 @@ def build_model(
         refuse_other_decoder(folder, decoder)
         model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
     # An id beyond the table would read its last row without a word: JAX clamps indices.
-    rows = model.decoder.config.vocab_size
-    if tokenizer.vocab_size > rows:
-        raise ValueError(
-            f"model: the tokenizer has {tokenizer.vocab_size} tokens, the embedding table {rows}; "
-            f"set model.changes.vocab_size to at least that many"
-        )
+    vocabulary.refuse_ids_beyond(
+        tokenizer,
+        model.decoder.config.vocab_size,
+        "set model.changes.vocab_size to at least that many",
+    )
     return model
 
 

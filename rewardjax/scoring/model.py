@@ -18,7 +18,7 @@ from flax import nnx
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.models import checkpoint, hf, reward
+from rewardjax.models import checkpoint, hf, reward, vocabulary
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
@@ -113,8 +113,14 @@ def _from_hugging_face(
 
     A folder of another maker gets a contract without golden scores.
     """
-    saved = contract.load(folder)
+    saved, rows = contract.load(folder), hf.read_config(folder).vocab_size
+    # Also where the contract will compare fingerprints: the tokenizer and its fingerprint may have
+    # been replaced together.
+    vocabulary.refuse_ids_beyond(
+        tokenizer, rows, f"{folder} needs the tokenizer that it was trained with"
+    )
     if saved is None:
+        vocabulary.refuse_other_size(tokenizer, rows, folder)
         logging.warning(
             "%s has no %s: its scores cannot be checked against those of the model's maker",
             folder,

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 from flax import nnx
 
-from rewardjax import assets, defaults, fingerprint
 from rewardjax import config as config_lib
+from rewardjax import defaults, fingerprint
 from rewardjax.data import pack, pipeline
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.plan import steps_for
@@ -29,7 +29,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import checkpoint, flops, trainable
-from rewardjax.models.build import build_model
+from rewardjax.models.build import build_model, load_tokenizer
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel import distributed
 from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
@@ -77,7 +77,7 @@ def _run(
     # that never match.
     config_fingerprint = fingerprint.of_json(config_lib.resolve(config))
     distributed.assert_same({"the config": config_fingerprint})
-    tokenizer = load_tokenizer(**config.tokenizer)
+    tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
     train_set = load_pairs(tokenizer, **config.data)
     loss = losses.get(**config.loss)
     if loss.reads.unit == "groups":
@@ -321,11 +321,6 @@ def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> Tokenize
         opened = open_source(source, split=kwargs.get("split"))
         distributed.assert_same({f"the data {source}": opened.fingerprint()})
     return prepare(source=source, tokenizer=tokenizer, **kwargs)
-
-
-def load_tokenizer(folder: str, **kwargs: Any) -> ChatTokenizer:
-    """The tokenizer of `folder`, which may be one of the package's assets."""
-    return ChatTokenizer.load(assets.resolve(folder), **kwargs)
 
 
 def refuse_other_fields(config: config_lib.Config) -> None:
