@@ -26,6 +26,8 @@ def load_tokenizer(
     if model_folder is None:
         return ChatTokenizer.load(assets.resolve(folder), pad_token)
     home = assets.resolve(model_folder)
+    # Before the tokenizer: where the folder is not a whole model, its config tells why.
+    decoder = hf.read_config(home)
     if folder is None and not vocabulary.has_tokenizer(home):
         raise ValueError(
             f"tokenizer.folder: {model_folder} has no {' or '.join(vocabulary.FILES)}; name the "
@@ -35,7 +37,7 @@ def load_tokenizer(
     if folder is not None:
         source = assets.resolve(folder)
     tokenizer = ChatTokenizer.load(source, pad_token)
-    vocabulary.refuse_other_size(tokenizer, hf.read_config(home).vocab_size, model_folder)
+    vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
     if source != home:
         vocabulary.refuse_other_tokens(source, home)
     return tokenizer

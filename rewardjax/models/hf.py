@@ -17,12 +17,19 @@ import numpy as np
 from absl import logging
 from flax import nnx
 from jax.experimental import multihost_utils
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from rewardjax.models import families, reward
 from rewardjax.models.config import Compute
-from rewardjax.models.hf_config import read_config, read_json, write_config
+from rewardjax.models.hf_config import read_config, write_config
+from rewardjax.models.hf_folder import (
+    HEAD,
+    INDEX,
+    VOCABULARY_HEAD,
+    WEIGHTS,
+    open_tensors,
+    refuse_other_head,
+)
 from rewardjax.models.hf_table import (
     Rule,
     names,
@@ -36,9 +43,6 @@ from rewardjax.models.reward import RewardModel
 from rewardjax.parallel.mesh import Layout
 
 __all__ = ["load", "read_config", "save"]
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-HEAD, VOCABULARY_HEAD = "score.weight", "lm_head.weight"
 
 
 def load(
@@ -60,19 +64,21 @@ def load(
     model = reward.abstract(config, compute, layout)
     size, rules = sizes(config), list(families.get(config.family).rules)
     with contextlib.ExitStack() as stack:
-        tensors = _open(folder, stack)
-        head, ignored = "read", set()
+        tensors = open_tensors(folder, stack)
+        # A language model's own head is of no use here. transformers passes over it too where a
+        # folder has both heads.
+        tensors.pop(VOCABULARY_HEAD, None)
+        head = "read"
         if new_head := HEAD not in tensors:
+            refuse_other_head(folder, tensors)
             if not init_head:
                 raise ValueError(
                     f"{folder}: there is no {HEAD}, so this is not yet a reward model; "
                     "init_head=True starts one from it"
                 )
-            # A language model's own head is of no use here. A folder that has both heads belongs
-            # to no class of transformers and is refused below.
-            head, ignored = f"drawn with seed {seed}", {VOCABULARY_HEAD}
+            head = f"drawn with seed {seed}"
             rules = [rule for rule in rules if rule.name != HEAD]
-        _check(folder, tensors, rules, config.layers, size, ignored)
+        _check(folder, tensors, rules, config.layers, size)
         for rule in rules:
             param = operator.attrgetter(rule.path)(model)
             spec = param.get_value()
@@ -153,44 +159,12 @@ def save(
         multihost_utils.sync_global_devices(f"hf.save {folder}")
 
 
-def _open(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
-    """Name -> lazy handle of every tensor in the folder's one or several files."""
-    index = folder / INDEX
-    if index.exists():
-        promised = read_json(index).get("weight_map", {})
-        files = sorted(set(promised.values()))
-    elif (folder / WEIGHTS).exists():
-        promised, files = {}, [WEIGHTS]
-    else:
-        raise FileNotFoundError(
-            f"{folder}: neither {WEIGHTS} nor {INDEX}; weights in another format must be saved as "
-            "safetensors first"
-        )
-    # Handles only: a tensor, or the part of it that a device holds, is read when it is asked for.
-    tensors = {}
-    for file in files:
-        try:
-            opened = stack.enter_context(safe_open(folder / file, framework="numpy"))
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"{folder / file}: not a readable safetensors file ({error}); fetch it again"
-            ) from None
-        tensors |= {name: opened.get_slice(name) for name in opened.keys()}
-    if lost := sorted(promised.keys() - tensors.keys()):
-        raise ValueError(
-            f"{index}: {lost[0]} is not in {promised[lost[0]]}; the files of this folder do not "
-            "belong together"
-        )
-    return tensors
-
-
 def _check(
     folder: pathlib.Path,
     tensors: dict[str, Any],
     rules: list[Rule],
     layers: int,
     size: dict[str, int],
-    ignored: set[str],
 ) -> None:
     """Raise ValueError unless the tensors are those of the rules, in name, shape and type."""
     expected = {}
@@ -198,13 +172,18 @@ def _check(
         expected |= dict.fromkeys((name for name, _ in names(rule, layers)), rule)
     if missing := sorted(expected.keys() - tensors.keys()):
         raise ValueError(f"{folder}: {len(missing)} tensors are missing, the first is {missing[0]}")
-    if unexpected := sorted(tensors.keys() - expected.keys() - ignored):
+    if unexpected := sorted(tensors.keys() - expected.keys()):
         raise ValueError(
             f"{folder}: {len(unexpected)} tensors are not part of this model, the first is "
             f"{unexpected[0]}"
         )
     for name, rule in expected.items():
         shape, dtype = tuple(tensors[name].get_shape()), tensors[name].get_dtype()
+        if name == HEAD and len(shape) == 2 and shape[0] > 1:
+            raise ValueError(
+                f"{folder}: {name} has shape {shape}, {shape[0]} outputs per response; a reward "
+                f"model has one: keep the row that is the reward, {their_shape(rule, size)}"
+            )
         if shape != their_shape(rule, size):
             raise ValueError(
                 f"{folder}: {name} has shape {shape}; config.json makes it "

@@ -12,6 +12,8 @@ from rewardjax.models import families
 from rewardjax.models.config import DecoderConfig, RopeScaling
 from rewardjax.models.family import Family
 
+ADAPTER = "adapter_config.json"  # written by peft
+
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file. Raises FileNotFoundError or ValueError that names the file."""
@@ -31,6 +33,7 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     Raises FileNotFoundError or ValueError that names the file, the field and the fix.
     """
     path = pathlib.Path(folder) / "config.json"
+    _refuse_adapter(path.parent)
     raw = read_json(path)
     try:
         family = families.get(raw.get("model_type"))
@@ -112,6 +115,19 @@ def _rope_scaling_fields(scaling: RopeScaling | None) -> dict[str, Any] | None:
     }
 
 
+def _refuse_adapter(folder: pathlib.Path) -> None:
+    path = folder / ADAPTER
+    if not path.exists():
+        return
+    # Also beside whole weights: transformers would add the adapter to them.
+    base = read_json(path).get("base_model_name_or_path") or "a base model"
+    raise ValueError(
+        f"{folder} holds an adapter ({ADAPTER}) of {base}, not a whole model: merge it into that "
+        "(peft: merge_and_unload, then save_pretrained), or delete the file if the weights here "
+        "are merged"
+    )
+
+
 def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path) -> None:
     for only in family.only:
         value = raw.get(only.field, only.value)
@@ -140,8 +156,12 @@ def _refuse_other_than_one_output(raw: dict[str, Any], path: pathlib.Path) -> No
     if "id2label" in raw:
         labels = len(raw["id2label"])
     if labels != 1:
+        named = ""
+        if "id2label" in raw:
+            named = ": " + ", ".join(map(str, list(raw["id2label"].values())[:8]))
         raise ValueError(
-            f"{path}: num_labels={labels} (id2label); a reward model has exactly one output"
+            f"{path}: num_labels={labels} (id2label{named}); a reward model has exactly one "
+            "output: keep the row of score.weight that is the reward, and its one entry in id2label"
         )
 
 

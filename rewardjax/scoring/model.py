@@ -20,7 +20,7 @@ from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
 from rewardjax.models import checkpoint, hf, reward, vocabulary
 from rewardjax.models.build import decoder_config
-from rewardjax.models.config import Compute
+from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
@@ -72,8 +72,10 @@ def load(
             tokenizer = ChatTokenizer.load(folder / "tokenizer")
             model, saved = _from_run(folder, dtype, step)
         else:
+            # Before the tokenizer: where the folder is not a whole model, its config tells why.
+            decoder = hf.read_config(folder)
             tokenizer = ChatTokenizer.load(folder)
-            model, saved = _from_hugging_face(folder, dtype, tokenizer)
+            model, saved = _from_hugging_face(folder, dtype, tokenizer, decoder)
         graph, params = nnx.split(model, nnx.Param)
     contract.check_tokenizer(saved, tokenizer)
     scorer = Scorer(
@@ -107,13 +109,13 @@ def _from_run(
 
 
 def _from_hugging_face(
-    folder: pathlib.Path, dtype: str | None, tokenizer: ChatTokenizer
+    folder: pathlib.Path, dtype: str | None, tokenizer: ChatTokenizer, decoder: DecoderConfig
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a Hugging Face folder, and its contract.
 
     A folder of another maker gets a contract without golden scores.
     """
-    saved, rows = contract.load(folder), hf.read_config(folder).vocab_size
+    saved, rows = contract.load(folder), decoder.vocab_size
     # Also where the contract will compare fingerprints: the tokenizer and its fingerprint may have
     # been replaced together.
     vocabulary.refuse_ids_beyond(
@@ -128,7 +130,7 @@ def _from_hugging_face(
         )
         saved = contract.make(
             tokenizer,
-            max_length=hf.read_config(folder).max_positions,
+            max_length=decoder.max_positions,
             over_long="drop",
             compute_dtype=dtype or "bfloat16",
         )

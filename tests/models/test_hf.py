@@ -220,14 +220,14 @@ def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_devic
             {"model.layers.2.mlp.up_proj.weight": np.ones((96, 48), np.float32)},
             "1 tensors are not part.*model.layers.2.mlp.up_proj.weight",
         ),
-        ({"lm_head.weight": np.ones((512, 48), np.float32)}, "not part.*lm_head.weight"),
+        ({"model.extra.weight": np.ones((512, 48), np.float32)}, "not part.*model.extra.weight"),
         (
             {"model.layers.0.self_attn.o_proj.weight": np.ones((64, 48), np.float32)},
             r"o_proj.weight has shape \(64, 48\).*\(48, 64\)",
         ),
         (
             {"score.weight": np.ones((2, 48), np.float32)},
-            r"score.weight has shape \(2, 48\).*\(1, 48\)",
+            r"score.weight has shape \(2, 48\), 2 outputs per response.*\(1, 48\)",
         ),
         ({"model.norm.weight": np.ones(48, np.int8)}, "model.norm.weight is I8"),
     ],
@@ -236,6 +236,66 @@ def test_a_language_model_gets_a_head_only_when_asked(broken, folders, one_devic
 def test_wrong_tensors_are_named(broken, tensors, message, one_device):
     with pytest.raises(ValueError, match=message):
         hf.load(broken(tensors), Compute(), Layout())
+
+
+def bare(tensors):
+    """Changes that take the prefix of the decoder's tensors away."""
+    inside = [name for name in tensors if name.startswith("model.")]
+    gone = dict.fromkeys(inside)
+    return gone | {name.removeprefix("model."): tensors[name] for name in inside}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        lambda _: {"model.layers.1.self_attn.rotary_emb.inv_freq": np.ones(8, np.float32)},
+        lambda _: {"lm_head.weight": np.ones((512, 48), np.float32)},
+        lambda _: {"score.bias": np.zeros(1, np.float32)},
+        bare,
+        lambda tensors: bare(tensors) | {"rotary_emb.inv_freq": np.ones(8, np.float32)},
+    ],
+    ids=["inv_freq", "both heads", "zero bias", "no prefix", "no prefix, inv_freq"],
+)
+def test_what_transformers_passes_over_changes_nothing(changes, broken, folders, one_device):
+    folder = broken(changes(read_all(folders["tiny-qwen3"])))
+    ours, plain = (hf.load(path, Compute(), Layout()) for path in (folder, folders["tiny-qwen3"]))
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(ours), jax.tree.leaves(plain))
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["value_head.weight"], r"value_head.weight \[1, 48\]; rename its weight to score.weight"),
+        (["v_head.summary.weight", "v_head.summary.bias"], "v_head.summary.weight .*zero"),
+        (["score.modules_to_save.default.weight"], "score.modules_to_save.default.weight"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("init_head", [False, True])
+def test_a_trained_head_of_another_name_is_named_and_never_replaced(
+    names, message, init_head, broken, folders, one_device
+):
+    head = read_all(folders["tiny-qwen3"])["score.weight"]
+    added = {name: head if name.endswith("weight") else np.ones(1, np.float32) for name in names}
+    folder = broken({"score.weight": None, **added})
+    with pytest.raises(ValueError, match=message) as refusal:
+        hf.load(folder, Compute(), Layout(), init_head=init_head)
+    assert "init_head" not in str(refusal.value)
+
+
+def test_heads_that_cannot_be_read_say_what_they_are(broken, one_device):
+    folder = broken({"score.weight": None, "regression_layer.weight": np.ones((5, 48), np.float32)})
+    with pytest.raises(ValueError, match="regression_layer.weight .*keep one row"):
+        hf.load(folder, Compute(), Layout(), init_head=True)
+    with pytest.raises(ValueError, match=r"score.bias is \[0.25\]; a reward head has no bias"):
+        hf.load(broken({"score.bias": np.full(1, 0.25, np.float32)}), Compute(), Layout())
+    lora = {"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": np.ones((4, 48))}
+    with pytest.raises(ValueError, match="lora_A.weight .*not merged.*merge_and_unload"):
+        hf.load(broken(lora), Compute(), Layout())
+    folder = broken({"score.weight": None})
+    (folder / "value_head.safetensors").touch()
+    with pytest.raises(ValueError, match="head is in value_head.safetensors"):
+        hf.load(folder, Compute(), Layout(), init_head=True)
 
 
 def test_files_that_are_missing_or_damaged_are_named(folders, tmp_path, one_device):

@@ -71,11 +71,13 @@ def test_transformers_reads_what_we_write(folder):
         ({"attention_bias": True}, "attention_bias=True"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
-        ({"id2label": {"0": "bad", "1": "good"}}, "num_labels=2.*one output"),
+        (
+            {"id2label": {"0": "bad", "1": "good"}},
+            r"num_labels=2 \(id2label: bad, good\).*one output",
+        ),
         ({"id2label": None, "num_labels": 3}, "num_labels=3"),
         ({"pad_token_id": 7}, r"pad_token_id=7 .*eos_token_id=\[7, 8\].*special token"),
         ({"eos_token_id": 9}, "pad_token_id=9 .*eos_token_id=9"),
-        ({"rope_theta": None}, "rope_theta"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
         ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "'linear'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "low_freq_factor is missing"),
@@ -115,6 +117,29 @@ def test_a_field_that_is_absent_means_what_transformers_takes_it_to_mean(family,
     assumed = {only.field: only.value for only in families.get(family).only}
     for field, value in {**assumed, **families.get(family).absent}.items():
         assert getattr(theirs, field, value) == value, field
+
+
+def test_a_llama_of_2023_is_read_as_transformers_reads_it(folder):
+    """Its config lacks what was then the only value."""
+    transformers = pytest.importorskip("transformers")
+    absent = ("rope_theta", "rope_scaling", "head_dim", "max_position_embeddings", "rms_norm_eps")
+    path = folder(dict.fromkeys(absent) | {"pretraining_tp": 1, "max_sequence_length": 2048})
+    ours, theirs = read_config(path), transformers.AutoConfig.from_pretrained(path)
+    assert ours.rope_theta == theirs.rope_parameters["rope_theta"] == 1e4
+    assert ours.rope_scaling is None and ours.norm_eps == theirs.rms_norm_eps == 1e-6
+    assert ours.max_positions == theirs.max_position_embeddings == 2048
+    with pytest.raises(ValueError, match="no rope_theta"):
+        read_config(folder({"rope_theta": None}, variant="qwen3-8b"))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_folder_with_an_adapter_names_its_base(folder, tmp_path, whole):
+    if whole:
+        folder()
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "Qwen/Qwen3-0.6B"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(adapter))
+    with pytest.raises(ValueError, match="adapter .* of Qwen/Qwen3-0.6B.*merge_and_unload"):
+        read_config(tmp_path)
 
 
 def test_a_language_model_may_have_any_pad_token(folder):

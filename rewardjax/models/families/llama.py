@@ -44,6 +44,8 @@ FAMILY = Family(
     name="llama",
     architecture="Llama",
     only=(Only("hidden_act", "silu"), Only("attention_bias", False), Only("mlp_bias", False)),
+    # Files of Llama 1 and 2 lack what was then the only value.
+    absent={"rope_theta": 1e4, "rms_norm_eps": 1e-6, "max_position_embeddings": 2048},
     rules=DECODER_ROWS,
     layer_weights=gated_layer_weights,
     variants={
