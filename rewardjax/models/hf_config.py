@@ -74,7 +74,7 @@ def write_config(
 
     Raises ValueError when the pad token can end a text.
     """
-    _refuse_pad_that_ends(pad_token_id, eos_token_id, "save")
+    _refuse_pad_that_ends(pad_token_id, eos_token_id)
     family = families.get(config.family)
     # The older spelling of the rotary fields and of the dtype: every version of transformers, vLLM
     # and SGLang reads it.
@@ -147,7 +147,6 @@ def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path
         )
     if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
         _refuse_other_than_one_output(raw, path)
-        _refuse_pad_that_ends(raw.get("pad_token_id"), raw.get("eos_token_id"), path)
 
 
 def _refuse_other_than_one_output(raw: dict[str, Any], path: pathlib.Path) -> None:
@@ -165,13 +164,15 @@ def _refuse_other_than_one_output(raw: dict[str, Any], path: pathlib.Path) -> No
         )
 
 
-def _refuse_pad_that_ends(
-    pad: int | None, eos: int | list[int] | None, where: str | pathlib.Path
-) -> None:
-    ends = eos if isinstance(eos, list) else [eos]
-    if pad is not None and pad in ends:
+def _refuse_pad_that_ends(pad: int, eos: int | list[int]) -> None:
+    # Only where a folder is written. One that is read may have any pad token, or none: rewards are
+    # read by the length of a conversation, not by looking for the last token that is not padding.
+    ends = eos
+    if isinstance(eos, int):
+        ends = [eos]
+    if pad in ends:
         raise ValueError(
-            f"{where}: pad_token_id={pad} is also eos_token_id={eos}: a server that looks for the "
+            f"save: pad_token_id={pad} is also eos_token_id={eos}: a server that looks for the "
             "last token that is not padding would read the reward too early; set pad_token_id to a "
             "special token that never occurs in a conversation"
         )

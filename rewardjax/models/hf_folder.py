@@ -78,7 +78,7 @@ def _is_head(name: str) -> bool:
 
 
 def _with_prefix(tensors: dict[str, Any]) -> dict[str, Any]:
-    """The tensors of a bare decoder (transformers' `LlamaModel`) as a model with a head has them."""
+    """The tensors of a bare decoder (`LlamaModel`) under its names in a whole model."""
     if "embed_tokens.weight" not in tensors:
         return tensors
     renamed = {}

@@ -76,8 +76,6 @@ def test_transformers_reads_what_we_write(folder):
             r"num_labels=2 \(id2label: bad, good\).*one output",
         ),
         ({"id2label": None, "num_labels": 3}, "num_labels=3"),
-        ({"pad_token_id": 7}, r"pad_token_id=7 .*eos_token_id=\[7, 8\].*special token"),
-        ({"eos_token_id": 9}, "pad_token_id=9 .*eos_token_id=9"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "'yarn'"),
         ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "'linear'"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}, "low_freq_factor is missing"),
@@ -142,9 +140,21 @@ def test_a_folder_with_an_adapter_names_its_base(folder, tmp_path, whole):
         read_config(tmp_path)
 
 
-def test_a_language_model_may_have_any_pad_token(folder):
-    changes = {"architectures": ["LlamaForCausalLM"], "pad_token_id": 7, "id2label": None}
-    assert read_config(folder(changes)) == variants.get("llama3.2-1b")
+@pytest.mark.parametrize(
+    "changes", [{"pad_token_id": 7}, {"eos_token_id": 9}, {"pad_token_id": None}]
+)
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "LlamaForSequenceClassification"])
+def test_any_pad_token_is_read(changes, architecture, folder):
+    """Rewards are read by length; what is written must not mislead others, and has a pad token."""
+    read = read_config(folder(changes | {"architectures": [architecture]}))
+    assert read == variants.get("llama3.2-1b")
+
+
+@pytest.mark.parametrize("eos", [9, [7, 9]])
+def test_a_pad_token_that_ends_a_text_is_not_written(eos):
+    config = variants.get("llama3.2-1b")
+    with pytest.raises(ValueError, match="pad_token_id=9 .*eos_token_id=.*9.*special token"):
+        write_config(config, dtype="bfloat16", pad_token_id=9, eos_token_id=eos, bos_token_id=6)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
