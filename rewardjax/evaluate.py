@@ -144,6 +144,8 @@ def plan(config: config_lib.Config) -> str:
 def summarize(examples: Examples, scores: Scores) -> Result:
     """The benchmark's numbers, with a note where an example counts more than once."""
     result = evaluators.get(examples.name).summarize(examples.items, scores.rewards)
+    # The report looks its rule up by name, and a module of your own may call itself anything.
+    result = dataclasses.replace(result, name=examples.name)
     if not examples.repeated:
         return result
     note = (

@@ -1,7 +1,8 @@
 """Benchmarks: their original files in, numbers that reproduce the reference implementations out.
 
 A benchmark is one module of `evaluators/benchmarks`, which says there what a module provides, and
-one name in PUBLISHED or NAMES below. The records that all of them share are in `records.py`.
+one name in PUBLISHED or NAMES below; or a module anywhere else, named by its file. The records that
+all of them share are in `records.py`.
 
 `python -m rewardjax.evaluate` writes a folder per model:
 
@@ -16,7 +17,13 @@ one name in PUBLISHED or NAMES below. The records that all of them share are in 
 `stored_rewards.read(path)` gives such a file back, and any rule can be recomputed from it.
 """
 
+import dataclasses
+import functools
 import importlib
+import importlib.util
+import pathlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:  # configs import this module, and need neither jax nor matplotlib
@@ -39,23 +46,76 @@ PUBLISHED = (*PAPER, "llmbar")
 NAMES = (*PUBLISHED, "pairs", "best_of_n")
 
 
+# What a benchmark outside of this package need not have, and what is taken in its place.
+OPTIONAL = {"HUB": None, "CHANCE": None, "better": lambda item, responses: []}
+
+
 def get(name: str) -> "Benchmark":
-    """The module of a benchmark.
+    """The module of a benchmark: a name of NAMES, a Python file (DIR/NAME.py) or a module (a.b).
 
     Raises ValueError with the names there are for any other, so that nothing is computed by the
-    rule of a benchmark that merely looks alike.
+    rule of a benchmark that merely looks alike, and for a module that is not a benchmark.
     """
-    module = importlib.import_module(f"{__name__}.benchmarks.{NAMES[position(name)]}")
-    return cast("Benchmark", module)
+    if name in NAMES:
+        return cast("Benchmark", importlib.import_module(f"{__name__}.benchmarks.{name}"))
+    position(name)
+    return cast("Benchmark", _own(name))
+
+
+@functools.cache
+def _own(name: str) -> ModuleType:
+    """A module outside of this package, with what it leaves out of `Benchmark` filled in."""
+    if name.endswith(".py"):
+        module = _from_file(pathlib.Path(name))
+    else:
+        module = importlib.import_module(name)
+    lacking = [needed for needed in ("load", "summarize") if not hasattr(module, needed)]
+    if lacking:
+        raise ValueError(
+            f"{name} is not a benchmark: it has no function {' and no '.join(lacking)}"
+        )
+    defaults = {"TITLE": pathlib.PurePath(name).stem, "SOURCE": f"wherever {name} says", **OPTIONAL}
+    for attribute, default in defaults.items():
+        if not hasattr(module, attribute):
+            setattr(module, attribute, default)
+    return module
+
+
+def _from_file(file: pathlib.Path) -> ModuleType:
+    if not file.is_file():
+        raise ValueError(f"benchmark = {str(file)!r}: there is no such file")
+    spec = importlib.util.spec_from_file_location(f"benchmark_file_{file.stem}", file)
+    assert spec is not None and spec.loader is not None, file
+    module = importlib.util.module_from_spec(spec)
+    # Before it runs: a dataclass looks its module up there.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def position(name: str) -> int:
-    """The place of a benchmark in NAMES. Raises ValueError with the names there are."""
-    if name not in NAMES:
-        raise ValueError(f"no benchmark is called {name!r}; there are {', '.join(NAMES)}")
-    return NAMES.index(name)
+    """The place of a benchmark in NAMES, after all of them for one of your own.
+
+    Raises ValueError with the names there are for any other.
+    """
+    if name in NAMES:
+        return NAMES.index(name)
+    # A dot is in no name of ours, but in every file's and in every module's below a package.
+    if "." in name:
+        return len(NAMES)
+    raise ValueError(
+        f"no benchmark is called {name!r}; there are {', '.join(NAMES)}, "
+        "files (DIR/NAME.py) and modules (PACKAGE.NAME)"
+    )
 
 
 def load(benchmark: str, **kwargs: Any) -> "Examples":
     """The examples of a benchmark; `kwargs` as for the `load` of its module."""
-    return get(benchmark).load(**kwargs)
+    examples = get(benchmark).load(**kwargs)
+    if benchmark in NAMES:
+        return examples
+    # By this name stored scores find their rule again, from whatever folder they are read.
+    name = benchmark
+    if name.endswith(".py"):
+        name = str(pathlib.Path(name).resolve())
+    return dataclasses.replace(examples, name=name)

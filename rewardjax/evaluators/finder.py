@@ -18,6 +18,9 @@ import pyarrow.parquet as pq
 from rewardjax import fingerprint
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
+from rewardjax.data.sources.byte_streams import refuse_stand_in
+from rewardjax.data.sources.files import SUFFIXES
+from rewardjax.data.sources.folders import DESCRIPTIONS, SPLIT_WORDS
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item
 
@@ -39,17 +42,10 @@ OF_JUDGMENTS = frozenset(
 )
 # Folders in which repositories keep what models answered.
 OUTPUT_FOLDERS = frozenset(("output", "outputs", "predictions", "results", "result"))
-# Descriptions that tools write beside the data.
-DESCRIPTIONS = frozenset(("dataset_info.json", "dataset_infos.json", "dataset_dict.json"))
 # Files that are listed one by one: RMB has 98.
 SHOWN = 6
 # The first record may be a bad one, which is no reason to pass over its file.
 PEEKED = 20
-# What a server sends, or Git leaves, in place of a file that is not there.
-NOT_DATA = {
-    b"<": "a web page; download the file itself",
-    b"version https://git-lfs": "a Git LFS pointer; run git lfs pull",
-}
 
 
 class Unit(NamedTuple):
@@ -152,7 +148,7 @@ def find(places: Sequence[str | pathlib.Path], layout: Layout) -> Selection:
     if not candidates:
         shown = ", ".join(map(str, places))
         raise FileNotFoundError(
-            f"{shown}: no {', '.join(sources.SUFFIXES)} file and no saved data set there"
+            f"{shown}: no {', '.join(SUFFIXES)} file and no saved data set there"
         )
     units: list[Unit] = []
     set_aside: dict[str, str] = {}
@@ -236,7 +232,7 @@ def _units(root: pathlib.Path) -> list[Unit]:
         place = file.relative_to(root)
         # Hidden below the root only: the root itself may lie in a cache such as ~/.cache.
         hidden = any(part.startswith(".") for part in place.parts)
-        is_data = file.name.endswith(sources.SUFFIXES) and file.name not in DESCRIPTIONS
+        is_data = file.name.endswith(SUFFIXES) and file.name not in DESCRIPTIONS
         if is_data and not hidden and file.parent not in saved:
             units.append(Unit(place.as_posix(), place, root, sources.open_source(file)))
     return units
@@ -263,11 +259,9 @@ def _misfit(unit: Unit, columns: Sequence[Sequence[str]]) -> str | None:
 def _fields(unit: Unit) -> set[str]:
     """The names of the fields of a unit's first records."""
     file = unit.source.files[0]
+    refuse_stand_in(file)
     if file.name.endswith(".parquet"):
-        _refuse_substitute(file)
         return set(pq.read_schema(file).names)
-    if file.name.endswith((".json", ".jsonl")):
-        _refuse_substitute(file)
     names: set[str] = set()
     try:
         for row, record in enumerate(unit.source):
@@ -279,14 +273,6 @@ def _fields(unit: Unit) -> set[str]:
         if not _is_json(file):
             raise
     return names
-
-
-def _refuse_substitute(file: pathlib.Path) -> None:
-    with open(file, "rb") as opened:
-        beginning = opened.read(256).lstrip()
-    for sign, advice in NOT_DATA.items():
-        if beginning.startswith(sign):
-            raise ValueError(f"{file}:1: bad JSON or Parquet: this is {advice}")
 
 
 def _is_json(file: pathlib.Path) -> bool:
@@ -320,9 +306,9 @@ def _of_split(units: list[Unit], split: str | None) -> list[Unit]:
 
 def _split_of(place: pathlib.PurePath, split: str) -> str | None:
     """The split that the end of a path names: the file's own name first, then its folders'."""
-    splits = {split, "raw", *sources.SPLIT_WORDS}
+    splits = {split, "raw", *SPLIT_WORDS}
     for part in reversed(place.parts):
         for word in re.split(r"[^a-z]+", part.lower()):
             if word in splits:
-                return sources.SPLIT_WORDS.get(word, word)
+                return SPLIT_WORDS.get(word, word)
     return None

@@ -128,7 +128,7 @@ def test_a_web_page_and_a_pointer_are_named_with_what_to_do(tmp_path):
     page = tmp_path / "rm_bench" / "total_dataset.json"
     write(page, [])
     page.write_text("<!DOCTYPE html><html></html>")
-    with pytest.raises(ValueError, match=r"total_dataset\.json:1: .*web page; download"):
+    with pytest.raises(ValueError, match=r"total_dataset\.json: a web page .*download"):
         rm_bench.load(page.parent)
     page.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(ValueError, match="git lfs pull"):
