@@ -80,8 +80,11 @@ def _is_wrapper(line: bytes) -> bool:
         return False  # read as a line, it gets its error
     if not isinstance(value, dict):
         return False
-    lists = [value[name] for name in WRAPPERS if isinstance(value.get(name), list)]
-    return any(all(isinstance(item, dict) for item in items) for items in lists)
+    for name in WRAPPERS:
+        items = value.get(name)
+        if isinstance(items, list) and all(isinstance(item, dict) for item in items):
+            return True
+    return False
 
 
 def _read_lines(file: pathlib.Path) -> Iterator[Record]:

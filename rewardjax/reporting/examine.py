@@ -1,0 +1,129 @@
+"""What a source holds, file by file, in one pass and little memory: the findings of `check`."""
+
+import collections
+import dataclasses
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from rewardjax.data import formats, groups
+from rewardjax.data.groups import BadRecord, Group, Message, Pair
+from rewardjax.data.sources import Record
+
+EXAMPLES = 3  # lost records that are shown per reason
+Measure = Callable[[list[Message]], int]
+
+
+@dataclasses.dataclass
+class Loss:
+    """What one reason costs, with the first examples: record number and detail."""
+
+    records: int = 0
+    pairs: int = 0
+    responses: int = 0
+    examples: list[tuple[int, str]] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Findings:
+    """What one file holds. `lengths` counts conversations by their length in `measure`'s unit."""
+
+    file: str
+    records: int = 0
+    kept: int = 0  # records of which something is left to train on or to score
+    pairs: int = 0
+    responses: int = 0
+    columns: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    lost: dict[str, Loss] = dataclasses.field(default_factory=dict)
+    lengths: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
+
+    def lose(self, unit: str, number: int, error: BadRecord) -> None:
+        """Book a lost "records", "pairs" or "responses" of record `number`."""
+        loss = self.lost.setdefault(error.reason, Loss())
+        setattr(loss, unit, getattr(loss, unit) + 1)
+        if len(loss.examples) < EXAMPLES:
+            loss.examples.append((number, error.detail))
+
+
+class Example(NamedTuple):
+    """A pair of the source, to be shown."""
+
+    file: str
+    number: int  # of the record in its file
+    group: Group
+    pair: Pair
+
+
+def examine(source: Any, measure: Measure, shown: int) -> tuple[list[Findings], list[Example]]:
+    """The findings of every file of an open source, and `shown` pairs drawn over all of it.
+
+    measure: the length of a conversation; it may raise BadRecord where a template refuses one.
+    """
+    sample = _Sample(shown)
+    by_file = []
+    for file, records in _files(source):
+        findings = Findings(file)
+        by_file.append(findings)
+        for number, record in enumerate(records()):
+            for pair in _book(findings, number, record, source.name, measure):
+                sample.offer(pair)
+    return by_file, sorted(sample.kept, key=lambda example: (example.file, example.number))
+
+
+def _files(source: Any) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
+    """The files of a source; one that has none (a world, TFDS) counts as one file."""
+    if hasattr(source, "by_file"):
+        return source.by_file()
+    return [(source.name, lambda: iter(source))]
+
+
+def _book(
+    findings: Findings, number: int, record: Record, source: str, measure: Measure
+) -> Iterator[Example]:
+    """Count what becomes of a record, and yield its usable pairs."""
+    findings.records += 1
+    findings.columns.update(name for name in record if record[name] is not None)
+    try:
+        group, equal = groups.check(formats.to_group(record, number, source))
+    except BadRecord as error:
+        findings.lose("records", number, error)
+        return
+    for error in equal:
+        findings.lose("pairs", number, error)
+    lengths = {}
+    for k, response in enumerate(group.responses):
+        try:
+            lengths[k] = measure(group.prompt + response)
+        except BadRecord as error:
+            findings.lose("responses", number, error)
+    pairs = [pair for pair in group.pairs if pair.chosen in lengths and pair.rejected in lengths]
+    # A group that never had a label is of use too: it can be scored.
+    was_labeled = group.pairs or equal
+    if not pairs and (was_labeled or not lengths):
+        return
+    findings.kept += 1
+    findings.pairs += len(pairs)
+    findings.responses += len(lengths)
+    findings.lengths.update(lengths.values())
+    for pair in pairs:
+        yield Example(findings.file, number, group, pair)
+
+
+class _Sample:
+    """A few of very many pairs, each as likely as any other (reservoir sampling, Vitter 1985)."""
+
+    def __init__(self, size: int):
+        self.kept: list[Example] = []
+        self._size, self._offered = size, 0
+        # Seeded: two people who look at one file shall see the same pairs.
+        self._random = random.Random(0)
+
+    def offer(self, example: Example) -> None:
+        """Keep the example, perhaps in another's place."""
+        self._offered += 1
+        if len(self.kept) < self._size:
+            self.kept.append(example)
+            return
+        place = self._random.randrange(self._offered)
+        if place < self._size:
+            self.kept[place] = example
