@@ -1,42 +1,57 @@
-"""From messages to token ids, so that text inside a message can never become a control token.
+"""From messages to token ids: those of the folder's own template and tokenizer.
 
-A control token is an entry of the tokenizer's added-token table: <|im_end|>, <think>, ... Ordinary
-tokenization looks for those strings in the rendered text, wherever they came from. Here they come
-from the template alone:
+The ids are what transformers' `apply_chat_template` gives, and with it every engine that serves the
+model, except that text inside a message can never become a control token. Control tokens are the
+added tokens that the tokenizer marks `special: true`: turn markers, end of text. The others
+(`<think>`, `<tool_call>`) are part of what models write, and stay tokens wherever they occur.
 
  1. every control string inside the messages is broken by a mark, a private-use character that
     occurs nowhere in them;
  2. the template is rendered, and the text split at the control strings that remain: the template's;
- 3. the marks are deleted, and each text between is encoded by the same tokenizer with an empty
-    added-token table.
+ 3. the marks are deleted, and each text between is encoded by the same tokenizer, told to read
+    control strings as text.
 
-Text of the template and of the messages is merged before it is encoded, so harmless chats get the
-ids they always had.
+Text of the template and of the messages is merged before it is encoded, so chats without control
+strings get the ids that they have everywhere else.
 """
 
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jinja2
-import jinja2.ext
-import jinja2.sandbox
 import tokenizers
 
 from rewardjax import fingerprint
+from rewardjax.data import chat_template, tokenizer_folder
+from rewardjax.data.chat_template import TemplateRefusal
 from rewardjax.data.control_text import Breaker, any_of
 from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.tokenizer_folder import TokenizerFiles
 
+# What conversations become, in the words of the score contract: it changes when ids change.
+TOKEN_RULE = (
+    "ids of the folder's chat template and tokenizer; control strings (added tokens with special: "
+    "true) in messages are text"
+)
 # A conversation to try a tokenizer with.
 PROBE = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two!"}]
-SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")  # what a template may print
 PIECES_KEPT = 1024  # recently encoded texts: the K responses of a group repeat their prompt
+# What tokens with lstrip or rstrip swallow: Unicode's White_Space, of which str.strip() strips more.
+WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
 
 PAD_FIX = (
-    "choose an added token that no chat prints with pad_token=: '<|vision_pad|>' (Qwen), "
-    "'<|finetune_right_pad_id|>' (Llama 3)"
+    "choose an added token that no chat prints with pad_token= (--config.tokenizer.pad_token of a "
+    "run): '<|vision_pad|>' (Qwen), '<|finetune_right_pad_id|>' (Llama 3)"
+)
+DATE_FIX = (
+    "the chat template prints today's date (strftime_now), so scores would change from day to day; "
+    "write a fixed date into chat_template.jinja, or pin one with date= "
+    "(--config.tokenizer.date=2024-07-26 of a run)"
 )
 
 
@@ -46,25 +61,35 @@ class ChatTokenizer:
     `neutralized` counts the control strings found in message text so far.
     """
 
-    def __init__(self, tokenizer_json: str, config: dict[str, Any], template: str):
-        """`config` is the content of tokenizer_config.json.
+    def __init__(self, tokenizer_json: str, config: dict[str, Any], template: str | dict[str, str]):
+        """`config` is the content of tokenizer_config.json, `template` may be several by name.
 
         Raises ValueError, naming the field and the fix, on what cannot be exact.
         """
-        self._source = (tokenizer_json, config, template)
+        if isinstance(template, str):
+            template = {"default": template}
+        self._files = TokenizerFiles(tokenizer_json, config, template)
         spec = json.loads(tokenizer_json)
         _refuse(spec)
-        self.config, self.template, self.neutralized = config, template, 0
-        self.special: dict[str, str] = {}
-        for name in SPECIAL:
-            text = _token_text(config.get(name))
-            if text:
-                self.special[name] = text
-        self._render = compile_template(template)
-        self._controls = {token["content"]: token["id"] for token in spec["added_tokens"]}
-        self._control_ids = frozenset(self._controls.values())
-        self._split = any_of(self._controls, "({})").split
-        self._breaker = Breaker(self._controls)
+        self.config, self.template, self.neutralized = config, template["default"], 0
+        self.special = tokenizer_folder.named_tokens(config)
+        if any(map(chat_template.asks_for_the_date, template.values())):
+            raise ValueError(DATE_FIX)
+        self._render_plain = chat_template.compile_template(self.template)
+        # Some folders have a template of its own for conversations with tools.
+        self._render_tools = chat_template.compile_template(template.get("tool_use", self.template))
+
+        added = {token["content"]: token for token in spec["added_tokens"]}
+        self._controls = {text: token for text, token in added.items() if token["special"]}
+        # Tokens that are matched before the text is normalized: of two that overlap, the first and
+        # longest is there, be it control or not.
+        self._matched = any_of(
+            [text for text, token in added.items() if token["special"] or not token["normalized"]],
+            "{}",
+        )
+        literals = set().union(*map(chat_template.string_literals, template.values()))
+        ordinary = (added.keys() | literals) - self._controls.keys()
+        self._breaker = Breaker(self._controls, ordinary)
         full = tokenizers.Tokenizer.from_str(tokenizer_json)
         # Lengths are this package's business: a tokenizer that cuts would cut the end of a
         # response.
@@ -72,231 +97,208 @@ class ChatTokenizer:
         full.no_padding()
         self._full = full
         self.vocab_size: int = max(full.get_vocab(with_added_tokens=True).values()) + 1
-        self.bos_id = None
-        if "bos_token" in self.special:
-            self.bos_id = self._id("bos_token")
-        self.eos_id, self.pad_id = self._id("eos_token"), self._id("pad_token")
-        self._encode_text = _text_encoder(spec)
+        self.bos_id = self._id("bos_token")
+        self.pad_id = self._id("pad_token")
+        eos_id = self._id("eos_token")
+        if eos_id is None:
+            raise ValueError(
+                "tokenizer_config.json: eos_token is missing; name the added token that stands "
+                "there"
+            )
+        self.eos_id: int = eos_id
+        if self.pad_id is None:
+            # Scores are read by length, so that nothing depends on what fills the rows.
+            self.pad_id = self.eos_id
+        self._encode_first, self._encode_later = _text_encoders(spec)
         self._check_text_is_text()
-        rendered = self.render(PROBE)
-        # Either the template prints it or the tokenizer puts it there; where both do, transformers
-        # gives two, and a score would depend on which of its functions was called.
-        self.adds_bos = self.bos_id is not None and (
-            rendered.startswith(self.special["bos_token"]) or _adds_bos(full, self.bos_id)
-        )
-        self._check_pad(rendered)
-        self._check_exact(full, rendered)
+        try:
+            self._probe = self.render(PROBE)
+        except BadRecord as error:
+            raise ValueError(
+                f"the chat template fails on a question and an answer: {error.detail}"
+            ) from None
+        self._check_exact()
         self._tokenizer_fingerprint = fingerprint.of_json(spec)
 
     @classmethod
-    def load(cls, folder: str | pathlib.Path, pad_token: str | None = None) -> "ChatTokenizer":
-        """From tokenizer.json, tokenizer_config.json and, where it exists, chat_template.jinja.
+    def load(
+        cls, folder: str | pathlib.Path, pad_token: str | None = None, date: str | None = None
+    ) -> "ChatTokenizer":
+        """From a tokenizer folder, all the files of it that transformers reads.
 
-        `pad_token` replaces the one stored.
+        `pad_token` replaces the one stored; `date` (YYYY-MM-DD) is written into a template that
+        would print today's.
         """
-        folder = pathlib.Path(folder)
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        files = tokenizer_folder.read(folder)
+        config, templates = files.config, files.templates
         if pad_token is not None:
-            config["pad_token"] = pad_token
-        return cls(
-            (folder / "tokenizer.json").read_text(encoding="utf-8"),
-            config,
-            _read_template(folder, config),
-        )
+            config = config | {"pad_token": pad_token}
+        if date is not None:
+            templates = {k: chat_template.pin_date(text, date) for k, text in templates.items()}
+        return cls(files.tokenizer_json, config, templates)
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Write tokenizer.json and tokenizer_config.json as AutoTokenizer reads them."""
-        folder = pathlib.Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer_json, config, template = self._source
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", **config, "chat_template": template}
-        (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        # A stale one would win over the config's.
-        (folder / "chat_template.jinja").unlink(missing_ok=True)
+        tokenizer_folder.write(folder, self._files)
 
     def __reduce__(self):  # for worker processes: compiled templates do not pickle
-        return ChatTokenizer, self._source
+        return ChatTokenizer, tuple(self._files)
 
     def fingerprints(self) -> dict[str, str]:
         """What must stay the same for scores to be comparable, one entry per cause."""
+        templates: Any = self._files.templates
+        text = self.template
+        if len(templates) > 1:
+            text = json.dumps(templates, sort_keys=True)
+        bos = "none"
+        if "bos_token" in self.special and self._probe.startswith(self.special["bos_token"]):
+            bos = f"one {self.special['bos_token']}"
         return {
             "tokenizer": self._tokenizer_fingerprint,
-            "chat_template": fingerprint.of_bytes(self.template.encode()),
-            "bos": f"one {self.special['bos_token']}" if self.adds_bos else "none",
-            "eos": self.special.get("eos_token", "none"),
-            "pad": self.special["pad_token"],
+            "chat_template": fingerprint.of_bytes(text.encode()),
+            "bos": bos,
+            "eos": self.special["eos_token"],
+            "pad": self.special.get("pad_token", "none"),
         }
 
-    def render(self, messages: list[Message]) -> str:
-        """The conversation as the template prints it, without generation prompt.
+    def render(self, messages: list[Message], tools: list[dict] | None = None) -> str:
+        """The conversation as the template prints it, without generation prompt: what is encoded.
 
-        Control strings in the messages are left as they are, so that a template which looks for
-        them (Qwen3 does, for </think>) may print other text than `encode` tokenizes. Raises
-        BadRecord("bad_role") where the template refuses the conversation.
+        `tools`: schemas of the functions that the conversation may call. Raises BadRecord where the
+        template refuses the conversation ("bad_role") or fails on it ("bad_schema").
         """
-        # Templates ask whether a field is defined, and to jinja a field that is None is.
-        messages = [_without_none(message) for message in messages]
+        rendered, mark, _ = self._render_marked(messages, tools)
+        return _without(mark, rendered)
+
+    def encode(self, messages: list[Message], tools: list[dict] | None = None) -> list[int]:
+        """Token ids of the conversation; control ids come from the template only.
+
+        Raises BadRecord as `render` does.
+        """
+        rendered, mark, broken = self._render_marked(messages, tools)
+        self.neutralized += broken
+        ids: list[int] = []
+        encode = self._encode_first
+        for text, control in self._pieces(rendered, mark):
+            if text:
+                ids.extend(encode(text))
+            if control is not None:
+                ids.append(control["id"])
+            encode = self._encode_later
+        return ids
+
+    def control_strings(self, messages: list[Message], tools: list[dict] | None = None) -> int:
+        """How many control strings the texts of a conversation hold: each is made text."""
+        return self._breaker.count([messages, tools])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, control tokens included: for people to read."""
+        return self._full.decode(list(ids), skip_special_tokens=False)
+
+    def check_pad(self) -> None:
+        """Raise ValueError where the folder's pad token would not do for a model to be saved.
+
+        Scoring needs none.
+        """
+        pad = self.special.get("pad_token")
+        if pad is None:
+            raise ValueError(f"tokenizer_config.json: pad_token is missing; {PAD_FIX}")
+        if self.pad_id == self.eos_id:
+            raise ValueError(
+                f"tokenizer_config.json: pad_token = eos_token = {pad!r}: a server that looks for "
+                f"the last token that is not padding would read the score at the wrong place; "
+                f"{PAD_FIX}"
+            )
+        if pad in self._probe:
+            raise ValueError(
+                f"tokenizer_config.json: pad_token = {pad!r} is printed by the chat template; "
+                f"{PAD_FIX}"
+            )
+
+    def _render_marked(
+        self, messages: list[Message], tools: list[dict] | None
+    ) -> tuple[str, str, int]:
+        """What the template prints, the mark that breaks control strings in it, and their number."""
+        (messages, tools), mark, broken = self._breaker([messages, tools])
+        render = self._render_plain
+        if tools is not None:
+            render = self._render_tools
         try:
-            return self._render(
-                messages=messages,
-                tools=None,
+            rendered = render(
+                messages=[chat_template.as_template_reads(message) for message in messages],
+                tools=tools,
                 documents=None,
                 add_generation_prompt=False,
                 **self.special,
             )
         except TemplateRefusal as refusal:
             raise BadRecord("bad_role", f"the chat template says: {refusal}") from None
-        except jinja2.UndefinedError as error:
-            if "strftime_now" not in str(error):
-                raise
-            raise ValueError(
-                "the chat template prints today's date (strftime_now), so scores would change from "
-                "day to day; write a fixed date into chat_template.jinja"
-            ) from None
+        # A field that this template expects may be missing, or of another type.
+        except (jinja2.UndefinedError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise BadRecord("bad_schema", f"the chat template fails: {error}") from None
+        return rendered, mark, broken
 
-    def encode(self, messages: list[Message]) -> list[int]:
-        """Token ids of the conversation.
-
-        Control ids come from the template only, and one BOS where the template or the tokenizer
-        has one.
-        """
-        messages, mark, broken = self._breaker(messages)
-        self.neutralized += broken
-        rendered = self.render(messages)
-        ids: list[int] = []
-        if self.adds_bos:
-            rendered = self._without_bos(rendered)
-            ids.append(self._id("bos_token"))
-        for i, piece in enumerate(self._split(rendered)):
-            # A pattern with one group splits into text, control string, text, control string, ...,
-            # text.
-            if i % 2:
-                ids.append(self._controls[piece])
+    def _pieces(self, rendered: str, mark: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """(text, the control token behind it); the last text has none."""
+        start, strip_left = 0, False
+        for match in self._matched.finditer(rendered):
+            control = self._controls.get(match[0])
+            if control is None:
                 continue
-            if mark:
-                piece = piece.replace(mark, "")
-            if piece:
-                ids.extend(self._encode_text(piece))
-        return ids
+            text = _strip(_without(mark, rendered[start : match.start()]), strip_left, control)
+            yield text, control
+            start, strip_left = match.end(), control["rstrip"]
+        yield _strip(_without(mark, rendered[start:]), strip_left, None), None
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids, control tokens included: for people to read."""
-        return self._full.decode(list(ids), skip_special_tokens=False)
-
-    def _without_bos(self, rendered: str) -> str:
-        bos = self.special["bos_token"]
-        while rendered.startswith(bos):
-            rendered = rendered[len(bos) :]
-        return rendered
-
-    def _id(self, name: str) -> int:
+    def _id(self, name: str) -> int | None:
+        """The id of the token that the folder names so, None where it names none."""
         text = self.special.get(name)
         if text is None:
-            fix = "name the added token that stands there"
-            if name == "pad_token":
-                fix = PAD_FIX
-            raise ValueError(f"tokenizer_config.json: {name} is missing; {fix}")
-        if text not in self._controls:
-            raise ValueError(
-                f"tokenizer_config.json: {name} = {text!r} is not an added token of tokenizer.json"
-            )
-        return self._controls[text]
-
-    def _check_pad(self, rendered: str) -> None:
-        if self.pad_id == self.eos_id:
-            raise ValueError(
-                f"tokenizer_config.json: pad_token = eos_token = {self.special['pad_token']!r}: a "
-                "server that looks for the last token that is not padding would read the score at "
-                f"the wrong place; {PAD_FIX}"
-            )
-        if self.special["pad_token"] in rendered:
-            raise ValueError(
-                f"tokenizer_config.json: pad_token = {self.special['pad_token']!r} is printed by "
-                f"the chat template; {PAD_FIX}"
-            )
+            return None
+        for token in json.loads(self._files.tokenizer_json)["added_tokens"]:
+            if token["content"] == text:
+                return token["id"]
+        raise ValueError(
+            f"tokenizer_config.json: {name} = {text!r} is not an added token of tokenizer.json"
+        )
 
     def _check_text_is_text(self) -> None:
-        # Some models hold control strings in their ordinary vocabulary too, where an empty
-        # added-token table does not hide them.
+        # Some models hold control strings in their ordinary vocabulary too, where they are text
+        # that becomes a control token.
+        control_ids = {token["id"] for token in self._controls.values()}
+        # What a tokenizer makes of characters that it does not know is no control token.
+        control_ids.discard(self._id("unk_token"))
         for text in self._controls:
-            if not self._control_ids.isdisjoint(self._encode_text(text)):
+            if not control_ids.isdisjoint(self._encode_later(text)):
                 raise ValueError(
-                    f"tokenizer.json: the text {text!r} still becomes a control token with an "
-                    "empty added-token table"
+                    f"tokenizer.json: the text {text!r} still becomes a control token when control "
+                    "strings are read as text"
                 )
 
-    def _check_exact(self, full: tokenizers.Tokenizer, rendered: str) -> None:
+    def _check_exact(self) -> None:
         # The last line of defense against a tokenizer feature that `_refuse` does not know.
-        if self.adds_bos:
-            rendered = self._without_bos(rendered)
-        expected = full.encode(rendered, add_special_tokens=False).ids
-        if self.encode(PROBE)[int(self.adds_bos) :] != expected:
+        expected = self._full.encode(self._probe, add_special_tokens=False).ids
+        if self.encode(PROBE) != expected:
             raise ValueError(
                 "tokenizer.json: text between control tokens is encoded differently on its own; "
                 "not supported"
             )
 
 
-class TemplateRefusal(jinja2.TemplateError):
-    """The template called raise_exception."""
+def _without(mark: str, text: str) -> str:
+    # An empty mark stands for none, and str.replace would find that one everywhere.
+    if not mark:
+        return text
+    return text.replace(mark, "")
 
 
-class GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks what the assistant wrote; here it prints its body."""
-
-    tags = {"generation"}
-
-    def parse(self, parser):
-        """Replace the tag by the nodes of its body."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-@functools.lru_cache(maxsize=32)
-def compile_template(template: str) -> Callable[..., str]:
-    """A chat template's render function, in a sandbox with transformers' options.
-
-    Unlike there, a template cannot ask for the date.
-    """
-
-    def refuse(message):
-        raise TemplateRefusal(message)
-
-    # transformers' own: jinja's filter of this name escapes what HTML would, which changes token
-    # ids.
-    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(
-            value,
-            ensure_ascii=ensure_ascii,
-            indent=indent,
-            separators=separators,
-            sort_keys=sort_keys,
-        )
-
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = refuse
-    return environment.from_string(template).render
-
-
-def _read_template(folder: pathlib.Path, config: dict[str, Any]) -> str:
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        return file.read_text(encoding="utf-8")
-    template = config.get("chat_template")
-    if isinstance(template, list):  # several named templates
-        template = {entry["name"]: entry["template"] for entry in template}.get("default")
-    if not template:
-        raise ValueError(
-            f"{folder}: no chat template in chat_template.jinja or in tokenizer_config.json "
-            "(field chat_template)"
-        )
-    return template
+def _strip(text: str, left: bool, control: dict[str, Any] | None) -> str:
+    """A text without the white space that the control tokens beside it swallow."""
+    if left:
+        text = text.lstrip(WHITE_SPACE)
+    if control is not None and control["lstrip"]:
+        text = text.rstrip(WHITE_SPACE)
+    return text
 
 
 def _refuse(spec: dict[str, Any]) -> None:
@@ -306,53 +308,52 @@ def _refuse(spec: dict[str, Any]) -> None:
             f"tokenizer.json: model.dropout = {spec['model']['dropout']} makes ids random; "
             "set it to null"
         )
-    if '"prepend_scheme": "first"' in json.dumps(spec.get("pre_tokenizer")):
-        raise ValueError(
-            "tokenizer.json: pre_tokenizer.prepend_scheme = 'first' encodes a text by its place in "
-            "the string; not supported"
-        )
+    normalizer = None
+    if spec.get("normalizer"):
+        normalizer = tokenizers.Tokenizer.from_str(json.dumps(spec)).normalizer
     for token in spec["added_tokens"]:
+        # Only control tokens are looked for here; all others the tokenizer finds itself.
+        if not token["special"]:
+            continue
         text = token["content"]
-        for flag in ("lstrip", "rstrip", "single_word"):
-            if token[flag]:
-                raise ValueError(
-                    f"tokenizer.json: added token {text!r} has {flag} = true, so the text around "
-                    "it matters; set it to false"
-                )
-        if token["normalized"] and spec.get("normalizer"):
+        if token["single_word"]:
+            raise ValueError(
+                f"tokenizer.json: added token {text!r} has single_word = true, so the text around "
+                "it matters; set it to false"
+            )
+        if token["normalized"] and normalizer and normalizer.normalize_str(text) != text:
             raise ValueError(
                 f"tokenizer.json: added token {text!r} has normalized = true and there is a "
-                "normalizer; set it to false"
+                "normalizer that changes it; set it to false"
             )
         if len(text) < 2 or not text.strip():
             raise ValueError(
-                f"tokenizer.json: added token {text!r} is ordinary text (one character, or "
-                "whitespace); not supported"
+                f"tokenizer.json: control token {text!r} is ordinary text (one character, or "
+                "white space); not supported"
             )
 
 
-def _text_encoder(spec: dict[str, Any]) -> Callable[[str], tuple[int, ...]]:
-    """The tokenizer without its added tokens, under which no text can be control."""
-    bare = {**spec, "added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
-    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(bare))
+TextEncoder = Callable[[str], tuple[int, ...]]
+
+
+def _text_encoders(spec: dict[str, Any]) -> tuple[TextEncoder, TextEncoder]:
+    """The tokenizer under which control strings are text: at the start of a chat, and later on."""
+    first = _text_encoder(spec)
+    pre_tokenizer = json.dumps(spec.get("pre_tokenizer"))
+    later = pre_tokenizer.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
+    if later == pre_tokenizer:
+        return first, first
+    # This one sets a space before a text by its place in the chat, which a piece does not know.
+    return first, _text_encoder({**spec, "pre_tokenizer": json.loads(later)})
+
+
+def _text_encoder(spec: dict[str, Any]) -> TextEncoder:
+    text_only = {**spec, "post_processor": None, "truncation": None, "padding": None}
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(text_only))
+    tokenizer.encode_special_tokens = True
 
     @functools.lru_cache(PIECES_KEPT)
     def encode_text(text: str) -> tuple[int, ...]:
         return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
     return encode_text
-
-
-def _adds_bos(full: tokenizers.Tokenizer, bos_id: int) -> bool:
-    return full.encode("x", add_special_tokens=True).ids[0] == bos_id
-
-
-def _token_text(token: str | dict[str, Any] | None) -> str | None:
-    # Older files write a token out as a dict with its flags.
-    if isinstance(token, dict):
-        return token["content"]
-    return token
-
-
-def _without_none(message: Message) -> Message:
-    return {key: value for key, value in message.items() if value is not None}

@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from rewardjax.data.groups import Message
-
 # Unicode keeps these characters free of meaning for ever, so a mark is never text that somebody
 # meant.
 PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
@@ -14,16 +12,18 @@ PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 class Breaker:
     """Breaks every control string inside a conversation.
 
-    breaker(messages) -> (messages, mark or "", number broken). A mark goes behind the first
-    character of every occurrence, so that overlapping ones break too. A beginning of a control
-    string at the end of a text, or an end at its start, is broken as well: the template might
-    print its other half.
+    breaker(value) -> (value with marks, mark or "", number broken), of any JSON value. A mark goes
+    behind the first character of every occurrence, so that overlapping ones break too. A beginning
+    of a control string at the end of a text, or an end at its start, is broken as well: the
+    template might print its other half. So are those at the sides of a string that the template
+    may cut out of the text: what is left might join.
     """
 
-    def __init__(self, controls: Collection[str]):
-        """`controls`: the texts of the tokenizer's control tokens."""
+    def __init__(self, controls: Collection[str], cut_out: Collection[str] = ()):
+        """`controls`: the texts of control tokens; `cut_out`: what a template may cut out."""
         # A lookahead matches at every place, so that overlapping occurrences are all seen.
         self._occurrence = any_of(controls, "(?={})")
+        self._cut_out = any_of([text for text in cut_out if len(text) > 2], "{}")
         self._edges = tuple({text[0] for text in controls} | {text[-1] for text in controls})
         self._beginnings: set[str] = set()
         self._ends: set[str] = set()
@@ -32,34 +32,52 @@ class Breaker:
             self._ends.update(text[-n:] for n in range(1, len(text)))
         self._longest = max(map(len, controls), default=0)
 
-    def __call__(self, messages: list[Message]) -> tuple[list[Message], str, int]:
-        """The messages with marks, the mark, and how many control strings they broke."""
+    def __call__(self, value: Any) -> tuple[Any, str, int]:
+        """The value with marks, the mark, and how many control strings they broke."""
         # Most conversations have no character that a control string begins or ends with, and
         # looking for characters is cheaper than looking for strings.
-        if not any(self._suspicious(text) for text in texts_of(messages)):
-            return messages, "", 0
-        mark = _unused_character(messages)
-        count = sum(len(self._occurrence.findall(text)) for text in texts_of(messages))
-        return _map_texts(lambda text: self._break(text, mark), messages), mark, count
+        if not any(self._suspicious(text) for text in texts_of(value)):
+            return value, "", 0
+        mark = _unused_character(value)
+        return _map_texts(lambda text: self._break(text, mark), value), mark, self.count(value)
+
+    def count(self, value: Any) -> int:
+        """How many control strings there are in the texts of a JSON value."""
+        return sum(len(self._occurrence.findall(text)) for text in texts_of(value))
 
     def _suspicious(self, text: str) -> bool:
         return any(character in text for character in self._edges)
 
     def _break(self, text: str, mark: str) -> str:
         cuts = {match.start() + 1 for match in self._occurrence.finditer(text)}
+        cuts |= self._cut_halves(text, 0, len(text))
+        start = 0
+        for match in self._cut_out.finditer(text):
+            cuts |= self._cut_halves(text, start, match.start())
+            start = match.end()
+        if start:
+            cuts |= self._cut_halves(text, start, len(text))
+        if not cuts:
+            return text
+        bounds = [0, *sorted(cuts), len(text)]
+        return mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False))
+
+    def _cut_halves(self, text: str, start: int, end: int) -> set[int]:
+        """Where to cut text[start:end], so that its edges complete no control string."""
+        cuts = set()
         # Templates trim: what is at the edge of the text is what is at the edge of its stripped
         # part.
-        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-        for i in range(max(0, end - self._longest), end):
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
+        for i in range(max(start, end - self._longest), end):
             if text[i:end] in self._beginnings:
                 cuts.add(i + 1)
         for i in range(start, min(end, start + self._longest)):
             if text[start : i + 1] in self._ends:
                 cuts.add(i)
-        if not cuts:
-            return text
-        bounds = [0, *sorted(cuts), len(text)]
-        return mark.join(text[i:j] for i, j in zip(bounds, bounds[1:], strict=False))
+        return cuts
 
 
 def any_of(texts: Collection[str], form: str) -> re.Pattern[str]:
@@ -94,10 +112,10 @@ def _map_texts(change: Callable[[str], str], value: Any) -> Any:
     return value
 
 
-def _unused_character(messages: list[Message]) -> str:
+def _unused_character(value: Any) -> str:
     # Text may hold private-use characters too; a mark that occurs in it would be deleted with the
     # marks.
-    used = set().union(*texts_of(messages))
+    used = set().union(*texts_of(value))
     for block in PRIVATE_USE:
         for code in block:
             if chr(code) not in used:

@@ -11,12 +11,18 @@ from rewardjax.parallel.mesh import Layout
 
 
 def load_tokenizer(
-    folder: str | None = None, pad_token: str | None = None, *, model_folder: str | None = None
+    folder: str | None = None,
+    pad_token: str | None = None,
+    date: str | None = None,
+    *,
+    model_folder: str | None = None,
 ) -> ChatTokenizer:
-    """The tokenizer of `folder`, by default that of the model's own folder.
+    """The tokenizer of `folder`, by default that of the model's own folder, to train with.
 
-    `pad_token` replaces the one stored. Raises ValueError, before any data is read, if there is no
-    tokenizer or if its vocabulary is not that of the model in `model_folder`.
+    `pad_token` replaces the one stored; `date` is written into a template that would print today's.
+    Raises ValueError, before any data is read, if there is no
+    tokenizer, if its vocabulary is not that of the model in `model_folder`, or if its pad token
+    would not do for a model that is saved.
     """
     if folder is None and model_folder is None:
         raise ValueError(
@@ -24,7 +30,9 @@ def load_tokenizer(
             "tokenizer; name a folder that has one, such as 'assets:world'"
         )
     if model_folder is None:
-        return ChatTokenizer.load(assets.resolve(folder), pad_token)
+        tokenizer = ChatTokenizer.load(assets.resolve(folder), pad_token, date)
+        tokenizer.check_pad()
+        return tokenizer
     home = assets.resolve(model_folder)
     # Before the tokenizer: where the folder is not a whole model, its config tells why.
     decoder = hf.read_config(home)
@@ -36,7 +44,8 @@ def load_tokenizer(
     source = home
     if folder is not None:
         source = assets.resolve(folder)
-    tokenizer = ChatTokenizer.load(source, pad_token)
+    tokenizer = ChatTokenizer.load(source, pad_token, date)
+    tokenizer.check_pad()
     vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
     if source != home:
         vocabulary.refuse_other_tokens(source, home)

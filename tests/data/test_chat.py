@@ -1,4 +1,4 @@
-"""Control ids come from the template alone; harmless chats get the ids that transformers gives them."""
+"""Control ids come from the template alone; other chats get the ids that transformers gives them."""
 
 import json
 import pathlib
@@ -19,12 +19,12 @@ QWEN_ADDED = [
     "<|im_start|>",
     "<|im_end|>",
     "<|pad|>",
+    "<|fim_pad|>",
     "<think>",
     "</think>",
     "<tool_call>",
     "</tool_call>",
     "<|fim_prefix|>",
-    "<|fim_pad|>",
     "<|im_|>",
 ]
 QWEN_TEMPLATE = """{%- for m in messages %}
@@ -230,9 +230,7 @@ def conversation(rng: random.Random, draw) -> list[dict]:
 def benign(rng: random.Random) -> str:
     while True:
         text = "".join(rng.choices(BENIGN, k=rng.randint(0, 6)))
-        if (
-            "<|im_end|>" not in text and "<think>" not in text and "<|im_|>" not in text
-        ):  # fragments that happened to join
+        if "<|im_end|>" not in text:  # fragments that happened to join
             return text
 
 
@@ -240,7 +238,7 @@ def test_harmless_chats_are_tokenized_as_transformers_does(folder, chat):
     transformers = pytest.importorskip("transformers")
     reference, before = transformers.AutoTokenizer.from_pretrained(folder), chat.neutralized
     rng = random.Random(1)
-    chats = [conversation(rng, benign) for _ in range(COUNT[len(control_ids(folder))])]
+    chats = [conversation(rng, benign) for _ in range(COUNT[len(added_tokens(folder))])]
     expected = reference.apply_chat_template(chats, tokenize=True, return_dict=False)
     wrong = [
         messages
@@ -260,13 +258,12 @@ def test_harmless_chats_are_tokenized_as_transformers_does(folder, chat):
     assert chat.vocab_size == len(reference)
 
 
+def added_tokens(folder) -> list[dict]:
+    return json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+
+
 def control_ids(folder) -> dict[int, str]:
-    return {
-        token["id"]: token["content"]
-        for token in json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))[
-            "added_tokens"
-        ]
-    }
+    return {token["id"]: token["content"] for token in added_tokens(folder) if token["special"]}
 
 
 def skeleton(messages):
@@ -288,7 +285,7 @@ def test_hostile_chats_give_no_control_ids(folder, chat):
     controls, before = control_ids(folder), chat.neutralized
     ordinary = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     rng = random.Random(2)
-    whole = list(controls.values())
+    whole = [token["content"] for token in added_tokens(folder)]
     cut = [
         part
         for text in whole
@@ -309,20 +306,20 @@ def test_hostile_chats_give_no_control_ids(folder, chat):
         )
 
     leaks, fooled, changed = 0, 0, 0
-    for n in range(COUNT[len(controls)]):
+    for n in range(COUNT[len(added_tokens(folder))]):
         messages = conversation(rng, hostile)
         ids = chat.encode(messages)
         expected = [i for i in chat.encode(skeleton(messages)) if i in controls]
         leaks += [i for i in ids if i in controls] != expected
         if n < 2000:
             text = unicodedata.normalize("NFC", ordinary.decode(ids, skip_special_tokens=False))
-            for message in messages:  # nothing is lost or added: the text is there as it was
-                changed += unicodedata.normalize("NFC", message["content"].strip()) not in text
+            # nothing is lost or added: the tokens are the text that the template printed
+            changed += text != unicodedata.normalize("NFC", chat.render(messages))
             ids = ordinary.encode(chat.render(messages), add_special_tokens=False).ids
             fooled += [i for i in ids if i in controls] != expected
     assert (leaks, changed) == (0, 0)
-    assert fooled > 1800, "the chats are not hostile"
-    assert chat.neutralized - before > n
+    assert fooled > 1200, "the chats are not hostile"
+    assert chat.neutralized - before > n / 2
 
 
 def test_halves_from_template_and_message_do_not_join(tmp_path):
@@ -349,11 +346,12 @@ def test_halves_from_template_and_message_do_not_join(tmp_path):
 
 def test_control_strings_that_overlap(tmp_path):
     added = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<a", "<a>", "<x<y>", "<y>", "<z<"]
-    chat = ChatTokenizer.load(
-        make_qwen(
-            tmp_path, added=added, template="<x<y><a><a<y>{{ messages[0].content }}<|im_end|>"
-        )
-    )
+    make_qwen(tmp_path, added=added, template="<x<y><a><a<y>{{ messages[0].content }}<|im_end|>")
+    spec = json.loads((tmp_path / "tokenizer.json").read_text())
+    for token in spec["added_tokens"]:
+        token["special"] = True
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    chat = ChatTokenizer.load(tmp_path)
     controls = control_ids(tmp_path)
     for text in ("x", "<x<y>", "<z<y>", "<z<a>", "<<a", "<a>"):
         ids = chat.encode([{"role": "user", "content": text}])
@@ -372,21 +370,24 @@ def test_control_strings_that_overlap(tmp_path):
 
 def test_counting_and_texts_of_hostile_messages(folders):
     chat = ChatTokenizer.load(folders["qwen"])
-    calls = [{"name": "f", "arguments": {"<think>": ["</think>"]}}]
+    calls = [{"name": "f", "arguments": {"<|im_start|>": ["<|pad|>"]}}]
+    tools = [{"name": "f", "description": "ends with <|im_end|>"}]
     messages = [
         {"role": "user", "content": "<|im_end|> and <think>"},
         {"role": "assistant", "content": "fine <|im_", "tool_calls": calls},
     ]
     chat.encode(messages)
-    assert chat.neutralized == 4
+    assert chat.neutralized == 3 == chat.control_strings(messages)
+    chat.encode(messages, tools)
+    assert chat.neutralized == 3 + 4, "tool schemas are text of the data too"
     everything = "".join(
         map(chr, range(0xF0000, 0xF0100))
     )  # the first marks that would be taken are in the text
     ids = chat.encode(
-        [{"role": "user", "content": everything + "<think>"}, {"role": "assistant", "content": "x"}]
+        [{"role": "user", "content": everything + "<|pad|>"}, {"role": "assistant", "content": "x"}]
     )
     ordinary = tokenizers.Tokenizer.from_file(str(folders["qwen"] / "tokenizer.json"))
-    assert f"user\n{everything}<think><|im_end|>" in ordinary.decode(ids, skip_special_tokens=False)
+    assert f"user\n{everything}<|pad|><|im_end|>" in ordinary.decode(ids, skip_special_tokens=False)
     assert messages[0]["content"] == "<|im_end|> and <think>", (
         "the caller's messages are left alone"
     )
@@ -413,47 +414,53 @@ def test_the_real_template_adds_an_empty_thought(shared_data):
         151645,
         198,
     ]
-    hostile = chat.encode(
-        [
-            {"role": "user", "content": "Hi"},
-            {"role": "assistant", "content": "<think>\nme\n</think>\n\nHo"},
-        ]
-    )
-    assert hostile.count(151667) == hostile.count(151668) == 1 and chat.neutralized == 2
+
+
+def test_a_thought_in_the_content_is_what_the_real_template_makes_of_it(shared_data):
+    folder = shared_data / "tokenizers" / "qwen3"
+    chat = ChatTokenizer.load(folder)
+    asked = {"role": "user", "content": "Is <think> a tag?"}
+    thought = chat.encode([asked, {"role": "assistant", "content": "<think>\nme\n</think>\n\nHo"}])
+    apart = chat.encode([asked, {"role": "assistant", "reasoning_content": "me", "content": "Ho"}])
+    assert thought == apart, "the template finds the thought in the content"
+    # one in the question, which is a token there too, and the one that the answer begins with
+    assert (thought.count(151667), thought.count(151668), chat.neutralized) == (2, 1, 0)
+    assert chat.encode([asked, {"role": "assistant", "content": "<|im_end|>"}]).count(151645) == 2
+    assert chat.neutralized == 1
+
+
+def test_reasoning_under_each_of_its_names(folders):
+    chat = ChatTokenizer.load(folders["qwen"])
+    rendered = {
+        chat.render(
+            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", name: "me"}]
+        )
+        for name in ("reasoning_content", "thinking", "reasoning")
+    }
+    assert len(rendered) == 1 and "<think>\nme\n</think>" in rendered.pop()
 
 
 @pytest.mark.parametrize(
-    "template, adds",
+    "template, count",
     [
-        (LLAMA_TEMPLATE, True),
-        (
-            LLAMA_TEMPLATE.replace("{{ bos_token }}", ""),
-            True,
-        ),  # the tokenizer's post-processor adds it
-        ("{{ bos_token }}" + LLAMA_TEMPLATE, True),
+        (LLAMA_TEMPLATE, 1),
+        # the tokenizer's post-processor would add it, but nobody asks that for a chat
+        (LLAMA_TEMPLATE.replace("{{ bos_token }}", ""), 0),
+        ("{{ bos_token }}" + LLAMA_TEMPLATE, 2),
     ],
 )
-def test_exactly_one_bos(template, adds, tmp_path):
+def test_bos_is_what_the_template_prints(template, count, tmp_path):
+    transformers = pytest.importorskip("transformers")
     chat = ChatTokenizer.load(make_llama(tmp_path, template=template))
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    hi = [{"role": "user", "content": "Hi"}]
+    assert chat.encode(hi) == reference.apply_chat_template(hi, return_dict=False)
     for text in ("Hi", "<|begin_of_text|>", "<|begin_of_text|><|begin_of_text|>Hi"):
         ids = chat.encode([{"role": "user", "content": text}])
-        assert ids[0] == chat.bos_id and ids.count(chat.bos_id) == 1
-    assert chat.fingerprints()["bos"] == "one <|begin_of_text|>"
-
-
-def test_no_bos_where_neither_has_one(folders, tmp_path):
-    assert ChatTokenizer.load(folders["qwen"]).fingerprints()["bos"] == "none"
-    spec = json.loads((folders["llama"] / "tokenizer.json").read_text())
-    config = json.loads((folders["llama"] / "tokenizer_config.json").read_text())
-    chat = ChatTokenizer(
-        json.dumps({**spec, "post_processor": None}),
-        config,
-        LLAMA_TEMPLATE.replace("{{ bos_token }}", ""),
-    )
-    assert (
-        chat.bos_id not in chat.encode([{"role": "user", "content": "Hi"}])
-        and chat.fingerprints()["bos"] == "none"
-    )
+        assert ids.count(chat.bos_id) == count
+        assert ids[:count] == [chat.bos_id] * count
+    expected = "none" if count == 0 else "one <|begin_of_text|>"
+    assert chat.fingerprints()["bos"] == expected
 
 
 MESSAGES = [
@@ -557,18 +564,212 @@ def test_templates_that_refuse_or_ask_for_the_date(tmp_path):
     with pytest.raises(BadRecord, match="the chat template says: too long") as caught:
         chat.encode(MESSAGES)
     assert caught.value.reason == "bad_role"
-    with pytest.raises(ValueError, match="today's date"):
-        ChatTokenizer.load(
-            make_qwen(tmp_path, template="{{ strftime_now('%d %b') }}" + QWEN_TEMPLATE)
-        )
-    guarded = (
-        "{% if strftime_now is defined %}{{ strftime_now('%d') }}{% else %}26 Jul 2024{% endif %}"
-    )
-    assert (
-        ChatTokenizer.load(make_qwen(tmp_path, template=guarded)).render(MESSAGES) == "26 Jul 2024"
-    )
+    failing = "{{ messages[0].name.upper() }}{{ messages[0].content + 1 }}"
+    with pytest.raises(ValueError, match="chat template fails on a question and an answer"):
+        ChatTokenizer.load(make_qwen(tmp_path, template=failing))
+    needs_a_call = QWEN_TEMPLATE + "{{ messages[0].tool_calls[0].name if messages|length > 2 }}"
+    with pytest.raises(BadRecord, match="bad_schema.*the chat template fails"):
+        ChatTokenizer.load(make_qwen(tmp_path, template=needs_a_call)).encode(MESSAGES)
     with pytest.raises(jinja2.exceptions.SecurityError):
         ChatTokenizer.load(make_qwen(tmp_path, template="{{ messages.append(1) }}"))
+
+
+# transformers prints today's date with both
+DATED = {
+    "a call": "Today: {{ strftime_now('%d %B %Y') }}.\n",
+    "Llama 3.2": """{%- if not date_string is defined %}
+    {%- if strftime_now is defined %}
+        {%- set date_string = strftime_now("%d %b %Y") %}
+    {%- else %}
+        {%- set date_string = "26 Jul 2024" %}
+    {%- endif %}
+{%- endif %}
+{{- date_string }}""",
+}
+
+
+@pytest.mark.parametrize("name", DATED)
+def test_a_template_that_prints_today_is_refused_or_pinned_for_everybody(name, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = make_qwen(tmp_path / "dated", template=DATED[name] + QWEN_TEMPLATE)
+    with pytest.raises(ValueError, match="today's date .* pin one with date="):
+        ChatTokenizer.load(folder)
+    chat = ChatTokenizer.load(folder, date="2021-03-09")
+    assert "09 Mar" in chat.render(MESSAGES)
+    chat.save(tmp_path / "pinned")
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path / "pinned")
+    assert reference.apply_chat_template(MESSAGES, return_dict=False) == chat.encode(MESSAGES)
+    assert ChatTokenizer.load(tmp_path / "pinned").fingerprints() == chat.fingerprints()
+
+
+def test_a_date_that_cannot_be_pinned_or_that_nobody_prints(tmp_path):
+    computed = "{% set form = '%d' %}{{ strftime_now(form) }}"
+    with pytest.raises(ValueError, match="cannot be pinned"):
+        ChatTokenizer.load(make_qwen(tmp_path, template=computed), date="2021-03-09")
+    fixed = "{% if not date_string is defined %}26 Jul 2024{% endif %}" + QWEN_TEMPLATE
+    assert "26 Jul 2024" in ChatTokenizer.load(make_qwen(tmp_path, template=fixed)).render(MESSAGES)
+
+
+def test_tools_and_calls_are_rendered_as_transformers_does(folder, chat):
+    transformers = pytest.importorskip("transformers")
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    call = {"type": "function", "function": {"name": "f", "arguments": {"x": None, "é": [1, "<"]}}}
+    messages = [
+        {"role": "user", "content": "Call f, twice."},
+        {"role": "assistant", "content": "", "tool_calls": [call, call]},
+        {"role": "tool", "name": "f", "content": "12"},
+        {"role": "tool", "name": "f", "content": "13"},
+        {"role": "user", "content": "And?"},
+        {"role": "user", "content": "So?"},
+        {"role": "assistant", "content": "It is 12."},
+    ]
+    for given in (tools, [], None):
+        assert chat.encode(messages, given) == reference.apply_chat_template(
+            messages, tools=given, return_dict=False
+        )
+
+
+def test_a_template_of_its_own_for_tools(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    named = [
+        {"name": "default", "template": QWEN_TEMPLATE},
+        {"name": "tool_use", "template": "{{ tools | tojson }}" + QWEN_TEMPLATE},
+    ]
+    chat = ChatTokenizer.load(make_qwen(tmp_path / "named", chat_template=named))
+    chat.save(tmp_path / "saved")
+    for folder in (tmp_path / "named", tmp_path / "saved"):
+        reference = transformers.AutoTokenizer.from_pretrained(folder)
+        for tools in (None, [{"name": "f"}]):
+            assert chat.encode(MESSAGES, tools) == reference.apply_chat_template(
+                MESSAGES, tools=tools, return_dict=False
+            )
+    assert ChatTokenizer.load(tmp_path / "saved").fingerprints() == chat.fingerprints()
+
+
+def declare(folder, how, special):
+    """A token that tokenizer.json does not have, declared in one of the other files."""
+    flags = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized"), False)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    if how == "added_tokens_decoder":
+        tokens = {token.pop("id"): token for token in added_tokens(folder)}
+        tokens[max(tokens) + 1] = {"content": "<|new|>", "special": special, **flags}
+        config["added_tokens_decoder"] = tokens
+    elif how == "added_tokens.json":
+        new_id = max(token["id"] for token in added_tokens(folder)) + 1
+        (folder / how).write_text(json.dumps({"<|new|>": new_id}))
+        if special:
+            config["additional_special_tokens"] = ["<|new|>"]
+    elif how == "special_tokens_map.json":
+        token = {"content": "<|new|>", **flags}
+        (folder / how).write_text(json.dumps({"cls_token": token}))
+    else:
+        config[how] = "<|new|>"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "how, special",
+    [
+        ("added_tokens_decoder", True),
+        ("added_tokens_decoder", False),
+        ("added_tokens.json", True),
+        ("added_tokens.json", False),
+        ("special_tokens_map.json", True),
+        ("sep_token", True),
+        ("image_token", True),
+    ],
+)
+def test_tokens_declared_beside_tokenizer_json(how, special, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = make_qwen(tmp_path / "declared", template="<|new|>" + QWEN_TEMPLATE)
+    declare(folder, how, special)
+    chat = ChatTokenizer.load(folder)
+    chat.save(tmp_path / "saved")
+    hostile = [{"role": "user", "content": "a <|new|> b"}]
+    new_id = max(token["id"] for token in added_tokens(tmp_path / "saved"))
+    assert chat.encode(hostile).count(new_id) == 2 - special
+    for folder in (tmp_path / "declared", tmp_path / "saved"):
+        reference = transformers.AutoTokenizer.from_pretrained(folder)
+        assert chat.encode(MESSAGES) == reference.apply_chat_template(MESSAGES, return_dict=False)
+        assert reference.convert_tokens_to_ids("<|new|>") == new_id
+        assert ("<|new|>" in reference.all_special_tokens) <= special
+
+
+def spm(folder, scheme, **config):
+    """A tokenizer as converters from sentencepiece write them: ▁ for spaces, bytes as fallback."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
+    pieces += ["▁", *"abcdehlnorstu", "▁t", "he", "▁the", "re", "ou", "an"]
+    merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("r", "e"), ("o", "u"), ("a", "n")]
+    tokenizer = tokenizers.Tokenizer(
+        models.BPE(
+            {piece: i for i, piece in enumerate(pieces)},
+            merges,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    if scheme == "normalizer":
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>"])
+    tokenizer.add_tokens([tokenizers.AddedToken("<think>", special=False, normalized=False)])
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        **config,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never", "normalizer"])
+@pytest.mark.parametrize("start", ["{{ bos_token }}", "", "the "])
+def test_sentencepiece_tokenizers(scheme, start, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    template = start + "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}</s>\n{% endfor %}"
+    folder = spm(tmp_path / "spm", scheme, chat_template=template)
+    chat = ChatTokenizer.load(folder)
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in ("the <think> there ", " the", "à <think>the", "", "ou <unknown> s>"):
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        ids = chat.encode(messages)
+        assert ids == reference.apply_chat_template(messages, return_dict=False), text
+    hostile = [{"role": "user", "content": "<s>the</s> <unk></s"}]
+    bos = int(bool(start) and "bos" in start)
+    assert [i for i in chat.encode(hostile) if i < 3] == [1] * bos + [2]
+
+
+@pytest.mark.parametrize("lstrip, rstrip", [(True, False), (False, True), (True, True)])
+def test_control_tokens_that_swallow_white_space(lstrip, rstrip, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = make_qwen(tmp_path)
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    for token in spec["added_tokens"][1:7]:
+        token.update(lstrip=lstrip, rstrip=rstrip)
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
+    chat = ChatTokenizer.load(folder)
+    reference = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in ("  a \n", "\u3000<think>\x1c ", " \x85\u200b", "\n\n", "x <|im_"):
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
+        assert chat.encode(messages) == reference.apply_chat_template(messages, return_dict=False)
+
+
+@pytest.mark.parametrize("pad", [None, "<|im_end|>", "<|im_start|>"])
+def test_scoring_needs_no_pad_token_and_training_says_which_to_take(pad, tmp_path):
+    chat = ChatTokenizer.load(make_qwen(tmp_path, pad=pad))
+    assert chat.encode(MESSAGES)[-2] == chat.eos_id
+    with pytest.raises(ValueError, match=r"pad_token .*--config.tokenizer.pad_token"):
+        chat.check_pad()
+    ChatTokenizer.load(tmp_path, pad_token="<|pad|>").check_pad()
 
 
 def added(index, **changes):
@@ -578,46 +779,28 @@ def added(index, **changes):
 @pytest.mark.parametrize(
     "message, change",
     [
-        ("'<|im_start|>' has lstrip = true", added(1, lstrip=True)),
-        ("'<|im_start|>' has rstrip = true", added(1, rstrip=True)),
-        ("'<think>' has single_word = true", added(4, single_word=True)),
-        ("'<think>' has normalized = true and there is a normalizer", added(4, normalized=True)),
-        ("is ordinary text", added(8, content="\n\n")),
-        ("'#' is ordinary text", added(8, content="#")),
-        ("model.dropout = 0.1", lambda spec, config: spec["model"].update(dropout=0.1)),
+        ("'<|im_start|>' has single_word = true", added(1, single_word=True)),
+        ("is ordinary text", added(2, content="\n\n")),
+        ("'#' is ordinary text", added(2, content="#")),
         (
-            "prepend_scheme",
-            lambda spec, config: spec.update(
-                pre_tokenizer={
-                    "type": "Metaspace",
-                    "replacement": "_",
-                    "prepend_scheme": "first",
-                    "split": True,
-                }
+            "'ﬁm' has normalized = true and there is a normalizer that changes it",
+            lambda spec, config: (
+                spec.update(normalizer={"type": "NFKC"}),
+                spec["added_tokens"][0].update(normalized=True, content="ﬁm"),
             ),
         ),
-        (
-            "pad_token is missing; choose .*<|vision_pad|>",
-            lambda spec, config: config.update(pad_token=None),
-        ),
-        (
-            "pad_token = eos_token = '<|im_end|>'",
-            lambda spec, config: config.update(pad_token="<|im_end|>"),
-        ),
-        (
-            "'<|im_start|>' is printed by the chat template",
-            lambda spec, config: config.update(pad_token="<|im_start|>"),
-        ),
+        ("model.dropout = 0.1", lambda spec, config: spec["model"].update(dropout=0.1)),
+        ("eos_token is missing", lambda spec, config: config.update(eos_token=None)),
         (
             "pad_token = '<pad>' is not an added token",
             lambda spec, config: config.update(pad_token="<pad>"),
         ),
         (
-            "the text '<think>' still becomes a control token",
+            "the text '<|fim_pad|>' still becomes a control token",
             lambda spec, config: spec.update(
                 model={
                     "type": "WordLevel",
-                    "vocab": {"<think>": spec["added_tokens"][4]["id"], "?": 0},
+                    "vocab": {"<|fim_pad|>": spec["added_tokens"][4]["id"], "?": 0},
                     "unk_token": "?",
                 },
                 pre_tokenizer=None,
