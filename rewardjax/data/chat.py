@@ -39,7 +39,7 @@ TOKEN_RULE = (
 # A conversation to try a tokenizer with.
 PROBE = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two!"}]
 PIECES_KEPT = 1024  # recently encoded texts: the K responses of a group repeat their prompt
-# What tokens with lstrip or rstrip swallow: Unicode's White_Space, of which str.strip() strips more.
+# What tokens with lstrip or rstrip swallow: Unicode's White_Space. str.strip() strips more.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
     map(chr, range(0x2000, 0x200B))
 )
@@ -218,7 +218,7 @@ class ChatTokenizer:
     def _render_marked(
         self, messages: list[Message], tools: list[dict] | None
     ) -> tuple[str, str, int]:
-        """What the template prints, the mark that breaks control strings in it, and their number."""
+        """What the template prints, the mark that breaks control strings, and their number."""
         (messages, tools), mark, broken = self._breaker([messages, tools])
         render = self._render_plain
         if tools is not None:

@@ -1,4 +1,4 @@
-"""Chat templates: compiled as transformers compiles them, asked what they print, pinned to a date."""
+"""Chat templates: compiled as in transformers, asked what they print, pinned to a date."""
 
 import datetime
 import functools

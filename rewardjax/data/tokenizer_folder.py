@@ -13,7 +13,7 @@ import tokenizers
 
 # What a declaration may say of a token besides its text.
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-# Older files of more tokens and of named tokens: their content is in the two files that are written.
+# Older files of more tokens and of named ones: their content goes into the two that are written.
 OLDER_FILES = ("added_tokens.json", "special_tokens_map.json")
 
 
