@@ -4,6 +4,8 @@ a folder that others load, with the same weights, bit for bit, and a contract th
 scores depend on.
 """
 
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -53,3 +55,17 @@ def test_bfloat16_weights_get_golden_scores_of_their_own(tiny_run, exported, tmp
 def test_an_existing_folder_is_not_overwritten(tiny_run, exported):
     with pytest.raises(FileExistsError, match="exists"):
         export(tiny_run[0], exported)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_every_file_of_an_export_follows_the_umask(tiny_run, tmp_path, umask):
+    """Weights too: a server under another user of the group must be able to read them."""
+    before = os.umask(umask)
+    try:
+        export(tiny_run[0], tmp_path / "hf")
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "hf").iterdir())
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in files}
+    assert set(modes.values()) == {oct(0o666 & ~umask)}, modes
+    assert (tmp_path / "hf").stat().st_mode & 0o777 == 0o777 & ~umask

@@ -17,7 +17,6 @@ import numpy as np
 from absl import logging
 from flax import nnx
 from jax.experimental import multihost_utils
-from safetensors.numpy import save_file
 
 from rewardjax.models import families, reward
 from rewardjax.models.config import Compute
@@ -29,6 +28,7 @@ from rewardjax.models.hf_folder import (
     WEIGHTS,
     open_tensors,
     refuse_other_head,
+    write_tensors,
 )
 from rewardjax.models.hf_table import (
     Rule,
@@ -144,7 +144,7 @@ def save(
             if writes:
                 tensors[name] = np.ascontiguousarray(to_theirs(rule, whole, size))
         if writes:
-            save_file(tensors, folder / file, metadata={"format": "pt"})
+            write_tensors(tensors, folder / file, metadata={"format": "pt"})
     if writes:
         if len(files) > 1:
             numbers = sum(math.prod(their_shape(rule, size)) for rule, _ in origin.values())

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from rewardjax.models.hf_config import read_json
 
@@ -45,6 +46,18 @@ def open_tensors(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str,
                 "shift every reward alike): delete the tensor if the shift does not matter"
             )
     return tensors
+
+
+def write_tensors(
+    tensors: dict[str, np.ndarray], path: pathlib.Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file that whoever may read its neighbors may read."""
+    # safetensors renames a private temporary file (mode 0600), which a server under another user
+    # could not open. A file made in the usual way tells the mode that the umask gives.
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(tensors, path, metadata=metadata)
+    path.chmod(mode)
 
 
 def refuse_other_head(folder: pathlib.Path, tensors: Mapping[str, Any]) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from rewardjax import files
+from rewardjax.models.hf_folder import write_tensors
 
 STATE = "state.safetensors"
 
@@ -28,7 +29,7 @@ def save_state(folder: pathlib.Path, state: Any, step: int) -> None:
     """Write parameters, optimizer state and the number of steps; whole or not at all."""
     arrays = {name: np.asarray(leaf) for name, leaf in _named(state).items()}
     with files.replacing(folder / STATE) as part:
-        save_file(arrays | {"step": np.asarray(step)}, part)
+        write_tensors(arrays | {"step": np.asarray(step)}, part)
 
 
 def load_state(folder: pathlib.Path, state: Any) -> tuple[Any, int]:
