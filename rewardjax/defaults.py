@@ -90,6 +90,10 @@ def training() -> Config:
                 # name of `part` once, and a tuple here deserves a better answer than its type.
                 split=placeholder(object),
                 part=(0.0, 1.0),
+                # our field -> their column; their label -> first, second or tie
+                columns=placeholder(object),
+                labels=placeholder(object),
+                max_dropped=0.2,
                 seed=0,
                 cache="runs/cache",
                 workers=0,

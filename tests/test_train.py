@@ -44,6 +44,11 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     workdir, summary, _ = tiny_run
     assert summary["steps"] == 6 and summary["pairs"] == 192
     assert json.loads((workdir / "summary.json").read_text()) == summary
+    read = json.loads((workdir / "run.json").read_text())["data"]
+    assert {name: files[0]["kept"] for name, files in read.items()}.keys() == {
+        "data",
+        "evals.heldout",
+    }
     rows = read_metrics(workdir)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert [row["step"] for row in rows if "heldout/accuracy" in row] == [2, 4, 6]
@@ -55,6 +60,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
         (workdir / "DONE").exists()
         and (workdir / "config.json").exists()
         and (workdir / "run.json").exists()
+        and "records kept" in (workdir / "report.html").read_text()
     )
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
 

@@ -6,13 +6,13 @@ manifest accounts for every record and pair that came in.
 
 import array
 import collections
+import dataclasses
 import functools
 import itertools
-import json
 import multiprocessing
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any, cast
 
@@ -23,7 +23,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import token_cache
+from rewardjax.data import accounting, formats, mapping, token_cache
+from rewardjax.data.accounting import FileAccount
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.sources import Source, open_source
@@ -46,6 +47,9 @@ def prepare(
     pairs_per_group: int | None = None,
     split: str | None = None,
     part: tuple[float, float] = (0.0, 1.0),
+    columns: Any = None,
+    labels: Any = None,
+    max_dropped: float = 0.2,
     seed: int = 0,
     workers: int = 0,
 ) -> TokenizedPairs:
@@ -58,10 +62,15 @@ def prepare(
     tokens of its prompt away (never its BOS, never its response). pairs_per_group: keep at most so
     many of a group's pairs, chosen by hash of (seed, group id, pair). part: the fraction of prompts
     to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt.
-    workers: processes that tokenize (0: this one); the result is the same.
+    columns: our field -> the source's column, as in {"prompt": "question"}. labels: the source's
+    verdicts -> "first", "second" or "tie". max_dropped: the share of a file's records that may be
+    unusable, equal and over-long ones apart. workers: processes that tokenize (0: this one); the
+    result is the same.
 
-    In a multi-process run process 0 builds and the others wait; `cache` must be on storage that
-    all hosts share. Raises ValueError for settings out of range and where no pair is left.
+    Says on stderr what each file was read as, and how many of its records are kept. In a
+    multi-process run process 0 builds and the others wait; `cache` must be on storage that all
+    hosts share. Raises ValueError for settings out of range, for a file that cannot be read or
+    loses more than `max_dropped`, and where no pair is left.
     """
     if isinstance(source, str):
         source = cast(Source, open_source(source, split=split))
@@ -73,22 +82,27 @@ def prepare(
         part=part,
         seed=seed,
     )
-    inputs = {
+    inputs: dict[str, Any] = {
         "format": FORMAT,
         "source": source.fingerprint(),
         "tokenizer": tokenizer.fingerprints(),
         "settings": settings.to_record(),
     }
+    mapped = mapping.read(columns, labels)
+    if mapped.columns or mapped.labels:
+        inputs["mapping"] = mapped._asdict()
     folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
     if jax.process_index() == 0:
         # Asked again under the lock: another run on this machine may have built it in the meantime.
         with token_cache.locked(folder):
             if not token_cache.is_complete(folder, inputs):
+                readings = formats.readings(source, columns, labels)
                 work = functools.partial(
-                    tokenize_record, tokenizer=tokenizer, source=source.name, settings=settings
+                    tokenize_record, tokenizer=tokenizer, readings=readings, settings=settings
                 )
-                outcomes = _map(work, enumerate(source), workers)
-                _build(folder, source, inputs, tokenizer.pad_id, outcomes)
+                outcomes = _map(work, formats.numbered(source), workers)
+                count = _Counts(readings, max_dropped)
+                _build(folder, source, inputs, tokenizer.pad_id, outcomes, count)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"tokenized {folder.name}")
     if not token_cache.is_complete(folder, inputs):
@@ -96,7 +110,21 @@ def prepare(
             f"process {jax.process_index()} does not see {folder}: "
             "cache must be on storage that all hosts share"
         )
-    return TokenizedPairs.open(folder)
+    pairs = TokenizedPairs.open(folder)
+    files = accounting.from_record(pairs.manifest["files"])
+    for file in files:
+        # Also of a cache: another run may have allowed more.
+        file.refuse(max_dropped)
+    if jax.process_index() == 0:
+        for line in (*(file.sentence() for file in files), *warnings_about(pairs)):
+            print(line, file=sys.stderr, flush=True)
+    return pairs
+
+
+def warnings_about(pairs: TokenizedPairs) -> list[str]:
+    """A sentence for each file of the pairs' source that lost more than 1% of its records."""
+    sentences = [file.warning() for file in accounting.from_record(pairs.manifest["files"])]
+    return [sentence for sentence in sentences if sentence is not None]
 
 
 def _build(
@@ -105,10 +133,9 @@ def _build(
     inputs: dict[str, Any],
     pad_id: int,
     outcomes: Iterable[Outcome],
+    count: "_Counts",
 ) -> None:
     """Write records and index as outcomes arrive, in the source's order."""
-    count = _Counts()
-    first_number: dict[str, int] = {}  # of the record with an id
     # Arrays of numbers, not lists of objects: tens of millions of pairs have to fit, and token
     # ids, which would not, go straight to the file.
     columns = {
@@ -124,14 +151,6 @@ def _build(
             outcomes, "tokenize", total=len(source), unit="records", disable=not sys.stderr.isatty()
         )
         for number, outcome in enumerate(progress):
-            # Only here are all records seen in order, whichever process tokenized them.
-            if outcome.id and first_number.setdefault(outcome.id, number) != number:
-                duplicate = BadRecord(
-                    "bad_schema",
-                    f"id = {outcome.id!r} is also record {first_number[outcome.id]}; "
-                    "ids must differ",
-                )
-                outcome = Outcome(bad_record=duplicate)
             count.add(number, outcome)
             if not outcome.encoded:
                 continue
@@ -151,7 +170,7 @@ def _build(
             "pad_id": pad_id,
         } | count.report()
         if not columns["record"]:
-            raise ValueError(f"{source.name}: no usable pair; {json.dumps(manifest)}")
+            raise ValueError(accounting.nothing_left(source.name, count.files))
         arrays = {name: np.array(column) for name, column in columns.items()}
         arrays["response"] = arrays["response"].reshape(-1, 2)
         arrays["lengths"] = arrays["lengths"].reshape(-1, 3)
@@ -159,9 +178,18 @@ def _build(
 
 
 class _Counts:
-    """Every record and every pair that came in, by what became of it."""
+    """Every record and every pair that came in, by what became of it, and records by file too.
 
-    def __init__(self):
+    Raises ValueError as soon as a file has lost more than `max_dropped`, before the rest is
+    tokenized for nothing.
+    """
+
+    def __init__(self, readings: Sequence[formats.Reading], max_dropped: float):
+        self.max_dropped = max_dropped
+        self.files = [
+            FileAccount(reading.file, reading.sentence(), list(reading.unused))
+            for reading in readings
+        ]
         self.records = collections.Counter()
         self.pairs = collections.Counter()
         self.tokens = collections.Counter()
@@ -172,20 +200,30 @@ class _Counts:
         """Book what became of record `number`."""
         self.neutralized += outcome.neutralized
         self.records["in"] += 1
+        file = self.files[outcome.file]
+        file.records += 1
         if outcome.bad_record:
             self._drop(outcome.bad_record, number, "records")
+            file.drop(outcome.bad_record.reason, outcome.bad_record.detail)
         elif outcome.outside_part:
             self.records["outside_part"] += 1
+            file.outside_part += 1
         elif outcome.encoded:
             self.records["kept"] += 1
+            file.kept += 1
         elif not outcome.bad_pairs:
             # No label tells its responses apart: all of them right, or only one of them.
             self.records["without_pairs"] += 1
+            file.without_pairs += 1
         for bad in outcome.bad_pairs:
             self._drop(bad, number, "pairs")
         # Where nothing remains of a record, its first pair's reason stands for it.
         if outcome.bad_pairs and not outcome.encoded:
-            self._entry(outcome.bad_pairs[0].reason)["records"] += 1
+            first = outcome.bad_pairs[0]
+            self._entry(first.reason)["records"] += 1
+            file.drop(first.reason, first.detail)
+        if file.records == accounting.EARLY:
+            file.refuse(self.max_dropped)
         self.pairs["in"] += len(outcome.pairs) + len(outcome.bad_pairs) + outcome.sampled_out
         self.pairs["kept"] += len(outcome.pairs)
         self.pairs["sampled_out"] += outcome.sampled_out
@@ -210,6 +248,7 @@ class _Counts:
             "dropped": self.dropped,
             "tokens": dict(self.tokens),
             "neutralized": self.neutralized,
+            "files": [dataclasses.asdict(file) for file in self.files],
         }
 
     def _entry(self, reason: str) -> dict[str, Any]:

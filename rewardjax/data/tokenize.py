@@ -14,7 +14,7 @@ from rewardjax.data.pack import TokenGroup, common_prefix
 
 # Part of the fingerprint of tokenized data: raise it when a change here, in formats or in chat
 # gives the same input other records.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Settings:
 class Outcome(NamedTuple):
     """What became of one record; travels between processes."""
 
-    id: str = ""
+    file: int = 0  # the place of its file in the source
     outside_part: bool = False
     encoded: bytes = b""  # of the responses that kept pairs use; nothing where no pair is kept
     # Kept pairs, renumbered to the encoded responses, with lengths as in the index.
@@ -69,16 +69,22 @@ class Outcome(NamedTuple):
 
 
 def tokenize_record(
-    numbered: tuple[int, Any], tokenizer: ChatTokenizer, source: str, settings: Settings
+    numbered: tuple[int, int, Any],
+    tokenizer: ChatTokenizer,
+    readings: Sequence[formats.Reading],
+    settings: Settings,
 ) -> Outcome:
-    """What becomes of record number n of `source`, given as (n, record)."""
-    number, record = numbered
+    """What becomes of record number n of a source, given as (n, place of its file, record).
+
+    readings: how each file of the source is read.
+    """
+    number, file, record = numbered
     try:
-        group, bad_pairs = groups.check(formats.to_group(record, number, source))
+        group, bad_pairs = groups.check(readings[file].to_group(record, number))
     except BadRecord as error:
-        return Outcome(bad_record=error)
+        return Outcome(file, bad_record=error)
     if not in_part(group, settings.part):
-        return Outcome(group.id, outside_part=True)
+        return Outcome(file, outside_part=True)
 
     # Only responses that some pair uses: the others would be tokenized for nothing.
     before = tokenizer.neutralized
@@ -104,7 +110,7 @@ def tokenize_record(
     if used:
         encoded = token_cache.encode(split_prefix([tokens[k] for k in used]))
     return Outcome(
-        group.id,
+        file,
         encoded=encoded,
         pairs=[_indexed(pair, tokens, used) for pair in sample],
         sampled_out=len(kept) - len(sample),

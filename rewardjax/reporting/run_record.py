@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -23,14 +24,19 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 
 
 def write(
-    workdir: str | os.PathLike, config: ConfigDict, mesh: jax.sharding.Mesh | None = None
+    workdir: str | os.PathLike,
+    config: ConfigDict,
+    mesh: jax.sharding.Mesh | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write `config.json` and `run.json` to `workdir` from process 0; return the record.
 
     `run.json` keeps the records of earlier starts, so that a resumed run says under which commits
-    it was trained.
+    it was trained. data: what each data set was read as, by its name in the config.
     """
     record = collect(config, mesh)
+    if data is not None:
+        record["data"] = dict(data)
     if jax.process_index() == 0:
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)

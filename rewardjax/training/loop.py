@@ -24,7 +24,7 @@ from rewardjax import defaults, fingerprint
 from rewardjax.data import pack, pipeline
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.plan import steps_for
-from rewardjax.data.prepare import prepare
+from rewardjax.data.prepare import prepare, warnings_about
 from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
@@ -79,6 +79,8 @@ def _run(
     distributed.assert_same({"the config": config_fingerprint})
     tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
     train_set = load_pairs(tokenizer, **config.data)
+    read = {"data": train_set.manifest["files"]}
+    warnings = warnings_about(train_set)
     loss = losses.get(**config.loss)
     if loss.reads.unit == "groups":
         train_set = RankedGroups.of(train_set)
@@ -114,6 +116,9 @@ def _run(
         HeldOut(name, load_pairs(tokenizer, **kwargs), score)
         for name, kwargs in config.evals.items()
     ]
+    for held_out in held_out_sets:
+        read[f"evals.{held_out.name}"] = held_out.pairs.manifest["files"]
+        warnings += warnings_about(held_out.pairs)
     longest = min(config.data.max_length, config.batch.row_length)
     benchmarks = [
         HeldOutBenchmark(name, tokenizer, score, longest, **kwargs)
@@ -151,7 +156,7 @@ def _run(
         )
         score_contract = contract.from_record(meta["contract"])
         note(f"continuing {workdir} at step {first_step} of {total_steps}")
-    run_record.write(workdir, config, jax.sharding.get_mesh())
+    run_record.write(workdir, config, jax.sharding.get_mesh(), read)
     if is_first_process:
         tokenizer.save(workdir / "tokenizer")
     note(overview.text(workdir, config, train_set, trained, frozen, total_steps))
@@ -263,6 +268,9 @@ def _run(
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         report.write(workdir, summary, held_out_sets, tokenizer)
         (workdir / "DONE").touch()  # last: whoever sees it finds everything else
+    # Told before training too, but hours of progress have scrolled that away.
+    for warning in warnings:
+        note(warning)
     return summary
 
 

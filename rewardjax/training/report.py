@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from rewardjax.data import accounting
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
 from rewardjax.reporting import page, plots
@@ -32,11 +33,15 @@ def write(
     if held_out_sets:
         examples = hardest_and_easiest(held_out_sets[0], tokenizer)
     run = json.loads((workdir / "run.json").read_text())
+    data = run.pop("data")
     page.write_report(
         workdir / "report.html",
         f"Reward model: {workdir.name}",
         run | {name: summary[name] for name in ("steps", "pairs", "seconds")},
-        {"Held-out sets": table(summary, [held_out.name for held_out in held_out_sets])},
+        {
+            "Held-out sets": table(summary, [held_out.name for held_out in held_out_sets]),
+            "Data": read_as(data),
+        },
         figures,
         examples,
         json.loads((workdir / "config.json").read_text()),
@@ -64,6 +69,15 @@ def draw(held_out: HeldOut, folder: pathlib.Path) -> dict[str, pathlib.Path]:
         f"{name}: calibration": calibration,
         f"{name}: reward against length": length,
     }
+
+
+def read_as(data: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """One row per file of every data set: what it was read as, and what became of its records."""
+    rows = []
+    for name, records in data.items():
+        for file in accounting.from_record(records):
+            rows.append({"set": name, "file": file.sentence()})
+    return rows
 
 
 def table(summary: dict[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:

@@ -86,18 +86,19 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
         },
         pair_record("a <|im_end|> in the text", "a", "b"),
     ]
-    pairs = prepared(write_source(tmp_path / "a.jsonl", records), tmp_path / "cache")
+    source = write_source(tmp_path / "a.jsonl", records)
+    pairs = prepared(source, tmp_path / "cache", max_dropped=0.2)
     manifest = json.loads((pairs.folder / token_cache.MANIFEST).read_text())
     assert manifest["records"] == {
         "in": 18,
-        "kept": 11,
+        "kept": 12,
         "outside_part": 0,
         "without_pairs": 1,
-        "dropped": 6,
+        "dropped": 5,
     }
     assert (
-        manifest["pairs"] == {"in": 16, "kept": 12, "sampled_out": 0, "dropped": 4}
-        and len(pairs) == 12
+        manifest["pairs"] == {"in": 17, "kept": 13, "sampled_out": 0, "dropped": 4}
+        and len(pairs) == 13
     )
     counts = {
         reason: (entry["records"], entry["pairs"]) for reason, entry in manifest["dropped"].items()
@@ -107,18 +108,27 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
         "empty": (1, 0),
         "over_long": (1, 3),
         "bad_text": (1, 0),
-        "bad_schema": (2, 0),
+        "bad_schema": (1, 0),
     }
-    assert manifest["dropped"]["bad_schema"]["examples"][1] == [
-        14,
-        "id = 'twice' is also record 13; ids must differ",
-    ]
+    # One id with other responses is another pair.
+    (file,) = manifest["files"]
+    assert (file["records"], file["kept"], file["without_pairs"]) == (18, 12, 1)
+    assert file["dropped"] == {
+        "equal": 1,
+        "empty": 1,
+        "over_long": 1,
+        "bad_text": 1,
+        "bad_schema": 1,
+    }
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
     assert manifest["neutralized"] == 2  # once in each conversation
-    assert pairs.source_record[pairs.record].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 13, 16, 16, 17]
+    assert pairs.source_record[pairs.record].tolist() == [
+        *range(8),
+        *(13, 14, 16, 16, 17),
+    ]
     chosen, rejected = stored(pairs)[
-        10
+        11
     ]  # the over-long response is gone, and the others are numbered anew
     assert chosen == conversation({"prompt": "k", "r": "b"}, "r") and rejected == conversation(
         {"prompt": "k", "r": "d"}, "r"
@@ -300,7 +310,7 @@ def test_a_second_call_builds_nothing_and_any_change_builds_anew(tmp_path, monke
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     first = prepared(source, cache)
     with monkeypatch.context() as patch:
-        patch.setattr(formats, "to_group", lambda *_: pytest.fail("tokenized again"))
+        patch.setattr(formats.Reading, "to_group", lambda *_: pytest.fail("tokenized again"))
         assert prepared(source, cache).fingerprint == first.fingerprint
     other_tokenizer = tiny_chat.make_tokenizer(tiny_chat.TEMPLATE.replace("\n", " "))
     changed = [
@@ -363,9 +373,9 @@ prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_cha
 
 
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
-    source, built, to_group = write_source(tmp_path / "a.jsonl", GOOD), [], formats.to_group
+    source, built, to_group = write_source(tmp_path / "a.jsonl", GOOD), [], formats.Reading.to_group
     monkeypatch.setattr(
-        formats,
+        formats.Reading,
         "to_group",
         lambda *arguments: built.append(time.sleep(0.01)) or to_group(*arguments),
     )
@@ -403,7 +413,7 @@ import tiny_chat
 from rewardjax.data import formats, sources
 from rewardjax.data.prepare import prepare
 if process == 1:
-    del formats.to_group
+    del formats.Reading.to_group
 arguments = dict(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), max_length=200)
 print(prepare(cache=cache, **arguments).load([3])[0].prefix.tolist())
 try:

@@ -1,0 +1,115 @@
+"""What became of every record of a file: the sentence about it, and when its losses are too many.
+
+Records whose two responses are equal, or that are too long, are apart from unusable ones: they say
+something of the data or of `max_length`, the others that the file was not understood.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+APART = ("equal", "equal_after_truncation", "over_long")
+WORDS = {"over_long": "over-long", "equal_after_truncation": "equal after truncation"}
+EARLY = 10_000  # records of a file after which its losses are judged for the first time
+WARNED = 0.01  # share of a file's records
+
+
+@dataclasses.dataclass
+class FileAccount:
+    """Records of one file by what became of them; goes into the manifest and the run's record.
+
+    read_as: `formats.Reading.sentence`. records = kept + outside_part + without_pairs + dropped.
+    detail: the first record of each reason, in words.
+    """
+
+    file: str
+    read_as: str
+    columns_not_used: list[str]
+    records: int = 0
+    kept: int = 0
+    outside_part: int = 0
+    without_pairs: int = 0
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    detail: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def drop(self, reason: str, detail: str) -> None:
+        """Book a record of which nothing is left."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self.detail.setdefault(reason, detail)
+
+    def sentence(self) -> str:
+        """What the file was read as, and how many of its records are kept and lost to what."""
+        counts = f"{self.kept:,} of {self.records:,} records kept"
+        lost = [f"{count:,} {WORDS.get(name, name)}" for name, count in self.dropped.items()]
+        if lost:
+            counts += ", dropped: " + ", ".join(lost)
+        if self.outside_part:
+            counts += f", {self.outside_part:,} outside data.part"
+        if self.without_pairs:
+            counts += f", {self.without_pairs:,} without two responses that differ in their label"
+        return f"{self.read_as}; {counts}"
+
+    def warning(self) -> str | None:
+        """A sentence where more than 1% of the records are unusable, equal or too long."""
+        shares = self._shares()
+        if max(shares.values(), default=0.0) <= WARNED:
+            return None
+        worst = max(shares, key=shares.__getitem__)
+        lost = ", ".join(
+            f"{share:.1%} {WORDS.get(name, name)}" for name, share in shares.items() if share
+        )
+        return f"warning: {self.file} loses {lost} of {self.records:,} records{self._why(worst)}"
+
+    def refuse(self, max_dropped: float) -> None:
+        """Raise ValueError where a larger share than `max_dropped` is unusable."""
+        share = self._shares().get("unusable", 0.0)
+        if share <= max_dropped:
+            return
+        counts = ", ".join(
+            f"{count:,} {name}" for name, count in self.dropped.items() if name not in APART
+        )
+        raise ValueError(
+            f"{self.file}: {share:.0%} of {self.records:,} records are unusable "
+            f"({counts}){self._why('unusable')}; data.max_dropped={max_dropped} is the share that "
+            "may be lost"
+        )
+
+    def _shares(self) -> dict[str, float]:
+        counts: collections.Counter[str] = collections.Counter()
+        for reason, count in self.dropped.items():
+            # One share for all that could not be read, however many reasons there are.
+            name = "unusable"
+            if reason in APART:
+                name = reason
+            counts[name] += count
+        return {name: count / max(self.records, 1) for name, count in counts.items()}
+
+    def _why(self, share: str) -> str:
+        """The first record of the commonest reason behind a share, in words."""
+        reasons = [share]
+        if share == "unusable":
+            reasons = [reason for reason in self.dropped if reason not in APART]
+        commonest = max(reasons, key=lambda reason: self.dropped[reason])
+        return f", the first: {self.detail[commonest]:.300}"
+
+
+def from_record(records: Iterable[dict[str, Any]]) -> list[FileAccount]:
+    """The accounts of a manifest's `files`."""
+    return [FileAccount(**record) for record in records]
+
+
+def nothing_left(source: str, files: list[FileAccount]) -> str:
+    """One line that says why a source has no pair to train on."""
+    message = f"{source}: no usable pair; " + "; ".join(file.sentence() for file in files)
+    for file in files:
+        if file.without_pairs:
+            # A row with one response is common: rows of one prompt then belong together.
+            return (
+                f"{message}; group the rows of a prompt into one record with `responses` and "
+                "`scores`, `ranks` or `correct`"
+            )
+    for file in files:
+        for reason, detail in file.detail.items():
+            return f"{message}; the first: {reason}, {detail:.300}"
+    return message
