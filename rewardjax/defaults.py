@@ -160,7 +160,7 @@ def evaluation() -> Config:
         dict(
             model="",  # a Hugging Face folder, or the workdir of a run
             name="",  # what tables call the model; default: the folder's name
-            output="",  # default: runs/eval/ and the folder's name
+            output="",  # default: runs/eval/NAME, such as quickstart-hf for runs/quickstart/hf
             mesh=dict(data=-1, fsdp=1, tensor=1),
             # dtype: None is the contract's
             scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),

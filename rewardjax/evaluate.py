@@ -7,7 +7,9 @@ DIR is a Hugging Face folder of a reward model or the workdir of a run. The outp
 of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
 same command again, after a kill or with another benchmark added, computes only what is not there. A
 benchmark whose files are missing is listed with how to get it. With --plan the command only says
-what it would read, file by file, and loads no model.
+what it would read, file by file, and loads no model. Several evaluations side by side:
+
+    python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """
 
 import dataclasses
@@ -27,7 +29,7 @@ from tqdm import tqdm
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import finder, stored_rewards
+from rewardjax.evaluators import finder, output_folder, stored_rewards
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -56,8 +58,8 @@ def run(config: config_lib.Config) -> dict[str, Any]:
             "config.model is empty: give a Hugging Face folder or the workdir of a run "
             "with --config.model=DIR"
         )
-    folder_name = pathlib.Path(config.model).resolve().name
-    output = pathlib.Path(config.output or pathlib.Path("runs/eval") / folder_name)
+    model_name = output_folder.model_name(config.model)
+    output = pathlib.Path(config.output or output_folder.ROOT / model_name)
     started = time.monotonic()
 
     # Everything that a config can get wrong comes before the model, which takes minutes to load.
@@ -81,6 +83,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
 
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
+    output_folder.refuse_other_model(output, config.model, meta["weights"])
     run_record.write(output, config, model.mesh)
 
     def scored(name: str, of: Examples) -> Scores:
@@ -89,7 +92,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     scores = {name: scored(name, of) for name, of in examples.items()}
     results = {name: summarize(of, scores[name]) for name, of in examples.items()}
     record = {
-        "model": config.name or folder_name,
+        "model": config.name or model_name,
         **meta,
         "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
@@ -249,6 +252,11 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    # Before absl sees it: this command takes folders, and no config.
+    if sys.argv[1:2] == ["compare"]:
+        with errors.one_line("rewardjax.evaluate compare"):
+            report.main(sys.argv[2:])
+        sys.exit()
     config_flags.DEFINE_config_file(
         "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
     )

@@ -66,11 +66,11 @@ def test_every_benchmark_has_a_number_that_is_labeled_partial(evaluated):
     assert json.loads((output / "results.json").read_text()) == record
     text = (output / "results.md").read_text()
     assert (
-        "| **hf** |" in text
+        f"| **{record['model']}** |" in text
         and "of 2,985 examples" in text
         and "Skywork-Reward-V2-Llama-3.1-8B-40M" in text
     )
-    row = next(line for line in text.splitlines() if line.startswith("| **hf**"))
+    row = next(line for line in text.splitlines() if line.startswith("| **"))
     assert row.count("*") == 4 + 8, "seven partial numbers and a partial average"
 
 
@@ -308,3 +308,22 @@ def test_own_pairs_that_repeat_are_noted(exported, tmp_path):
         config.benchmarks.heldout.path = str(file)
     [note] = evaluate.run(config)["results"]["heldout"]["notes"]
     assert note.startswith("2 of 3 examples repeat an earlier one")
+
+
+def test_evaluations_stand_side_by_side(evaluated, tmp_path, capsys):
+    report.main([str(evaluated[1]), str(evaluated[1]), "--output", str(tmp_path / "page.html")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
+        f"| benchmark | {evaluated[0]['model']} | {evaluated[0]['model']} (2)"
+    )
+    row = next(line for line in lines if line.startswith("| JudgeBench"))
+    percent = f"{100 * evaluated[0]['results']['judgebench']['headline']:.1f}*"
+    assert row.count(percent) == 2 and "page.html" in lines[-1]
+
+
+def test_another_model_does_not_write_over_a_folder(evaluated, exported, tmp_path):
+    (tmp_path / "results.json").write_text(
+        json.dumps({**evaluated[0], "path": "runs/other/hf", "weights": "other"})
+    )
+    with pytest.raises(ValueError, match="another model, runs/other/hf"):
+        evaluate.run(mini(exported, tmp_path, ("llmbar",)))

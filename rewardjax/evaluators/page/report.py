@@ -1,6 +1,6 @@
 """The page about an evaluation, and about several models side by side: report.html.
 
-    python -m rewardjax.evaluators.page.report --folders runs/eval/A runs/eval/B --output B.html
+    python -m rewardjax.evaluate compare runs/eval/A runs/eval/B --output both/report.html
 
 Everything is computed from results.json and the stored scores of output folders of
 `rewardjax.evaluate`; no model is needed. The first folder is the model that the page is about.
@@ -26,8 +26,9 @@ from rewardjax.evaluators.page import (
     breakdown_sections,
     figures,
     headline_sections,
+    table,
 )
-from rewardjax.evaluators.page.cells import between, percent
+from rewardjax.evaluators.page.cells import between, percent, star
 from rewardjax.evaluators.page.drawing import draw_into
 from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.reporting import page
@@ -145,23 +146,44 @@ def _picks(title: str, by_scorer: Mapping[str, Mapping[str, Any]]) -> Iterable[d
         yield {**prompts, "picked by": scorer, "right, %": percent(any_curve[scorer][-1])}
 
 
-def main() -> None:
-    """Run the command."""
+def main(argv: Sequence[str]) -> None:
+    """`python -m rewardjax.evaluate compare`: a table to standard output, and the page."""
     parser = argparse.ArgumentParser(
-        prog="python -m rewardjax.evaluators.page.report",
-        description="The page about one or more evaluations.",
+        prog="python -m rewardjax.evaluate compare",
+        description="Evaluations side by side: headlines here, everything else on a page.",
     )
     parser.add_argument(
-        "--folders",
+        "outputs",
         nargs="+",
-        required=True,
         help="output folders of rewardjax.evaluate, the model in question first",
     )
-    parser.add_argument("--output", required=True, help="the page: a name ending with .html")
-    args = parser.parse_args()
-    write(args.folders, args.output)
-    print(args.output)
+    parser.add_argument(
+        "--output", default="runs/eval/compare/report.html", help="the page (default: %(default)s)"
+    )
+    args = parser.parse_args(argv)
+    print(side_by_side(_numbered([read(folder) for folder in args.outputs])))
+    write(args.outputs, args.output)
+    print(f"\n{args.output}")
 
 
-if __name__ == "__main__":
-    main()
+def side_by_side(models: Sequence[Evaluation]) -> str:
+    """Headlines in percent with intervals, a benchmark per line and a column per model."""
+    titles: dict[str, str] = {}
+    for model in models:
+        for name in model.results:
+            titles.setdefault(name, model.title(name))
+    rows = []
+    for name, title in titles.items():
+        rows.append([title, *(_headline_cell(model, name) for model in models)])
+    return table.markdown(["benchmark", *(model.name for model in models)], rows)
+
+
+def _headline_cell(model: Evaluation, benchmark: str) -> str:
+    if benchmark not in model.results:
+        return table.DASH
+    result, interval = model.results[benchmark], model.intervals[benchmark]
+    cell = percent(result.headline, star(result.partial)) or table.DASH
+    reach = between(interval["low"], interval["high"])
+    if reach is None:
+        return cell
+    return f"{cell} ({reach})"

@@ -1,0 +1,39 @@
+"""Where an evaluation is written, so that two models never share a folder."""
+
+import json
+import pathlib
+import re
+
+ROOT = pathlib.Path("runs/eval")
+# Names that every run has alike: runs/a/hf and runs/b/hf are two models, "hf" is neither.
+COMMON = re.compile(
+    r"hf|model|models|export|exported|checkpoint|checkpoints|ckpt|snapshots|best|final|last|latest"
+    r"|(?:checkpoint|step|global_step|epoch)?[-_]?\d+|[0-9a-f]{40}",
+    re.IGNORECASE,
+)
+
+
+def model_name(model: str | pathlib.Path) -> str:
+    """The parts of a model's path that tell it from others: runs/a/hf is `a-hf`."""
+    parts = pathlib.Path(model).resolve().parts
+    named = len(parts) - 1
+    while named > 1 and COMMON.fullmatch(parts[named]):
+        named -= 1
+    return "-".join(parts[named:])
+
+
+def refuse_other_model(output: pathlib.Path, model: str, weights: str) -> None:
+    """Raise ValueError where `output` holds the results of a model elsewhere with other weights.
+
+    The same weights in a folder that was moved are the same model, and so is a run that went on.
+    """
+    file = output / "results.json"
+    if not file.is_file():
+        return
+    record = json.loads(file.read_text(encoding="utf-8"))
+    same_place = pathlib.Path(record["path"]).resolve() == pathlib.Path(model).resolve()
+    if not same_place and record["weights"] != weights:
+        raise ValueError(
+            f"{output} holds the results of another model, {record['path']}: name another folder "
+            "with --config.output=DIR"
+        )
