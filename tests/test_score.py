@@ -54,6 +54,7 @@ GROUPS = [
         "responses": ["c"],
     },
     {"id": "pair", "prompt": "What is 1 + 1?", "chosen": "2", "rejected": "3"},
+    {"id": "alone", "prompt": "One?", "responses": ["1", " ", "2"]},
 ]
 
 
@@ -96,6 +97,9 @@ def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp
         ("long", 0),
         ("pair", 0),
         ("pair", 1),
+        ("roles", 0),
+        ("alone", 0),
+        ("alone", 2),
     }
     assert pq.read_schema(output).field("reward").type == "float"
     bad = [
@@ -107,9 +111,9 @@ def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp
     ] == [
         ("empty", 3, -1, "empty"),
         ("long", 4, 1, "over_long"),
-        ("roles", 5, -1, "bad_role"),
+        ("alone", 7, 1, "empty"),
     ]
-    assert json.loads(done.stdout.splitlines()[-1])["scored"] == 9
+    assert json.loads(done.stdout.splitlines()[-1])["scored"] == 12
     written = contract.from_record(
         json.loads((tmp_path / "scores.parquet.contract.json").read_text())
     )

@@ -4,6 +4,7 @@ Each raises BadRecord("bad_schema") with the field's name for what it cannot rea
 are `groups.check`'s to judge.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -186,6 +187,24 @@ def _joined(parts: Sequence[Any], where: str) -> str:
                 "bad_schema", f"{where} has a content part that is not a text: {part!r:.60}"
             )
     return "".join(texts)
+
+
+def tools(record: Record) -> list[dict[str, Any]] | None:
+    """The schemas of the functions that the conversation may call, a list or JSON of one."""
+    name = first_present(record, ("tools", "functions"))
+    if name is None or record[name] in ("", [], ()):
+        return None
+    value = record[name]
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not JSON") from None
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(tool, dict) for tool in value):
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not a list of schemas")
+    return list(value) or None
 
 
 # ------------------------------------------------------------------ what conversations share

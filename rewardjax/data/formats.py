@@ -74,11 +74,12 @@ class Reading:
             )
         watched = _Watched(mapped)
         content = layout.read(watched)
+        tools = fields.tools(watched)
         _refuse_unread(watched, content)
         identity = record.get("id")
         if identity is None:
             identity = f"{self.source}:{index}"
-        group = Group(id=str(identity), source=self.source, **content)
+        group = Group(id=str(identity), source=self.source, tools=tools, **content)
         return group, {name for name in watched.read if mapped.get(name) is not None}
 
     def sentence(self) -> str:

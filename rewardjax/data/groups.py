@@ -17,18 +17,13 @@ REASONS = {
     "equal": "chosen and rejected are the same text",
     "equal_after_truncation": "chosen and rejected are the same tokens once cut to max_length",
     "over_long": "the conversation does not fit the maximum length",
-    "bad_role": "a role is missing, unknown or out of order",
+    "bad_role": "a role is missing or unknown, or the chat template refuses the conversation",
     "bad_text": "a text holds a lone surrogate or a NUL character",
     "bad_schema": "a field is missing, has the wrong type, or contradicts another",
 }
 
-# Who may speak after whom; None stands before the first message.
-FOLLOWS = {
-    "system": {None},
-    "user": {None, "system", "assistant"},
-    "assistant": {"user", "tool"},
-    "tool": {"assistant", "tool"},
-}
+# Who may speak. In which order is for the chat template to say: it refuses what it cannot print.
+ROLES = ("system", "user", "assistant", "tool")
 
 
 class BadRecord(Exception):
@@ -76,6 +71,7 @@ class Group:
     correct: list[bool] | None = None
     ranks: list[float] | None = None  # 0 is best, equal ranks are ties
     source: str = ""
+    tools: list[dict[str, Any]] | None = None  # schemas of the functions that may be called
 
 
 def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[Message]) -> str:
@@ -88,33 +84,16 @@ def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[M
 
 
 def check(group: Group) -> tuple[Group, list[BadRecord]]:
-    """The group without its pairs of equal responses, and one BadRecord("equal") for each of those.
+    """The group without the pairs that cannot be used, and one BadRecord for each of those.
 
-    Raises BadRecord for what spoils the whole group: roles out of order, text that cannot be
-    encoded, an empty last turn or response, lists that do not match the responses.
+    A pair cannot be used if its responses are equal or one of them is at fault. Raises BadRecord
+    for what spoils the whole group: a fault of its prompt, or of so many responses that no pair
+    (or, in a group without pairs, no response) is left; lists that do not match the responses.
     """
-    _check_messages(group.prompt, None, "prompt")
-    last = group.prompt[-1]
-    if last["role"] not in ("user", "tool"):
-        raise BadRecord(
-            "bad_role",
-            f"prompt[{len(group.prompt) - 1}].role = {last['role']!r}, "
-            "a prompt ends with 'user' or 'tool'",
-        )
-    if not last["content"].strip():
-        raise BadRecord("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
-    if not group.responses:
-        raise BadRecord("bad_schema", "responses = [], a group has at least one")
-    for k, response in enumerate(group.responses):
-        _check_messages(response, last["role"], f"responses[{k}]")
-        if response[-1]["role"] != "assistant":
-            raise BadRecord(
-                "bad_role",
-                f"responses[{k}][-1].role = {response[-1]['role']!r}, "
-                "a response ends with 'assistant'",
-            )
-        if not response[-1]["content"].strip():
-            raise BadRecord("empty", f"responses[{k}][-1].content = {response[-1]['content']!r}")
+    check_prompt(group)
+    faults = response_faults(group)
+    if faults and (len(faults) == len(group.responses) or not _pairs_without(group.pairs, faults)):
+        raise next(iter(faults.values()))
     for name in ("correct", "ranks"):
         values = getattr(group, name)
         if values is not None and len(values) != len(group.responses):
@@ -127,7 +106,10 @@ def check(group: Group) -> tuple[Group, list[BadRecord]]:
     kept, bad = [], []
     for pair in group.pairs:
         _check_pair(pair, len(group.responses))
-        if group.responses[pair.chosen] == group.responses[pair.rejected]:
+        at_fault = [faults[k] for k in (pair.chosen, pair.rejected) if k in faults]
+        if at_fault:
+            bad.append(at_fault[0])
+        elif group.responses[pair.chosen] == group.responses[pair.rejected]:
             bad.append(BadRecord("equal", f"responses[{pair.chosen}] = responses[{pair.rejected}]"))
         else:
             kept.append(pair)
@@ -136,11 +118,51 @@ def check(group: Group) -> tuple[Group, list[BadRecord]]:
     return dataclasses.replace(group, pairs=kept), bad
 
 
-def _check_messages(messages: list[Message], previous: str | None, where: str) -> None:
-    """Raise BadRecord where messages are malformed or speak out of turn.
+def check_prompt(group: Group) -> None:
+    """Raise BadRecord for what spoils all responses: a fault of the prompt or of the tools."""
+    _check_messages(group.prompt, "prompt")
+    last = group.prompt[-1]
+    # A tool may well have nothing to say; a user who does has asked nothing.
+    if last["role"] != "tool" and not last["content"].strip():
+        raise BadRecord("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
+    if not group.responses:
+        raise BadRecord("bad_schema", "responses = [], a group has at least one")
+    check_text(group.tools, "tools")
 
-    `previous` is the role of the message before the first one, None at the start of a conversation.
-    """
+
+def response_faults(group: Group) -> dict[int, BadRecord]:
+    """Why responses cannot be used, by their places in the group: each costs itself alone."""
+    faults = {}
+    for k, response in enumerate(group.responses):
+        try:
+            _check_response(response, f"responses[{k}]")
+        except BadRecord as error:
+            faults[k] = error
+    return faults
+
+
+def _check_response(response: list[Message], where: str) -> None:
+    _check_messages(response, where)
+    last = response[-1]
+    if last["role"] != "assistant":
+        raise BadRecord(
+            "bad_role",
+            f"{where}[-1].role = {last['role']!r}, a response ends with 'assistant'",
+        )
+    # A call of a tool is an answer without a word.
+    if not last["content"].strip() and not last.get("tool_calls"):
+        raise BadRecord("empty", f"{where}[-1].content = {last['content']!r}")
+
+
+def _pairs_without(pairs: list[Pair], faults: dict[int, BadRecord]) -> bool:
+    """Whether a pair is left; a group without pairs has nothing to lose."""
+    if not pairs:
+        return True
+    return any(pair.chosen not in faults and pair.rejected not in faults for pair in pairs)
+
+
+def _check_messages(messages: list[Message], where: str) -> None:
+    """Raise BadRecord where messages are malformed."""
     if not isinstance(messages, list) or not messages:
         raise BadRecord(
             "bad_schema", f"{where} = {messages!r:.80}, not a list of at least one message"
@@ -149,15 +171,10 @@ def _check_messages(messages: list[Message], previous: str | None, where: str) -
         if not isinstance(message, dict):
             raise BadRecord("bad_schema", f"{where}[{i}] = {message!r:.80}, not a message")
         role = message.get("role")
-        if not isinstance(role, str) or role not in FOLLOWS:
+        if not isinstance(role, str) or role not in ROLES:
             raise BadRecord(
-                "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(FOLLOWS)}"
+                "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(ROLES)}"
             )
-        if previous not in FOLLOWS[role]:
-            after = f"after {previous!r}"
-            if previous is None:
-                after = "as the first message"
-            raise BadRecord("bad_role", f"{where}[{i}].role = {role!r} {after}")
         if not isinstance(message.get("content"), str):
             raise BadRecord(
                 "bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string"
@@ -165,7 +182,6 @@ def _check_messages(messages: list[Message], previous: str | None, where: str) -
         # Other fields too: a template prints names, reasoning and the arguments of tool calls.
         for field, value in message.items():
             check_text(value, f"{where}[{i}].{field}")
-        previous = role
 
 
 def check_text(value: Any, where: str) -> None:

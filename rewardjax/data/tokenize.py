@@ -210,7 +210,7 @@ def _tokenize(
     group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str
 ) -> np.ndarray:
     """Token ids of conversation k, as `shorten` leaves them."""
-    tokens = np.asarray(tokenizer.encode(group.prompt + group.responses[k]), np.int32)
+    tokens = np.asarray(tokenizer.encode(group.prompt + group.responses[k], group.tools), np.int32)
     return shorten(tokens, group, k, tokenizer, max_length, over_long)
 
 
@@ -239,7 +239,9 @@ def shorten(
     # A model has never seen a conversation without its BOS: the oldest tokens go from behind it.
     keep = int(tokens[0] == tokenizer.bos_id)
     # The prompt rendered alone ends where the template begins to print the response.
-    prompt = common_prefix(tokens, np.asarray(tokenizer.encode(group.prompt), np.int32))
+    prompt = common_prefix(
+        tokens, np.asarray(tokenizer.encode(group.prompt, group.tools), np.int32)
+    )
     if keep + excess > prompt:
         raise BadRecord(
             "over_long",

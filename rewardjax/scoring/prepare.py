@@ -44,21 +44,26 @@ def prepare(
     as_published: skip `groups.check`, so that an empty response of a benchmark counts like any
     other, as in the reference implementations; text that cannot be encoded is refused all the same.
 
-    Raises BadRecord for what spoils the whole group (roles out of order, an empty response).
+    Raises BadRecord for what spoils the whole group: its prompt, or all of its responses.
     """
+    refused: dict[int, BadRecord] = {}
     if not as_published:
-        group, _ = groups.check(group)
+        groups.check_prompt(group)
+        refused = groups.response_faults(group)
+        if len(refused) == len(group.responses):
+            raise refused[0]
     conversations: list[np.ndarray] = []
     fits: list[int] = []
-    refused: dict[int, BadRecord] = {}
     lengths = np.full(len(group.responses), -1, np.int32)
     for k, response in enumerate(group.responses):
+        if k in refused:
+            continue
         try:
             # Without `groups.check` a NUL or a lone surrogate would reach the tokenizer.
             if as_published:
                 groups.check_text(group.prompt, "prompt")
                 groups.check_text(response, f"responses[{k}]")
-            tokens = np.asarray(tokenizer.encode(group.prompt + response), np.int32)
+            tokens = np.asarray(tokenizer.encode(group.prompt + response, group.tools), np.int32)
             # Before `shorten`, which refuses: a response that is too long still has a length.
             lengths[k] = len(tokens)
             conversations.append(shorten(tokens, group, k, tokenizer, max_length, over_long))

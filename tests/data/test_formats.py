@@ -346,7 +346,7 @@ def test_real_transcripts(shared_data):
                 words
                 == record[name].replace("\n\nHuman:", " ").replace("\n\nAssistant:", " ").split()
             )
-    assert (kept, reasons) == (2298, {"bad_role": 4, "empty": 4, "bad_schema": 6})
+    assert (kept, reasons) == (2302, {"empty": 4, "bad_schema": 6})
 
 
 def test_real_groups(shared_data):
@@ -413,13 +413,40 @@ def test_one_and_two_are_the_numbers_of_the_columns_where_no_zero_is_among_them(
             decided(records(*labels))
 
 
-@pytest.mark.parametrize("name, value", [("tools", [{"type": "function"}]), ("images", ["x.png"])])
+@pytest.mark.parametrize("name, value", [("videos", ["x.mp4"]), ("images", ["x.png"])])
 def test_what_belongs_to_the_prompt_and_is_not_read_is_refused(name, value):
     record = {"prompt": Q, "chosen": GOOD, "rejected": BAD, name: value}
     with pytest.raises(ValueError, match=f"`{name}` may be part of the prompt and is not read"):
         decided([record])
     assert decided([record], {name: ""}).to_group(record, 0).prompt == [user(Q)]
     assert decided([record | {name: []}]).to_group(record | {name: []}, 0)
+
+
+@pytest.mark.parametrize("name", ["tools", "functions"])
+def test_tool_schemas_are_part_of_the_group(name):
+    schemas = [{"type": "function", "function": {"name": "get_time"}}]
+    record = {"prompt": Q, "chosen": GOOD, "rejected": BAD}
+    for value in (schemas, json.dumps(schemas)):
+        assert (
+            decided([record | {name: value}]).to_group(record | {name: value}, 0).tools == schemas
+        )
+    for nothing in (None, [], "", "[]"):
+        assert to_group(record | {name: nothing}, 0, "file").tools is None
+    for value in ("get_time", ["get_time"]):
+        with pytest.raises(BadRecord, match=name):
+            to_group(record | {name: value}, 0, "file")
+
+
+def test_calls_of_tools_are_responses():
+    call = {"role": "assistant", "content": None, "tool_calls": [{"name": "f", "arguments": {}}]}
+    other = call | {"tool_calls": [{"name": "g", "arguments": {}}]}
+    group, bad = check(
+        to_group({"prompt": [user(Q)], "chosen": [call], "rejected": [other]}, 0, "f")
+    )
+    assert not bad and [response[0]["tool_calls"][0]["name"] for response in group.responses] == [
+        "f",
+        "g",
+    ]
 
 
 def test_a_prompt_column_may_repeat_what_is_read():

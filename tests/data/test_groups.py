@@ -32,7 +32,7 @@ def test_a_sound_group_passes_unchanged():
         {"role": "tool", "content": "4"},
         {"role": "assistant", "content": "3."},
     ]
-    system = {"role": "system", "content": ""}
+    system = {"role": "system", "content": "Be brief."}
     longer = [system, USER, {"role": "assistant", "content": "3"}, USER]
     for sound in (
         group(),
@@ -40,6 +40,15 @@ def test_a_sound_group_passes_unchanged():
         group(responses=[tools, *says("3")]),
         group(pairs=[]),
         group(correct=[True, False]),
+        # the order of roles is the template's to judge
+        group(prompt=[USER, USER]),
+        group(prompt=[says("hello")[0][0], USER, system]),
+        group(prompt=[USER, tools[0], tools[1], USER]),
+        group(responses=[[USER, *says("x")[0]], *says("y")]),
+        # calls without a word, of which the better one is chosen
+        group(responses=[[tools[0]], [{**tools[0], "tool_calls": [{"name": "min"}]}]]),
+        group(prompt=[USER, tools[0], {"role": "tool", "content": ""}]),
+        group(tools=[{"name": "max"}]),
     ):
         assert check(sound) == (sound, [])
 
@@ -47,27 +56,12 @@ def test_a_sound_group_passes_unchanged():
 @pytest.mark.parametrize(
     "reason, where, changes",
     [
-        ("bad_role", "prompt[0].role = 'assistant'", {"prompt": says("hello")[0]}),
-        (
-            "bad_role",
-            "prompt[1].role = 'system'",
-            {"prompt": [USER, {"role": "system", "content": "x"}]},
-        ),
-        ("bad_role", "prompt[1].role = 'user'", {"prompt": [USER, USER]}),
         ("bad_role", "prompt[0].role = 'human'", {"prompt": [{"role": "human", "content": "x"}]}),
         ("bad_role", "prompt[0].role = None", {"prompt": [{"content": "x"}]}),
-        ("bad_role", "prompt[0].role = 'system'", {"prompt": [{"role": "system", "content": "x"}]}),
-        ("bad_role", "prompt[1].role = 'assistant'", {"prompt": [USER, *says("x")[0]]}),
-        ("bad_role", "responses[1][0].role = 'user'", {"responses": [*says("x"), [USER]]}),
         (
             "bad_role",
             "responses[0][-1].role = 'user'",
             {"responses": [[*says("x")[0], USER], *says("y")]},
-        ),
-        (
-            "bad_role",
-            "responses[0][0].role = 'tool'",
-            {"responses": [[{"role": "tool", "content": "x"}], *says("y")]},
         ),
         ("bad_schema", "prompt = []", {"prompt": []}),
         ("bad_schema", "prompt[0] = 'text'", {"prompt": ["text"]}),
@@ -97,6 +91,11 @@ def test_a_sound_group_passes_unchanged():
         ),
         (
             "bad_text",
+            "tools[0].'name' has a NUL",
+            {"tools": [{"name": "\0"}]},
+        ),
+        (
+            "bad_text",
             "'b'[0] has a NUL",
             {
                 "responses": [
@@ -121,6 +120,16 @@ def test_pairs_of_equal_responses_leave_alone():
         "equal",
         "equal",
     ] and "responses[0] = responses[2]" in bad[0].detail
+
+
+def test_a_bad_response_costs_its_own_pairs():
+    pairs = [Pair(i, j) for i, j in itertools.combinations(range(3), 2)]
+    checked, bad = check(group(responses=says("a", " ", "c"), pairs=pairs))
+    assert checked.pairs == [Pair(0, 2)] and [error.reason for error in bad] == ["empty", "empty"]
+    with pytest.raises(BadRecord, match="empty"):
+        check(group(responses=says("a", " "), pairs=[Pair(0, 1)]))
+    with pytest.raises(BadRecord, match="empty"):
+        check(group(responses=says("", " "), pairs=[]))
 
 
 def test_pair_id_ignores_the_order_of_responses_and_nothing_else():

@@ -135,6 +135,17 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     )
 
 
+def test_tool_schemas_are_tokens(tmp_path):
+    reads_tools = tiny_chat.make_tokenizer("{{ tools | tojson if tools }}" + tiny_chat.TEMPLATE)
+    record = pair_record("What time is it?", "Noon.", "One.", tools=[{"name": "get_time"}])
+    group = formats.to_group(record, 0, "x")
+    for over_long, length in (("drop", 1000), ("left", 60)):
+        tokens = tokenize_group(group, reads_tools, length, over_long)
+        ids = [*tokens.prefix, *tokens.suffixes[0]]
+        whole = reads_tools.encode(group.prompt + group.responses[0], group.tools)
+        assert ids == whole[-length:] and len(whole) > 60
+
+
 def test_labels_are_kept(tmp_path):
     record = {"prompt": "k", "responses": ["a", "bb", "ccc"], "scores": [3.0, 3.0, 1.0]}
     pairs = prepared(write_source(tmp_path / "a.jsonl", [record]), tmp_path / "cache")

@@ -46,9 +46,11 @@ def test_a_response_that_does_not_fit_is_refused_by_its_own_index_and_spoils_no_
         prepare_whole(group("short", "word " * 400, "brief"), tokenizer, 100, "drop")
 
 
-def test_an_empty_response_spoils_a_group_but_not_a_published_benchmark(tokenizer):
+def test_an_empty_response_costs_itself_and_nothing_in_a_published_benchmark(tokenizer):
+    prepared = prepare(group("text", " "), tokenizer, 100, "drop")
+    assert prepared.fits == [0] and prepared.refused[1].reason == "empty"
     with pytest.raises(BadRecord, match="empty"):
-        prepare(group("text", " "), tokenizer, 100, "drop")
+        prepare(group("", " "), tokenizer, 100, "drop")
     prepared = prepare(group("text", ""), tokenizer, 100, "drop", as_published=True)
     assert prepared.fits == [0, 1] and prepared.lengths[1] < prepared.lengths[0]
 
