@@ -1,10 +1,12 @@
-"""The curation ablations on the embedded preference world: does the shape of the paper's figures 7 and 8 hold here?
+"""The curation ablations on the embedded world: do the paper's figures 7 and 8 have their shape here?
 
-    python -m experiments.curation_ablation [--workdir runs/ablation] [--seeds 3] [--scale 1.0] [--only curves ...]
+    python -m experiments.curation_ablation [--workdir runs/ablation] [--seeds 3] [--only curves]
 
-Runs the sweeps of configs/curation/ablation.py; reward models and finished trials are kept in the workdir, so a second call goes on where
-the first one ended. Prints tables, draws plots, and says of each claim of the paper whether it holds here. The last line is one JSON
-object; intervals are 95% t intervals over seeds (which draw the pairs, the opinions and the order of training), on one held-out set.
+Runs the sweeps of configs/curation/ablation.py on the product's own loop (`experiments/arm.py`).
+Reward models and finished trials are kept in the workdir, so a second call goes on where the first
+one ended. Prints tables, draws plots, and says of each claim of the paper whether it holds here. The
+last line is one JSON object; intervals are 95% t intervals over seeds (which draw the pairs, the
+opinions and the order of training), on one held-out set.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import numpy as np
 from scipy import stats
 from tqdm import tqdm
 
-from experiments.ablation import models, pipeline
+from experiments import arm, lab
 from rewardjax import config as config_lib
 from rewardjax import fingerprint, sweep
 from rewardjax.parallel.mesh import make_mesh
@@ -26,7 +28,8 @@ from rewardjax.reporting import plots, text_table
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs/curation/ablation.py"
 SWEEPS = ("curves", "protocol", "selection", "filters", "quantity")
-Result = dict[str, Any]  # {"overrides": ..., "stages": ...}: a trial and what it measured
+# A trial and what it measured: {"overrides": ..., "stages": ...}, see `arm.run`.
+Result = dict[str, Any]
 
 
 def main() -> None:
@@ -62,22 +65,22 @@ def run(
     }
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
-        lab = models.open_lab(workdir / "models", str(config_lib.load(config).backbone))
-        for name, trial in [(name, trial) for name, of_name in trials.items() for trial in of_name]:
-            bar.set_description(f"{name} {trial.id}")
-            results[name].append(
-                {"overrides": trial.overrides, **result_of(lab, config, trial, workdir)}
-            )
-            bar.update()
+        opened = lab.open_lab(workdir / "models", str(config_lib.load(config).backbone))
+        for name, of_name in trials.items():
+            for trial in of_name:
+                bar.set_description(f"{name} {trial.id}")
+                measured = result_of(opened, config, trial, workdir)
+                results[name].append({"overrides": trial.overrides, **measured})
+                bar.update()
     return results
 
 
-def result_of(lab: models.Lab, config: str, trial: sweep.Trial, workdir: pathlib.Path) -> Result:
+def result_of(opened: lab.Lab, config: str, trial: sweep.Trial, workdir: pathlib.Path) -> Result:
     """What a trial measured; it is run where the workdir does not have it for this backbone."""
-    path = workdir / "trials" / f"{fingerprint.of_json([trial.id, lab.backbone])}.json"
+    path = workdir / "trials" / f"{fingerprint.of_json([trial.id, opened.backbone])}.json"
     if not path.exists():
-        measured = pipeline.run(
-            lab, config_lib.load(config, trial.overrides), workdir / "stores" / path.stem
+        measured = arm.run(
+            opened, config_lib.load(config, trial.overrides), workdir / "workspaces" / path.stem
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         config_lib.write_json(path, measured)
@@ -128,7 +131,7 @@ def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
                 name: curve(without, name, figure) for name in ("filtered", "flipped")
             }
         found["reward_models"] = {
-            chair: interval([r["rm"][chair] for r in people]) for chair in ("gold", "best")
+            seat: interval([r["rm"][seat] for r in people]) for seat in ("gold", "best")
         }
         found["no_human_reward_model"] = interval([r["rm"]["best"] for r in without])
         found["claims"] = claims(people, without)
@@ -160,7 +163,7 @@ def precisions(trials: Sequence[Result], action: str) -> dict[str, tuple]:
     """Audited precision of an action in Stage 2, by the reward models that decide."""
     return {
         name: interval([trial["precision"][name][action]["precision"] for trial in trials])
-        for name in pipeline.AUDITED
+        for name in arm.AUDITED
     }
 
 
@@ -179,19 +182,19 @@ def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict
 def protocol_bar(overrides: dict[str, Any]) -> str:
     if not overrides["people"]:
         return "judges"
-    if overrides.get("stage1.human_share") == 1.0:
+    if overrides.get("loop.stage1.human_share") == 1.0:
         return "people"
-    return "people and judges" + (
-        " and retrieval" if overrides["stage1.select"] == "retrieval" else ""
-    )
+    if overrides["loop.stage1.select"] == "retrieval":
+        return "people and judges and retrieval"
+    return "people and judges"
 
 
 def _select(overrides: dict[str, Any]) -> str:
-    return overrides["stage1.select"]
+    return overrides["loop.stage1.select"]
 
 
 def _table(overrides: dict[str, Any]) -> str:
-    return overrides["stage2.table"]
+    return overrides["loop.stage2.table"]
 
 
 def _quantity(overrides: dict[str, Any]) -> str:

@@ -1,152 +1,188 @@
-"""The ablation in miniature:
+"""The ablation in miniature: an arm of each kind on a handful of pairs, whose ledger, labels and figures must agree."""
 
-one arm of each kind on a handful of pairs, whose ledger, labels and figures must agree with each
-other.
-"""
-
+import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from tiny import ROOT
 
-from experiments import curation_ablation
-from experiments.ablation import models, pipeline, world
+from experiments import arm, curation_ablation, lab, measures, voters
 from rewardjax import config as config_lib
 from rewardjax import sweep
-from rewardjax.curation.ledger import decisions
+from rewardjax.curation.ledger import decisions, stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.reward_models import seats
+from rewardjax.curation.stages import stage1
+from rewardjax.curation.workspace import open_workspace
 from rewardjax.parallel.mesh import AXES
 
 CONFIG = f"{ROOT / 'configs/curation/ablation.py'}:scale=0.3"
 
 
 @pytest.fixture(scope="module")
-def lab(exported, tmp_path_factory):
+def opened(exported, tmp_path_factory):
     with jax.set_mesh(jax.make_mesh((1, 1, 1), AXES, devices=jax.devices()[:1])):
-        yield models.open_lab(tmp_path_factory.mktemp("models"), str(exported))
+        yield lab.open_lab(tmp_path_factory.mktemp("models"), str(exported))
 
 
 def config(**overrides):
-    return config_lib.load(CONFIG, {"stage1.iterations": 1, **overrides})
+    return config_lib.load(CONFIG, {"loop.stage1.iterations": 1, **overrides})
 
 
 @pytest.fixture(scope="module")
-def with_people(lab, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("people")
-    return pipeline.run(lab, config(), folder), Store(folder)
+def with_people(opened, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people") / "workspace"
+    return arm.run(opened, config(), folder), Store(folder / "store")
 
 
-def test_an_arm_with_people(lab, with_people):
-    found, store = with_people
-    assert [stage["stage"] for stage in found["stages"]] == ["seed", "iteration 1", "stage 2"]
-    for stage in found["stages"]:
+@pytest.fixture(scope="module")
+def settled(opened, tmp_path_factory):
+    """A workspace of an arm after iteration 0, not to be written to: how to open it elsewhere."""
+    settings = config()
+    seeds = {"unverified": 1, "wild": 2}
+    oracle = voters.of_world(1, settings.unverified.num) | voters.of_world(2, settings.wild.num)
+    plugins = arm.plugins(opened, lab.Recipe(**settings.model), settings, oracle)
+    folder = tmp_path_factory.mktemp("settled")
+    with open_workspace(folder, arm.of_loop(settings, seeds), plugins) as ws:
+        stage1.prepare(ws)
+        first = stage1.iterate(ws, 0)
+    return folder, first, lambda copy: open_workspace(copy, arm.of_loop(settings, seeds), plugins)
+
+
+@pytest.fixture
+def workspace(settled, tmp_path):
+    """A workspace after iteration 0."""
+    folder, _, open_copy = settled
+    shutil.copytree(folder, tmp_path / "w")
+    with open_copy(tmp_path / "w") as ws:
+        yield ws
+
+
+def test_an_arm_with_people(with_people):
+    measured, store = with_people
+    assert [stage["stage"] for stage in measured["stages"]] == ["seed", "iteration 1", "stage 2"]
+    for stage in measured["stages"]:
         assert stage["filtered"]["pairs"] <= stage["flipped"]["pairs"] <= stage["original"]["pairs"]
-        assert all(
-            0 <= stage[name]["accuracy"] <= 1 for name in ("original", "filtered", "flipped")
-        )
-    seed, first, last = found["stages"]
-    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (22, 40) and last["original"][
-        "pairs"
-    ] == 112
-    # the labels that models were trained on are those of the ledger
-    again = {
-        row["pair_id"]: row
-        for row in decisions.recompute(store, "stage1-1").to_pylist()
-        + decisions.recompute(store, "stage2").to_pylist()
-    }
-    counts = {
-        action: sum(row["action"] == action for row in again.values())
-        for action in ("keep", "flip")
-    }
-    assert (last["filtered"]["pairs"], last["flipped"]["pairs"]) == (
-        counts["keep"],
-        counts["keep"] + counts["flip"],
-    )
+        for name in ("original", "filtered", "flipped"):
+            assert 0 <= stage[name]["accuracy"] <= 1
+    seed, first, last = measured["stages"]
+    wild = len(measures.decided(_Reading(store), stage_names.WILD_DECIDED))
+    assert (seed["original"]["pairs"], first["original"]["pairs"]) == (22, 40)
+    assert last["original"]["pairs"] == 40 + wild
+    # The labels that models were trained on are those that follow from the ledger.
+    labeled = set(store.query("select pair_id from picks").column("pair_id").to_pylist())
+    rows = decisions.recompute(store, stage_names.WILD_DECIDED).to_pylist()
+    for row in decisions.recompute(store, stage_names.decided(1)).to_pylist():
+        if row["pair_id"] in labeled:
+            rows.append(row)
+    actions = [row["action"] for row in rows]
+    assert last["filtered"]["pairs"] == actions.count("keep")
+    assert last["flipped"]["pairs"] == actions.count("keep") + actions.count("flip")
     assert store.verify() == []
 
 
-def test_precision_is_of_the_decisions(with_people):
-    found, store = with_people
-    pools = store.query("select pair_id, record_id from pairs where entry = 'wild'").to_pylist()
-    assert sum(row["pairs"] for row in found["votes"]) == len(pools)
-    for name, table in pipeline.AUDITED.items():
-        actions = store.query(
-            "select action, count(*) as n from decisions where stage = ? group by action",
-            [f"audit-{table}"],
-        ).to_pylist()
-        counts = {row["action"]: row["n"] for row in actions}
-        assert found["precision"][name]["keep"]["pairs"] == counts.get("keep", 0)
-        assert found["precision"][name]["flip"]["pairs"] == counts.get("flip", 0)
+@dataclasses.dataclass
+class _Reading:
+    """As much of a workspace as reading its ledger takes."""
+
+    store: Store
+
+
+def test_precision_is_of_every_wild_pair(with_people):
+    measured, store = with_people
+    wild = len(measures.decided(_Reading(store), stage_names.WILD_DECIDED))
+    assert sum(row["pairs"] for row in measured["votes"]) == wild
+    for precision in measured["precision"].values():
+        assert precision["keep"]["pairs"] + precision["flip"]["pairs"] <= wild
+    # Without judges, both reward models keep no more than either of them alone.
+    kept = {name: figures["keep"]["pairs"] for name, figures in measured["precision"].items()}
+    assert kept["both"] <= min(kept["gold RM"], kept["best RM"])
 
 
 def test_finished_models_are_not_trained_again_and_give_the_same_figures(
-    lab, with_people, tmp_path, monkeypatch
+    opened, with_people, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        models, "fit", lambda *_, **__: pytest.fail("a finished model is trained again")
+        lab, "parameters_after", lambda *_: pytest.fail("a finished model is trained again")
     )
-    assert json.loads(json.dumps(pipeline.run(lab, config(), tmp_path))) == json.loads(
-        json.dumps(with_people[0])
-    )
+    again = arm.run(opened, config(), tmp_path / "workspace")
+    assert json.loads(json.dumps(again)) == json.loads(json.dumps(with_people[0]))
 
 
-def test_an_arm_without_people_has_neither_their_votes_nor_a_gold_model(lab, tmp_path):
+def test_an_arm_without_people_is_labeled_by_judges_in_their_place(opened, tmp_path):
     overrides = {
         "people": False,
-        "stage2.table": "no_human",
+        "loop.stage2.table": "no_human",
         "measure": "last",
         "sets": ("filtered",),
     }
-    found = pipeline.run(lab, config(**overrides), tmp_path)
-    store = Store(tmp_path)
-    assert set(found["rm"]) == {"best"} and "precision" not in found
-    assert store.query("select count(*) from votes where kind = 'human'").column(0)[0].as_py() == 0
-    assert (
-        store.query("select count(*) from scores where scorer = 'gold'").column(0)[0].as_py() == 0
-    )
+    settings = config(**overrides)
+    arm.run(opened, settings, tmp_path)
+    store = Store(tmp_path / "store")
+    seeds = (arm.UNVERIFIED + settings.seed, arm.WILD + settings.seed)
+    oracle = voters.of_world(seeds[0], settings.unverified.num)
+    panel = voters.Judges(oracle, settings.voters.judges)
+    votes = store.query("select pair_id, value from votes where kind = 'human'").to_pylist()
+    assert votes
+    for vote in votes:
+        opinions = panel.opinions(vote["pair_id"])
+        assert opinions.count(vote["value"]) >= 2
+    # What the gold seat says decides nothing by this table.
+    gold = store.query("select distinct rule from decisions where stage = 'stage2-final'")
+    assert not any("gold" in rule for rule in gold.column("rule").to_pylist())
 
 
-def test_a_model_may_not_judge_its_own_pairs(lab, tmp_path):
-    arm = pipeline.Arm(lab, config(), tmp_path)
-    pipeline.pick(arm, 0)
-    model = arm.fit(arm.labeled(arm.silver))
-    rows = [
-        {"pair_id": item.pair_id, "model": model.name, "value": value}
-        for item, value in arm.labeled(arm.silver)
-    ]
-    arm.store.append("training", "best", "all", rows)
+def test_a_model_may_not_judge_its_own_pairs(workspace):
+    training = seats.fit(workspace, "best", 1, "silver")
     with pytest.raises(OwnTrainingPair):
-        pipeline.score(arm, model, arm.unverified, "best", 1)
+        seats.score(
+            workspace, training, "best", list(training.labels), stage_names.scored_wild("best", 1)
+        )
 
 
 @pytest.mark.parametrize("select", ["random", "uncertainty", "diversity", "retrieval"])
-def test_every_selection_fills_the_budget_with_new_pairs(lab, tmp_path, select):
-    arm = pipeline.Arm(lab, config(**{"stage1.select": select}), tmp_path)
-    pipeline.pick(arm, 0)
-    pipeline.pick(arm, 1)
-    assert (
-        len(set(arm.seen)) == len(arm.seen) == 40 and len(arm.gold) == 16 and len(arm.silver) == 24
-    )
+def test_every_selection_fills_the_budget_with_new_pairs(settled, workspace, select):
+    with workspace.config.unlocked():
+        workspace.config.stage1.select = select
+    first, second = settled[1], stage1.iterate(workspace, 1)
+    assert (first.people + first.judges, second.people + second.judges) == (22, 18)
+    assert first.unspent == second.unspent == 0
+    picks = workspace.store.query("select pair_id from picks").column("pair_id").to_pylist()
+    assert len(set(picks)) == len(picks) == 40
 
 
-def test_voters_are_as_good_as_they_are_said_to_be(lab):
-    items = world.items(lab.tokenizer, seed=5, num=1000)
-    right = lambda spec, voter: np.mean(
-        [world.opinion(item, spec, voter) == item.truth for item in items]
-    )
-    assert right("honest", "x") == 1 and abs(right("random:0.2", "x") - 0.8) < 0.04
-    stylish = [item for item in items if item.styles[1] > item.styles[0]]
-    assert all(world.opinion(item, "style:1", "x") != item.truth for item in stylish)
-    assert abs(np.mean([item.truth == "a" for item in items]) - 0.5) < 0.06 and len(stylish) > 200
-    for item in items[:50]:
-        prefix, (first, second) = item.tokens
-        right_text = item.record["chosen"][0]["content"]
-        assert right_text in lab.tokenizer.decode(
-            np.concatenate([prefix, first if item.truth == "a" else second])
-        )
+def test_voters_are_as_good_as_they_are_said_to_be():
+    oracle = voters.of_world(seed=5, num=1000)
+
+    def right(spec):
+        return [voters.opinion(truth, spec, "x") == truth.better for truth in oracle.values()]
+
+    assert all(right("honest")) and abs(np.mean(right("random:0.2")) - 0.8) < 0.04
+    stylish = [truth for truth in oracle.values() if truth.styles[1] > truth.styles[0]]
+    assert all(voters.opinion(truth, "style:1", "x") != truth.better for truth in stylish)
+    assert len(stylish) > 200
+    assert abs(np.mean([truth.better == "a" for truth in oracle.values()]) - 0.5) < 0.06
+
+
+def test_the_oracle_agrees_with_the_worlds():
+    from rewardjax.data import world
+
+    oracle = voters.of_world(seed=7, num=200)
+    for text in arm.texts_of_world(7, 200, "train"):
+        truth = oracle[text["pair_id"]]
+        response = text["response_a"] if truth.better == "a" else text["response_b"]
+        assert response[-1]["content"] == world.oracle(text["record_id"])
+
+
+def test_a_model_learns_from_the_better_response(opened):
+    tokens = lab.tokens_of(opened, arm.texts_of_world(3, 4, "train"))
+    pair = next(iter(tokens.values()))
+    assert lab.towards(pair, "a") is pair
+    assert lab.towards(pair, "b").suffixes[0] is pair.suffixes[1]
 
 
 def test_intervals_and_sweeps():
@@ -193,19 +229,19 @@ def test_summary_and_claims_by_hand():
         trial(False, 0.5, 0.4),
         trial(False, 0.5, 0.42),
     ]
-    found = curation_ablation.summary({"curves": trials})
-    assert found["original"][0][:2] == ["stage 0", pytest.approx(0.52)]
-    assert found["no_human"][1][1] == pytest.approx(0.51) and found["no_human_flipped"][1][
+    summary = curation_ablation.summary({"curves": trials})
+    assert summary["original"][0][:2] == ["stage 0", pytest.approx(0.52)]
+    assert summary["no_human"][1][1] == pytest.approx(0.51) and summary["no_human_flipped"][1][
         1
     ] == pytest.approx(0.61)
-    assert found["kept_precision"]["both"] == pytest.approx((0.9, 0.9, 0.9)) and found[
+    assert summary["kept_precision"]["both"] == pytest.approx((0.9, 0.9, 0.9)) and summary[
         "flipped_precision"
     ]["both"] == (None, None, None)
-    claims = found["claims"]
+    claims = summary["claims"]
     grown = claims["uncurated: Stage 2 adds nothing over the last iteration"]
     assert grown["difference"][0] == pytest.approx(-0.01) and grown["holds"] is True
     assert claims["flip: both RMs more precise than the gold RM"] == {
         "difference": [None, None, None],
         "holds": None,
     }
-    json.dumps(found, allow_nan=False)
+    json.dumps(summary, allow_nan=False)
