@@ -13,6 +13,7 @@ The columns of the ledgers are in `rows`; DuckDB answers what is asked of them.
 
 import contextlib
 import fcntl
+import functools
 import json
 import pathlib
 import re
@@ -184,35 +185,49 @@ class Store:
 
     @contextlib.contextmanager
     def connect(
-        self, shards: Sequence[Manifest] | None = None
+        self, shards: Sequence[Manifest] | None = None, ledgers: Iterable[str] = tuple(SCHEMAS)
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a DuckDB connection with one view per ledger (`pairs`, `votes`, ...).
 
-        A view has all columns and `iteration`, `stage` and `unit`, of all finished shards or of
-        those whose manifests are given.
+        A view has all columns and `iteration`, `stage` and `unit`.
+
+        Args:
+            shards: manifests of the shards that are read; None: of all finished ones.
+            ledgers: which views there are.
         """
+        with self._database.cursor() as connection:
+            for ledger in ledgers:
+                manifests = shards
+                if manifests is None:
+                    manifests = self.manifests(ledger)
+                paths = []
+                for m in manifests:
+                    if m["ledger"] == ledger:
+                        paths.append(str(self._path(ledger, m["stage"], m["unit"])))
+                if paths:
+                    # Temporary: seen by this connection alone, so that others may be open beside
+                    # it with other shards.
+                    connection.execute(
+                        f"create temp view {ledger} as from read_parquet({_sql_list(paths)})"
+                    )
+                else:
+                    # DuckDB cannot read zero files: an empty table has the columns.
+                    connection.register(ledger, FULL_SCHEMAS[ledger].empty_table())
+            yield connection
+
+    @functools.cached_property
+    def _database(self) -> duckdb.DuckDBPyConnection:
+        # One for all queries: to start a database takes a hundred times as long as to open a
+        # cursor of it, and a stage asks many small questions.
         settings: dict[str, Any] = {
             # Beyond it DuckDB spills to disk: labeling shares the machine with training.
             "memory_limit": MEMORY_LIMIT,
             "temp_directory": str(self.folder / "spill"),
             "preserve_insertion_order": "false",
         }
-        if shards is None:
-            shards = self.manifests()
-        with duckdb.connect(config=settings) as connection:
-            connection.execute("SET enable_progress_bar = false")
-            for ledger in SCHEMAS:
-                paths = []
-                for m in shards:
-                    if m["ledger"] == ledger:
-                        paths.append(str(self._path(ledger, m["stage"], m["unit"])))
-                if paths:
-                    view = connection.read_parquet(paths)  # pyright: ignore[reportArgumentType]
-                    view.create_view(ledger)
-                else:
-                    # DuckDB cannot read zero files: an empty table has the columns.
-                    connection.register(ledger, FULL_SCHEMAS[ledger].empty_table())
-            yield connection
+        database = duckdb.connect(config=settings)
+        database.execute("SET enable_progress_bar = false")
+        return database
 
     def query(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
@@ -221,7 +236,9 @@ class Store:
 
         For example `query("select pair_id from votes where voter = ?", ["human:ann"])`.
         """
-        with self.connect() as connection:
+        # A view reads the shards' footers, so there are views only of what the query may mean.
+        named = [ledger for ledger in SCHEMAS if ledger in sql]
+        with self.connect(ledgers=named) as connection:
             return connection.sql(sql, params=parameters).to_arrow_table()
 
     def without_embedding(self, embedder: str) -> list[str]:
@@ -244,7 +261,7 @@ class Store:
             {"pair_id": pa.array(pair_ids, pa.string()), "place": range(len(pair_ids))}
         )
         sql = "select pairs.*, place from places join pairs using (pair_id) order by place"
-        with self.connect() as connection:
+        with self.connect(ledgers=["pairs"]) as connection:
             connection.register("places", places)
             rows = connection.sql(sql).to_arrow_table().to_pylist()
         if len(rows) < len(pair_ids):
@@ -327,6 +344,11 @@ def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:
             f"{path} exists and was written from something else; "
             f"use another stage name or another store:\n  {lines}"
         )
+
+
+def _sql_list(texts: Sequence[str]) -> str:
+    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+    return f"[{quoted}]"
 
 
 def _decoded(row: dict[str, Any]) -> PairText:
