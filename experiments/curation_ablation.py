@@ -1,18 +1,18 @@
-"""The curation ablations on the embedded world: do the paper's figures 7 and 8 have their shape here?
+"""The curation ablations on the embedded world: do the paper's figures 7 and 8 hold here?
 
     python -m experiments.curation_ablation [--workdir runs/ablation] [--seeds 3] [--only curves]
 
 Runs the sweeps of configs/curation/ablation.py on the product's own loop (`experiments/arm.py`).
 Reward models and finished trials are kept in the workdir, so a second call goes on where the first
-one ended. Prints tables, draws plots, and says of each claim of the paper whether it holds here. The
-last line is one JSON object; intervals are 95% t intervals over seeds (which draw the pairs, the
-opinions and the order of training), on one held-out set.
+one ended. Prints tables, draws plots, and says of each claim of the paper whether it holds here.
+The last line is one JSON object; intervals are 95% t intervals over seeds (which draw the pairs,
+the opinions and the order of training), on one held-out set.
 """
 
 import argparse
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -28,11 +28,26 @@ from rewardjax.reporting import plots, text_table
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs/curation/ablation.py"
 SWEEPS = ("curves", "protocol", "selection", "filters", "quantity")
+# Sets of labels that models are trained on (`measures.label_sets`).
+SETS = ("original", "filtered", "flipped")
+# Of the JSON line: a curve, the label of it in the plot.
+CURVES = {
+    "original": "original labels",
+    "filtered": "filtered",
+    "flipped": "filtered + flipped",
+    "no_human": "no people: filtered",
+    "no_human_flipped": "no people: filtered + flipped",
+}
+VERDICTS = {True: "holds", False: "not shown", None: "unknown"}
+
 # A trial and what it measured: {"overrides": ..., "stages": ...}, see `arm.run`.
 Result = dict[str, Any]
+# Mean, and the ends of its interval; None where there is no value.
+Interval = tuple[float | None, float | None, float | None]
 
 
 def main() -> None:
+    """Run the sweeps; print and draw what they measured."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.curation_ablation",
         description="The ablations of the curation pipeline.",
@@ -42,15 +57,11 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of every number of pairs")
     parser.add_argument("--only", nargs="+", choices=SWEEPS, default=SWEEPS)
     args = parser.parse_args()
-    results = run(args.workdir, args.only, args.seeds, args.scale)
-    found = summary(results)
-    draw(found, args.workdir)
-    show(found)
-    print(
-        json.dumps(
-            {"benchmark": "curation_ablation", "seeds": args.seeds, "scale": args.scale, **found}
-        )
-    )
+    figures = summary(run(args.workdir, args.only, args.seeds, args.scale))
+    draw(figures, args.workdir)
+    show(figures)
+    about = {"benchmark": "curation_ablation", "seeds": args.seeds, "scale": args.scale}
+    print(json.dumps({**about, **figures}))
 
 
 def run(
@@ -58,11 +69,11 @@ def run(
 ) -> dict[str, list[Result]]:
     """The results of the sweeps by name, from the workdir where they are there."""
     config = f"{CONFIG}:scale={scale}"
-    chosen = config_lib.load_module(str(CONFIG)).SEEDS[:seeds]
-    trials = {
-        name: [trial for trial in sweep.plan(config, name) if trial.overrides["seed"] in chosen]
-        for name in names
-    }
+    chosen_seeds = config_lib.load_module(str(CONFIG)).SEEDS[:seeds]
+    trials: dict[str, list[sweep.Trial]] = {}
+    for name in names:
+        planned = sweep.plan(config, name)
+        trials[name] = [trial for trial in planned if trial.overrides["seed"] in chosen_seeds]
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
         opened = lab.open_lab(workdir / "models", str(config_lib.load(config).backbone))
@@ -79,107 +90,103 @@ def result_of(opened: lab.Lab, config: str, trial: sweep.Trial, workdir: pathlib
     """What a trial measured; it is run where the workdir does not have it for this backbone."""
     path = workdir / "trials" / f"{fingerprint.of_json([trial.id, opened.backbone])}.json"
     if not path.exists():
-        measured = arm.run(
-            opened, config_lib.load(config, trial.overrides), workdir / "workspaces" / path.stem
-        )
+        settings = config_lib.load(config, trial.overrides)
+        measured = arm.run(opened, settings, workdir / "workspaces" / path.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
         config_lib.write_json(path, measured)
+    # Also what was just measured: a first and a second call give the very same values.
     return json.loads(path.read_text())
 
 
 # ------------------------------------------------------------------ figures over seeds
 
 
-def interval(
-    found: Iterable[float | None], level: float = 0.95
-) -> tuple[float | None, float | None, float | None]:
-    """Mean, and the t interval of it, of the values that are there; of one value that value three times, of none None."""
-    values = [value for value in found if value is not None]
+def interval(measured: Iterable[float | None], level: float = 0.95) -> Interval:
+    """Mean and t interval of the values that are there.
+
+    One value has no spread: it is then the mean and both ends.
+    """
+    values = [value for value in measured if value is not None]
     if not values:
         return None, None, None
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, mean, mean
-    half = float(
-        stats.t.ppf((1 + level) / 2, len(values) - 1)
-        * np.std(values, ddof=1)
-        / np.sqrt(len(values))
-    )
+    standard_error = np.std(values, ddof=1) / np.sqrt(len(values))
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * standard_error)
     return mean, mean - half, mean + half
 
 
-def summary(results: dict[str, list[Result]]) -> dict[str, Any]:
+def summary(results: Mapping[str, list[Result]]) -> dict[str, Any]:
     """Everything that the JSON line holds, of the sweeps that ran."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if "curves" in results:
         people = [r for r in results["curves"] if r["overrides"]["people"]]
         without = [r for r in results["curves"] if not r["overrides"]["people"]]
-        found |= {name: curve(people, name) for name in ("original", "filtered", "flipped")}
-        found |= {
-            f"no_human{end}": curve(without, name)
-            for end, name in (("", "filtered"), ("_flipped", "flipped"))
-        }
-        found |= {
-            f"{end}_precision": precisions(people, action)
-            for end, action in (("kept", "keep"), ("flipped", "flip"))
-        }
-        for figure in ("labels_right", "against_style"):
-            found[figure] = {
-                name: curve(people, name, figure) for name in ("original", "filtered", "flipped")
-            }
-            found[f"no_human_{figure}"] = {
-                name: curve(without, name, figure) for name in ("filtered", "flipped")
-            }
-        found["reward_models"] = {
-            seat: interval([r["rm"][seat] for r in people]) for seat in ("gold", "best")
-        }
-        found["no_human_reward_model"] = interval([r["rm"]["best"] for r in without])
-        found["claims"] = claims(people, without)
-        found["votes"] = people[0]["votes"]
-    for name, key in (
-        ("protocol", protocol_bar),
-        ("selection", _select),
-        ("filters", _table),
-        ("quantity", _quantity),
-    ):
+        figures |= curves(people, without)
+    for name, labeled in BARS.items():
         if name in results:
-            found[name] = bars(results[name], key)
-    return found
+            figures[name] = bars(results[name], labeled)
+    return figures
 
 
-def _stages(trials: Sequence[Result]) -> list[str]:
-    return [stage["stage"] for stage in trials[0]["stages"]]
+def curves(people: Sequence[Result], without: Sequence[Result]) -> dict[str, Any]:
+    """The sweep `curves`: arms with people, and arms in which judges answer in their place."""
+    figures: dict[str, Any] = {name: curve(people, name) for name in SETS}
+    figures["no_human"] = curve(without, "filtered")
+    figures["no_human_flipped"] = curve(without, "flipped")
+    figures["kept_precision"] = precisions(people, "keep")
+    figures["flipped_precision"] = precisions(people, "flip")
+    for figure in ("labels_right", "against_style"):
+        figures[figure] = {name: curve(people, name, figure) for name in SETS}
+        # Without people there is no curve of the original labels: they are the same pairs'.
+        figures[f"no_human_{figure}"] = {name: curve(without, name, figure) for name in SETS[1:]}
+    figures["reward_models"] = {
+        seat: interval(trial["rm"][seat] for trial in people) for seat in ("gold", "best")
+    }
+    figures["no_human_reward_model"] = interval(trial["rm"]["best"] for trial in without)
+    figures["claims"] = claims(people, without)
+    figures["votes"] = people[0]["votes"]
+    return figures
 
 
 def curve(trials: Sequence[Result], name: str, figure: str = "accuracy") -> list[list[Any]]:
-    """[stage, mean, low, high] for each stage."""
-    return [
-        [stage, *interval([trial["stages"][i][name][figure] for trial in trials])]
-        for i, stage in enumerate(_stages(trials))
-    ]
+    """[stage, mean, low, high] of each stage."""
+    points = []
+    for place, stage in enumerate(trials[0]["stages"]):
+        values = [trial["stages"][place][name][figure] for trial in trials]
+        points.append([stage["stage"], *interval(values)])
+    return points
 
 
-def precisions(trials: Sequence[Result], action: str) -> dict[str, tuple]:
+def precisions(trials: Sequence[Result], action: str) -> dict[str, Interval]:
     """Audited precision of an action in Stage 2, by the reward models that decide."""
-    return {
-        name: interval([trial["precision"][name][action]["precision"] for trial in trials])
-        for name in arm.AUDITED
-    }
+    return {decider: interval(_precision(trials, decider, action)) for decider in arm.AUDITED}
 
 
-def bars(trials: Iterable[Result], key: Callable[[dict[str, Any]], str]) -> dict[str, tuple]:
-    """Mean and interval of the last stage of every kind of trial and set of pairs, in the order of the sweep."""
+def _precision(trials: Sequence[Result], decider: str, action: str) -> list[float | None]:
+    return [trial["precision"][decider][action]["precision"] for trial in trials]
+
+
+def bars(
+    trials: Iterable[Result], labeled: Callable[[Mapping[str, Any]], str]
+) -> dict[str, Interval]:
+    """Accuracy after the last stage by kind of trial and set of labels, in the sweep's order."""
     values: dict[str, list[float]] = {}
     for trial in trials:
         last = trial["stages"][-1]
-        for name in (name for name in ("original", "filtered", "flipped") if name in last):
-            values.setdefault(f"{key(trial['overrides'])}, {name}", []).append(
-                last[name]["accuracy"]
-            )
-    return {name: interval(of_name) for name, of_name in values.items()}
+        for name in SETS:
+            if name in last:
+                label = f"{labeled(trial['overrides'])}, {name}"
+                values.setdefault(label, []).append(last[name]["accuracy"])
+    return {label: interval(of_label) for label, of_label in values.items()}
 
 
-def protocol_bar(overrides: dict[str, Any]) -> str:
+# ------------------------------------------------------------------ what a trial is called
+
+
+def protocol_label(overrides: Mapping[str, Any]) -> str:
+    """Who labels in a trial."""
     if not overrides["people"]:
         return "judges"
     if overrides.get("loop.stage1.human_share") == 1.0:
@@ -189,133 +196,132 @@ def protocol_bar(overrides: dict[str, Any]) -> str:
     return "people and judges"
 
 
-def _select(overrides: dict[str, Any]) -> str:
+def selection_label(overrides: Mapping[str, Any]) -> str:
+    """How a trial picks pairs."""
     return overrides["loop.stage1.select"]
 
 
-def _table(overrides: dict[str, Any]) -> str:
+def filter_label(overrides: Mapping[str, Any]) -> str:
+    """By which table a trial decides in Stage 2."""
     return overrides["loop.stage2.table"]
 
 
-def _quantity(overrides: dict[str, Any]) -> str:
+def quantity_label(overrides: Mapping[str, Any]) -> str:
+    """How many pairs of which quality a trial has."""
     return f"{overrides['unverified.labels']} x {overrides['unverified.num']}"
+
+
+BARS = {
+    "protocol": protocol_label,
+    "selection": selection_label,
+    "filters": filter_label,
+    "quantity": quantity_label,
+}
 
 
 # ------------------------------------------------------------------ claims
 
 
 def claims(people: Sequence[Result], without: Sequence[Result]) -> dict[str, dict[str, Any]]:
-    """The paper's claims as differences within seeds: [mean, low, high], and whether the interval says so."""
-    at = lambda trials, stage, name: [trial["stages"][stage][name]["accuracy"] for trial in trials]
-    precision = lambda who, action: [
-        trial["precision"][who][action]["precision"] for trial in people
-    ]
-    minus = lambda a, b: [
-        None if x is None or y is None else x - y for x, y in zip(a, b, strict=True)
-    ]
+    """The paper's claims as differences within seeds: [mean, low, high], and what they say."""
+    last = {name: _accuracy(people, -1, name) for name in SETS}
+    without_filtered = _accuracy(without, -1, "filtered")
+    without_flipped = _accuracy(without, -1, "flipped")
+    # Claims that something is better hold where the whole interval is above zero...
     better = {
-        "filtered beats original": minus(at(people, -1, "filtered"), at(people, -1, "original")),
-        "flipped beats filtered, with people": minus(
-            at(people, -1, "flipped"), at(people, -1, "filtered")
-        ),
-        "filtered with people beats filtered without": minus(
-            at(people, -1, "filtered"), at(without, -1, "filtered")
-        ),
+        "filtered beats original": _minus(last["filtered"], last["original"]),
+        "flipped beats filtered, with people": _minus(last["flipped"], last["filtered"]),
+        "filtered with people beats filtered without": _minus(last["filtered"], without_filtered),
     }
     for action in ("keep", "flip"):
+        both = _precision(people, "both", action)
         for alone in ("gold RM", "best RM"):
-            better[f"{action}: both RMs more precise than the {alone}"] = minus(
-                precision("both", action), precision(alone, action)
-            )
-    same = {
-        "uncurated: Stage 2 adds nothing over the last iteration": minus(
-            at(people, -1, "original"), at(people, -2, "original")
+            claim = f"{action}: both RMs more precise than the {alone}"
+            better[claim] = _minus(both, _precision(people, alone, action))
+    # ... and claims that something adds nothing unless it is.
+    no_better = {
+        "uncurated: Stage 2 adds nothing over the last iteration": _minus(
+            last["original"], _accuracy(people, -2, "original")
         ),
-        "flipped adds nothing over filtered, without people": minus(
-            at(without, -1, "flipped"), at(without, -1, "filtered")
+        "flipped adds nothing over filtered, without people": _minus(
+            without_flipped, without_filtered
         ),
     }
-    verdicts = {
-        name: _verdict(values, lambda low, high: low > 0) for name, values in better.items()
-    }
-    return verdicts | {
-        name: _verdict(values, lambda low, high: low <= 0) for name, values in same.items()
-    }
+    verdicts = {}
+    for claim, differences in better.items():
+        verdicts[claim] = _verdict(differences, lambda low: low > 0)
+    for claim, differences in no_better.items():
+        verdicts[claim] = _verdict(differences, lambda low: low <= 0)
+    return verdicts
 
 
-def _verdict(
-    values: Sequence[float | None], holds: Callable[[float, float], bool]
-) -> dict[str, Any]:
-    mean, low, high = interval(values)
-    spread = low is not None and high is not None and low < high  # several seeds, and they differ
-    return {
-        "difference": [mean, low, high],
-        "holds": holds(float(low or 0), float(high or 0)) if spread else None,
-    }
+def _accuracy(trials: Sequence[Result], place: int, name: str) -> list[float | None]:
+    return [trial["stages"][place][name]["accuracy"] for trial in trials]
+
+
+def _minus(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
+    """The difference in each seed; None where it has no such figure."""
+    differences: list[float | None] = []
+    for a, b in zip(first, second, strict=True):
+        if a is None or b is None:
+            differences.append(None)
+        else:
+            differences.append(a - b)
+    return differences
+
+
+def _verdict(differences: Sequence[float | None], holds: Callable[[float], bool]) -> dict[str, Any]:
+    mean, low, high = interval(differences)
+    verdict = None
+    # One seed, or seeds that do not differ, say nothing about other seeds.
+    if low is not None and high is not None and low < high:
+        verdict = holds(low)
+    return {"difference": [mean, low, high], "holds": verdict}
 
 
 # ------------------------------------------------------------------ for people
 
 
-def draw(found: dict[str, Any], workdir: pathlib.Path) -> None:
+def draw(figures: Mapping[str, Any], workdir: pathlib.Path) -> None:
     """Plots in the form of the paper's figures 7 and 8, of what was measured."""
-    names = {
-        "original": "original labels",
-        "filtered": "filtered",
-        "flipped": "filtered + flipped",
-        "no_human": "no people: filtered",
-        "no_human_flipped": "no people: filtered + flipped",
-    }
-    if "original" in found:
-        plots.stages(
-            {label: found[name] for name, label in names.items()},
-            workdir / "plots" / "curves.png",
-            "Held-out accuracy",
-        )
-    for name in ("protocol", "selection", "filters", "quantity"):
-        if name in found:
-            plots.bars(
-                found[name],
-                workdir / "plots" / f"{name}.png",
-                f"{name.capitalize()}: held-out accuracy",
-            )
+    folder = workdir / "plots"
+    if "original" in figures:
+        by_label = {label: figures[name] for name, label in CURVES.items()}
+        plots.stages(by_label, folder / "curves.png", "Held-out accuracy")
+    for name in BARS:
+        if name in figures:
+            title = f"{name.capitalize()}: held-out accuracy"
+            plots.bars(figures[name], folder / f"{name}.png", title)
 
 
-def show(found: dict[str, Any]) -> None:
-    """Everything as text."""
-    number = lambda value: (
-        "-" if value[0] is None else f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
-    )
-    for name in ("original", "filtered", "flipped", "no_human", "no_human_flipped"):
-        if name in found:
-            print(
-                f"{name:18}",
-                "   ".join(f"{stage}: {number(values)}" for stage, *values in found[name]),
-            )
+def show(figures: Mapping[str, Any]) -> None:
+    """Print everything as text."""
+    for name in CURVES:
+        if name in figures:
+            print(f"{name:18}", _points(figures[name]))
     for figure in ("labels_right", "against_style"):
-        for name, stages in found.get(figure, {}).items():
-            print(
-                f"{figure:14} {name:9}",
-                "   ".join(f"{stage}: {number(values)}" for stage, *values in stages),
-            )
-    for name in (
-        "kept_precision",
-        "flipped_precision",
-        "reward_models",
-        "protocol",
-        "selection",
-        "filters",
-        "quantity",
-    ):
-        if name in found:
+        for name, points in figures.get(figure, {}).items():
+            print(f"{figure:14} {name:9}", _points(points))
+    for name in ("kept_precision", "flipped_precision", "reward_models", *BARS):
+        if name in figures:
             print(f"\n{name}")
-            for label, values in found[name].items():
-                print(f"  {label:44} {number(values)}")
-    for name, claim in found.get("claims", {}).items():
-        verdict = {True: "holds", False: "not shown", None: "unknown"}[claim["holds"]]
-        print(f"{verdict:10} {name}: {number(claim['difference'])}")
-    if "votes" in found:
-        print("\nStage 2 votes, first seed\n" + text_table.table(found["votes"]))
+            for label, values in figures[name].items():
+                print(f"  {label:44} {_number(values)}")
+    for name, claim in figures.get("claims", {}).items():
+        print(f"{VERDICTS[claim['holds']]:10} {name}: {_number(claim['difference'])}")
+    if "votes" in figures:
+        print("\nStage 2 votes, first seed\n" + text_table.table(figures["votes"]))
+
+
+def _points(points: Sequence[Sequence[Any]]) -> str:
+    return "   ".join(f"{stage}: {_number(values)}" for stage, *values in points)
+
+
+def _number(values: Sequence[float | None]) -> str:
+    mean, low, high = values
+    if mean is None:
+        return "-"
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":

@@ -239,7 +239,7 @@ def judged_everywhere(ws: Workspace, pair_ids: Sequence[str]) -> dict[str, str]:
     """What the panel says about every wild pair, which only the audit asks: not in the ledger."""
     stage = Stage("judged-everywhere", stage2.number(ws), ("votes",))
     # The very questions of Stage 2 where it asked them, so that those are not asked again.
-    votes = sorted(
+    votes: list[Any] = sorted(
         ws.plugins.judge(ws, labeling.as_items(ws, pair_ids), stage),
         key=lambda vote: (vote["pair_id"], vote["voter"], vote["sample"]),
     )

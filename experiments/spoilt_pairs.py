@@ -15,7 +15,7 @@ from experiments import lab as lab_lib
 from experiments import voters
 from experiments.lab import Lab
 from experiments.voters import Oracle, Truth
-from rewardjax.curation.ledger.rows import PairText, other
+from rewardjax.curation.ledger.rows import Label, PairText, other
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRecord, Group, Message, Pair, check
 from rewardjax.data.pack import TokenGroup
@@ -87,7 +87,7 @@ def _record(problem: Group, pair: Pair, seed: int) -> dict[str, Any]:
 
 
 def _truth(record: Mapping[str, Any], text: PairText) -> Truth:
-    better = "b"
+    better: Label = "b"
     if text["response_a"] == record["chosen"]:
         better = "a"
     return Truth(better, (_words(record["chosen"]), _words(record["rejected"])), record["id"])

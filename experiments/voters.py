@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.ledger.rows import AttributesRow, PairText, VoteRow, canonical, other
+from rewardjax.curation.ledger.rows import AttributesRow, Label, PairText, VoteRow, canonical, other
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.people import SIDES, Answer, Task
 from rewardjax.curation.workspace import Workspace
@@ -22,8 +22,8 @@ from rewardjax.data.world.draw import Draw
 class Truth(NamedTuple):
     """What really holds of a pair."""
 
-    # The better response, "a" or "b" in canonical order.
-    better: str
+    # The better response, in canonical order.
+    better: Label
     # How stylish the better and the worse response are.
     styles: tuple[int, int]
     # Names the pair in a voter's draws.
@@ -42,7 +42,7 @@ def of_world(seed: int, num: int, split: str = "train") -> dict[str, Truth]:
     # Without a label specification the world's records are honest: the chosen response is right.
     for record in world.generate(seed, num, split=split):
         a, b, chosen_is_a = canonical(record["chosen"], record["rejected"])
-        better = "b"
+        better: Label = "b"
         if chosen_is_a:
             better = "a"
         oracle[pair_id(record["prompt"], a, b)] = Truth(
@@ -72,13 +72,14 @@ def pair_text(record: Mapping[str, Any]) -> PairText:
     )
 
 
-def opinion(truth: Truth, spec: str, voter: str) -> str:
-    """What a voter of this quality says is better, "a" or "b"."""
+def opinion(truth: Truth, spec: str, voter: str) -> Label:
+    """What a voter of this quality says is better."""
     draw = Draw("opinion", voter, spec, truth.record_id)
     is_right, _ = labels.label(labels.parse(spec), *truth.styles, draw)
     if is_right:
         return truth.better
-    return other(truth.better)
+    mistaken: Any = other(truth.better)
+    return mistaken
 
 
 # ------------------------------------------------------------------ plug-ins
@@ -128,7 +129,7 @@ class Judges:
             answers.append(Answer(task.id, SIDES[task.shown.index(majority)]))
         return answers
 
-    def opinions(self, pair_id: str) -> list[str]:
+    def opinions(self, pair_id: str) -> list[Label]:
         """What each judge says is better."""
         truth = self.oracle[pair_id]
         return [opinion(truth, spec, f"judge-{n}") for n, spec in enumerate(self.specs)]

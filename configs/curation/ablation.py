@@ -1,4 +1,4 @@
-"""The ablations of curation on the embedded world; `python -m experiments.curation_ablation` runs them.
+"""The ablations of curation on the embedded world, which `experiments.curation_ablation` runs.
 
     curves       original, filtered and flipped labels after the seed, each iteration and Stage 2,
                  with people and without (the paper's figure 7)

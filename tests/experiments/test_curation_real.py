@@ -135,7 +135,7 @@ def small_run(shared_data, tmp_path_factory):
     if not path.exists():
         pytest.skip(f"no ZeroEval answers at {path}")
     folder = tmp_path_factory.mktemp("real")
-    problems = spoilt_pairs.read(path, scale=0.02)
+    problems = spoilt_pairs.read(path, scale=0.01)
     truth = truth_of(map(curation_real._as_record, problems))
     mesh = jax.make_mesh((1, 1, 1), AXES, devices=jax.devices()[:1])
     with jax.set_mesh(mesh), scripted_server.serve(curation_real.PANEL, truth) as server:
