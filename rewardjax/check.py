@@ -1,6 +1,7 @@
 """What a data source holds, before anything is trained on it.
 
     python -m rewardjax.check SOURCE [--split NAME] [--tokenizer DIR]
+        [--columns "{prompt: question}"] [--labels "{0: first, 1: second}"]
 
 SOURCE is whatever `data/sources/` opens. Printed are, file by file, what was read and what was lost
 and why; a histogram of lengths; and three pairs as the model will read them, control tokens
@@ -10,6 +11,7 @@ included. Without a tokenizer lengths are in characters and the pairs are shown 
 import argparse
 import collections
 import os
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -31,13 +33,22 @@ WIDTH = 100  # columns of a line of prose
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = _parser().parse_args(argv)
+    # Optional, since what a file holds and loses can be seen without one. None stands in for it:
+    # its lengths would be another model's.
     tokenizer = None
     if args.tokenizer:
         tokenizer = ChatTokenizer.load(assets.resolve(args.tokenizer))
     source = sources.open_source(args.source, split=args.split)
-    files, pairs = examine.examine(source, _measure(tokenizer), SHOWN)
-    for line in report(source.name, files, pairs, tokenizer):
-        print(line)
+    measure = _measure(tokenizer)
+    files, pairs = examine.examine(source, measure, SHOWN, args.columns, args.labels)
+    try:
+        for line in report(source.name, files, pairs, tokenizer):
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough. What is still in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # After the report, whose reasons are what helps; the exit code is for scripts.
     if not any(findings.kept for findings in files):
         raise ValueError(f"{args.source}: no record can be used; the reasons are above")
 
@@ -49,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", help="file, glob, folder, tfds:NAME, hf://ORG/NAME")
     parser.add_argument("--split", help="which split of the source, where it has several")
+    parser.add_argument("--columns", help="our field: its column, as `{prompt: question}`")
+    parser.add_argument("--labels", help="a label: first, second or tie, as `{0: first}`")
     parser.add_argument("--tokenizer", help="folder of the tokenizer, or assets:world")
     return parser
 
@@ -69,6 +82,7 @@ def report(
     """The lines that are printed about the source `name`."""
     for findings in files:
         yield from _of_file(findings)
+    # One file's counts are the source's.
     if len(files) > 1:
         yield ""
         yield f"{name}: {_counts(files)} in {len(files)} files"
@@ -99,13 +113,8 @@ def report(
 
 def _of_file(findings: Findings) -> Iterator[str]:
     """What a file was read as, and what was lost of it."""
-    yield f"{findings.file}: {_counts([findings])}"
-    columns = []
-    for column, times in sorted(findings.columns.items()):
-        # A column that only some records have may be two layouts in one file.
-        share = f" ({times:,})" * (times < findings.records)
-        columns.append(column + share)
-    yield from _wrapped("  columns: " + ", ".join(columns))
+    yield from _wrapped(findings.read_as)
+    yield f"  {_counts([findings])}"
     for reason, loss in findings.lost.items():
         counts = []
         for unit in ("records", "pairs", "responses"):
@@ -196,6 +205,7 @@ def _as_read(messages: list[Message], tokenizer: ChatTokenizer | None) -> str:
 
 def _clipped(text: str) -> str:
     """The text, without its middle where it is long."""
+    # The template's own line break would leave an empty line before the next heading.
     text = text.removesuffix("\n")
     if len(text) <= MOST_TEXT:
         return text

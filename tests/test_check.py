@@ -33,8 +33,8 @@ def test_records_are_kept_or_lost_with_reasons_and_examples(tmp_path, capsys):
     check.main([write(tmp_path / "a.jsonl", PAIRS + BAD)])
     text = capsys.readouterr().out
     assert text.startswith(
-        "a.jsonl: 8 of 11 records can be used, with 8 pairs labeled and 16 responses\n"
-        "  columns: chosen (10), id (8), prompt, rejected (10), verdict (1)\n"
+        "a.jsonl: pairs of texts; prompt from `prompt`; 1 column not used: verdict\n"
+        "  8 of 11 records can be used, with 8 pairs labeled and 16 responses\n"
     )
     assert "  lost: 1 pair, equal (" in text and "  lost: 1 record, empty (" in text
     assert "  lost: 1 record, bad_schema (" in text and "    record 10: " in text
@@ -79,8 +79,8 @@ def test_files_of_a_split_are_reported_one_by_one(tmp_path, capsys):
     write(tmp_path / "r" / "test.jsonl", PAIRS)
     check.main([str(tmp_path / "r"), "--split", "train"])
     text = capsys.readouterr().out
-    assert "train-00000-of-00002.jsonl: 8 of 8" in text
-    assert "train-00001-of-00002.jsonl: 1 of 4" in text
+    assert "train-00000-of-00002.jsonl: pairs of texts; prompt from `prompt`\n  8 of 8" in text
+    assert "train-00001-of-00002.jsonl: pairs of texts; " in text and "\n  1 of 4" in text
     assert "r/train: 9 of 12 records can be used, with 9 pairs labeled" in text
     assert text.endswith("\n") and "test.jsonl" not in text
 
@@ -91,6 +91,24 @@ def test_responses_without_labels_can_be_used_too(tmp_path, capsys):
     assert "1 of 1 records can be used, with 0 pairs labeled and 3 responses" in (
         capsys.readouterr().out
     )
+
+
+def test_columns_and_labels_are_named_as_for_training(tmp_path, capsys):
+    record = {"query": "Which?", "response_1": "a", "response_2": "b", "label": 0}
+    path = write(tmp_path / "a.jsonl", [record])
+    with pytest.raises(SystemExit):
+        check.main([path])
+    assert "label = 0" in capsys.readouterr().err
+    check.main([path, "--columns", "{prompt: query}", "--labels", "{0: first, 1: second}"])
+    text = capsys.readouterr().out
+    assert "1 of 1 records can be used" in text and "--- chosen\n[assistant] a\n" in text
+
+
+def test_what_is_wrong_with_all_records_alike_is_shown_once(tmp_path, capsys):
+    check.main([write(tmp_path / "a.jsonl", PAIRS + [BAD[0]] * 5 + [BAD[2]] * 4)])
+    text = capsys.readouterr().out
+    assert "lost: 5 pairs, equal" in text and "lost: 4 records, bad_schema" in text
+    assert text.count("    record ") == 2
 
 
 def test_bars_are_as_long_as_their_counts():
@@ -113,7 +131,8 @@ def test_bars_are_as_long_as_their_counts():
     [
         ("[1]".encode("utf-16"), "UTF-16 text"),
         (b'{"x": 1}\n{"x"', "bad JSON"),
-        (b'{"query": "q"}\n', "no record can be used"),
+        (b'{"query": "q"}\n', "cannot be read"),
+        (b'{"prompt": "q", "chosen": "a", "rejected": "a"}\n', "no record can be used"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_exit_code_2(content, message, tmp_path, capsys):
@@ -131,7 +150,7 @@ def test_the_command_does_not_start_jax():
 
 
 def test_no_file_is_held_in_memory(tmp_path, monkeypatch):
-    """The command reads a source once, record by record."""
+    """Behind the records that decide on a file's layout, it is read once, record by record."""
     source = sources.open_source(write(tmp_path / "a.jsonl", PAIRS))
     seen = []
     first = sources.Source.by_file
@@ -143,4 +162,5 @@ def test_no_file_is_held_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(sources.Source, "by_file", watched)
     lengths = []
     check.examine.examine(source, lambda turns: lengths.append(len(seen)) or 1, 3)
-    assert lengths == [i for i in range(1, 9) for _ in "ab"]
+    deciding = len(PAIRS)
+    assert lengths == [deciding + i for i in range(1, 9) for _ in "ab"]

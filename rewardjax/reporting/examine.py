@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -23,17 +24,24 @@ class Loss:
     responses: int = 0
     examples: list[tuple[int, str]] = dataclasses.field(default_factory=list)
 
+    def show(self, number: int, detail: str) -> None:
+        """Keep a record as an example, if there is room and it is not like another one."""
+        # Details name the record; without the numbers those of one kind are the same.
+        kinds = {_without_numbers(other) for _, other in self.examples}
+        if len(self.examples) < EXAMPLES and _without_numbers(detail) not in kinds:
+            self.examples.append((number, detail))
+
 
 @dataclasses.dataclass
 class Findings:
     """What one file holds. `lengths` counts conversations by their length in `measure`'s unit."""
 
     file: str
+    read_as: str  # `formats.Reading.sentence`
     records: int = 0
     kept: int = 0  # records of which something is left to train on or to score
     pairs: int = 0
     responses: int = 0
-    columns: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     lost: dict[str, Loss] = dataclasses.field(default_factory=dict)
     lengths: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
 
@@ -41,8 +49,11 @@ class Findings:
         """Book a lost "records", "pairs" or "responses" of record `number`."""
         loss = self.lost.setdefault(error.reason, Loss())
         setattr(loss, unit, getattr(loss, unit) + 1)
-        if len(loss.examples) < EXAMPLES:
-            loss.examples.append((number, error.detail))
+        loss.show(number, error.detail)
+
+
+def _without_numbers(detail: str) -> str:
+    return re.sub(r"\d+", "", detail)
 
 
 class Example(NamedTuple):
@@ -54,37 +65,33 @@ class Example(NamedTuple):
     pair: Pair
 
 
-def examine(source: Any, measure: Measure, shown: int) -> tuple[list[Findings], list[Example]]:
+def examine(
+    source: Any, measure: Measure, shown: int, columns: Any = None, labels: Any = None
+) -> tuple[list[Findings], list[Example]]:
     """The findings of every file of an open source, and `shown` pairs drawn over all of it.
 
     measure: the length of a conversation; it may raise BadRecord where a template refuses one.
+    columns, labels: as for `prepare`. Raises ValueError for a file that no layout fits.
     """
     sample = _Sample(shown)
     by_file = []
-    for file, records in _files(source):
-        findings = Findings(file)
+    readings = formats.readings(source, columns, labels)
+    for reading, (file, records) in zip(readings, formats.files_of(source), strict=True):
+        findings = Findings(file, reading.sentence())
         by_file.append(findings)
         for number, record in enumerate(records()):
-            for pair in _book(findings, number, record, source.name, measure):
+            for pair in _book(findings, number, record, reading, measure):
                 sample.offer(pair)
     return by_file, sorted(sample.kept, key=lambda example: (example.file, example.number))
 
 
-def _files(source: Any) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
-    """The files of a source; one that has none (a world, TFDS) counts as one file."""
-    if hasattr(source, "by_file"):
-        return source.by_file()
-    return [(source.name, lambda: iter(source))]
-
-
 def _book(
-    findings: Findings, number: int, record: Record, source: str, measure: Measure
+    findings: Findings, number: int, record: Record, reading: formats.Reading, measure: Measure
 ) -> Iterator[Example]:
     """Count what becomes of a record, and yield its usable pairs."""
     findings.records += 1
-    findings.columns.update(name for name in record if record[name] is not None)
     try:
-        group, equal = groups.check(formats.to_group(record, number, source))
+        group, equal = groups.check(reading.to_group(record, number))
     except BadRecord as error:
         findings.lose("records", number, error)
         return

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 import rewardjax.data
-from rewardjax.data.sources import json_files, open_source, tables
+from rewardjax.data.sources import json_files, open_named, open_source, tables
 
 RECORDS = [
     {
@@ -193,6 +193,14 @@ def test_a_split_is_also_named_by_its_file(tmp_path):
     assert of("train") == ["train_prefs", "train_sft"] and of("train_sft") == ["train_sft"]
 
 
+def test_an_entry_of_a_config_names_a_source_and_maybe_a_split(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text(lines([{"of": name}]))
+    assert list(open_named({"source": str(tmp_path), "split": "test"})) == [{"of": "test"}]
+    for entry in (str(tmp_path / "train.jsonl"), {"source": str(tmp_path / "train.jsonl")}):
+        assert list(open_named(entry)) == [{"of": "train"}]
+
+
 def test_a_fraction_is_not_a_split(tmp_path):
     for path in (write("jsonl", tmp_path), "world:train?num=4"):
         with pytest.raises(ValueError, match=r"split = \(0.0, 0.95\) is not .* data\.part="):
@@ -225,6 +233,10 @@ def test_splits_of_a_saved_dataset_dict(tmp_path):
         ("a.json", b'[{"x": 1},\n {"x": oops}]', r"a\.json:2: bad JSON at column 8"),
         ("a.json", b'[{"x": 1},\n {"x": "\xff"}]', r"a\.json:2: not UTF-8 at byte 9"),
         ("a.json", b'[{"x": 1}, 7]', r"a\.json\[1\]: a record is a JSON object"),
+        ("a.jsonl", b'{"x": 1}\n{"x": ' + b"9" * 5000 + b"}", r"a\.jsonl:2: Exceeds the limit"),
+        ("a.json", b'[\n{"x": ' + b"9" * 5000 + b"}]", r"a\.json:2: .*Exceeds the limit"),
+        ("a.jsonl", b'{"x": 1}\n{"x": ' + b"[" * 200_000, r"a\.jsonl:2: maximum recursion"),
+        ("a.json", b'[\n{"x": ' + b"[" * 200_000, r"a\.json:2: .*maximum recursion"),
         ("a.json", b'[{"x": 1},\n{"x": 2', r"a\.json:2: bad JSON at column 8.* the file ends here"),
         ("a.json", b'[{"x": 1}]\n[2]', r"a\.json:2: bad JSON at column 1: Extra data"),
         ("a.json", b'{"x": 1,\n"y": 2}', r"a\.json:2: .*one object over several lines"),

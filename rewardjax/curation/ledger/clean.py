@@ -27,7 +27,7 @@ from rewardjax.curation.ledger import contamination, near_duplicates
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import Message
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import open_named
 
 STAGE = "clean"
 EXECUTORS = {
@@ -80,7 +80,7 @@ class Texts(NamedTuple):
 def clean(
     store: Store,
     *,
-    benchmarks: Mapping[str, str] | None = None,
+    benchmarks: Mapping[str, str | Mapping[str, str]] | None = None,
     n: int = 13,
     modes: Sequence[str] = ("paper", "strict"),
     near: float | None = 0.8,
@@ -91,7 +91,8 @@ def clean(
 
     Args:
         store: it is given the findings.
-        benchmarks: name -> source of records with a prompt that must not be trained on.
+        benchmarks: name -> source of records with a prompt that must not be trained on, or
+            {"source", "split"} where it has several splits.
         n: words; a shared n-gram holds a pair (paper: 13, any prompt turn).
         modes: how a text is cut into words, names of ngrams.TOKENS; each is tried.
         near: of pairs whose word 5-grams (prompt and both responses) have an estimated Jaccard
@@ -115,7 +116,7 @@ def clean(
         near=near,
         pii=pii,
         benchmarks={
-            name: open_source(path).fingerprint() for name, path in sorted(benchmarks.items())
+            name: open_named(entry).fingerprint() for name, entry in sorted(benchmarks.items())
         },
     )
     shards = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 from rewardjax.data import fields, ngrams
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import open_named
 
 # Texts looked up at a time: all their n-grams are in memory at once.
 BATCH = 500
@@ -35,16 +35,16 @@ class Hit(TypedDict):
     ngram: str
 
 
-def read_prompts(benchmarks: Mapping[str, str]) -> list[BenchmarkPrompt]:
+def read_prompts(benchmarks: Mapping[str, str | Mapping[str, str]]) -> list[BenchmarkPrompt]:
     """Every prompt turn that people wrote for the benchmarks, name -> source.
 
     Raises:
         ValueError: that names a record without a prompt.
     """
     prompts = []
-    for name, path in sorted(benchmarks.items()):
-        for row, record in enumerate(open_source(path)):
-            for text in _turns(record, f"benchmark {name}: {path}, row {row}"):
+    for name, entry in sorted(benchmarks.items()):
+        for row, record in enumerate(open_named(entry)):
+            for text in _turns(record, f"benchmark {name}: {entry}, row {row}"):
                 id = str(record.get("id", row))
                 prompts.append(BenchmarkPrompt(benchmark=name, id=id, text=text))
     return prompts

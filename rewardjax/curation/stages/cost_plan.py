@@ -14,7 +14,7 @@ from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.stages import budget, labeling, rules
 from rewardjax.curation.workspace import Workspace
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import open_named
 
 # Pairs whose requests are written out to see what they can cost.
 SAMPLE = 20
@@ -47,7 +47,7 @@ def plan(ws: Workspace) -> list[Step]:
 def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> Iterator[Step]:
     for name, source in ws.config.sources.items():
         done = stage_names.imported(name).has(ws.store, "00000")
-        records = open_source(source.source, split=source.get("split"))
+        records = open_named(source)
         yield _step(f"import {name}", done, pairs=len(records))
     yield _step("clean", bool(ws.store.manifests("findings")), pairs=sum(entered.values()))
     if ws.config.tag:
@@ -141,7 +141,7 @@ def _entered(ws: Workspace) -> dict[str, int]:
     rows = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
     if not rows:
         for source in ws.config.sources.values():
-            entered[source.entry] += len(open_source(source.source, split=source.get("split")))
+            entered[source.entry] += len(open_named(source))
         return entered
     for row in rows:
         entered[row["entry"]] = row["pairs"]

@@ -24,13 +24,13 @@ from rewardjax.curation.retrieval import search, selection
 from rewardjax.curation.reward_models import gold_errors, seats
 from rewardjax.curation.stages import budget, labeling, report, rules
 from rewardjax.curation.workspace import Training, Workspace
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import open_named
 
 
 def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
-        opened = open_source(source.source, split=source.get("split"))
+        opened = open_named(source)
         take_in(ws.store, opened, entry=source.entry, name=name)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     clean(ws.store, **ws.config.clean.to_dict())

@@ -13,6 +13,7 @@ and files.py makes one source of several. folders.py, hub.py and tfds.py find th
 
 import glob
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from rewardjax.data.sources.files import Record, Source
@@ -20,7 +21,14 @@ from rewardjax.data.sources.folders import open_folder
 from rewardjax.data.sources.hub import snapshot
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
 
-__all__ = ["Record", "Source", "TfdsSource", "open_source", "snapshot"]
+__all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source", "snapshot"]
+
+
+def open_named(entry: str | Mapping[str, Any]) -> Any:
+    """The source of an entry in a config: what `open_source` takes, or `{"source", "split"}`."""
+    if isinstance(entry, str):
+        return open_source(entry)
+    return open_source(entry["source"], split=entry.get("split"))
 
 
 def open_source(

@@ -77,11 +77,12 @@ def _refuse_other_text(file: pathlib.Path, head: bytes) -> None:
         if head.startswith(mark):
             encoding = name
             break
-    # Without a mark every second byte of a file's first words is a zero. Both places are tried,
-    # since JSON's first character is ASCII in either byte order.
-    if encoding is None and len(head) >= 2 and 0 in head[:2]:
-        encoding = "UTF-16LE"
-        if head[0] == 0:
+    # Without a mark: JSON and tables begin with ASCII, of which every second byte is a zero.
+    if encoding is None and len(head) >= 4:
+        is_zero = [byte == 0 for byte in head[:4]]
+        if is_zero == [False, True, False, True]:
+            encoding = "UTF-16LE"
+        elif is_zero == [True, False, True, False]:
             encoding = "UTF-16BE"
     if encoding is not None:
         raise ValueError(

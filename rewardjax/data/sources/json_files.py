@@ -107,6 +107,9 @@ def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:
         raise ValueError(
             f"{file}:{number}: not UTF-8 at byte {error.start + 1}: {error.reason}"
         ) from None
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or thousands of brackets: valid, and of no use.
+        raise ValueError(f"{file}:{number}: {error}") from None
 
 
 def as_record(value: Any, where: str) -> Record:
@@ -208,6 +211,8 @@ class _Text:
                 )
                 if not cut or self._ended:
                     raise self.error(error.msg, error.pos) from None
+            except (ValueError, RecursionError) as error:
+                raise self.error(str(error)) from None
             self._more()
 
     def _more(self) -> None:

@@ -123,7 +123,12 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
         [{"pair_id": f"{8:016x}", "finding": "contaminated", "action": "restore"}],
     )
     before = store.fingerprint()
-    clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
+    # The same benchmark in a folder with a second split is the same benchmark.
+    (path.parent / "folder").mkdir()
+    (path.parent / "folder" / "test.jsonl").write_bytes(path.read_bytes())
+    (path.parent / "folder" / "train.jsonl").write_text('{"prompt": "another"}\n')
+    entry = {"source": str(path.parent / "folder"), "split": "test"}
+    clean(store, benchmarks={"bench": entry}, near=None, pii=None)
     assert store.fingerprint() == before
     assert pools_lib.sizes(store)["discarded"] == len(planted) - 1
 
