@@ -158,11 +158,11 @@ def evaluation() -> Config:
     """The config of `rewardjax.evaluate`, without benchmarks. Comments as in `training`."""
     return ConfigDict(
         dict(
-            model="",  # a Hugging Face folder, or the workdir of a run
+            model="",  # a Hugging Face folder, ORG/NAME of the hub, or the workdir of a run
             name="",  # what tables call the model; default: the folder's name
             output="",  # default: runs/eval/NAME, such as quickstart-hf for runs/quickstart/hf
             mesh=dict(data=-1, fsdp=1, tensor=1),
-            # dtype: None is the contract's
+            # dtype: None is the contract's, or the folder's own
             scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),
             max_length=0,  # tokens of one conversation; 0: the contract's
             # "left", as the references do: the prompt's oldest tokens go. "drop" leaves such

@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument(
         "--model",
         required=True,
-        help="Hugging Face folder of a reward model, or the workdir of a run",
+        help="Hugging Face folder of a reward model, ORG/NAME of the hub, or the workdir of a run",
     )
     parser.add_argument(
         "--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME"
@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument(
         "--dtype",
         choices=["float32", "bfloat16"],
-        help="the trunk's arithmetic; default: what the model was trained with",
+        help="the trunk's arithmetic; default: what the model was trained with, and for a folder "
+        "without a score contract the dtype of its config.json",
     )
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()

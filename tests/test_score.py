@@ -13,6 +13,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from flax import nnx
 from tiny import ROOT
 
 from rewardjax import score
@@ -217,3 +218,25 @@ def test_two_responses_share_their_prompt_where_a_row_may_hold_both(
         model, [TokenGroup(ones(100), [ones(800), ones(700)]), TokenGroup(ones(10), [ones(20)])]
     )
     assert used == [row_length]
+
+
+@pytest.mark.parametrize(
+    "stored, dtype",
+    [
+        ({"torch_dtype": "float32"}, "float32"),
+        ({"torch_dtype": "bfloat16"}, "bfloat16"),
+        ({"torch_dtype": None, "dtype": "torch.bfloat16"}, "bfloat16"),
+        ({"torch_dtype": "float16"}, "float32"),  # holds every float16 number
+        ({"torch_dtype": None}, "float32"),
+    ],
+    ids=str,
+)
+def test_a_folder_of_another_maker_is_scored_in_its_own_dtype(exported, tmp_path, stored, dtype):
+    folder = changed(exported, tmp_path / "hf")
+    (folder / contract.FILE).unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | stored))
+    model = scorer.load(folder)
+    computed = nnx.merge(model.graph, model.params).decoder.compute.dtype
+    assert model.contract.compute_dtype == computed == dtype
+    assert scorer.load(folder, dtype="bfloat16").contract.compute_dtype == "bfloat16"

@@ -1,19 +1,25 @@
-"""Files that ship with the package: `assets:world` is the world's tokenizer and backbone."""
+"""Folders by name: `assets:world` ships with the package (the world's tokenizer and backbone)."""
 
 import pathlib
+
+from rewardjax import hub
 
 SCHEME = "assets:"
 
 
-def resolve(folder: str) -> pathlib.Path:
-    """The path that `folder` names: `assets:NAME` is a folder of the package, or `folder` itself.
+def resolve(folder: str, *, weights: bool = True) -> pathlib.Path:
+    """The path that `folder` names: a folder, `assets:NAME` of the package, or ORG/NAME of the hub.
 
-    Raises FileNotFoundError if it is not there.
+    A local folder comes before a hub repository of the same name. Without `weights` only the small
+    files of a repository are fetched. Raises FileNotFoundError if it is not there, ImportError if
+    reading from the hub needs its client library.
     """
     path = _path(folder)
-    if not path.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
-    return path
+    if path.is_dir():
+        return path
+    if hub.is_repository(folder):
+        return hub.snapshot(folder, weights)
+    raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
 
 
 def text(name: str) -> str:
@@ -22,7 +28,7 @@ def text(name: str) -> str:
 
 
 def exists(folder: str) -> bool:
-    """Whether there is a folder that `resolve` would give."""
+    """Whether there is a folder of that name on this machine."""
     return _path(folder).is_dir()
 
 

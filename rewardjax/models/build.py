@@ -33,7 +33,7 @@ def load_tokenizer(
         tokenizer = ChatTokenizer.load(assets.resolve(folder), pad_token, date)
         tokenizer.check_pad()
         return tokenizer
-    home = assets.resolve(model_folder)
+    home = assets.resolve(model_folder, weights=False)
     # Before the tokenizer: where the folder is not a whole model, its config tells why.
     decoder = hf.read_config(home)
     if folder is None and not vocabulary.has_tokenizer(home):
@@ -43,7 +43,7 @@ def load_tokenizer(
         )
     source = home
     if folder is not None:
-        source = assets.resolve(folder)
+        source = assets.resolve(folder, weights=False)
     tokenizer = ChatTokenizer.load(source, pad_token, date)
     tokenizer.check_pad()
     vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
@@ -107,12 +107,12 @@ def decoder_config(
             "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both "
             "(weights that must be of that variant)"
         )
-    return hf.read_config(assets.resolve(folder))
+    return hf.read_config(assets.resolve(folder, weights=False))
 
 
 def refuse_other_decoder(folder: str, expected: DecoderConfig) -> None:
     """Raise ValueError naming every field in which the model in `folder` is not the config's."""
-    there = dataclasses.asdict(hf.read_config(assets.resolve(folder)))
+    there = dataclasses.asdict(hf.read_config(assets.resolve(folder, weights=False)))
     differing = [
         f"{name} is {there[name]}, expected {value}"
         for name, value in dataclasses.asdict(expected).items()

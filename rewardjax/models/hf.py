@@ -20,7 +20,7 @@ from jax.experimental import multihost_utils
 
 from rewardjax.models import families, reward
 from rewardjax.models.config import Compute
-from rewardjax.models.hf_config import read_config, write_config
+from rewardjax.models.hf_config import read_config, read_dtype, write_config
 from rewardjax.models.hf_folder import (
     HEAD,
     INDEX,
@@ -42,7 +42,7 @@ from rewardjax.models.hf_table import (
 from rewardjax.models.reward import RewardModel
 from rewardjax.parallel.mesh import Layout
 
-__all__ = ["load", "read_config", "save"]
+__all__ = ["load", "read_config", "read_dtype", "save"]
 
 
 def load(

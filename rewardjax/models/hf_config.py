@@ -62,6 +62,19 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     )
 
 
+def read_dtype(folder: str | pathlib.Path) -> str:
+    """The dtype in which a folder's maker computes: "bfloat16", or else "float32".
+
+    float32 holds every float16 number, and bfloat16 would round most of them.
+    """
+    raw = read_json(pathlib.Path(folder) / "config.json")
+    # Newer files say `dtype`; some hold "torch.bfloat16".
+    stored = str(raw.get("dtype") or raw.get("torch_dtype"))
+    if stored.removeprefix("torch.") == "bfloat16":
+        return "bfloat16"
+    return "float32"
+
+
 def write_config(
     config: DecoderConfig,
     *,

@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
+from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
@@ -55,16 +56,14 @@ def load(
 ) -> Scorer:
     """The model of a Hugging Face folder or of a run, checked against its score contract.
 
+    `folder` is whatever `assets.resolve` takes, hub repositories included.
+
     Of a run's workdir it is the newest checkpoint, or that of `step`. `dtype` is that of the
-    trunk's arithmetic; None is the contract's. Raises FileNotFoundError where there is no model,
+    trunk's arithmetic; None is the contract's, and without a contract that of the stored weights.
+    Raises FileNotFoundError where there is no model,
     and ContractMismatch where tokenizer or golden scores differ.
     """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not a folder: give a Hugging Face folder of a reward model, or the "
-            f"workdir of a run"
-        )
+    folder = assets.resolve(str(folder))
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
         if (folder / "checkpoints").is_dir():
@@ -123,16 +122,17 @@ def _from_hugging_face(
     )
     if saved is None:
         vocabulary.refuse_other_size(tokenizer, rows, folder)
+        # What its maker chose. A float32 folder in bfloat16 would be off by up to 2% of a reward.
+        dtype = dtype or hf.read_dtype(folder)
         logging.warning(
-            "%s has no %s: its scores cannot be checked against those of the model's maker",
+            "%s has no %s: its scores cannot be checked against those of the model's maker; "
+            "computing in %s",
             folder,
             contract.FILE,
+            dtype,
         )
         saved = contract.make(
-            tokenizer,
-            max_length=decoder.max_positions,
-            over_long="drop",
-            compute_dtype=dtype or "bfloat16",
+            tokenizer, max_length=decoder.max_positions, over_long="drop", compute_dtype=dtype
         )
     return hf.load(folder, _compute(dtype, saved), Layout()), saved
 

@@ -20,7 +20,7 @@ from flax import nnx
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.random_projection import SparseRandomProjection
 
-from rewardjax import fingerprint
+from rewardjax import assets, fingerprint
 from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
@@ -179,6 +179,7 @@ def backbone(
     Raises:
         ValueError: for a width that the model does not have.
     """
+    folder = assets.resolve(str(folder))
     tokenizer = ChatTokenizer.load(folder)
     model = hf.load(folder, Compute(dtype=dtype, remat="none"), Layout(), init_head=True)
     graph, params = nnx.split(model, nnx.Param)
