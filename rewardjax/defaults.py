@@ -59,7 +59,10 @@ def training() -> Config:
         dict(
             seed=0,
             # folder: None is the model's, which is right unless the weights lie there alone
-            tokenizer=dict(folder=placeholder(str), pad_token=placeholder(str)),
+            # date: for a template that would print today's
+            tokenizer=dict(
+                folder=placeholder(str), pad_token=placeholder(str), date=placeholder(str)
+            ),
             model=dict(
                 folder=FieldReference(WORLD),
                 init_head=True,

@@ -20,9 +20,8 @@ def load_tokenizer(
     """The tokenizer of `folder`, by default that of the model's own folder, to train with.
 
     `pad_token` replaces the one stored; `date` is written into a template that would print today's.
-    Raises ValueError, before any data is read, if there is no
-    tokenizer, if its vocabulary is not that of the model in `model_folder`, or if its pad token
-    would not do for a model that is saved.
+    Raises ValueError, before any data is read, if there is no tokenizer, if its vocabulary is not
+    that of the model in `model_folder`, or if its pad token would not do for a model that is saved.
     """
     if folder is None and model_folder is None:
         raise ValueError(
