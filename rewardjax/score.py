@@ -4,9 +4,9 @@
 
 DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of
 `data/formats.py`, or groups `{"id", "prompt": [messages], "responses": [text, ...]}`. OUT
-(`.parquet` or `.jsonl`) gets a row `id, response_index, reward` for each response; what cannot be
-scored is listed with its reason in `OUT.quarantine.jsonl`, and the score contract goes to
-`OUT.contract.json`.
+(`.parquet` or `.jsonl`) gets a row `id, row, response_index, reward` for each response, where `row`
+is the record's place in the data (an id may occur twice); what cannot be scored is listed with its
+reason in `OUT.quarantine.jsonl`, and the score contract goes to `OUT.contract.json`.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,14 +31,21 @@ from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare
 
 WINDOW = 2048  # records read, scored and written at a time
-SCHEMA = pa.schema([("id", pa.string()), ("response_index", pa.int32()), ("reward", pa.float32())])
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("row", pa.int64()),
+        ("response_index", pa.int32()),
+        ("reward", pa.float32()),
+    ]
+)
 
 
 class Window(NamedTuple):
     """What became of some records in a row."""
 
     records: int
-    scores: list[dict]  # {id, response_index, reward}
+    scores: list[dict]  # {id, row, response_index, reward}
     quarantine: list[dict]
 
 
@@ -46,53 +53,51 @@ class Scorable(NamedTuple):
     """The responses of one group that can be scored, by their indices."""
 
     group_id: str
+    row: int
     indices: list[int]
     tokens: TokenGroup
 
 
-def score_source(model: scorer.Scorer, source: sources.Source) -> Iterator[Window]:
+def score_source(
+    model: scorer.Scorer, source: sources.Source, columns: Any = None, labels: Any = None
+) -> Iterator[Window]:
     """The scores of `source`, a window of records at a time.
 
     Every response of every record is in exactly one of a window's two lists; a record that is not a
-    group has one quarantine entry, with response_index -1.
+    group has one quarantine entry, with response_index -1. columns, labels: as for
+    `data.prepare.prepare`.
     """
     limits = model.tokenizer, model.contract.max_length, model.contract.over_long
-    records = enumerate(source)
-    first_row: dict[str, int] = {}
+    records = formats.groups_of(source, columns, labels)
     while window := list(itertools.islice(records, WINDOW)):
         ready: list[Scorable] = []
         quarantine: list[dict] = []
-        for row, record in window:
+        for row, record, group in window:
             try:
-                group = formats.to_group(record, row, source.name)
+                if isinstance(group, BadRecord):
+                    raise group
                 prepared = prepare(group, *limits)
-                # Two groups of one id would be one group to whoever reads the scores.
-                if first_row.setdefault(group.id, row) != row:
-                    raise BadRecord(
-                        "bad_schema",
-                        f"id {group.id!r} is that of row {first_row[group.id]} already; ids must "
-                        f"be unique",
-                    )
             except BadRecord as error:
                 name = str(record.get("id", f"{source.name}:{row}"))
                 quarantine.append(_quarantine(error, name, row, -1))
                 continue
             if prepared.tokens is not None:
-                ready.append(Scorable(group.id, prepared.fits, prepared.tokens))
+                ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
             for k, error in prepared.refused.items():
                 quarantine.append(_quarantine(error, group.id, row, k))
         yield Window(len(window), _scores(model, ready), quarantine)
 
 
 def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
-    """One row `{id, response_index, reward}` per response."""
+    """One row `{id, row, response_index, reward}` per response."""
     if not ready:
         return []
     rows = []
     rewards = scorer.token_groups(model, [group.tokens for group in ready])
     for group, rewards_K in zip(ready, rewards, strict=True):
         for k, reward in zip(group.indices, rewards_K, strict=True):
-            rows.append({"id": group.group_id, "response_index": k, "reward": float(reward)})
+            place = {"id": group.group_id, "row": group.row, "response_index": k}
+            rows.append(place | {"reward": float(reward)})
     return rows
 
 
@@ -107,9 +112,15 @@ def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict:
 
 
 def score_file(
-    model: scorer.Scorer, source: sources.Source, output: str | pathlib.Path
+    model: scorer.Scorer,
+    source: sources.Source,
+    output: str | pathlib.Path,
+    columns: Any = None,
+    labels: Any = None,
 ) -> dict[str, int]:
     """Score `source` into `output`, which appears only when it is whole.
+
+    columns, labels: as for `data.prepare.prepare`.
 
     Returns the counts of records, scores and quarantine entries.
     """
@@ -124,7 +135,7 @@ def score_file(
         open(output.with_name(output.name + ".quarantine.jsonl"), "w") as bad_file,
         tqdm(total=len(source), unit="record", disable=not sys.stderr.isatty()) as bar,
     ):
-        for window in score_source(model, source):
+        for window in score_source(model, source, columns, labels):
             write(window.scores)
             bad_file.writelines(json.dumps(entry) + "\n" for entry in window.quarantine)
             counts["records"] += window.records
@@ -174,6 +185,12 @@ def main() -> None:
         "--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl"
     )
     parser.add_argument(
+        "--columns", help="our field -> your column, as in '{prompt: question, response: answer}'"
+    )
+    parser.add_argument(
+        "--labels", help="your label -> first, second or tie, as in '{0: first, 1: second}'"
+    )
+    parser.add_argument(
         "--dtype",
         choices=["float32", "bfloat16"],
         help="the trunk's arithmetic; default: what the model was trained with, and for a folder "
@@ -184,7 +201,7 @@ def main() -> None:
     # Before the model, which takes long: a misspelt name should not have to wait for it.
     source = sources.open_source(args.input, split=args.split)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
-    counts = score_file(model, source, args.output)
+    counts = score_file(model, source, args.output, args.columns, args.labels)
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
 
 

@@ -121,6 +121,44 @@ def test_command_scores_every_response_or_says_why_not(exported, input_file, tmp
     assert written == contract.load(exported)
 
 
+def scored(exported, records, tmp_path, **how):
+    """The scores, and the quarantine, of records in a file."""
+    path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    score.score_file(scorer.load(exported), sources.open_source(path), output, **how)
+    bad = (tmp_path / "out.jsonl.quarantine.jsonl").read_text().splitlines()
+    return list(map(json.loads, output.read_text().splitlines())), list(map(json.loads, bad))
+
+
+def test_an_id_that_occurs_twice_names_two_records(exported, tmp_path):
+    records = [{"id": "x", "prompt": "One?", "chosen": a, "rejected": "no"} for a in ("yes", "1")]
+    rows, bad = scored(exported, records, tmp_path)
+    places = [(row["id"], row["row"], row["response_index"]) for row in rows]
+    assert places == [("x", 0, 0), ("x", 0, 1), ("x", 1, 0), ("x", 1, 1)] and bad == []
+
+
+def test_a_bad_response_costs_itself_alone(exported, tmp_path):
+    bad_ones = ["", None, "cut \ud83d", "\n\nHuman: What?\n\nAssistant: That"]
+    records = [
+        {"id": str(i), "prompt": "What is 3 plus 4?", "responses": ["7", bad, "8"]}
+        for i, bad in enumerate(bad_ones)
+    ]
+    rows, bad = scored(exported, records, tmp_path)
+    assert [row["response_index"] for row in rows] == [0, 2] * 4
+    assert [(entry["id"], entry["response_index"]) for entry in bad] == [
+        (str(i), 1) for i in range(4)
+    ]
+
+
+def test_columns_of_another_name_are_scored_once_they_are_named(exported, tmp_path):
+    records = [{"ask": "What is 3 plus 4?", "said": "7"}]
+    with pytest.raises(ValueError, match="in.jsonl: cannot be read: .*data.columns="):
+        scored(exported, records, tmp_path)
+    rows, _ = scored(exported, records, tmp_path, columns="{prompt: ask, response: said}")
+    plain, _ = scored(exported, [{"prompt": "What is 3 plus 4?", "response": "7"}], tmp_path)
+    assert rows[0]["reward"] == plain[0]["reward"]
+
+
 def test_scores_are_those_of_transformers(exported, input_file, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")

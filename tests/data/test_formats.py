@@ -259,12 +259,6 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
         ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
         (
             "bad_schema",
-            "responses[1]: no content among ['model']",
-            {"prompt": Q, "responses": [GOOD, {"model": "m"}]},
-        ),
-        ("bad_schema", "responses[0] = 5", {"prompt": Q, "responses": [5]}),
-        (
-            "bad_schema",
             "correct has 1 values for 2 responses",
             {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]},
         ),
@@ -316,6 +310,16 @@ def test_what_does_not_fit_is_named(reason, words, record):
     with pytest.raises(BadRecord) as caught:
         to_group(record, 4, "s")
     assert caught.value.reason == reason and words in caught.value.detail
+
+
+def test_a_response_that_cannot_be_read_costs_itself_alone():
+    bad = [{"model": "m"}, 5, None, " ", "cut \ud83d"]
+    for response in bad:
+        with pytest.raises(BadRecord, match=r"responses\[0\]"):
+            check(to_group({"prompt": Q, "responses": [response]}, 0, "s"))
+    record = {"prompt": Q, "responses": [GOOD, *bad, BAD], "ranks": [0, 1, 2, 3, 4, 5, 6]}
+    group, errors = check(to_group(record, 0, "s"))
+    assert group.pairs == [Pair(0, 6)] and len(errors) == 20
 
 
 def test_odd_messages_are_left_to_check():

@@ -91,10 +91,17 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
 
 
 def _response(item: Any, where: str) -> list[Message]:
+    """One response of several; what cannot be read is left for `groups.check_response` to refuse.
+
+    So it costs itself alone, and not the other responses.
+    """
     # NeMo-RL's `completions` hold messages under this name.
     if isinstance(item, dict) and item.get("completion") is not None:
-        return fields.response(item["completion"], where)
-    return fields.response(item, where)
+        item = item["completion"]
+    try:
+        return fields.response(item, where)
+    except BadRecord:
+        return [{"role": "assistant", "content": item}]
 
 
 def _labels(
