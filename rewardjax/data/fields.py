@@ -129,10 +129,13 @@ def response(value: Any, where: str) -> list[Message]:
         if name is None and not value.get("tool_calls"):
             raise BadRecord("bad_schema", f"{where}: no content among {sorted(value)}")
         return [_message({"role": "assistant"} | value | {"content": value.get(name or "")}, where)]
-    value = text_or_messages(value, where)
-    if isinstance(value, list):
-        return value
-    return [{"role": "assistant", "content": value}]
+    messages = text_or_messages(value, where)
+    if isinstance(messages, str):
+        return [{"role": "assistant", "content": messages}]
+    # A text is what the model wrote; one that begins a dialogue anew is more than one answer.
+    if isinstance(value, str) and messages[0].get("role") != "assistant":
+        raise BadRecord("bad_role", f"{where} = {value!r:.60} begins with another turn")
+    return messages
 
 
 def text_or_messages(value: Any, where: str) -> Any:

@@ -91,7 +91,7 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
 
 
 def _response(item: Any, where: str) -> list[Message]:
-    """One response of several; what cannot be read is left for `groups.check_response` to refuse.
+    """One response of several; what cannot be read is left for `groups.check` to refuse.
 
     So it costs itself alone, and not the other responses.
     """
@@ -100,8 +100,9 @@ def _response(item: Any, where: str) -> list[Message]:
         item = item["completion"]
     try:
         return fields.response(item, where)
-    except BadRecord:
-        return [{"role": "assistant", "content": item}]
+    except BadRecord as error:
+        # No text, so that it is refused, and with the reason.
+        return [{"role": "assistant", "content": {"unreadable": error.detail}}]
 
 
 def _labels(
