@@ -12,12 +12,14 @@ what it would read, file by file, and loads no model. Several evaluations side b
     python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -42,6 +44,11 @@ from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
 PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
+
+# Of a benchmark's examples: what fits a short row is easier than the rest, and no sample of it.
+LEAST_SHARE = 0.5
+# Between two lines about progress where no bar can be drawn.
+SECONDS_BETWEEN_LINES = 20.0
 
 # Raise it when the same model and files would give other scores.
 FORMAT = 1
@@ -149,6 +156,7 @@ def summarize(examples: Examples, scores: Scores) -> Result:
     result = evaluators.get(examples.name).summarize(examples.items, scores.rewards)
     # The report looks its rule up by name, and a module of your own may call itself anything.
     result = dataclasses.replace(result, name=examples.name)
+    result = _without_a_headline_of_few(result, scores.meta.get("max_length"))
     if not examples.repeated:
         return result
     note = (
@@ -156,6 +164,19 @@ def summarize(examples: Examples, scores: Scores) -> Result:
         "responses and label included, and count again"
     )
     return dataclasses.replace(result, notes=[*result.notes, note])
+
+
+def _without_a_headline_of_few(result: Result, max_length: int | None) -> Result:
+    """The result, its headline taken away where fewer than LEAST_SHARE of its examples count."""
+    counted = sum(part.n + part.unused for part in result.parts.values())
+    read = counted + sum(part.unscored for part in result.parts.values())
+    if result.headline is None or counted >= LEAST_SHARE * read:
+        return result
+    note = (
+        f"no headline: only {counted:,} of {read:,} examples have a score, and it takes "
+        f"{LEAST_SHARE:.0%}; the others are too long: raise --config.max_length ({max_length})"
+    )
+    return dataclasses.replace(result, headline=None, notes=[*result.notes, note])
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
@@ -195,8 +216,7 @@ def score(
             return kept
     # Named after the key, so that windows of other settings are never taken for these.
     parts = output / "scores" / f"{name}.{key}"
-    quiet = jax.process_index() > 0 or not sys.stderr.isatty()
-    with tqdm(total=len(examples.items), desc=name, unit="examples", disable=quiet) as bar:
+    with progress(name, len(examples.items)) as advance:
         scores = stored_rewards.compute(
             examples,
             model.tokenizer,
@@ -205,7 +225,7 @@ def score(
             over_long=over_long,
             meta={**meta, "key": key},
             parts=parts,
-            advance=bar.update,
+            advance=advance,
         )
     if jax.process_count() > 1:
         # All must have looked for files before one writes or removes any.
@@ -219,6 +239,34 @@ def score(
             file=sys.stderr,
         )
     return scores
+
+
+@contextlib.contextmanager
+def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
+    """Yields a function that is called with the number of examples that are newly done.
+
+    It moves a bar on a terminal, and elsewhere (a log file) prints a line now and then.
+    """
+    if jax.process_index() > 0:
+        yield lambda items: None
+        return
+    if sys.stderr.isatty():
+        with tqdm(total=total, desc=name, unit="examples") as bar:
+            yield bar.update
+        return
+    done, started, last = 0, time.monotonic(), time.monotonic()
+    # Before the first window, which compiles and can take minutes.
+    print(f"{name}: scoring {total:,} examples", file=sys.stderr, flush=True)
+
+    def advance(items: int) -> None:
+        nonlocal done, last
+        done, now = done + items, time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES:
+            last, seconds = now, now - started
+            line = f"{name}: {done:,} of {total:,} examples after {seconds:.0f} s"
+            print(line, file=sys.stderr, flush=True)
+
+    yield advance
 
 
 def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:

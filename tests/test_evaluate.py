@@ -1,5 +1,6 @@
 """The evaluate command on a tiny model: what it leaves, keeps, and says of what is missing."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -327,3 +328,28 @@ def test_another_model_does_not_write_over_a_folder(evaluated, exported, tmp_pat
     )
     with pytest.raises(ValueError, match="another model, runs/other/hf"):
         evaluate.run(mini(exported, tmp_path, ("llmbar",)))
+
+
+@pytest.mark.parametrize("scored, headline", [(2, 1.0), (1, None)])
+def test_too_few_scored_examples_make_no_headline(scored, headline):
+    examples = evaluators.load("llmbar", path="assets:benchmarks/llmbar")
+    examples = dataclasses.replace(examples, items=examples.items[:4])
+    rewards = [np.array([1.0, 0.0])] * scored + [np.full(2, np.nan)] * (4 - scored)
+    scores = stored_rewards.Scores(examples.items, rewards, [], [], [], [], [], {"max_length": 256})
+    result = evaluate.summarize(examples, scores)
+    assert result.headline == headline
+    if headline is None:
+        [note] = result.notes
+        assert "1 of 4 examples" in note and "raise --config.max_length (256)" in note
+
+
+def test_without_a_terminal_progress_is_lines(capsys, monkeypatch):
+    clock = iter([0.0, 0.0, 5.0, 25.0, 30.0])
+    monkeypatch.setattr(evaluate.time, "monotonic", lambda: next(clock))
+    with evaluate.progress("rmb", 300) as advance:
+        for _ in range(3):
+            advance(100)
+    assert capsys.readouterr().err.splitlines() == [
+        "rmb: scoring 300 examples",
+        "rmb: 200 of 300 examples after 25 s",
+    ]

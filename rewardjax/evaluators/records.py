@@ -93,7 +93,9 @@ class Result:
 
     headline: `rule` over the values of `parts` that are there; None where none is. parts: the
     numbers that make the headline. subsets: a finer breakdown. other: further figures by name,
-    plain JSON. chance: the headline of a random scorer. notes: sentences for a reader.
+    plain JSON. chance: the headline of a random scorer. notes: sentences for a reader. chances:
+    what a random scorer gets on parts and subsets, by the beginning of their names, the first that
+    fits; `chance` for all others.
     """
 
     name: str
@@ -104,6 +106,14 @@ class Result:
     subsets: dict[str, Part] = dataclasses.field(default_factory=dict)
     other: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
+    chances: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def chance_of(self, name: str) -> float | None:
+        """What a random scorer gets on a part or a subset."""
+        for beginning, chance in self.chances.items():
+            if name.startswith(beginning):
+                return chance
+        return self.chance
 
     @property
     def missing(self) -> list[str]:
@@ -147,7 +157,9 @@ class Result:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Result":
         """The result of which `to_record` made the record."""
-        fields = {field.name: record[field.name] for field in dataclasses.fields(cls)}
+        # A field that is younger than the record has its default.
+        names = [field.name for field in dataclasses.fields(cls) if field.name in record]
+        fields = {name: record[name] for name in names}
         for name in ("parts", "subsets"):
             fields[name] = {key: Part(**part) for key, part in fields[name].items()}
         return cls(**fields)

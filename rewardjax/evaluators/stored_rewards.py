@@ -38,8 +38,9 @@ SCHEMA = pa.schema(
 )
 # Key of the schema's metadata, where the contract travels with the rewards in one file.
 META = b"rewardjax"
-# Items tokenized and scored at a time: a killed run repeats at most so many.
-WINDOW = 512
+# Items tokenized and scored at a time: a killed run repeats at most so many, and between two
+# windows it can say how far it is.
+WINDOW = 128
 
 
 @dataclasses.dataclass(frozen=True)

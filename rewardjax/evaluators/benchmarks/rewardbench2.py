@@ -21,6 +21,7 @@ HUB = "hf://allenai/reward-bench-2"
 SOURCE = f"{HUB}, split test (ODC-BY): data/test-00000-of-00001.parquet"
 # A quarter on the five best-of-4 subsets, nothing on Ties.
 CHANCE = 0.25 * 5 / 6
+CHANCES = {"Ties": 0.0, "": 0.25}
 TIES_WEIGHTS = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
 # Prompts by subset, as published.
 EXPECTED = {
@@ -160,6 +161,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         subsets,
         other,
         notes,
+        CHANCES,
     )
 
 

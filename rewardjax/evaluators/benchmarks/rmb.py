@@ -23,6 +23,11 @@ SOURCE = (
     "(no license file; 2,588 of its pairs are not in the repository)"
 )
 # Random scores: a half of the pairs, and 1 / (1 + losers) of the lists, averaged over them.
+CHANCES = {
+    "pairwise/": 0.5,
+    "best-of-N/Helpfulness": 0.309,
+    "best-of-N/Harmlessness": 0.312,
+}
 CHANCE = (0.5 + 0.5 + 0.309 + 0.312) / 4
 # Examples by part, as published.
 EXPECTED = {
@@ -79,6 +84,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         parts,
         subsets,
         {"best-of-N average": best_of_n},
+        chances=CHANCES,
     )
 
 

@@ -21,21 +21,21 @@ PANELS = 8
 
 
 def categories(model: Evaluation, draw: Draw) -> Section | None:
-    """Each benchmark's subsets, or its parts where it has no subsets."""
+    """Each benchmark's parts, which make its headline, and its subsets."""
     shown, rows = {}, []
     for name, result in model.results.items():
-        # Subsets are the finer division, but a benchmark with a single one is divided by its parts.
-        parts = result.parts
-        if len(result.subsets) > 1:
-            parts = result.subsets
-        bars = {key: _bar(part) for key, part in parts.items() if part.value is not None}
+        # Both: subsets need not divide the parts, as JudgeBench's Claude pairs do not.
+        parts = result.parts | result.subsets
+        bars = {
+            key: _bar(part, result.chance_of(key))
+            for key, part in parts.items()
+            if part.value is not None
+        }
         # A single bar would repeat the headline.
         if len(bars) > 1:
             title = f"{model.title(name)}: by category"
-            shown[title] = draw(
-                f"categories_{name}", figures.categories, bars, title=title, chance=result.chance
-            )
-        for key, part in (result.parts | result.subsets).items():
+            shown[title] = draw(f"categories_{name}", figures.categories, bars, title=title)
+        for key, part in parts.items():
             rows.append(
                 {
                     "benchmark": model.title(name),
@@ -56,8 +56,8 @@ def categories(model: Evaluation, draw: Draw) -> Section | None:
     return Section("By category", text, shown, {"": rows})
 
 
-def _bar(part: Part) -> dict[str, Any]:
-    """Value, n and Wilson interval of a part.
+def _bar(part: Part, chance: float | None) -> dict[str, Any]:
+    """Value, n, chance and Wilson interval of a part.
 
     Wilson's interval is of a count of n examples; a score that is none (a correlation, a mean of
     half points) has no interval.
@@ -68,7 +68,7 @@ def _bar(part: Part) -> dict[str, Any]:
     low, high = None, None
     if 0 <= part.value <= 1 and abs(successes - round(successes)) < 1e-6:
         low, high = intervals.wilson(round(successes), part.n)
-    return {"value": part.value, "n": part.n, "low": low, "high": high}
+    return {"value": part.value, "n": part.n, "low": low, "high": high, "chance": chance}
 
 
 # ------------------------------------------------------------------ decided pairs

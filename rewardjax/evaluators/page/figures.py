@@ -93,12 +93,11 @@ def _number_beside(ax: Axes, row: int, label: str, weight: str) -> None:
     )
 
 
-def categories(
-    parts: Mapping[str, Mapping[str, Any]], path: Path, title: str, chance: float | None
-) -> None:
-    """One bar per part of a benchmark, best on top: {"value", "low", "high", "n"} in [0, 1].
+def categories(parts: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None:
+    """One bar per part of a benchmark, best on top: {"value", "low", "high", "n", "chance"}.
 
-    low and high may be None: then the bar has no interval. A part without a value has no bar.
+    All but n in [0, 1]. low and high may be None: then the bar has no interval, and chance: then
+    it has no dotted line. A part without a value has no bar.
     """
     # Matplotlib counts rows from below, so that the ascending order puts the best on top.
     scored = [name for name in parts if parts[name]["value"] is not None]
@@ -116,8 +115,11 @@ def categories(
                     value, row, xerr=reach, fmt="none", ecolor=DARK, elinewidth=1, capsize=2
                 )
             _text_beside(ax, row, f"{100 * value:.1f} %  (n = {part['n']:,})")
-        if chance is not None:
-            ax.axvline(chance, color=DARK, linestyle=":", linewidth=1.2)
+            if part["chance"] is not None:
+                # Bar by bar: pairs and lists of one benchmark have other chances.
+                ends = (row - 0.5, row + 0.5)
+                ax.plot([part["chance"]] * 2, ends, color=DARK, linestyle=":", linewidth=1.2)
+        if any(parts[name]["chance"] is not None for name in names):
             xlabel += " (dotted: chance)"
         ax.set_yticks(range(len(names)), names)
         ax.set(title=title, xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel=xlabel)

@@ -31,13 +31,15 @@ def test_headlines_show_values_marks_intervals_and_what_is_missing(drawn):
 
 def test_categories_best_on_top(drawn):
     parts = {
-        "a": {"value": 0.25, "low": 0.1, "high": 0.5, "n": 12},
-        "b": {"value": 0.75, "low": None, "high": None, "n": 1200},
-        "c": {"value": None, "low": None, "high": None, "n": 0},
+        "a": {"value": 0.25, "low": 0.1, "high": 0.5, "n": 12, "chance": 0.3},
+        "b": {"value": 0.75, "low": None, "high": None, "n": 1200, "chance": None},
+        "c": {"value": None, "low": None, "high": None, "n": 0, "chance": 0.5},
     }
-    [ax] = drawn(figures.categories, parts, title="T", chance=0.5).axes
+    [ax] = drawn(figures.categories, parts, title="T").axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     assert texts_of(ax) == ["25.0 %  (n = 12)", "75.0 %  (n = 1,200)"]
+    [chance] = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert chance.get_xydata().tolist() == [[0.3, -0.5], [0.3, 0.5]], "of its own bar alone"
 
 
 def test_differences(drawn):

@@ -150,6 +150,19 @@ def test_only_counts_of_examples_have_wilson_intervals(value, has_interval):
     assert bars["b"]["low"] == pytest.approx(0.2366, abs=1e-4)
 
 
+def test_a_figure_has_the_parts_of_the_headline_and_each_bar_its_chance():
+    drawn = Drawn()
+    parts, subsets = {"Math": Part(0.5, 4)}, {"claude/Math": Part(0.5, 4), "lists/a": Part(0.5, 4)}
+    one = Result("x", 0.5, "mean", 0.4, parts, subsets, chances={"lists/": 0.3})
+    breakdown_sections.categories(evaluation(results={"x": one}), drawn)
+    [bars] = drawn.arguments["categories_x"]
+    assert {name: bar["chance"] for name, bar in bars.items()} == {
+        "Math": 0.4,
+        "claude/Math": 0.4,
+        "lists/a": 0.3,
+    }
+
+
 # ------------------------------------------------------------------ audits
 
 
