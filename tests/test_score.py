@@ -20,6 +20,7 @@ from rewardjax import score
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
+from rewardjax.models import build
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
@@ -278,3 +279,21 @@ def test_a_folder_of_another_maker_is_scored_in_its_own_dtype(exported, tmp_path
     computed = nnx.merge(model.graph, model.params).decoder.compute.dtype
     assert model.contract.compute_dtype == computed == dtype
     assert scorer.load(folder, dtype="bfloat16").contract.compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("pad", [None, "<|im_end|>"])
+def test_a_folder_without_a_pad_token_of_its_own_is_scored_alike(exported, tmp_path, pad):
+    """Rewards are read by length. Only a model that is trained, and then saved, needs one."""
+    folder = changed(exported, tmp_path / "hf")
+    (folder / contract.FILE).unlink()
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"pad_token": pad}))
+    config = json.loads((folder / "config.json").read_text())
+    ends = config["eos_token_id"]
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": pad and ends}))
+    texts = ["Paris.", "It is Paris, and has been for long.", "No."]
+    scores = [scorer.rewards(scorer.load(path), "Capital?", texts) for path in (folder, exported)]
+    np.testing.assert_array_equal(*scores)
+    with pytest.raises(ValueError, match="pad_token .*--config.tokenizer.pad_token"):
+        build.load_tokenizer(model_folder=str(folder))
+    build.load_tokenizer(model_folder=str(folder), pad_token="<|pad|>")

@@ -123,7 +123,8 @@ def _from_hugging_face(
     if saved is None:
         vocabulary.refuse_other_size(tokenizer, rows, folder)
         # What its maker chose. A float32 folder in bfloat16 would be off by up to 2% of a reward.
-        dtype = dtype or hf.read_dtype(folder)
+        own_dtype = hf.read_dtype(folder)
+        dtype = dtype or own_dtype
         logging.warning(
             "%s has no %s: its scores cannot be checked against those of the model's maker; "
             "computing in %s",
@@ -132,7 +133,11 @@ def _from_hugging_face(
             dtype,
         )
         saved = contract.make(
-            tokenizer, max_length=decoder.max_positions, over_long="drop", compute_dtype=dtype
+            tokenizer,
+            max_length=decoder.max_positions,
+            over_long="drop",
+            compute_dtype=dtype,
+            weights_dtype=own_dtype,
         )
     return hf.load(folder, _compute(dtype, saved), Layout()), saved
 
