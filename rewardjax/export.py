@@ -1,8 +1,11 @@
 """A run's checkpoint as a Hugging Face folder that transformers, vLLM and SGLang load.
 
     python -m rewardjax.export --checkpoint RUN --output DIR [--dtype bfloat16] [--step N]
+    python -m rewardjax.export --from FOLDER --output DIR
 
-The folder is read back and must give the golden scores before it appears under its name.
+The folder is read back and must give the golden scores, and transformers the golden token ids,
+before it appears under its name. With --from, a folder is written anew with the score contract of
+this version.
 """
 
 import dataclasses
@@ -22,14 +25,14 @@ def export(
     workdir: str | pathlib.Path,
     output: str | pathlib.Path,
     *,
-    dtype: str = "float32",
+    dtype: str | None = None,
     step: int | None = None,
 ) -> contract.ScoreContract:
     """Write a checkpoint of `workdir` to the folder `output`; returns its score contract.
 
-    The newest checkpoint, or that of `step`, with weights in `dtype`.
-    Raises FileExistsError if `output` exists, ContractMismatch if the folder, read back, scores
-    differently.
+    The newest checkpoint, or that of `step`, with weights in `dtype`, by default as they are.
+    `workdir` may be a Hugging Face folder too. Raises FileExistsError if `output` exists,
+    ContractMismatch if the folder, read back, scores or tokenizes differently.
     """
     output = pathlib.Path(output)
     if output.exists():
@@ -38,7 +41,7 @@ def export(
     model = scorer.load(workdir, step=step)
     with files.replacing(output) as part:
         part.mkdir()
-        return _write_folder(model, part, dtype)
+        return _write_folder(model, part, dtype or model.contract.weights_dtype)
 
 
 def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> contract.ScoreContract:
@@ -59,8 +62,11 @@ def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> con
 
     read_back = scorer.load(folder, mesh=model.mesh)
     score_golden = functools.partial(scorer.conversations, read_back)
-    contract.check_golden(saved, score_golden, dtype)
-    exported = contract.with_golden(read_back.contract, score_golden)
+    # A folder of another maker comes without golden scores.
+    if saved.golden:
+        contract.check_golden(saved, score_golden, dtype)
+    exported = contract.with_golden(read_back.contract, read_back.tokenizer, score_golden)
+    contract.check_reference(exported, read_back.tokenizer, folder)
     contract.save(exported, folder / contract.FILE)
     return exported
 
@@ -72,14 +78,23 @@ def main() -> None:
         prog="python -m rewardjax.export",
         description="A run's checkpoint as a Hugging Face folder.",
     )
-    parser.add_argument("--checkpoint", required=True, help="workdir of a run")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", help="workdir of a run")
+    source.add_argument(
+        "--from",
+        dest="folder",
+        metavar="FOLDER",
+        help="Hugging Face folder of a reward model, to be written anew",
+    )
     parser.add_argument("--output", required=True, help="folder to write; must not exist")
     parser.add_argument(
-        "--dtype", choices=["float32", "bfloat16"], default="float32", help="of the stored weights"
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="of the stored weights; default: as they are, float32 for a run",
     )
     parser.add_argument("--step", type=int, help="which checkpoint; default: the newest")
     args = parser.parse_args()
-    exported = export(args.checkpoint, args.output, dtype=args.dtype, step=args.step)
+    exported = export(args.checkpoint or args.folder, args.output, dtype=args.dtype, step=args.step)
     print(
         f"{args.output}: weights in {exported.weights_dtype}, score contract {exported.fingerprint}"
     )

@@ -27,7 +27,7 @@ import tokenizers
 from rewardjax import fingerprint
 from rewardjax.data import chat_template, tokenizer_folder
 from rewardjax.data.chat_template import TemplateRefusal
-from rewardjax.data.control_text import Breaker, any_of
+from rewardjax.data.control_text import Breaker, any_of, texts_of
 from rewardjax.data.groups import BadRecord, Message
 from rewardjax.data.tokenizer_folder import TokenizerFiles
 
@@ -87,9 +87,9 @@ class ChatTokenizer:
             [text for text, token in added.items() if token["special"] or not token["normalized"]],
             "{}",
         )
+        self._ordinary = added.keys() - self._controls.keys()
         literals = set().union(*map(chat_template.string_literals, template.values()))
-        ordinary = (added.keys() | literals) - self._controls.keys()
-        self._breaker = Breaker(self._controls, ordinary)
+        self._breaker = Breaker(self._controls, (added.keys() | literals) - self._controls.keys())
         full = tokenizers.Tokenizer.from_str(tokenizer_json)
         # Lengths are this package's business: a tokenizer that cuts would cut the end of a
         # response.
@@ -190,6 +190,13 @@ class ChatTokenizer:
     def control_strings(self, messages: list[Message], tools: list[dict] | None = None) -> int:
         """How many control strings the texts of a conversation hold: each is made text."""
         return self._breaker.count([messages, tools])
+
+    def ordinary_tokens(self, messages: list[Message]) -> int:
+        """How many added tokens that are not control tokens a conversation's texts hold."""
+        count = 0
+        for text in texts_of(messages):
+            count += sum(text.count(token) for token in self._ordinary)
+        return count
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens included: for people to read."""

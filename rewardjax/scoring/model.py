@@ -80,11 +80,27 @@ def load(
     scorer = Scorer(
         graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device
     )
+    score = functools.partial(conversations, scorer)
+    if saved.version == 1:
+        unchanged = contract.of_unchanged_ids(saved, tokenizer)
+        logging.warning(
+            "%s has a score contract of version 1: %d of its %d golden conversations have the "
+            "token ids that they had, and are re-checked; rewrite it with python -m "
+            "rewardjax.export --from %s --output FOLDER",
+            folder,
+            len(unchanged.golden),
+            len(saved.golden),
+            folder,
+        )
+        saved = unchanged
     # A folder of another maker has no golden scores, and a warning has said so.
     if saved.golden:
-        contract.check_golden(
-            saved, functools.partial(conversations, scorer), dtype or saved.compute_dtype
-        )
+        contract.check_golden(saved, score, dtype or saved.compute_dtype)
+    if saved.version == 1:
+        # What is written from here on says what is computed from here on.
+        fields: dict[str, Any] = tokenizer.fingerprints()
+        saved = contract.with_golden(dataclasses.replace(saved, **fields), tokenizer, score)
+        scorer = dataclasses.replace(scorer, contract=saved)
     return scorer
 
 

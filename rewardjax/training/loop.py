@@ -237,6 +237,7 @@ def _run(
             state = state_of(trained, frozen, opt)
             score_contract = contract.with_golden(
                 score_contract,
+                tokenizer,
                 functools.partial(rows.score_conversations, score, state["params"], tokenizer),
             )
             meta = {
