@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     into = verb("import", _import, "take records in")
     into.add_argument("--source", required=True, help="what data/sources/ opens")
     into.add_argument("--split", help="which split of the source, where it has several")
+    into.add_argument("--columns", help="our field -> its column, as in '{prompt: question}'")
+    into.add_argument("--labels", help="its label -> first, second or tie, as in '{0: first}'")
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
     into.add_argument(
         "--entry",
@@ -192,7 +194,8 @@ def _export(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     store = Store(args.folder / "store")
     source = open_source(args.source, split=args.split)
-    counts = take_in(store, source, entry=args.entry, name=args.name)
+    meaning = {"columns": args.columns, "labels": args.labels}
+    counts = take_in(store, source, entry=args.entry, name=args.name, **meaning)
     print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))
     return 0
 

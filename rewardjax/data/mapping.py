@@ -1,7 +1,6 @@
 """What a person says about columns whose meaning cannot be known: names, and what labels mean."""
 
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -91,6 +90,7 @@ def _dict(value: Any, name: str) -> dict[Any, Any]:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
             pass
-    if not isinstance(value, Mapping):
+    # A ConfigDict is no Mapping.
+    if not hasattr(value, "items"):
         raise ValueError(f"{name} = {value!r:.80}: must be a mapping, as in {{prompt: question}}")
     return dict(value)

@@ -289,30 +289,43 @@ def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{source.name}:{row}", record
 
 
+class Preferences(NamedTuple):
+    """A record of `data/formats.py` and the group that it describes."""
+
+    record: dict[str, Any]
+    outcome: Group | BadRecord
+
+    def group(self) -> Group:
+        """The group. Raises BadRecord where the record has none, or a response is no text."""
+        if isinstance(self.outcome, BadRecord):
+            raise self.outcome
+        for k, response in enumerate(self.outcome.responses):
+            for message in response:
+                # In a benchmark a missing response is a fault of its file, not of the model.
+                if not isinstance(message.get("content"), str):
+                    raise BadRecord(
+                        "bad_schema", f"responses[{k}] = {message.get('content')!r:.120}, no text"
+                    )
+        return self.outcome
+
+
 def groups_of(
-    source: sources.Source, part: Sequence[float]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`numbered` for records of `data/formats.py`, each with an id, whose prompt is in `part`."""
-    for where, record in numbered(source):
-        if record.get("id") is None:
-            record = {**record, "id": where}
-        if _in_part(record, source.name, part):
-            yield where, record
+    source: sources.Source, part: Sequence[float], columns: Any = None, labels: Any = None
+) -> Iterator[tuple[str, Preferences]]:
+    """`numbered` for records of `data/formats.py` whose prompt is in `part`, with their groups.
 
-
-def _in_part(record: dict[str, Any], source: str, part: Sequence[float]) -> bool:
-    if tuple(part) == (0.0, 1.0):
-        return True
-    try:
-        return in_part(formats.to_group(record, 0, source), part)
-    except BadRecord:
-        return True  # `collect` meets it again, and lists it
+    columns, labels: as for `data.prepare.prepare`.
+    """
+    for row, record, outcome in formats.groups_of(source, columns, labels):
+        # `collect` lists a record without a group, whichever part it might belong to.
+        if isinstance(outcome, BadRecord) or in_part(outcome, part):
+            yield f"{source.name}:{row}", Preferences(record, outcome)
 
 
 def collect(
     name: str,
-    records: Iterable[tuple[str, dict[str, Any]]],
-    read: Callable[[dict[str, Any]], tuple[Item, Group]],
+    records: Iterable[tuple[str, Any]],
+    read: Callable[[Any], tuple[Item, Group]],
     origins: Iterable[pathlib.Path | sources.Source],
 ) -> Examples:
     """The examples of (where, record) pairs.

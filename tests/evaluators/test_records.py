@@ -106,7 +106,7 @@ def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):
     class Letters:  # one token a character; no control tokens, no BOS
         bos_id = None
 
-        def encode(self, messages):
+        def encode(self, messages, tools=None):
             return [1] * sum(len(message["content"]) + 1 for message in messages)
 
     score = lambda groups: [np.arange(len(one.suffixes), dtype=np.float32) for one in groups]

@@ -4,6 +4,7 @@ A row that cannot be used leaves a reason. Exact duplicates meet here: two rows 
 and the same two responses, whichever was chosen, are one pair with two votes.
 """
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
 from rewardjax.curation.ledger.store import Store
-from rewardjax.data import fields, formats, groups
+from rewardjax.data import fields, formats, groups, mapping
 from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.layouts import verdicts
 from rewardjax.data.sources import Source
@@ -49,7 +50,14 @@ class Intake(NamedTuple):
 
 
 def take_in(
-    store: Store, source: Source, *, entry: Entry, name: str, rows: int = ROWS
+    store: Store,
+    source: Source,
+    *,
+    entry: Entry,
+    name: str,
+    rows: int = ROWS,
+    columns: Any = None,
+    labels: Any = None,
 ) -> dict[str, int]:
     """Import every record of `source` as stage `import-NAME`.
 
@@ -62,14 +70,21 @@ def take_in(
         entry: "unverified" where people made the labels, "wild" where not (paper 2.1).
         name: of the import.
         rows: of the source, per unit.
+        columns: our field -> the source's column, as for training.
+        labels: the source's verdicts -> "first", "second" or "tie", as for training.
 
     Returns:
         Counts of `rows`, `pairs` new to the store, `duplicates` of pairs that it has, `rejects`.
 
     Raises:
         StoreConflict: where another source was imported under this name.
+        ValueError: for a file of the source that cannot be read.
     """
-    stage, inputs = stage_names.imported(name).name, {"source": source.fingerprint()}
+    stage = stage_names.imported(name).name
+    inputs: dict[str, Any] = {"source": source.fingerprint()}
+    # Absent where nobody said anything, so that earlier imports stay what they were.
+    if columns or labels:
+        inputs["mapping"] = mapping.read(columns, labels)._asdict()
     how: dict[str, Any] = {"inputs": inputs, "config": {"entry": entry, "rows": rows}}
     units = [f"{i:05d}" for i in range(max(1, -(-len(source) // rows)))]
     # Pairs are written last: a unit that has them is done.
@@ -79,8 +94,10 @@ def take_in(
             # Is refused, with what differs.
             store.append("pairs", stage, unit, [], **how)
     quiet = not sys.stderr.isatty()
-    bar = tqdm(source, f"import {name}", len(source), unit="row", disable=quiet, leave=False)
-    records = enumerate(bar)
+    read = formats.groups_of(source, columns, labels)
+    bar = tqdm(read, f"import {name}", len(source), unit="row", disable=quiet, leave=False)
+    # One iterator for all units: a bar that is iterated anew would lose what it had read ahead.
+    records = iter(bar)
     if len(done) < len(units):
         for unit in units:
             # Also of a unit that is done: a source is read from its start.
@@ -102,14 +119,22 @@ def take_in(
     }
 
 
-def _read(batch: list[tuple[int, Any]], name: str, entry: Entry) -> Intake:
-    """What the records (row, record) of a source become."""
+def _read(
+    batch: list[tuple[int, fields.Record, Group | BadRecord]], name: str, entry: Entry
+) -> Intake:
+    """What the records of a source become, each with its row and its group or why it has none."""
     pairs: dict[str, PairRow] = {}
     votes: dict[tuple[str, int], VoteRow] = {}
     rejects: list[RejectRow] = []
-    for row, record in batch:
+    for row, record, outcome in batch:
         try:
-            group, bad = groups.check(formats.to_group(record, row, name))
+            if isinstance(outcome, BadRecord):
+                raise outcome
+            # By the name of the import: the source's own may be that of a cache folder.
+            named = dataclasses.replace(outcome, source=name)
+            if record.get("id") is None:
+                named = dataclasses.replace(named, id=f"{name}:{row}")
+            group, bad = groups.check(named)
         except BadRecord as error:
             rejects.append(_reject(name, row, error.reason, error.detail))
             continue

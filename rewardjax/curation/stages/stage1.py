@@ -31,7 +31,8 @@ def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
         opened = open_named(source)
-        take_in(ws.store, opened, entry=source.entry, name=name)
+        meaning = {field: source.get(field) for field in ("columns", "labels")}
+        take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     clean(ws.store, **ws.config.clean.to_dict())
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))

@@ -80,15 +80,13 @@ def find(prompts: Prompts, source: Source, window: int = WINDOW) -> Iterator[Win
 
     In windows of that many records, so that a progress bar can follow.
     """
-    records = enumerate(source)
+    records = formats.groups_of(source)
     while chunk := list(itertools.islice(records, window)):
         texts: list[str] = []
         owners: list[tuple[int, str]] = []
         unread = 0
-        for row, record in chunk:
-            try:
-                group = formats.to_group(record, row, source.name)
-            except BadRecord:
+        for row, _, group in chunk:
+            if isinstance(group, BadRecord):
                 # Counted, not raised: this audit reads whatever the training run would skip.
                 unread += 1
                 continue

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data import formats, sources
+from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import records
 from rewardjax.evaluators.benchmarks import Evaluated, majority
@@ -143,27 +143,32 @@ def load(
     split: str | None = None,
     part: tuple[float, float] = (0.0, 1.0),
     least: int = 1,
+    columns: Any = None,
+    labels: Any = None,
 ) -> Examples:
     """Whatever `data/sources/` opens, one item per group with correctness.
 
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
+    columns, labels: what the source's columns and verdicts mean, as for training.
     least: groups with fewer responses are left out, so that the curve reaches that far.
     """
     source = sources.open_source(path, split=split)
 
-    def read(record: dict[str, Any]) -> tuple[Item, Group]:
-        group = formats.to_group(record, 0, source.name)
+    def read(preferences: records.Preferences) -> tuple[Item, Group]:
+        group = preferences.group()
         if group.correct is None:
             raise BadRecord("bad_schema", "no `correct`: which responses are right?")
         # One short group would shorten the curve of all.
         if len(group.responses) < least:
             raise BadRecord("bad_schema", f"{len(group.responses)} responses, least = {least}")
+        record = preferences.record
         subset = str(record.get("subset") or record.get("category") or "all")
         answers = [majority.final_answer(response[-1]["content"]) for response in group.responses]
         label = {"correct": [int(right) for right in group.correct], "answers": answers}
         return Item(group.id, subset, label), group
 
-    return records.collect("best_of_n", records.groups_of(source, part), read, [source])
+    of_part = records.groups_of(source, part, columns, labels)
+    return records.collect("best_of_n", of_part, read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:

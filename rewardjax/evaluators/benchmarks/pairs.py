@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from rewardjax.data import formats, sources
+from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group, check
 from rewardjax.evaluators import records
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
@@ -193,23 +193,32 @@ def _finite(name: str, values: Any, size: int | None = None) -> np.ndarray:
 # ------------------------------------------------------------------ the benchmark
 
 
-def load(path: str, split: str | None = None, part: tuple[float, float] = (0.0, 1.0)) -> Examples:
+def load(
+    path: str,
+    split: str | None = None,
+    part: tuple[float, float] = (0.0, 1.0),
+    columns: Any = None,
+    labels: Any = None,
+) -> Examples:
     """Whatever `data/sources/` opens, one item per group with labeled pairs.
 
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
+    columns, labels: what the source's columns and verdicts mean, as for training.
     """
     source = sources.open_source(path, split=split)
 
-    def read(record: dict[str, Any]) -> tuple[Item, Group]:
+    def read(preferences: records.Preferences) -> tuple[Item, Group]:
         # `check` takes pairs of equal responses away, whose rewards can only be equal.
-        group, _ = check(formats.to_group(record, 0, source.name))
+        group, _ = check(preferences.group())
         if not group.pairs:
             raise BadRecord("equal", "no pair of different responses with a label")
         pairs = [[pair.chosen, pair.rejected, pair.target, pair.tie] for pair in group.pairs]
+        record = preferences.record
         subset = str(record.get("subset") or record.get("category") or "all")
         return Item(group.id, subset, {"pairs": pairs}), group
 
-    return records.collect("pairs", records.groups_of(source, part), read, [source])
+    of_part = records.groups_of(source, part, columns, labels)
+    return records.collect("pairs", of_part, read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:

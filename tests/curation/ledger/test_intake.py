@@ -8,6 +8,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from ledgers import vote
+from ml_collections import ConfigDict
 
 from rewardjax.curation.ledger import intake
 from rewardjax.curation.ledger import pools as pools_lib
@@ -155,6 +156,21 @@ def test_an_import_that_was_interrupted_goes_on(store, source, tmp_path):
     changed.write_text('{"prompt": "New?", "chosen": "x", "rejected": "y"}\n')
     with pytest.raises(StoreConflict, match="inputs.source"):
         take_in(broken, sources.open_source(changed), entry="unverified", name="s", rows=3)
+
+
+def test_columns_and_labels_of_a_source_are_explained(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text('{"ask": "New?", "response_a": "x", "response_b": "y", "label": 1}\n')
+    how = {"entry": "unverified", "name": "s", "columns": {"prompt": "ask"}}
+    with pytest.raises(ValueError, match="s.jsonl: cannot be read: label = 1"):
+        take_in(Store(tmp_path / "no"), sources.open_source(path), **how)
+    how["labels"] = ConfigDict({0: "first", 1: "second"})
+    store = Store(tmp_path / "store")
+    assert take_in(store, sources.open_source(path), **how)["pairs"] == 1
+    (row,) = store.query("select * from pairs join votes using (pair_id)").to_pylist()
+    assert json.loads(row[f"response_{row['value']}"])[0]["content"] == "y"
+    with pytest.raises(StoreConflict, match="mapping"):
+        take_in(store, sources.open_source(path), **how | {"labels": {0: "second", 1: "first"}})
 
 
 def exported(store, path, **options):

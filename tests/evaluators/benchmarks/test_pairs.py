@@ -1,5 +1,7 @@
 """Pair metrics: identities that hold for any rewards, and values computed by hand."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import special
@@ -13,6 +15,16 @@ RNG = np.random.default_rng(1)
 def rewards(n=500):
     """Rewards on a coarse grid, so that there are ties."""
     return np.round(RNG.normal(0.3, 1, n), 1), np.round(RNG.normal(0, 1, n), 1)
+
+
+def test_pairs_of_other_columns_are_read_once_they_are_named(tmp_path):
+    record = {"ask": "Which?", "response_a": "x", "response_b": "y", "label": 1}
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(record) + "\n" + json.dumps(record | {"label": 0}) + "\n")
+    with pytest.raises(ValueError, match="mine.jsonl: cannot be read: label = 1"):
+        pairs.load(str(path), columns={"prompt": "ask"})
+    examples = pairs.load(str(path), columns="{prompt: ask}", labels="{1: second, 0: first}")
+    assert [item.label["pairs"][0][:2] for item in examples.items] == [[1, 0], [0, 1]]
 
 
 def test_exchange_maps_accuracy_to_one_minus_accuracy_minus_ties():
