@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # its lengths would be another model's.
     tokenizer = None
     if args.tokenizer:
-        tokenizer = ChatTokenizer.load(assets.resolve(args.tokenizer))
+        tokenizer = ChatTokenizer.load(assets.resolve(args.tokenizer, weights=False))
     source = sources.open_source(args.source, split=args.split)
     measure = _measure(tokenizer)
     files, pairs = examine.examine(source, measure, SHOWN, args.columns, args.labels)

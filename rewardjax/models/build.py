@@ -29,7 +29,7 @@ def load_tokenizer(
             "tokenizer; name a folder that has one, such as 'assets:world'"
         )
     if model_folder is None:
-        tokenizer = ChatTokenizer.load(assets.resolve(folder), pad_token, date)
+        tokenizer = ChatTokenizer.load(assets.resolve(folder, weights=False), pad_token, date)
         tokenizer.check_pad()
         return tokenizer
     home = assets.resolve(model_folder, weights=False)

@@ -382,6 +382,10 @@ def test_the_hub(tmp_path, monkeypatch):
         "org/name",
         "org/name",
     ]
+    assert list(open_source("org/name", split="train")) == RECORDS  # as its page there writes it
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        open_source("org/name.jsonl")
+    assert len(asked) == 3
 
     def no_network(repo, **_):
         raise OSError("unreachable")

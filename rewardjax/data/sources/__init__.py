@@ -16,10 +16,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from rewardjax.data.sources.files import Record, Source
+from rewardjax.data.sources.files import SUFFIXES, Record, Source
 from rewardjax.data.sources.folders import open_folder
 from rewardjax.data.sources.hub import snapshot
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
+from rewardjax.hub import is_repository
 
 __all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source", "snapshot"]
 
@@ -38,9 +39,9 @@ def open_source(
 
     `path` is a file (JSON lines or an array, CSV, TSV, each also .gz or .zst; .parquet, .arrow,
     .feather), a glob of them, a folder (datasets' save_to_disk, a data set repository, TFDS),
-    `hf://ORG/NAME[/FOLDER]`, `tfds:NAME`, or `world:...` (data/world). `split` chooses among the
-    splits that a folder holds. Raises FileNotFoundError, ValueError with file and line for bad
-    JSON, ImportError naming the extra to install.
+    `hf://ORG/NAME[/FOLDER]` or ORG/NAME, `tfds:NAME`, or `world:...` (data/world). `split` chooses
+    among the splits that a folder holds. Raises FileNotFoundError, ValueError with file and line
+    for bad JSON, ImportError naming the extra to install.
     """
     path = str(path)
     if split is not None and not isinstance(split, str):
@@ -65,6 +66,9 @@ def open_source(
     files = [pathlib.Path(path)]
     if not files[0].is_file():
         files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
+    if not files and is_repository(path) and not path.endswith(tuple(SUFFIXES)):
+        # What is not here may be a data set of the hub, written as its page there writes it.
+        return open_source(f"hf://{path}", split=split, name=name)
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
