@@ -11,10 +11,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rewardjax.data import fields, mapping
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.data.layouts import LAYOUTS, Layout, pairs, ranked, verdicts
+from rewardjax.data.layouts import LAYOUTS, Layout, fields, mapping, pairs, ranked, verdicts
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
 SAMPLE = 1000  # records of a file that decide what it holds

@@ -23,10 +23,11 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import accounting, formats, mapping, token_cache
+from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.accounting import FileAccount
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
+from rewardjax.data.layouts import mapping
 from rewardjax.data.sources import Source, open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from rewardjax.data import mapping
 from rewardjax.data.formats import Reading, decide, to_group
 from rewardjax.data.groups import BadRecord, Group, Pair, check
+from rewardjax.data.layouts import mapping
 
 
 def user(text):

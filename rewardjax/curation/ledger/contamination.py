@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from rewardjax.data import fields, ngrams
+from rewardjax.data import ngrams
+from rewardjax.data.layouts import fields
 from rewardjax.data.sources import open_named
 
 # Texts looked up at a time: all their n-grams are in memory at once.

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
 from rewardjax.curation.ledger.store import Store
-from rewardjax.data import fields, formats, groups, mapping
+from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
-from rewardjax.data.layouts import verdicts
+from rewardjax.data.layouts import fields, mapping, verdicts
 from rewardjax.data.sources import Source
 
 # Rows of the source per unit: what an interrupted import does again at most.

@@ -1,8 +1,8 @@
 """Single conversations, which can be scored; nothing in them compares two responses."""
 
-from rewardjax.data import fields
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord
+from rewardjax.data.layouts import fields
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
 WHOLE = ("messages", "conversations", "conversation")

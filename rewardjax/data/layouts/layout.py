@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple, TypedDict
 
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import Message, Pair
+from rewardjax.data.layouts.fields import Record
 
 
 class Content(TypedDict, total=False):

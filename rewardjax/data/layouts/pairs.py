@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from rewardjax.data import fields, transcripts
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts import fields, transcripts
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
 # (better, worse), as trainers and data sets name them.

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rewardjax.data import fields
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts import fields
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
 LISTS = ("responses", "candidates", "completions", "answers")

@@ -9,9 +9,9 @@ import json
 import re
 from typing import Any
 
-from rewardjax.data import fields
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord, Message, Pair
+from rewardjax.data.layouts import fields
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
 TWO_RESPONSES = (

@@ -6,7 +6,7 @@ import pytest
 
 from rewardjax.data.formats import decide
 from rewardjax.data.groups import BadRecord, Pair, check
-from rewardjax.data.mapping import Columns
+from rewardjax.data.layouts.mapping import Columns
 
 Q, GOOD, BAD = "Which floats, a cork or a coin?", "A cork floats.", "A coin floats."
 TIE = Pair(0, 1, target=0.5, tie=True)

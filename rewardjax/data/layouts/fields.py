@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rewardjax.data import transcripts
 from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.layouts import transcripts
 
 Record = dict[str, Any]
 

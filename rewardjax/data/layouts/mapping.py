@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rewardjax.data.fields import Record
 from rewardjax.data.groups import BadRecord
+from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.verdicts import VERDICTS, word
 
 MEANINGS = ("first", "second", "tie")
