@@ -31,7 +31,7 @@ from tqdm import tqdm
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import finder, output_folder, stored_rewards
+from rewardjax.evaluators import compare, finder, output_folder, stored_rewards
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -103,6 +103,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         **meta,
         "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
+        "intervals": {name: intervals(result, scores[name]) for name, result in results.items()},
         "left_out": {name: of.left_out for name, of in examples.items() if of.left_out},
         "files": {name: of.files for name, of in examples.items()},
         "set_aside": {name: of.set_aside for name, of in examples.items() if of.set_aside},
@@ -241,6 +242,13 @@ def score(
     return scores
 
 
+def intervals(result: Result, scores: Scores) -> dict[str, float | None]:
+    """The headline with its 95 % interval; all None where there is no headline."""
+    if result.headline is None:
+        return {"headline": None, "low": None, "high": None}
+    return compare.headline(evaluators.get(result.name), scores)
+
+
 @contextlib.contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
     """Yields a function that is called with the number of examples that are newly done.
@@ -280,7 +288,9 @@ def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
         name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
         for name, rows in record["left_out"].items()
     }
-    return table.page(record["model"], results, record["missing"], {**facts, **left_out})
+    return table.page(
+        record["model"], results, record["missing"], {**facts, **left_out}, record["intervals"]
+    )
 
 
 def main(argv: list[str]) -> None:

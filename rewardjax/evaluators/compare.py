@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from rewardjax.evaluators.benchmarks import Benchmark
+from rewardjax.evaluators.benchmarks import Benchmark, HasResampling, Resampling
 from rewardjax.evaluators.records import Item, Rewards
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.stats import bootstrap
 from rewardjax.stats.tests import mcnemar
 
-# Of prompts, for the jackknife: more would recompute the benchmark's rule as often, and the
-# interval's t distribution with 19 degrees of freedom is close to normal already.
-GROUPS = 20
+# Of a headline's bootstrap: its standard error is then known to 5 % of itself.
+RESAMPLES = 200
+# A subset of fewer prompts is drawn together with the other small ones: a single prompt, drawn
+# from itself, would never vary.
+LEAST_PROMPTS = 5
 
 # (items, rewards) -> a number that a benchmark gives a model, None where it is undefined.
 Statistic = Callable[[Sequence[Item], Rewards], float | None]
@@ -80,14 +82,11 @@ def credits(module: Benchmark, scores: Scores) -> np.ndarray:
     return credit
 
 
-def headline(module: Benchmark, scores: Scores, groups: int = GROUPS) -> dict[str, float | None]:
-    """A benchmark's "headline" with its 95 % interval, "low" and "high"; see `jackknife`."""
-    estimate = jackknife(_headline_of(module), scores, groups)
-    return {"headline": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def _headline_of(module: Benchmark) -> Statistic:
-    return lambda items, rewards: module.summarize(items, rewards).headline
+def headline(module: Benchmark, scores: Scores) -> dict[str, float | None]:
+    """A benchmark's "headline" with its 95 % interval, "low" and "high"; see `estimate`."""
+    of_all, replicates = _replicates(_resampling(module, scores), scores)
+    of_headline = _interval(of_all, replicates)
+    return {"headline": of_headline.value, "low": of_headline.low, "high": of_headline.high}
 
 
 class Estimate(NamedTuple):
@@ -98,42 +97,77 @@ class Estimate(NamedTuple):
     high: float | None
 
 
-def jackknife(statistic: Statistic, scores: Scores, groups: int = GROUPS) -> Estimate:
-    """A statistic with its delete-a-group jackknife interval (Quenouille 1956) over prompts.
+def estimate(statistic: Statistic, scores: Scores) -> Estimate:
+    """A statistic with its interval by a stratified bootstrap over prompts (Efron 1979).
 
-    The prompts are dealt into G `groups`, the statistic is computed without each in turn, and the
-    interval is value +- t(G - 1) * sqrt((G - 1) / G * sum of (replicate - mean)^2). It takes G
-    evaluations of the rule, where a bootstrap over a rule of any form takes thousands.
+    Within each subset as many prompts are drawn again, with replacement, as it has, and the
+    benchmark's rule is applied to them; value +- 1.96 standard deviations of RESAMPLES such values.
+    Subsets keep their sizes because a benchmark's sizes are chosen, not sampled.
     """
-    value, replicates = _replicates(statistic, scores, groups)
-    return _interval(value, replicates)
+    return _interval(*_replicates(_by_rule(statistic, scores), scores))
 
 
-def _replicates(
-    statistic: Statistic, scores: Scores, groups: int
-) -> tuple[float | None, np.ndarray]:
-    """The statistic of all examples, and [G] without each group of prompts, NaN where undefined.
+def _resampling(module: Benchmark, scores: Scores) -> Resampling:
+    """The benchmark's own, or its rule on the items that were drawn."""
+    if isinstance(module, HasResampling):
+        return module.resampling(scores.items, scores.rewards)
+    return _by_rule(lambda items, rewards: module.summarize(items, rewards).headline, scores)
 
-    Groups go by the fingerprint of the prompt, so that two models have the same ones.
+
+def _by_rule(statistic: Statistic, scores: Scores) -> Resampling:
+    def of_drawn(drawn: np.ndarray) -> float | None:
+        return statistic([scores.items[i] for i in drawn], [scores.rewards[i] for i in drawn])
+
+    return Resampling(of_drawn)
+
+
+def _replicates(resampling: Resampling, scores: Scores) -> tuple[float | None, np.ndarray]:
+    """The statistic of all examples, and [R] of those drawn again, NaN where undefined.
+
+    All NaN where there are fewer than two prompts. The draws depend on subsets and prompts alone,
+    so that two models have the same ones.
     """
-    _, prompt = np.unique(scores.prompts, return_inverse=True)  # [N]
-    replicates = []
-    for group in range(min(groups, prompt.max(initial=-1) + 1)):
-        rest = np.flatnonzero(prompt % groups != group)
-        without = None
-        if len(rest):
-            without = statistic([scores.items[i] for i in rest], [scores.rewards[i] for i in rest])
-        replicates.append(np.nan if without is None else without)
-    return statistic(scores.items, scores.rewards), np.array(replicates)
+    clusters = resampling.clusters
+    if clusters is None:
+        clusters = scores.prompts
+    value = resampling.headline(np.arange(len(scores.items)))
+    strata = _strata(scores.items, clusters)
+    if sum(map(len, strata)) < 2 or value is None:
+        return value, np.full(RESAMPLES, np.nan)
+    random = np.random.default_rng(0)
+    replicates = np.empty(RESAMPLES)
+    for r in range(RESAMPLES):
+        drawn = []
+        for members in strata:
+            drawn += [members[i] for i in random.integers(len(members), size=len(members))]
+        again = resampling.headline(np.concatenate(drawn))
+        replicates[r] = np.nan if again is None else again
+    return value, replicates
+
+
+def _strata(items: Sequence[Item], clusters: Sequence[str]) -> list[list[np.ndarray]]:
+    """By subset, the indices of the items of each cluster."""
+    by_subset: dict[str, dict[str, list[int]]] = {}
+    for i, (item, cluster) in enumerate(zip(items, clusters, strict=True)):
+        by_subset.setdefault(item.subset, {}).setdefault(cluster, []).append(i)
+    strata, small = [], []
+    for by_cluster in by_subset.values():
+        members = [np.array(indices) for indices in by_cluster.values()]
+        if len(members) < LEAST_PROMPTS:
+            small += members
+        else:
+            strata.append(members)
+    if small:
+        strata.append(small)
+    return strata
 
 
 def _interval(value: float | None, replicates: np.ndarray) -> Estimate:
-    """replicates: [G]."""
-    G = len(replicates)
-    if value is None or G < 2 or np.isnan(replicates).any():
+    """replicates: [R]."""
+    if value is None or np.isnan(replicates).any():
         return Estimate(value, None, None)
-    error = np.sqrt((G - 1) / G * np.sum((replicates - replicates.mean()) ** 2))
-    reach = float(stats.t.ppf(0.975, G - 1) * error)
+    # The normal interval: its ends need no 2,000 draws, as quantiles would.
+    reach = float(stats.norm.ppf(0.975) * replicates.std(ddof=1))
     return Estimate(value, value - reach, value + reach)
 
 
@@ -141,8 +175,8 @@ def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, 
     """Every two models on one benchmark: the difference of their headlines, and `paired` credits.
 
     One row per pair of models: "first model", "second model", "headline_difference" (first -
-    second) with "headline_low" and "headline_high" (`jackknife` of the difference), and the fields
-    of `paired`, whose means are over the examples that both have, clustered by prompt.
+    second) with "headline_low" and "headline_high" (as `estimate`), and the fields of `paired`,
+    whose means are over the examples that both have, clustered by prompt.
 
     Raises ValueError where the benchmark's data differ between the models.
     """
@@ -152,17 +186,18 @@ def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, 
             "compare: the models were not scored on the same data; "
             f"the fingerprints of their data are {data}"
         )
-    statistic = _headline_of(module)
-    headlines = {name: _replicates(statistic, scores, GROUPS) for name, scores in by_model.items()}
+    headlines = {
+        name: _replicates(_resampling(module, scores), scores) for name, scores in by_model.items()
+    }
     credit = {name: credits(module, scores) for name, scores in by_model.items()}
     rows = []
     for a, b in itertools.combinations(by_model, 2):
-        (first, without_first), (second, without_second) = headlines[a], headlines[b]
+        (first, first_again), (second, second_again) = headlines[a], headlines[b]
         difference = None
         if first is not None and second is not None:
             difference = first - second
-        # Replicate by replicate: both models lose the same prompts, whose difficulty cancels.
-        estimate = _interval(difference, without_first - without_second)
+        # Replicate by replicate: both models have the same prompts, whose difficulty cancels.
+        estimate = _interval(difference, first_again - second_again)
         row = {
             "first model": a,
             "second model": b,

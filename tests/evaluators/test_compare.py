@@ -1,5 +1,6 @@
 """Paired comparisons: exact p by enumeration, clusters that matter, the benchmark's own rule."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -100,13 +101,13 @@ def test_models_are_compared_on_headlines_and_examples():
         )
 
 
-def test_the_jackknife_of_a_mean_has_the_error_of_a_mean():
+def test_the_interval_of_a_mean_has_the_error_of_a_mean():
     module, rng = evaluators.get("rewardbench"), np.random.default_rng(3)
     one = scores("rewardbench", rng.normal([0.5, 0], 1, size=(400, 2)))
     found = compare.headline(module, one)
     error = np.sqrt(found["headline"] * (1 - found["headline"]) / 400)
     np.testing.assert_allclose(
-        found["high"] - found["low"], 2 * stats.t.ppf(0.975, 19) * error, rtol=0.5
+        found["high"] - found["low"], 2 * stats.norm.ppf(0.975) * error, rtol=0.15
     )
     copied = scores(
         "rewardbench", np.repeat(one.rewards, 3, axis=0), prompts=[str(i // 3) for i in range(1200)]
@@ -144,3 +145,30 @@ def test_two_models_that_err_on_the_same_prompts_differ_by_nothing():
     first, same = scores("rewardbench", rewards), scores("rewardbench", 3 * rewards)
     [row] = compare.models(evaluators.get("rewardbench"), {"a": first, "b": same})
     assert (row["headline_low"], row["headline_difference"], row["headline_high"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["rmb", "ppe_correctness", "rewardbench2"])
+def test_a_headline_of_drawn_items_is_that_of_the_whole_rule(name):
+    examples, module = evaluators.load(name, path=f"assets:benchmarks/{name}"), evaluators.get(name)
+    rng = np.random.default_rng(6)
+    rewards = [rng.normal(size=len(group.responses)) for group in examples.groups]
+    rewards[1] = np.full_like(rewards[1], np.nan)
+    resampling = module.resampling(examples.items, rewards)
+    everything = np.arange(len(rewards))
+    whole = module.summarize(examples.items, rewards).headline
+    assert resampling.headline(everything) == pytest.approx(whole, abs=1e-12)
+    if name == "rewardbench2":  # twice every number of Ties is every pair twice
+        assert resampling.headline(np.tile(everything, 2)) == pytest.approx(whole, abs=1e-12)
+
+
+def test_subsets_keep_their_sizes_in_every_draw():
+    easy, hard = np.tile([[2.0, 1.0]], (20, 1)), np.tile([[1.0, 2.0]], (20, 1))
+    one = scores("rewardbench", np.concatenate([easy, hard]))
+    mixed = compare.headline(evaluators.get("rewardbench"), one)
+    assert mixed["high"] - mixed["low"] > 0.2
+    items = [
+        item._replace(subset=("mt-bench-easy", "mt-bench-hard")[i >= 20])
+        for i, item in enumerate(one.items)
+    ]
+    apart = compare.headline(evaluators.get("rewardbench"), dataclasses.replace(one, items=items))
+    assert (apart["low"], apart["headline"], apart["high"]) == (0.5, 0.5, 0.5)

@@ -1,13 +1,16 @@
 """One module per benchmark: its original files in, the numbers of its reference implementation out.
 
 A benchmark is a module of this folder, named in `evaluators.NAMES`, with everything that
-`Benchmark` lists; nothing else in the package knows its name. Two more functions are optional: a
-module that also fits `HasSections` or `HasCurves` draws pictures of its own into the report.
+`Benchmark` lists; nothing else in the package knows its name. Three more functions are optional: a
+module that also fits `HasSections` or `HasCurves` draws pictures of its own into the report, and
+one that fits `HasResampling` has intervals in less time.
 """
 
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
 
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 from rewardjax.evaluators.stored_rewards import Scores
@@ -82,4 +85,24 @@ class HasCurves(Protocol):
 
     def curves(self, evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
         """Curves of `best_of_n.curve` for the report: by title of the prompts, by what picks."""
+        ...
+
+
+class Resampling(NamedTuple):
+    """A benchmark's headline of examples drawn again, without its whole rule each time.
+
+    headline: of indices [n] of items, of which some are there several times. clusters: [N] what is
+    drawn as a whole, where that is not the prompt.
+    """
+
+    headline: Callable[[np.ndarray], float | None]
+    clusters: Sequence[str] | None = None
+
+
+@runtime_checkable
+class HasResampling(Protocol):
+    """A benchmark whose rule is slow, or is not a rule of one item at a time."""
+
+    def resampling(self, items: Sequence[Item], rewards: Rewards) -> Resampling:
+        """The headline of `summarize` for many draws of the same items."""
         ...

@@ -14,6 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, records
+from rewardjax.evaluators.benchmarks import Resampling
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench 2"
@@ -163,6 +164,26 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         notes,
         CHANCES,
     )
+
+
+def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
+    """The headline, with both questions of a number of Ties drawn together."""
+
+    def headline(drawn: np.ndarray) -> float | None:
+        times: dict[int, int] = {}
+        again, rewards_again = [], []
+        for i in drawn.tolist():
+            times[i] = times.get(i, 0) + 1
+            item = items[i]
+            # The rule pairs questions by number: a second copy of both is a pair of its own.
+            if "number" in item.label:
+                number = f"{item.label['number']}@{times[i]}"
+                item = item._replace(label={**item.label, "number": number})
+            again.append(item)
+            rewards_again.append(rewards[i])
+        return summarize(again, rewards_again).headline
+
+    return Resampling(headline, [str(item.label.get("number", item.id)) for item in items])
 
 
 def _ties(

@@ -156,7 +156,7 @@ def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
         if entry.result.headline is None:
             continue
         accuracies[entry.model] = {
-            level: compare.jackknife(_accuracy_at(level), entry.scores) for level in LEVELS
+            level: compare.estimate(_accuracy_at(level), entry.scores) for level in LEVELS
         }
         matrices[entry.model] = np.mean(list(entry.result.other["matrix"].values()), axis=0)
         percent = [100 * entry.result.other[level] for level in LEVELS]

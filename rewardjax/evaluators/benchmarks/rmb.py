@@ -14,6 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, records
+from rewardjax.evaluators.benchmarks import Resampling
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
@@ -86,6 +87,21 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         {"best-of-N average": best_of_n},
         chances=CHANCES,
     )
+
+
+def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
+    """The headline from the credit of each item, which is computed once."""
+    credit = np.array([list_credit(row)[0] for row in rewards])  # [N]
+    names = list(EXPECTED)
+    part = np.array([names.index("/".join(item.subset.split("/")[:2])) for item in items])  # [N]
+
+    def headline(drawn: np.ndarray) -> float | None:
+        scored = drawn[~np.isnan(credit[drawn])]
+        counts = np.bincount(part[scored], minlength=len(names))
+        sums = np.bincount(part[scored], credit[scored], minlength=len(names))
+        return records.average(sums[counts > 0] / counts[counts > 0])
+
+    return Resampling(headline)
 
 
 # ------------------------------------------------------------------ the files

@@ -34,14 +34,17 @@ class Evaluation:
             return title
         return f"{title}: {benchmark}"
 
-    # Both are used by several sections, and the jackknife computes every headline 20 times.
+    # Both are used by several sections.
 
     @functools.cached_property
     def intervals(self) -> dict[str, dict[str, Any]]:
         """`compare.headline` of every benchmark, with "partial"."""
         intervals = {}
         for name, result in self.results.items():
-            headline = compare.headline(evaluators.get(result.name), self.scores[name])
+            headline = self.record.get("intervals", {}).get(name)
+            # An older evaluation kept none.
+            if headline is None:
+                headline = compare.headline(evaluators.get(result.name), self.scores[name])
             intervals[name] = headline | {"partial": result.partial}
         return intervals
 

@@ -44,7 +44,9 @@ def headlines(models: Sequence[Evaluation], draw: Draw) -> Section:
             "A star marks a number over less than the published benchmark: it must not be set "
             "beside the others. The next table says of what."
         )
-    text.append("Intervals are 95 %, by leaving out one of 20 groups of prompts at a time.")
+    text.append(
+        "Intervals are 95 %, by drawing the prompts of each subset again (stratified bootstrap)."
+    )
 
     titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
     rows = [_evaluated_row(model, titles) for model in models]
@@ -134,7 +136,7 @@ def comparison(models: Sequence[Evaluation], draw: Draw) -> Section | None:
         return None
     rows, forest = [], []
     text = [
-        "Headlines differ by the jackknife over prompts. The other columns are over single "
+        "Headlines differ by the same draws of prompts for both. The other columns are over single "
         "examples, each scored by the benchmark's own rule: the interval draws whole prompts "
         "again; p is McNemar's exact test of the examples that one model gets more of than the "
         "other."

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
-from rewardjax.evaluators.page.cells import star
+from rewardjax.evaluators.page.cells import between, star
 from rewardjax.evaluators.records import Part, Result, average
 
 # arXiv 2507.01352, the table of seven benchmarks, in the order of evaluators.PAPER, in percent.
@@ -90,11 +90,15 @@ def paper_table(model: str, results: Mapping[str, Result]) -> str:
 
 
 def page(
-    model: str, results: Mapping[str, Result], missing: Mapping[str, str], facts: Mapping[str, Any]
+    model: str,
+    results: Mapping[str, Result],
+    missing: Mapping[str, str],
+    facts: Mapping[str, Any],
+    intervals: Mapping[str, Mapping[str, float | None]],
 ) -> str:
-    """The whole of results.md."""
+    """The whole of results.md; intervals: "low" and "high" of each headline."""
     paragraphs = [f"# {model}", paper_table(model, results)]
-    paragraphs += [section(name, result) for name, result in results.items()]
+    paragraphs += [section(name, result, intervals[name]) for name, result in results.items()]
     if missing:
         paragraphs.append("## Missing")
         paragraphs.append("\n".join(f"- **{name}**: {why}" for name, why in missing.items()))
@@ -103,13 +107,16 @@ def page(
     return "\n\n".join(paragraphs) + "\n"
 
 
-def section(name: str, result: Result) -> str:
-    """One benchmark: headline, parts, subsets, other numbers, notes."""
+def section(name: str, result: Result, interval: Mapping[str, float | None]) -> str:
+    """One benchmark: headline with its interval, parts, subsets, other numbers, notes."""
     heading = evaluators.get(result.name).TITLE
     # The same benchmark can stand in a config under several names, on different files.
     if name != result.name:
         heading += f" ({name})"
     heading += f": {_share(result.headline)}"
+    reach = between(interval["low"], interval["high"])
+    if reach is not None:
+        heading += f" ({reach})"
     if result.partial:
         heading += f", partial: over {result.denominators}"
     rule = result.rule[0].upper() + result.rule[1:]

@@ -57,7 +57,7 @@ def result(name, value, n, expected):
 
 def headlines_of(results):
     model = evaluation(results=results)
-    # The intervals are the jackknife's business; here there are none.
+    # The intervals are the bootstrap's business; here there are none.
     model.__dict__["intervals"] = dict.fromkeys(results, {"low": None, "high": None})
     section = headline_sections.headlines([model], Drawn())
     first_row, *_ = section.tables["The paper's table, %"]
