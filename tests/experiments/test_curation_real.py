@@ -138,7 +138,13 @@ def small_run(shared_data, tmp_path_factory):
     problems = spoilt_pairs.read(path, scale=0.01)
     truth = truth_of(map(curation_real._as_record, problems))
     mesh = jax.make_mesh((1, 1, 1), AXES, devices=jax.devices()[:1])
-    with jax.set_mesh(mesh), scripted_server.serve(curation_real.PANEL, truth) as server:
+    few = dict.fromkeys(spoilt_pairs.SPLITS, 3)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        jax.set_mesh(mesh),
+        scripted_server.serve(curation_real.PANEL, truth) as server,
+    ):
+        patch.setattr(spoilt_pairs, "PER_PROBLEM", few)
         opened = curation_real.open_lab(folder / "models", shared_data / "tokenizers/qwen3")
         measured = curation_real.run(opened, problems, 0, folder, server.url)
     return measured, Store(folder / "seed-0/store")
