@@ -1,7 +1,7 @@
 """One search for neighbors at the paper's scale, to plan on a slice.
 
-    python -m rewardjax.compile --mode=retrieval --config=configs/curation/retrieval.py
-    --topology=v5e:4x4 [--config.queries=500000]
+    python -m rewardjax.compile --mode=retrieval --topology=v5e:4x4 \\
+        --config=configs/curation/retrieval.py [--config.queries=500000]
 
 `mesh` spreads the base over all devices, whatever its axes.
 """

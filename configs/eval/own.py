@@ -1,6 +1,6 @@
 """A benchmark of your own, without a change of this package.
 
-    python -m rewardjax.evaluate --config=configs/eval/own.py:module=toybench.py,data=toy.jsonl \\
+    python -m rewardjax.evaluate --config=configs/eval/own.py:module=BENCH.py,data=DATA \\
         --config.model=MODEL
 
 `module` is a Python file or the dotted name of a module; docs/evaluation.md says what is in it.
@@ -17,7 +17,7 @@ def get_config(arg: str | None = None) -> Config:
         arg, module="rewardjax.evaluators.benchmarks.llmbar", data="assets:benchmarks/llmbar"
     )
     config = evaluation()
-    # Tables and files of scores are named after the module: toybench.
+    # Tables and files of scores are named after the module.
     name = pathlib.PurePath(args.module.removesuffix(".py")).name.rpartition(".")[-1]
     config.benchmarks[name] = dict(benchmark=args.module, path=args.data)
     return config
