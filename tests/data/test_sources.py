@@ -345,6 +345,17 @@ def test_an_array_is_not_held_as_a_whole(tmp_path):
     assert peak < 5e6  # of 30e6 bytes
 
 
+def test_an_error_in_an_array_is_told_before_the_rest_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "CHUNK", 100)
+    read = []
+    real = json_files._Text._more
+    monkeypatch.setattr(json_files._Text, "_more", lambda self: read.append(1) or real(self))
+    (tmp_path / "a.json").write_text('[{"x": 1},\n{"x": oops},' + '{"x": 1},' * 1000)
+    with pytest.raises(ValueError, match=r"a\.json:2: bad JSON at column 7"):
+        list(open_source(tmp_path / "a.json"))
+    assert len(read) < 5
+
+
 def test_one_record_in_a_json_file_is_a_record(tmp_path):
     for record in ({"prompt": "p", "chosen": "c"}, {"data": ["a"]}, {"data": {"a": 1}}):
         (tmp_path / "a.json").write_text(json.dumps(record))

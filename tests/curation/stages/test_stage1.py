@@ -10,7 +10,7 @@ from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
 
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.stages import loop, report, stage1
+from rewardjax.curation.stages import cost_plan, loop, report, stage1
 
 GOLD = ["north10", "south10"]
 POOL = [*ids("north", 0, 20), *ids("south", 0, 20), *ids("east", 0, 20), *ids("west", 0, 3)]
@@ -31,6 +31,24 @@ def prepare(ws):
 def evidence(ws, iteration=1):
     rows = stage_names.picks(iteration).rows(ws.store, "picks", order="place")
     return [(row["pair_id"], json.loads(row["evidence"])) for row in rows]
+
+
+def test_a_source_of_several_splits_is_taken_in_by_the_one_that_is_named(tmp_path):
+    for split, count in (("train", 3), ("test", 1)):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        rows = [
+            {"prompt": f"{split} north0{i}?", "chosen": "yes", "rejected": "no"}
+            for i in range(count)
+        ]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "data" / f"{split}.jsonl").write_text(lines)
+    source = {"source": str(tmp_path / "data"), "split": "train", "entry": "unverified"}
+    with workspace(tmp_path / "w", Cast(margins={}), sources={"mine": source}) as ws:
+        steps = {step["step"]: step for step in cost_plan.plan(ws)}
+        assert steps["import mine"]["pairs"] == 3
+        stage1.prepare(ws)
+        prompts = ws.store.query("select prompt from pairs order by row").to_pylist()
+    assert ["train" in row["prompt"] for row in prompts] == [True] * 3
 
 
 def test_errors_on_gold_pull_their_neighbors_and_what_is_right_does_not(tmp_path):
