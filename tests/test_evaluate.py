@@ -73,6 +73,10 @@ def test_every_benchmark_has_a_number_that_is_labeled_partial(evaluated):
     )
     row = next(line for line in text.splitlines() if line.startswith("| **"))
     assert row.count("*") == 4 + 8, "seven partial numbers and a partial average"
+    of_rmb = record["intervals"]["rmb"]
+    assert of_rmb["low"] < results["rmb"].headline < of_rmb["high"]
+    low, high = 100 * of_rmb["low"], 100 * of_rmb["high"]
+    assert f"## RMB: {100 * of_rmb['headline']:.1f} ({low:.1f} to {high:.1f})" in text
 
 
 def test_any_rule_can_be_recomputed_from_the_stored_scores(evaluated):
