@@ -200,6 +200,8 @@ def main() -> None:
     args = parser.parse_args()
     # Before the model, which takes long: a misspelt name should not have to wait for it.
     source = sources.open_source(args.input, split=args.split)
+    for reading in formats.readings(source, args.columns, args.labels):
+        print(reading.sentence(), file=sys.stderr)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
     counts = score_file(model, source, args.output, args.columns, args.labels)
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))

@@ -16,6 +16,7 @@ from rewardjax.data.layouts import LAYOUTS, Layout, fields, mapping, pairs, rank
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
+SPEAKER = ("role", "from", "type", "name")  # fields of a message beside its text
 SAMPLE = 1000  # records of a file that decide what it holds
 
 
@@ -209,7 +210,7 @@ def _with_numbers(columns: mapping.Columns, sample: list[Record]) -> mapping.Col
 
 def _refuse_unread(record: _Watched, content: Content) -> None:
     """Raise BadRecord where a column that may be part of the prompt says what was not read."""
-    unread = [name for name in fields.PROMPT_PARTS if name not in record.read]
+    unread = [name for name in fields.PROMPT_PARTS if name in record and name not in record.read]
     unread = [name for name in unread if _says_something(dict.get(record, name))]
     if not unread:
         return
@@ -246,9 +247,22 @@ def _repeats(value: Any, name: str, said: str) -> bool:
     if name in fields.NOT_TEXT:
         return False
     try:
-        value = fields.text_or_messages(value, name)
+        # A transcript or JSON in a text: its turns, not its markers, are what may be repeated.
+        if isinstance(value, str):
+            value = fields.text_or_messages(value, name)
     except BadRecord:
         return False
+    return all(" ".join(text.split()) in said for text in _leaves(value))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """The texts inside a value of any nesting, but for who says them."""
     if isinstance(value, str):
-        return " ".join(value.split()) in said
-    return all(" ".join(str(message["content"]).split()) in said for message in value)
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in SPEAKER:
+                yield from _leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)

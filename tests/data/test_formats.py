@@ -459,6 +459,9 @@ def test_a_prompt_column_may_repeat_what_is_read():
         assert decided([sides | {"prompt": repeated}]).to_group(sides, 0).prompt == [user(Q)]
     with pytest.raises(ValueError, match="`prompt` may be part of the prompt and is not read"):
         decided([sides | {"prompt": "Something else"}])
+    # Documents are texts too, in fields of whatever name.
+    with pytest.raises(ValueError, match="`context` may be part of the prompt and is not read"):
+        decided([sides | {"context": [{"title": "Numbers", "body": "Three is the third."}]}])
 
 
 def test_a_mapped_column_that_is_not_there_is_named():

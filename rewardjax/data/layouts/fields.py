@@ -18,10 +18,11 @@ PROMPTS = (
     *("prompt", "messages", "conversations", "conversation", "question", "instruction", "input"),
     "context",
 )
+SYSTEMS = ("system", "system_prompt", "system_message")
 # Columns that belong to the prompt in some layout: read, or a repetition of what is read, or the
 # record is refused.
 NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio", "audios")
-PROMPT_PARTS = (*PROMPTS, "system", "system_prompt", "history", "query", *NOT_TEXT)
+PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", "query", *NOT_TEXT)
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
 # Who speaks, as ShareGPT and OASST call it.
@@ -50,7 +51,7 @@ def prompt(record: Record) -> list[Message]:
     """The record's prompt, under any of its names, with its system message and earlier turns."""
     messages = _turns(record)
     earlier = history(record.get("history"))
-    name = first_present(record, ("system", "system_prompt"))
+    name = first_present(record, SYSTEMS)
     first = messages[0]
     if name is not None and not isinstance(record[name], str):
         raise BadRecord("bad_schema", f"{name} = {record[name]!r:.60}, not a text")

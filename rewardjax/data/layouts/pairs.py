@@ -74,7 +74,7 @@ def _of_messages(
         )
     # Whole conversations; a prompt column only repeats their start, which `formats` checks.
     prompt, responses = fields.split_messages(*sides)
-    name = fields.first_present(record, ("system", "system_prompt"))
+    name = fields.first_present(record, fields.SYSTEMS)
     if name is not None and record[name] and prompt[0]["role"] != "system":
         prompt = [{"role": "system", "content": record[name]}, *prompt]
     return prompt, responses

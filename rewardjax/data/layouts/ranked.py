@@ -8,12 +8,12 @@ from rewardjax.data.layouts import fields
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
-LISTS = ("responses", "candidates", "completions", "answers")
-# What may label the responses of a group: the name of a column, and of a field of one response.
+LISTS = ("responses", "candidates", "completions", "answers", "generations")
+# What may label the responses of a group: the names of a column, and of a field of one response.
 LABELS = (
-    ("correct", ("is_correct", "correct")),
-    ("ranks", ("rank", "ranks")),
-    ("scores", ("score", "overall_score", "scores")),
+    (("correct",), ("is_correct", "correct")),
+    (("ranks",), ("rank", "ranks")),
+    (("scores", "ratings"), ("score", "overall_score", "scores")),  # distilabel's are ratings
 )
 
 
@@ -32,8 +32,8 @@ def _is_labeled(record: Record) -> bool:
     first: Any = {}
     if name is not None and isinstance(record[name], (list, tuple)) and record[name]:
         first = record[name][0]
-    for plural, names in LABELS:
-        if record.get(plural) is not None:
+    for columns, names in LABELS:
+        if fields.first_present(record, columns) is not None:
             return True
         if isinstance(first, dict) and fields.first_present(first, names) is not None:
             return True
@@ -106,11 +106,12 @@ def _response(item: Any, where: str) -> list[Message]:
 
 
 def _labels(
-    record: Record, items: Sequence[Any], plural: str, names: Sequence[str]
+    record: Record, items: Sequence[Any], columns: Sequence[str], names: Sequence[str]
 ) -> list[Any] | None:
     """A list column, or a field of every response; None where there is neither."""
-    if record.get(plural) is not None:
-        values = list(record[plural])
+    column = fields.first_present(record, columns)
+    if column is not None:
+        values = list(record[column])
     else:
         values = []
         for item in items:
@@ -121,7 +122,8 @@ def _labels(
     # Some responses labeled and others not: which label belongs to which response is not known.
     if values and len(values) != len(items):
         raise BadRecord(
-            "bad_schema", f"{plural} has {len(values)} values for {len(items)} responses"
+            "bad_schema",
+            f"{column or columns[0]} has {len(values)} values for {len(items)} responses",
         )
     return values or None
 

@@ -203,6 +203,16 @@ def sharegpt(**more):
             Pair(0, 1, margin=3.0),
         ),
         (
+            "responses of one prompt",  # distilabel
+            {"instruction": Q, "generations": [GOOD, BAD], "ratings": [5, 4], "model_name": "m"},
+            Pair(0, 1, margin=1.0),
+        ),
+        (
+            "pairs of texts",
+            {"prompt": Q, "chosen": GOOD, "rejected": BAD, "conversation": [{"input": Q}]},
+            Pair(0, 1),
+        ),
+        (
             "two responses and a verdict",
             {"prompt": Q, "response_a": GOOD, "response_b": BAD, "winner": "Response B"},
             Pair(1, 0),
