@@ -146,9 +146,12 @@ def place(batch: dict[str, np.ndarray], layout: Layout) -> dict[str, jax.Array]:
                 f"batch[{name!r}] has {array.shape[-2]} rows on this host, not a multiple of its "
                 f"{here} shards (data x fsdp)"
             )
-        placed[name] = jax.make_array_from_process_local_data(
-            NamedSharding(mesh, specs[array.ndim]), array
-        )
+        # This is where data is meant to move, whatever guard the caller has set: with several
+        # processes JAX takes the very same call for an implicit transfer.
+        with jax.transfer_guard_host_to_device("allow"):
+            placed[name] = jax.make_array_from_process_local_data(
+                NamedSharding(mesh, specs[array.ndim]), array
+            )
     return placed
 
 
