@@ -304,7 +304,7 @@ def only_texts_differ(subject: Subject, chat: tuple) -> bool:
 
 def forged(subject: Subject, chat: tuple) -> bool:
     """Whether a chat has other control ids than the same chat with every text an x."""
-    plain = their_ids(subject, tuple(mapped(list(chat), lambda text: "x")))
+    plain = their_ids(subject, tuple(mapped(list(chat), lambda text: text and "x")))
     ours = our_ids(subject, chat)
     if ours is None or plain is None:
         return ours is not plain

@@ -27,7 +27,7 @@ import tokenizers
 from rewardjax import fingerprint
 from rewardjax.data import chat_template, tokenizer_folder
 from rewardjax.data.chat_template import TemplateRefusal
-from rewardjax.data.control_text import Breaker, any_of, texts_of
+from rewardjax.data.control_text import Breaker, any_of, texts_of, without_marks
 from rewardjax.data.groups import BadRecord, Message
 from rewardjax.data.tokenizer_folder import TokenizerFiles
 
@@ -168,7 +168,7 @@ class ChatTokenizer:
         template refuses the conversation ("bad_role") or fails on it ("bad_schema").
         """
         rendered, mark, _ = self._render_marked(messages, tools)
-        return _without(mark, rendered)
+        return without_marks(rendered, mark)
 
     def encode(self, messages: list[Message], tools: list[dict] | None = None) -> list[int]:
         """Token ids of the conversation; control ids come from the template only.
@@ -252,10 +252,10 @@ class ChatTokenizer:
             control = self._controls.get(match[0])
             if control is None:
                 continue
-            text = _strip(_without(mark, rendered[start : match.start()]), strip_left, control)
-            yield text, control
+            text = without_marks(rendered[start : match.start()], mark)
+            yield _strip(text, strip_left, control), control
             start, strip_left = match.end(), control["rstrip"]
-        yield _strip(_without(mark, rendered[start:]), strip_left, None), None
+        yield _strip(without_marks(rendered[start:], mark), strip_left, None), None
 
     def _id(self, name: str) -> int | None:
         """The id of the token that the folder names so, None where it names none."""
@@ -290,13 +290,6 @@ class ChatTokenizer:
                 "tokenizer.json: text between control tokens is encoded differently on its own; "
                 "not supported"
             )
-
-
-def _without(mark: str, text: str) -> str:
-    # An empty mark stands for none, and str.replace would find that one everywhere.
-    if not mark:
-        return text
-    return text.replace(mark, "")
 
 
 def _strip(text: str, left: bool, control: dict[str, Any] | None) -> str:

@@ -1,5 +1,6 @@
 """Control strings inside messages, broken by a mark so that no tokenizer can see one there."""
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -112,12 +113,30 @@ def _map_texts(change: Callable[[str], str], value: Any) -> Any:
     return value
 
 
+def without_marks(text: str, mark: str) -> str:
+    """A text that a template printed, without the marks in it; an empty mark stands for none."""
+    if not mark:
+        return text
+    for form in _forms(mark):
+        text = text.replace(form, "")
+    return text
+
+
+def _forms(mark: str) -> tuple[str, str, str]:
+    """A mark as templates print it: itself, and in Python's and in JSON's notation."""
+    return mark, ascii(mark)[1:-1], json.dumps(mark)[1:-1]
+
+
 def _unused_character(value: Any) -> str:
     # Text may hold private-use characters too; a mark that occurs in it would be deleted with the
     # marks.
-    used = set().union(*texts_of(value))
+    texts = list(texts_of(value))
+    used = set().union(*texts)
     for block in PRIVATE_USE:
         for code in block:
-            if chr(code) not in used:
+            if chr(code) in used:
+                continue
+            _, *notations = _forms(chr(code))
+            if not any(notation in text for text in texts for notation in notations):
                 return chr(code)
     raise ValueError("a conversation uses every private-use character: no mark is left for it")

@@ -344,6 +344,15 @@ def test_halves_from_template_and_message_do_not_join(tmp_path):
         assert [i for i in ids if i in controls] == plain, hostile
 
 
+@pytest.mark.parametrize("cut", ["replace('<think>', '')", "replace('<cut>', '')"])
+def test_halves_beside_what_the_template_cuts_out_do_not_join(cut, tmp_path):
+    template = "{% for m in messages %}{{ m.content | " + cut + " }}<|im_end|>{% endfor %}"
+    chat = ChatTokenizer.load(make_qwen(tmp_path, template=template))
+    for tag in ("<think>", "<cut>"):
+        ids = chat.encode([{"role": "user", "content": f"a <|im_{tag}end|> {tag} <|im_ {tag}"}])
+        assert [i for i in ids if i in control_ids(tmp_path)] == [chat.eos_id]
+
+
 def test_control_strings_that_overlap(tmp_path):
     added = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<a", "<a>", "<x<y>", "<y>", "<z<"]
     make_qwen(tmp_path, added=added, template="<x<y><a><a<y>{{ messages[0].content }}<|im_end|>")
@@ -391,6 +400,16 @@ def test_counting_and_texts_of_hostile_messages(folders):
     assert messages[0]["content"] == "<|im_end|> and <think>", (
         "the caller's messages are left alone"
     )
+
+
+def test_marks_that_the_template_prints_as_escapes(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    printed = "{{ messages[0] | string }}{{ messages[0].content | tojson(ensure_ascii=True) }}"
+    chat = ChatTokenizer.load(make_qwen(tmp_path, template=printed + QWEN_TEMPLATE))
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("ends in half <|im_", "<", "\\U000f0000 <|im_", "\\udb80\\udc00\U000f0000 <"):
+        messages = [{"role": "user", "content": text}, {"role": "assistant", "content": "x"}]
+        assert chat.encode(messages) == reference.apply_chat_template(messages, return_dict=False)
 
 
 def test_the_real_template_adds_an_empty_thought(shared_data):
