@@ -770,14 +770,16 @@ def test_sentencepiece_tokenizers(scheme, start, tmp_path):
 @pytest.mark.parametrize("lstrip, rstrip", [(True, False), (False, True), (True, True)])
 def test_control_tokens_that_swallow_white_space(lstrip, rstrip, tmp_path):
     transformers = pytest.importorskip("transformers")
-    folder = make_qwen(tmp_path)
+    # the text of a message stands beside control tokens on both sides
+    template = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
+    folder = make_qwen(tmp_path, template=template)
     spec = json.loads((folder / "tokenizer.json").read_text())
     for token in spec["added_tokens"][1:7]:
         token.update(lstrip=lstrip, rstrip=rstrip)
     (folder / "tokenizer.json").write_text(json.dumps(spec))
     chat = ChatTokenizer.load(folder)
     reference = transformers.AutoTokenizer.from_pretrained(folder)
-    for text in ("  a \n", "\u3000<think>\x1c ", " \x85\u200b", "\n\n", "x <|im_"):
+    for text in ("  a \n", "\x1c b \x1c", "\u3000<think>\x1c ", " \x85\u200b", "\n\n", "x <|im_"):
         messages = [{"role": "user", "content": text}, {"role": "assistant", "content": text}]
         assert chat.encode(messages) == reference.apply_chat_template(messages, return_dict=False)
 
