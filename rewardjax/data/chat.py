@@ -25,11 +25,11 @@ import jinja2
 import tokenizers
 
 from rewardjax import fingerprint
-from rewardjax.data import chat_template, tokenizer_folder
-from rewardjax.data.chat_template import TemplateRefusal
-from rewardjax.data.control_text import Breaker, any_of, texts_of, without_marks
 from rewardjax.data.groups import BadRecord, Message
-from rewardjax.data.tokenizer_folder import TokenizerFiles
+from rewardjax.data.templates import chat_template, tokenizer_folder
+from rewardjax.data.templates.chat_template import TemplateRefusal
+from rewardjax.data.templates.control_text import Breaker, any_of, texts_of, without_marks
+from rewardjax.data.templates.tokenizer_folder import TokenizerFiles
 
 # What conversations become, in the words of the score contract: it changes when ids change.
 TOKEN_RULE = (

@@ -8,8 +8,8 @@ import pathlib
 
 import tokenizers
 
-from rewardjax.data import chat_template, tokenizer_folder
 from rewardjax.data.groups import Message
+from rewardjax.data.templates import chat_template, tokenizer_folder
 
 
 def token_ids(folder: str | pathlib.Path, messages: list[Message]) -> tuple[str, list[int]]:
