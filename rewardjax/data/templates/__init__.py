@@ -1,1 +1,1 @@
-"""What a tokenizer folder says about conversations: its files, its chat template, its control tokens."""
+"""What a tokenizer folder says about conversations: files, chat template, control tokens."""
