@@ -104,8 +104,8 @@ def readings(source: Any, columns: Any = None, labels: Any = None) -> list[Readi
     columns, labels: as `mapping.read` takes them. Raises ValueError for a file of whose sample no
     record can be read.
     """
-    given = mapping.read(columns, labels)
-    return [decide(name, source.name, records(), given) for name, records in files_of(source)]
+    names = mapping.read(columns, labels)
+    return [decide(name, source.name, records(), names) for name, records in files_of(source)]
 
 
 def files_of(source: Any) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
@@ -214,12 +214,12 @@ def _refuse_unread(record: _Watched, content: Content) -> None:
     unread = [name for name in unread if _says_something(dict.get(record, name))]
     if not unread:
         return
-    said = "\n".join(_texts(content))
+    read_text = "\n".join(_texts(content))
     for name in unread:
         # What repeats the prompt under its plain name is reported as where the prompt came from.
         if name == "prompt":
             record.read.add(name)
-        if not _repeats(dict.get(record, name), name, said):
+        if not _repeats(dict.get(record, name), name, read_text):
             raise BadRecord(
                 "bad_schema",
                 f"`{name}` may be part of the prompt and is not read: name the columns, as in "

@@ -150,28 +150,30 @@ def _is_one_hot(record: Record) -> bool:
 
 def _read_one_hot(record: Record) -> Content:
     """One of three columns is 1; prompt and responses are JSON lists, one text per turn."""
-    said = [name for name in ONE_HOT if fields.boolean(record.get(name) or 0, name)]
-    if len(said) != 1:
-        raise BadRecord("bad_schema", f"{', '.join(ONE_HOT)}: {len(said)} of them are 1, not one")
+    verdicts = [name for name in ONE_HOT if fields.boolean(record.get(name) or 0, name)]
+    if len(verdicts) != 1:
+        raise BadRecord(
+            "bad_schema", f"{', '.join(ONE_HOT)}: {len(verdicts)} of them are 1, not one"
+        )
     names = two_responses(record)
     assert names, "the layout fits"
-    asked = _texts(record.get("prompt"), "prompt")
+    prompts = _texts(record.get("prompt"), "prompt")
     responses = []
     for name in names:
         answers = _texts(record[name], name)
-        if len(answers) != len(asked):
+        if len(answers) != len(prompts):
             raise BadRecord(
-                "bad_schema", f"{name} has {len(answers)} turns for {len(asked)} of the prompt"
+                "bad_schema", f"{name} has {len(answers)} turns for {len(prompts)} of the prompt"
             )
         messages = []
-        for question, answer in zip(asked, answers, strict=True):
+        for question, answer in zip(prompts, answers, strict=True):
             messages.append({"role": "user", "content": question})
             messages.append({"role": "assistant", "content": answer})
         responses.append(messages[1:])
     return {
-        "prompt": [{"role": "user", "content": asked[0]}],
+        "prompt": [{"role": "user", "content": prompts[0]}],
         "responses": responses,
-        "pairs": [pair_of(ONE_HOT[said[0]])],
+        "pairs": [pair_of(ONE_HOT[verdicts[0]])],
     }
 
 
