@@ -18,7 +18,7 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = "rewardjax"
@@ -71,7 +71,11 @@ def long_lines(modules: list[Module]) -> Iterator[Place]:
                 yield Place(module.path, number, line)
 
 
-def _expressions(modules: list[Module], kind: type | tuple) -> Iterator[tuple[Module, ast.AST]]:
+# Of a kind that the caller chooses: the attributes of the node are that kind's.
+Node = Any
+
+
+def _expressions(modules: list[Module], kind: type | tuple) -> Iterator[tuple[Module, Node]]:
     for module in modules:
         for node in ast.walk(module.tree):
             if isinstance(node, kind):
@@ -111,10 +115,7 @@ def own_line_comments(modules: list[Module]) -> Iterator[Place]:
 
 
 def repeating_comments(modules: list[Module]) -> Iterator[Place]:
-    """Comments that say no more than the line below them:
-
-    every word of three letters or more stands there too.
-    """
+    """Comments of which every word of three letters or more stands in the line below, too."""
     by_path = {module.path: module.lines for module in modules}
     for place in own_line_comments(modules):
         below = next((line for line in by_path[place.path][place.line :] if line.strip()), "")
@@ -141,8 +142,7 @@ def vague_names(modules: list[Module]) -> Iterator[Place]:
 
 
 def unreached_functions(modules: list[Module]) -> Iterator[Place]:
-    """Functions and methods whose name is used nowhere in what a command, a config or a test helper
-    reaches.
+    """Functions and methods that no command, config or test helper reaches.
 
     Names are not resolved: a function counts as reached as soon as reached code uses its name for
     anything. Methods of a class whose base is another library's are that library's to call.
@@ -373,7 +373,7 @@ def measure(modules: list[Module], under: str) -> dict[str, Measure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.style", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks.style", description="How readable is the package?"
     )
     parser.add_argument("--list", choices=sorted(MEASURES), help="print the places of this measure")
     parser.add_argument(

@@ -366,8 +366,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                 unreadable[file.stem] = str(error)
                 continue
         found = compare(tried, number, chats, each_hostile)
-        for name, count in found.items():
-            counts[name] += count
+        for name in counts:
+            counts[name] += found[name]
         bad = {name: n for name, n in found.items() if n and name not in ("refused", "hostile")}
         if bad:
             failures[file.stem] = bad

@@ -98,7 +98,7 @@ class ChatTokenizer:
         self._full = full
         self.vocab_size: int = max(full.get_vocab(with_added_tokens=True).values()) + 1
         self.bos_id = self._id("bos_token")
-        self.pad_id = self._id("pad_token")
+        pad_id = self._id("pad_token")
         eos_id = self._id("eos_token")
         if eos_id is None:
             raise ValueError(
@@ -106,9 +106,10 @@ class ChatTokenizer:
                 "there"
             )
         self.eos_id: int = eos_id
-        if self.pad_id is None:
+        if pad_id is None:
             # Scores are read by length, so that nothing depends on what fills the rows.
-            self.pad_id = self.eos_id
+            pad_id = eos_id
+        self.pad_id: int = pad_id
         self._encode_first, self._encode_later = _text_encoders(spec)
         self._check_text_is_text()
         try:

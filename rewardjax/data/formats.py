@@ -236,7 +236,8 @@ def _says_something(value: Any) -> bool:
 def _texts(content: Content) -> list[str]:
     """The texts of prompt and responses."""
     texts = []
-    for messages in (content["prompt"], *content["responses"]):
+    # A layout that reads a record without text has refused it before.
+    for messages in (content.get("prompt", []), *content.get("responses", [])):
         texts += [" ".join(str(message["content"]).split()) for message in messages]
     return texts
 

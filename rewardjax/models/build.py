@@ -29,6 +29,7 @@ def load_tokenizer(
             "tokenizer; name a folder that has one, such as 'assets:world'"
         )
     if model_folder is None:
+        assert folder is not None, "one of the two is given"
         tokenizer = ChatTokenizer.load(assets.resolve(folder, weights=False), pad_token, date)
         tokenizer.check_pad()
         return tokenizer

@@ -180,9 +180,7 @@ def _refuse_other_than_one_output(raw: dict[str, Any], path: pathlib.Path) -> No
 def _refuse_pad_that_ends(pad: int, eos: int | list[int]) -> None:
     # Only where a folder is written. One that is read may have any pad token, or none: rewards are
     # read by the length of a conversation, not by looking for the last token that is not padding.
-    ends = eos
-    if isinstance(eos, int):
-        ends = [eos]
+    ends: list[int] = [eos] if isinstance(eos, int) else eos
     if pad in ends:
         raise ValueError(
             f"save: pad_token_id={pad} is also eos_token_id={eos}: a server that looks for the "

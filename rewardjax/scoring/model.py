@@ -168,9 +168,11 @@ def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str
 
     Raises BadRecord for what cannot be scored.
     """
-    messages = prompt
+    messages: list[Message]
     if isinstance(prompt, str):
         messages = [{"role": "user", "content": prompt}]
+    else:
+        messages = prompt
     replies = [[{"role": "assistant", "content": text}] for text in responses]
     tokens = prepare_whole(
         Group("", messages, replies, []),

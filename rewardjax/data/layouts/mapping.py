@@ -90,7 +90,8 @@ def _dict(value: Any, name: str) -> dict[Any, Any]:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
             pass
-    # A ConfigDict is no Mapping.
-    if not hasattr(value, "items"):
+    # A ConfigDict is not a Mapping.
+    items = getattr(value, "items", None)
+    if items is None:
         raise ValueError(f"{name} = {value!r:.80}: must be a mapping, as in {{prompt: question}}")
-    return dict(value)
+    return dict(items())
