@@ -12,6 +12,7 @@ learn anything. `batches` is for judges that are asked by `curate batch`.
 
 from rewardjax.config import Config, parse_arg
 from rewardjax.curation.defaults import curation
+from rewardjax.defaults import WORLD
 
 NAMES = ("sharp", "longwinded", "lopsided")
 HARD, WILD = (
@@ -60,6 +61,8 @@ def get_config(arg: str | None = None) -> Config:
     train.log.writers.tensorboard = False
     if args.tiny:
         config.stage1.update(iterations=1, first=24, budget=12)
+        # A model from scratch brings no tokenizer of its own.
+        train.tokenizer.folder = WORLD
         train.model.update(folder=None, init_head=False, variant="tiny-qwen3")
         train.model.changes.update(vocab_size=1024, width=16, mlp_width=32)
         train.batch.update(pairs=8, rows=8)

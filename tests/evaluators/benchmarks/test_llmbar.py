@@ -69,5 +69,5 @@ def test_the_real_files(shared_data):
 
 
 def test_a_folder_without_the_files_says_which(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no .*parquet file"):
+    with pytest.raises(FileNotFoundError, match=r"no .*\.parquet, .* file"):
         llmbar.load(tmp_path)
