@@ -3,8 +3,8 @@
 `documents()` yields every text that speaks to users: Markdown, docstrings and comments, config headers, notebooks, the Makefile.
 `broken_promises(document)` says in one line each what does not hold in it. Four kinds of promise are read:
 
-    commands    `python -m MODULE ...` and `make TARGET`: parsed by the module's own parser, its config loaded, `--plan` and
-                `--dry_run` carried out where the command has them
+    commands    `python -m MODULE ...` and `make TARGET`: parsed by the module's own parser, the config
+                loaded with the fields that are set in it, the trials of a sweep checked against it
     names       `schedule.peak`, `losses.get`: a config field, or an object of the code
     files       `configs/gsm.py`, `docs/log.md`: a file of the repository
     links       [text](docs/data.md#formats): the file, and the heading in it
