@@ -172,3 +172,16 @@ def test_subsets_keep_their_sizes_in_every_draw():
     ]
     apart = compare.headline(evaluators.get("rewardbench"), dataclasses.replace(one, items=items))
     assert (apart["low"], apart["headline"], apart["high"]) == (0.5, 0.5, 0.5)
+
+
+def test_a_mean_over_all_examples_has_as_many_of_each_subset_in_every_draw():
+    easy, hard = np.tile([[2.0, 1.0]], (20, 1)), np.tile([[1.0, 2.0]], (20, 1))
+    one = scores("ppe_preference", np.concatenate([easy, hard]))
+    items = [
+        item._replace(subset=("easy", "hard")[i >= 20], label={"winner": 1.0, "flags": []})
+        for i, item in enumerate(one.items)
+    ]
+    apart = compare.headline(
+        evaluators.get("ppe_preference"), dataclasses.replace(one, items=items)
+    )
+    assert (apart["low"], apart["headline"], apart["high"]) == (0.5, 0.5, 0.5)
