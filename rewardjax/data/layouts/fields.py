@@ -47,6 +47,16 @@ def first_present(record: Record, names: Sequence[str]) -> str | None:
 # ------------------------------------------------------------------ prompts
 
 
+def first_present_pair(
+    record: Record, pairs_of_names: Sequence[tuple[str, str]]
+) -> tuple[str, str] | None:
+    """The first two columns, of those that belong together, that the record has both of."""
+    for first, second in pairs_of_names:
+        if record.get(first) is not None and record.get(second) is not None:
+            return first, second
+    return None
+
+
 def prompt(record: Record) -> list[Message]:
     """The record's prompt, under any of its names, with its system message and earlier turns."""
     messages = _turns(record)

@@ -19,10 +19,7 @@ IN_MESSAGES = ("rejected_response", "rejected_messages")  # ms-swift
 
 def columns(record: Record) -> tuple[str, str] | None:
     """The two columns of the better and the worse response, if the record has them."""
-    for better, worse in COLUMNS:
-        if record.get(better) is not None and record.get(worse) is not None:
-            return better, worse
-    return None
+    return fields.first_present_pair(record, COLUMNS)
 
 
 def is_pair(record: Record) -> bool:

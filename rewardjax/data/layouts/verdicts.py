@@ -45,10 +45,7 @@ STRENGTHS = ("preference_strength", "overall_preference")
 
 def two_responses(record: Record) -> tuple[str, str] | None:
     """The columns of the two responses, if the record has them."""
-    for first, second in TWO_RESPONSES:
-        if record.get(first) is not None and record.get(second) is not None:
-            return first, second
-    return None
+    return fields.first_present_pair(record, TWO_RESPONSES)
 
 
 def word(value: Any) -> str:
