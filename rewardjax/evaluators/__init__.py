@@ -2,7 +2,8 @@
 
 A benchmark is one module of `evaluators/benchmarks`, which says there what a module provides, and
 one name in PUBLISHED or NAMES below; or a module anywhere else, named by its file. The records that
-all of them share are in `records.py`.
+all of them share are in `records.py`, what their rules share in `rules.py`, and how files become
+examples in `reading.py`.
 
 `python -m rewardjax.evaluate` writes a folder per model:
 

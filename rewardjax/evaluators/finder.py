@@ -21,7 +21,7 @@ from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.sources.byte_streams import refuse_stand_in
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.sources.folders import DESCRIPTIONS, SPLIT_WORDS
-from rewardjax.evaluators import records
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.records import Examples, Item
 
 if TYPE_CHECKING:  # benchmarks stand on this module
@@ -89,7 +89,7 @@ def load(
 ) -> Examples:
     """The examples of a benchmark in files or folders, with what was read and what was not.
 
-    read: as for `records.collect`. fields: what a unit's place says of each of its records, which
+    read: as for `reading.collect`. fields: what a unit's place says of each of its records, which
     the record itself overrules; a unit for which it raises BadRecord is set aside with the reason.
 
     Raises FileNotFoundError where there is no data file, ValueError where none is the benchmark's.
@@ -129,7 +129,7 @@ def load(
             origins += unit.source.files
         else:
             origins.append(unit.source)
-    examples = records.collect(name, rows(), read, origins)
+    examples = reading.collect(name, rows(), read, origins)
     return dataclasses.replace(examples, files=counts, set_aside=selection.set_aside)
 
 
@@ -140,7 +140,7 @@ def find(places: Sequence[str | pathlib.Path], layout: Layout) -> Selection:
     """
     candidates: list[Unit] = []
     for place in places:
-        for unit in _units(records.local(place)):
+        for unit in _units(reading.local(place)):
             # Repositories of the hub have files of the same names.
             if len(places) > 1:
                 unit = unit._replace(name=f"{place}/{unit.name}")

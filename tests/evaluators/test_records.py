@@ -8,7 +8,7 @@ import pytest
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
-from rewardjax.evaluators import records, stored_rewards
+from rewardjax.evaluators import reading, rules, stored_rewards
 from rewardjax.evaluators.benchmarks import pairs, rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result
 
@@ -47,9 +47,9 @@ def test_a_part_is_partial_when_examples_lack(part, partial):
 
 
 def test_pooling_weighs_by_examples():
-    pooled = records.pool([Part(1.0, 3, 1), Part(0.0, 1, 2, unscored=5), Part(None, 0)])
+    pooled = rules.pool([Part(1.0, 3, 1), Part(0.0, 1, 2, unscored=5), Part(None, 0)])
     assert (pooled.value, pooled.n, pooled.ties, pooled.unscored) == (0.75, 4, 3, 5)
-    assert records.pool([]).value is None and records.average([None]) is None
+    assert rules.pool([]).value is None and rules.average([None]) is None
 
 
 def test_bad_records_are_counted_and_a_file_without_good_ones_is_refused(tmp_path):
@@ -100,7 +100,7 @@ def test_roles_of_a_prompt_go_by_position(prompt):
 
 
 def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):
-    item, group = records.example("1", "s", {"label": "é"}, records.user("p"), ["a", "", "\ud800"])
+    item, group = reading.example("1", "s", {"label": "é"}, reading.user("p"), ["a", "", "\ud800"])
     examples = Examples("pairs", [item], [group], "0", [])
 
     class Letters:  # one token a character; no control tokens, no BOS
@@ -142,7 +142,7 @@ def test_other_parquet_files_are_refused(tmp_path):
 
 
 def test_a_response_that_cannot_be_scored_moves_no_other_reward():
-    item, group = records.example("1", "s", {}, records.user("p"), ["\ud800", "a", "b"])
+    item, group = reading.example("1", "s", {}, reading.user("p"), ["\ud800", "a", "b"])
     tokenized = [
         stored_rewards.tokenize(
             group, ChatTokenizer.load(assets.resolve("assets:world")), 100, "left"

@@ -12,7 +12,7 @@ import numpy as np
 
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import records
+from rewardjax.evaluators import reading, rules
 from rewardjax.evaluators.benchmarks import Evaluated, majority
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.evaluators.stored_rewards import Scores
@@ -154,7 +154,7 @@ def load(
     """
     source = sources.open_source(path, split=split)
 
-    def read(preferences: records.Preferences) -> tuple[Item, Group]:
+    def read(preferences: reading.Preferences) -> tuple[Item, Group]:
         group = preferences.group()
         if group.correct is None:
             raise BadRecord("bad_schema", "no `correct`: which responses are right?")
@@ -167,8 +167,8 @@ def load(
         label = {"correct": [int(right) for right in group.correct], "answers": answers}
         return Item(group.id, subset, label), group
 
-    of_part = records.groups_of(source, part, columns, labels)
-    return records.collect("best_of_n", of_part, read, [source])
+    of_part = reading.groups_of(source, part, columns, labels)
+    return reading.collect("best_of_n", of_part, read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
@@ -176,7 +176,7 @@ def better(item: Item, responses: int) -> list[tuple[int, int]]:
     correct = item.label["correct"]
     right = [k for k in range(responses) if correct[k]]
     wrong = [k for k in range(responses) if not correct[k]]
-    return records.every_pair(right, wrong)
+    return rules.every_pair(right, wrong)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -184,7 +184,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 
     Prompts whose responses are all right or all wrong say nothing about a scorer and are unused.
     """
-    by_subset = records.by_subset(items, rewards)
+    by_subset = rules.by_subset(items, rewards)
     subsets = {name: _part(rows) for name, rows in by_subset.items()}
     rows = [(item, np.asarray(row, np.float64)) for item, row in zip(items, rewards, strict=True)]
     part, telling = _part(rows), _telling(rows)
@@ -200,7 +200,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         "expected correctness of the response with the highest reward",
         chance,
         {"prompts": part},
-        records.breakdown(subsets),
+        rules.breakdown(subsets),
         other,
     )
 
@@ -209,7 +209,7 @@ def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.nda
     """Items with both right and wrong responses, all of them scored."""
     telling = []
     for item, rewards in rows:
-        if len(set(item.label["correct"])) == 2 and records.is_scored(rewards):
+        if len(set(item.label["correct"])) == 2 and rules.is_scored(rewards):
             telling.append((item, rewards))
     return telling
 
@@ -222,9 +222,9 @@ def _part(rows: Sequence[tuple[Item, np.ndarray]]) -> Part:
         for item, rewards in telling
     ]
     ties = sum(int(np.sum(rewards == rewards.max()) > 1) for _, rewards in telling)
-    unscored = sum(not records.is_scored(rewards) for _, rewards in rows)
+    unscored = sum(not rules.is_scored(rewards) for _, rewards in rows)
     return Part(
-        value=records.average(picked),
+        value=rules.average(picked),
         n=len(telling),
         ties=ties,
         unscored=unscored,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
@@ -84,7 +84,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     """
     parts: dict[str, dict[str, Part]] = {split: {} for split in EXPECTED}
     games: dict[str, list[np.ndarray]] = {split: [] for split in EXPECTED}
-    by_subset = records.by_subset(items, rewards)
+    by_subset = rules.by_subset(items, rewards)
     for split, sizes in EXPECTED.items():
         for category, expected in sizes.items():
             rows = by_subset.get(f"{split}/{category}", [])
@@ -96,8 +96,8 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         both_games = np.concatenate(games[split])
         if len(both_games):
             other[split] = {
-                "macro": records.average(part.value for part in by_category.values()),
-                "micro": records.pool(by_category.values()).value,
+                "macro": rules.average(part.value for part in by_category.values()),
+                "micro": rules.pool(by_category.values()).value,
                 "two games, micro": float(both_games.mean()),
                 "pairs": len(both_games),
             }
@@ -108,7 +108,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     claude = parts["claude"]
     return Result(
         "judgebench",
-        records.average(part.value for part in parts["gpt"].values()),
+        rules.average(part.value for part in parts["gpt"].values()),
         "unweighted mean of 4 categories on the GPT-4o pairs, one game",
         CHANCE,
         parts["gpt"],
@@ -124,7 +124,7 @@ def _category(rows: Sequence[tuple[Item, np.ndarray]], expected: int) -> tuple[P
     first, second = np.array([pair for _, pair in rows]).reshape(-1, 2).T  # [N] each
     scored = ~(np.isnan(first) | np.isnan(second))
     right = one_game(first, second, [text == "A>B" for text in label])
-    part = records.mean_part(np.where(scored, right, np.nan), first == second, expected)
+    part = rules.mean_part(np.where(scored, right, np.nan), first == second, expected)
     # A reward does not depend on the order of the answers; the rule does, where rewards are equal.
     both_games = two_games(_decisions(first, second), _decisions(second, first), label)
     return part, both_games[scored]
@@ -150,9 +150,9 @@ def load(path: str | pathlib.Path) -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    source = records.text(record, "source")
-    model = records.text(record, "response_model")
-    label = records.text(record, "label")
+    source = reading.text(record, "source")
+    model = reading.text(record, "response_model")
+    label = reading.text(record, "label")
     category = next((name for name, prefix in PREFIXES.items() if source.startswith(prefix)), None)
     split = next((name for name in EXPECTED if model.startswith(name)), None)
     if category is None or split is None:
@@ -162,10 +162,10 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         )
     if label not in FLIPPED:
         raise BadRecord("bad_schema", f"label = {label!r}: 'A>B' or 'B>A'")
-    return records.example(
+    return reading.example(
         f"{split}/{record.get('pair_id')}",
         f"{split}/{category}",
         {"label": label},
-        records.user(records.text(record, "question")),
-        [records.text(record, "response_A"), records.text(record, "response_B")],
+        reading.user(reading.text(record, "question")),
+        [reading.text(record, "response_A"), reading.text(record, "response_B")],
     )

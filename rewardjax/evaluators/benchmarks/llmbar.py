@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.benchmarks import rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -54,19 +54,19 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     if label not in (1, 2):
         raise BadRecord("bad_schema", f"label = {label!r}: 1 or 2")
     subset = record["subset"]
-    return records.example(
+    return reading.example(
         f"{subset}/{record['row']}",
         subset,
         {},
-        records.user(records.text(record, "input")),
+        reading.user(reading.text(record, "input")),
         # The output that follows the instruction first.
-        [records.text(record, f"output_{k}") for k in (label, 3 - label)],
+        [reading.text(record, f"output_{k}") for k in (label, 3 - label)],
     )
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The response that follows the instruction, which comes first, over the other."""
-    return records.first_better(1, responses)
+    return rules.first_better(1, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -74,13 +74,13 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 
     The headline is their mean weighted as RewardBench weighs them, over those that are there.
     """
-    by_subset = records.by_subset(items, rewards)
+    by_subset = rules.by_subset(items, rewards)
     parts: dict[str, Part] = {}
     for subset in SUBSETS.values():
         table = np.array([pair for _, pair in by_subset.get(subset, [])]).reshape(-1, 2)  # [N, 2]
-        credit, ties = records.strict_wins(table[:, 0], table[:, 1])
+        credit, ties = rules.strict_wins(table[:, 0], table[:, 1])
         # RewardBench took the subsets whole, so its counts are LLMBar's.
-        parts[subset] = records.mean_part(credit, ties, rewardbench.EXPECTED[subset])
+        parts[subset] = rules.mean_part(credit, ties, rewardbench.EXPECTED[subset])
     accuracies = {name: part.value for name, part in parts.items() if part.value is not None}
     headline = rewardbench.section_scores(accuracies).get("Chat Hard")
     rule = "mean of 5 subsets weighted by RewardBench's counts"

@@ -11,7 +11,7 @@ from scipy import special
 
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group, check
-from rewardjax.evaluators import records
+from rewardjax.evaluators import reading, rules
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.stats.intervals import wilson
 
@@ -207,7 +207,7 @@ def load(
     """
     source = sources.open_source(path, split=split)
 
-    def read(preferences: records.Preferences) -> tuple[Item, Group]:
+    def read(preferences: reading.Preferences) -> tuple[Item, Group]:
         # `check` takes pairs of equal responses away, whose rewards can only be equal.
         group, _ = check(preferences.group())
         if not group.pairs:
@@ -217,8 +217,8 @@ def load(
         subset = str(record.get("subset") or record.get("category") or "all")
         return Item(group.id, subset, {"pairs": pairs}), group
 
-    of_part = records.groups_of(source, part, columns, labels)
-    return records.collect("pairs", of_part, read, [source])
+    of_part = reading.groups_of(source, part, columns, labels)
+    return reading.collect("pairs", of_part, read, [source])
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
@@ -239,7 +239,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
 
     Everything counts pairs, not items; pairs labeled as ties are unused.
     """
-    by_subset = records.by_subset(items, rewards)
+    by_subset = rules.by_subset(items, rewards)
     subsets = {name: _part(_pair_table(scored)) for name, scored in by_subset.items()}
     table = _pair_table(list(zip(items, rewards, strict=True)))
     part = _part(table)
@@ -249,7 +249,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         "accuracy over labeled pairs",
         CHANCE,
         {"pairs": part},
-        records.breakdown(subsets),
+        rules.breakdown(subsets),
         _figures(table),
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.benchmarks import Evaluated, Resampling, best_of_n
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -81,7 +81,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     parts = {name: Part(None, 0, expected=expected) for name, expected in EXPECTED.items()}
     other: dict[str, Any] = {}
     notes: list[str] = []
-    for name, rows in records.by_subset(items, rewards).items():
+    for name, rows in rules.by_subset(items, rewards).items():
         no_conflict = sum(item.label["not_in_conflict"] for item, _ in rows)
         if no_conflict:
             notes.append(
@@ -89,13 +89,13 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
                 "and are left out"
             )
         # A prompt with one unscored response is left out whole: its best-of-K would be another.
-        scored = [row for row in rows if records.is_scored(row[1])]
+        scored = [row for row in rows if rules.is_scored(row[1])]
         parts[name], pairs = _part(scored, EXPECTED[name], len(rows) - len(scored))
         if scored:
             duplicates = sum(_duplicates(item) for item, _ in scored)
             counts = {"pairs": pairs, "duplicate pairs": duplicates}
             other[name] = counts | _curves(scored)
-    headline = records.average(part.value for part in parts.values())
+    headline = rules.average(part.value for part in parts.values())
     rule = "unweighted mean of 5 sets; a set is the accuracy on its sampled conflict pairs"
     return Result("ppe_correctness", headline, rule, CHANCE, parts, other=other, notes=notes)
 
@@ -122,7 +122,7 @@ def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
     sums, pairs = np.zeros(len(items)), np.zeros(len(items))  # [N] each
     for i, (item, rewards_of_item) in enumerate(zip(items, rewards, strict=True)):
         row = np.asarray(rewards_of_item, np.float64)
-        if records.is_scored(row):
+        if rules.is_scored(row):
             credit, _ = pair_credit(row, item.label["correct"], item.label["pairs"])
             sums[i], pairs[i] = credit.sum(), len(credit)
     names = list(EXPECTED)
@@ -131,7 +131,7 @@ def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
     def headline(drawn: np.ndarray) -> float | None:
         counts = np.bincount(part[drawn], pairs[drawn], minlength=len(names))
         right = np.bincount(part[drawn], sums[drawn], minlength=len(names))
-        return records.average(right[counts > 0] / counts[counts > 0])
+        return rules.average(right[counts > 0] / counts[counts > 0])
 
     return Resampling(headline)
 
@@ -156,7 +156,7 @@ def _curves(scored: Sequence[tuple[Item, np.ndarray]]) -> dict[str, Any]:
     score, oracle = np.array(curve["score"]), np.array(curve["oracle"])
     return {
         "auc, pooled": auc(np.concatenate(rewards), list(itertools.chain.from_iterable(labels))),
-        "auc, within prompts": records.average(within),
+        "auc, within prompts": rules.average(within),
         "best-of-K, highest": float(score.max()),
         "best-of-K, last": float(score[-1]),
         "best-of-K, squared distance from the oracle": float(np.mean((oracle - score) ** 2)),
@@ -219,12 +219,12 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         "not_in_conflict": len(sampled) - len(pairs),
         "generator": record.get("model_name"),
     }
-    return records.example(
+    return reading.example(
         f"{record['set']}/{record.get('question_id')}",
         record["set"],
         label,
-        records.user(records.text(record, "prompt")),
-        [records.text(record, f"response_{k}") for k in range(1, len(scores) + 1)],
+        reading.user(reading.text(record, "prompt")),
+        [reading.text(record, f"response_{k}") for k in range(1, len(scores) + 1)],
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "PPE Preference"
@@ -76,7 +76,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     def part(mask: np.ndarray, expected: int | None = None) -> Part:
         """The votes where `mask` [N] holds; those that are ties are unused."""
         decided = mask & (winner != 0.5)
-        mean = records.mean_part(credit[decided], (first == second)[decided], expected)
+        mean = rules.mean_part(credit[decided], (first == second)[decided], expected)
         unscored = int(np.isnan(credit[mask]).sum())
         unused = int(mask.sum()) - mean.n - unscored
         return Part(mean.value, mean.n, mean.ties, expected, unscored, unused)
@@ -118,7 +118,7 @@ def load(path: str | pathlib.Path, split: str = "test") -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    winner = records.text(record, "winner")
+    winner = reading.text(record, "winner")
     # Ties come in two kinds: "tie" and "tie (bothbad)".
     if winner not in ("model_a", "model_b") and not winner.startswith("tie"):
         raise BadRecord("bad_schema", f"winner = {winner!r}: model_a, model_b or a tie")
@@ -128,9 +128,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     }
     prompt = record.get("prompt")
     if isinstance(prompt, str):
-        messages = records.user(prompt)
+        messages = reading.user(prompt)
     else:
-        messages = records.turns(prompt, "prompt")
-    responses = [records.text(record, "response_1"), records.text(record, "response_2")]
+        messages = reading.turns(prompt, "prompt")
+    responses = [reading.text(record, "response_1"), reading.text(record, "response_2")]
     language = str(record.get("language") or "unknown")
-    return records.example(record.get("question_id"), language, label, messages, responses)
+    return reading.example(record.get("question_id"), language, label, messages, responses)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
@@ -101,7 +101,7 @@ def with_prior_sets(sections: Mapping[str, float], prior: Mapping[str, float]) -
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The chosen response, which comes first, over the rejected one."""
-    return records.first_better(1, responses)
+    return rules.first_better(1, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -110,17 +110,17 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     `other`: micro accuracy, and the five-column mean where prior sets are among the items.
     """
     subsets: dict[str, Part] = {}
-    for subset, rows in records.by_subset(items, rewards).items():
+    for subset, rows in rules.by_subset(items, rewards).items():
         table = np.array([pair for _, pair in rows])  # [N, 2]: chosen, rejected
-        credit, ties = records.strict_wins(table[:, 0], table[:, 1])
-        subsets[subset] = records.mean_part(credit, ties, EXPECTED.get(subset))
+        credit, ties = rules.strict_wins(table[:, 0], table[:, 1])
+        subsets[subset] = rules.mean_part(credit, ties, EXPECTED.get(subset))
     accuracies = {name: part.value for name, part in subsets.items() if part.value is not None}
     scores = section_scores(accuracies)
     parts: dict[str, Part] = {}
     notes: list[str] = []
     for section, weights in WEIGHTS.items():
         present = [subsets[subset] for subset in weights if subset in subsets]
-        pooled = records.pool(present, sum(EXPECTED[subset] for subset in weights))
+        pooled = rules.pool(present, sum(EXPECTED[subset] for subset in weights))
         # Of the pool only the counts: its mean would weigh math-prm by its 447 pairs.
         parts[section] = dataclasses.replace(pooled, value=scores.get(section))
         absent = [subset for subset in weights if subset not in accuracies]
@@ -129,7 +129,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
                 f"{section} is over {len(weights) - len(absent)} of {len(weights)} subsets: "
                 f"without {', '.join(absent)}"
             )
-    other: dict[str, Any] = {"micro accuracy": records.pool(_among(subsets, SECTION_OF)).value}
+    other: dict[str, Any] = {"micro accuracy": rules.pool(_among(subsets, SECTION_OF)).value}
     prior = _among(subsets, PRIOR_SETS)
     if prior and scores:
         other["with prior sets"] = with_prior_sets(scores, accuracies)
@@ -139,7 +139,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         notes.append(f"subsets of no section, in no number of the headline: {', '.join(unknown)}")
     return Result(
         "rewardbench",
-        records.average(scores.values()),
+        rules.average(scores.values()),
         "unweighted mean of 4 sections; a section weighs its subsets by published counts "
         "(math-prm as 984)",
         CHANCE,
@@ -166,20 +166,20 @@ def load(path: str | pathlib.Path, split: str = "filtered") -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    subset = records.text(record, "subset")
-    return records.example(
+    subset = reading.text(record, "subset")
+    return reading.example(
         f"{subset}/{record.get('id')}",
         subset,
         {},
         _prompt(record.get("prompt")),
-        [records.text(record, "chosen"), records.text(record, "rejected")],
+        [reading.text(record, "chosen"), reading.text(record, "rejected")],
     )
 
 
 def _prompt(prompt: Any) -> list[Message]:
     """A text is one turn; a list of messages or of texts is a conversation."""
     if isinstance(prompt, str):
-        return records.user(prompt)
+        return reading.user(prompt)
     if not isinstance(prompt, (list, tuple)) or not prompt:
         raise BadRecord(
             "bad_schema", f"prompt = {prompt!r:.60}, neither a text nor a list of messages"
@@ -191,4 +191,4 @@ def _prompt(prompt: Any) -> list[Message]:
             content = turn.get("content")
         # Roles go by position, the user first, whatever the record says: as in the reference.
         messages.append({"role": ("user", "assistant")[i % 2], "content": content})
-    return records.turns(messages, "prompt")
+    return reading.turns(messages, "prompt")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import finder, records
+from rewardjax.evaluators import finder, reading, rules
 from rewardjax.evaluators.benchmarks import Resampling
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
@@ -46,7 +46,7 @@ def best_credit(rewards: Any) -> tuple[float, bool]:
     rewards = np.asarray(rewards, np.float64)
     best = rewards == rewards.max()
     shared = bool(best.sum() > 1)
-    if not records.is_scored(rewards):
+    if not rules.is_scored(rewards):
         return float("nan"), shared
     # A quarter for four equal rewards: a model that says nothing gets what guessing gets.
     return float(best[0] / best.sum()), shared
@@ -128,7 +128,7 @@ def _mean(values: Any) -> float:
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The right responses, which come first, over the wrong ones."""
-    return records.first_better(item.label["correct"], responses)
+    return rules.first_better(item.label["correct"], responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -141,13 +141,13 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     subsets: dict[str, Part] = {}
     other: dict[str, Any] = {}
     notes: list[str] = []
-    for subset, rows in records.by_subset(items, rewards).items():
+    for subset, rows in rules.by_subset(items, rewards).items():
         if subset == "Ties":
             parts[subset], other["ties"], notes_of_ties = _ties(rows)
             notes += notes_of_ties
             continue
         credit, shared = zip(*(best_credit(row) for _, row in rows), strict=True)
-        part = records.mean_part(credit, shared, EXPECTED.get(subset))
+        part = rules.mean_part(credit, shared, EXPECTED.get(subset))
         if subset in EXPECTED:
             parts[subset] = part
         else:
@@ -155,7 +155,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
             notes.append(f"{subset} is no subset of the benchmark and is not in the headline")
     return Result(
         "rewardbench2",
-        records.average(part.value for part in parts.values()),
+        rules.average(part.value for part in parts.values()),
         "unweighted mean of 6 subsets",
         CHANCE,
         parts,
@@ -192,7 +192,7 @@ def _ties(
     """The part of Ties, its terms (None where a term has no question), and notes."""
     questions = []
     for item, rewards in rows:
-        if records.is_scored(rewards):
+        if rules.is_scored(rewards):
             label = item.label
             questions.append(Question(label["kind"], label["number"], label["correct"], rewards))
     unscored = len(rows) - len(questions)
@@ -231,8 +231,8 @@ def load(path: str | pathlib.Path, split: str = "test") -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    subset, name = records.text(record, "subset"), records.text(record, "id")
-    chosen, rejected = records.texts(record, "chosen"), records.texts(record, "rejected")
+    subset, name = reading.text(record, "subset"), reading.text(record, "id")
+    chosen, rejected = reading.texts(record, "chosen"), reading.texts(record, "rejected")
     # The scoring rule goes by the number of chosen texts, and so must the file.
     if record.get("num_correct", len(chosen)) != len(chosen):
         raise BadRecord(
@@ -246,5 +246,5 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         label |= {"kind": match[1], "number": match[2]}
     elif len(chosen) != 1:
         raise BadRecord("bad_schema", f"chosen has {len(chosen)} texts, outside of Ties it is one")
-    prompt = records.user(records.text(record, "prompt"))
-    return records.example(name, subset, label, prompt, chosen + rejected)
+    prompt = reading.user(reading.text(record, "prompt"))
+    return reading.example(name, subset, label, prompt, chosen + rejected)

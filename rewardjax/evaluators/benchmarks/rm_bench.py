@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import compare, finder, records
+from rewardjax.evaluators import compare, finder, reading, rules
 from rewardjax.evaluators.benchmarks import Draw, Evaluated
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.reporting.page import Section
@@ -66,7 +66,7 @@ def levels(matrix: Any) -> dict[str, float]:
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """Each of the three right responses, which come first, over each wrong one."""
-    return records.first_better(3, responses)
+    return rules.first_better(3, responses)
 
 
 def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
@@ -83,7 +83,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     subsets: dict[str, Part] = {}
     matrices: dict[str, list[list[float]]] = {}
     for domain, expected in EXPECTED.items():
-        whole = [row for row in rewards_by_domain[domain] if records.is_scored(row)]
+        whole = [row for row in rewards_by_domain[domain] if rules.is_scored(row)]
         unscored = len(rewards_by_domain[domain]) - len(whole)
         if not whole:
             parts[domain] = Part(None, 0, 0, expected, unscored)
@@ -102,11 +102,11 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     for level in LEVELS:
         # Over domains, as the paper's table has it; over prompts math would count most.
         by_domain = [part.value for name, part in subsets.items() if name.endswith(level)]
-        other[level] = records.average(by_domain)
-    other |= {"matrix": matrices, "mean over prompts": records.pool(parts.values()).value}
+        other[level] = rules.average(by_domain)
+    other |= {"matrix": matrices, "mean over prompts": rules.pool(parts.values()).value}
     return Result(
         "rm_bench",
-        records.average(part.value for part in parts.values()),
+        rules.average(part.value for part in parts.values()),
         "unweighted mean of 4 domains, each the mean of its 9 cells",
         CHANCE,
         parts,
@@ -129,19 +129,19 @@ def load(path: str | pathlib.Path) -> Examples:
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
-    name = records.text(record, "domain")
+    name = reading.text(record, "domain")
     domain = next((domain for domain in DOMAINS if name.startswith(domain)), None)
     if domain is None:
         raise BadRecord(
             "bad_schema", f"domain = {name!r}: it begins with one of {', '.join(DOMAINS)}"
         )
-    responses = records.texts(record, "chosen", 3) + records.texts(record, "rejected", 3)
+    responses = reading.texts(record, "chosen", 3) + reading.texts(record, "rejected", 3)
     identity = str(record.get("id"))
     # Files of single domains number their prompts from 0 each.
     if "/" not in identity:
         identity = f"{domain}/{identity}"
-    prompt = records.user(records.text(record, "prompt"))
-    return records.example(identity, domain, {}, prompt, responses)
+    prompt = reading.user(reading.text(record, "prompt"))
+    return reading.example(identity, domain, {}, prompt, responses)
 
 
 # ------------------------------------------------------------------ the picture

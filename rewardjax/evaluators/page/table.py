@@ -5,7 +5,8 @@ from typing import Any
 
 from rewardjax import evaluators
 from rewardjax.evaluators.page.cells import between, star
-from rewardjax.evaluators.records import Part, Result, average
+from rewardjax.evaluators.records import Part, Result
+from rewardjax.evaluators.rules import average
 
 # arXiv 2507.01352, the table of seven benchmarks, in the order of evaluators.PAPER, in percent.
 # Its averages are plain means, which are computed here.

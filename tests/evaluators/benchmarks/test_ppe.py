@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rewardjax.data.groups import BadRecord
-from rewardjax.evaluators import records
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.benchmarks import best_of_n, ppe_correctness, ppe_preference
 from rewardjax.evaluators.records import Item
 
@@ -205,7 +205,7 @@ def test_a_set_of_the_hub_is_told_by_its_address_since_a_snapshot_lies_under_a_h
         )
     for folder in folders.values():
         of_set(folder / "snapshots" / "train.jsonl")
-    monkeypatch.setattr(records, "local", lambda place: folders[place] / "snapshots")
+    monkeypatch.setattr(reading, "local", lambda place: folders[place] / "snapshots")
     examples = ppe_correctness.load(ppe_correctness.HUB)
     assert [item.subset for item in examples.items] == list(ppe_correctness.EXPECTED)
 

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from rewardjax.evaluators import records
+from rewardjax.data.groups import BadRecord
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.benchmarks import rmb
 from rewardjax.evaluators.records import Item
 
@@ -114,8 +115,8 @@ def test_a_file_without_a_goal_is_refused(tmp_path):
 
 
 def test_a_conversation_that_ends_with_the_assistant_is_left_out():
-    with pytest.raises(records.BadRecord, match="ends with the assistant"):
-        records.turns(
+    with pytest.raises(BadRecord, match="ends with the assistant"):
+        reading.turns(
             [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
             "conversation_input",
         )
