@@ -7,12 +7,13 @@ prompt is read, or repeats what is read, or the record is refused with the name 
 
 import collections
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.data.layouts import LAYOUTS, Layout, fields, mapping, pairs, ranked, verdicts
+from rewardjax.data.layouts import LAYOUTS, Layout, fields, mapping, pairs, ranked, trees, verdicts
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
@@ -109,11 +110,20 @@ def readings(source: Any, columns: Any = None, labels: Any = None) -> list[Readi
 
 
 def files_of(source: Any) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
-    """The files of a source, by name; a source that has none (a world, TFDS) is one file."""
+    """The files of a source, by name; a source that has none (a world, TFDS) is one file.
+
+    Their records are those that layouts read: a tree of messages is one per list of replies.
+    """
     by_file = getattr(source, "by_file", None)
     if by_file is None:
-        return [(source.name, lambda: iter(source))]
-    return by_file()
+        files = [(source.name, lambda: iter(source))]
+    else:
+        files = by_file()
+    return [(name, functools.partial(_reply_lists, records)) for name, records in files]
+
+
+def _reply_lists(records: Callable[[], Iterator[Record]]) -> Iterator[Record]:
+    return trees.reply_lists(records())
 
 
 def numbered(source: Any) -> Iterator[tuple[int, int, Record]]:

@@ -63,7 +63,7 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
-        for index, record in enumerate(self.source):
+        for index, _, record in formats.numbered(self.source):
             for example in self._examples(record, index):
                 yield number, example
                 number += 1

@@ -4,10 +4,11 @@ The first that fits reads the record: a group of responses may have columns chos
 beside it, and a pair may repeat one of its responses as `messages`.
 """
 
-from rewardjax.data.layouts import conversations, pairs, ranked, verdicts
+from rewardjax.data.layouts import conversations, pairs, ranked, trees, verdicts
 from rewardjax.data.layouts.layout import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
+    *trees.LAYOUTS,
     *ranked.LAYOUTS,
     *pairs.LAYOUTS,
     *verdicts.LAYOUTS,

@@ -188,30 +188,7 @@ def _has_rank(item: Any) -> bool:
     return isinstance(item, dict) and item.get("rank") is not None
 
 
-def _is_tree(record: Record) -> bool:
-    prompt = record.get("prompt")
-    return isinstance(prompt, dict) and prompt.get("replies") is not None
-
-
-def _read_tree(record: Record) -> Content:
-    """An OASST message tree: the first prompt and the ranked replies to it."""
-    root = record["prompt"]
-    replies = root["replies"]
-    for reply in replies:
-        # One record is one group here; deeper ranks would be lost without a word.
-        for question in reply.get("replies") or []:
-            if sum(map(_has_rank, question.get("replies") or [])) > 1:
-                raise BadRecord(
-                    "bad_schema",
-                    "the message tree ranks replies in several places: write one record per "
-                    "ranked list, with `prompt` and `responses`",
-                )
-    ranked = [reply for reply in replies if _has_rank(reply)]
-    return labeled(fields.prompt({"prompt": root["text"]}), ranked, {})
-
-
 LAYOUTS = (
-    Layout("OASST message trees", _is_tree, _read_tree),
     Layout("UltraFeedback", _is_ultrafeedback, _read_ultrafeedback),
     Layout("Nectar ranked answers", _is_nectar, _read_responses),
     Layout("responses of one prompt", _is_labeled, _read_responses),

@@ -186,18 +186,6 @@ def sharegpt(**more):
             Pair(1, 0),
         ),
         (
-            "OASST message trees",
-            {"message_tree_id": "t"}
-            | {
-                "prompt": {
-                    "text": Q,
-                    "role": "prompter",
-                    "replies": [{"text": GOOD, "rank": 0}, {"text": BAD, "rank": 1}],
-                }
-            },
-            Pair(0, 1),
-        ),
-        (
             "responses of one prompt",
             {"prompt": Q, "responses": [GOOD, BAD], "scores": ["4", "1"]},
             Pair(0, 1, margin=3.0),
@@ -368,16 +356,6 @@ def test_list_labels_without_a_meaning_are_refused():
         read(record)
     reading = decide("f", "f", [record], Columns({"scores": "labels"}))
     assert reading.to_group(record, 0).pairs == [Pair(0, 1, margin=1.0)]
-
-
-def test_a_tree_with_ranks_in_several_places_is_refused():
-    deeper = [{"text": "Why?", "replies": [{"text": "a", "rank": 0}, {"text": "b", "rank": 1}]}]
-    tree = {
-        "text": Q,
-        "replies": [{"text": GOOD, "rank": 0, "replies": deeper}, {"text": BAD, "rank": 1}],
-    }
-    with pytest.raises(ValueError, match="ranks replies in several places"):
-        read({"prompt": tree})
 
 
 def test_a_pair_beside_unlabeled_responses_is_a_pair():
