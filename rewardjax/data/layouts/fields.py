@@ -25,8 +25,12 @@ NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio",
 PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", "query", *NOT_TEXT)
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
-# Who speaks, as ShareGPT and OASST call it.
+# Where a message says who speaks, and what: chat templates' names, ShareGPT's and OASST's.
+SPEAKERS = ("role", "from")
+CONTENTS = ("content", "value", "text")
+# Who speaks, in whatever case: ShareGPT's and OASST's words, and the templates' own.
 ROLES = {
+    **{role: role for role in ("system", "user", "assistant", "tool")},
     "human": "user",
     "prompter": "user",
     "gpt": "assistant",
@@ -95,7 +99,7 @@ def _turns(record: Record) -> list[Message]:
     if name == "instruction":
         about = record.get("input")
     if isinstance(about, str) and about.strip():
-        value = f"{value}\n{about}"
+        value = "\n".join(filter(None, (value, about)))
     return [{"role": "user", "content": value}]
 
 
@@ -154,6 +158,7 @@ def text_or_messages(value: Any, where: str) -> Any:
     if isinstance(value, str):
         if transcripts.is_transcript(value):
             return transcripts.read_transcript(value, where)
+        transcripts.refuse_other_speakers(value, where)
         transcripts.refuse_rendered(value, where)
         messages = transcripts.parsed(value, where)
         if messages is None:
@@ -170,10 +175,9 @@ def text_or_messages(value: Any, where: str) -> Any:
 
 
 def _message(message: Record, where: str) -> Message:
-    role, content = message.get("role"), message.get("content")
-    # ShareGPT's names; a table of both kinds has both, one of them filled with None.
-    if role is None and message.get("from") is not None:
-        role, content = message["from"], message.get("value")
+    # A table of several kinds has the fields of all, the others filled with None.
+    role = message.get(first_present(message, SPEAKERS) or "role")
+    content = message.get(first_present(message, CONTENTS) or "content")
     if isinstance(role, str):
         role = ROLES.get(role.lower(), role)
     if content is None:

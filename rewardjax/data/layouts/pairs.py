@@ -54,6 +54,9 @@ def _of_texts(record: Record, better: str, worse: str) -> tuple[list[Message], l
     # too.
     if not _has_prompt(record):
         raise BadRecord("bad_schema", fields.no_prompt(record))
+    name = fields.first_present(record, fields.PROMPTS)
+    if isinstance(record[name], str) and transcripts.is_transcript(record[name]):
+        better, worse = map(transcripts.without_label, (better, worse))
     return fields.prompt(record), [fields.response(side, "") for side in (better, worse)]
 
 

@@ -14,7 +14,14 @@ from rewardjax.data.groups import BadRecord, Message
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 # A turn begins a paragraph: a line alone may be part of what somebody says.
 TURN = re.compile(r"(?:\A|\n\n)(Human|Assistant):")
-LEFT_OVER = re.compile(r"^(?:Human|Assistant):", re.MULTILINE)
+# A turn that ends with the next speaker's name was cut short: its other turns stand in one line.
+LEFT_OVER = re.compile(r"^(?:Human|Assistant):|\bAssistant:\s*\Z", re.MULTILINE)
+LABEL = re.compile(r"\s*Assistant:[^\S\n]*")
+# Turns under other names (OASST pairs, Vicuna, Alpaca): with which white space they begin differs
+# from one data set to the next. What a person asks does not end with who is to answer.
+OTHER_SPEAKERS = re.compile(
+    r"\A\s*(?:prompter:|### (?:Human|User):)|(?:\bassistant:|### ?response:)\s*\Z", re.IGNORECASE
+)
 # What templates print before the first turn. Only at the start of a text: further in it may be
 # quoted, by an answer about prompt formats for one.
 RENDERED = re.compile(
@@ -48,6 +55,24 @@ def read_transcript(text: str, where: str) -> list[Message]:
             )
         messages.append({"role": SPEAKERS[speaker], "content": turn.strip()})
     return messages
+
+
+def without_label(text: str) -> str:
+    """What follows a transcript, without the label of the turn that it is."""
+    match = LABEL.match(text)
+    if match is None:
+        return text
+    return text[match.end() :]
+
+
+def refuse_other_speakers(text: str, where: str) -> None:
+    """Raise BadRecord("bad_schema") for a transcript whose turns have other names."""
+    if match := OTHER_SPEAKERS.search(text):
+        raise BadRecord(
+            "bad_schema",
+            f"{where} is a transcript ({match[0].strip()!r}) whose turns are not paragraphs that "
+            "begin with Human: and Assistant:; give the messages, or write it so",
+        )
 
 
 def refuse_rendered(text: str, where: str) -> None:

@@ -362,3 +362,53 @@ def test_a_pair_beside_unlabeled_responses_is_a_pair():
     assert read(CONVERSATION | {"responses": [GOOD, BAD, "x"]}).pairs == [Pair(0, 1)]
     with pytest.raises(BadRecord):
         check(read({"prompt": Q, "responses": [GOOD, " "], "ranks": [0, 1]}))
+
+
+def test_who_speaks_and_what_is_said_have_several_names():
+    for role, content in (("role", "content"), ("from", "value"), ("from", "content")):
+        for human, bot in (("user", "assistant"), ("USER", "Assistant"), ("human", "gpt")):
+            context = [{role: human, content: Q}]
+            sides = {
+                side: [{role: bot, content: text}]
+                for side, text in (("chosen", GOOD), ("rejected", BAD))
+            }
+            assert read({"context": context, **sides}) == read(CONVERSATION)
+    # hh_rlhf_cn: one message of a side is no list.
+    sides = {
+        side: {"role": "assistant", "text": text}
+        for side, text in (("chosen", GOOD), ("rejected", BAD))
+    }
+    assert read({"context": [{"role": "human", "text": Q}], **sides}) == read(CONVERSATION)
+
+
+def test_an_instruction_without_words_is_its_input():
+    record = {"instruction": "", "input": Q, "chosen": GOOD, "rejected": BAD}
+    assert read(record).prompt == [{"role": "user", "content": Q}]
+
+
+def test_the_label_of_an_answer_that_goes_on_with_a_transcript_is_not_the_answer():
+    record = {"prompt": f"\n\nHuman: {Q}\n\n", "chosen": f"Assistant: {GOOD}", "rejected": BAD}
+    assert read(record) == read(CONVERSATION)
+    # After a plain question it is what the model wrote.
+    record = {"prompt": Q, "chosen": f"Assistant: {GOOD}", "rejected": BAD}
+    assert read(record).responses[0][0]["content"] == f"Assistant: {GOOD}"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        f"prompter: Hi assistant: Hello prompter: {Q}",
+        f"### Human: {Q}",
+        f"A chat with a user. USER: {Q} ASSISTANT:",
+        f"### Instruction:\n{Q}\n\n### Response:",
+    ],
+)
+def test_a_transcript_with_other_speakers_is_refused(prompt):
+    with pytest.raises(ValueError, match="whose turns are not paragraphs that begin with Human:"):
+        read({"prompt": prompt, "chosen": GOOD, "rejected": BAD})
+    assert read({"prompt": f"What is this? {prompt} Hm?", "chosen": GOOD, "rejected": BAD})
+
+
+def test_a_transcript_in_one_line_is_refused():
+    with pytest.raises(ValueError, match="where turns begin is not certain"):
+        read({"prompt": f" Human: {Q} Assistant:", "chosen": GOOD, "rejected": BAD})
