@@ -51,18 +51,28 @@ class Columns(NamedTuple):
 
 
 def _value(record: Record, column: str) -> Any:
-    """The value of a column, or with dots of a field inside one: `info.post`."""
-    value: Any = record
+    """The value of a column, or with dots of a field inside one: `info.post`.
+
+    Inside a list it is the field of every item: `candidates.scores.bleu`.
+    """
     # A column's own name may hold a dot.
     if column in record:
         return record[column]
+    value: Any = record
     for part in column.split("."):
-        if not isinstance(value, dict) or part not in value:
+        if isinstance(value, (list, tuple)) and all(_has(item, part) for item in value):
+            value = [item[part] for item in value]
+        elif _has(value, part):
+            value = value[part]
+        else:
             raise BadRecord(
                 "bad_schema", f"data.columns names {column!r}; the columns are {sorted(record)}"
             )
-        value = value[part]
     return value
+
+
+def _has(value: Any, name: str) -> bool:
+    return isinstance(value, dict) and name in value
 
 
 def read(columns: Any = None, labels: Any = None) -> Columns:

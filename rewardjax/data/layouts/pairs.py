@@ -14,6 +14,14 @@ COLUMNS = (
     ("chosen_response", "rejected_response"),
     ("response_j", "response_k"),  # stack-exchange-paired
 )
+# What a judge gave the better and the worse one; the difference is the margin.
+SCORES = (
+    ("score_chosen", "score_rejected"),
+    ("rating_chosen", "rating_rejected"),
+    ("chosen_rating", "rejected_rating"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_avg_rating", "rejected_avg_rating"),
+)
 IN_MESSAGES = ("rejected_response", "rejected_messages")  # ms-swift
 
 
@@ -114,9 +122,11 @@ def graded(record: Record) -> Pair:
     margin_name = fields.first_present(record, ("margin", "strength"))
     if margin_name is not None:
         margin = fields.number(record[margin_name], margin_name)
-    elif record.get("score_chosen") is not None and record.get("score_rejected") is not None:
-        better = fields.number(record["score_chosen"], "score_chosen")
-        margin = better - fields.number(record["score_rejected"], "score_rejected")
+    else:
+        names = fields.first_present_pair(record, SCORES)
+        if names is not None:
+            better, worse = (fields.number(record[name], name) for name in names)
+            margin = better - worse
     if tie:
         return Pair(0, 1, target=0.5, tie=True)
     return Pair(0, 1, target=target, margin=margin)

@@ -57,8 +57,9 @@ def _read_responses(record: Record) -> Content:
     if isinstance(record.get("labels"), (list, tuple)) and not _is_labeled(record):
         raise BadRecord(
             "bad_schema",
-            f"labels = {record['labels']!r:.40}: name what they are, as in "
-            "data.columns={scores: labels}, {correct: labels} or {ranks: labels}",
+            f"labels = {record['labels']!r:.40}: name what they are, as in data.columns="
+            "{scores: labels}, {correct: labels} or {ranks: labels}; labels of the steps of one "
+            "answer compare no answers",
         )
     return labeled(fields.prompt(record), items, record)
 
@@ -72,6 +73,7 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
     if correct is not None:
         correct = [fields.boolean(value, "correct") for value in correct]
     if scores is not None:
+        _refuse_several(scores, record)
         scores = [fields.number(value, "scores") for value in scores]
     if ranks is None and scores is not None:
         # Dense ranks: equal scores share one, and the next score down has the next rank.
@@ -88,6 +90,18 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
         "correct": correct,
         "ranks": ranks,
     }
+
+
+def _refuse_several(scores: list[Any], record: Record) -> None:
+    """Raise BadRecord where a response has several scores: which one orders them is not known."""
+    several = scores[0]
+    if isinstance(several, dict) and several:
+        where = f"{fields.first_present(record, LISTS) or 'responses'}.scores"
+        raise BadRecord(
+            "bad_schema",
+            f"{where} holds {', '.join(map(str, several))}: name the one that orders the "
+            f"responses, as in data.columns={{scores: {where}.{next(iter(several))}}}",
+        )
 
 
 def _response(item: Any, where: str) -> list[Message]:

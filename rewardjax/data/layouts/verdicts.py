@@ -22,8 +22,17 @@ TWO_RESPONSES = (
     ("response_a", "response_b"),
     ("answer_a", "answer_b"),
     ("conversation_a", "conversation_b"),
+    ("conv_A", "conv_B"),
     ("response_0", "response_1"),
     ("answer_0", "answer_1"),
+)
+# A number for each of two responses, the higher the better.
+SCORES = (
+    ("score_1", "score_2"),
+    ("score_a", "score_b"),
+    ("rating_1", "rating_2"),
+    ("rating_a", "rating_b"),
+    ("conv_A_rating", "conv_B_rating"),  # Unified-Feedback
 )
 # Columns with a verdict in words, or in numbers that `data.labels` explains.
 VERDICTS = ("label", "winner", "preference", "choice", "labels")
@@ -134,6 +143,22 @@ def _read_strength(record: Record) -> Content:
     name = fields.first_present(record, STRENGTHS)
     assert name, "the layout fits"
     return _with(record, _by_difference(-fields.number(record[name], name)))
+
+
+# ------------------------------------------------------------------ a score for each
+
+
+def _is_scored(record: Record) -> bool:
+    has_scores = fields.first_present_pair(record, SCORES) is not None
+    return has_scores and two_responses(record) is not None
+
+
+def _read_scored(record: Record) -> Content:
+    """The better score's response over the other's; the difference is the margin."""
+    names = fields.first_present_pair(record, SCORES)
+    assert names, "the layout fits"
+    first, second = (fields.number(record[name], name) for name in names)
+    return _with(record, _by_difference(first - second))
 
 
 # ------------------------------------------------------------------ Chatbot Arena 55k
@@ -266,4 +291,6 @@ LAYOUTS = (
     Layout("Chatbot Arena with one-hot winners", _is_one_hot, _read_one_hot),
     Layout("Chatbot Arena conversations", _is_arena, _read_verdict),
     Layout("two responses and a verdict", is_verdict, _read_verdict),
+    # A verdict beside them says more: it knows ties, and which way scores are to be read.
+    Layout("two responses with a score each", _is_scored, _read_scored),
 )

@@ -412,3 +412,49 @@ def test_a_transcript_with_other_speakers_is_refused(prompt):
 def test_a_transcript_in_one_line_is_refused():
     with pytest.raises(ValueError, match="where turns begin is not certain"):
         read({"prompt": f" Human: {Q} Assistant:", "chosen": GOOD, "rejected": BAD})
+
+
+@pytest.mark.parametrize("names", [("conv_A", "conv_B"), ("response_1", "response_2")])
+def test_two_responses_with_a_score_each(names):
+    scores = {"conv_A": ("conv_A_rating", "conv_B_rating"), "response_1": ("score_1", "score_2")}
+    sides = dict(zip(names, CONVERSATION.values(), strict=True))
+    for first, second, pair in [
+        (1.0, 0.0, Pair(0, 1, margin=1.0)),
+        (0, 0.5, Pair(1, 0, margin=0.5)),
+    ]:
+        group = read(sides | dict(zip(scores[names[0]], (first, second), strict=True)))
+        assert group.pairs == [pair] and group.prompt == [{"role": "user", "content": Q}]
+    assert read(sides | dict.fromkeys(scores[names[0]], 3)).pairs == [TIE]
+    # A verdict decides, where there is one.
+    assert read(sides | dict.fromkeys(scores[names[0]], 3) | {"winner": "B"}).pairs == [Pair(1, 0)]
+
+
+@pytest.mark.parametrize(
+    "better, worse",
+    [
+        ("score_chosen", "score_rejected"),
+        ("rating_chosen", "rating_rejected"),
+        ("chosen_rating", "rejected_rating"),
+        ("chosen_score", "rejected_score"),
+        ("chosen_avg_rating", "rejected_avg_rating"),
+    ],
+)
+def test_what_a_judge_gave_both_sides_is_the_margin(better, worse):
+    assert read(CONVERSATION | {better: 4.5, worse: "2"}).pairs == [Pair(0, 1, margin=2.5)]
+    assert read(CONVERSATION | {better: 4.5}).pairs == [Pair(0, 1)]
+
+
+def test_one_of_several_scores_of_a_response_is_named_with_dots():
+    candidates = [
+        {"model": "m", "text": text, "scores": {"bleu": bleu, "rouge1": 0.1}}
+        for text, bleu in ((GOOD, 5.5), (BAD, 3.0))
+    ]
+    record = {"instruction": "", "input": Q, "candidates": candidates}
+    with pytest.raises(ValueError, match=r"data.columns=\{scores: candidates.scores.bleu\}"):
+        read(record)
+    columns = Columns({"scores": "candidates.scores.bleu"})
+    reading = decide("f", "f", [record], columns)
+    assert reading.to_group(record, 0).pairs == [Pair(0, 1, margin=2.5)]
+    del candidates[1]["scores"]["bleu"]
+    with pytest.raises(BadRecord, match="data.columns names 'candidates.scores.bleu'"):
+        reading.to_group(record, 0)

@@ -120,7 +120,9 @@ def test_trees_lie_behind_each_other_and_among_other_records(tmp_path):
     }
 
 
-def test_rows_that_do_not_name_their_tree_begin_another_with_each_root(tmp_path):
+def test_rows_that_do_not_name_their_tree_begin_another_with_each_root(tmp_path, monkeypatch):
+    # Gathered together, the second would be cut in two.
+    monkeypatch.setattr(trees, "MOST_ROWS", len(ROWS) + 1)
     rows = [
         {name: row[name] for name in ("message_id", "parent_id", "text", "role", "rank")}
         for row in ROWS
