@@ -4,7 +4,6 @@ Any change of data, tokenizer or settings gives another name, so nothing stale i
 manifest accounts for every record and pair that came in.
 """
 
-import array
 import collections
 import dataclasses
 import functools
@@ -17,7 +16,6 @@ from concurrent import futures
 from typing import Any, cast
 
 import jax
-import numpy as np
 import tqdm
 from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
@@ -34,7 +32,6 @@ from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
 
 EXAMPLES = 20  # dropped records the manifest shows per reason
 CHUNK = 64  # records per message to a worker process
-LABELS = ("target", "margin", "tie")
 
 
 def prepare(
@@ -137,16 +134,7 @@ def _build(
     count: "_Counts",
 ) -> None:
     """Write records and index as outcomes arrive, in the source's order."""
-    # Arrays of numbers, not lists of objects: tens of millions of pairs have to fit, and token
-    # ids, which would not, go straight to the file.
-    columns = {
-        "record": array.array("q"),
-        "response": array.array("i"),
-        "lengths": array.array("i"),
-        "source_record": array.array("q"),
-    }
-    columns |= {name: array.array("f") for name in LABELS}
-    with token_cache.building(folder) as temporary:
+    with token_cache.building(folder) as temporary, token_cache.IndexWriter(temporary) as index:
         writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
         progress = tqdm.tqdm(
             outcomes, "tokenize", total=len(source), unit="records", disable=not sys.stderr.isatty()
@@ -155,27 +143,20 @@ def _build(
             count.add(number, outcome)
             if not outcome.encoded:
                 continue
-            for pair, lengths in outcome.pairs:
-                columns["record"].append(len(columns["source_record"]))
-                columns["response"].extend((pair.chosen, pair.rejected))
-                columns["lengths"].extend(lengths)
-                for name in LABELS:
-                    columns[name].append(getattr(pair, name))
-            columns["source_record"].append(number)
+            index.add(number, outcome.pairs)
             writer.write(outcome.encoded)
         writer.close()
+        # It keeps some 50 bytes of every record, on top of which the index would come.
+        del writer
         manifest = {
             "fingerprint": folder.name,
             "inputs": inputs,
             "source": source.name,
             "pad_id": pad_id,
         } | count.report()
-        if not columns["record"]:
+        if not index.pairs:
             raise ValueError(accounting.nothing_left(source.name, count.files))
-        arrays = {name: np.array(column) for name, column in columns.items()}
-        arrays["response"] = arrays["response"].reshape(-1, 2)
-        arrays["lengths"] = arrays["lengths"].reshape(-1, 3)
-        token_cache.finish(temporary, arrays, manifest)
+        token_cache.finish(temporary, index.columns(), manifest)
 
 
 class _Counts:

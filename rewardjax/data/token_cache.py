@@ -14,6 +14,8 @@ import itertools
 import json
 import pathlib
 import shutil
+import struct
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from rewardjax import files
+from rewardjax.data.groups import Pair
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
@@ -107,6 +110,51 @@ class TokenizedPairs:
                     "of the index; delete the folder"
                 )
         return pairs
+
+
+# A pair's entry while the index is built: a row on disk.
+ROW = np.dtype(
+    [
+        ("record", "<i8"),
+        ("response", "<i4", 2),
+        ("lengths", "<i4", 3),
+        ("target", "<f4"),
+        ("margin", "<f4"),
+        ("tie", "<f4"),
+    ]
+)
+PACKED_ROW = struct.Struct("<q5i3f")  # the same, from Python's numbers
+
+
+class IndexWriter(contextlib.AbstractContextManager):
+    """The columns of the index, collected on disk: there may be tens of millions of pairs."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.pairs, self._groups = 0, 0
+        # Without a name, so that nothing has to be removed from the folder.
+        self._rows = tempfile.TemporaryFile(dir=folder)
+        self._source_records = tempfile.TemporaryFile(dir=folder)
+
+    def add(self, source_record: int, pairs: Sequence[tuple[Pair, tuple[int, int, int]]]) -> None:
+        """The pairs of the next group, each with its lengths, as `TokenizedPairs` has them."""
+        for pair, lengths in pairs:
+            responses, labels = (pair.chosen, pair.rejected), (pair.target, pair.margin, pair.tie)
+            self._rows.write(PACKED_ROW.pack(self._groups, *responses, *lengths, *labels))
+        self._source_records.write(struct.pack("<q", source_record))
+        self.pairs += len(pairs)
+        self._groups += 1
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns of `TokenizedPairs`, not read into memory."""
+        for file in (self._rows, self._source_records):
+            file.flush()
+        rows = np.memmap(self._rows, ROW, "r")
+        columns = {name: rows[name] for name in ROW.names or ()}
+        return columns | {"source_record": np.memmap(self._source_records, "<i8", "r")}
+
+    def __exit__(self, *error: object) -> None:
+        self._rows.close()
+        self._source_records.close()
 
 
 def encode(group: TokenGroup) -> bytes:

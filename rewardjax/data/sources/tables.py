@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import mmap
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rewardjax.data.sources.byte_streams import decompressed, refuse_stand_in
 
 Record = dict[str, Any]
 RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
+PAGES_AT_ONCE = 1 << 20  # bytes of one column of a Parquet file
 FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins otherwise
 
 
@@ -83,8 +85,10 @@ def _rows(file: pathlib.Path) -> Iterator[Any]:
 
 def read_parquet(file: pathlib.Path) -> Iterator[Record]:
     """The rows of a Parquet file."""
-    # Batch by batch: a row group, which pyarrow would otherwise read whole, may be gigabytes.
-    with _readable(file), pq.ParquetFile(file) as table:
+    # Batch by batch and through a buffer: of a row group, which may be gigabytes, pyarrow would
+    # otherwise read the columns whole.
+    streamed = {"buffer_size": PAGES_AT_ONCE, "pre_buffer": False}
+    with _readable(file), pq.ParquetFile(file, **streamed) as table:
         for batch in table.iter_batches(RECORDS_AT_ONCE):
             yield from batch.to_pylist()
 
@@ -110,15 +114,23 @@ def count_arrow(file: pathlib.Path) -> int:
 
 def arrow_batches(file: pathlib.Path) -> Iterator[pa.RecordBatch]:
     """The record batches of a file in either form of Arrow's format."""
-    with _readable(file), pa.memory_map(str(file)) as data:
-        if data.read(len(FILE_MAGIC)) == FILE_MAGIC:
-            with pa.ipc.open_file(data) as batches:
-                for index in range(batches.num_record_batches):
-                    yield batches.get_batch(index)
-            return
-        data.seek(0)
-        with pa.ipc.open_stream(data) as stream:
-            yield from stream
+    with _readable(file), open(file, "rb") as opened:
+        # Mapped by Python and not by pyarrow, whose mapping cannot let go of what was read: by
+        # the end of the file all of it would count as this process's memory.
+        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        for batch in _mapped_batches(pa.py_buffer(mapped)):
+            yield batch
+            mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped_batches(data: pa.Buffer) -> Iterator[pa.RecordBatch]:
+    if data[: len(FILE_MAGIC)].to_pybytes() == FILE_MAGIC:
+        with pa.ipc.open_file(data) as batches:
+            for index in range(batches.num_record_batches):
+                yield batches.get_batch(index)
+        return
+    with pa.ipc.open_stream(data) as stream:
+        yield from stream
 
 
 @contextlib.contextmanager
