@@ -255,12 +255,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--smoke", action="store_true", help="a few records: times do not count")
     parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../shared/data"))
     args = parser.parse_args(argv)
-    records = args.records
+    records, tokenizer = args.records, args.shared / "tokenizers" / "qwen3"
+    # The shipped one is loaded at once.
+    if args.smoke or not tokenizer.is_dir():
+        tokenizer = "assets:world"
     if args.smoke:
         records = SMOKE
-    tokenizer = args.shared / "tokenizers" / "qwen3"
-    if not tokenizer.is_dir():
-        tokenizer = "assets:world"
     text = text_of(args.shared)
     sizes = []
     for count in records:

@@ -420,3 +420,38 @@ def test_the_world_is_opened_by_its_own_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "rewardjax.data.world", world)
     monkeypatch.setattr(rewardjax.data, "world", world, raising=False)
     assert open_source("world:train?labels=honest") == ["opened", "world:train?labels=honest"]
+
+
+def test_a_row_group_is_not_read_whole(tmp_path):
+    """Writers put a million rows into one; only pages of it are in memory."""
+    texts = [f"{i} " + "".join(chr(97 + (i * k) % 26) for k in range(300)) for i in range(30_000)]
+    pa.parquet.write_table(pa.table({"x": texts}), tmp_path / "a.parquet")
+    del texts
+    before, most = pa.total_allocated_bytes(), 0
+    for i, _ in enumerate(open_source(tmp_path / "a.parquet")):
+        if i % 1000 == 0:
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert 0 < most < 4e6  # of 9e6 bytes
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/smaps").exists(), reason="Linux only")
+def test_pages_of_an_arrow_file_that_were_read_are_given_back(tmp_path):
+    """A mapped file would count as the process's memory by the end of it."""
+    write_arrow(tmp_path / "saved", [[{"x": "x" * 5000} for _ in range(2000)]])
+    resident = []
+    for i, _ in enumerate(open_source(tmp_path / "saved")):
+        if i % 250 == 249:
+            resident.append(_resident_kib("data-00000"))
+    assert max(resident) < 3000  # KiB of 10,000, with what the kernel reads ahead
+
+
+def _resident_kib(name: str) -> int:
+    """KiB of mapped files of that name which are in this process's memory."""
+    total, counts = 0, False
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if not first.endswith(":"):
+            counts = name in line
+        elif first == "Rss:" and counts:
+            total += int(rest[0])
+    return total
