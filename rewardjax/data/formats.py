@@ -75,6 +75,8 @@ class Reading:
             )
         watched = _Watched(mapped)
         content = layout.read(watched)
+        responses = content.get("responses", [])
+        content["responses"] = [fields.after(content["prompt"], item) for item in responses]
         tools = fields.tools(watched)
         _refuse_unread(watched, content)
         identity = record.get("id")

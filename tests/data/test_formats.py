@@ -241,10 +241,10 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
     with pytest.raises(BadRecord, match="no prompt"):
         to_group({"chosen": chosen, "rejected": rejected}, 0, "s")
     # A column that is no known prompt is named in the fix, and read once it is named.
-    record = {"query": Q, "chosen": chosen, "rejected": rejected}
-    with pytest.raises(BadRecord, match=r"data.columns=\{prompt: query\}"):
+    record = {"ask": Q, "chosen": chosen, "rejected": rejected}
+    with pytest.raises(BadRecord, match=r"data.columns=\{prompt: ask\}"):
         to_group(record, 0, "s")
-    group = Reading("s", "s", mapping.read("{prompt: query}")).to_group(record, 0)
+    group = Reading("s", "s", mapping.read("{prompt: ask}")).to_group(record, 0)
     assert group.prompt == [user(Q)] and group.responses == [[bot(chosen)], [bot(rejected)]]
 
 

@@ -16,13 +16,13 @@ Record = dict[str, Any]
 
 PROMPTS = (
     *("prompt", "messages", "conversations", "conversation", "question", "instruction", "input"),
-    "context",
+    *("context", "query"),
 )
 SYSTEMS = ("system", "system_prompt", "system_message")
 # Columns that belong to the prompt in some layout: read, or a repetition of what is read, or the
 # record is refused.
 NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio", "audios")
-PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", "query", *NOT_TEXT)
+PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", *NOT_TEXT)
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
 # Where a message says who speaks, and what: chat templates' names, ShareGPT's and OASST's.
@@ -151,6 +151,16 @@ def response(value: Any, where: str) -> list[Message]:
     if isinstance(value, str) and messages[0].get("role") != "assistant":
         raise BadRecord("bad_role", f"{where} = {value!r:.60} begins with another turn")
     return messages
+
+
+def after(prompt: list[Message], response: list[Message]) -> list[Message]:
+    """The response without the prompt, where its column holds the whole conversation."""
+    # The system message may stand in the prompt's column alone.
+    without_system = [message for message in prompt if message.get("role") != "system"]
+    for start in (prompt, without_system):
+        if start and len(response) > len(start) and response[: len(start)] == start:
+            return response[len(start) :]
+    return response
 
 
 def text_or_messages(value: Any, where: str) -> Any:

@@ -13,6 +13,7 @@ COLUMNS = (
     ("response_chosen", "response_rejected"),
     ("chosen_response", "rejected_response"),
     ("response_j", "response_k"),  # stack-exchange-paired
+    ("response", "rejected_response"),  # ms-swift, beside a query
 )
 # What a judge gave the better and the worse one; the difference is the margin.
 SCORES = (

@@ -458,3 +458,23 @@ def test_one_of_several_scores_of_a_response_is_named_with_dots():
     del candidates[1]["scores"]["bleu"]
     with pytest.raises(BadRecord, match="data.columns names 'candidates.scores.bleu'"):
         reading.to_group(record, 0)
+
+
+def test_the_prompt_is_not_read_twice_where_a_response_is_the_whole_conversation():
+    question, answer = CONVERSATION["chosen"]
+    for prompt, system in ((Q, {}), ([question], {}), (Q, {"system": "Be brief."})):
+        group = read({"prompt": prompt, "completion": [question, answer], **system})
+        assert group.responses == [[answer]] and group.prompt[-1] == question
+    record = {"prompt": Q, "responses": list(CONVERSATION.values()), "scores": [2, 1]}
+    assert read(record).responses == [[answer], [CONVERSATION["rejected"][1]]]
+    # What goes on with another question goes on; the template judges the order of roles.
+    other = {"role": "user", "content": "Which sinks?"}
+    assert read({"prompt": Q, "completion": [other, answer]}).responses == [[other, answer]]
+
+
+def test_a_query_with_a_response_and_a_rejected_one():
+    record = {"query": Q, "response": GOOD, "rejected_response": BAD}
+    group = read(record | {"system": "Be brief.", "history": [["Hi", "Hello"]]})
+    assert [message["content"] for message in group.prompt] == ["Be brief.", "Hi", "Hello", Q]
+    assert group.responses == read(CONVERSATION).responses and group.pairs == [Pair(0, 1)]
+    assert read({"query": Q, "response": GOOD}).pairs == []
