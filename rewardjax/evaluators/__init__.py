@@ -42,7 +42,14 @@ PAPER = (
     "judgebench",
 )
 # Benchmarks with files that somebody published: `configs/eval/all.py` evaluates all of them.
-PUBLISHED = (*PAPER, "llmbar")
+PUBLISHED = (
+    *PAPER,
+    "llmbar",
+    "prior_sets",
+    "m_rewardbench",
+    "plan_rewardbench",
+    "if_rewardbench",
+)
 # The last two take data of your own.
 NAMES = (*PUBLISHED, "pairs", "best_of_n")
 

@@ -32,6 +32,7 @@ OF_JUDGMENTS = frozenset(
     (
         "judge_name",
         "judgments",
+        "pairwise_evaluation_results",
         "results",
         "rewards",
         "score_chosen",
@@ -40,8 +41,8 @@ OF_JUDGMENTS = frozenset(
         "scores_rejected",
     )
 )
-# Folders in which repositories keep what models answered.
-OUTPUT_FOLDERS = frozenset(("output", "outputs", "predictions", "results", "result"))
+# Words in the names of folders in which repositories keep what models answered.
+OF_OUTPUTS = frozenset(("output", "outputs", "prediction", "predictions", "result", "results"))
 # Files that are listed one by one: RMB has 98.
 SHOWN = 6
 # The first record may be a bad one, which is no reason to pass over its file.
@@ -240,9 +241,9 @@ def _units(root: pathlib.Path) -> list[Unit]:
 
 def _misfit(unit: Unit, columns: Sequence[Sequence[str]]) -> str | None:
     """Why a unit is not the benchmark's own data, None where it is."""
-    outputs = OUTPUT_FOLDERS & {part.lower() for part in unit.place.parts[:-1]}
-    if outputs:
-        return f"in {min(outputs)}/, where the outputs of models are"
+    for part in unit.place.parts[:-1]:
+        if OF_OUTPUTS.intersection(re.split(r"[^a-z]+", part.lower())):
+            return f"in {part}/, where the outputs of models are"
     names = _fields(unit)
     judged = sorted(OF_JUDGMENTS & names)
     if judged:

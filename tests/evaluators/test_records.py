@@ -94,9 +94,9 @@ def test_the_fingerprint_follows_the_contents_alone(tmp_path):
     "prompt", ["p", ["p"], [{"content": "p"}], [{"role": "assistant", "content": "p"}]]
 )
 def test_roles_of_a_prompt_go_by_position(prompt):
-    assert rewardbench._prompt(prompt) == [{"role": "user", "content": "p"}]
+    assert rewardbench.conversation(prompt) == [{"role": "user", "content": "p"}]
     with pytest.raises(BadRecord, match="ends with the assistant"):
-        rewardbench._prompt([{"content": "p"}, {"content": "q"}])
+        rewardbench.conversation([{"content": "p"}, {"content": "q"}])
 
 
 def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):

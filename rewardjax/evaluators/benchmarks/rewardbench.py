@@ -70,13 +70,15 @@ PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
 # ------------------------------------------------------------------ the rule
 
 
-def section_scores(accuracies: Mapping[str, float]) -> dict[str, float]:
-    """Section scores from subset accuracies, weighted by WEIGHTS over the subsets that are there.
+def section_scores(
+    accuracies: Mapping[str, float], sections: Mapping[str, Mapping[str, float]] = WEIGHTS
+) -> dict[str, float]:
+    """Section scores from subset accuracies, weighted over the subsets that are there.
 
-    A section without any is left out.
+    sections: the weights of each section's subsets. A section without any subset is left out.
     """
     scores = {}
-    for section, weights in WEIGHTS.items():
+    for section, weights in sections.items():
         present = [subset for subset in weights if subset in accuracies]
         if present:
             values = [accuracies[subset] for subset in present]
@@ -171,13 +173,16 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         f"{subset}/{record.get('id')}",
         subset,
         {},
-        _prompt(record.get("prompt")),
+        conversation(record.get("prompt")),
         [reading.text(record, "chosen"), reading.text(record, "rejected")],
     )
 
 
-def _prompt(prompt: Any) -> list[Message]:
-    """A text is one turn; a list of messages or of texts is a conversation."""
+def conversation(prompt: Any) -> list[Message]:
+    """A text is one turn; a list of messages or of texts is a conversation.
+
+    Raises BadRecord for anything else.
+    """
     if isinstance(prompt, str):
         return reading.user(prompt)
     if not isinstance(prompt, (list, tuple)) or not prompt:
