@@ -1,4 +1,4 @@
-"""All published benchmarks: the paper's seven, and LLMBar.
+"""All published benchmarks: the paper's seven and five more.
 
     python -m rewardjax.evaluate --config=configs/eval/all.py:data=DIR --config.model=MODEL
 

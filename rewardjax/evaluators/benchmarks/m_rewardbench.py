@@ -1,7 +1,7 @@
 """M-RewardBench (arXiv 2410.15522): RewardBench in 23 languages, and 800 pairs of translations.
 
-Rule and weights are those of `get_scores` in analysis/plot_utils.py of the repository
-Cohere-Labs-Community/m-rewardbench. A pair is right where chosen scores strictly higher. In each
+Rule and weights are those of the repository Cohere-Labs-Community/m-rewardbench (plot_utils in its
+folder analysis). A pair is right where chosen scores strictly higher. In each
 language a section is the mean of its subsets' accuracies by fixed counts, in which the 447 pairs of
 math-prm weigh 983, and the language's score is the plain mean of the four sections. The headline is
 the plain mean over 22 languages, the two scripts of Chinese counting as one: of the 23 columns this

@@ -1,7 +1,7 @@
 """Plan-RewardBench (arXiv 2604.08178): pairs of trajectories of agents that call tools.
 
-Rules are those of eval/evaluate_benchmark_final.py of the repository wyy-1112/Plan-RewardBench. A
-pair earns 1 where the preferred trajectory scores higher, 1/2 where the two scores are within
+Rules are those of the repository wyy-1112/Plan-RewardBench (evaluate_benchmark_final in its folder
+eval). A pair earns 1 where the preferred trajectory scores higher, 1/2 where the two scores are within
 1e-4 of each other, else 0; the headline is the plain mean of seven splits. A scorer reads tools,
 task and trajectory as that script writes them for reward models, as text; with `tools="template"`
 they are given to the chat template as schemas, calls and results instead.
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
-from rewardjax.evaluators import finder, reading, rules
+from rewardjax.evaluators import finder, rules
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "Plan-RewardBench"
