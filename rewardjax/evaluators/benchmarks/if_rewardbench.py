@@ -1,9 +1,8 @@
 """IF-RewardBench (arXiv 2603.04738): 842 instructions, and a graph of preferences among answers.
 
 Rules are those of the repository thu-coai/IF-RewardBench (its folder metrics; both scripts there
-agree on them).
-On each instruction every preference of its graph is concordant (the better answer scores strictly
-higher), discordant or tied; the item's Kendall tau is
+agree on them). On each instruction every preference of its graph is concordant (the better answer
+scores strictly higher), discordant or tied; the item's Kendall tau is
 
     (C - D) / max(1, sqrt((C + D) * (C + D + T)))
 

@@ -1,12 +1,12 @@
 """M-RewardBench (arXiv 2410.15522): RewardBench in 23 languages, and 800 pairs of translations.
 
 Rule and weights are those of the repository Cohere-Labs-Community/m-rewardbench (plot_utils in its
-folder analysis). A pair is right where chosen scores strictly higher. In each
-language a section is the mean of its subsets' accuracies by fixed counts, in which the 447 pairs of
-math-prm weigh 983, and the language's score is the plain mean of the four sections. The headline is
-the plain mean over 22 languages, the two scripts of Chinese counting as one: of the 23 columns this
-is what reproduces the averages of the paper's table 10. Translation is a task of its own: the
-accuracy over its pairs (table 11), in no other number.
+folder analysis). A pair is right where chosen scores strictly higher. In each language a section is
+the mean of its subsets' accuracies by fixed counts, in which the 447 pairs of math-prm weigh 983,
+and the language's score is the plain mean of the four sections. The headline is the plain mean over
+22 languages, the two scripts of Chinese counting as one: of the 23 columns this is what reproduces
+the averages of the paper's table 10. Translation is a task of its own: the accuracy over its pairs
+(table 11), in no other number.
 """
 
 import dataclasses

@@ -1,10 +1,10 @@
 """Plan-RewardBench (arXiv 2604.08178): pairs of trajectories of agents that call tools.
 
 Rules are those of the repository wyy-1112/Plan-RewardBench (evaluate_benchmark_final in its folder
-eval). A pair earns 1 where the preferred trajectory scores higher, 1/2 where the two scores are within
-1e-4 of each other, else 0; the headline is the plain mean of seven splits. A scorer reads tools,
-task and trajectory as that script writes them for reward models, as text; with `tools="template"`
-they are given to the chat template as schemas, calls and results instead.
+eval). A pair earns 1 where the preferred trajectory scores higher, 1/2 where the two scores are
+within 1e-4 of each other, else 0; the headline is the plain mean of seven splits. A scorer reads
+tools, task and trajectory as that script writes them for reward models, as text; with
+`tools="template"` they are given to the chat template as schemas, calls and results instead.
 """
 
 import ast

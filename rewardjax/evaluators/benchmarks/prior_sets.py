@@ -1,10 +1,10 @@
 """The prior sets of RewardBench (arXiv 2403.13787): test sets of older preference data.
 
 Sizes and rule are those of the repository allenai/reward-bench (test_data in its folder tests,
-get_benchmark_results in analysis). A pair is right where
-chosen scores strictly higher; the headline is the plain mean of the accuracies on the four sets
-that the leaderboard called "Prior Sets (0.5 weight)": there it weighed half as much as a section of
-RewardBench (`rewardbench.with_prior_sets`). Its other sets are reported beside them.
+get_benchmark_results in analysis). A pair is right where chosen scores strictly higher; the
+headline is the plain mean of the accuracies on the four sets that the leaderboard called "Prior
+Sets (0.5 weight)": there it weighed half as much as a section of RewardBench
+(`rewardbench.with_prior_sets`). Its other sets are reported beside them.
 """
 
 import pathlib
