@@ -74,12 +74,12 @@ class Reading:
                 f"{' and '.join(self.layouts)}",
             )
         watched = _Watched(mapped)
-        content = layout.read(watched)
+        content = _read_by(layout, watched)
         responses = content.get("responses", [])
         content["responses"] = [fields.after(content["prompt"], item) for item in responses]
         tools = fields.tools(watched)
         _refuse_unread(watched, content)
-        identity = record.get("id")
+        identity = watched.get("id")
         if identity is None:
             identity = f"{self.source}:{index}"
         group = Group(id=str(identity), source=self.source, tools=tools, **content)
@@ -174,6 +174,7 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
         read |= names
     if errors and len(errors) == len(sample):
         raise ValueError(f"{file}: cannot be read: {errors[0].detail}")
+    _refuse_unread_mapping(file, columns.columns, read, present)
     # A mapped column is used under our name.
     theirs = {columns.columns.get(name, name).split(".")[0] for name in read}
     unused = [name for name in present if name not in theirs and name != "id"]
@@ -182,11 +183,38 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
     return dataclasses.replace(reading, layouts=names, unused=tuple(unused), prompt=tuple(prompt))
 
 
+def _refuse_unread_mapping(
+    file: str, columns: dict[str, str], read: Iterable[str], present: Iterable[str]
+) -> None:
+    """Raise ValueError where a column was mapped to a field that nothing reads: a misspelt one."""
+    for field, column in columns.items():
+        # What may be part of the prompt is judged record by record.
+        if not column or field in read or field in fields.PROMPT_PARTS:
+            continue
+        if column.split(".")[0] in present:
+            raise ValueError(
+                f"{file}: data.columns={{{field}: {column}}}: no field called {field} is read from "
+                "such records; docs/data.md lists the fields of each format"
+            )
+
+
 def _layout_of(record: Record) -> Layout | None:
     for layout in LAYOUTS:
         if layout.fits(record):
             return layout
     return None
+
+
+def _read_by(layout: Layout, record: Record) -> Content:
+    """What a layout reads. Raises BadRecord for whatever goes wrong, so it costs one record."""
+    try:
+        return layout.read(record)
+    # A field of another type than published, at any depth: there is no end of checks for these.
+    except (TypeError, AttributeError, KeyError, IndexError, ValueError, OverflowError) as error:
+        raise BadRecord(
+            "bad_schema",
+            f"a field is missing or of another type than in {layout.name}: {error!r:.120}",
+        ) from None
 
 
 def _no_layout(record: Record) -> str:

@@ -259,11 +259,6 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
         ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
         (
             "bad_schema",
-            "correct has 1 values for 2 responses",
-            {"prompt": Q, "responses": [GOOD, {"content": BAD, "correct": True}]},
-        ),
-        (
-            "bad_schema",
             "ranks has 3 values for 2 responses",
             {"prompt": Q, "responses": [GOOD, BAD], "ranks": [0, 1, 2]},
         ),

@@ -4,10 +4,12 @@ Each raises BadRecord("bad_schema") with the field's name for what it cannot rea
 are `groups.check`'s to judge.
 """
 
+import decimal
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from rewardjax.data.groups import BadRecord, Message
 from rewardjax.data.layouts import transcripts
@@ -25,6 +27,7 @@ NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio",
 PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", *NOT_TEXT)
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
+LARGEST = float(np.finfo(np.float32).max)
 # Where a message says who speaks, and what: chat templates' names, ShareGPT's and OASST's.
 SPEAKERS = ("role", "from")
 CONTENTS = ("content", "value", "text")
@@ -268,12 +271,13 @@ def _both_assistant(first: Message, second: Message) -> bool:
 
 def number(value: Any, where: str) -> float:
     """A finite number, which tables of texts spell out."""
-    if isinstance(value, str):
+    if isinstance(value, (str, decimal.Decimal)):
         try:
             value = float(value)
         except ValueError:
             raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a number") from None
-    if isinstance(value, (int, float)) and math.isfinite(value):
+    # Labels become float32, where anything larger is infinite. The comparison fails for NaN too.
+    if isinstance(value, (int, float)) and abs(value) <= LARGEST:
         return float(value)
     raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a finite number")
 

@@ -10,6 +10,7 @@ from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.verdicts import VERDICTS, word
 
 MEANINGS = ("first", "second", "tie")
+NULL = word(None)
 
 
 class Columns(NamedTuple):
@@ -41,8 +42,11 @@ class Columns(NamedTuple):
 
     def _labeled(self, name: str, value: Any) -> Any:
         is_verdict = name in VERDICTS or re.fullmatch(r"annotator_?\d+", name)
-        if not is_verdict or value is None or isinstance(value, (list, tuple, dict)):
+        if not is_verdict or isinstance(value, (list, tuple, dict)):
             return value
+        # A verdict that is not there is none, unless somebody says that it means something.
+        if value is None and NULL not in self.labels:
+            return None
         if word(value) not in self.labels:
             raise BadRecord(
                 "bad_schema", f"{name} = {value!r:.40}, which data.labels does not explain"
@@ -80,7 +84,11 @@ def read(columns: Any = None, labels: Any = None) -> Columns:
 
     Raises ValueError that names the field for anything else.
     """
-    meanings = {word(value): meaning for value, meaning in _dict(labels, "data.labels").items()}
+    meanings = {}
+    for value, meaning in _dict(labels, "data.labels").items():
+        if value == "null":
+            value = None
+        meanings[word(value)] = str(meaning)
     for value, meaning in meanings.items():
         if meaning not in MEANINGS:
             raise ValueError(
@@ -88,7 +96,9 @@ def read(columns: Any = None, labels: Any = None) -> Columns:
             )
     names = {}
     for field, column in _dict(columns, "data.columns").items():
-        names[str(field)] = str(column or "")
+        if column is None or column == "null":
+            column = ""
+        names[str(field)] = str(column)
     return Columns(names, meanings)
 
 
@@ -97,7 +107,8 @@ def _dict(value: Any, name: str) -> dict[Any, Any]:
         return {}
     if isinstance(value, str):
         try:
-            value = yaml.safe_load(value)
+            # As text: a column may be called 0, and a verdict `no`, which YAML takes for False.
+            value = yaml.load(value, yaml.BaseLoader)
         except yaml.YAMLError:
             pass
     # A ConfigDict is not a Mapping.

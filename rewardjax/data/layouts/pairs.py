@@ -115,6 +115,14 @@ def graded(record: Record) -> Pair:
         name = None
     if name is not None:
         target = fields.number(record[name], name)
+    if name == "preference" and target == 0.0:
+        # In a column of probabilities chosen has at least some; in one of 0 and 1, 0 is a place.
+        raise BadRecord(
+            "bad_schema",
+            f"preference = {record[name]!r} beside chosen and rejected: if it is the probability "
+            "that chosen is better, say so by data.columns={target: preference}; if it is the "
+            "place of the better response, leave it out by data.columns={preference: ''}",
+        )
     if not 0.0 <= target <= 1.0:
         raise BadRecord("bad_schema", f"target (or preference) = {target}, not a probability")
     tie = target == 0.5

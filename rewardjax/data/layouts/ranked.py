@@ -1,6 +1,7 @@
 """One prompt and K responses, with correctness, ranks or scores."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rewardjax.data.groups import BadRecord, Message, Pair
@@ -29,13 +30,14 @@ def _is_labeled(record: Record) -> bool:
     if not is_responses(record):
         return False
     name = fields.first_present(record, LISTS)
-    first: Any = {}
-    if name is not None and isinstance(record[name], (list, tuple)) and record[name]:
-        first = record[name][0]
+    items: Sequence[Any] = []
+    if name is not None and isinstance(record[name], (list, tuple)):
+        items = record[name]
     for columns, names in LABELS:
         if fields.first_present(record, columns) is not None:
             return True
-        if isinstance(first, dict) and fields.first_present(first, names) is not None:
+        # Any of them: the first response may be one that nobody has graded.
+        if any(isinstance(item, dict) and fields.first_present(item, names) for item in items):
             return True
     return False
 
@@ -49,8 +51,15 @@ def _read_responses(record: Record) -> Content:
     if name is not None:
         items = record[name]
     else:
-        columns = [f"response_{n}" for n in range(1, len(record["scores"]) + 1)]
+        scores = record["scores"]
+        if not isinstance(scores, (list, tuple)):
+            raise BadRecord("bad_schema", f"scores = {scores!r:.60}, not a list")
+        columns = [f"response_{n}" for n in range(1, len(scores) + 1)]
         items = [record[column] for column in columns if column in record]
+        # One more would be left out without a word.
+        beyond = f"response_{len(scores) + 1}"
+        if record.get(beyond) is not None:
+            raise BadRecord("bad_schema", f"{beyond} has no score among {len(scores)} scores")
     if not isinstance(items, (list, tuple)):
         raise BadRecord("bad_schema", f"{name} = {items!r:.60}, not a list")
     # In one data set 1 is a rank, in the next it says that the response is right.
@@ -68,27 +77,28 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
     """The group of a prompt and K responses, with what the record or each response says of them."""
     correct, ranks, scores = (_labels(record, items, *names) for names in LABELS)
     # Some data sets call correctness a score.
-    if correct is None and scores is not None and all(isinstance(score, bool) for score in scores):
+    if correct is None and scores is not None and all(_is_truth(score) for score in scores):
         correct, scores = scores, None
-    if correct is not None:
-        correct = [fields.boolean(value, "correct") for value in correct]
     if scores is not None:
         _refuse_several(scores, record)
-        scores = [fields.number(value, "scores") for value in scores]
+    correct = _each(fields.boolean, correct, "correct")
+    scores = _each(fields.number, scores, "scores")
+    ranks = _each(fields.number, ranks, "ranks")
+    if ranks is not None and scores is not None:
+        _refuse_reversed(ranks, scores)
     if ranks is None and scores is not None:
         # Dense ranks: equal scores share one, and the next score down has the next rank.
-        best_first = sorted(set(scores), reverse=True)
-        ranks = [best_first.index(score) for score in scores]
+        best_first = sorted({score for score in scores if score is not None}, reverse=True)
+        ranks = [score if score is None else best_first.index(score) for score in scores]
     if ranks is not None:
-        ranks = [fields.number(value, "ranks") for value in ranks]
-        best = min(ranks)
-        ranks = [rank - best for rank in ranks]
+        best = min(rank for rank in ranks if rank is not None)
+        ranks = [rank if rank is None else rank - best for rank in ranks]
     return {
         "prompt": prompt,
         "responses": [_response(item, f"responses[{k}]") for k, item in enumerate(items)],
         "pairs": _pairs(correct, ranks, scores),
-        "correct": correct,
-        "ranks": ranks,
+        "correct": _whole(correct),
+        "ranks": _whole(ranks),
     }
 
 
@@ -102,6 +112,13 @@ def _refuse_several(scores: list[Any], record: Record) -> None:
             f"{where} holds {', '.join(map(str, several))}: name the one that orders the "
             f"responses, as in data.columns={{scores: {where}.{next(iter(several))}}}",
         )
+
+
+def _whole(labels: list[Any] | None) -> list[Any] | None:
+    """Labels of all responses, or None: those of some are in the pairs."""
+    if labels is None or None in labels:
+        return None
+    return labels
 
 
 def _response(item: Any, where: str) -> list[Message]:
@@ -122,45 +139,93 @@ def _response(item: Any, where: str) -> list[Message]:
 def _labels(
     record: Record, items: Sequence[Any], columns: Sequence[str], names: Sequence[str]
 ) -> list[Any] | None:
-    """A list column, or a field of every response; None where there is neither."""
+    """A list column, or a field of the responses; None where there is neither.
+
+    A response that is not labeled has None.
+    """
     column = fields.first_present(record, columns)
     if column is not None:
-        values = list(record[column])
+        values = record[column]
+        # The keys of an object, and the letters of a text, would be labels too.
+        if not isinstance(values, (list, tuple)):
+            raise BadRecord("bad_schema", f"{column} = {values!r:.60}, not a list")
+        # Which label belongs to which response is not known.
+        if len(values) != len(items):
+            raise BadRecord(
+                "bad_schema", f"{column} has {len(values)} values for {len(items)} responses"
+            )
     else:
-        values = []
-        for item in items:
-            if isinstance(item, dict):
-                name = fields.first_present(item, names)
-                if name is not None:
-                    values.append(item[name])
-    # Some responses labeled and others not: which label belongs to which response is not known.
-    if values and len(values) != len(items):
+        values = [_label_of(item, names) for item in items]
+    if all(value is None for value in values):
+        return None
+    return list(values)
+
+
+def _label_of(item: Any, names: Sequence[str]) -> Any:
+    name = None
+    if isinstance(item, dict):
+        name = fields.first_present(item, names)
+    if name is None:
+        return None
+    return item[name]
+
+
+def _is_truth(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _each(read: Callable[[Any, str], Any], values: list[Any] | None, name: str) -> list[Any] | None:
+    """Labels as `read` reads them; None for a response that has none, which pandas writes NaN."""
+    if values is None:
+        return None
+    is_missing = [value is None or value != value for value in values]
+    if all(is_missing):
+        return [read(value, name) for value in values]
+    return [
+        None if missing else read(value, name)
+        for missing, value in zip(is_missing, values, strict=True)
+    ]
+
+
+def _refuse_reversed(ranks: list[float | None], scores: list[float | None]) -> None:
+    """Raise BadRecord where every pair that the ranks order is ordered the other way by scores."""
+    agree, differ = 0, 0
+    labels = [label for label in zip(ranks, scores, strict=True) if None not in label]
+    for (rank, score), (other_rank, other_score) in itertools.combinations(labels, 2):
+        better_by_both = (other_rank - rank) * (score - other_score)
+        agree += better_by_both > 0
+        differ += better_by_both < 0
+    if differ and not agree:
         raise BadRecord(
             "bad_schema",
-            f"{column or columns[0]} has {len(values)} values for {len(items)} responses",
+            f"ranks = {ranks!r:.60} contradict scores = {scores!r:.60}: the smallest rank is the "
+            "best; leave one out, as in data.columns={ranks: ''}",
         )
-    return values or None
 
 
 def _pairs(
-    correct: list[bool] | None, ranks: list[float] | None, scores: list[float] | None
+    correct: list[bool | None] | None,
+    ranks: list[float | None] | None,
+    scores: list[float | None] | None,
 ) -> list[Pair]:
     """Right over wrong; without correctness better over worse, and equal ranks as ties.
 
-    A difference of scores is the margin.
+    A difference of scores is the margin. A response without a label is in no pair.
     """
     pairs: list[Pair] = []
     if correct is not None:
         # Two right answers are no tie: one may be much better written than the other.
         for i, is_right in enumerate(correct):
-            wrong = [j for j, other in enumerate(correct) if is_right and not other]
+            wrong = [j for j, other in enumerate(correct) if is_right and other is False]
             pairs += [Pair(i, j) for j in wrong]
         return pairs
     for i, rank in enumerate(ranks or []):
         for j, other in enumerate(ranks or []):
+            if rank is None or other is None:
+                continue
             if rank < other:
                 margin = 0.0
-                if scores:
+                if scores and scores[i] is not None and scores[j] is not None:
                     margin = scores[i] - scores[j]
                 pairs.append(Pair(i, j, margin=margin))
             # Each tie once: i < j, where better-over-worse above picks one order by itself.

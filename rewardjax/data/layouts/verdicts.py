@@ -5,6 +5,7 @@ response, SHP's 1 is for the first, and others call the second 1. Each layout he
 and numbers in a column that no layout knows are refused until `data.labels` says what they mean.
 """
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -40,8 +41,6 @@ VERDICTS = ("label", "winner", "preference", "choice", "labels")
 WINNERS = {"first": 1.0, "second": 0.0}
 WINNERS |= dict.fromkeys(("a", "model_a", "response_a", "assistant_a", "a>b", "[[a]]"), 1.0)
 WINNERS |= dict.fromkeys(("b", "model_b", "response_b", "assistant_b", "b>a", "[[b]]"), 0.0)
-WINNERS |= dict.fromkeys(("response_1", "model_1", "output_1", "answer_1"), 1.0)
-WINNERS |= dict.fromkeys(("response_2", "model_2", "output_2", "answer_2"), 0.0)
 WINNERS |= dict.fromkeys(
     (
         *("tie", "tie_bothbad", "tie_both_bad", "both_bad", "bothbad", "both", "neither"),
@@ -50,6 +49,10 @@ WINNERS |= dict.fromkeys(
     0.5,
 )
 STRENGTHS = ("preference_strength", "overall_preference")
+# Whose answers the two are: a verdict may be the winner's name.
+MODELS = (("model_a", "model_b"), ("model_1", "model_2"), ("model1", "model2"))
+# A verdict that names a response by its number: response_1, "Model 2".
+NUMBERED = re.compile(r"(?:response|model|output|answer|assistant)_?(\d)")
 
 
 def two_responses(record: Record) -> tuple[str, str] | None:
@@ -62,6 +65,8 @@ def word(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = re.sub(r"[()]", "", str(value).strip().lower())
+    # Tables of texts hold 1.0 where a column of numbers had a gap.
+    text = re.sub(r"^(-?\d+)\.0+$", r"\1", text)
     return re.sub(r"[\s_]+", "_", text)
 
 
@@ -116,18 +121,56 @@ def is_verdict(record: Record) -> bool:
 
 def _read_verdict(record: Record) -> Content:
     """Of several annotators, the share of votes is the target."""
-    shares = [_share(name, value) for name, value in votes(record).items()]
-    return _with(record, pair_of(sum(shares) / len(shares)))
+    shares = {name: _share(record, name) for name in votes(record)}
+    for name in VERDICTS:
+        other = None
+        if name not in shares and record.get(name) is not None:
+            other = _known_share(record, name)
+        # A second verdict in words is no repetition of the first where it names another response.
+        if other is not None and other not in shares.values():
+            raise _contradiction(record, name, next(iter(shares)))
+    return _with(record, pair_of(sum(shares.values()) / len(shares)))
 
 
-def _share(name: str, value: Any) -> float:
-    share = WINNERS.get(word(value))
+def _known_share(record: Record, name: str) -> float | None:
+    """P(first is better) by the verdict in a column, None where its meaning is not known."""
+    verdict, names = word(record[name]), two_responses(record)
+    if verdict in WINNERS:
+        return WINNERS[verdict]
+    # By the numbers in the columns' own names: `response_1` is the second of response_0 and
+    # response_1, and the first of response_1 and response_2.
+    numbered = NUMBERED.fullmatch(verdict)
+    if names is not None and numbered is not None:
+        bears_it = [column.endswith(numbered[1]) for column in names]
+        if any(bears_it):
+            return float(bears_it[0])
+    models = fields.first_present_pair(record, MODELS)
+    if models is not None:
+        is_winner = [record[column] == record[name] for column in models]
+        # A model that plays against itself names no side.
+        if sum(is_winner) == 1:
+            return float(is_winner[0])
+    return None
+
+
+def _share(record: Record, name: str) -> float:
+    share = _known_share(record, name)
     if share is not None:
         return share
+    value = record[name]
     raise BadRecord(
         "bad_schema",
         f"{name} = {value!r:.40}: which response is that? Name the convention, as in "
         f"data.labels={{{value!s:.40}: first, OTHER: second}} (first, second or tie)",
+    )
+
+
+def _contradiction(record: Record, name: str, other: str) -> BadRecord:
+    """What to raise for two columns that do not say the same."""
+    return BadRecord(
+        "bad_schema",
+        f"{name} = {record[name]!r:.40} contradicts {other} = {record[other]!r:.40}: leave out the "
+        f"one that does not hold, as in data.columns={{{name}: ''}}",
     )
 
 
@@ -142,7 +185,12 @@ def _read_strength(record: Record) -> Content:
     """-3 (the first is much better) to 3 (the second is), 0 for a tie (NeMo-Aligner PR #361)."""
     name = fields.first_present(record, STRENGTHS)
     assert name, "the layout fits"
-    return _with(record, _by_difference(-fields.number(record[name], name)))
+    pair = _by_difference(-fields.number(record[name], name))
+    # Elsewhere a strength is a size, whose side another column names: it would be read reversed.
+    for verdict in votes(record):
+        if pair_of(_share(record, verdict)) != dataclasses.replace(pair, margin=0.0):
+            raise _contradiction(record, verdict, name)
+    return _with(record, pair)
 
 
 # ------------------------------------------------------------------ a score for each
