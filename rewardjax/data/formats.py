@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.data.layouts import LAYOUTS, Layout, fields, mapping, pairs, ranked, trees, verdicts
+from rewardjax.data.layouts import (
+    LAYOUTS,
+    Layout,
+    fields,
+    mapping,
+    naming,
+    pairs,
+    ranked,
+    trees,
+    verdicts,
+)
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
@@ -79,6 +89,7 @@ class Reading:
         content["responses"] = [fields.after(content["prompt"], item) for item in responses]
         tools = fields.tools(watched)
         _refuse_unread(watched, content)
+        _refuse_unread_side(watched, content)
         identity = watched.get("id")
         if identity is None:
             identity = f"{self.source}:{index}"
@@ -218,6 +229,9 @@ def _read_by(layout: Layout, record: Record) -> Content:
 
 
 def _no_layout(record: Record) -> str:
+    advice = naming.advice(record)
+    if advice is not None:
+        return f"keys {sorted(record)} fit no known format: {advice}"
     better_worse = " | ".join("/".join(names) for names in pairs.COLUMNS)
     two_responses = " | ".join("/".join(names) for names in verdicts.TWO_RESPONSES)
     return (
@@ -264,6 +278,19 @@ def _refuse_unread(record: _Watched, content: Content) -> None:
                 "bad_schema",
                 f"`{name}` may be part of the prompt and is not read: name the columns, as in "
                 f"data.columns={{prompt: {name}}}, or data.columns={{{name}: ''}} if it is not",
+            )
+
+
+def _refuse_unread_side(record: _Watched, content: Content) -> None:
+    """Raise BadRecord where half of a pair would be read as if there were no other half."""
+    if content.get("pairs"):
+        return
+    for name, value in record.items():
+        if name not in record.read and naming.is_worse(name, value):
+            raise BadRecord(
+                "bad_schema",
+                f"`{name}` may be a worse response and is not read: name it, as in data.columns="
+                f"{{rejected_response: {name}}}, or data.columns={{{name}: ''}} if it is not",
             )
 
 

@@ -478,3 +478,40 @@ def test_a_query_with_a_response_and_a_rejected_one():
     assert [message["content"] for message in group.prompt] == ["Be brief.", "Hi", "Hello", Q]
     assert group.responses == read(CONVERSATION).responses and group.pairs == [Pair(0, 1)]
     assert read({"query": Q, "response": GOOD}).pairs == []
+
+
+@pytest.mark.parametrize(
+    "record, words, columns",
+    [
+        (  # torchtune
+            {"chosen_conversations": CONVERSATION["chosen"]}
+            | {"rejected_conversations": CONVERSATION["rejected"], "rejected_score": 3},
+            r"data.columns=\{chosen: chosen_conversations, rejected: rejected_conversations\}",
+            {"chosen": "chosen_conversations", "rejected": "rejected_conversations"},
+        ),
+        (  # align-anything
+            {"question": Q, "response_1": GOOD, "response_2": BAD, "length": 7}
+            | {"overall_response": "A"},
+            r"without a verdict: name its column, as in data.columns=\{label: overall_response\}",
+            {"label": "overall_response"},
+        ),
+        (  # OpenPipe
+            {"messages": CONVERSATION["chosen"]}
+            | {"rejected_message": {"role": "assistant", "content": BAD}},
+            r"`rejected_message` may be a worse response .*=\{rejected_response: rejected_message\}",
+            {"rejected_response": "rejected_message"},
+        ),
+    ],
+)
+def test_columns_that_suggest_what_they_are_are_named_in_the_message(record, words, columns):
+    with pytest.raises(ValueError, match=words):
+        read(record)
+    reading = decide("f", "f", [record], Columns(columns))
+    assert reading.to_group(record, 0).pairs == [Pair(0, 1)]
+
+
+def test_a_worse_response_that_is_none_is_said_to_be_none():
+    record = {"messages": CONVERSATION["chosen"], "rejected_by": "nobody"}
+    with pytest.raises(ValueError, match=r"data.columns=\{rejected_by: ''\} if it is not"):
+        read(record)
+    assert decide("f", "f", [record], Columns({"rejected_by": ""})).to_group(record, 0)

@@ -1,0 +1,56 @@
+"""What columns of unknown names probably are, for the message that asks to name them.
+
+Nothing is read by these guesses: they only save the reader of a message a look at the manual.
+"""
+
+from typing import Any
+
+from rewardjax.data.layouts import fields, verdicts
+from rewardjax.data.layouts.fields import Record
+
+WORSE = ("reject", "dispref", "non_pref", "worse", "losing", "negative", "neg_")
+BETTER = ("chosen", "prefer", "better", "winning", "positive", "pos_")
+
+
+def advice(record: Record) -> str | None:
+    """The mapping that would make a record of no known layout one; None where none suggests itself.
+
+    Two responses lack a verdict, or one column is called better and one worse.
+    """
+    names = verdicts.two_responses(record)
+    if names is not None:
+        return (
+            f"{names[0]} and {names[1]} without a verdict: name its column, as in "
+            f"data.columns={{label: {_verdict(record)}}}"
+        )
+    worse = [name for name in record if is_worse(name, record[name])]
+    better = [
+        name for name in record if name not in worse and _suggests(name, record[name], BETTER)
+    ]
+    if len(better) == len(worse) == 1:
+        return (
+            f"if {better[0]} is the better response and {worse[0]} the worse one, name them: "
+            f"data.columns={{chosen: {better[0]}, rejected: {worse[0]}}}"
+        )
+    return None
+
+
+def is_worse(name: str, value: Any) -> bool:
+    """Whether a column is probably the worse response of a pair."""
+    return _suggests(name, value, WORSE)
+
+
+def _suggests(name: str, value: Any, words: tuple[str, ...]) -> bool:
+    # A number is what somebody thought of a response, not the response.
+    is_content = isinstance(value, (str, list, tuple, dict)) and bool(value)
+    return is_content and any(word in name.lower() for word in words)
+
+
+def _verdict(record: Record) -> str:
+    """The first column with what could be a verdict: 0, 1, 2, or a word for one of two sides."""
+    for name, value in record.items():
+        is_number = isinstance(value, (int, float)) and abs(value) <= 3
+        is_word = isinstance(value, str) and verdicts.word(value) in {*verdicts.WINNERS, *"0123"}
+        if (is_number or is_word) and name not in (*fields.PROMPT_PARTS, "id"):
+            return name
+    return "COLUMN"
