@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax.data.groups import BadRecord, Message
-from rewardjax.data.layouts import transcripts
+from rewardjax.data.layouts import transcripts, turns
 
 Record = dict[str, Any]
 
@@ -40,6 +40,7 @@ ROLES = {
     "chatgpt": "assistant",
     "bot": "assistant",
     "observation": "tool",
+    "tool_response": "tool",
 }
 
 
@@ -184,7 +185,10 @@ def text_or_messages(value: Any, where: str) -> Any:
         raise BadRecord(
             "bad_schema", f"{where} = {value!r:.80}, neither a text nor a list of messages"
         )
-    return [_message(message, where) for message in value]
+    messages = []
+    for turn in value:
+        messages += [_message(message, where) for message in turns.exchange(turn) or [turn]]
+    return turns.with_calls(messages, where)
 
 
 def _message(message: Record, where: str) -> Message:

@@ -160,7 +160,11 @@ def _is_swift(record: Record) -> bool:
 
 
 def _read_swift(record: Record) -> Content:
-    """`messages` ends with the better response, the worse one stands apart."""
+    """`messages` ends with the better response, the worse one stands apart.
+
+    The worse one is instead of all that follows the last user message, calls of tools included
+    (ms-swift, template_inputs.py).
+    """
     better = fields.prompt(record)
     worse_name = fields.first_present(record, IN_MESSAGES)
     assert worse_name, "the layout fits"
@@ -168,7 +172,9 @@ def _read_swift(record: Record) -> Content:
         raise BadRecord("bad_schema", f"messages beside {worse_name} do not end with a response")
     worse = fields.response(record[worse_name], worse_name)
     if worse[0]["role"] == "assistant":
-        prompt, responses = better[:-1], [better[-1:], worse]
+        users = [i for i, message in enumerate(better) if message["role"] == "user"]
+        start = max(users, default=len(better) - 2) + 1
+        prompt, responses = better[:start], [better[start:], worse]
     else:
         prompt, responses = fields.split_messages(better, worse)
     return {"prompt": prompt, "responses": responses, "pairs": [graded(record)]}

@@ -515,3 +515,64 @@ def test_a_worse_response_that_is_none_is_said_to_be_none():
     with pytest.raises(ValueError, match=r"data.columns=\{rejected_by: ''\} if it is not"):
         read(record)
     assert decide("f", "f", [record], Columns({"rejected_by": ""})).to_group(record, 0)
+
+
+@pytest.mark.parametrize(
+    "question, answer",
+    [("human", "assistant"), ("prompt", "response"), ("query", "response"), ("input", "output")],
+)
+def test_a_question_with_its_answer_may_be_one_turn(question, answer):
+    earlier = [{question: "Hi", answer: "Hello"}]
+    record = {"prompt": Q, "history": earlier, "chosen": GOOD, "rejected": BAD}
+    assert [message["content"] for message in read(record).prompt] == ["Hi", "Hello", Q]
+    group = read({"conversation": [*earlier, {question: Q, answer: GOOD}]})
+    assert [message["content"] for message in group.prompt] == ["Hi", "Hello", Q]
+    assert group.responses == [[{"role": "assistant", "content": GOOD}]]
+
+
+def calls(role, *arguments):
+    """A turn for each call of a tool, as ms-swift and ShareGPT have them."""
+    return [
+        {"role": role, "content": json.dumps({"name": "dip", "arguments": x})} for x in arguments
+    ]
+
+
+@pytest.mark.parametrize(
+    "role, result", [("tool_call", "tool_response"), ("function_call", "observation")]
+)
+def test_calls_of_tools_that_are_turns_of_their_own(role, result):
+    messages = [
+        {"role": "user", "content": Q},
+        *calls(role, {"what": "cork"}, '{"what": "coin"}'),
+        {"role": result, "content": "floats"},
+        {"role": result, "content": "sinks"},
+        {"role": "assistant", "content": GOOD},
+    ]
+    group = read({"messages": messages, "rejected_response": BAD})
+    # ms-swift: the rejected response is instead of everything after the last user message.
+    assert group.prompt == messages[:1] and group.pairs == [Pair(0, 1)]
+    call, *results, answer = group.responses[0]
+    assert [item["function"]["arguments"] for item in call["tool_calls"]] == [
+        {"what": "cork"},
+        {"what": "coin"},
+    ]
+    assert call["role"] == "assistant" and [message["role"] for message in results] == ["tool"] * 2
+    assert answer["content"] == GOOD and group.responses[1][0]["content"] == BAD
+    # A call is a response.
+    record = {"prompt": Q, "chosen": calls(role, {}), "rejected": GOOD}
+    record["rejected"] = [{"role": "assistant", "content": GOOD}]
+    assert read(record).responses[0][0]["tool_calls"][0]["function"]["name"] == "dip"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("dip(cork)", "not JSON with a name and arguments"),
+        ('{"name": "dip"}', "not JSON with a name and arguments"),
+        ('{"name": "dip", "arguments": "cork"}', "arguments = 'cork', not JSON"),
+    ],
+)
+def test_a_call_that_does_not_say_what_it_calls_is_refused(text, words):
+    messages = [{"role": "user", "content": Q}, {"role": "tool_call", "content": text}]
+    with pytest.raises(ValueError, match=words):
+        read({"messages": messages, "rejected_response": BAD})
