@@ -151,6 +151,46 @@ def _is_word(value: Any) -> bool:
     return False
 
 
+# ------------------------------------------------------------------ turns without speakers
+
+
+def _is_texts(record: Record) -> bool:
+    names = columns(record)
+    if names is None or _has_prompt(record):
+        return False
+    return all(_are_turns(record[name]) for name in names)
+
+
+def _are_turns(value: Any) -> bool:
+    are_several = isinstance(value, (list, tuple)) and len(value) > 1
+    return are_several and all(isinstance(text, str) for text in value)
+
+
+def _read_texts(record: Record) -> Content:
+    """Two lists of texts that part in the last one, the response; before it speakers take turns.
+
+    So hh-rlhf-strength-cleaned has them (MOSS-RLHF, rm/reward_datahelper.py).
+    """
+    names = columns(record)
+    assert names, "the layout fits"
+    better, worse = (list(record[name]) for name in names)
+    if better[:-1] != worse[:-1]:
+        raise BadRecord(
+            "bad_schema",
+            f"{names[0]} and {names[1]} are lists of texts that part before the last one, so who "
+            "says what is not certain: give messages with role and content",
+        )
+    # Counted from the response: a history that was cut begins with an answer.
+    prompt = [
+        {"role": ("user", "assistant")[back % 2], "content": text}
+        for back, text in enumerate(reversed(better[:-1]))
+    ]
+    responses = [
+        fields.response(side[-1], name) for side, name in zip((better, worse), names, strict=True)
+    ]
+    return {"prompt": prompt[::-1], "responses": responses, "pairs": [graded(record)]}
+
+
 # ------------------------------------------------------------------ one side inside `messages`
 
 
@@ -219,6 +259,7 @@ def _is_stack_exchange(record: Record) -> bool:
 
 
 LAYOUTS = (
+    Layout("pairs of turns without speakers", _is_texts, _read_texts),
     Layout("TRL conversational pairs", _is_conversations, _read_pair),
     Layout("LLaMA-Factory ShareGPT ranking", _is_sharegpt, _read_pair),
     Layout("LLaMA-Factory alpaca ranking", _is_alpaca, _read_pair),

@@ -576,3 +576,20 @@ def test_a_call_that_does_not_say_what_it_calls_is_refused(text, words):
     messages = [{"role": "user", "content": Q}, {"role": "tool_call", "content": text}]
     with pytest.raises(ValueError, match=words):
         read({"messages": messages, "rejected_response": BAD})
+
+
+def test_turns_without_speakers_are_counted_from_the_response():
+    for history in ([Q], ["Hi", "Hello", Q], ["Hello", Q]):
+        group = read({"chosen": [*history, GOOD], "rejected": [*history, BAD], "margin": 0.5})
+        roles = ("user", "assistant", "user")[-len(history) :]
+        assert group.prompt == [
+            {"role": role, "content": text} for role, text in zip(roles, history, strict=True)
+        ]
+        assert group.responses == read(CONVERSATION).responses
+        assert group.pairs == [Pair(0, 1, margin=0.5)]
+    for chosen, rejected in (([Q, GOOD], ["Why?", BAD]), ([Q, GOOD], ["Hi", "Hello", Q, BAD])):
+        with pytest.raises(ValueError, match="part before the last one"):
+            read({"chosen": chosen, "rejected": rejected})
+    # Beside a prompt several texts may be anything.
+    with pytest.raises(ValueError, match="neither a text nor a list of messages"):
+        read({"prompt": Q, "chosen": [Q, GOOD], "rejected": [Q, BAD]})
