@@ -9,6 +9,7 @@ is the record's place in the data (an id may occur twice); what cannot be scored
 reason in `OUT.quarantine.jsonl`, and the score contract goes to `OUT.contract.json`.
 """
 
+import collections
 import contextlib
 import itertools
 import json
@@ -78,8 +79,10 @@ def score_source(
                     raise group
                 prepared = prepare(group, *limits)
             except BadRecord as error:
-                name = str(record.get("id", f"{source.name}:{row}"))
-                quarantine.append(_quarantine(error, name, row, -1))
+                name = record.get("id")
+                if name is None:
+                    name = f"{source.name}:{row}"
+                quarantine.append(_quarantine(error, str(name), row, -1))
                 continue
             if prepared.tokens is not None:
                 ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
@@ -96,6 +99,12 @@ def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
     rewards = scorer.token_groups(model, [group.tokens for group in ready])
     for group, rewards_K in zip(ready, rewards, strict=True):
         for k, reward in zip(group.indices, rewards_K, strict=True):
+            # NaN in a table of scores would be sorted somewhere, and is no JSON.
+            if not np.isfinite(reward):
+                raise ValueError(
+                    f"record {group.row}, response {k}: the reward is {reward}: weights that are "
+                    "not finite, or a number range too small for them; try --dtype float32"
+                )
             place = {"id": group.group_id, "row": group.row, "response_index": k}
             rows.append(place | {"reward": float(reward)})
     return rows
@@ -129,6 +138,8 @@ def score_file(
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     output.parent.mkdir(parents=True, exist_ok=True)
     counts = {"records": 0, "scored": 0, "quarantined": 0}
+    reasons: collections.Counter[str] = collections.Counter()
+    first = ""
     with (
         files.replacing(output) as part,
         WRITERS[output.suffix](part) as write,
@@ -141,10 +152,27 @@ def score_file(
             counts["records"] += window.records
             counts["scored"] += len(window.scores)
             counts["quarantined"] += len(window.quarantine)
+            reasons.update(entry["reason"] for entry in window.quarantine)
+            for entry in window.quarantine[: not first]:
+                first = f"record {entry['row']}, {entry['detail']}"
             bar.update(window.records)
         # Before the block ends and the scores appear: no scores without their contract.
         contract.save(model.contract, output.with_name(output.name + ".contract.json"))
+    if first:
+        print(_lost(counts, reasons, first, output), file=sys.stderr)
     return counts
+
+
+def _lost(
+    counts: dict[str, int], reasons: collections.Counter[str], first: str, output: pathlib.Path
+) -> str:
+    """A sentence about what has no score: whole records, and single responses of others."""
+    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    return (
+        f"warning: {counts['scored']:,} responses scored, {counts['quarantined']:,} records or "
+        f"responses not ({by_reason}), the first: {first:.300}; all of them are in "
+        f"{output.name}.quarantine.jsonl"
+    )
 
 
 @contextlib.contextmanager
@@ -205,6 +233,9 @@ def main() -> None:
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
     counts = score_file(model, source, args.output, args.columns, args.labels)
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
+    # After the files are whole: the quarantine says what to mend, the exit code is for scripts.
+    if not counts["scored"]:
+        raise ValueError(f"{args.input}: no response could be scored; the reasons are above")
 
 
 if __name__ == "__main__":

@@ -297,3 +297,34 @@ def test_a_folder_without_a_pad_token_of_its_own_is_scored_alike(exported, tmp_p
     with pytest.raises(ValueError, match="pad_token .*--config.tokenizer.pad_token"):
         build.load_tokenizer(model_folder=str(folder))
     build.load_tokenizer(model_folder=str(folder), pad_token="<|pad|>")
+
+
+# A fifth of a file was lost in silence elsewhere: hiyouga/LlamaFactory #6185.
+def test_what_is_not_scored_is_said(exported, tmp_path, capsys):
+    good = {"id": "\u00fc", "prompt": "One?", "response": "1"}
+    records = [good, good | {"response": ""}, good | {"id": "cut \ud83d"}, good | {"prompt": 5}]
+    rows, bad = scored(exported, records, tmp_path)
+    assert len(rows) == 1 and [entry["row"] for entry in bad] == [1, 2, 3]
+    said = capsys.readouterr().err
+    assert "1 responses scored, 3 records or responses not (1 empty, 1 bad_text, 1 bad_" in said
+    assert "the first: record 1, responses[0][-1].content = ''" in said
+    assert "out.jsonl.quarantine.jsonl" in said
+
+
+def test_a_file_of_which_nothing_is_scored_is_a_mistake(exported, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps({"prompt": "One?", "responses": [" ", None]}))
+    command = [sys.executable, "-m", "rewardjax.score", "--model", str(exported)]
+    command += ["--input", str(path), "--output", str(tmp_path / "out.jsonl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "no response could be scored" in done.stderr
+    (line,) = (tmp_path / "out.jsonl.quarantine.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "empty"
+
+
+def test_a_reward_that_is_not_finite_is_refused(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(scorer, "token_groups", lambda *_: [np.array([np.nan], np.float32)])
+    monkeypatch.setattr(contract, "check_golden", lambda *_: None)
+    with pytest.raises(ValueError, match="record 0, response 0: the reward is nan"):
+        scored(exported, [{"prompt": "One?", "response": "1"}], tmp_path)
+    assert not (tmp_path / "out.jsonl").exists()

@@ -119,7 +119,9 @@ def check(group: Group) -> tuple[Group, list[BadRecord]]:
 
 
 def check_prompt(group: Group) -> None:
-    """Raise BadRecord for what spoils all responses: a fault of the prompt or of the tools."""
+    """Raise BadRecord for what spoils all responses: a fault of the id, the prompt or the tools."""
+    # Tables of scores hold it.
+    check_text(group.id, "id")
     _check_messages(group.prompt, "prompt")
     last = group.prompt[-1]
     # A tool may well have nothing to say; a user who does has asked nothing.
