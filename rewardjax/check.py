@@ -10,6 +10,7 @@ included. Without a tokenizer lengths are in characters and the pairs are shown 
 
 import argparse
 import collections
+import json
 import os
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from rewardjax import assets, errors
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import REASONS, Message
+from rewardjax.data.groups import REASONS, Group, Message
 from rewardjax.reporting import examine
 from rewardjax.reporting.examine import Example, Findings
 
@@ -69,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(tokenizer: ChatTokenizer | None) -> examine.Measure:
     """The length of a conversation: tokens, or characters where no tokenizer is named."""
     if tokenizer is None:
-        return lambda messages: sum(len(message["content"]) for message in messages)
-    return lambda messages: len(tokenizer.encode(messages))
+        return lambda messages, tools: sum(len(message["content"]) for message in messages)
+    return lambda messages, tools: len(tokenizer.encode(messages, tools))
 
 
 def report(
@@ -185,22 +186,28 @@ def histogram(lengths: collections.Counter[int], unit: str) -> Iterator[str]:
 def _of_pair(example: Example, tokenizer: ChatTokenizer | None) -> Iterator[str]:
     """What both conversations start with, once, and how each goes on."""
     group, pair = example.group, example.pair
-    chosen = _as_read(group.prompt + group.responses[pair.chosen], tokenizer)
-    rejected = _as_read(group.prompt + group.responses[pair.rejected], tokenizer)
+    chosen = _as_read(group, group.responses[pair.chosen], tokenizer)
+    rejected = _as_read(group, group.responses[pair.rejected], tokenizer)
     # Up to the prompt's end: the beginning that two answers share belongs to the answers.
-    shared = os.path.commonprefix([chosen, rejected, _as_read(group.prompt, tokenizer)])
+    shared = os.path.commonprefix([chosen, rejected, _as_read(group, [], tokenizer)])
     yield _clipped(shared)
     for heading, text in (("chosen", chosen), ("rejected", rejected)):
         yield f"--- {heading}"
         yield _clipped(text[len(shared) :])
 
 
-def _as_read(messages: list[Message], tokenizer: ChatTokenizer | None) -> str:
-    """A conversation as text, from its token ids where there is a tokenizer."""
+def _as_read(group: Group, response: list[Message], tokenizer: ChatTokenizer | None) -> str:
+    """A group's prompt and a response to it as text, from token ids where there is a tokenizer."""
+    messages = group.prompt + response
     if tokenizer is not None:
         # From the ids and not from the template: this is what the model gets.
-        return tokenizer.decode(tokenizer.encode(messages))
-    return "".join(f"[{message['role']}] {message['content']}\n" for message in messages)
+        return tokenizer.decode(tokenizer.encode(messages, group.tools))
+    lines = [f"[tools] {json.dumps(tool, ensure_ascii=False)}\n" for tool in group.tools or []]
+    for message in messages:
+        lines.append(f"[{message['role']}] {message['content']}\n")
+        if message.get("tool_calls"):
+            lines.append(f"[calls] {json.dumps(message['tool_calls'], ensure_ascii=False)}\n")
+    return "".join(lines)
 
 
 def _clipped(text: str) -> str:

@@ -58,6 +58,35 @@ def test_lengths_and_pairs_are_those_of_the_tokenizer(tmp_path, capsys):
     assert text.count("<|im_end|>") == 9
 
 
+def test_tools_and_calls_are_shown_and_counted(tmp_path, capsys):
+    call = {"function": {"name": "tides", "arguments": {"place": "Oban"}}}
+    record = {
+        "prompt": "When is high tide?",
+        "tools": [{"type": "function", "function": {"name": "tides"}}],
+        "chosen": [{"role": "assistant", "content": "", "tool_calls": [call]}],
+        "rejected": [{"role": "assistant", "content": "At noon."}],
+    }
+    path = write(tmp_path / "a.jsonl", [record])
+    check.main([path])
+    text = capsys.readouterr().out
+    assert '[tools] {"type": "function", "function": {"name": "tides"}}\n[user] When' in text
+    assert '--- chosen\n[assistant] \n[calls] [{"function": {"name": "tides"' in text
+    tokenizer = ChatTokenizer.load(assets.resolve("assets:world"))
+    tokenizer.save(tmp_path / "tokenizer")
+    template = tmp_path / "tokenizer" / "chat_template.jinja"
+    template.write_text(
+        "{% for tool in tools or [] %}<tool>{{ tool.function.name }}{% endfor %}"
+        + tokenizer.template
+    )
+    check.main([path, "--tokenizer", str(tmp_path / "tokenizer")])
+    text = capsys.readouterr().out
+    assert "<tool>tides<|im_start|>user\nWhen" in text
+    turns = [{"role": "user", "content": record["prompt"]}]
+    turns.append({"role": "assistant", "content": "At noon."})
+    length = len(ChatTokenizer.load(tmp_path / "tokenizer").encode(turns, record["tools"]))
+    assert f"the longest {length}\n" in text
+
+
 def test_the_three_pairs_are_drawn_over_the_whole_source_and_always_the_same(tmp_path, capsys):
     many = [dict(PAIRS[0], id=f"p{i}") for i in range(500)]
     path = write(tmp_path / "a.jsonl", many)
@@ -161,6 +190,6 @@ def test_no_file_is_held_in_memory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sources.Source, "by_file", watched)
     lengths = []
-    check.examine.examine(source, lambda turns: lengths.append(len(seen)) or 1, 3)
+    check.examine.examine(source, lambda turns, tools: lengths.append(len(seen)) or 1, 3)
     deciding = len(PAIRS)
     assert lengths == [deciding + i for i in range(1, 9) for _ in "ab"]

@@ -22,12 +22,14 @@ from rewardjax.data.layouts import (
     pairs,
     ranked,
     trees,
+    unread,
     verdicts,
 )
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
 SPEAKER = ("role", "from", "type", "name")  # fields of a message beside its text
+WHOLE = ("messages", "conversations", "conversation")  # columns that may hold answers too
 SAMPLE = 1000  # records of a file that decide what it holds
 
 
@@ -73,7 +75,7 @@ class Reading:
 
     def _read(self, record: Record, index: int) -> tuple[Group, set[str]]:
         """The group, and the columns that it was read from."""
-        mapped = self.columns.apply(record)
+        mapped = self._mapped(record)
         layout = _layout_of(mapped)
         if layout is None:
             raise BadRecord("bad_schema", f"{self.source}:{index}: {_no_layout(mapped)}")
@@ -87,14 +89,18 @@ class Reading:
         content = _read_by(layout, watched)
         responses = content.get("responses", [])
         content["responses"] = [fields.after(content["prompt"], item) for item in responses]
-        tools = fields.tools(watched)
+        content.setdefault("tools", fields.tools(watched))
         _refuse_unread(watched, content)
         _refuse_unread_side(watched, content)
         identity = watched.get("id")
         if identity is None:
             identity = f"{self.source}:{index}"
-        group = Group(id=str(identity), source=self.source, tools=tools, **content)
+        group = Group(id=str(identity), source=self.source, **content)
         return group, {name for name in watched.read if mapped.get(name) is not None}
+
+    def _mapped(self, record: Record) -> Record:
+        """The record under our names, with the lists that a table of texts spells out."""
+        return fields.unpacked(self.columns.apply(record))
 
     def sentence(self) -> str:
         """What the file was read as, from which columns, and which are not used."""
@@ -175,7 +181,7 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
         present |= dict.fromkeys(name for name in record if record[name] is not None)
         try:
             # Before it is read: a record whose label cannot be read is of its layout all the same.
-            layout = _layout_of(reading.columns.apply(record))
+            layout = _layout_of(reading._mapped(record))
             if layout is not None:
                 layouts[layout.name] += 1
             _, names = reading._read(record, index)
@@ -229,15 +235,16 @@ def _read_by(layout: Layout, record: Record) -> Content:
 
 
 def _no_layout(record: Record) -> str:
-    advice = naming.advice(record)
+    advice = unread.remedy(record) or naming.advice(record)
     if advice is not None:
         return f"keys {sorted(record)} fit no known format: {advice}"
     better_worse = " | ".join("/".join(names) for names in pairs.COLUMNS)
     two_responses = " | ".join("/".join(names) for names in verdicts.TWO_RESPONSES)
     return (
-        f"keys {sorted(record)} fit no known format: {better_worse}; a prompt and "
-        f"{'/'.join(ranked.LISTS)}; prompt, two responses ({two_responses}) and label, winner or "
-        "annotators; name columns by data.columns={prompt: ..., chosen: ..., rejected: ...}"
+        f"keys {sorted(record)} fit no known format; name columns, as in "
+        "data.columns={prompt: ..., chosen: ..., rejected: ...}; known are "
+        f"{better_worse}; a prompt and {'/'.join(ranked.LISTS)}; prompt, two responses "
+        f"({two_responses}) and label, winner or annotators"
     )
 
 
@@ -314,12 +321,18 @@ def _repeats(value: Any, name: str, said: str) -> bool:
     # Schemas and pictures have no text that could stand there.
     if name in fields.NOT_TEXT:
         return False
+    turns = value
     try:
         # A transcript or JSON in a text: its turns, not its markers, are what may be repeated.
-        if isinstance(value, str):
-            value = fields.text_or_messages(value, name)
+        if isinstance(value, str) or name in WHOLE:
+            turns = fields.text_or_messages(value, name)
     except BadRecord:
         return False
+    if isinstance(turns, list) and all(isinstance(turn.get("role"), str) for turn in turns):
+        value = turns
+        # The answer that such a column ends with need not be one of those that are compared.
+        if name in WHOLE and len(turns) > 1 and turns[-1]["role"] == "assistant":
+            value = turns[:-1]
     return all(" ".join(text.split()) in said for text in _leaves(value))
 
 

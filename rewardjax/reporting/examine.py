@@ -12,7 +12,8 @@ from rewardjax.data.groups import BadRecord, Group, Message, Pair
 from rewardjax.data.sources import Record
 
 EXAMPLES = 3  # lost records that are shown per reason
-Measure = Callable[[list[Message]], int]
+# The length of a conversation, with the schemas of its tools.
+Measure = Callable[[list[Message], list[dict[str, Any]] | None], int]
 
 
 @dataclasses.dataclass
@@ -100,7 +101,7 @@ def _book(
     lengths = {}
     for k, response in enumerate(group.responses):
         try:
-            lengths[k] = measure(group.prompt + response)
+            lengths[k] = measure(group.prompt + response, group.tools)
         except BadRecord as error:
             findings.lose("responses", number, error)
     pairs = [pair for pair in group.pairs if pair.chosen in lengths and pair.rejected in lengths]

@@ -4,11 +4,12 @@ The first that fits reads the record: a group of responses may have columns chos
 beside it, and a pair may repeat one of its responses as `messages`.
 """
 
-from rewardjax.data.layouts import conversations, pairs, ranked, trees, verdicts
+from rewardjax.data.layouts import argilla, conversations, pairs, ranked, trees, verdicts
 from rewardjax.data.layouts.layout import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
     *trees.LAYOUTS,
+    *argilla.LAYOUTS,
     *ranked.LAYOUTS,
     *pairs.LAYOUTS,
     *verdicts.LAYOUTS,

@@ -24,7 +24,8 @@ def _read_response(record: Record) -> Content:
     name = fields.first_present(record, RESPONSES)
     assert name, "the layout fits"
     response = fields.response(record[name], name)
-    return {"prompt": fields.prompt(record), "responses": [response], "pairs": []}
+    prompt = fields.apart(fields.prompt(record), [response])
+    return {"prompt": prompt, "responses": [response], "pairs": []}
 
 
 def _is_conversation(record: Record) -> bool:

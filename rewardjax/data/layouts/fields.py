@@ -18,13 +18,24 @@ Record = dict[str, Any]
 
 PROMPTS = (
     *("prompt", "messages", "conversations", "conversation", "question", "instruction", "input"),
-    *("context", "query"),
+    *("context", "query", "trajectory"),
 )
 SYSTEMS = ("system", "system_prompt", "system_message")
+# What every response of a record begins with: the steps that Math-Step-DPO's pairs share.
+PREFIX = "initial_reason_steps"
 # Columns that belong to the prompt in some layout: read, or a repetition of what is read, or the
 # record is refused.
 NOT_TEXT = ("tools", "functions", "image", "images", "video", "videos", "audio", "audios")
-PROMPT_PARTS = (*PROMPTS, *SYSTEMS, "history", *NOT_TEXT)
+PROMPT_PARTS = (
+    *(*PROMPTS, *SYSTEMS, PREFIX, "history", *NOT_TEXT),
+    *("dialogue", "dialog", "chat_history", "conversation_history", "passage", "document"),
+    *("prefix", "prefill", "response_prefix"),
+)
+# Columns with lists or objects, which tables of texts hold as JSON or as Python prints them.
+STRUCTURES = (
+    *("responses", "candidates", "completions", "answers", "generations", "annotations"),
+    *("scores", "ratings", "correct", "ranks", "labels", "history", "info", "summaries"),
+)
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
 LARGEST = float(np.finfo(np.float32).max)
@@ -42,6 +53,22 @@ ROLES = {
     "observation": "tool",
     "tool_response": "tool",
 }
+
+
+def unpacked(record: Record) -> Record:
+    """The record with lists and objects where a table of texts holds them as text."""
+    texts = [name for name in STRUCTURES if isinstance(record.get(name), str)]
+    return record | {name: structure(record[name]) for name in texts}
+
+
+def structure(value: Any) -> Any:
+    """The list or object that a text is, as JSON or as Python prints it; else the value itself."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    parsed = transcripts.literal(value)
+    if isinstance(parsed, (list, dict)):
+        return parsed
+    return value
 
 
 def first_present(record: Record, names: Sequence[str]) -> str | None:
@@ -110,6 +137,8 @@ def _turns(record: Record) -> list[Message]:
 def no_prompt(record: Record) -> str:
     """A sentence about a record without a prompt, which names the columns that could be one."""
     texts = [name for name, value in record.items() if isinstance(value, str)]
+    # A list of messages is more likely a prompt than any text.
+    texts = [name for name, value in record.items() if _is_dicts(value)] + texts
     others = [name for name in texts if not name.startswith(("chosen", "reject", "response"))]
     column = "COLUMN"
     if others:
@@ -118,6 +147,10 @@ def no_prompt(record: Record) -> str:
         f"no prompt: none of {', '.join(PROMPTS)} among {sorted(record)}; if a column holds it, "
         f"name it: data.columns={{prompt: {column}}}"
     )
+
+
+def _is_dicts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def history(value: Any) -> list[Message]:
@@ -143,6 +176,7 @@ def history(value: Any) -> list[Message]:
 
 def response(value: Any, where: str) -> list[Message]:
     """A response as messages: a text, a list of messages, or a dict with its text and labels."""
+    value = transposed(value)
     if isinstance(value, dict) and not ("from" in value and "value" in value):
         name = first_present(value, ("content", "text", "response", "answer", "value"))
         if name is None and not value.get("tool_calls"):
@@ -167,8 +201,28 @@ def after(prompt: list[Message], response: list[Message]) -> list[Message]:
     return response
 
 
+def apart(prompt: list[Message], responses: Sequence[list[Message]]) -> list[Message]:
+    """The prompt of responses that stand in other columns.
+
+    A whole conversation ends with a response, which must not be read twice. Raises BadRecord where
+    it ends with another answer than those: it is no part of the question that they answer.
+    """
+    answered = prompt[-1].get("role") == "assistant"
+    if not answered or any(response[0].get("role") != "assistant" for response in responses):
+        return prompt
+    if len(prompt) > 1 and any(response[0] == prompt[-1] for response in responses):
+        return prompt[:-1]
+    raise BadRecord(
+        "bad_schema",
+        f"the prompt ends with an answer, {prompt[-1].get('content')!r:.60}, and the responses "
+        "begin with one: end the prompt before it, or name another column, as in "
+        "data.columns={prompt: question}",
+    )
+
+
 def text_or_messages(value: Any, where: str) -> Any:
     """A text as it is; a transcript, JSON or a list of messages as messages for templates."""
+    value = transposed(value)
     if isinstance(value, str):
         if transcripts.is_transcript(value):
             return transcripts.read_transcript(value, where)
@@ -189,6 +243,20 @@ def text_or_messages(value: Any, where: str) -> Any:
     for turn in value:
         messages += [_message(message, where) for message in turns.exchange(turn) or [turn]]
     return turns.with_calls(messages, where)
+
+
+def transposed(value: Any) -> Any:
+    """Rows of a value that holds them as columns; any other value as it is.
+
+    `datasets` stores a Sequence of dicts so: {"role": [...], "content": [...]}.
+    """
+    if not isinstance(value, dict) or not value:
+        return value
+    columns = list(value.values())
+    are_lists = all(isinstance(column, (list, tuple)) for column in columns)
+    if not are_lists or len({len(column) for column in columns}) != 1:
+        return value
+    return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _message(message: Record, where: str) -> Message:

@@ -3,9 +3,10 @@
 Nothing is read by these guesses: they only save the reader of a message a look at the manual.
 """
 
+import re
 from typing import Any
 
-from rewardjax.data.layouts import fields, verdicts
+from rewardjax.data.layouts import fields, pairs, ranked, verdicts
 from rewardjax.data.layouts.fields import Record
 
 WORSE = ("reject", "dispref", "non_pref", "worse", "losing", "negative", "neg_")
@@ -15,8 +16,11 @@ BETTER = ("chosen", "prefer", "better", "winning", "positive", "pos_")
 def advice(record: Record) -> str | None:
     """The mapping that would make a record of no known layout one; None where none suggests itself.
 
-    Two responses lack a verdict, or one column is called better and one worse.
+    Names are spelled otherwise, two responses lack a verdict, or one column is called better and
+    one worse.
     """
+    if respelled := _respelled(record):
+        return f"name columns, as in data.columns={{{', '.join(respelled)}}}"
     names = verdicts.two_responses(record)
     if names is not None:
         return (
@@ -33,6 +37,14 @@ def advice(record: Record) -> str | None:
             f"data.columns={{chosen: {better[0]}, rejected: {worse[0]}}}"
         )
     return None
+
+
+def _respelled(record: Record) -> list[str]:
+    """Columns that are ours but for their spelling (`Prompt`, `response 1`)."""
+    ours = {*fields.PROMPTS, *ranked.LISTS, *verdicts.VERDICTS}
+    ours.update(*pairs.COLUMNS, *verdicts.TWO_RESPONSES)
+    plain = {re.sub(r"[\s-]+", "_", name.strip().lower()): name for name in record}
+    return [f"{name}: {plain[name]}" for name in plain if name in ours - set(record)]
 
 
 def is_worse(name: str, value: Any) -> bool:

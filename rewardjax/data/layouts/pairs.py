@@ -6,13 +6,23 @@ from rewardjax.data.groups import BadRecord, Message, Pair
 from rewardjax.data.layouts import fields, transcripts
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
+from rewardjax.data.layouts.verdicts import VERDICTS, WINNERS, word
 
+# OpenAI's preference fine-tuning, now and in earlier versions.
+OPENAI = (
+    ("preferred_output", "non_preferred_output"),
+    ("preferred_completion", "non_preferred_completion"),
+)
 # (better, worse), as trainers and data sets name them.
 COLUMNS = (
     ("chosen", "rejected"),
     ("response_chosen", "response_rejected"),
     ("chosen_response", "rejected_response"),
     ("response_j", "response_k"),  # stack-exchange-paired
+    *OPENAI,
+    ("preferred", "dispreferred"),
+    ("pos_resp", "neg_resp"),  # CValues-Comparison
+    ("winning_response", "losing_response"),
     ("response", "rejected_response"),  # ms-swift, beside a query
 )
 # What a judge gave the better and the worse one; the difference is the margin.
@@ -66,7 +76,9 @@ def _of_texts(record: Record, better: str, worse: str) -> tuple[list[Message], l
     name = fields.first_present(record, fields.PROMPTS)
     if isinstance(record[name], str) and transcripts.is_transcript(record[name]):
         better, worse = map(transcripts.without_label, (better, worse))
-    return fields.prompt(record), [fields.response(side, "") for side in (better, worse)]
+    prefix = record.get(fields.PREFIX) or ""
+    responses = [fields.response(prefix + side, "") for side in (better, worse)]
+    return fields.apart(fields.prompt(record), responses), responses
 
 
 def _of_messages(
@@ -74,7 +86,7 @@ def _of_messages(
 ) -> tuple[list[Message], list[list[Message]]]:
     starts_with_assistant = [side[0].get("role") == "assistant" for side in sides]
     if all(starts_with_assistant) and _has_prompt(record):
-        return fields.prompt(record), sides
+        return fields.apart(fields.prompt(record), sides), sides
     if any(starts_with_assistant):
         raise BadRecord(
             "bad_schema",
@@ -128,6 +140,7 @@ def graded(record: Record) -> Pair:
     tie = target == 0.5
     if record.get("tie") is not None:
         tie = tie or fields.boolean(record["tie"], "tie")
+    tie = tie or _says_tie(record)
     margin_name = fields.first_present(record, ("margin", "strength"))
     if margin_name is not None:
         margin = fields.number(record[margin_name], margin_name)
@@ -139,6 +152,14 @@ def graded(record: Record) -> Pair:
     if tie:
         return Pair(0, 1, target=0.5, tie=True)
     return Pair(0, 1, target=target, margin=margin)
+
+
+def _says_tie(record: Record) -> bool:
+    """Whether a verdict in words takes back what the columns' names say (distilabel: `status`)."""
+    for name in ("status", *VERDICTS):
+        if isinstance(record.get(name), str) and WINNERS.get(word(record[name])) == 0.5:
+            return True
+    return False
 
 
 def _is_word(value: Any) -> bool:
@@ -234,7 +255,31 @@ def _read_alpaca_list(record: Record) -> Content:
     if len(output) != 2:
         raise BadRecord("bad_schema", f"output has {len(output)} responses; a pair is two")
     responses = [fields.response(item, f"output[{k}]") for k, item in enumerate(output)]
-    return {"prompt": fields.prompt(record), "responses": responses, "pairs": [Pair(0, 1)]}
+    prompt = fields.apart(fields.prompt(record), responses)
+    return {"prompt": prompt, "responses": responses, "pairs": [Pair(0, 1)]}
+
+
+# ------------------------------------------------------------------ OpenAI's preference fine-tuning
+
+
+def _is_openai(record: Record) -> bool:
+    is_request = isinstance(fields.structure(record.get("input")), dict)
+    return is_request and columns(record) in OPENAI
+
+
+def _read_openai(record: Record) -> Content:
+    """`input` is a request of the chat API: messages, tools."""
+    request = fields.structure(record["input"])
+    names = columns(record)
+    assert names, "the layout fits"
+    responses = [fields.response(record[name], name) for name in names]
+    prompt = fields.text_or_messages(request.get("messages"), "input.messages")
+    return {
+        "prompt": fields.apart(prompt, responses),
+        "responses": responses,
+        "pairs": [graded(record)],
+        "tools": fields.tools(request),
+    }
 
 
 # ------------------------------------------------------------------ the table
@@ -260,6 +305,7 @@ def _is_stack_exchange(record: Record) -> bool:
 
 LAYOUTS = (
     Layout("pairs of turns without speakers", _is_texts, _read_texts),
+    Layout("OpenAI preference pairs", _is_openai, _read_openai),
     Layout("TRL conversational pairs", _is_conversations, _read_pair),
     Layout("LLaMA-Factory ShareGPT ranking", _is_sharegpt, _read_pair),
     Layout("LLaMA-Factory alpaca ranking", _is_alpaca, _read_pair),

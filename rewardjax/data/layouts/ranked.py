@@ -14,7 +14,8 @@ LISTS = ("responses", "candidates", "completions", "answers", "generations")
 LABELS = (
     (("correct",), ("is_correct", "correct")),
     (("ranks",), ("rank", "ranks")),
-    (("scores", "ratings"), ("score", "overall_score", "scores")),  # distilabel's are ratings
+    # distilabel's are ratings; pm_score is Stack Exchange's, by votes.
+    (("scores", "ratings"), ("score", "overall_score", "scores", "rating", "pm_score")),
 )
 
 
@@ -93,9 +94,10 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
     if ranks is not None:
         best = min(rank for rank in ranks if rank is not None)
         ranks = [rank if rank is None else rank - best for rank in ranks]
+    responses = [_response(item, f"responses[{k}]") for k, item in enumerate(items)]
     return {
-        "prompt": prompt,
-        "responses": [_response(item, f"responses[{k}]") for k, item in enumerate(items)],
+        "prompt": fields.apart(prompt, responses),
+        "responses": responses,
         "pairs": _pairs(correct, ranks, scores),
         "correct": _whole(correct),
         "ranks": _whole(ranks),
@@ -258,6 +260,28 @@ def _mean_rating(annotations: dict[str, Any]) -> float:
     return sum(ratings) / len(ratings)
 
 
+def _is_rated_apart(record: Record) -> bool:
+    columns = (record.get("responses"), record.get("annotations"))
+    for column, label in zip(columns, ("response", "rating"), strict=True):
+        if not isinstance(column, (list, tuple)) or not column:
+            return False
+        if not all(isinstance(item, dict) and {"model", label} <= set(item) for item in column):
+            return False
+    return True
+
+
+def _read_rated_apart(record: Record) -> Content:
+    """CodeUltraFeedback: the rating of a response is the one of the same model's name."""
+    ratings = {item["model"]: item["rating"] for item in record["annotations"]}
+    models = [item["model"] for item in record["responses"]]
+    if len(set(models)) < len(models) or not ratings.keys() >= set(models):
+        raise BadRecord(
+            "bad_schema", f"annotations are of the models {sorted(ratings)}, responses of {models}"
+        )
+    items = [item | {"score": ratings[item["model"]]} for item in record["responses"]]
+    return labeled(fields.prompt(record), items, {})
+
+
 def _is_nectar(record: Record) -> bool:
     answers = record.get("answers")
     return isinstance(answers, (list, tuple)) and bool(answers) and _has_rank(answers[0])
@@ -269,6 +293,7 @@ def _has_rank(item: Any) -> bool:
 
 LAYOUTS = (
     Layout("UltraFeedback", _is_ultrafeedback, _read_ultrafeedback),
+    Layout("CodeUltraFeedback", _is_rated_apart, _read_rated_apart),
     Layout("Nectar ranked answers", _is_nectar, _read_responses),
     Layout("responses of one prompt", _is_labeled, _read_responses),
 )

@@ -93,13 +93,7 @@ def parsed(text: str, where: str) -> Any:
     # JSON that is not messages is an answer like any other.
     if not re.match(r"""\s*\[?\s*\{\s*['"](?:role|from|content|value)['"]\s*:""", text):
         return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        try:
-            value = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            value = None
+    value = literal(text)
     messages = value
     if isinstance(value, dict):
         messages = [value]
@@ -108,6 +102,18 @@ def parsed(text: str, where: str) -> Any:
             "bad_schema", f"{where} = {text!r:.60} begins like a list of messages and is none"
         )
     return messages
+
+
+def literal(text: str) -> Any:
+    """The value that a text is as JSON or as a Python literal; None where it is neither."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _is_message(value: Any) -> bool:

@@ -20,6 +20,7 @@ TWO_RESPONSES = (
     ("response1", "response2"),
     ("output_1", "output_2"),
     ("answer_1", "answer_2"),
+    ("answer1", "answer2"),
     ("response_a", "response_b"),
     ("answer_a", "answer_b"),
     ("conversation_a", "conversation_b"),
@@ -44,6 +45,8 @@ WINNERS |= dict.fromkeys(("b", "model_b", "response_b", "assistant_b", "b>a", "[
 WINNERS |= dict.fromkeys(
     (
         *("tie", "tie_bothbad", "tie_both_bad", "both_bad", "bothbad", "both", "neither"),
+        # MT-Bench: the judge took back its verdict when the two were exchanged.
+        "tie_inconsistent",
         *("equal", "same", "draw", "a=b", "[[c]]"),
     ),
     0.5,
@@ -101,9 +104,22 @@ def _contents(record: Record) -> tuple[list[Message], list[list[Message]]]:
     assert names, "the layout fits"
     sides = [fields.text_or_messages(record[name], name) for name in names]
     if all(isinstance(side, list) and side[0].get("role") != "assistant" for side in sides):
+        if record.get("turn") is not None:
+            sides = [_until_turn(side, record["turn"]) for side in sides]
         return fields.split_messages(*sides)
     responses = [fields.response(record[name], name) for name in names]
-    return fields.prompt(record), responses
+    return fields.apart(fields.prompt(record), responses), responses
+
+
+def _until_turn(conversation: list[Message], turn: Any) -> list[Message]:
+    """A conversation up to the answer that was judged: MT-Bench's verdicts are of one turn."""
+    number = fields.number(turn, "turn")
+    answers = [i for i, message in enumerate(conversation) if message.get("role") == "assistant"]
+    if number not in range(1, len(answers) + 1):
+        raise BadRecord(
+            "bad_schema", f"turn = {turn!r}, and the conversation has {len(answers)} answers"
+        )
+    return conversation[: answers[int(number) - 1] + 1]
 
 
 def _with(record: Record, pair: Pair) -> Content:
@@ -296,7 +312,7 @@ def _is_webgpt(record: Record) -> bool:
 
 def _read_webgpt(record: Record) -> Content:
     """WebGPT comparisons: a question with its data set, and scores of -1 to 1 that oppose."""
-    question = record.get("question")
+    question = fields.structure(record.get("question"))
     if isinstance(question, dict):
         question = question.get("full_text")
     difference = fields.number(record["score_0"], "score_0")
