@@ -136,7 +136,7 @@ def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[s
         try:
             examples[name] = evaluators.load(**kwargs)
         # ImportError: the hub's client is an extra that need not be installed.
-        except (FileNotFoundError, ConnectionError, ImportError) as error:
+        except (FileNotFoundError, ImportError) as error:
             how = evaluators.get(kwargs["benchmark"]).SOURCE
             missing[name] = f"{error}. Get it from {how}, and set benchmarks.{name}.path"
     return examples, missing

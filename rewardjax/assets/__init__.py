@@ -18,7 +18,7 @@ def resolve(folder: str, *, weights: bool = True) -> pathlib.Path:
     if path.is_dir():
         return path
     if hub.is_repository(folder):
-        return hub.snapshot(folder, weights)
+        return hub.model(folder, weights=weights)
     raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
 
 

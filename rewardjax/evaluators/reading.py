@@ -9,9 +9,10 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rewardjax import assets, fingerprint
+from rewardjax import assets, fingerprint, hub
 from rewardjax.data import formats, sources
 from rewardjax.data.groups import BadRecord, Group, Message
+from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.tokenize import in_part
 from rewardjax.evaluators.records import Examples, Item
 
@@ -30,8 +31,8 @@ def local(path: str | pathlib.Path) -> pathlib.Path:
     path = str(path)
     if path.startswith(assets.SCHEME):
         return assets.resolve(path)
-    if path.startswith("hf://"):
-        return sources.snapshot(path)
+    if path.startswith(hub.PREFIX):
+        return hub.data_set(path, SUFFIXES)
     return pathlib.Path(path)
 
 

@@ -19,6 +19,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
+from rewardjax import hub
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -53,13 +54,14 @@ def write(
 def collect(config: ConfigDict, mesh: jax.sharding.Mesh | None = None) -> dict[str, Any]:
     """Code, versions, devices, mesh, command line and time (UTC) of this process.
 
-    Starts the JAX backends.
+    hub: the commits of the repositories that were read. Starts the JAX backends.
     """
     devices = jax.devices()
     versions = {name: metadata.version(name) for name in PACKAGES}
     return {
         "config": config_lib.resolve(config),
         "git": git_state(),
+        "hub": hub.commits(),
         "versions": {"python": platform.python_version()} | versions,
         "devices": {
             "platform": devices[0].platform,

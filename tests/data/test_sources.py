@@ -381,33 +381,35 @@ def test_what_cannot_be_opened(tmp_path):
         open_source(write("jsonl", tmp_path), split="train")
 
 
-def test_the_hub(tmp_path, monkeypatch):
-    write("repository folder", tmp_path)
-    asked = []
-    hub = types.SimpleNamespace(
-        snapshot_download=lambda repo, **_: asked.append(repo) or str(tmp_path)
-    )
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    source = open_source("hf://org/name", split="train")
-    assert list(source) == RECORDS and source.name == "org/name/train"
-    assert len(open_source("hf://org/name/data")) == len(RECORDS) and asked == [
-        "org/name",
-        "org/name",
-    ]
-    assert list(open_source("org/name", split="train")) == RECORDS  # as its page there writes it
+def test_what_is_not_here_is_looked_for_at_the_hub_unless_it_is_written_as_a_file(monkeypatch):
+    """The hub itself is in tests/test_hub.py."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for name in ("hf://org/name", "org/name", "org/name@v1"):
+        with pytest.raises(ImportError, match=r"org/name.*rewardjax\[hub\]"):
+            open_source(name)
     with pytest.raises(FileNotFoundError, match="no such file"):
         open_source("org/name.jsonl")
-    assert len(asked) == 3
 
-    def no_network(repo, **_):
-        raise OSError("unreachable")
 
-    monkeypatch.setattr(hub, "snapshot_download", no_network)
-    with pytest.raises(ConnectionError, match="hf://org/name: cannot be downloaded.*unreachable"):
-        open_source("hf://org/name")
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match=r"rewardjax\[hub\]"):
-        open_source("hf://org/name")
+def test_a_card_says_which_files_are_which_split(tmp_path):
+    for name in ("a/one", "a/two", "b/one", "c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.jsonl").write_text(lines([{"of": name}]))
+    of = lambda split: [record["of"] for record in open_source(tmp_path, split=split)]
+    card = (
+        "---\nconfigs:\n- {config_name: a, data_dir: a, data_files: '*.jsonl'}\n- config_name: b\n"
+        "  data_files:\n  - {split: held, path: [/b/one.jsonl, c.jsonl]}\n---\n---"
+    )
+    (tmp_path / "README.md").write_text(card)
+    assert of("a/train") == ["a/one", "a/two"] and of("b/held") == ["b/one", "c"]
+    with pytest.raises(ValueError, match="the splits a/train, b/held; choose one"):
+        open_source(tmp_path)
+    # One configuration needs no name, and one without files leaves them to their names.
+    (tmp_path / "README.md").write_text("---\nconfigs: [{data_files: [c.jsonl]}]\n---")
+    assert of("train") == ["c"]
+    for card in ("---\nconfigs: [{config_name: x}]\n---", "# Mine", "---\n- [\n---", "---\n3\n---"):
+        (tmp_path / "README.md").write_text(card)
+        assert of("train") == ["a/one", "a/two", "b/one", "c"]
 
 
 def test_tfds_missing_is_explained(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
+from rewardjax import hub
 from rewardjax.reporting import run_record
 
 
@@ -34,6 +35,11 @@ def test_run_record_says_what_ran_where(tmp_path):
         first["versions"]["jax"] == jax.__version__
         and first["versions"]["python"] == sys.version.split()[0]
     )
+
+
+def test_the_commits_of_repositories_that_were_read_are_in_the_record(monkeypatch):
+    monkeypatch.setattr(hub, "commits", lambda: {"maker/data@v1": "0a1b"})
+    assert run_record.collect(ConfigDict())["hub"] == {"maker/data@v1": "0a1b"}
 
 
 def test_git_state_is_none_outside_a_checkout(tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ pyarrow; the folders that `datasets` writes are understood. A file holds
     text      byte_streams.py (gzip, zstd, what is no data) -> json_files.py, or CSV in tables.py
     columns   Parquet, Arrow in tables.py
 
-and files.py makes one source of several. folders.py, hub.py and tfds.py find the files.
+and files.py makes one source of several. folders.py and tfds.py find the files, rewardjax/hub.py
+fetches them.
 """
 
 import glob
@@ -16,13 +17,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from rewardjax import hub
 from rewardjax.data.sources.files import SUFFIXES, Record, Source
 from rewardjax.data.sources.folders import open_folder
-from rewardjax.data.sources.hub import snapshot
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
-from rewardjax.hub import is_repository
 
-__all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source", "snapshot"]
+__all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source"]
 
 
 def open_named(entry: str | Mapping[str, Any]) -> Any:
@@ -39,9 +39,9 @@ def open_source(
 
     `path` is a file (JSON lines or an array, CSV, TSV, each also .gz or .zst; .parquet, .arrow,
     .feather), a glob of them, a folder (datasets' save_to_disk, a data set repository, TFDS),
-    `hf://ORG/NAME[/FOLDER]` or ORG/NAME, `tfds:NAME`, or `world:...` (data/world). `split` chooses
-    among the splits that a folder holds. Raises FileNotFoundError, ValueError with file and line
-    for bad JSON, ImportError naming the extra to install.
+    `hf://ORG/NAME[@REVISION][/FOLDER]` or ORG/NAME[@REVISION], `tfds:NAME`, or `world:...`
+    (data/world). `split` chooses among the splits that a folder holds. Raises FileNotFoundError,
+    ValueError with file and line for bad JSON, ImportError naming the extra to install.
     """
     path = str(path)
     if split is not None and not isinstance(split, str):
@@ -58,17 +58,18 @@ def open_source(
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return open_tfds(path.removeprefix("tfds:"), split, name)
-    if path.startswith("hf://"):
-        return open_folder(snapshot(path), split, name or path.removeprefix("hf://"))
+    if path.startswith(hub.PREFIX):
+        where = hub.data_set(path, SUFFIXES)
+        return open_source(where, split=split, name=name or path.removeprefix(hub.PREFIX))
     if pathlib.Path(path).is_dir():
         return open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
     # A file's name may hold brackets, which a glob would read as a set of characters.
     files = [pathlib.Path(path)]
     if not files[0].is_file():
         files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
-    if not files and is_repository(path) and not path.endswith(tuple(SUFFIXES)):
+    if not files and hub.is_repository(path) and not path.endswith(tuple(SUFFIXES)):
         # What is not here may be a data set of the hub, written as its page there writes it.
-        return open_source(f"hf://{path}", split=split, name=name)
+        return open_source(f"{hub.PREFIX}{path}", split=split, name=name)
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+from rewardjax.data.sources import card
 from rewardjax.data.sources.files import SUFFIXES, Source
 from rewardjax.data.sources.splits import choose
 
@@ -49,19 +50,39 @@ def open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         raise FileNotFoundError(
             f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it"
         )
-    # Any other folder is taken for a data set repository, whose file names say what the splits are.
-    splits = [_split_of(file.relative_to(folder)) for file in files]
+    # Any other folder is taken for a data set repository, whose card or file names say what the
+    # splits are.
+    by_split = _declared(folder, files) or _by_name(folder, files)
     # By the hub's rule train_prefs.jsonl is `train`, and so is train_sft.jsonl beside it: whoever
     # names a file without its suffix means that file alone.
-    stems = [file.name.split(".")[0] for file in files]
-    if split not in splits and split in stems:
-        splits = stems
-    chosen = choose(sorted(set(splits)), split, folder)
+    stems = [file for file in files if file.name.split(".")[0] == split]
+    if split is not None and split not in by_split and stems:
+        by_split = {split: stems}
+    chosen = choose(sorted(by_split), split, folder)
     # The name goes into reports: a split that nobody had to name is not mentioned.
     if split is not None:
         name = f"{name}/{chosen}"
-    of_split = [file for file, its in zip(files, splits, strict=True) if its == chosen]
-    return Source(name, of_split)
+    return Source(name, by_split[chosen])
+
+
+def _declared(folder: pathlib.Path, files: list[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    """The files of each split that the folder's card declares, as far as they are there."""
+    by_split = {}
+    for split, patterns in card.splits(folder).items():
+        matches = set()
+        for pattern in patterns:
+            matches |= set(folder.glob(pattern))
+        of_split = [file for file in files if file in matches]
+        if of_split:
+            by_split[split] = of_split
+    return by_split
+
+
+def _by_name(folder: pathlib.Path, files: list[pathlib.Path]) -> dict[str, list[pathlib.Path]]:
+    by_split: dict[str, list[pathlib.Path]] = {}
+    for file in files:
+        by_split.setdefault(_split_of(file.relative_to(folder)), []).append(file)
+    return by_split
 
 
 def _is_data(path: pathlib.Path) -> bool:
