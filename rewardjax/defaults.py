@@ -168,9 +168,12 @@ def evaluation() -> Config:
             # dtype: None is the contract's, or the folder's own
             scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),
             max_length=0,  # tokens of one conversation; 0: the contract's
-            # "left", as the references do: the prompt's oldest tokens go. "drop" leaves such
-            # responses without a score.
+            # "left": the prompt's oldest tokens go. "drop" leaves such responses without a score.
+            # "reference" cuts responses too, where and at the length that each benchmark's own code
+            # does (`max_length` overrules it): for reproducing published numbers.
             over_long="left",
+            only=(),  # NAME or NAME/CATEGORY of benchmarks; () for all
+            limit=0,  # examples of each benchmark; 0 for all
             benchmarks={},  # name -> evaluators.load
             counterfactual=dict(benchmarks=(), most=200),  # on which of the benchmarks
             overlap={},  # name of training data -> data.sources.open_source

@@ -7,7 +7,9 @@ DIR is a Hugging Face folder of a reward model or the workdir of a run. The outp
 of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
 same command again, after a kill or with another benchmark added, computes only what is not there. A
 benchmark whose files are missing is listed with how to get it. With --plan the command only says
-what it would read, file by file, and loads no model. Several evaluations side by side:
+what it would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY
+takes some benchmarks or categories, --limit N some examples of each. Several evaluations side by
+side:
 
     python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """
@@ -19,7 +21,7 @@ import pathlib
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +33,14 @@ from tqdm import tqdm
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
-from rewardjax.evaluators import compare, finder, output_folder, stored_rewards
+from rewardjax.evaluators import (
+    compare,
+    finder,
+    output_folder,
+    selection,
+    stored_rewards,
+    truncation,
+)
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -44,6 +53,8 @@ from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 
 PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
+ONLY = flags.DEFINE_list("only", [], "Benchmarks, or categories of them: NAME,NAME/CATEGORY.")
+LIMIT = flags.DEFINE_integer("limit", 0, "Examples of each benchmark, spread over its categories.")
 
 # Of a benchmark's examples: what fits a short row is easier than the rest, and no sample of it.
 LEAST_SHARE = 0.5
@@ -66,11 +77,16 @@ def run(config: config_lib.Config) -> dict[str, Any]:
             "with --config.model=DIR"
         )
     model_name = output_folder.model_name(config.model)
-    output = pathlib.Path(config.output or output_folder.ROOT / model_name)
     started = time.monotonic()
 
     # Everything that a config can get wrong comes before the model, which takes minutes to load.
-    examples, missing = load_all(config.benchmarks)
+    truncation.check(config.over_long)
+    examples, missing = load_all(config.benchmarks, config.only, config.limit)
+    parts = selection.parts(examples)
+    output = pathlib.Path(config.output or output_folder.ROOT / model_name)
+    if parts and not config.output:
+        # Beside the whole evaluation, whose scores and report are those of all examples.
+        output = output.with_name(f"{output.name}-part")
     if not examples:
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ValueError(f"no benchmark has files: {reasons}")
@@ -91,10 +107,18 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)
     meta = describe(model, config)
     output_folder.refuse_other_model(output, config.model, meta["weights"])
+    if parts:
+        output_folder.refuse_part_of_whole(output)
     run_record.write(output, config, model.mesh)
 
     def scored(name: str, of: Examples) -> Scores:
-        return score(model, name, of, output, meta, config.over_long)
+        limit = truncation.limit(
+            config.over_long,
+            config.max_length,
+            model.contract.max_length,
+            evaluators.get(of.name),
+        )
+        return score(model, name, of, output, {**meta, **limit._asdict()})
 
     scores = {name: scored(name, of) for name, of in examples.items()}
     results = {name: summarize(of, scores[name]) for name, of in examples.items()}
@@ -107,6 +131,8 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         "left_out": {name: of.left_out for name, of in examples.items() if of.left_out},
         "files": {name: of.files for name, of in examples.items()},
         "set_aside": {name: of.set_aside for name, of in examples.items() if of.set_aside},
+        "selected": parts,
+        "over_long_by_benchmark": {name: truncation.words(of.meta) for name, of in scores.items()},
         "missing": missing,
         "bias": audit.bias_of(examples, scores),
         "counterfactual": audit.counterfactual_of(examples, scored, **config.counterfactual),
@@ -122,19 +148,24 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     return record
 
 
-def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[str, str]]:
+def load_all(
+    benchmarks: config_lib.Config, only: Sequence[str] = (), limit: int = 0
+) -> tuple[dict[str, Examples], dict[str, str]]:
     """The examples of every benchmark whose files are there, and what is missing of the others.
 
-    Files that are there but wrong are an error, and so is a benchmark that does not exist.
+    only, limit: as for `selection`. Files that are there but wrong are an error, and so is a
+    benchmark that does not exist.
     """
     examples: dict[str, Examples] = {}
     missing: dict[str, str] = {}
+    selected = selection.benchmarks(list(benchmarks), only)
     # In the order of the paper's table, whatever the config's.
-    names = sorted(benchmarks, key=lambda name: evaluators.position(benchmarks[name]["benchmark"]))
+    names = sorted(selected, key=lambda name: evaluators.position(benchmarks[name]["benchmark"]))
     for name in names:
         kwargs = benchmarks[name].to_dict()
         try:
-            examples[name] = evaluators.load(**kwargs)
+            whole = evaluators.load(**kwargs)
+            examples[name] = selection.select(whole, selected[name], limit)
         # ImportError: the hub's client is an extra that need not be installed.
         except (FileNotFoundError, ImportError) as error:
             how = evaluators.get(kwargs["benchmark"]).SOURCE
@@ -144,7 +175,8 @@ def load_all(benchmarks: config_lib.Config) -> tuple[dict[str, Examples], dict[s
 
 def plan(config: config_lib.Config) -> str:
     """What an evaluation would read, with the published counts beside it, for a reader."""
-    examples, missing = load_all(config.benchmarks)
+    truncation.check(config.over_long)
+    examples, missing = load_all(config.benchmarks, config.only, config.limit)
     lines: list[str] = []
     for name, of in examples.items():
         lines += finder.describe(name, of, evaluators.get(of.name))
@@ -158,13 +190,17 @@ def summarize(examples: Examples, scores: Scores) -> Result:
     # The report looks its rule up by name, and a module of your own may call itself anything.
     result = dataclasses.replace(result, name=examples.name)
     result = _without_a_headline_of_few(result, scores.meta.get("max_length"))
-    if not examples.repeated:
-        return result
-    note = (
-        f"{examples.repeated:,} of {len(examples.items):,} examples repeat an earlier one, "
-        "responses and label included, and count again"
-    )
-    return dataclasses.replace(result, notes=[*result.notes, note])
+    result = selection.marked(result, examples)
+    notes = list(result.notes)
+    of_lengths = truncation.note(scores)
+    if of_lengths is not None:
+        notes.append(of_lengths)
+    if examples.repeated:
+        notes.append(
+            f"{examples.repeated:,} of {len(examples.items):,} examples repeat an earlier one, "
+            "responses and label included, and count again"
+        )
+    return dataclasses.replace(result, notes=notes)
 
 
 def _without_a_headline_of_few(result: Result, max_length: int | None) -> Result:
@@ -181,7 +217,7 @@ def _without_a_headline_of_few(result: Result, max_length: int | None) -> Result
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
-    """What all scores of an evaluation share: stored with each of them."""
+    """What all scores of an evaluation share: stored with each of them, with its own limits."""
     with jax.set_mesh(model.mesh):
         weights = checkpoint.fingerprint(model.params)
     return {
@@ -200,11 +236,11 @@ def score(
     examples: Examples,
     output: pathlib.Path,
     meta: dict[str, Any],
-    over_long: str,
 ) -> Scores:
     """The scores of a benchmark, kept ones where model, files and settings are the same.
 
-    meta: of `describe`. Scores that are not in the output folder are computed window by window.
+    meta: of `describe`, with the benchmark's own `max_length` and `over_long`. Scores that are not
+    in the output folder are computed window by window.
     """
     # Not the path: a folder that was moved holds the same weights.
     settings = {field: value for field, value in meta.items() if field != "path"}
@@ -223,7 +259,7 @@ def score(
             model.tokenizer,
             lambda groups: scorer.token_groups(model, groups),
             max_length=meta["max_length"],
-            over_long=over_long,
+            over_long=meta["over_long"],
             meta={**meta, "key": key},
             parts=parts,
             advance=advance,
@@ -288,19 +324,29 @@ def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
         name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
         for name, rows in record["left_out"].items()
     }
-    return table.page(
-        record["model"], results, record["missing"], {**facts, **left_out}, record["intervals"]
-    )
+    selected = {f"{name}, selected": part for name, part in record["selected"].items()}
+    facts |= left_out | selected
+    if record["over_long"] == "reference":
+        facts |= {
+            f"{name}, over-long": words for name, words in record["over_long_by_benchmark"].items()
+        }
+    return table.page(record["model"], results, record["missing"], facts, record["intervals"])
 
 
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
+    config = flags.FLAGS.config
+    # Shorthands of two fields that every other caller sets in the config.
+    if ONLY.value:
+        config.only = tuple(ONLY.value)
+    if LIMIT.value:
+        config.limit = LIMIT.value
     if PLAN.value:
-        print(plan(flags.FLAGS.config))
+        print(plan(config))
         return
     distributed.initialize()
-    record = run(flags.FLAGS.config)
+    record = run(config)
     if jax.process_index() == 0:
         results = {name: Result.from_record(result) for name, result in record["results"].items()}
         print(table.paper_table(record["model"], results))

@@ -221,6 +221,9 @@ def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
         ),
         ("--config.model=M --config.counterfactual.benchmarks=('rmbb',)", "rmbb not among"),
         ("--config.model=M --config.benchmarks.rmb.pth=x", "pth"),
+        ("--config.model=M --only=rbm", "no benchmark is called 'rbm'; there is rmb"),
+        ("--plan --only=llmbar/natural", "'natural'; there is llmbar-natural"),
+        ("--config.model=M --config.over_long=right", "one of left, drop, reference"),
     ],
 )
 def test_a_wrong_config_is_one_line_on_standard_error(flags, message, tmp_path):
@@ -258,6 +261,51 @@ def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
         and sum(part.unscored for part in parts) > 0
     )
     assert "unscored" in (tmp_path / "results.md").read_text()
+
+
+def test_a_first_look_is_of_some_examples_and_has_no_headline(exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = dict(only=("llmbar", "rmb/pairwise"), limit=5)
+    record = evaluate.run(mini(exported, "", ("llmbar", "rmb", "heldout"), **settings))
+    assert set(record["results"]) == {"llmbar", "rmb"}
+    assert record["selected"]["llmbar"] == "5 of 20 examples"
+    subsets = {item.subset for item in stored_rewards.read(_scores(tmp_path, "rmb")).items}
+    assert all(subset.startswith("pairwise/") for subset in subsets)
+    assert all(result["headline"] is None for result in record["results"].values())
+    [folder] = (tmp_path / "runs" / "eval").iterdir()
+    assert folder.name.endswith("-part"), "beside the folder of the whole evaluation"
+    text = (folder / "results.md").read_text()
+    assert "llmbar, selected" in text and "5 of 20 examples" in text
+
+
+def _scores(folder, name):
+    [file] = folder.glob(f"runs/eval/*/scores/{name}.parquet")
+    return file
+
+
+def test_a_part_does_not_take_the_place_of_the_whole(evaluated, exported, tmp_path):
+    shutil.copy(evaluated[1] / "results.json", tmp_path)
+    with pytest.raises(ValueError, match="holds an evaluation on all examples"):
+        evaluate.run(mini(exported, tmp_path, ("llmbar",), limit=5))
+
+
+def test_a_plan_says_what_is_selected():
+    config = mini("", "", ("llmbar", "judgebench"))
+    with config.unlocked():
+        config.only, config.limit = ("llmbar/llmbar-natural",), 2
+    text = evaluate.plan(config)
+    assert "2 examples selected of 20" in text and "judgebench" not in text
+
+
+def test_texts_are_cut_as_the_reference_does_when_asked(exported, tmp_path):
+    settings = dict(max_length=30, over_long="reference")
+    record = evaluate.run(mini(exported, tmp_path, ("llmbar",), **settings))
+    kept = stored_rewards.read(tmp_path / "scores" / "llmbar.parquet")
+    assert not kept.unscored and kept.meta["over_long"] == "cut_left"
+    assert record["over_long_by_benchmark"] == {"llmbar": "cut_left beyond 30 tokens"}
+    notes = record["results"]["llmbar"]["notes"]
+    assert any("cut at their beginning, as the reference does" in note for note in notes)
+    assert "cut_left beyond 30 tokens" in (tmp_path / "results.md").read_text()
 
 
 def test_the_published_rows_average_to_the_published_averages():

@@ -224,6 +224,10 @@ def shorten(
 ) -> np.ndarray:
     """The token ids of conversation k, cut to `max_length` by the rule `over_long`.
 
+    "left" takes the oldest tokens of the prompt and never any of the response. "cut_left" and
+    "cut_right" take tokens wherever they are, as a tokenizer of that `truncation_side` does: rules
+    for reproducing what others measured, which no score contract has.
+
     What is cut depends on this conversation alone, so that its score does not depend on its
     siblings. Raises BadRecord("over_long") where the rule does not make it fit.
     """
@@ -236,8 +240,12 @@ def shorten(
             f"responses[{k}]: the conversation is {len(tokens)} tokens long, "
             f"max_length = {max_length}",
         )
+    if over_long == "cut_right":
+        return tokens[:max_length]
     # A model has never seen a conversation without its BOS: the oldest tokens go from behind it.
     keep = int(tokens[0] == tokenizer.bos_id)
+    if over_long == "cut_left":
+        return np.concatenate([tokens[:keep], tokens[keep + excess :]])
     # The prompt rendered alone ends where the template begins to print the response.
     prompt = common_prefix(
         tokens, np.asarray(tokenizer.encode(group.prompt, group.tools), np.int32)

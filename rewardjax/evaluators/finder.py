@@ -182,7 +182,10 @@ def describe(name: str, examples: Examples, module: "Benchmark") -> list[str]:
     # Without a single reward a benchmark's own rule still says how many examples are in each part.
     unscored = [np.full(len(group.responses), np.nan) for group in examples.groups]
     result = module.summarize(examples.items, unscored)
-    lines = [f"{name}: {module.TITLE}, {len(examples.items):,} examples"]
+    first_line = f"{name}: {module.TITLE}, {len(examples.items):,} examples"
+    if examples.part_of is not None:
+        first_line += f" selected of {examples.part_of:,}"
+    lines = [first_line]
     for part_name, part in result.parts.items():
         read = f"  {part_name}: {part.unscored + part.unused:,}"
         if part.expected is not None:

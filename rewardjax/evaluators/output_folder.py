@@ -37,3 +37,19 @@ def refuse_other_model(output: pathlib.Path, model: str, weights: str) -> None:
             f"{output} holds the results of another model, {record['path']}: name another folder "
             "with --config.output=DIR"
         )
+
+
+def refuse_part_of_whole(output: pathlib.Path) -> None:
+    """Raise ValueError where `output` holds an evaluation on all examples.
+
+    A first look at some of them would take the place of its scores and its report.
+    """
+    file = output / "results.json"
+    if not file.is_file():
+        return
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if not record.get("selected"):
+        raise ValueError(
+            f"{output} holds an evaluation on all examples: with --limit or --only NAME/CATEGORY "
+            "name another folder with --config.output=DIR"
+        )

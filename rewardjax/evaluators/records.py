@@ -36,6 +36,7 @@ class Examples:
     left_out: a dict {where, reason, detail} per record that could not be read. files: records by
     the file that was read. set_aside: the reason for each data file beside them that was not.
     repeated: examples whose prompt, responses and label an earlier one has, which count twice.
+    part_of: examples of which these were selected, None for all of them.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Examples:
     files: dict[str, int] = dataclasses.field(default_factory=dict)
     set_aside: dict[str, str] = dataclasses.field(default_factory=dict)
     repeated: int = 0
+    part_of: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

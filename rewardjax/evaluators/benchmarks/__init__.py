@@ -1,9 +1,10 @@
 """One module per benchmark: its original files in, the numbers of its reference implementation out.
 
 A benchmark is a module of this folder, named in `evaluators.NAMES`, with everything that
-`Benchmark` lists; nothing else in the package knows its name. Three more functions are optional: a
-module that also fits `HasSections` or `HasCurves` draws pictures of its own into the report, and
-one that fits `HasResampling` has intervals in less time.
+`Benchmark` lists; nothing else in the package knows its name. The rest is optional: a module that
+also fits `HasSections` or `HasCurves` draws pictures of its own into the report, one that fits
+`HasResampling` has intervals in less time, and one that fits `HasTruncation` says what its
+reference implementation does with long conversations.
 """
 
 import pathlib
@@ -59,6 +60,23 @@ class Benchmark(Protocol):
         computed from these pairs.
         """
         ...
+
+
+class Truncation(NamedTuple):
+    """What a reference implementation's tokenizer does with a conversation that is too long.
+
+    side: "left" or "right", where tokens are taken, of the response too. max_length: its default.
+    """
+
+    side: str
+    max_length: int
+
+
+@runtime_checkable
+class HasTruncation(Protocol):
+    """A benchmark whose published numbers were measured on truncated conversations."""
+
+    TRUNCATION: Truncation
 
 
 class Evaluated(NamedTuple):

@@ -13,13 +13,15 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import rewardbench
+from rewardjax.evaluators.benchmarks import Truncation, rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "LLMBar (part of RewardBench's Chat Hard)"
 HUB = None
 SOURCE = "github.com/princeton-nlp/LLMBar (MIT): its folder Dataset/LLMBar"
 CHANCE = 0.5
+# RewardBench's, of which its pairs are a part: LLMBar itself measured judges only.
+TRUNCATION = Truncation("left", 2048)
 # By the word that a file or a folder is named after, RewardBench's names for what is in it.
 SUBSETS = {
     "natural": "llmbar-natural",

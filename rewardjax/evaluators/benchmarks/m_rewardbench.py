@@ -19,13 +19,15 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Resampling, rewardbench
+from rewardjax.evaluators.benchmarks import Resampling, Truncation, rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "M-RewardBench"
 HUB = "hf://CohereLabsCommunity/multilingual-reward-bench"
 SOURCE = f"{HUB} (ODC-BY): LANGUAGE/test-*.parquet, and translation/test-*.parquet"
 CHANCE = 0.5
+# run_rewardbench with --force_truncation, as the experiments of the repository call it.
+TRUNCATION = Truncation("left", 512)
 
 # Of subsets in their section, smaller than RewardBench's: what cannot be translated is left out.
 WEIGHTS = {

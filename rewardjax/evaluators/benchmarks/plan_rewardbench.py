@@ -17,12 +17,15 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.evaluators import finder, rules
+from rewardjax.evaluators.benchmarks import Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "Plan-RewardBench"
 HUB = "hf://wyy1112/Plan-RewardBench"
 SOURCE = f"{HUB}, or the folder benchmark of github.com/wyy-1112/Plan-RewardBench (CC-BY-4.0)"
 CHANCE = 0.5
+# `max_length` of the repository's config; its tokenizer's side is left as it is.
+TRUNCATION = Truncation("right", 16_384)
 # Pairs by split, as published.
 EXPECTED = {
     "planning_multi_easy": 109,

@@ -16,13 +16,15 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import rewardbench
+from rewardjax.evaluators.benchmarks import Truncation, rewardbench
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench's prior sets"
 HUB = "hf://allenai/preference-test-sets"
 SOURCE = f"{HUB} (ODC-BY): data/SET-*.parquet"
 CHANCE = 0.5
+# run_rm of the repository allenai/reward-bench.
+TRUNCATION = Truncation("left", 2048)
 
 # Pairs by set, as published.
 EXPECTED = {

@@ -14,12 +14,15 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.evaluators import finder, reading, rules
+from rewardjax.evaluators.benchmarks import Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
 HUB = "hf://allenai/reward-bench"
 SOURCE = f"{HUB}, split filtered (ODC-BY): data/filtered-00000-of-00001.parquet"
 CHANCE = 0.5
+# run_rm of the repository allenai/reward-bench.
+TRUNCATION = Truncation("left", 2048)
 
 # Of subsets in their section.
 WEIGHTS = {

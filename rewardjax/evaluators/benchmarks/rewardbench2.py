@@ -14,7 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Resampling
+from rewardjax.evaluators.benchmarks import Resampling, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench 2"
@@ -22,6 +22,8 @@ HUB = "hf://allenai/reward-bench-2"
 SOURCE = f"{HUB}, split test (ODC-BY): data/test-00000-of-00001.parquet"
 # A quarter on the five best-of-4 subsets, nothing on Ties.
 CHANCE = 0.25 * 5 / 6
+# run_v2 of the repository allenai/reward-bench, which leaves the tokenizer's side as it is.
+TRUNCATION = Truncation("right", 2048)
 CHANCES = {"Ties": 0.0, "": 0.25}
 TIES_WEIGHTS = {"tied": 0.3, "ref": 0.3, "pref": 0.2, "hard": 0.2, "margin": 0.01}
 # Prompts by subset, as published.

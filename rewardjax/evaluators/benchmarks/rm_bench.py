@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import compare, finder, reading, rules
-from rewardjax.evaluators.benchmarks import Draw, Evaluated
+from rewardjax.evaluators.benchmarks import Draw, Evaluated, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.reporting.page import Section
 from rewardjax.reporting.plots import COLORS, GRAY, MARKERS, figure
@@ -25,6 +25,8 @@ TITLE = "RM-Bench"
 HUB = "hf://THU-KEG/RM-Bench"
 SOURCE = f"{HUB}, or data/total_dataset.json of github.com/THU-KEG/RM-Bench (no license file)"
 CHANCE = 0.5
+# run_rm of the repository THU-KEG/RM-Bench.
+TRUNCATION = Truncation("left", 2048)
 # Prompts by domain, as published.
 EXPECTED = {"chat": 129, "math": 529, "code": 228, "safety": 441}
 # Files tell two kinds of safety apart; the headline does not.

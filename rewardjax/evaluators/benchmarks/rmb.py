@@ -14,7 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Resampling
+from rewardjax.evaluators.benchmarks import Resampling, Truncation
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
@@ -30,6 +30,8 @@ CHANCES = {
     "best-of-N/Harmlessness": 0.312,
 }
 CHANCE = (0.5 + 0.5 + 0.309 + 0.312) / 4
+# my_run_rm of the repository Zhou-Zoey/RMB-Reward-Model-Benchmark.
+TRUNCATION = Truncation("left", 2048)
 # Examples by part, as published.
 EXPECTED = {
     "pairwise/Helpfulness": 10_067,
