@@ -271,7 +271,9 @@ def _with_numbers(columns: mapping.Columns, sample: list[Record]) -> mapping.Col
 
 def _refuse_unread(record: _Watched, content: Content) -> None:
     """Raise BadRecord where a column that may be part of the prompt says what was not read."""
-    unread = [name for name in fields.PROMPT_PARTS if name in record and name not in record.read]
+    media = [name for name in record if fields.MEDIA.fullmatch(name)]
+    parts = dict.fromkeys((*fields.PROMPT_PARTS, *media))
+    unread = [name for name in parts if name in record and name not in record.read]
     unread = [name for name in unread if _says_something(dict.get(record, name))]
     if not unread:
         return
@@ -319,7 +321,7 @@ def _texts(content: Content) -> list[str]:
 def _repeats(value: Any, name: str, said: str) -> bool:
     """Whether every text of a column stands in what was read; white space does not count."""
     # Schemas and pictures have no text that could stand there.
-    if name in fields.NOT_TEXT:
+    if name in fields.NOT_TEXT or fields.MEDIA.fullmatch(name):
         return False
     turns = value
     try:

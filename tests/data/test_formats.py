@@ -412,7 +412,13 @@ def test_one_and_two_are_the_numbers_of_the_columns_where_no_zero_is_among_them(
             decided(records(*labels))
 
 
-@pytest.mark.parametrize("name, value", [("videos", ["x.mp4"]), ("images", ["x.png"])])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        *(("videos", ["x.mp4"]), ("images", ["x.png"]), ("audio_path", {"array": [0.5]})),
+        *(("input_image", b"x"), ("image_url", "x"), ("rejected_images", ["x.png"])),
+    ],
+)
 def test_what_belongs_to_the_prompt_and_is_not_read_is_refused(name, value):
     record = {"prompt": Q, "chosen": GOOD, "rejected": BAD, name: value}
     with pytest.raises(ValueError, match=f"`{name}` may be part of the prompt and is not read"):

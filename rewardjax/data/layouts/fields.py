@@ -6,6 +6,7 @@ are `groups.check`'s to judge.
 
 import decimal
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ PROMPT_PARTS = (
     *("dialogue", "dialog", "chat_history", "conversation_history", "passage", "document"),
     *("prefix", "prefill", "response_prefix"),
 )
+# Under other names, pictures and sounds are part of what was asked just as well.
+MEDIA = re.compile(r"(?:.*_)?(?:image|img|picture|video|audio)s?(?:_.*)?", re.IGNORECASE)
 # Columns with lists or objects, which tables of texts hold as JSON or as Python prints them.
 STRUCTURES = (
     *("responses", "candidates", "completions", "answers", "generations", "annotations"),
