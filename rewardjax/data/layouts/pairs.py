@@ -190,7 +190,7 @@ def _are_turns(value: Any) -> bool:
 def _read_texts(record: Record) -> Content:
     """Two lists of texts that part in the last one, the response; before it speakers take turns.
 
-    So hh-rlhf-strength-cleaned has them (MOSS-RLHF, rm/reward_datahelper.py).
+    So hh-rlhf-strength-cleaned has them (MOSS-RLHF:rm/reward_datahelper.py).
     """
     names = columns(record)
     assert names, "the layout fits"
@@ -224,7 +224,7 @@ def _read_swift(record: Record) -> Content:
     """`messages` ends with the better response, the worse one stands apart.
 
     The worse one is instead of all that follows the last user message, calls of tools included
-    (ms-swift, template_inputs.py).
+    (ms-swift:swift/template/template_inputs.py).
     """
     better = fields.prompt(record)
     worse_name = fields.first_present(record, IN_MESSAGES)

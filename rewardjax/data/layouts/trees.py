@@ -2,8 +2,9 @@
 
 An export holds them nested, one tree per record, or flat, one message per row with the id of the
 message that it answers. `reply_lists` turns both into one record per message that was answered: its
-replies are a ranked group, and the way to it from the root is the prompt (the reading that the
-data's makers train reward models on: Open-Assistant, custom_datasets/oasst_dataset.py, mode "rm").
+replies are a ranked group, and the way to it from the root is the prompt. So do the data's makers
+where they train reward models
+(Open-Assistant:model/model_training/custom_datasets/oasst_dataset.py, mode "rm").
 """
 
 import collections

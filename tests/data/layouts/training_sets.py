@@ -112,7 +112,7 @@ CALL = {"role": "tool_call", "content": json.dumps({"name": "dip", "arguments": 
 SETS = [
     TrainingSet(
         "rm-static, full-hh-rlhf",
-        "deepspeedai/DeepSpeedExamples: dschat/utils/data/raw_datasets.py",
+        "deepspeedai/DeepSpeedExamples:dschat/utils/data/raw_datasets.py",
         "pairs of texts",
         "the prompt is a transcript that ends with an empty `Assistant:` turn",
         [{"prompt": f"\n\nHuman: {Q}\n\nAssistant:", "chosen": GOOD, "rejected": BAD}],
@@ -120,7 +120,7 @@ SETS = [
     ),
     TrainingSet(
         "rlhf-reward-datasets",
-        "deepspeedai/DeepSpeedExamples: dschat/utils/data/raw_datasets.py",
+        "deepspeedai/DeepSpeedExamples:dschat/utils/data/raw_datasets.py",
         "pairs of texts",
         "`Assistant:` before a response is the label of its turn and not part of it",
         [
@@ -134,7 +134,7 @@ SETS = [
     ),
     TrainingSet(
         "openai_summarize_comparisons",
-        "CarperAI/trlx: examples/summarize_rlhf/reward_model/train_reward_model_gptj.py",
+        "CarperAI/trlx:examples/summarize_rlhf/reward_model/train_reward_model_gptj.py",
         "pairs of texts",
         "the post is the prompt",
         [{"prompt": Q, "chosen": GOOD, "rejected": BAD}],
@@ -142,7 +142,7 @@ SETS = [
     ),
     TrainingSet(
         "orca_dpo_pairs",
-        "InternLM/xtuner: docs/zh_cn/legacy/reward_model/preference_data.md",
+        "InternLM/xtuner:docs/zh_cn/legacy/reward_model/preference_data.md",
         "pairs of texts",
         "`system` and `question` are the prompt; an empty `system` is none",
         [
@@ -153,7 +153,7 @@ SETS = [
     ),
     TrainingSet(
         "XTuner preference data",
-        "InternLM/xtuner: docs/zh_cn/legacy/reward_model/preference_data.md",
+        "InternLM/xtuner:docs/zh_cn/legacy/reward_model/preference_data.md",
         "TRL conversational pairs",
         "all three columns are messages; the responses follow the prompt",
         [
@@ -167,7 +167,7 @@ SETS = [
     ),
     TrainingSet(
         "ultrafeedback-binarized-preferences",
-        "axolotl-ai-cloud/axolotl: docs/rlhf.qmd (chatml.argilla)",
+        "axolotl-ai-cloud/axolotl:docs/rlhf.qmd (chatml.argilla)",
         "LLaMA-Factory alpaca ranking",
         "`chosen_response` over `rejected_response`, `system` is part of the prompt",
         [
@@ -182,7 +182,7 @@ SETS = [
     ),
     TrainingSet(
         "ColossalChat preference data",
-        "hpcaitech/ColossalAI: ColossalChat/tests/test_data/dpo/test_dpo_data.jsonl",
+        "hpcaitech/ColossalAI:ColossalChat/tests/test_data/dpo/test_dpo_data.jsonl",
         "TRL conversational pairs",
         "messages are `from` and `content`; `context` is the prompt",
         [
@@ -196,7 +196,7 @@ SETS = [
     ),
     TrainingSet(
         "ColossalChat KTO data",
-        "hpcaitech/ColossalAI: ColossalChat/tests/test_data/kto/test_kto_data.jsonl",
+        "hpcaitech/ColossalAI:ColossalChat/tests/test_data/kto/test_kto_data.jsonl",
         "prompts with one response",
         "a response to be scored; `label` compares nothing and is named as not used",
         [
@@ -210,7 +210,7 @@ SETS = [
     ),
     TrainingSet(
         "LLaMA-Factory KTO demo",
-        "hiyouga/LLaMA-Factory: data/kto_en_demo.json",
+        "hiyouga/LLaMA-Factory:data/kto_en_demo.json",
         "conversations",
         "a conversation to be scored; `label` compares nothing and is named as not used",
         [{"messages": [user(Q), bot(GOOD)], "label": True}],
@@ -218,7 +218,7 @@ SETS = [
     ),
     TrainingSet(
         "Align-Anything, as it is",
-        "PKU-Alignment/align-anything: docs/source/training/dataset_custom.rst",
+        "PKU-Alignment/align-anything:docs/source/training/dataset_custom.rst",
         "refused",
         "no column is known to hold a verdict: one line names `overall_response`",
         [ALIGN_ANYTHING | {"overall_response": 2}],
@@ -226,7 +226,7 @@ SETS = [
     ),
     TrainingSet(
         "Align-Anything, text alone",
-        "PKU-Alignment/align-anything: docs/source/training/dataset_custom.rst",
+        "PKU-Alignment/align-anything:docs/source/training/dataset_custom.rst",
         "two responses and a verdict",
         "`data.columns={label: overall_response}`; 1 and 2 are the numbers of the responses",
         [ALIGN_ANYTHING | {"overall_response": 1}, ALIGN_ANYTHING | {"overall_response": 2}],
@@ -235,7 +235,7 @@ SETS = [
     ),
     TrainingSet(
         "Align-Anything, with sound",
-        "PKU-Alignment/align-anything: align_anything/configs/format_dataset.py (AA_TA2T)",
+        "PKU-Alignment/align-anything:align_anything/configs/format_dataset.py (AA_TA2T)",
         "refused",
         "`audio_path` is part of what was asked",
         [
@@ -248,7 +248,7 @@ SETS = [
     ),
     TrainingSet(
         "Deepseek-GSM8K-Test, as it is",
-        "RLHFlow/RLHF-Reward-Modeling: math-rm/README.md",
+        "RLHFlow/RLHF-Reward-Modeling:math-rm/README.md",
         "refused",
         "`labels` may be ranks, scores or right and wrong: one line asks which",
         [GRADED],
@@ -256,7 +256,7 @@ SETS = [
     ),
     TrainingSet(
         "Deepseek-GSM8K-Test, labels named",
-        "RLHFlow/RLHF-Reward-Modeling: math-rm/README.md",
+        "RLHFlow/RLHF-Reward-Modeling:math-rm/README.md",
         "responses of one prompt",
         "`data.columns={correct: labels}`; every right answer over every wrong one",
         [GRADED],
@@ -265,7 +265,7 @@ SETS = [
     ),
     TrainingSet(
         "pair-preference data",
-        "RLHFlow/RLHF-Reward-Modeling: pair-pm/process_pair_data.py",
+        "RLHFlow/RLHF-Reward-Modeling:pair-pm/process_pair_data.py",
         "conversations",
         "a judge's question about both responses and its answer: one conversation, no pair",
         [{"messages": [user(Q), bot(GOOD)]}],
@@ -273,7 +273,7 @@ SETS = [
     ),
     TrainingSet(
         "stepwise supervision (math_shepherd)",
-        "huggingface/trl: docs/source/dataset_formats.md",
+        "huggingface/trl:docs/source/dataset_formats.md",
         "refused",
         "steps of one answer are no answers to compare: one line asks what `labels` are",
         [{"prompt": Q, "completions": ["Cork is light.", BAD], "labels": [True, False]}],
@@ -281,7 +281,7 @@ SETS = [
     ),
     TrainingSet(
         "torchtune preference data, as it is",
-        "pytorch/torchtune: docs/source/basics/preference_datasets.rst",
+        "pytorch/torchtune:docs/source/basics/preference_datasets.rst",
         "refused",
         "unknown columns whose names suggest what they are: one line has the mapping",
         [TORCHTUNE],
@@ -289,7 +289,7 @@ SETS = [
     ),
     TrainingSet(
         "torchtune preference data, columns named",
-        "pytorch/torchtune: docs/source/basics/preference_datasets.rst",
+        "pytorch/torchtune:docs/source/basics/preference_datasets.rst",
         "TRL conversational pairs",
         "`data.columns={chosen: chosen_conversations, rejected: rejected_conversations}`",
         [TORCHTUNE],
@@ -298,7 +298,7 @@ SETS = [
     ),
     TrainingSet(
         "Unified-Feedback",
-        "jdf-prog/UnifiedFeedback: process_and_upload_dataset.py",
+        "jdf-prog/UnifiedFeedback:process_and_upload_dataset.py",
         "two responses with a score each",
         "the difference of `conv_A_rating` and `conv_B_rating` is the margin",
         [
@@ -318,7 +318,7 @@ SETS = [
     ),
     TrainingSet(
         "MixInstruct, as it is",
-        "card of llm-blender/mix-instruct; yuchenlin/LLM-Blender: llm_blender/pair_ranker/data.py",
+        "card of llm-blender/mix-instruct; yuchenlin/LLM-Blender:llm_blender/pair_ranker/data.py",
         "refused",
         "each candidate has several scores: one line asks which one",
         [MIX_INSTRUCT],
@@ -326,7 +326,7 @@ SETS = [
     ),
     TrainingSet(
         "MixInstruct, score named",
-        "card of llm-blender/mix-instruct; yuchenlin/LLM-Blender: llm_blender/pair_ranker/data.py",
+        "card of llm-blender/mix-instruct; yuchenlin/LLM-Blender:llm_blender/pair_ranker/data.py",
         "responses of one prompt",
         "`data.columns={scores: candidates.scores.bleu}`; `input` is the prompt",
         [MIX_INSTRUCT],
@@ -335,7 +335,7 @@ SETS = [
     ),
     TrainingSet(
         "hh-rlhf-strength-cleaned",
-        "card of fnlp/hh-rlhf-strength-cleaned; OpenLMLab/MOSS-RLHF: rm/reward_datahelper.py",
+        "card of fnlp/hh-rlhf-strength-cleaned; OpenLMLab/MOSS-RLHF:rm/reward_datahelper.py",
         "pairs of turns without speakers",
         "lists of texts: speakers take turns, the last one is the response",
         [HH_STRENGTH],
@@ -343,7 +343,7 @@ SETS = [
     ),
     TrainingSet(
         "hh-rlhf-strength-cleaned, strength named",
-        "card of fnlp/hh-rlhf-strength-cleaned; OpenLMLab/MOSS-RLHF: rm/reward_datahelper.py",
+        "card of fnlp/hh-rlhf-strength-cleaned; OpenLMLab/MOSS-RLHF:rm/reward_datahelper.py",
         "pairs of turns without speakers",
         "`data.columns={margin: mean preference difference}`; below zero is kept",
         [HH_STRENGTH],
@@ -352,7 +352,7 @@ SETS = [
     ),
     TrainingSet(
         "toolcall_dpo_zh_demo",
-        "shibing624/MedicalGPT: data/reward/toolcall_dpo_zh_demo.jsonl",
+        "shibing624/MedicalGPT:data/reward/toolcall_dpo_zh_demo.jsonl",
         "pairs of texts",
         "`tools` is JSON and goes to the template; the call is a text",
         [
@@ -367,7 +367,7 @@ SETS = [
     ),
     TrainingSet(
         "ms-swift agent pairs",
-        "modelscope/ms-swift: docs/source_en/Customization/Custom-dataset.md",
+        "modelscope/ms-swift:docs/source_en/Customization/Custom-dataset.md",
         "ms-swift pairs",
         "calls that are turns become `tool_calls`; both responses follow the last user message",
         [
@@ -386,7 +386,7 @@ SETS = [
     ),
     TrainingSet(
         "hh_rlhf_cn",
-        "modelscope/ms-swift: swift/dataset/dataset/llm.py (HHRLHFCNPreprocessor)",
+        "modelscope/ms-swift:swift/dataset/dataset/llm.py (HHRLHFCNPreprocessor)",
         "LLaMA-Factory ShareGPT ranking",
         "messages are `role` and `text`; `context` is the prompt",
         [
@@ -400,7 +400,7 @@ SETS = [
     ),
     TrainingSet(
         "DPO-zh-en-emoji, columns named",
-        "modelscope/ms-swift: swift/dataset/dataset/llm.py (EmojiPreprocessr)",
+        "modelscope/ms-swift:swift/dataset/dataset/llm.py (EmojiPreprocessr)",
         "pairs of texts",
         "which language is the better one is for you to say: "
         "`data.columns={chosen: answer_zh, rejected: answer_en}`",
@@ -410,7 +410,7 @@ SETS = [
     ),
     TrainingSet(
         "oasst1_pairwise_rlhf_reward",
-        "card of tasksource/oasst1_pairwise_rlhf_reward; OpenRLHF/OpenRLHF at b9b41f6: "
+        "card of tasksource/oasst1_pairwise_rlhf_reward; OpenRLHF/OpenRLHF at b9b41f6:"
         "openrlhf/datasets/reward_dataset.py",
         "refused",
         "the prompt is a transcript in one text whose turns begin with `prompter:`",
@@ -426,7 +426,7 @@ SETS = [
     ),
     TrainingSet(
         "OASST trees",
-        "LAION-AI/Open-Assistant: oasst-data/README.md",
+        "LAION-AI/Open-Assistant:oasst-data/README.md",
         "OASST message trees; a record is the replies to one message",
         "every list of ranked replies is a group, the messages before it are the prompt",
         [{"message_tree_id": "q", "tree_state": "ready_for_export", "prompt": nested("q")}],
@@ -434,7 +434,7 @@ SETS = [
     ),
     TrainingSet(
         "oasst1, oasst2 (rows)",
-        "LAION-AI/Open-Assistant: notebooks/openassistant-oasst1/getting-started.ipynb",
+        "LAION-AI/Open-Assistant:notebooks/openassistant-oasst1/getting-started.ipynb",
         "OASST message trees; a record is the replies to one message",
         "rows of one tree are gathered, then read as the tree",
         OASST_ROWS,
