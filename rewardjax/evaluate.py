@@ -34,6 +34,7 @@ from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.data import sources
 from rewardjax.evaluators import (
+    baselines,
     compare,
     finder,
     output_folder,
@@ -56,8 +57,6 @@ PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before
 ONLY = flags.DEFINE_list("only", [], "Benchmarks, or categories of them: NAME,NAME/CATEGORY.")
 LIMIT = flags.DEFINE_integer("limit", 0, "Examples of each benchmark, spread over its categories.")
 
-# Of a benchmark's examples: what fits a short row is easier than the rest, and no sample of it.
-LEAST_SHARE = 0.5
 # Between two lines about progress where no bar can be drawn.
 SECONDS_BETWEEN_LINES = 20.0
 
@@ -144,7 +143,8 @@ def run(config: config_lib.Config) -> dict[str, Any]:
             record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
         config_lib.write_json(output / "results.json", record)
         (output / "results.md").write_text(to_markdown(record, results), encoding="utf-8")
-        report.write([output, *config.against], output / "report.html")
+        others = baselines.folders(output, config.against, output)
+        report.write([output, *others], output / "report.html")
     return record
 
 
@@ -189,7 +189,9 @@ def summarize(examples: Examples, scores: Scores) -> Result:
     result = evaluators.get(examples.name).summarize(examples.items, scores.rewards)
     # The report looks its rule up by name, and a module of your own may call itself anything.
     result = dataclasses.replace(result, name=examples.name)
-    result = _without_a_headline_of_few(result, scores.meta.get("max_length"))
+    max_length = scores.meta.get("max_length")
+    remedy = f"the others are too long: raise --config.max_length ({max_length})"
+    result = selection.without_a_headline_of_few(result, remedy)
     result = selection.marked(result, examples)
     notes = list(result.notes)
     of_lengths = truncation.note(scores)
@@ -201,19 +203,6 @@ def summarize(examples: Examples, scores: Scores) -> Result:
             "responses and label included, and count again"
         )
     return dataclasses.replace(result, notes=notes)
-
-
-def _without_a_headline_of_few(result: Result, max_length: int | None) -> Result:
-    """The result, its headline taken away where fewer than LEAST_SHARE of its examples count."""
-    counted = sum(part.n + part.unused for part in result.parts.values())
-    read = counted + sum(part.unscored for part in result.parts.values())
-    if result.headline is None or counted >= LEAST_SHARE * read:
-        return result
-    note = (
-        f"no headline: only {counted:,} of {read:,} examples have a score, and it takes "
-        f"{LEAST_SHARE:.0%}; the others are too long: raise --config.max_length ({max_length})"
-    )
-    return dataclasses.replace(result, headline=None, notes=[*result.notes, note])
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:

@@ -165,6 +165,17 @@ def text(record: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def number(record: Mapping[str, Any], name: str) -> float:
+    """A field that is a number, a text of one or a list of one. Raises BadRecord naming it."""
+    value = record.get(name)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    try:
+        return float(value)  # type: ignore[arg-type]  # what it is not, is what is caught
+    except (TypeError, ValueError):
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not a number") from None
+
+
 def texts(record: Mapping[str, Any], name: str, count: int | None = None) -> list[str]:
     """A field that is a list of texts, `count` of them if given. Raises BadRecord naming it."""
     value: Any = record.get(name)

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from rewardjax import fingerprint
 from rewardjax.evaluators.records import Examples, Item, Result
 
+# Of a benchmark's examples: what fits a short row is easier than the rest, and no sample of it.
+LEAST_SHARE = 0.5
 # Names that an error lists: RMB alone has 98 categories.
 SHOWN = 12
 
@@ -73,6 +75,22 @@ def marked(result: Result, examples: Examples) -> Result:
     note = (
         f"no headline: {len(examples.items):,} of {examples.part_of:,} examples were selected "
         "(--limit, --only)"
+    )
+    return dataclasses.replace(result, headline=None, notes=[*result.notes, note])
+
+
+def without_a_headline_of_few(result: Result, remedy: str) -> Result:
+    """The result, its headline taken away where fewer than LEAST_SHARE of its examples count.
+
+    remedy: why the others do not, and what helps.
+    """
+    counted = sum(part.n + part.unused for part in result.parts.values())
+    read = counted + sum(part.unscored for part in result.parts.values())
+    if result.headline is None or counted >= LEAST_SHARE * read:
+        return result
+    note = (
+        f"no headline: only {counted:,} of {read:,} examples have a score, and it takes "
+        f"{LEAST_SHARE:.0%}; {remedy}"
     )
     return dataclasses.replace(result, headline=None, notes=[*result.notes, note])
 

@@ -3,8 +3,9 @@
 A benchmark is a module of this folder, named in `evaluators.NAMES`, with everything that
 `Benchmark` lists; nothing else in the package knows its name. The rest is optional: a module that
 also fits `HasSections` or `HasCurves` draws pictures of its own into the report, one that fits
-`HasResampling` has intervals in less time, and one that fits `HasTruncation` says what its
-reference implementation does with long conversations.
+`HasResampling` has intervals in less time, one that fits `HasTruncation` says what its reference
+implementation does with long conversations, and one that fits `HasPublished` reads the scores that
+others published for its examples.
 """
 
 import pathlib
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from rewardjax.data.groups import Group
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.reporting.page import Section
@@ -77,6 +79,28 @@ class HasTruncation(Protocol):
     """A benchmark whose published numbers were measured on truncated conversations."""
 
     TRUNCATION: Truncation
+
+
+class Published(NamedTuple):
+    """What somebody else's model gave the responses of an item.
+
+    id: of the item. rewards: [K], in the order of its responses. model: where the record names it.
+    group: the texts that were scored, None where the record does not hold them.
+    """
+
+    id: str
+    rewards: list[float]
+    model: str | None = None
+    group: Group | None = None
+
+
+@runtime_checkable
+class HasPublished(Protocol):
+    """A benchmark whose examples others have scored, and whose scores lie in public files."""
+
+    def published(self, record: dict[str, Any]) -> Published | None:
+        """What a record of such a file says of an item; None for records of another kind."""
+        ...
 
 
 class Evaluated(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
+from rewardjax.evaluators.benchmarks import Published
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "JudgeBench"
@@ -169,3 +170,21 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         reading.user(reading.text(record, "question")),
         [reading.text(record, "response_A"), reading.text(record, "response_B")],
     )
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A line of the repository's outputs of reward models, or a pair_id with two `scores`."""
+    if "pair_id" not in record:
+        return None
+    if "scores" in record:
+        # Collections of scores are of the GPT-4o pairs, which alone all models were measured on.
+        return Published(f"gpt/{record['pair_id']}", record["scores"], record.get("model"))
+    if not record.get("judgments"):
+        return None
+    # The second game has the answers exchanged, which a reward model scores as in the first.
+    judgment = record["judgments"][0].get("judgment", {})
+    # Judges that write verdicts give no scores.
+    if not isinstance(judgment.get("scores"), (list, tuple)):
+        return None
+    item, group = _read(record)
+    return Published(item.id, judgment["scores"], judgment.get("judge_model"), group)

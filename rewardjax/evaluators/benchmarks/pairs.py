@@ -12,6 +12,7 @@ from scipy import special
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group, check
 from rewardjax.evaluators import reading, rules
+from rewardjax.evaluators.benchmarks import Published
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.stats.intervals import wilson
 
@@ -281,3 +282,14 @@ def _part(table: np.ndarray) -> Part:
         unscored=int(np.isnan(table).any(axis=1).sum()),
         unused=figures["label_ties"],
     )
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A row of scores.parquet of Evaluation_Runs of the repository iNeil77/Themis.
+
+    Of pairs with `chosen` and `rejected`, such as hf://project-themis/Themis-CodeRewardBench.
+    """
+    if not {"id", "chosen_score", "rejected_score"} <= set(record):
+        return None
+    scores = [reading.number(record, name) for name in ("chosen_score", "rejected_score")]
+    return Published(str(record["id"]), scores, record.get("model"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Truncation
+from rewardjax.evaluators.benchmarks import Published, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
@@ -200,3 +200,14 @@ def conversation(prompt: Any) -> list[Message]:
         # Roles go by position, the user first, whatever the record says: as in the reference.
         messages.append({"role": ("user", "assistant")[i % 2], "content": content})
     return reading.turns(messages, "prompt")
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A row of eval-set-scores of hf://allenai/reward-bench-results.
+
+    Its texts are those that the model's chat template printed, which no other model reads.
+    """
+    if not {"id", "subset", "scores_chosen", "scores_rejected"} <= set(record):
+        return None
+    scores = [reading.number(record, name) for name in ("scores_chosen", "scores_rejected")]
+    return Published(f"{record['subset']}/{record['id']}", scores, record.get("model"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Resampling, Truncation
+from rewardjax.evaluators.benchmarks import Published, Resampling, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench 2"
@@ -250,3 +250,16 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         raise BadRecord("bad_schema", f"chosen has {len(chosen)} texts, outside of Ties it is one")
     prompt = reading.user(reading.text(record, "prompt"))
     return reading.example(name, subset, label, prompt, chosen + rejected)
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A row of eval-set-scores of hf://allenai/reward-bench-2-results.
+
+    Its texts are those that the model's chat template printed, which no other model reads.
+    """
+    scores = record.get("scores")
+    if not {"id", "subset", "num_correct"} <= set(record) or not isinstance(scores, (list, tuple)):
+        return None
+    # Models whose output has an axis of length 1 have lists of one number.
+    flat = [float(np.squeeze(score)) for score in scores]
+    return Published(str(record["id"]), flat, record.get("model"))

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import compare, finder, reading, rules
-from rewardjax.evaluators.benchmarks import Draw, Evaluated, Truncation
+from rewardjax.evaluators.benchmarks import Draw, Evaluated, Published, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 from rewardjax.reporting.page import Section
 from rewardjax.reporting.plots import COLORS, GRAY, MARKERS, figure
@@ -144,6 +144,15 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         identity = f"{domain}/{identity}"
     prompt = reading.user(reading.text(record, "prompt"))
     return reading.example(identity, domain, {}, prompt, responses)
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A record of the files that the repository's run_rm writes, which hold the texts too."""
+    if not {"domain", "score_chosen", "score_rejected"} <= set(record):
+        return None
+    item, group = _read(record)
+    scores = [*record["score_chosen"], *record["score_rejected"]]
+    return Published(item.id, [float(score) for score in scores], record.get("model"), group)
 
 
 # ------------------------------------------------------------------ the picture

@@ -14,7 +14,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Resampling, Truncation
+from rewardjax.evaluators.benchmarks import Published, Resampling, Truncation
 from rewardjax.evaluators.records import Examples, Item, Result, Rewards
 
 TITLE = "RMB"
@@ -165,3 +165,13 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         reading.turns(record.get("conversation_input"), "conversation_input"),
         [reading.text(answer, "answer") for answer in answers],
     )
+
+
+def published(record: dict[str, Any]) -> Published | None:
+    """A record of eval/result of the repository, which are of pairs."""
+    place = _PLACE.search(str(record.get("category_path")))
+    if place is None or not {"pair_uid", "chosen_reward", "reject_reward"} <= set(record):
+        return None
+    subset = f"pairwise/{place[1]}/{place[2] or 'all'}"
+    scores = [reading.number(record, name) for name in ("chosen_reward", "reject_reward")]
+    return Published(f"{subset}/{record['pair_uid']}", scores, record.get("model"))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
+from rewardjax.evaluators import baselines
 from rewardjax.evaluators.benchmarks import (
     Benchmark,
     Draw,
@@ -155,14 +156,17 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "outputs",
         nargs="+",
-        help="output folders of rewardjax.evaluate, the model in question first",
+        help="output folders of rewardjax.evaluate, the model in question first, "
+        "and files of scores that others published",
     )
     parser.add_argument(
         "--output", default="runs/eval/compare/report.html", help="the page (default: %(default)s)"
     )
     args = parser.parse_args(argv)
-    print(side_by_side(_numbered([read(folder) for folder in args.outputs])))
-    write(args.outputs, args.output)
+    first, *others = args.outputs
+    folders = [first, *baselines.folders(first, others, pathlib.Path(args.output).parent)]
+    print(side_by_side(_numbered([read(folder) for folder in folders])))
+    write(folders, args.output)
     print(f"\n{args.output}")
 
 
