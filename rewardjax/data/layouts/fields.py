@@ -127,6 +127,8 @@ def _turns(record: Record) -> list[Message]:
         if value[-1] == {"role": "assistant", "content": ""}:
             return value[:-1]
         return value
+    # Of a prompt alone: an answer may well be a dialogue that somebody asked for.
+    transcripts.refuse_other_speakers(value, name)
     # Alpaca's format: an instruction, and in a field of its own what it is about. LLaMA-Factory
     # joins the two by one line break.
     about = None
@@ -140,6 +142,8 @@ def _turns(record: Record) -> list[Message]:
 def no_prompt(record: Record) -> str:
     """A sentence about a record without a prompt, which names the columns that could be one."""
     texts = [name for name, value in record.items() if isinstance(value, str)]
+    # Short texts name tasks and sources.
+    texts.sort(key=lambda name: -len(record[name]))
     # A list of messages is more likely a prompt than any text.
     texts = [name for name, value in record.items() if _is_dicts(value)] + texts
     others = [name for name in texts if not name.startswith(("chosen", "reject", "response"))]
@@ -229,7 +233,6 @@ def text_or_messages(value: Any, where: str) -> Any:
     if isinstance(value, str):
         if transcripts.is_transcript(value):
             return transcripts.read_transcript(value, where)
-        transcripts.refuse_other_speakers(value, where)
         transcripts.refuse_rendered(value, where)
         messages = transcripts.parsed(value, where)
         if messages is None:

@@ -20,7 +20,9 @@ LABEL = re.compile(r"\s*Assistant:[^\S\n]*")
 # Turns under other names (OASST pairs, Vicuna, Alpaca): with which white space they begin differs
 # from one data set to the next. What a person asks does not end with who is to answer.
 OTHER_SPEAKERS = re.compile(
-    r"\A\s*(?:prompter:|### (?:Human|User):)|(?:\bassistant:|### ?response:)\s*\Z", re.IGNORECASE
+    r"\A\s*(?:prompter:|### (?:human|user):|user:(?=.*^\s*assistant:))"
+    r"|(?:\bassistant:|### ?response:)\s*\Z",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
 )
 # What templates print before the first turn. Only at the start of a text: further in it may be
 # quoted, by an answer about prompt formats for one.

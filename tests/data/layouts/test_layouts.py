@@ -399,6 +399,7 @@ def test_the_label_of_an_answer_that_goes_on_with_a_transcript_is_not_the_answer
     [
         f"prompter: Hi assistant: Hello prompter: {Q}",
         f"### Human: {Q}",
+        f"User: Hi\nAssistant: Hello\nUser: {Q}",
         f"A chat with a user. USER: {Q} ASSISTANT:",
         f"### Instruction:\n{Q}\n\n### Response:",
     ],
@@ -407,6 +408,10 @@ def test_a_transcript_with_other_speakers_is_refused(prompt):
     with pytest.raises(ValueError, match="whose turns are not paragraphs that begin with Human:"):
         read({"prompt": prompt, "chosen": GOOD, "rejected": BAD})
     assert read({"prompt": f"What is this? {prompt} Hm?", "chosen": GOOD, "rejected": BAD})
+    # An answer may be a dialogue that somebody asked for.
+    assert (
+        read({"prompt": Q, "chosen": prompt, "rejected": BAD}).responses[0][0]["content"] == prompt
+    )
 
 
 def test_a_transcript_in_one_line_is_refused():
@@ -593,3 +598,12 @@ def test_turns_without_speakers_are_counted_from_the_response():
     # Beside a prompt several texts may be anything.
     with pytest.raises(ValueError, match="neither a text nor a list of messages"):
         read({"prompt": Q, "chosen": [Q, GOOD], "rejected": [Q, BAD]})
+
+
+def test_the_column_that_is_likeliest_a_prompt_is_named():
+    record = {"task": "physics", "statement": Q, "chosen": f"{GOOD} {Q}", "rejected": BAD}
+    with pytest.raises(ValueError, match=r"data.columns=\{prompt: statement\}"):
+        read(record)
+    turns = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(ValueError, match=r"data.columns=\{prompt: turns\}"):
+        read(record | {"turns": turns})
