@@ -20,7 +20,9 @@ from rewardjax.data.layouts import (
     mapping,
     naming,
     pairs,
+    prompt_columns,
     ranked,
+    transcripts,
     trees,
     unread,
     verdicts,
@@ -28,8 +30,6 @@ from rewardjax.data.layouts import (
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
 
-SPEAKER = ("role", "from", "type", "name")  # fields of a message beside its text
-WHOLE = ("messages", "conversations", "conversation")  # columns that may hold answers too
 SAMPLE = 1000  # records of a file that decide what it holds
 
 
@@ -90,7 +90,9 @@ class Reading:
         responses = content.get("responses", [])
         content["responses"] = [fields.after(content["prompt"], item) for item in responses]
         content.setdefault("tools", fields.tools(watched))
-        _refuse_unread(watched, content)
+        prompt_columns.refuse_unread(mapped, watched.read, content)
+        # What repeats the prompt under its plain name is reported as where the prompt came from.
+        watched.read.add("prompt")
         _refuse_unread_side(watched, content)
         identity = watched.get("id")
         if identity is None:
@@ -177,6 +179,7 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
     present: dict[str, None] = {}
     read: set[str] = set()
     errors: list[BadRecord] = []
+    joined: collections.Counter[str] = collections.Counter()
     for index, record in enumerate(sample):
         present |= dict.fromkeys(name for name in record if record[name] is not None)
         try:
@@ -184,13 +187,15 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
             layout = _layout_of(reading._mapped(record))
             if layout is not None:
                 layouts[layout.name] += 1
-            _, names = reading._read(record, index)
+            group, names = reading._read(record, index)
         except BadRecord as error:
             errors.append(error)
             continue
         read |= names
+        joined.update(_joined_to_answers(group))
     if errors and len(errors) == len(sample):
         raise ValueError(f"{file}: cannot be read: {errors[0].detail}")
+    _refuse_joined(file, joined, len(sample) - len(errors))
     _refuse_unread_mapping(file, columns.columns, read, present)
     # A mapped column is used under our name.
     theirs = {columns.columns.get(name, name).split(".")[0] for name in read}
@@ -198,6 +203,35 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
     prompt = [columns.columns.get(name, name) for name in fields.PROMPT_PARTS if name in read]
     names = tuple(name for name, _ in layouts.most_common())
     return dataclasses.replace(reading, layouts=names, unused=tuple(unused), prompt=tuple(prompt))
+
+
+def _joined_to_answers(group: Group) -> Iterator[str]:
+    """What all responses of a group begin with, that nobody says in an answer of every record."""
+    asked = group.prompt[-1]["content"]
+    texts = [response[0].get("content") for response in group.responses]
+    if not isinstance(asked, str) or not all(isinstance(text, str) for text in texts):
+        return
+    # To "Hi!" many answer "Hi!".
+    if len(asked.split()) >= 3 and all(_begins_with(text, asked) for text in texts):
+        yield "the prompt"
+    if all(map(transcripts.has_label, texts)):
+        yield "the name of the assistant"
+
+
+def _refuse_joined(file: str, joined: collections.Counter[str], records: int) -> None:
+    """Raise ValueError where most records' responses were joined to what stands before them."""
+    for beginning, count in joined.items():
+        if count > records / 2:
+            raise ValueError(
+                f"{file}: the responses of {count:,} of the first {records:,} records begin with "
+                f"{beginning}, so that the model would read it twice: take it out of them"
+            )
+
+
+def _begins_with(text: str, asked: str) -> bool:
+    rest = text.strip().removeprefix(asked.strip())
+    # The prompt alone is an answer, if a bad one.
+    return len(rest) < len(text.strip()) and bool(rest.strip())
 
 
 def _refuse_unread_mapping(
@@ -269,27 +303,6 @@ def _with_numbers(columns: mapping.Columns, sample: list[Record]) -> mapping.Col
     return columns
 
 
-def _refuse_unread(record: _Watched, content: Content) -> None:
-    """Raise BadRecord where a column that may be part of the prompt says what was not read."""
-    media = [name for name in record if fields.MEDIA.fullmatch(name)]
-    parts = dict.fromkeys((*fields.PROMPT_PARTS, *media))
-    unread = [name for name in parts if name in record and name not in record.read]
-    unread = [name for name in unread if _says_something(dict.get(record, name))]
-    if not unread:
-        return
-    read_text = "\n".join(_texts(content))
-    for name in unread:
-        # What repeats the prompt under its plain name is reported as where the prompt came from.
-        if name == "prompt":
-            record.read.add(name)
-        if not _repeats(dict.get(record, name), name, read_text):
-            raise BadRecord(
-                "bad_schema",
-                f"`{name}` may be part of the prompt and is not read: name the columns, as in "
-                f"data.columns={{prompt: {name}}}, or data.columns={{{name}: ''}} if it is not",
-            )
-
-
 def _refuse_unread_side(record: _Watched, content: Content) -> None:
     """Raise BadRecord where half of a pair would be read as if there were no other half."""
     if content.get("pairs"):
@@ -301,51 +314,3 @@ def _refuse_unread_side(record: _Watched, content: Content) -> None:
                 f"`{name}` may be a worse response and is not read: name it, as in data.columns="
                 f"{{rejected_response: {name}}}, or data.columns={{{name}: ''}} if it is not",
             )
-
-
-def _says_something(value: Any) -> bool:
-    if isinstance(value, str):
-        return bool(value.strip())
-    return bool(value)
-
-
-def _texts(content: Content) -> list[str]:
-    """The texts of prompt and responses."""
-    texts = []
-    # A layout that reads a record without text has refused it before.
-    for messages in (content.get("prompt", []), *content.get("responses", [])):
-        texts += [" ".join(str(message["content"]).split()) for message in messages]
-    return texts
-
-
-def _repeats(value: Any, name: str, said: str) -> bool:
-    """Whether every text of a column stands in what was read; white space does not count."""
-    # Schemas and pictures have no text that could stand there.
-    if name in fields.NOT_TEXT or fields.MEDIA.fullmatch(name):
-        return False
-    turns = value
-    try:
-        # A transcript or JSON in a text: its turns, not its markers, are what may be repeated.
-        if isinstance(value, str) or name in WHOLE:
-            turns = fields.text_or_messages(value, name)
-    except BadRecord:
-        return False
-    if isinstance(turns, list) and all(isinstance(turn.get("role"), str) for turn in turns):
-        value = turns
-        # The answer that such a column ends with need not be one of those that are compared.
-        if name in WHOLE and len(turns) > 1 and turns[-1]["role"] == "assistant":
-            value = turns[:-1]
-    return all(" ".join(text.split()) in said for text in _leaves(value))
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    """The texts inside a value of any nesting, but for who says them."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            if name not in SPEAKER:
-                yield from _leaves(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _leaves(item)

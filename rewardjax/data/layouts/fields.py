@@ -41,6 +41,11 @@ STRUCTURES = (
 )
 # Of a message, beside role and content: what chat templates read.
 OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
+# What else of a message a model would have to see.
+UNREAD_FIELDS = (
+    *("function_call", "thinking", "reasoning", "tools", "documents", "image", "images"),
+    *("image_url", "audio", "video", "videos", "attachments"),
+)
 LARGEST = float(np.finfo(np.float32).max)
 # Where a message says who speaks, and what: chat templates' names, ShareGPT's and OASST's.
 SPEAKERS = ("role", "from")
@@ -99,21 +104,32 @@ def prompt(record: Record) -> list[Message]:
     """The record's prompt, under any of its names, with its system message and earlier turns."""
     messages = _turns(record)
     earlier = history(record.get("history"))
-    name = first_present(record, SYSTEMS)
-    first = messages[0]
-    if name is not None and not isinstance(record[name], str):
-        raise BadRecord("bad_schema", f"{name} = {record[name]!r:.60}, not a text")
-    if name is not None and record[name].strip():
-        text = record[name]
-        if first.get("role") == "system" and first["content"] != text:
-            raise BadRecord("bad_schema", f"{name} differs from the system message of the prompt")
-        if first.get("role") != "system":
-            messages = [{"role": "system", "content": text}, *messages]
+    messages = with_system(record, messages)
     if not earlier:
         return messages
     # The system message stays the first one.
     start = int(messages[0].get("role") == "system")
     return messages[:start] + earlier + messages[start:]
+
+
+def with_system(record: Record, messages: list[Message]) -> list[Message]:
+    """The messages, begun by the system message that the record has in a column of its own.
+
+    Raises BadRecord("bad_schema") where they begin with another one.
+    """
+    name = first_present(record, SYSTEMS)
+    if name is None:
+        return messages
+    text, first = record[name], messages[0]
+    if not isinstance(text, str):
+        raise BadRecord("bad_schema", f"{name} = {text!r:.60}, not a text")
+    if not text.strip():
+        return messages
+    if first.get("role") != "system":
+        return [{"role": "system", "content": text}, *messages]
+    if str(first["content"]).strip() != text.strip():
+        raise BadRecord("bad_schema", f"{name} differs from the system message of the prompt")
+    return messages
 
 
 def _turns(record: Record) -> list[Message]:
@@ -129,12 +145,15 @@ def _turns(record: Record) -> list[Message]:
         return value
     # Of a prompt alone: an answer may well be a dialogue that somebody asked for.
     transcripts.refuse_other_speakers(value, name)
+    transcripts.refuse_printed_prompt(value, name)
     # Alpaca's format: an instruction, and in a field of its own what it is about. LLaMA-Factory
     # joins the two by one line break.
     about = None
     if name == "instruction":
         about = record.get("input")
-    if isinstance(about, str) and about.strip():
+    if about and not isinstance(about, str):
+        raise BadRecord("bad_schema", f"input = {about!r:.60}, not a text behind the instruction")
+    if about and about.strip():
         value = "\n".join(filter(None, (value, about)))
     return [{"role": "user", "content": value}]
 
@@ -271,7 +290,13 @@ def _message(message: Record, where: str) -> Message:
     content = message.get(first_present(message, CONTENTS) or "content")
     if isinstance(role, str):
         role = ROLES.get(role.lower(), role)
+    _refuse_unread_fields(message, where)
     if content is None:
+        # A turn without words is a call, or what a tool returns.
+        if role != "tool" and not any(message.get(name) for name in OPTIONAL_FIELDS):
+            raise BadRecord(
+                "bad_schema", f"{where}: a message of {role} has no content among {sorted(message)}"
+            )
         content = ""
     if isinstance(content, (list, tuple)):
         content = _joined(content, where)
@@ -281,6 +306,17 @@ def _message(message: Record, where: str) -> Message:
     # there.
     optional = {name: message[name] for name in OPTIONAL_FIELDS if message.get(name)}
     return {"role": role, "content": content, **optional}
+
+
+def _refuse_unread_fields(message: Record, where: str) -> None:
+    """Raise BadRecord where a message says something in a field that is not read."""
+    for name in UNREAD_FIELDS:
+        if message.get(name):
+            raise BadRecord(
+                "bad_schema",
+                f"{where}: the field `{name}` of a message is not read; what templates print is "
+                f"content and {', '.join(OPTIONAL_FIELDS)}",
+            )
 
 
 def _joined(parts: Sequence[Any], where: str) -> str:

@@ -95,10 +95,7 @@ def _of_messages(
         )
     # Whole conversations; a prompt column only repeats their start, which `formats` checks.
     prompt, responses = fields.split_messages(*sides)
-    name = fields.first_present(record, fields.SYSTEMS)
-    if name is not None and record[name] and prompt[0]["role"] != "system":
-        prompt = [{"role": "system", "content": record[name]}, *prompt]
-    return prompt, responses
+    return fields.with_system(record, prompt), responses
 
 
 def _refuse_quoted(record: Record, names: tuple[str, str], responses: list[list[Message]]) -> None:

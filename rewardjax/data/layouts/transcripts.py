@@ -29,9 +29,25 @@ OTHER_SPEAKERS = re.compile(
 RENDERED = re.compile(
     r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|begin_of_sentence\|>|<｜begin▁of▁sentence｜>)?\s*"
     r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|\[INST\]|<<SYS>>|\[gMASK\]|"
-    r"<\|(?:system|user|assistant|start_of_role|START_OF_TURN_TOKEN)\|>|<｜(?:User|Assistant)｜>)"
+    r"<\|(?i:system|user|assistant|prompter|start_of_role|start_of_turn_token)\|>|"
+    r"<｜(?:User|Assistant)｜>|<human>:)"
 )
+# What only stands at the end of a text that a model was to continue.
+CUE = re.compile(
+    r"(?:<\|im_start\|>assistant|<\|end_header_id\|>|<\|(?i:assistant|bot)\|>|"
+    r"<start_of_turn>model|<｜Assistant｜>|<(?:bot|assistant)>:?|\n\n(?:A|AI|Bot):)\s*\Z"
+)
+SPEAKER_LABEL = re.compile(r"\s*(?:### ?)?(?:Assistant|ASSISTANT|<bot>) ?:")
 MESSAGE_KEYS = ({"role", "content"}, {"from", "value"})
+# Who speaks in messages, under any name.
+NAMES = (
+    *("system", "user", "human", "prompter", "assistant", "gpt", "chatgpt", "bot", "model", "ai"),
+    *("tool", "observation", "tool_response", "tool_call", "function", "function_call"),
+    *("developer", "ipython"),
+)
+BEGINS_LIKE_MESSAGES = re.compile(
+    rf"""\s*\[\s*\{{\s*['"](?:role|from)['"]\s*:\s*['"](?:{"|".join(NAMES)})['"]"""
+)
 
 
 def is_transcript(text: str) -> bool:
@@ -87,23 +103,54 @@ def refuse_rendered(text: str, where: str) -> None:
         )
 
 
+def refuse_printed_prompt(text: str, where: str) -> None:
+    """Raise BadRecord("bad_schema") for a prompt that ends where a model was to go on."""
+    if match := CUE.search(text):
+        raise BadRecord(
+            "bad_schema",
+            f"{where} already holds a chat template or a transcript, since it ends with "
+            f"{match[0].strip()!r}: give the messages, which the tokenizer's own template will "
+            "render",
+        )
+    # A question may well be about a list; nobody asks with nothing but one.
+    if re.match(r"""\s*\[\s*['"]""", text) and _is_texts(literal(text)):
+        raise BadRecord(
+            "bad_schema",
+            f"{where} = {text!r:.60} is a list of texts, written as JSON: give the text, or the "
+            "turns as messages",
+        )
+
+
+def has_label(text: str) -> bool:
+    """Whether a text begins with the name of the one who says it."""
+    return SPEAKER_LABEL.match(text) is not None
+
+
 def parsed(text: str, where: str) -> Any:
     """The messages that a text holds as JSON or as a Python literal; None for any other text.
 
     Raises BadRecord("bad_schema") for a text that begins like a list of messages and is none.
     """
-    # JSON that is not messages is an answer like any other.
-    if not re.match(r"""\s*\[?\s*\{\s*['"](?:role|from|content|value)['"]\s*:""", text):
+    if not re.match(r"""\s*\[?\s*\{\s*['"]""", text):
         return None
     value = literal(text)
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):
+        raise BadRecord(
+            "bad_schema",
+            f"{where} = {text!r:.60} is an object around `messages`, written as JSON: write its "
+            "fields as columns",
+        )
     messages = value
     if isinstance(value, dict):
         messages = [value]
-    if not isinstance(messages, list) or not all(map(_is_message, messages)):
+    if isinstance(messages, list) and messages and all(map(_is_message, messages)):
+        return messages
+    if BEGINS_LIKE_MESSAGES.match(text):
         raise BadRecord(
             "bad_schema", f"{where} = {text!r:.60} begins like a list of messages and is none"
         )
-    return messages
+    # JSON that is not messages is an answer like any other.
+    return None
 
 
 def literal(text: str) -> Any:
@@ -119,4 +166,11 @@ def literal(text: str) -> Any:
 
 
 def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and any(keys <= set(value) for keys in MESSAGE_KEYS)
+    if not isinstance(value, dict) or not any(keys <= set(value) for keys in MESSAGE_KEYS):
+        return False
+    # An answer may be an object with a field `role` of another meaning.
+    return str(value.get("role", value.get("from"))).lower() in NAMES
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
