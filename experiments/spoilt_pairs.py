@@ -51,8 +51,11 @@ class Pool:
 def read(path: pathlib.Path, scale: float) -> list[Group]:
     """The problems that have right and wrong answers, a share `scale` of them."""
     problems = []
-    for row, record in enumerate(sources.open_source(path)):
-        problem, _ = check(formats.to_group(record, row, "zeroeval"))
+    source = sources.open_source(path, name="zeroeval")
+    for _, _, group in formats.groups_of(source):
+        if isinstance(group, BadRecord):
+            raise group
+        problem, _ = check(group)
         if problem.pairs and Draw("problem", problem.id).chance(scale):
             problems.append(problem)
     return problems

@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from rewardjax import assets, errors
-from rewardjax.data import sources
+from rewardjax.data import sources, spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, Group, Message
 from rewardjax.reporting import examine
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     tokenizer = None
     if args.tokenizer:
         tokenizer = ChatTokenizer.load(assets.resolve(args.tokenizer, weights=False))
-    source = sources.open_source(args.source, split=args.split)
+    source = sources.open_source(args.source, split=args.split, spelling=spelling.FLAGS)
     measure = _measure(tokenizer)
     files, pairs = examine.examine(source, measure, SHOWN, args.columns, args.labels)
     try:
@@ -60,9 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what a data source holds and how it is read.",
     )
     parser.add_argument("source", help="file, glob, folder, tfds:NAME, hf://ORG/NAME")
-    parser.add_argument("--split", help="which split of the source, where it has several")
-    parser.add_argument("--columns", help="our field: its column, as `{prompt: question}`")
-    parser.add_argument("--labels", help="a label: first, second or tie, as `{0: first}`")
+    spelling.add_flags(parser)
     parser.add_argument("--tokenizer", help="folder of the tokenizer, or assets:world")
     return parser
 

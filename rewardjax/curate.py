@@ -37,6 +37,7 @@ from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, export
 from rewardjax.curation.workspace import Paused, open_workspace
+from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
 from rewardjax.reporting import text_table
 
@@ -89,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--iteration", type=int, help="as things stood after it")
     into = verb("import", _import, "take records in")
     into.add_argument("--source", required=True, help="what data/sources/ opens")
-    into.add_argument("--split", help="which split of the source, where it has several")
-    into.add_argument("--columns", help="our field -> its column, as in '{prompt: question}'")
-    into.add_argument("--labels", help="its label -> first, second or tie, as in '{0: first}'")
+    spelling.add_flags(into)
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
     into.add_argument(
         "--entry",
@@ -193,7 +192,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _import(args: argparse.Namespace) -> int:
     store = Store(args.folder / "store")
-    source = open_source(args.source, split=args.split)
+    source = open_source(args.source, split=args.split, spelling=spelling.FLAGS)
     meaning = {"columns": args.columns, "labels": args.labels}
     counts = take_in(store, source, entry=args.entry, name=args.name, **meaning)
     print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))

@@ -176,7 +176,7 @@ def evaluation() -> Config:
             limit=0,  # examples of each benchmark; 0 for all
             benchmarks={},  # name -> evaluators.load
             counterfactual=dict(benchmarks=(), most=200),  # on which of the benchmarks
-            overlap={},  # name of training data -> data.sources.open_source
+            overlap={},  # name of training data -> audits.overlap.open_training
             against=(),  # output folders of other evaluations, to compare with in the report
         )
     )

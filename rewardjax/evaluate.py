@@ -32,7 +32,6 @@ from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
-from rewardjax.data import sources
 from rewardjax.evaluators import (
     baselines,
     compare,
@@ -42,6 +41,7 @@ from rewardjax.evaluators import (
     stored_rewards,
     truncation,
 )
+from rewardjax.evaluators.audits import overlap
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Examples, Result
@@ -99,8 +99,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         for name, of in examples.items():
             print("\n".join(finder.describe(name, of, evaluators.get(of.name))), file=sys.stderr)
     training = [
-        sources.open_source(**{"name": name, **kwargs})
-        for name, kwargs in config.overlap.to_dict().items()
+        overlap.open_training(name, **kwargs) for name, kwargs in config.overlap.to_dict().items()
     ]
 
     model = scorer.load(config.model, mesh=make_mesh(**config.mesh), **config.scorer)

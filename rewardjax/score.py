@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rewardjax import errors, files
-from rewardjax.data import formats, sources
+from rewardjax.data import formats, sources, spelling
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
 from rewardjax.scoring import contract
@@ -208,15 +208,9 @@ def main() -> None:
     parser.add_argument(
         "--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME"
     )
-    parser.add_argument("--split", help="which split of the input, where it has several")
+    spelling.add_flags(parser)
     parser.add_argument(
         "--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl"
-    )
-    parser.add_argument(
-        "--columns", help="our field -> your column, as in '{prompt: question, response: answer}'"
-    )
-    parser.add_argument(
-        "--labels", help="your label -> first, second or tie, as in '{0: first, 1: second}'"
     )
     parser.add_argument(
         "--dtype",
@@ -227,7 +221,7 @@ def main() -> None:
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()
     # Before the model, which takes long: a misspelt name should not have to wait for it.
-    source = sources.open_source(args.input, split=args.split)
+    source = sources.open_source(args.input, split=args.split, spelling=spelling.FLAGS)
     for reading in formats.readings(source, args.columns, args.labels):
         print(reading.sentence(), file=sys.stderr)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)

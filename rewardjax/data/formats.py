@@ -29,6 +29,7 @@ from rewardjax.data.layouts import (
 )
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
+from rewardjax.data.spelling import CONFIG, Spelling
 
 SAMPLE = 1000  # records of a file that decide what it holds
 
@@ -60,6 +61,7 @@ class Reading:
     file: str
     source: str
     columns: mapping.Columns = mapping.Columns()
+    spelling: Spelling = CONFIG
     layouts: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     prompt: tuple[str, ...] = ()
@@ -70,11 +72,17 @@ class Reading:
         Its id is the record's, or else `source:index`. Raises BadRecord("bad_schema") with the
         columns. Roles and texts are `groups.check`'s to judge: call it on the result.
         """
-        group, _ = self._read(record, index)
+        group, _ = self.read(record, index)
         return group
 
-    def _read(self, record: Record, index: int) -> tuple[Group, set[str]]:
+    def read(self, record: Record, index: int) -> tuple[Group, set[str]]:
         """The group, and the columns that it was read from."""
+        try:
+            return self._read(record, index)
+        except BadRecord as error:
+            raise BadRecord(error.reason, self.spelling.of(error.detail)) from None
+
+    def _read(self, record: Record, index: int) -> tuple[Group, set[str]]:
         mapped = self._mapped(record)
         layout = _layout_of(mapped)
         if layout is None:
@@ -126,8 +134,24 @@ def readings(source: Any, columns: Any = None, labels: Any = None) -> list[Readi
     columns, labels: as `mapping.read` takes them. Raises ValueError for a file of whose sample no
     record can be read.
     """
-    names = mapping.read(columns, labels)
-    return [decide(name, source.name, records(), names) for name, records in files_of(source)]
+    names = meaning(source, columns, labels)
+    spelling = spelling_of(source)
+    return [
+        decide(name, source.name, records(), names, spelling) for name, records in files_of(source)
+    ]
+
+
+def meaning(source: Any, columns: Any = None, labels: Any = None) -> mapping.Columns:
+    """`mapping.read`, whose refusals name what the source's user writes."""
+    try:
+        return mapping.read(columns, labels)
+    except ValueError as error:
+        raise ValueError(spelling_of(source).of(str(error))) from None
+
+
+def spelling_of(source: Any) -> Spelling:
+    """How the user who named a source writes its fields; any iterable of records is a source."""
+    return getattr(source, "spelling", CONFIG)
 
 
 def files_of(source: Any) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
@@ -168,13 +192,19 @@ def groups_of(
             yield index, record, error
 
 
-def decide(file: str, source: str, records: Iterable[Record], columns: mapping.Columns) -> Reading:
-    """How a file is read, from its first SAMPLE records.
+def decide(
+    file: str,
+    source: str,
+    records: Iterable[Record],
+    columns: mapping.Columns,
+    spelling: Spelling = CONFIG,
+) -> Reading:
+    """How a file is read, from its first SAMPLE records. spelling: its user's, of the fields.
 
     Raises ValueError where none of them can be read: one sentence with the first reason.
     """
     sample = list(itertools.islice(records, SAMPLE))
-    reading = Reading(file, source, _with_numbers(columns, sample))
+    reading = Reading(file, source, _with_numbers(columns, sample), spelling)
     layouts: collections.Counter[str] = collections.Counter()
     present: dict[str, None] = {}
     read: set[str] = set()
@@ -187,16 +217,18 @@ def decide(file: str, source: str, records: Iterable[Record], columns: mapping.C
             layout = _layout_of(reading._mapped(record))
             if layout is not None:
                 layouts[layout.name] += 1
-            group, names = reading._read(record, index)
+            group, names = reading.read(record, index)
         except BadRecord as error:
             errors.append(error)
             continue
         read |= names
         joined.update(_joined_to_answers(group))
     if errors and len(errors) == len(sample):
-        raise ValueError(f"{file}: cannot be read: {errors[0].detail}")
+        raise ValueError(f"{file}: cannot be read: {spelling.of(errors[0].detail)}")
     _refuse_joined(file, joined, len(sample) - len(errors))
-    _refuse_unread_mapping(file, columns.columns, read, present)
+    misspelt = _unread_mapping(columns.columns, read, present)
+    if misspelt is not None:
+        raise ValueError(f"{file}: {spelling.of(misspelt)}")
     # A mapped column is used under our name.
     theirs = {columns.columns.get(name, name).split(".")[0] for name in read}
     unused = [name for name in present if name not in theirs and name != "id"]
@@ -234,19 +266,20 @@ def _begins_with(text: str, asked: str) -> bool:
     return len(rest) < len(text.strip()) and bool(rest.strip())
 
 
-def _refuse_unread_mapping(
-    file: str, columns: dict[str, str], read: Iterable[str], present: Iterable[str]
-) -> None:
-    """Raise ValueError where a column was mapped to a field that nothing reads: a misspelt one."""
+def _unread_mapping(
+    columns: dict[str, str], read: Iterable[str], present: Iterable[str]
+) -> str | None:
+    """A sentence where a column was mapped to a field that nothing reads: a misspelt one."""
     for field, column in columns.items():
         # What may be part of the prompt is judged record by record.
         if not column or field in read or field in fields.PROMPT_PARTS:
             continue
         if column.split(".")[0] in present:
-            raise ValueError(
-                f"{file}: data.columns={{{field}: {column}}}: no field called {field} is read from "
-                "such records; docs/data.md lists the fields of each format"
+            return (
+                f"data.columns={{{field}: {column}}}: no field called {field} is read from such "
+                "records; docs/data.md lists the fields of each format"
             )
+    return None
 
 
 def _layout_of(record: Record) -> Layout | None:

@@ -25,7 +25,6 @@ from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.accounting import FileAccount
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
-from rewardjax.data.layouts import mapping
 from rewardjax.data.sources import Source, open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
@@ -86,7 +85,7 @@ def prepare(
         "tokenizer": tokenizer.fingerprints(),
         "settings": settings.to_record(),
     }
-    mapped = mapping.read(columns, labels)
+    mapped = formats.meaning(source, columns, labels)
     if mapped.columns or mapped.labels:
         inputs["mapping"] = mapped._asdict()
     folder = pathlib.Path(cache) / fingerprint.of_json(inputs)

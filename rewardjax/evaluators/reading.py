@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import assets, fingerprint, hub
-from rewardjax.data import formats, sources
+from rewardjax.data import formats, sources, spelling
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.tokenize import in_part
@@ -19,6 +19,9 @@ from rewardjax.evaluators.records import Examples, Item
 # The endings that benchmarks are published under. Not all that sources read: a clone's tables of
 # results lie beside its data.
 PUBLISHED_AS = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+
+# What a benchmark of the user's own data is called in a config, only its loader's caller knows.
+SPELLING = spelling.of_entry("benchmarks.NAME")
 
 # ------------------------------------------------------------------ files
 

@@ -3,16 +3,17 @@
 python -m rewardjax.tools.build_tfds --input pairs.jsonl --output data/tfds
 """
 
-import argparse
 import collections
 import pathlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rewardjax.data import formats, groups, sources
+from rewardjax import errors
+from rewardjax.data import formats, groups, sources, spelling
 
 FIELDS = ("role", "content", "reasoning_content")
 
@@ -28,9 +29,20 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
     # TFDS shuffles by default; in the source's order, a row can be found again by its number.
     DISABLE_SHUFFLING = True
 
-    def __init__(self, *, source: Any = None, split: str = "train", **kwargs):
-        """source: any iterable of records with a name (data/sources/); None can only read."""
-        self.source, self.split = source, split
+    def __init__(
+        self,
+        *,
+        source: Any = None,
+        split: str = "train",
+        columns: Any = None,
+        labels: Any = None,
+        **kwargs,
+    ):
+        """source: of records (data/sources/); None can only read. split: the one to write.
+
+        columns, labels: what the source's columns and verdicts mean, as for training.
+        """
+        self.source, self.split, self.meaning = source, split, (columns, labels)
         # Rows that cannot be used, by reason: the command prints them.
         self.dropped: collections.Counter[str] = collections.Counter()
         # ArrayRecord, since TFRecord cannot be read without TensorFlow.
@@ -63,14 +75,16 @@ class PreferencePairs(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
-        for index, _, record in formats.numbered(self.source):
-            for example in self._examples(record, index):
+        for _, _, outcome in formats.groups_of(self.source, *self.meaning):
+            for example in self._examples(outcome):
                 yield number, example
                 number += 1
 
-    def _examples(self, record: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
+    def _examples(self, outcome: groups.Group | groups.BadRecord) -> Iterator[dict[str, Any]]:
         try:
-            group, bad = groups.check(formats.to_group(record, index, self.source.name))
+            if isinstance(outcome, groups.BadRecord):
+                raise outcome
+            group, bad = groups.check(outcome)
         except groups.BadRecord as row:
             # As in training, a bad record is left out and counted.
             self.dropped[row.reason] += 1
@@ -111,35 +125,42 @@ def _rows(messages: list[groups.Message], where: str) -> list[dict[str, str]]:
     return rows
 
 
-def build(source: Any, output: str, split: str = "train") -> PreferencePairs:
-    """Write OUTPUT/preference_pairs/VERSION.
+def build(
+    source: Any, output: str, split: str = "train", columns: Any = None, labels: Any = None
+) -> PreferencePairs:
+    """Write OUTPUT/preference_pairs/VERSION; the arguments are those of PreferencePairs.
 
     Raises FileExistsError if it is there already: TFDS would silently keep the old data.
     """
-    builder = PreferencePairs(source=source, split=split, data_dir=output)
+    meaning = {"columns": columns, "labels": labels}
+    builder = PreferencePairs(source=source, split=split, data_dir=output, **meaning)
     if (pathlib.Path(builder.data_dir) / "dataset_info.json").exists():
         raise FileExistsError(f"{builder.data_dir} exists; delete it or choose another output")
     builder.download_and_prepare()
     return builder
 
 
+@errors.one_line("rewardjax.tools.build_tfds")
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = errors.ArgumentParser(
+        prog="python -m rewardjax.tools.build_tfds",
+        description="Write preference pairs as a TFDS data set in ArrayRecord files.",
     )
     parser.add_argument("--input", required=True, help="any source of data/sources/")
-    parser.add_argument("--input_split", help="split of the input, where it has several")
+    spelling.add_flags(parser)
     parser.add_argument(
         "--output",
         required=True,
         help="TFDS data_dir; the data set goes to OUTPUT/preference_pairs/1.0.0",
     )
-    parser.add_argument("--split", default="train", help="name of the split to write")
+    parser.add_argument("--output_split", default="train", help="name of the split to write")
     args = parser.parse_args()
-    source = sources.open_source(args.input, split=args.input_split)
-    builder = build(source, args.output, args.split)
-    pairs = builder.info.splits[args.split].num_examples
+    source = sources.open_source(args.input, split=args.split, spelling=spelling.FLAGS)
+    for reading in formats.readings(source, args.columns, args.labels):
+        print(reading.sentence(), file=sys.stderr)
+    builder = build(source, args.output, args.output_split, args.columns, args.labels)
+    pairs = builder.info.splits[args.output_split].num_examples
     print(
         f"{builder.data_dir}: {pairs} pairs of {len(source)} records; "
         f"dropped {dict(builder.dropped)}"

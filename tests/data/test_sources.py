@@ -177,7 +177,8 @@ def test_splits_of_a_repository_folder(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(lines([{"n": i}]))
     with pytest.raises(
-        ValueError, match="the splits test, test_prefs, train, validation; choose one: data.split="
+        ValueError,
+        match="the splits test, test_prefs, train, validation; choose one, as in data.split=",
     ):
         open_source(tmp_path)
     with pytest.raises(ValueError, match="split = 'nope'"):
@@ -419,10 +420,11 @@ def test_tfds_missing_is_explained(monkeypatch):
 
 
 def test_the_world_is_opened_by_its_own_module(monkeypatch):
-    world = types.SimpleNamespace(open_world=lambda spec: ["opened", spec])
+    opened = lambda spec: types.SimpleNamespace(spec=spec)
+    world = types.SimpleNamespace(open_world=opened)
     monkeypatch.setitem(sys.modules, "rewardjax.data.world", world)
     monkeypatch.setattr(rewardjax.data, "world", world, raising=False)
-    assert open_source("world:train?labels=honest") == ["opened", "world:train?labels=honest"]
+    assert open_source("world:train?labels=honest").spec == "world:train?labels=honest"
 
 
 def test_a_row_group_is_not_read_whole(tmp_path):

@@ -73,18 +73,26 @@ class Facts(NamedTuple):
 Truth = Mapping[str, Facts]
 
 
-def truth_of(*sources: Iterable[dict[str, Any]]) -> dict[str, Facts]:
-    """The table of all sources together.
+class _Records(list[dict[str, Any]]):
+    """Records that nobody has put into a file."""
+
+    name = "records"
+
+
+def truth_of(
+    *sources: Iterable[dict[str, Any]], columns: Any = None, labels: Any = None
+) -> dict[str, Facts]:
+    """The table of all sources together. columns, labels: what theirs mean, as for training.
 
     The world's pairs are judged by its oracle, any other group by its `correct`; what has neither
     is left out, and a judge says "No preference" about it.
     """
     table: dict[str, Facts] = {}
     for source in sources:
-        for row, record in enumerate(source):
-            try:
-                group = formats.to_group(record, row, "")
-            except BadRecord:
+        if not hasattr(source, "name"):
+            source = _Records(source)
+        for _, record, group in formats.groups_of(source, columns, labels):
+            if isinstance(group, BadRecord):
                 continue
             texts = [prompts.conversation(response) for response in group.responses]
             correct = group.correct

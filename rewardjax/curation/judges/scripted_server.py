@@ -25,10 +25,10 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
-from rewardjax import fingerprint
+from rewardjax import errors, fingerprint
 from rewardjax.curation.judges import prompts
 from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, knows, truth_of
-from rewardjax.data import sources
+from rewardjax.data import formats, sources, spelling
 from rewardjax.data.world.draw import Draw
 
 Response = tuple[int, dict[str, Any], dict[str, str]]  # status, JSON, headers
@@ -278,7 +278,7 @@ def parse_judge(text: str) -> tuple[str, Behavior]:
 
 def parser() -> argparse.ArgumentParser:
     """The command's arguments."""
-    arguments = argparse.ArgumentParser(
+    arguments = errors.ArgumentParser(
         prog="python -m rewardjax.curation.judges.scripted_server",
         description="Scripted judges over HTTP.",
     )
@@ -288,6 +288,7 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="the data to judge: world:..., or groups that say which responses are correct; repeat",
     )
+    spelling.add_flags(arguments)
     arguments.add_argument(
         "--judge",
         action="append",
@@ -300,10 +301,16 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
+@errors.one_line("rewardjax.curation.judges.scripted_server")
 def main() -> None:
     """Serve until interrupted; then say how many of the pairs were known."""
     args = parser().parse_args()
-    truth = truth_of(*map(sources.open_source, args.source))
+    opened = []
+    for source in args.source:
+        opened.append(sources.open_source(source, split=args.split, spelling=spelling.FLAGS))
+        for reading in formats.readings(opened[-1], args.columns, args.labels):
+            print(reading.sentence(), file=sys.stderr)
+    truth = truth_of(*opened, columns=args.columns, labels=args.labels)
     behaviors = dict(map(parse_judge, args.judge))
     server = JudgeServer(
         behaviors, truth, host=args.host, port=args.port, seed=args.seed, report=sys.stderr

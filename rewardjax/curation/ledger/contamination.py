@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from rewardjax.data import ngrams
+from rewardjax.data import formats, ngrams, spelling
 from rewardjax.data.layouts import fields
 from rewardjax.data.sources import open_named
 
@@ -44,7 +44,13 @@ def read_prompts(benchmarks: Mapping[str, str | Mapping[str, str]]) -> list[Benc
     """
     prompts = []
     for name, entry in sorted(benchmarks.items()):
-        for row, record in enumerate(open_named(entry)):
+        described = spelling.of_entry(f"clean.benchmarks.{name}")
+        source = open_named(entry, described)
+        columns = None
+        if not isinstance(entry, str):
+            columns = entry.get("columns")
+        names = formats.meaning(source, columns)
+        for row, record in enumerate(map(names.apply, source)):
             for text in _turns(record, f"benchmark {name}: {entry}, row {row}"):
                 id = str(record.get("id", row))
                 prompts.append(BenchmarkPrompt(benchmark=name, id=id, text=text))

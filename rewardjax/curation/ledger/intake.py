@@ -19,7 +19,7 @@ from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, Vot
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
-from rewardjax.data.layouts import fields, mapping, verdicts
+from rewardjax.data.layouts import fields, verdicts
 from rewardjax.data.sources import Source
 
 # Rows of the source per unit: what an interrupted import does again at most.
@@ -84,7 +84,7 @@ def take_in(
     inputs: dict[str, Any] = {"source": source.fingerprint()}
     # Absent where nobody said anything, so that earlier imports stay what they were.
     if columns or labels:
-        inputs["mapping"] = mapping.read(columns, labels)._asdict()
+        inputs["mapping"] = formats.meaning(source, columns, labels)._asdict()
     how: dict[str, Any] = {"inputs": inputs, "config": {"entry": entry, "rows": rows}}
     units = [f"{i:05d}" for i in range(max(1, -(-len(source) // rows)))]
     # Pairs are written last: a unit that has them is done.

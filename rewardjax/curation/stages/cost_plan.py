@@ -14,6 +14,7 @@ from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.stages import budget, labeling, rules
 from rewardjax.curation.workspace import Workspace
+from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
 
 # Pairs whose requests are written out to see what they can cost.
@@ -47,7 +48,7 @@ def plan(ws: Workspace) -> list[Step]:
 def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> Iterator[Step]:
     for name, source in ws.config.sources.items():
         done = stage_names.imported(name).has(ws.store, "00000")
-        records = open_named(source)
+        records = open_named(source, spelling.of_entry(f"sources.{name}"))
         yield _step(f"import {name}", done, pairs=len(records))
     yield _step("clean", bool(ws.store.manifests("findings")), pairs=sum(entered.values()))
     if ws.config.tag:

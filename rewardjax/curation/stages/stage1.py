@@ -24,13 +24,14 @@ from rewardjax.curation.retrieval import search, selection
 from rewardjax.curation.reward_models import gold_errors, seats
 from rewardjax.curation.stages import budget, labeling, report, rules
 from rewardjax.curation.workspace import Training, Workspace
+from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
 
 
 def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool."""
     for name, source in ws.config.sources.items():
-        opened = open_named(source)
+        opened = open_named(source, spelling.of_entry(f"sources.{name}"))
         meaning = {field: source.get(field) for field in ("columns", "labels")}
         take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.

@@ -20,32 +20,49 @@ from typing import Any
 from rewardjax import hub
 from rewardjax.data.sources.files import SUFFIXES, Record, Source
 from rewardjax.data.sources.folders import open_folder
+from rewardjax.data.sources.splits import SplitError
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
+from rewardjax.data.spelling import CONFIG, Spelling
 
 __all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source"]
 
 
-def open_named(entry: str | Mapping[str, Any]) -> Any:
+def open_named(entry: str | Mapping[str, Any], spelling: Spelling = CONFIG) -> Any:
     """The source of an entry in a config: what `open_source` takes, or `{"source", "split"}`."""
     if isinstance(entry, str):
-        return open_source(entry)
-    return open_source(entry["source"], split=entry.get("split"))
+        return open_source(entry, spelling=spelling)
+    return open_source(entry["source"], split=entry.get("split"), spelling=spelling)
 
 
 def open_source(
-    path: str | pathlib.Path, *, split: str | None = None, name: str | None = None
+    path: str | pathlib.Path,
+    *,
+    split: str | None = None,
+    name: str | None = None,
+    spelling: Spelling = CONFIG,
 ) -> Any:
     """A source of records: iterable of plain dicts, with len(), fingerprint() and name.
 
     `path` is a file (JSON lines or an array, CSV, TSV, each also .gz or .zst; .parquet, .arrow,
     .feather), a glob of them, a folder (datasets' save_to_disk, a data set repository, TFDS),
     `hf://ORG/NAME[@REVISION][/FOLDER]` or ORG/NAME[@REVISION], `tfds:NAME`, or `world:...`
-    (data/world). `split` chooses among the splits that a folder holds. Raises FileNotFoundError,
+    (data/world). `split` chooses among the splits that a folder holds. spelling: how whoever gave
+    the path writes the fields that belong to it, for messages. Raises FileNotFoundError,
     ValueError with file and line for bad JSON, ImportError naming the extra to install.
     """
+    try:
+        source = _open(path, split, name)
+    except SplitError as error:
+        raise ValueError(spelling.of(str(error))) from None
+    # Kept by the source, since everything that reads its records may have to speak of a column.
+    source.spelling = spelling
+    return source
+
+
+def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
     path = str(path)
     if split is not None and not isinstance(split, str):
-        raise ValueError(
+        raise SplitError(
             f"split = {split!r} is not the name of one of the source's splits (train, test, ...); "
             "the fraction of prompts to use is `part`: data.part=(0.0, 0.95) in a config"
         )
@@ -54,13 +71,13 @@ def open_source(
         from rewardjax.data import world
 
         if split is not None:
-            raise ValueError(f"split = {split!r}: {path} names its split itself; leave split out")
+            raise SplitError(f"split = {split!r}: {path} names its split itself; leave split out")
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return open_tfds(path.removeprefix("tfds:"), split, name)
     if path.startswith(hub.PREFIX):
         where = hub.data_set(path, SUFFIXES)
-        return open_source(where, split=split, name=name or path.removeprefix(hub.PREFIX))
+        return _open(where, split, name or path.removeprefix(hub.PREFIX))
     if pathlib.Path(path).is_dir():
         return open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
     # A file's name may hold brackets, which a glob would read as a set of characters.
@@ -69,11 +86,11 @@ def open_source(
         files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
     if not files and hub.is_repository(path) and not path.endswith(tuple(SUFFIXES)):
         # What is not here may be a data set of the hub, written as its page there writes it.
-        return open_source(f"{hub.PREFIX}{path}", split=split, name=name)
+        return _open(f"{hub.PREFIX}{path}", split, name)
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:
-        raise ValueError(
+        raise SplitError(
             f"split = {split!r}: {path} is a file or a glob, which has no splits; "
             "name the split's files instead"
         )

@@ -6,7 +6,7 @@ import re
 
 from rewardjax.data.sources import card
 from rewardjax.data.sources.files import SUFFIXES, Source
-from rewardjax.data.sources.splits import choose
+from rewardjax.data.sources.splits import SplitError, choose
 
 # Files that `datasets` and the hub put beside the data.
 DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")
@@ -39,7 +39,7 @@ def open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         return _open_saved(folder / chosen, f"{name}/{chosen}")
     if (folder / "state.json").exists():
         if split is not None:
-            raise ValueError(f"split = {split!r}: {folder} holds one saved data set without splits")
+            raise SplitError(f"split = {split!r}: {folder} holds one saved data set without splits")
         return _open_saved(folder, name)
     files = sorted(
         file

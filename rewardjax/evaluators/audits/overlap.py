@@ -9,9 +9,9 @@ turn equals it, and those prompts are counted.
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
-from rewardjax.data import formats, ngrams
+from rewardjax.data import formats, ngrams, sources, spelling
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.sources import Source
 from rewardjax.evaluators.records import Examples
@@ -57,6 +57,21 @@ class Window(NamedTuple):
     flags: list[Flag]
 
 
+class Training(NamedTuple):
+    """Training data to compare with, and what its columns and verdicts mean."""
+
+    source: Source
+    columns: Any = None
+    labels: Any = None
+
+
+def open_training(name: str, path: str, split: str | None = None, **meaning: Any) -> Training:
+    """The entry `name` of a config's `overlap`; `meaning`: columns and labels, as for training."""
+    described = spelling.of_entry(f"overlap.{name}")
+    source = sources.open_source(path, split=split, name=name, spelling=described)
+    return Training(source, **meaning)
+
+
 def index_prompts(examples: Mapping[str, Examples], n: int = N, mode: str = "paper") -> Prompts:
     """The index of all benchmarks' prompts; `mode` is one of ngrams.TOKENS."""
     benchmarks, items, texts = [], [], []
@@ -75,12 +90,19 @@ def _user_turns(group: Group) -> list[str]:
     return [turn["content"] for turn in turns if isinstance(turn.get("content"), str)]
 
 
-def find(prompts: Prompts, source: Source, window: int = WINDOW) -> Iterator[Window]:
+def find(
+    prompts: Prompts,
+    source: Source,
+    window: int = WINDOW,
+    columns: Any = None,
+    labels: Any = None,
+) -> Iterator[Window]:
     """Flags of `source`, one for each (training record, benchmark item) that overlap.
 
-    In windows of that many records, so that a progress bar can follow.
+    In windows of that many records, so that a progress bar can follow. columns, labels: what the
+    source's columns and verdicts mean, as for training.
     """
-    records = formats.groups_of(source)
+    records = formats.groups_of(source, columns, labels)
     while chunk := list(itertools.islice(records, window)):
         texts: list[str] = []
         owners: list[tuple[int, str]] = []

@@ -11,7 +11,6 @@ import numpy as np
 from tqdm import tqdm
 
 from rewardjax import files
-from rewardjax.data.sources import Source
 from rewardjax.evaluators import preferences
 from rewardjax.evaluators.audits import bias, counterfactual, overlap
 from rewardjax.evaluators.records import Examples
@@ -65,7 +64,7 @@ def _thinned(examples: Examples, most: int) -> Examples:
 
 
 def overlap_of(
-    examples: Mapping[str, Examples], training: Sequence[Source], file: pathlib.Path
+    examples: Mapping[str, Examples], training: Sequence[overlap.Training], file: pathlib.Path
 ) -> dict[str, Any]:
     """Overlap of training data with the benchmarks' prompts.
 
@@ -75,14 +74,14 @@ def overlap_of(
     prompts = overlap.index_prompts(examples)
     flags: list[overlap.Flag] = []
     records, unread = 0, 0
-    for source in training:
+    for source, columns, labels in training:
         with tqdm(
             total=len(source),
             desc=f"overlap with {source.name}",
             unit="records",
             disable=not sys.stderr.isatty(),
         ) as bar:
-            for window in overlap.find(prompts, source):
+            for window in overlap.find(prompts, source, columns=columns, labels=labels):
                 records += window.records
                 unread += window.unread
                 flags += window.flags

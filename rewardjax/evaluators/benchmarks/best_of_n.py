@@ -152,7 +152,7 @@ def load(
     columns, labels: what the source's columns and verdicts mean, as for training.
     least: groups with fewer responses are left out, so that the curve reaches that far.
     """
-    source = sources.open_source(path, split=split)
+    source = sources.open_source(path, split=split, spelling=reading.SPELLING)
 
     def read(preferences: reading.Preferences) -> tuple[Item, Group]:
         group = preferences.group()

@@ -206,7 +206,7 @@ def load(
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
     columns, labels: what the source's columns and verdicts mean, as for training.
     """
-    source = sources.open_source(path, split=split)
+    source = sources.open_source(path, split=split, spelling=reading.SPELLING)
 
     def read(preferences: reading.Preferences) -> tuple[Item, Group]:
         # `check` takes pairs of equal responses away, whose rewards can only be equal.

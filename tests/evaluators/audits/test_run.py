@@ -4,9 +4,8 @@ import json
 
 import numpy as np
 
-from rewardjax.data import sources
 from rewardjax.data.groups import Group
-from rewardjax.evaluators.audits import run
+from rewardjax.evaluators.audits import overlap, run
 from rewardjax.evaluators.records import Examples, Item
 from rewardjax.evaluators.stored_rewards import Scores
 
@@ -50,12 +49,14 @@ def test_flags_of_highest_coverage_are_shown_and_all_are_written(tmp_path, monke
     lengths = (13, 40, 20)
     training = tmp_path / "train.jsonl"
     records = [
-        {"prompt": " ".join(words[:length]), "chosen": "a", "rejected": "b"} for length in lengths
+        {"ask": " ".join(words[:length]), "chosen": "a", "rejected": "b"} for length in lengths
     ]
     training.write_text("".join(json.dumps(record) + "\n" for record in records))
     monkeypatch.setattr(run, "EVIDENCE", 2)
     file = tmp_path / "audit" / "overlap.jsonl"
-    audit = run.overlap_of({"one": examples([prompt])}, [sources.open_source(training)], file)
+    # Its columns are read as for training, or no turn of the user would be found.
+    entry = overlap.open_training("mine", str(training), columns="{prompt: ask}")
+    audit = run.overlap_of({"one": examples([prompt])}, [entry], file)
     assert [flag["row"] for flag in audit["evidence"]] == [1, 2]
     assert (audit["records"], audit["unread"]) == (3, 0)
     assert [json.loads(line)["row"] for line in file.read_text().splitlines()] == [0, 1, 2]
