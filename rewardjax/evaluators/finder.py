@@ -30,11 +30,14 @@ if TYPE_CHECKING:  # benchmarks stand on this module
 # Fields that an evaluation adds to the examples it has judged.
 OF_JUDGMENTS = frozenset(
     (
+        "chosen_reward",
+        "chosen_score",
         "judge_name",
         "judgments",
         "pairwise_evaluation_results",
         "results",
         "rewards",
+        "score_1",
         "score_chosen",
         "score_rejected",
         "scores_chosen",
@@ -113,14 +116,16 @@ def load(
         of_unit[unit] = of_place
     if not of_unit:
         raise _none(places, selection.set_aside)
+    for unit, other in _in_another_format(of_unit, read).items():
+        selection.set_aside[unit.name] = f"in another format what {other} holds"
+        del of_unit[unit]
     counts: dict[str, int] = {}
 
     def rows() -> Iterator[tuple[str, dict[str, Any]]]:
         for unit, of_place in of_unit.items():
             row = -1
-            for row, record in enumerate(unit.source):
-                # Some files number nothing: their records are known by their place alone.
-                yield f"{unit.name}:{row}", {"row": row, **of_place, **record}
+            for row, record in enumerate(_records(unit, of_place)):
+                yield f"{unit.name}:{row}", record
             counts[unit.name] = row + 1
 
     origins: list[pathlib.Path | sources.Source] = []
@@ -132,6 +137,45 @@ def load(
             origins.append(unit.source)
     examples = reading.collect(name, rows(), read, origins)
     return dataclasses.replace(examples, files=counts, set_aside=selection.set_aside)
+
+
+def _records(unit: Unit, of_place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for row, record in enumerate(unit.source):
+        # Some files number nothing: their records are known by their place alone.
+        yield {"row": row, **of_place, **record}
+
+
+def _in_another_format(
+    of_unit: dict[Unit, dict[str, Any]], read: Callable[[dict[str, Any]], tuple[Item, Group]]
+) -> dict[Unit, str]:
+    """Units all of whose examples earlier units of other formats hold, with the name of one."""
+    formats = {_format(unit) for unit in of_unit}
+    # The usual folder is of one format, and need not be read twice.
+    if len(formats) == 1:
+        return {}
+    kept: dict[str, dict[str, str]] = {format: {} for format in formats}
+    repeated = {}
+    for unit, of_place in of_unit.items():
+        contents = set()
+        for record in _records(unit, of_place):
+            try:
+                contents.add(reading.content(*read(record)))
+            except BadRecord:
+                continue
+        others: dict[str, str] = {}
+        for format in formats - {_format(unit)}:
+            others |= kept[format]
+        if contents and contents <= others.keys():
+            repeated[unit] = others[min(contents)]
+        else:
+            kept[_format(unit)] |= dict.fromkeys(contents, unit.name)
+    return repeated
+
+
+def _format(unit: Unit) -> str:
+    """The ending of a unit's files: .jsonl, .parquet, .arrow, ..., whether compressed or not."""
+    name = unit.source.files[0].name
+    return pathlib.PurePath(name.removesuffix(".gz").removesuffix(".zst")).suffix
 
 
 def find(places: Sequence[str | pathlib.Path], layout: Layout) -> Selection:
@@ -244,6 +288,8 @@ def _units(root: pathlib.Path) -> list[Unit]:
 
 def _misfit(unit: Unit, columns: Sequence[Sequence[str]]) -> str | None:
     """Why a unit is not the benchmark's own data, None where it is."""
+    if _is_old_revision(unit):
+        return "another revision in the hub's cache than the one of refs/main"
     for part in unit.place.parts[:-1]:
         if OF_OUTPUTS.intersection(re.split(r"[^a-z]+", part.lower())):
             return f"in {part}/, where the outputs of models are"
@@ -258,6 +304,16 @@ def _misfit(unit: Unit, columns: Sequence[Sequence[str]]) -> str | None:
         return "holds no records"
     fields = " or ".join(", ".join(required) for required in columns)
     return f"has no {fields}"
+
+
+def _is_old_revision(unit: Unit) -> bool:
+    """Whether a file is in REPOSITORY/snapshots/REVISION, and refs/main is another revision."""
+    parts = unit.place.parts
+    if "snapshots" not in parts[:-2]:
+        return False
+    at = parts.index("snapshots")
+    main = unit.root.joinpath(*parts[:at], "refs", "main")
+    return main.is_file() and main.read_text().strip() != parts[at + 1]
 
 
 def _fields(unit: Unit) -> set[str]:

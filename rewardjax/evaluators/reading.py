@@ -141,12 +141,14 @@ def collect(
 
 def _repeated(items: Sequence[Item], groups: Sequence[Group]) -> int:
     """Examples that are an earlier one again, by all but their id."""
-    distinct = set()
-    for item, group in zip(items, groups, strict=True):
-        responses = [[turn["content"] for turn in response] for response in group.responses]
-        # A hash each: the texts of millions of pairs would be in memory a second time.
-        distinct.add(fingerprint.of_json([item.subset, item.label, group.prompt, responses]))
+    distinct = {content(item, group) for item, group in zip(items, groups, strict=True)}
     return len(items) - len(distinct)
+
+
+def content(item: Item, group: Group) -> str:
+    """A hash of an example, equal for examples that differ in their ids alone."""
+    # Not the texts: those of millions of pairs would be in memory a second time.
+    return fingerprint.of_json([item.subset, item.label, group.prompt, group.responses])
 
 
 # ------------------------------------------------------------------ fields

@@ -156,6 +156,31 @@ def test_a_copy_of_a_file_counts_once(tmp_path):
     assert ids(judgebench.load(tmp_path)) == EXPECTED
 
 
+def test_the_same_records_in_another_format_count_once(tmp_path):
+    write(tmp_path / "data" / FILE, PAIRS)
+    save_to_disk(tmp_path / "saved", PAIRS)
+    examples = judgebench.load(tmp_path)
+    assert ids(examples) == EXPECTED
+    [reason] = examples.set_aside.values()
+    assert reason.startswith("in another format what ")
+    # A file with one more example is no copy, and nothing is lost without a word.
+    more = {**PAIRS[0], "pair_id": "more", "question": "Another?"}
+    write(tmp_path / "data" / FILE, [*PAIRS, more])
+    assert len(judgebench.load(tmp_path).items) == 4 + 5
+
+
+def test_the_hub_s_cache_is_read_at_the_revision_of_main(tmp_path):
+    repository = tmp_path / "datasets--ScalerLab--JudgeBench"
+    write(repository / "snapshots" / "old" / "data" / "gpt.jsonl", PAIRS[:2])
+    write(repository / "snapshots" / "new" / "data" / "gpt.jsonl", PAIRS)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("new\n")
+    for root in (tmp_path, repository, repository / "snapshots" / "new"):
+        assert ids(judgebench.load(root)) == EXPECTED
+    [reason] = judgebench.load(repository).set_aside.values()
+    assert "another revision" in reason
+
+
 def test_saved_splits_give_the_split_that_is_the_benchmark(tmp_path):
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "subset": "hep-go", "id": 1}
     save_to_disk(tmp_path / "raw", [row, row])
