@@ -34,16 +34,17 @@ from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
 from rewardjax.evaluators import (
     baselines,
-    compare,
     finder,
     output_folder,
     selection,
     stored_rewards,
     truncation,
+    uncertainty,
 )
 from rewardjax.evaluators.audits import overlap
 from rewardjax.evaluators.audits import run as audit
-from rewardjax.evaluators.page import report, table
+from rewardjax.evaluators.page import report, results_files, table
+from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.records import Examples, Result
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.models import checkpoint
@@ -120,12 +121,17 @@ def run(config: config_lib.Config) -> dict[str, Any]:
 
     scores = {name: scored(name, of) for name, of in examples.items()}
     results = {name: summarize(of, scores[name]) for name, of in examples.items()}
+    intervals = {
+        name: uncertainty.of_result(evaluators.get(result.name), result, scores[name])
+        for name, result in results.items()
+    }
     record = {
         "model": config.name or model_name,
         **meta,
         "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
-        "intervals": {name: intervals(result, scores[name]) for name, result in results.items()},
+        "intervals": intervals,
+        "interval_methods": uncertainty.METHODS,
         "left_out": {name: of.left_out for name, of in examples.items() if of.left_out},
         "files": {name: of.files for name, of in examples.items()},
         "set_aside": {name: of.set_aside for name, of in examples.items() if of.set_aside},
@@ -141,7 +147,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         if training:
             record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
         config_lib.write_json(output / "results.json", record)
-        (output / "results.md").write_text(to_markdown(record, results), encoding="utf-8")
+        results_files.write(Evaluation(record["model"], record, results, scores), output)
         others = baselines.folders(output, config.against, output)
         report.write([output, *others], output / "report.html")
     return record
@@ -266,13 +272,6 @@ def score(
     return scores
 
 
-def intervals(result: Result, scores: Scores) -> dict[str, float | None]:
-    """The headline with its 95 % interval; all None where there is no headline."""
-    if result.headline is None:
-        return {"headline": None, "low": None, "high": None}
-    return compare.headline(evaluators.get(result.name), scores)
-
-
 @contextlib.contextmanager
 def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
     """Yields a function that is called with the number of examples that are newly done.
@@ -301,26 +300,6 @@ def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
     yield advance
 
 
-def to_markdown(record: dict[str, Any], results: dict[str, Result]) -> str:
-    """The record for reading."""
-    facts = {
-        name: record[name]
-        for name in ("path", "weights", "dtype", "max_length", "over_long", "seconds")
-    }
-    facts["score contract"] = record["contract"]["fingerprint"]
-    left_out = {
-        name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
-        for name, rows in record["left_out"].items()
-    }
-    selected = {f"{name}, selected": part for name, part in record["selected"].items()}
-    facts |= left_out | selected
-    if record["over_long"] == "reference":
-        facts |= {
-            f"{name}, over-long": words for name, words in record["over_long_by_benchmark"].items()
-        }
-    return table.page(record["model"], results, record["missing"], facts, record["intervals"])
-
-
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
@@ -337,7 +316,7 @@ def main(argv: list[str]) -> None:
     record = run(config)
     if jax.process_index() == 0:
         results = {name: Result.from_record(result) for name, result in record["results"].items()}
-        print(table.paper_table(record["model"], results))
+        print(table.tables(Evaluation(record["model"], record, results, {})))
         for name, why in record["missing"].items():
             print(f"missing: {name}: {why}")
         print(json.dumps({name: result.headline for name, result in results.items()}))

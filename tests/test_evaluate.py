@@ -40,6 +40,7 @@ def no_page():
     """The page takes seconds to draw; evaluators/test_report.py looks at it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "write", lambda folders, output: None)
+        patch.setattr(report, "write_about", lambda compared, output: None)
         yield
 
 

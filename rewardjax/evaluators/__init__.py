@@ -10,6 +10,7 @@ examples in `reading.py`.
     results.json             {"model", "contract", "results": {name: a Result as JSON},
                               "missing": {name: how to get it}, ...}
     results.md               the same for reading
+    results.csv, results.tex the same as one row per number, and as tables for LaTeX
     report.html              the same with figures, intervals and audits
     scores/NAME.parquet      one row per item: id, subset, label (JSON text), rewards, tokens and
                              characters (one of each per response), prompt_tokens, prompt (its

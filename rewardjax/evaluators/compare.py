@@ -5,26 +5,16 @@ share its difficulty, so that they are not independent.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from rewardjax.evaluators.benchmarks import Benchmark, HasResampling, Resampling
-from rewardjax.evaluators.records import Item, Rewards
+from rewardjax.evaluators import uncertainty
+from rewardjax.evaluators.benchmarks import Benchmark
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.stats import bootstrap
 from rewardjax.stats.tests import mcnemar
-
-# Of a headline's bootstrap: its standard error is then known to 5 % of itself.
-RESAMPLES = 200
-# A subset of fewer prompts is drawn together with the other small ones: a single prompt, drawn
-# from itself, would never vary.
-LEAST_PROMPTS = 5
-
-# (items, rewards) -> a number that a benchmark gives a model, None where it is undefined.
-Statistic = Callable[[Sequence[Item], Rewards], float | None]
 
 
 def paired(
@@ -82,101 +72,12 @@ def credits(module: Benchmark, scores: Scores) -> np.ndarray:
     return credit
 
 
-def headline(module: Benchmark, scores: Scores) -> dict[str, float | None]:
-    """A benchmark's "headline" with its 95 % interval, "low" and "high"; see `estimate`."""
-    of_all, replicates = _replicates(_resampling(module, scores), scores)
-    of_headline = _interval(of_all, replicates)
-    return {"headline": of_headline.value, "low": of_headline.low, "high": of_headline.high}
-
-
-class Estimate(NamedTuple):
-    """A number with its 95 % interval; None where it is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-def estimate(statistic: Statistic, scores: Scores) -> Estimate:
-    """A statistic with its interval by a stratified bootstrap over prompts (Efron 1979).
-
-    Within each subset as many prompts are drawn again, with replacement, as it has, and the
-    benchmark's rule is applied to them; value +- 1.96 standard deviations of RESAMPLES such values.
-    Subsets keep their sizes because a benchmark's sizes are chosen, not sampled.
-    """
-    return _interval(*_replicates(_by_rule(statistic, scores), scores))
-
-
-def _resampling(module: Benchmark, scores: Scores) -> Resampling:
-    """The benchmark's own, or its rule on the items that were drawn."""
-    if isinstance(module, HasResampling):
-        return module.resampling(scores.items, scores.rewards)
-    return _by_rule(lambda items, rewards: module.summarize(items, rewards).headline, scores)
-
-
-def _by_rule(statistic: Statistic, scores: Scores) -> Resampling:
-    def of_drawn(drawn: np.ndarray) -> float | None:
-        return statistic([scores.items[i] for i in drawn], [scores.rewards[i] for i in drawn])
-
-    return Resampling(of_drawn)
-
-
-def _replicates(resampling: Resampling, scores: Scores) -> tuple[float | None, np.ndarray]:
-    """The statistic of all examples, and [R] of those drawn again, NaN where undefined.
-
-    All NaN where there are fewer than two prompts. The draws depend on subsets and prompts alone,
-    so that two models have the same ones.
-    """
-    clusters = resampling.clusters
-    if clusters is None:
-        clusters = scores.prompts
-    value = resampling.headline(np.arange(len(scores.items)))
-    strata = _strata(scores.items, clusters)
-    if sum(map(len, strata)) < 2 or value is None:
-        return value, np.full(RESAMPLES, np.nan)
-    random = np.random.default_rng(0)
-    replicates = np.empty(RESAMPLES)
-    for r in range(RESAMPLES):
-        drawn = []
-        for members in strata:
-            drawn += [members[i] for i in random.integers(len(members), size=len(members))]
-        again = resampling.headline(np.concatenate(drawn))
-        replicates[r] = np.nan if again is None else again
-    return value, replicates
-
-
-def _strata(items: Sequence[Item], clusters: Sequence[str]) -> list[list[np.ndarray]]:
-    """By subset, the indices of the items of each cluster."""
-    by_subset: dict[str, dict[str, list[int]]] = {}
-    for i, (item, cluster) in enumerate(zip(items, clusters, strict=True)):
-        by_subset.setdefault(item.subset, {}).setdefault(cluster, []).append(i)
-    strata, small = [], []
-    for by_cluster in by_subset.values():
-        members = [np.array(indices) for indices in by_cluster.values()]
-        if len(members) < LEAST_PROMPTS:
-            small += members
-        else:
-            strata.append(members)
-    if small:
-        strata.append(small)
-    return strata
-
-
-def _interval(value: float | None, replicates: np.ndarray) -> Estimate:
-    """replicates: [R]."""
-    if value is None or np.isnan(replicates).any():
-        return Estimate(value, None, None)
-    # The normal interval: its ends need no 2,000 draws, as quantiles would.
-    reach = float(stats.norm.ppf(0.975) * replicates.std(ddof=1))
-    return Estimate(value, value - reach, value + reach)
-
-
 def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
     """Every two models on one benchmark: the difference of their headlines, and `paired` credits.
 
     One row per pair of models: "first model", "second model", "headline_difference" (first -
-    second) with "headline_low" and "headline_high" (as `estimate`), and the fields of `paired`,
-    whose means are over the examples that both have, clustered by prompt.
+    second) with "headline_low" and "headline_high" (as `uncertainty.estimate`), and the fields of
+    `paired`, whose means are over the examples that both have, clustered by prompt.
 
     Raises ValueError where the benchmark's data differ between the models.
     """
@@ -187,7 +88,7 @@ def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, 
             f"the fingerprints of their data are {data}"
         )
     headlines = {
-        name: _replicates(_resampling(module, scores), scores) for name, scores in by_model.items()
+        name: uncertainty.headline_replicates(module, scores) for name, scores in by_model.items()
     }
     credit = {name: credits(module, scores) for name, scores in by_model.items()}
     rows = []
@@ -197,7 +98,7 @@ def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, 
         if first is not None and second is not None:
             difference = first - second
         # Replicate by replicate: both models have the same prompts, whose difficulty cancels.
-        estimate = _interval(difference, first_again - second_again)
+        estimate = uncertainty.interval(difference, first_again - second_again)
         row = {
             "first model": a,
             "second model": b,

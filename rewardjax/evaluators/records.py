@@ -125,14 +125,21 @@ class Result:
         return sum(part.ties for part in self.parts.values())
 
     @property
+    def published(self) -> int | None:
+        """Examples of the published benchmark in all parts; None where a part has no number."""
+        expected = [part.expected for part in self.parts.values() if part.expected is not None]
+        # A part of unknown size would make the sum of the others too small.
+        if not expected or len(expected) < len(self.parts):
+            return None
+        return sum(expected)
+
+    @property
     def denominators(self) -> str:
         """What the headline is over: "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
         parts = self.parts.values()
         read = f"{sum(part.n + part.unused for part in parts):,}"
-        published = [part.expected for part in parts if part.expected is not None]
-        # A part of unknown size would make the sum of the others too small.
-        if len(published) == len(parts):
-            read += f" of {sum(published):,}"
+        if self.published is not None:
+            read += f" of {self.published:,}"
         text = f"{len(parts) - len(self.missing)} of {len(parts)} parts, {read} examples"
         unscored = sum(part.unscored for part in parts)
         if unscored:

@@ -15,9 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.evaluators import compare, finder, reading, rules
+from rewardjax.evaluators import finder, reading, rules, uncertainty
 from rewardjax.evaluators.benchmarks import Draw, Evaluated, Published, Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
+from rewardjax.reporting.labels import legend_below, with_legend, wrapped
 from rewardjax.reporting.page import Section
 from rewardjax.reporting.plots import COLORS, GRAY, MARKERS, figure
 
@@ -160,14 +161,14 @@ def published(record: dict[str, Any]) -> Published | None:
 
 def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
     """How far each model falls from easy to hard, beside published models, and its matrix."""
-    accuracies: dict[str, dict[str, compare.Estimate]] = {}
+    accuracies: dict[str, dict[str, uncertainty.Estimate]] = {}
     matrices: dict[str, np.ndarray] = {}
     rows: list[dict[str, str]] = []
     for entry in evaluated:
         if entry.result.headline is None:
             continue
         accuracies[entry.model] = {
-            level: compare.estimate(_accuracy_at(level), entry.scores) for level in LEVELS
+            level: uncertainty.estimate(_accuracy_at(level), entry.scores) for level in LEVELS
         }
         matrices[entry.model] = np.mean(list(entry.result.other["matrix"].values()), axis=0)
         percent = [100 * entry.result.other[level] for level in LEVELS]
@@ -185,7 +186,7 @@ def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
     return [Section("RM-Bench: the difficulty gap", [text], {caption: picture}, {"": rows})]
 
 
-def _accuracy_at(level: str) -> compare.Statistic:
+def _accuracy_at(level: str) -> uncertainty.Statistic:
     return lambda items, rewards: summarize(items, rewards).other[level]
 
 
@@ -197,7 +198,7 @@ def _table_row(model: str, percent: Sequence[float]) -> dict[str, str]:
 
 
 def difficulty(
-    models: Mapping[str, Mapping[str, compare.Estimate]],
+    models: Mapping[str, Mapping[str, uncertainty.Estimate]],
     published: Mapping[str, Sequence[float]],
     matrices: Mapping[str, np.ndarray],
     path: str | pathlib.Path,
@@ -208,15 +209,24 @@ def difficulty(
     per level. matrices: by name [3, 3], style of the right response by style of the wrong one,
     averaged over domains; one panel each.
     """
-    with figure(path, 1, 1 + len(matrices), size=(4.4, 3.9)) as axes:
-        _difficulty_lines(axes[0, 0], models, published)
-        for ax, (name, matrix) in zip(axes[0, 1:], matrices.items(), strict=True):
+    count = 1 + len(matrices)
+    # Three panels of this size are as wide as a page shows without shrinking their text.
+    shape = (-(-count // 3), min(count, 3))
+    size = with_legend((4.4, 4.0), shape, list(models))
+    with figure(path, *shape, size=size) as grid:
+        axes = list(grid.flat)
+        for ax in axes[count:]:
+            ax.set_axis_off()
+        _difficulty_lines(axes[0], models, published)
+        # Below all panels: in the first one it would lie on the lines.
+        legend_below(axes[0], *axes[0].get_legend_handles_labels())
+        for ax, (name, matrix) in zip(axes[1:], matrices.items(), strict=False):
             _style_matrix(ax, name, matrix)
 
 
 def _difficulty_lines(
     ax: Axes,
-    models: Mapping[str, Mapping[str, compare.Estimate]],
+    models: Mapping[str, Mapping[str, uncertainty.Estimate]],
     published: Mapping[str, Sequence[float]],
 ) -> None:
     # The names stand at hard, where models lie close together: 4.6 points are a line of text.
@@ -243,7 +253,6 @@ def _difficulty_lines(
     ax.set(title="Accuracy by difficulty", ylabel="accuracy, % (dotted: chance)", ylim=(0, 102))
     # Room on the right for the names of published models.
     ax.set_xlim(-0.2, 3.25 if published else 2.2)
-    ax.legend(loc="lower left")
 
 
 def _style_matrix(ax: Axes, name: str, matrix: np.ndarray) -> None:
@@ -257,10 +266,10 @@ def _style_matrix(ax: Axes, name: str, matrix: np.ndarray) -> None:
     ax.set_xticks(range(3), STYLES)
     ax.set_yticks(range(3), STYLES)
     ax.set(
-        title=f"{name}: right beats wrong, %",
         xlabel="style of the wrong response",
         ylabel="style of the right response",
     )
+    ax.set_title(wrapped(f"{name}: right beats wrong, %", 36), fontsize=9)
     ax.grid(visible=False)
 
 

@@ -1,6 +1,5 @@
 """Figures of the audits: what reward goes with, what choosing by it does, what empty changes do."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from rewardjax.evaluators.page.drawing import (
     log2_ticks,
     series_style,
 )
+from rewardjax.reporting.labels import legend_below, wrapped
 from rewardjax.reporting.plots import BLUE, COLORS, GRAY, VERMILION, figure
 
 # Fields of `bias.summary` that a panel shows for each feature, top to bottom. Color tells the set
@@ -35,22 +35,17 @@ def bias(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     shows comes back as soon as the model chooses.
     """
     names = list(style.FEATURES)
-    width, columns = 3.7, 4
-    if len(by_set) == 1:
-        # A single panel is narrower than its legend in four columns.
-        width, columns = 4.3, 2
-    with figure(path, 1, len(by_set), size=(width, 3.9)) as axes:
+    with figure(path, 1, len(by_set), size=(4.0, 3.9)) as axes:
         for ax, (title, summary) in zip(axes[0], by_set.items(), strict=True):
             _associations(ax, summary["features"])
             ax.axvline(0, color=DARK, linewidth=1)
             ax.set_yticks(range(len(names)), [""] * len(names))
             ax.set_ylim(len(names) - 0.5, -0.5)
-            ax.set_title(f"{textwrap.fill(title, 34)}\n{summary['prompts']:,} prompts", fontsize=9)
+            ax.set_title(f"{wrapped(title, 34)}\n{summary['prompts']:,} prompts", fontsize=9)
             ax.set_xlabel("correlation with reward within prompts")
             ax.xaxis.set_major_locator(MaxNLocator(5))
         axes[0, 0].set_yticks(range(len(names)), names)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        axes[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        legend_below(axes[0, 0], *axes[0, 0].get_legend_handles_labels())
 
 
 def _associations(ax: Axes, features: Mapping[str, Any]) -> None:
@@ -85,8 +80,7 @@ def selection(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             ax.set_title(name, fontsize=9)
             ax.set_xlabel("best of K")
         axes[0, 0].set_ylabel("shift, standard deviations")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        axes[0, 0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        legend_below(axes[0, 0], *axes[0, 0].get_legend_handles_labels())
 
 
 def _shift_lines(ax: Axes, shifts: Mapping[str, Mapping[str, Any]]) -> None:
@@ -146,7 +140,7 @@ def counterfactual(by_set: Mapping[str, Mapping[str, Any]], path: Path) -> None:
             xlim=(0, 1.03),
         )
         right.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        left.figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        legend_below(left, *left.get_legend_handles_labels())
 
 
 def _reward_shift(ax: Axes, height: float, entry: Mapping[str, Any], color: str) -> None:

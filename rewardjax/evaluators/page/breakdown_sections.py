@@ -5,13 +5,11 @@ from typing import Any
 
 from rewardjax.evaluators.benchmarks.pairs import pair_metrics
 from rewardjax.evaluators.page import figures, pair_figures
-from rewardjax.evaluators.page.cells import percent
+from rewardjax.evaluators.page.cells import between, percent
 from rewardjax.evaluators.page.drawing import Draw
 from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.preferences import Pairs
-from rewardjax.evaluators.records import Part
 from rewardjax.reporting.page import Section
-from rewardjax.stats import intervals
 
 # Two lines of panels; benchmarks with fewer pairs, whose bins are the noisiest, are in the table.
 PANELS = 8
@@ -26,11 +24,12 @@ def categories(model: Evaluation, draw: Draw) -> Section | None:
     for name, result in model.results.items():
         # Both: subsets need not divide the parts, as JudgeBench's Claude pairs do not.
         parts = result.parts | result.subsets
-        bars = {
-            key: _bar(part, result.chance_of(key))
-            for key, part in parts.items()
-            if part.value is not None
-        }
+        intervals = model.intervals[name]["parts"] | model.intervals[name]["subsets"]
+        bars: dict[str, dict[str, Any]] = {}
+        for key, part in parts.items():
+            if part.value is not None:
+                shown_with = {"value": part.value, "n": part.n, "chance": result.chance_of(key)}
+                bars[key] = shown_with | intervals[key]
         # A single bar would repeat the headline.
         if len(bars) > 1:
             title = f"{model.title(name)}: by category"
@@ -41,6 +40,8 @@ def categories(model: Evaluation, draw: Draw) -> Section | None:
                     "benchmark": model.title(name),
                     "part": key,
                     "score, %": percent(part.value),
+                    "95 % interval": between(intervals[key]["low"], intervals[key]["high"]),
+                    "chance, %": percent(result.chance_of(key)),
                     "examples": part.n,
                     "published": part.expected,
                     "ties": part.ties,
@@ -54,21 +55,6 @@ def categories(model: Evaluation, draw: Draw) -> Section | None:
         "no share of examples have none."
     ]
     return Section("By category", text, shown, {"": rows})
-
-
-def _bar(part: Part, chance: float | None) -> dict[str, Any]:
-    """Value, n, chance and Wilson interval of a part.
-
-    Wilson's interval is of a count of n examples; a score that is none (a correlation, a mean of
-    half points) has no interval.
-    """
-    # Bars are of scored parts only.
-    assert part.value is not None
-    successes = part.value * part.n
-    low, high = None, None
-    if 0 <= part.value <= 1 and abs(successes - round(successes)) < 1e-6:
-        low, high = intervals.wilson(round(successes), part.n)
-    return {"value": part.value, "n": part.n, "low": low, "high": high, "chance": chance}
 
 
 # ------------------------------------------------------------------ decided pairs

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from rewardjax.evaluators.benchmarks import Draw
+from rewardjax.reporting.labels import Size
 from rewardjax.reporting.plots import COLORS, MARKERS, figure
 
 Path = str | pathlib.Path
@@ -23,14 +24,19 @@ DARK = "#333333"
 COLUMNS = 4
 
 
+def panel_grid(count: int) -> tuple[int, int]:
+    """Rows and columns that `panels` lays `count` panels in."""
+    columns = min(count, COLUMNS)
+    return -(-count // columns), columns
+
+
 @contextlib.contextmanager
-def panels(path: Path, count: int, size: tuple[float, float], ylabel: str) -> Iterator[list[Axes]]:
+def panels(path: Path, count: int, size: Size, ylabel: str) -> Iterator[list[Axes]]:
     """Axes of `count` panels, COLUMNS per row, as a flat list; `size` is that of one, in inches.
 
     Only the first panel of a row says what the vertical axis is.
     """
-    columns = min(count, COLUMNS)
-    with figure(path, -(-count // columns), columns, size=size) as grid:
+    with figure(path, *panel_grid(count), size=size) as grid:
         axes = list(grid.flat)
         # The last row of the grid need not be full.
         for ax in axes[count:]:
@@ -53,7 +59,9 @@ def arms(value: float, low: float | None, high: float | None) -> np.ndarray | No
 
 def series_style(number: int) -> dict[str, Any]:
     """Color and marker of series `number`: both differ, for readers who see no colors."""
-    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    # Where the colors begin again, the markers are one further: no two series look alike.
+    marker = number + number // len(COLORS)
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[marker % len(MARKERS)]}
 
 
 def label_rows(ax: Axes, count: int) -> None:

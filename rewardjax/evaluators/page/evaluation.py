@@ -7,9 +7,12 @@ import pathlib
 from typing import Any
 
 from rewardjax import evaluators
-from rewardjax.evaluators import compare, preferences, stored_rewards
+from rewardjax.evaluators import preferences, stored_rewards, uncertainty
 from rewardjax.evaluators.records import Result
 from rewardjax.evaluators.stored_rewards import Scores
+
+# Fields of the record that say how its numbers came about.
+FACTS = ("path", "weights", "dtype", "max_length", "over_long", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,19 +37,33 @@ class Evaluation:
             return title
         return f"{title}: {benchmark}"
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the numbers came about, with the score contract by its fingerprint."""
+        facts = {name: self.record[name] for name in FACTS}
+        facts["score contract"] = self.record["contract"]["fingerprint"]
+        # Fields that are younger than some records.
+        for name, part in self.record.get("selected", {}).items():
+            facts[f"{name}, selected"] = part
+        if self.record["over_long"] == "reference":
+            for name, words in self.record["over_long_by_benchmark"].items():
+                facts[f"{name}, over-long"] = words
+        return facts
+
     # Both are used by several sections.
 
     @functools.cached_property
     def intervals(self) -> dict[str, dict[str, Any]]:
-        """`compare.headline` of every benchmark, with "partial"."""
-        intervals = {}
+        """`uncertainty.of_result` of every benchmark, with "partial"."""
+        by_benchmark = {}
         for name, result in self.results.items():
-            headline = self.record.get("intervals", {}).get(name)
-            # An older evaluation kept none.
-            if headline is None:
-                headline = compare.headline(evaluators.get(result.name), self.scores[name])
-            intervals[name] = headline | {"partial": result.partial}
-        return intervals
+            intervals = self.record.get("intervals", {}).get(name, {})
+            # An older evaluation kept none, or none of the parts.
+            if "parts" not in intervals:
+                module = evaluators.get(result.name)
+                intervals = uncertainty.of_result(module, result, self.scores[name])
+            by_benchmark[name] = intervals | {"partial": result.partial}
+        return by_benchmark
 
     @functools.cached_property
     def pairs(self) -> dict[str, preferences.Pairs]:

@@ -1,12 +1,11 @@
-"""The page's sections about headlines: the paper's table, and several models against each other."""
+"""The page's sections about headlines: the paper's table, and what every number is made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rewardjax import evaluators
-from rewardjax.evaluators import compare
 from rewardjax.evaluators.page import figures, table
 from rewardjax.evaluators.page.cells import between, percent, star
 from rewardjax.evaluators.page.drawing import Draw
@@ -79,11 +78,12 @@ def _partial(model: Evaluation) -> list[str]:
 def _evaluated_row(model: Evaluation, titles: Sequence[str]) -> dict[str, Any]:
     scores, mean = table.paper_row(model.results)
     partial = _partial(model)
-    row: dict[str, Any] = {"model": model.name}
+    # An average of numbers of which one is partial is no more comparable than that one. It comes
+    # before the seven: at the end of the row a narrow window would hide it.
+    row = {"model": model.name, "average": _with_star(mean, starred=bool(partial))}
     for name, title, score in zip(evaluators.PAPER, titles, scores, strict=True):
         row[title] = _with_star(score, starred=name in partial)
-    # An average of numbers of which one is partial is no more comparable than that one.
-    return row | {"average": _with_star(mean, starred=bool(partial))}
+    return row
 
 
 def _with_star(score: float | None, starred: bool) -> str | None:
@@ -97,7 +97,7 @@ def _published_rows(titles: Sequence[str]) -> Iterator[dict[str, Any]]:
     # Chance is a row, since it differs from benchmark to benchmark.
     for name, scores in {"(chance)": table.chance_row(), **table.PUBLISHED}.items():
         cells = {title: f"{score:.1f}" for title, score in zip(titles, scores, strict=True)}
-        yield {"model": name, **cells, "average": f"{np.mean(scores):.1f}"}
+        yield {"model": name, "average": f"{np.mean(scores):.1f}", **cells}
 
 
 def _draw_headlines(models: Sequence[Evaluation], titles: Sequence[str], path: Any) -> None:
@@ -125,90 +125,3 @@ def _details(model: Evaluation, several: bool) -> Iterator[dict[str, Any]]:
             "over": result.denominators,
             "rule": result.rule,
         }
-
-
-# ------------------------------------------------------------------ models side by side
-
-
-def comparison(models: Sequence[Evaluation], draw: Draw) -> Section | None:
-    """Every two models on every benchmark that both were scored on; None for a single model."""
-    if len(models) < 2:
-        return None
-    rows, forest = [], []
-    text = [
-        "Headlines differ by the same draws of prompts for both. The other columns are over single "
-        "examples, each scored by the benchmark's own rule: the interval draws whole prompts "
-        "again; p is McNemar's exact test of the examples that one model gets more of than the "
-        "other."
-    ]
-    for name, title in _titles(models).items():
-        scores = {model.name: model.scores[name] for model in models if name in model.scores}
-        if len(scores) < 2:
-            continue
-        benchmark = evaluators.get(next(iter(scores.values())).meta["benchmark"])
-        try:
-            comparisons = compare.models(benchmark, scores)
-        except ValueError as error:
-            # Models scored on different files: the page says so, and goes on with the others.
-            text.append(f"{title}: {error}.")
-            continue
-        for paired in comparisons:
-            rows.append(_comparison_row(title, paired))
-            # A forest plot is about intervals: a difference without one is in the table only.
-            if paired["headline_low"] is not None:
-                forest.append(_forest_row(title, paired, several=len(models) > 2))
-    caption = "Differences of the headlines"
-    if len(models) == 2:
-        caption = f"Headlines: {models[0].name} less {models[1].name}"
-    shown = {}
-    if forest:
-        shown[caption] = draw("differences", figures.differences, forest, title=caption)
-    return Section("Comparison of models", text, shown, {"": rows})
-
-
-def _titles(models: Sequence[Evaluation]) -> dict[str, str]:
-    """Titles of the benchmarks of any model, as the first model that has it calls it."""
-    titles: dict[str, str] = {}
-    for model in models:
-        for name in model.results:
-            titles.setdefault(name, model.title(name))
-    return titles
-
-
-def _comparison_row(title: str, paired: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of `compare.models` as cells; paired columns only where both scored an example."""
-    # A benchmark without a headline (too few examples of a part) can still be compared in pairs.
-    difference = paired["headline_difference"]
-    row = {
-        "benchmark": title,
-        "first": paired["first model"],
-        "second": paired["second model"],
-        "headline, points": None,
-        "interval": between(paired["headline_low"], paired["headline_high"]),
-    }
-    if difference is not None:
-        row["headline, points"] = f"{100 * difference:+.1f}"
-    if paired["n"]:
-        row |= {
-            "examples": paired["n"],
-            "prompts": paired["prompts"],
-            "per example, points": f"{100 * paired['difference']:+.1f}",
-            "its interval": between(paired["low"], paired["high"]),
-            "more by first": paired["first_only"],
-            "by second": paired["second_only"],
-            "p": f"{paired['p']:.2g}",
-        }
-    return row
-
-
-def _forest_row(title: str, paired: Mapping[str, Any], several: bool) -> dict[str, Any]:
-    # With two models the caption names them once.
-    label = title
-    if several:
-        label = f"{title}: {paired['first model']} - {paired['second model']}"
-    return {
-        "label": label,
-        "difference": paired["headline_difference"],
-        "low": paired["headline_low"],
-        "high": paired["headline_high"],
-    }

@@ -4,7 +4,6 @@ One panel per set of pairs. `margin` is the reward of the better response less t
 so left of (or below) zero the model contradicts the label.
 """
 
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,12 +13,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rewardjax.evaluators.benchmarks.pairs import reliability
 from rewardjax.evaluators.page.drawing import DARK, Path, panels
 from rewardjax.evaluators.preferences import Pairs
+from rewardjax.reporting.labels import wrapped
 from rewardjax.reporting.plots import BLUE, GRAY, VERMILION
 from rewardjax.stats.intervals import wilson
 
 
 def _title(ax: Axes, title: str, *below: str) -> None:
-    ax.set_title("\n".join([textwrap.fill(title, 30), *below]), fontsize=9)
+    ax.set_title("\n".join([wrapped(title, 30), *below]), fontsize=9)
 
 
 def calibration(by_set: Mapping[str, Pairs], path: Path) -> None:

@@ -8,12 +8,13 @@ Everything is computed from results.json and the stored scores of output folders
 
 import argparse
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
-from rewardjax.evaluators import baselines
+from rewardjax.evaluators import baselines, output_folder
 from rewardjax.evaluators.benchmarks import (
     Benchmark,
     Draw,
@@ -25,18 +26,18 @@ from rewardjax.evaluators.benchmarks import (
 from rewardjax.evaluators.page import (
     audit_sections,
     breakdown_sections,
+    comparison,
+    comparison_files,
     figures,
     headline_sections,
-    table,
 )
-from rewardjax.evaluators.page.cells import between, percent, star
+from rewardjax.evaluators.page.cells import between, percent
 from rewardjax.evaluators.page.drawing import draw_into
 from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.reporting import page
 from rewardjax.reporting.page import Section
 
-# Sections about all models, then those about the first, whose detail would drown a comparison.
-OF_ALL = (headline_sections.headlines, headline_sections.comparison)
+# Sections about the first model, whose detail would drown a comparison, after those about all.
 OF_THE_FIRST = (
     breakdown_sections.categories,
     breakdown_sections.pairs,
@@ -44,30 +45,38 @@ OF_THE_FIRST = (
     audit_sections.counterfactual,
     audit_sections.overlap,
 )
-# Fields of the evaluation's record that say how its numbers came about.
-FACTS = ("path", "weights", "dtype", "max_length", "over_long", "seconds")
+LONGEST_NAME = 150
 
 
 def write(folders: Sequence[str | pathlib.Path], output: str | pathlib.Path) -> None:
     """Write the page about the evaluations in `folders`, and its figures to `plots` beside it.
 
-    Models of the same name get a number. Raises FileNotFoundError for a folder without an
-    evaluation.
+    With several, the files of `comparison_files` too. Models of the same name get a number. Raises
+    FileNotFoundError for a folder without an evaluation.
     """
-    models = _numbered([read(folder) for folder in folders])
-    first = models[0]
-    draw = draw_into(pathlib.Path(output).parent / "plots")
-    sections = [section(models, draw) for section in OF_ALL]
+    write_about(_read_all(folders), pathlib.Path(output))
+
+
+def _read_all(folders: Sequence[str | pathlib.Path]) -> comparison.Comparison:
+    return comparison.compare_all(_numbered([read(folder) for folder in folders]))
+
+
+def write_about(compared: comparison.Comparison, output: pathlib.Path) -> None:
+    """`write` for evaluations that were read."""
+    models, first = compared.models, compared.models[0]
+    draw = draw_into(output.parent / "plots")
+    sections: list[Section | None] = [headline_sections.headlines(models, draw)]
+    if len(models) > 1:
+        comparison_files.write(compared, output.parent)
+        sections.append(comparison.section(compared, draw))
     sections += _own_sections(models, draw)
     sections.append(_best_of_n(models, draw))
     sections += [section(first, draw) for section in OF_THE_FIRST]
     sections.append(breakdown_sections.incomplete(models))
-    facts = {key: first.record[key] for key in FACTS}
-    facts["score contract"] = first.record["contract"]["fingerprint"]
     page.write_report(
         output,
         "Evaluation: " + " and ".join(model.name for model in models),
-        facts,
+        first.facts,
         # A section is None where the evaluation has nothing to say about its subject.
         parts=[section for section in sections if section is not None],
     )
@@ -160,34 +169,24 @@ def main(argv: Sequence[str]) -> None:
         "and files of scores that others published",
     )
     parser.add_argument(
-        "--output", default="runs/eval/compare/report.html", help="the page (default: %(default)s)"
+        "--output",
+        help="the page, with the same numbers as files beside it (default: "
+        "runs/eval/compare/A-and-B/report.html, after the folders' names)",
     )
     args = parser.parse_args(argv)
+    output = pathlib.Path(args.output or _default_output(args.outputs))
     first, *others = args.outputs
-    folders = [first, *baselines.folders(first, others, pathlib.Path(args.output).parent)]
-    print(side_by_side(_numbered([read(folder) for folder in folders])))
-    write(folders, args.output)
-    print(f"\n{args.output}")
+    compared = _read_all([first, *baselines.folders(first, others, output.parent)])
+    print(comparison_files.side_by_side(compared))
+    write_about(compared, output)
+    print(f"\n{output}")
 
 
-def side_by_side(models: Sequence[Evaluation]) -> str:
-    """Headlines in percent with intervals, a benchmark per line and a column per model."""
-    titles: dict[str, str] = {}
-    for model in models:
-        for name in model.results:
-            titles.setdefault(name, model.title(name))
-    rows = []
-    for name, title in titles.items():
-        rows.append([title, *(_headline_cell(model, name) for model in models)])
-    return table.markdown(["benchmark", *(model.name for model in models)], rows)
-
-
-def _headline_cell(model: Evaluation, benchmark: str) -> str:
-    if benchmark not in model.results:
-        return table.DASH
-    result, interval = model.results[benchmark], model.intervals[benchmark]
-    cell = percent(result.headline, star(result.partial)) or table.DASH
-    reach = between(interval["low"], interval["high"])
-    if reach is None:
-        return cell
-    return f"{cell} ({reach})"
+def _default_output(folders: Sequence[str]) -> pathlib.Path:
+    """A page of their own for every set of evaluations, so that none overwrites another."""
+    name = "-and-".join(output_folder.model_name(folder) for folder in folders)
+    # File systems end a name at 255 bytes, which five models pass.
+    if len(name) > LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[:LONGEST_NAME]}-{digest}"
+    return output_folder.ROOT / "compare" / name / "report.html"

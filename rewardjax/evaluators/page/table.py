@@ -1,12 +1,15 @@
 """Results in Markdown: the paper's table with the model's row, and what every number is made of."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rewardjax import evaluators
-from rewardjax.evaluators.page.cells import between, star
+from rewardjax.evaluators.page.cells import DASH, between, count, percent, star
+from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.records import Part, Result
 from rewardjax.evaluators.rules import average
+from rewardjax.evaluators.uncertainty import METHODS
+from rewardjax.reporting.table_formats import markdown
 
 # arXiv 2507.01352, the table of seven benchmarks, in the order of evaluators.PAPER, in percent.
 # Its averages are plain means, which are computed here.
@@ -40,10 +43,6 @@ def chance_row() -> tuple[float, ...]:
         assert chance is not None, f"{name} is in the paper's table and has a fixed chance level"
         row.append(100 * chance)
     return tuple(row)
-
-
-# A number that does not exist is a dash: a blank cell looks like an oversight, a zero like a score.
-DASH = "–"
 
 
 def paper_row(results: Mapping[str, Result]) -> tuple[list[float | None], float | None]:
@@ -90,42 +89,67 @@ def paper_table(model: str, results: Mapping[str, Result]) -> str:
     return "\n\n".join(paragraphs)
 
 
-def page(
-    model: str,
-    results: Mapping[str, Result],
-    missing: Mapping[str, str],
-    facts: Mapping[str, Any],
-    intervals: Mapping[str, Mapping[str, float | None]],
-) -> str:
-    """The whole of results.md; intervals: "low" and "high" of each headline."""
-    paragraphs = [f"# {model}", paper_table(model, results)]
-    paragraphs += [section(name, result, intervals[name]) for name, result in results.items()]
+def headline_table(model: Evaluation) -> str:
+    """One row per benchmark, the paper's or not, with the interval of its headline."""
+    rows = []
+    for name, result in model.results.items():
+        interval = model.intervals[name]
+        rows.append(
+            [
+                model.title(name),
+                percent(result.headline, star(result.partial)) or DASH,
+                between(interval["low"], interval["high"]) or DASH,
+                percent(result.chance) or DASH,
+                result.denominators,
+            ]
+        )
+    return markdown(["benchmark", "score, %", "95 % interval", "chance, %", "over"], rows)
+
+
+def tables(model: Evaluation) -> str:
+    """The row of every benchmark, and the paper's table where one of its benchmarks is there."""
+    paragraphs = [headline_table(model)]
+    # Without any of the seven it would be a line of dashes above eighteen published ones.
+    if set(model.results) & set(evaluators.PAPER):
+        paragraphs.append(paper_table(model.name, model.results))
+    return "\n\n".join(paragraphs)
+
+
+def page(model: Evaluation) -> str:
+    """The whole of results.md."""
+    paragraphs = [f"# {model.name}", tables(model)]
+    paragraphs += [_section(model, name) for name in model.results]
+    missing = model.record["missing"]
     if missing:
         paragraphs.append("## Missing")
         paragraphs.append("\n".join(f"- **{name}**: {why}" for name, why in missing.items()))
+    left_out = {
+        name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
+        for name, rows in model.record["left_out"].items()
+    }
+    methods = {f"intervals of the {name}": method for name, method in METHODS.items()}
+    facts = {**model.facts, **methods, **left_out}
     paragraphs.append("## How it was scored")
     paragraphs.append("\n".join(f"- {name}: {value}" for name, value in facts.items()))
     return "\n\n".join(paragraphs) + "\n"
 
 
-def section(name: str, result: Result, interval: Mapping[str, float | None]) -> str:
+def _section(model: Evaluation, name: str) -> str:
     """One benchmark: headline with its interval, parts, subsets, other numbers, notes."""
-    heading = evaluators.get(result.name).TITLE
-    # The same benchmark can stand in a config under several names, on different files.
-    if name != result.name:
-        heading += f" ({name})"
-    heading += f": {_share(result.headline)}"
-    reach = between(interval["low"], interval["high"])
+    result, intervals = model.results[name], model.intervals[name]
+    heading = f"{model.title(name)}: {percent(result.headline) or DASH}"
+    reach = between(intervals["low"], intervals["high"])
     if reach is not None:
         heading += f" ({reach})"
     if result.partial:
         heading += f", partial: over {result.denominators}"
     rule = result.rule[0].upper() + result.rule[1:]
     if result.chance is not None:
-        rule += f", chance {_share(result.chance)}"
-    paragraphs = [f"## {heading}", f"{rule}.", _parts("part", result.parts)]
-    if result.subsets:
-        paragraphs.append(_parts("subset", result.subsets))
+        rule += f", chance {percent(result.chance)}"
+    paragraphs = [f"## {heading}", f"{rule}."]
+    for number, parts in (("parts", result.parts), ("subsets", result.subsets)):
+        if parts:
+            paragraphs.append(_parts(number.removesuffix("s"), parts, intervals[number]))
     scalars = [[path, f"{value:.4g}"] for path, value in _scalars(result.other)]
     if scalars:
         paragraphs.append(markdown(["figure", "value"], scalars))
@@ -133,14 +157,17 @@ def section(name: str, result: Result, interval: Mapping[str, float | None]) -> 
     return "\n\n".join(paragraphs)
 
 
-def _parts(kind: str, parts: Mapping[str, Part]) -> str:
+def _parts(
+    kind: str, parts: Mapping[str, Part], intervals: Mapping[str, Mapping[str, float | None]]
+) -> str:
     """A table of parts or subsets with all their counts: a score without its n says nothing."""
     rows = []
     for name, part in parts.items():
+        reach = between(intervals[name]["low"], intervals[name]["high"])
         counts = (part.n, part.expected, part.ties, part.unscored, part.unused)
-        rows.append([name, _share(part.value), *map(_count, counts)])
-    columns = [kind, "score", "examples", "published", "ties", "unscored", "unused"]
-    return markdown(columns, rows)
+        rows.append([name, percent(part.value) or DASH, reach or DASH, *map(count, counts)])
+    columns = [kind, "score", "95 % interval"]
+    return markdown([*columns, "examples", "published", "ties", "unscored", "unused"], rows)
 
 
 def _scalars(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -153,30 +180,7 @@ def _scalars(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, f
             yield f"{prefix}{name}", value
 
 
-# ------------------------------------------------------------------ cells
-
-
 def _decimal(percentage: float | None, starred: bool = False) -> str:
     if percentage is None:
         return DASH
     return f"{percentage:.1f}{star(starred)}"
-
-
-def _share(share: float | None) -> str:
-    """A share as a percentage."""
-    if share is None:
-        return DASH
-    return f"{100 * share:.1f}"
-
-
-def _count(count: int | None) -> str:
-    if count is None:
-        return DASH
-    return f"{count:,}"
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, the first column to the left, the others to the right."""
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (columns, rule, *rows)]
-    return "\n".join(lines)

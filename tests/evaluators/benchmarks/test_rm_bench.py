@@ -7,8 +7,8 @@ import pytest
 from figure_checks import assert_apart, boxes, texts_of
 
 from rewardjax.evaluators.benchmarks import rm_bench
-from rewardjax.evaluators.compare import Estimate
 from rewardjax.evaluators.records import Item
+from rewardjax.evaluators.uncertainty import Estimate
 
 
 def test_easy_is_where_the_right_response_has_the_richer_style():

@@ -47,7 +47,8 @@ def test_differences(drawn):
         {"label": "a", "difference": 0.1, "low": 0.05, "high": 0.15},
         {"label": "b", "difference": -0.1, "low": -0.3, "high": 0.1},
     ]
-    [ax] = drawn(figures.differences, rows, title="T").axes
+    [ax] = drawn(figures.differences, {("one", "other"): rows}).axes
+    assert ax.get_title(loc="left") == "one\nless other"
     assert texts_of(ax) == ["+10.0  [+5.0, +15.0]", "-10.0  [-30.0, +10.0]"]
 
 

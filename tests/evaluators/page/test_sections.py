@@ -2,55 +2,12 @@
 matter.
 """
 
-import pathlib
-
-import numpy as np
-import pytest
+from evaluations import Drawn, evaluation, result, scored_pairs
 
 from rewardjax import evaluators
 from rewardjax.evaluators.audits import style
 from rewardjax.evaluators.page import audit_sections, breakdown_sections, headline_sections
-from rewardjax.evaluators.page.evaluation import Evaluation
-from rewardjax.evaluators.records import Item, Part, Result
-from rewardjax.evaluators.stored_rewards import Scores
-
-
-def evaluation(name="model", results=None, scores=None, **record):
-    results = results or {}
-    record["benchmarks"] = {key: f"title of {key}" for key in results}
-    return Evaluation(name, record, results, scores or {})
-
-
-class Drawn:
-    """Takes the place of drawing: remembers the arguments by the name of the file."""
-
-    def __init__(self):
-        self.arguments = {}
-
-    def __call__(self, name, function, *args, **kwargs):
-        self.arguments[name] = args
-        return pathlib.Path(f"{name}.png")
-
-
-def scored_pairs(rewards, data="files", tie=False):
-    """Stored scores of the benchmark `pairs`: one item per row [2] of rewards, the first better."""
-    items = [Item(str(i), "all", {"pairs": [[0, 1, 1.0, tie]]}) for i in range(len(rewards))]
-    lengths = [np.array([3, 4])] * len(rewards)
-    return Scores(
-        items=items,
-        rewards=[np.array(row, np.float32) for row in rewards],
-        tokens=lengths,
-        characters=lengths,
-        prompt_tokens=[1] * len(rewards),
-        prompts=[item.id for item in items],
-        unscored=[],
-        meta={"benchmark": "pairs", "data": data},
-    )
-
-
-def result(name, value, n, expected):
-    return Result(name, value, "accuracy", 0.5, {"all": Part(value, n, expected=expected)})
-
+from rewardjax.evaluators.records import Part, Result
 
 # ------------------------------------------------------------------ headlines
 
@@ -84,36 +41,6 @@ def test_a_missing_benchmark_leaves_no_average():
     assert row[evaluators.get(evaluators.PAPER[0]).TITLE] is None and row["average"] is None
 
 
-# ------------------------------------------------------------------ models side by side
-
-
-def compared(*scores):
-    models = []
-    for number, of_model in enumerate(scores, 1):
-        results = {"held_out": result("pairs", 0.5, 40, 40)}
-        models.append(evaluation(f"model {number}", results, {"held_out": of_model}))
-    drawn = Drawn()
-    return headline_sections.comparison(models, drawn), drawn
-
-
-def test_models_are_compared_on_the_same_files_only():
-    right, wrong = [[1.0, 0.0]] * 40, [[0.0, 1.0]] * 40
-    section, drawn = compared(scored_pairs(right), scored_pairs(wrong))
-    [row] = section.tables[""]
-    assert (row["first"], row["second"]) == ("model 1", "model 2")
-    assert row["headline, points"] == "+100.0" and row["more by first"] == 40
-    [[forest]] = drawn.arguments["differences"]
-    assert forest["difference"] == 1.0
-
-    section, drawn = compared(scored_pairs(right), scored_pairs(wrong, data="other files"))
-    assert section.tables[""] == [] and drawn.arguments == {}
-    assert "not scored on the same data" in section.text[-1]
-
-
-def test_one_model_is_not_compared():
-    assert compared(scored_pairs([[1.0, 0.0]]))[0] is None
-
-
 # ------------------------------------------------------------------ breakdown
 
 
@@ -139,28 +66,26 @@ def test_figures_show_the_largest_sets_in_the_order_of_the_page(monkeypatch):
     assert list(shown) == ["title of large: large", "title of middle: middle"]
 
 
-@pytest.mark.parametrize("value, has_interval", [(0.5, True), (0.55, False), (-0.2, False)])
-def test_only_counts_of_examples_have_wilson_intervals(value, has_interval):
-    parts = {"a": Part(value, 10), "b": Part(0.5, 10)}
-    drawn = Drawn()
-    model = evaluation(results={"x": Result("x", value, "mean", None, parts)})
-    breakdown_sections.categories(model, drawn)
-    [bars] = drawn.arguments["categories_x"]
-    assert (bars["a"]["low"] is not None) == has_interval
-    assert bars["b"]["low"] == pytest.approx(0.2366, abs=1e-4)
-
-
 def test_a_figure_has_the_parts_of_the_headline_and_each_bar_its_chance():
     drawn = Drawn()
     parts, subsets = {"Math": Part(0.5, 4)}, {"claude/Math": Part(0.5, 4), "lists/a": Part(0.5, 4)}
     one = Result("x", 0.5, "mean", 0.4, parts, subsets, chances={"lists/": 0.3})
-    breakdown_sections.categories(evaluation(results={"x": one}), drawn)
+    bounds = {"low": 0.2, "high": 0.8}
+    intervals = {
+        "parts": {"Math": bounds},
+        "subsets": {"claude/Math": bounds, "lists/a": {"low": None, "high": None}},
+    }
+    model = evaluation(results={"x": one}, intervals={"x": intervals})
+    section = breakdown_sections.categories(model, drawn)
     [bars] = drawn.arguments["categories_x"]
     assert {name: bar["chance"] for name, bar in bars.items()} == {
         "Math": 0.4,
         "claude/Math": 0.4,
         "lists/a": 0.3,
     }
+    assert bars["Math"]["low"] == 0.2 and bars["lists/a"]["high"] is None
+    shown = [row["95 % interval"] for row in section.tables[""]]
+    assert shown == ["20.0 to 80.0", "20.0 to 80.0", None], "of the record"
 
 
 # ------------------------------------------------------------------ audits
