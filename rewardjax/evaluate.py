@@ -110,16 +110,16 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         output_folder.refuse_part_of_whole(output)
     run_record.write(output, config, model.mesh)
 
-    def scored(name: str, of: Examples) -> Scores:
+    def scored(name: str, of: Examples, benchmark: str) -> Scores:
         limit = truncation.limit(
             config.over_long,
             config.max_length,
             model.contract.max_length,
-            evaluators.get(of.name),
+            evaluators.get(benchmark),
         )
         return score(model, name, of, output, {**meta, **limit._asdict()})
 
-    scores = {name: scored(name, of) for name, of in examples.items()}
+    scores = {name: scored(name, of, of.name) for name, of in examples.items()}
     results = {name: summarize(of, scores[name]) for name, of in examples.items()}
     intervals = {
         name: uncertainty.of_result(evaluators.get(result.name), result, scores[name])

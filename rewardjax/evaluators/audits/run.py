@@ -36,20 +36,20 @@ def bias_of(examples: Mapping[str, Examples], scores: Mapping[str, Scores]) -> d
 
 def counterfactual_of(
     examples: Mapping[str, Examples],
-    score: Callable[[str, Examples], Scores],
+    score: Callable[[str, Examples, str], Scores],
     benchmarks: tuple[str, ...],
     most: int,
 ) -> dict[str, Any]:
     """`counterfactual.summary` of `benchmarks`, as far as their files are there.
 
     On at most `most` examples of each: every response is scored some seven times.
-    score: (name, examples) -> their scores.
+    score: (name, examples, the benchmark that they are changes of) -> their scores, cut as there.
     """
     summaries = {}
     for name in benchmarks:
         if name in examples:
             expanded = counterfactual.expand(_thinned(examples[name], most))
-            scores = score(f"counterfactual-{name}", expanded)
+            scores = score(f"counterfactual-{name}", expanded, examples[name].name)
             summaries[name] = counterfactual.summary(scores.items, scores.rewards, scores.prompts)
     return summaries
 

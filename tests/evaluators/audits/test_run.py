@@ -21,8 +21,8 @@ def examples(prompts):
 def test_counterfactual_takes_examples_from_all_over_the_file():
     names, taken = [], []
 
-    def score(name, expanded):
-        names.append(name)
+    def score(name, expanded, benchmark):
+        names.append((name, benchmark))
         taken.extend(item.id for item in expanded.items if "originals" in item.label)
         rewards = [np.arange(len(group.responses), dtype=float) for group in expanded.groups]
         lengths = [np.ones(len(row), int) for row in rewards]
@@ -39,7 +39,7 @@ def test_counterfactual_takes_examples_from_all_over_the_file():
 
     by_name = {"pairs": examples([f"question {i}" for i in range(9)])}
     summaries = run.counterfactual_of(by_name, score, ("pairs", "elsewhere"), most=3)
-    assert names == ["counterfactual-pairs"] and list(summaries) == ["pairs"]
+    assert names == [("counterfactual-pairs", "pairs")] and list(summaries) == ["pairs"]
     assert taken == ["0", "4", "8"]
 
 
