@@ -177,10 +177,12 @@ def _check_messages(messages: list[Message], where: str) -> None:
             raise BadRecord(
                 "bad_role", f"{where}[{i}].role = {role!r}, not one of {', '.join(ROLES)}"
             )
-        if not isinstance(message.get("content"), str):
-            raise BadRecord(
-                "bad_schema", f"{where}[{i}].content = {message.get('content')!r:.80}, not a string"
-            )
+        content = message.get("content")
+        # Of a record whose other responses can be used: why this one could not even be read.
+        if isinstance(content, dict) and "unreadable" in content:
+            raise BadRecord("bad_schema", f"{where}: {content['unreadable']}")
+        if not isinstance(content, str):
+            raise BadRecord("bad_schema", f"{where}[{i}].content = {content!r:.80}, not a string")
         # Other fields too: a template prints names, reasoning and the arguments of tool calls.
         for field, value in message.items():
             check_text(value, f"{where}[{i}].{field}")

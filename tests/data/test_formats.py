@@ -253,7 +253,6 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
     [
         ("bad_schema", "keys ['text', 'url'] fit no known format", {"url": "x", "text": "y"}),
         ("bad_schema", "keys ['chosen', 'prompt'] fit no", {"prompt": Q, "chosen": GOOD}),
-        ("bad_schema", "fit no known format", {"prompt": Q, "chosen": GOOD, "rejected": None}),
         ("bad_schema", "fit no known format", {"prompt": Q, "response_1": GOOD, "response_2": BAD}),
         ("bad_schema", "no prompt", {"responses": [GOOD]}),
         ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),

@@ -227,6 +227,35 @@ def after(prompt: list[Message], response: list[Message]) -> list[Message]:
     return response
 
 
+def response_or_fault(value: Any, where: str) -> list[Message]:
+    """A response as `response` reads it; one that cannot be read is left for `groups.check`.
+
+    So it costs itself alone, and not the other responses.
+    """
+    try:
+        return response(value, where)
+    except BadRecord as error:
+        return unreadable(error.detail)
+
+
+def unreadable(detail: str) -> list[Message]:
+    """A response without a text, which is refused for the reason in `detail`."""
+    return [{"role": "assistant", "content": {"unreadable": detail}}]
+
+
+def is_unreadable(response: list[Message]) -> bool:
+    """Whether a response is one of `unreadable`."""
+    return isinstance(response[0].get("content"), dict)
+
+
+def responses(record: Record, names: Sequence[str]) -> list[list[Message]]:
+    """The responses in some columns. Raises BadRecord where not one of them can be read."""
+    items = [response_or_fault(record.get(name), name) for name in names]
+    if all(map(is_unreadable, items)):
+        response(record.get(names[0]), names[0])
+    return items
+
+
 def apart(prompt: list[Message], responses: Sequence[list[Message]]) -> list[Message]:
     """The prompt of responses that stand in other columns.
 

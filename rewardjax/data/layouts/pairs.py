@@ -38,7 +38,15 @@ IN_MESSAGES = ("rejected_response", "rejected_messages")  # ms-swift
 
 def columns(record: Record) -> tuple[str, str] | None:
     """The two columns of the better and the worse response, if the record has them."""
-    return fields.first_present_pair(record, COLUMNS)
+    names = fields.first_present_pair(record, COLUMNS)
+    if names is not None:
+        return names
+    # A side that is null: the other one can be scored.
+    for better, worse in COLUMNS:
+        values = [record[name] for name in (better, worse) if name in record]
+        if len(values) == 2 and any(value is not None for value in values):
+            return better, worse
+    return None
 
 
 def is_pair(record: Record) -> bool:
@@ -50,6 +58,14 @@ def _read_pair(record: Record) -> Content:
     """Whole conversations, or responses beside a prompt."""
     names = columns(record)
     assert names, "the layout fits"
+    try:
+        prompt, responses = _sides(record, names)
+    except BadRecord as error:
+        prompt, responses = _one_side(record, names, error)
+    return {"prompt": prompt, "responses": responses, "pairs": [graded(record)]}
+
+
+def _sides(record: Record, names: tuple[str, str]) -> tuple[list[Message], list[list[Message]]]:
     better, worse = (fields.text_or_messages(record[name], name) for name in names)
     if isinstance(better, str) and isinstance(worse, str):
         prompt, responses = _of_texts(record, better, worse)
@@ -61,7 +77,24 @@ def _read_pair(record: Record) -> Content:
         raise BadRecord(
             "bad_schema", "chosen and rejected: one is a text, the other a list of messages"
         )
-    return {"prompt": prompt, "responses": responses, "pairs": [graded(record)]}
+    return prompt, responses
+
+
+def _one_side(
+    record: Record, names: tuple[str, str], error: BadRecord
+) -> tuple[list[Message], list[list[Message]]]:
+    """A response that can be scored beside one that cannot be read.
+
+    Raises `error`, which is why the two are no pair, where this is not what is wrong.
+    """
+    responses = [fields.response_or_fault(record[name], name) for name in names]
+    for k, response in enumerate(responses):
+        if response[0].get("role") != "assistant":
+            responses[k] = fields.unreadable(f"{names[k]} begins with another turn")
+    readable = [response for response in responses if not fields.is_unreadable(response)]
+    if len(readable) != 1 or not _has_prompt(record):
+        raise error
+    return fields.apart(fields.prompt(record), readable), responses
 
 
 def _has_prompt(record: Record) -> bool:
@@ -269,7 +302,7 @@ def _read_openai(record: Record) -> Content:
     request = fields.structure(record["input"])
     names = columns(record)
     assert names, "the layout fits"
-    responses = [fields.response(record[name], name) for name in names]
+    responses = fields.responses(record, names)
     prompt = fields.text_or_messages(request.get("messages"), "input.messages")
     return {
         "prompt": fields.apart(prompt, responses),
@@ -284,7 +317,7 @@ def _read_openai(record: Record) -> Content:
 
 def _is_conversations(record: Record) -> bool:
     names = columns(record)
-    return names is not None and isinstance(record[names[0]], (list, tuple))
+    return names is not None and any(isinstance(record[name], (list, tuple)) for name in names)
 
 
 def _is_sharegpt(record: Record) -> bool:

@@ -124,18 +124,11 @@ def _whole(labels: list[Any] | None) -> list[Any] | None:
 
 
 def _response(item: Any, where: str) -> list[Message]:
-    """One response of several; what cannot be read is left for `groups.check` to refuse.
-
-    So it costs itself alone, and not the other responses.
-    """
+    """One response of several."""
     # NeMo-RL's `completions` hold messages under this name.
     if isinstance(item, dict) and item.get("completion") is not None:
         item = item["completion"]
-    try:
-        return fields.response(item, where)
-    except BadRecord as error:
-        # No text, so that it is refused, and with the reason.
-        return [{"role": "assistant", "content": {"unreadable": error.detail}}]
+    return fields.response_or_fault(item, where)
 
 
 def _labels(

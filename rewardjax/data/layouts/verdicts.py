@@ -102,12 +102,16 @@ def _by_difference(difference: float) -> Pair:
 def _contents(record: Record) -> tuple[list[Message], list[list[Message]]]:
     names = two_responses(record)
     assert names, "the layout fits"
-    sides = [fields.text_or_messages(record[name], name) for name in names]
+    try:
+        sides = [fields.text_or_messages(record[name], name) for name in names]
+    except BadRecord:
+        # One of them, which costs itself alone where the other answers a prompt of its own column.
+        sides = [""]
     if all(isinstance(side, list) and side[0].get("role") != "assistant" for side in sides):
         if record.get("turn") is not None:
             sides = [_until_turn(side, record["turn"]) for side in sides]
         return fields.split_messages(*sides)
-    responses = [fields.response(record[name], name) for name in names]
+    responses = fields.responses(record, names)
     return fields.apart(fields.prompt(record), responses), responses
 
 
@@ -289,7 +293,7 @@ def _is_safe_rlhf(record: Record) -> bool:
 def _read_safe_rlhf(record: Record) -> Content:
     """PKU-SafeRLHF: better_response_id is 0 or 1, the number in the response's column."""
     second = fields.boolean(record["better_response_id"], "better_response_id")
-    responses = [fields.response(record[name], name) for name in ("response_0", "response_1")]
+    responses = fields.responses(record, ("response_0", "response_1"))
     pairs = [pair_of(float(not second))]
     return {"prompt": fields.prompt(record), "responses": responses, "pairs": pairs}
 
@@ -301,7 +305,7 @@ def _is_shp(record: Record) -> bool:
 def _read_shp(record: Record) -> Content:
     """SHP: `history` is the post, `labels` 1 where reference A is preferred (its card)."""
     first = fields.boolean(record.get("labels"), "labels")
-    responses = [fields.response(record[name], name) for name in ("human_ref_A", "human_ref_B")]
+    responses = fields.responses(record, ("human_ref_A", "human_ref_B"))
     prompt = fields.prompt({"prompt": record.get("history")})
     return {"prompt": prompt, "responses": responses, "pairs": [pair_of(float(first))]}
 
@@ -317,7 +321,7 @@ def _read_webgpt(record: Record) -> Content:
         question = question.get("full_text")
     difference = fields.number(record["score_0"], "score_0")
     difference -= fields.number(record.get("score_1"), "score_1")
-    responses = [fields.response(record[name], name) for name in ("answer_0", "answer_1")]
+    responses = fields.responses(record, ("answer_0", "answer_1"))
     prompt = fields.prompt({"question": question})
     return {"prompt": prompt, "responses": responses, "pairs": [_by_difference(difference)]}
 
