@@ -95,8 +95,8 @@ class Reading:
             )
         watched = _Watched(mapped)
         content = _read_by(layout, watched)
-        responses = content.get("responses", [])
-        content["responses"] = [fields.after(content["prompt"], item) for item in responses]
+        prompt, responses = content.get("prompt", []), content.get("responses", [])
+        content["responses"] = [fields.after(prompt, response) for response in responses]
         content.setdefault("tools", fields.tools(watched))
         prompt_columns.refuse_unread(mapped, watched.read, content)
         # What repeats the prompt under its plain name is reported as where the prompt came from.

@@ -66,7 +66,7 @@ def _value(record: Record, column: str) -> Any:
     for part in column.split("."):
         if isinstance(value, (list, tuple)) and all(_has(item, part) for item in value):
             value = [item[part] for item in value]
-        elif _has(value, part):
+        elif isinstance(value, dict) and part in value:
             value = value[part]
         else:
             raise BadRecord(

@@ -104,9 +104,9 @@ def _has_prompt(record: Record) -> bool:
 def _of_texts(record: Record, better: str, worse: str) -> tuple[list[Message], list[list[Message]]]:
     # The words that both texts begin with are no prompt: answers to an unknown question share them
     # too.
-    if not _has_prompt(record):
-        raise BadRecord("bad_schema", fields.no_prompt(record))
     name = fields.first_present(record, fields.PROMPTS)
+    if name is None:
+        raise BadRecord("bad_schema", fields.no_prompt(record))
     if isinstance(record[name], str) and transcripts.is_transcript(record[name]):
         better, worse = map(transcripts.without_label, (better, worse))
     prefix = record.get(fields.PREFIX) or ""
