@@ -1,23 +1,28 @@
 """Token ids of chats: ours against transformers', and what chats can forge.
 
     python -m benchmarks.template_parity [--smoke] [--templates FOLDER ...]
+        [--tokenizers NAME=FOLDER ...]
 
 For each chat template: (1) fuzzed conversations with systems, tools, calls, results and thoughts,
 whose ids must be equal; (2) the same with control strings in their texts, where only the text
 between two control tokens that holds such a string may differ, and must read the same; (3) hostile
 ones, in which no control token may be but the template's.
 
-The templates in benchmarks/templates have the shapes of 13 families in words of our own; of a
-folder that is given, such as trl/chat_templates of a clone of TRL or `chat_templates` of one of
-llama.cpp, every .jinja file is tried. Qwen's are on the real Qwen3 tokenizer where it is; the
-others on a small one that declares their special and added tokens. Prints one JSON line last.
+The templates in benchmarks/templates have the shapes of 13 families in words of our own. Folders
+that are given stand in for it, such as trl/chat_templates of a clone of TRL or models/templates of
+one of llama.cpp: every .jinja file is tried. `--tokenizers llama-3=FOLDER` puts the templates whose
+file names begin with llama-3 on the real tokenizer of a folder (Qwen's are on Qwen3's where that
+is); the others are on a small one that declares their special and added tokens. Prints one JSON
+line last.
 """
 
 import argparse
+import collections
 import json
 import pathlib
 import random
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -32,7 +37,9 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
+QWEN3 = pathlib.Path("../shared/data/tokenizers/qwen3")  # not part of this repository
 DATE = "2024-07-26"  # where a template would print today's
+PLACE = "\ue000"  # a private-use character that no fuzzed text holds
 
 # What tokenizers of these families mark as part of a model's ordinary output, special: false.
 ORDINARY = re.compile(r"</?(?:think|tool_call|tool_response|tools?|answer)>|\[/?TOOL_[A-Z]+\]")
@@ -90,10 +97,20 @@ class Subject(NamedTuple):
 # ------------------------------------------------------------------ tokenizers
 
 
-def subject(name: str, template: str, folder: pathlib.Path, shared: pathlib.Path | None) -> Subject:
+def real_tokenizer(name: str, folders: dict[str, pathlib.Path]) -> pathlib.Path | None:
+    """The folder of the real tokenizer for a template's file name, None where there is none.
+
+    folders: beginning of file names -> folder; the longest beginning that fits counts.
+    """
+    fitting = [beginning for beginning in folders if name.lower().startswith(beginning.lower())]
+    if not fitting:
+        return None
+    return folders[max(fitting, key=len)]
+
+
+def subject(name: str, template: str, folder: pathlib.Path, real: pathlib.Path | None) -> Subject:
     """Write a folder with the template and a tokenizer of its family, and load it twice."""
-    real = pathlib.Path(shared or "", "tokenizers", "qwen3")
-    if name.startswith("qwen") and shared is not None and real.is_dir():
+    if real is not None:
         config = json.loads((real / "tokenizer_config.json").read_text(encoding="utf-8"))
         tokenizer_json = (real / "tokenizer.json").read_text(encoding="utf-8")
     else:
@@ -278,26 +295,29 @@ def segments(ids: list[int], control: dict[int, str]) -> Iterator[list[int]]:
 def only_texts_differ(subject: Subject, chat: tuple) -> bool:
     """Whether our ids of a chat with control strings are transformers', but for these strings.
 
-    Theirs are those of the same chat with a private-use character in place of each string.
+    Theirs are those of the same chat with a private-use character inside each string.
     """
-    places = {text: chr(0xE000 + i) for i, text in enumerate(subject.control.values())}
     # The longest first: one control string may begin another.
-    strings = re.compile("|".join(map(re.escape, sorted(places, key=len, reverse=True))))
-    without = mapped(list(chat), lambda text: strings.sub(lambda m: places[m[0]], text))
-    ours, theirs = our_ids(subject, chat), their_ids(subject, tuple(without))
+    longest_first = sorted(subject.control.values(), key=len, reverse=True)
+    strings = re.compile("|".join(map(re.escape, longest_first)))
+    # Inside, and not in its place: some templates escape a text that holds a `<`, or wrap it.
+    broken = mapped(
+        list(chat), lambda text: strings.sub(lambda match: match[0][0] + PLACE + match[0][1:], text)
+    )
+    ours, theirs = our_ids(subject, chat), their_ids(subject, tuple(broken))
     if ours is None or theirs is None:
         return ours is theirs
     control = subject.control
     if [i for i in ours if i in control] != [i for i in theirs if i in control]:
         return False
-    back = str.maketrans({place: text for text, place in places.items()})
     decode = subject.ours.decode
     for mine, their in zip(segments(ours, control), segments(theirs, control), strict=True):
         text = decode(their)
-        holds_a_place = any(place in text for place in places.values())
-        if not holds_a_place and mine != their:
+        # Templates print some texts in Python's or in JSON's notation, which escapes the character.
+        without = text.replace(PLACE, "").replace(ascii(PLACE)[1:-1], "")
+        if without == text and mine != their:
             return False
-        if holds_a_place and decode(mine).strip() != text.translate(back).strip():
+        if decode(mine).strip() != without.strip():
             return False
     return True
 
@@ -341,37 +361,62 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--smoke", action="store_true", help="a few chats of each kind")
     parser.add_argument(
-        "--templates", type=pathlib.Path, nargs="*", default=[], help="folders of .jinja files"
+        "--templates",
+        type=pathlib.Path,
+        nargs="+",
+        default=[TEMPLATES],
+        help="folders of .jinja files",
     )
-    parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../shared/data"))
+    parser.add_argument(
+        "--tokenizers",
+        nargs="*",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="real tokenizers, by what the names of their templates begin with",
+    )
     args = parser.parse_args(argv)
-    files = sorted(TEMPLATES.glob("*.jinja"))
+    files: list[pathlib.Path] = []
     for folder in args.templates:
         files += sorted(folder.glob("*.jinja"))
-    chats, hostile, shared = 2_000, 20_000, args.shared
+    folders = {}
+    if QWEN3.is_dir():
+        folders["qwen"] = QWEN3
+    for entry in args.tokenizers:
+        beginning, _, path = entry.partition("=")
+        folders[beginning] = pathlib.Path(path)
+    chats, hostile = 2_000, 20_000
     if args.smoke:
-        # Without the real tokenizer, which takes seconds to load.
-        chats, hostile, shared = 20, 400, None
+        # Without real tokenizers, which take seconds to load.
+        chats, hostile, folders = 20, 400, {}
     each_hostile = -(-hostile // len(files))
 
     result: dict[str, Any] = {"benchmark": "template_parity", "templates": len(files)}
     counts = dict.fromkeys(("different", "refused", "control_different", "forged", "hostile"), 0)
     failures, unreadable = {}, {}
+    on_real: collections.Counter[str] = collections.Counter()
     for number, file in enumerate(tqdm(files)):
+        # Folders of different repositories hold files of one name.
+        label = f"{file.parent.name}/{file.stem}"
+        real = real_tokenizer(file.stem, folders)
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 template = file.read_text(encoding="utf-8")
-                tried = subject(file.stem, template, pathlib.Path(scratch, "folder"), shared)
+                tried = subject(file.stem, template, pathlib.Path(scratch, "folder"), real)
             except ValueError as error:
-                unreadable[file.stem] = str(error)
+                unreadable[label] = str(error)
                 continue
+        if real is not None:
+            on_real[real.name] += 1
         found = compare(tried, number, chats, each_hostile)
+        # A long run that is stopped has said what it saw.
+        tqdm.write(json.dumps({label: found}), file=sys.stderr)
         for name in counts:
             counts[name] += found[name]
         bad = {name: n for name, n in found.items() if n and name not in ("refused", "hostile")}
         if bad:
-            failures[file.stem] = bad
+            failures[label] = bad
     result |= {"chats": chats, **counts, "failures": failures, "unreadable": unreadable}
+    result["real_tokenizers"] = dict(on_real)
     print(json.dumps(result))
     return result
 
