@@ -61,7 +61,10 @@ def training() -> Config:
             # folder: None is the model's, which is right unless the weights lie there alone
             # date: for a template that would print today's
             tokenizer=dict(
-                folder=placeholder(str), pad_token=placeholder(str), date=placeholder(str)
+                folder=placeholder(str),
+                pad_token=placeholder(str),
+                date=placeholder(str),
+                eos_token=placeholder(str),
             ),
             model=dict(
                 folder=FieldReference(WORLD),

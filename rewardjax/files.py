@@ -1,10 +1,34 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and files that came in place of others."""
 
 import contextlib
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+
+HEAD = 512  # bytes that tell what a file is
+UTF8_BOM = b"\xef\xbb\xbf"
+
+
+def refuse_stand_in(path: pathlib.Path) -> None:
+    """Raise ValueError for a file that came in place of another: a Git LFS pointer, a web page.
+
+    A file that is not there is left to whoever opens it.
+    """
+    if not path.is_file():
+        return
+    with open(path, "rb") as raw:
+        head = raw.read(HEAD)
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise ValueError(
+            f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in its repository"
+        )
+    first = head.removeprefix(UTF8_BOM).lstrip().lower()
+    if first.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(
+            f"{path}: a web page under the file's name; download the file itself (on the hub its "
+            "address has /resolve/ where the page's has /blob/), logged in where that is needed"
+        )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ strings get the ids that they have everywhere else.
 """
 
 import functools
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ import jinja2
 import tokenizers
 
 from rewardjax import fingerprint
-from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.templates import chat_template, tokenizer_folder
 from rewardjax.data.templates.chat_template import TemplateRefusal
 from rewardjax.data.templates.control_text import Breaker, any_of, texts_of, without_marks
@@ -38,6 +39,32 @@ TOKEN_RULE = (
 )
 # A conversation to try a tokenizer with.
 PROBE = [{"role": "user", "content": "One?"}, {"role": "assistant", "content": "Two!"}]
+PROBE_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "count",
+            "description": "Counts.",
+            "parameters": {"type": "object", "properties": {"start": {"type": "integer"}}},
+        },
+    }
+]
+PROBE_CALL = [
+    PROBE[0],
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {
+                "type": "function",
+                "id": "call00001",
+                "function": {"name": "count", "arguments": {"start": 1}},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call00001", "name": "count", "content": "2"},
+    PROBE[1],
+]
 PIECES_KEPT = 1024  # recently encoded texts: the K responses of a group repeat their prompt
 # What tokens with lstrip or rstrip swallow: Unicode's White_Space. str.strip() strips more.
 WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
@@ -47,6 +74,11 @@ WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".joi
 PAD_FIX = (
     "choose an added token that no chat prints with pad_token= (--config.tokenizer.pad_token of a "
     "run): '<|vision_pad|>' (Qwen), '<|finetune_right_pad_id|>' (Llama 3)"
+)
+EOS_FIX = (
+    "tokenizer_config.json: eos_token is missing, and a model that is saved names it; write it "
+    "there, or name the added token that ends a turn with eos_token= (--config.tokenizer.eos_token "
+    "of a run): '<|im_end|>' (Qwen), '<|eot_id|>' (Llama 3)"
 )
 DATE_FIX = (
     "the chat template prints today's date (strftime_now), so scores would change from day to day; "
@@ -99,16 +131,10 @@ class ChatTokenizer:
         self.vocab_size: int = max(full.get_vocab(with_added_tokens=True).values()) + 1
         self.bos_id = self._id("bos_token")
         pad_id = self._id("pad_token")
-        eos_id = self._id("eos_token")
-        if eos_id is None:
-            raise ValueError(
-                "tokenizer_config.json: eos_token is missing; name the added token that stands "
-                "there"
-            )
-        self.eos_id: int = eos_id
+        self._eos_id = self._id("eos_token")
         if pad_id is None:
             # Scores are read by length, so that nothing depends on what fills the rows.
-            pad_id = eos_id
+            pad_id = self._eos_id or 0
         self.pad_id: int = pad_id
         self._encode_first, self._encode_later = _text_encoders(spec)
         self._check_text_is_text()
@@ -117,26 +143,44 @@ class ChatTokenizer:
         except BadRecord as error:
             raise ValueError(
                 f"the chat template fails on a question and an answer: {error.detail}"
+                f"{self._what_it_needs()}"
             ) from None
         self._check_exact()
         self._tokenizer_fingerprint = fingerprint.of_json(spec)
 
     @classmethod
     def load(
-        cls, folder: str | pathlib.Path, pad_token: str | None = None, date: str | None = None
+        cls,
+        folder: str | pathlib.Path,
+        pad_token: str | None = None,
+        date: str | None = None,
+        eos_token: str | None = None,
     ) -> "ChatTokenizer":
         """From a tokenizer folder, all the files of it that transformers reads.
 
-        `pad_token` replaces the one stored; `date` (YYYY-MM-DD) is written into a template that
-        would print today's.
+        `pad_token` and `eos_token` replace those stored; `date` (YYYY-MM-DD) is written into a
+        template that would print today's.
         """
         files = tokenizer_folder.read(folder)
         config, templates = files.config, files.templates
         if pad_token is not None:
             config = config | {"pad_token": pad_token}
+        if eos_token is not None:
+            config = config | {"eos_token": eos_token}
         if date is not None:
             templates = {k: chat_template.pin_date(text, date) for k, text in templates.items()}
         return cls(files.tokenizer_json, config, templates)
+
+    @property
+    def eos_id(self) -> int:
+        """The token that ends a text.
+
+        Raises ValueError where the folder names none: no score depends on it, but a model that is
+        saved says it.
+        """
+        if self._eos_id is None:
+            raise ValueError(EOS_FIX)
+        return self._eos_id
 
     def save(self, folder: str | pathlib.Path) -> None:
         """Write tokenizer.json and tokenizer_config.json as AutoTokenizer reads them."""
@@ -158,7 +202,7 @@ class ChatTokenizer:
             "tokenizer": self._tokenizer_fingerprint,
             "chat_template": fingerprint.of_bytes(text.encode()),
             "bos": bos,
-            "eos": self.special["eos_token"],
+            "eos": self.special.get("eos_token", "none"),
             "pad": self.special.get("pad_token", "none"),
         }
 
@@ -192,6 +236,10 @@ class ChatTokenizer:
         """How many control strings the texts of a conversation hold: each is made text."""
         return self._breaker.count([messages, tools])
 
+    def first_control_string(self, group: Group) -> str | None:
+        """The first control string of a group with the text around it, for people to find it."""
+        return self._breaker.first([group.prompt, group.responses, group.tools])
+
     def ordinary_tokens(self, messages: list[Message]) -> int:
         """How many added tokens that are not control tokens a conversation's texts hold."""
         count = 0
@@ -199,14 +247,44 @@ class ChatTokenizer:
             count += sum(text.count(token) for token in self._ordinary)
         return count
 
+    def unprinted(self, group: Group) -> list[str]:
+        """Which of "tools" and "tool_calls" a group has that the template leaves out of the text.
+
+        Nothing fails there, in transformers neither: the model just never sees them.
+        """
+        messages = itertools.chain(group.prompt, *group.responses)
+        present = {
+            "tools": group.tools is not None,
+            "tool_calls": any("tool_calls" in message for message in messages),
+        }
+        return [field for field in self._never_printed if present[field]]
+
+    @functools.cached_property
+    def _never_printed(self) -> list[str]:
+        """Which of "tools" and "tool_calls" change nothing in what the template prints."""
+        without_call = [PROBE_CALL[0], {**PROBE_CALL[1], "tool_calls": None}, *PROBE_CALL[2:]]
+        twins = {
+            "tools": ((PROBE, PROBE_TOOLS), (PROBE, None)),
+            "tool_calls": ((PROBE_CALL, PROBE_TOOLS), (without_call, PROBE_TOOLS)),
+        }
+        never = []
+        for field, (with_field, without) in twins.items():
+            try:
+                if self.render(*with_field) == self.render(*without):
+                    never.append(field)
+            except BadRecord:
+                # It looks at the field; what it cannot print is refused record by record.
+                continue
+        return never
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids, control tokens included: for people to read."""
         return self._full.decode(list(ids), skip_special_tokens=False)
 
     def check_pad(self) -> None:
-        """Raise ValueError where the folder's pad token would not do for a model to be saved.
+        """Raise ValueError where pad or EOS token would not do for a model to be saved.
 
-        Scoring needs none.
+        Scoring needs neither.
         """
         pad = self.special.get("pad_token")
         if pad is None:
@@ -222,6 +300,28 @@ class ChatTokenizer:
                 f"tokenizer_config.json: pad_token = {pad!r} is printed by the chat template; "
                 f"{PAD_FIX}"
             )
+
+    def _what_it_needs(self) -> str:
+        """Why the template fails on plain messages, if it is of a kind that cannot print any."""
+        in_parts = [
+            {**message, "content": [{"type": "text", "text": message["content"]}]}
+            for message in PROBE
+        ]
+        kinds = (
+            (PROBE, PROBE_TOOLS, "prints only conversations with tools; call it tool_use"),
+            (
+                in_parts,
+                None,
+                "reads contents as lists of parts, as processors of images write them",
+            ),
+        )
+        for messages, tools, kind in kinds:
+            try:
+                self.render(messages, tools)
+            except BadRecord:
+                continue
+            return f"; it {kind}, and add the model's template for plain messages as default"
+        return ""
 
     def _render_marked(
         self, messages: list[Message], tools: list[dict] | None
@@ -241,8 +341,9 @@ class ChatTokenizer:
             )
         except TemplateRefusal as refusal:
             raise BadRecord("bad_role", f"the chat template says: {refusal}") from None
-        # A field that this template expects may be missing, or of another type.
-        except (jinja2.UndefinedError, TypeError, ValueError, KeyError, AttributeError) as error:
+        # A field that this template expects may be missing, or of another type; or it does what
+        # the sandbox forbids.
+        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
             raise BadRecord("bad_schema", f"the chat template fails: {error}") from None
         return rendered, mark, broken
 

@@ -9,6 +9,9 @@ from rewardjax import fingerprint
 
 # {"role": str, "content": str}, plus fields that a chat template reads ("reasoning_content", ...).
 Message = dict[str, Any]
+# A field of a message whose content is null beside calls of tools. Its content is "" for all who
+# read texts; templates see none, since some ask whether there is one.
+NO_CONTENT = "no_content"
 
 # Why a record or pair is dropped. Closed: manifests and quarantine files count by these, and users
 # look them up in docs/data.md.
@@ -74,13 +77,22 @@ class Group:
     tools: list[dict[str, Any]] | None = None  # schemas of the functions that may be called
 
 
-def pair_id(prompt: list[Message], response_a: list[Message], response_b: list[Message]) -> str:
-    """Hash of a prompt and an unordered pair of responses."""
+def pair_id(
+    prompt: list[Message],
+    response_a: list[Message],
+    response_b: list[Message],
+    tools: list[dict[str, Any]] | None = None,
+) -> str:
+    """Hash of a prompt, the tools that it offers, and an unordered pair of responses."""
     # Sorted, so that a flipped label is a new label of the same pair and never another pair.
     responses = sorted(
         (response_a, response_b), key=lambda response: json.dumps(response, sort_keys=True)
     )
-    return fingerprint.of_json({"prompt": prompt, "responses": responses})
+    record: dict[str, Any] = {"prompt": prompt, "responses": responses}
+    if tools is not None:
+        # Which of two calls is better depends on what could be called.
+        record["tools"] = tools
+    return fingerprint.of_json(record)
 
 
 def check(group: Group) -> tuple[Group, list[BadRecord]]:

@@ -14,14 +14,16 @@ def load_tokenizer(
     folder: str | None = None,
     pad_token: str | None = None,
     date: str | None = None,
+    eos_token: str | None = None,
     *,
     model_folder: str | None = None,
 ) -> ChatTokenizer:
     """The tokenizer of `folder`, by default that of the model's own folder, to train with.
 
-    `pad_token` replaces the one stored; `date` is written into a template that would print today's.
-    Raises ValueError, before any data is read, if there is no tokenizer, if its vocabulary is not
-    that of the model in `model_folder`, or if its pad token would not do for a model that is saved.
+    `pad_token` and `eos_token` replace those stored; `date` is written into a template that would
+    print today's. Raises ValueError, before any data is read, if there is no tokenizer, if its
+    vocabulary is not that of the model in `model_folder`, or if its pad or EOS token would not do
+    for a model that is saved.
     """
     if folder is None and model_folder is None:
         raise ValueError(
@@ -30,7 +32,8 @@ def load_tokenizer(
         )
     if model_folder is None:
         assert folder is not None, "one of the two is given"
-        tokenizer = ChatTokenizer.load(assets.resolve(folder, weights=False), pad_token, date)
+        source = assets.resolve(folder, weights=False)
+        tokenizer = ChatTokenizer.load(source, pad_token, date, eos_token)
         tokenizer.check_pad()
         return tokenizer
     home = assets.resolve(model_folder, weights=False)
@@ -44,7 +47,7 @@ def load_tokenizer(
     source = home
     if folder is not None:
         source = assets.resolve(folder, weights=False)
-    tokenizer = ChatTokenizer.load(source, pad_token, date)
+    tokenizer = ChatTokenizer.load(source, pad_token, date, eos_token)
     tokenizer.check_pad()
     vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
     if source != home:

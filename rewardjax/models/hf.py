@@ -73,8 +73,9 @@ def load(
             refuse_other_head(folder, tensors)
             if not init_head:
                 raise ValueError(
-                    f"{folder}: there is no {HEAD}, so this is not yet a reward model; "
-                    "init_head=True starts one from it"
+                    f"{folder}: there is no {HEAD}, so this is a language model and not yet a "
+                    "reward model (one that writes its verdicts has no reward to read); training "
+                    "with --config.model.folder and init_head=True makes one of it"
                 )
             head = f"drawn with seed {seed}"
             rules = [rule for rule in rules if rule.name != HEAD]

@@ -8,23 +8,38 @@ import json
 import pathlib
 from typing import Any
 
+from rewardjax.files import refuse_stand_in
 from rewardjax.models import families
 from rewardjax.models.config import DecoderConfig, RopeScaling
 from rewardjax.models.family import Family
 
 ADAPTER = "adapter_config.json"  # written by peft
+FILES_SHOWN = 6
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file. Raises FileNotFoundError or ValueError that names the file."""
+    refuse_stand_in(path)
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path}: not there; a Hugging Face model folder has a {path.name}"
+            f"{path}: not there; a Hugging Face model folder has a {path.name}, this one has "
+            f"{files_of(path.parent)}"
         ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from None
+    except ValueError as error:  # bytes that are no text, or text that is not JSON
+        raise ValueError(f"{path}: not JSON ({error}); fetch it again") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds {value!r:.40}, not a JSON object; fetch it again")
+    return value
+
+
+def files_of(folder: pathlib.Path) -> str:
+    """The first files of a folder, for a message about one that is not there."""
+    names = sorted(path.name for path in folder.glob("*") if path.is_file())
+    if not names:
+        return "no file"
+    return ", ".join(names[:FILES_SHOWN]) + ", ..." * (len(names) > FILES_SHOWN)
 
 
 def read_config(folder: str | pathlib.Path) -> DecoderConfig:
@@ -35,6 +50,7 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     path = pathlib.Path(folder) / "config.json"
     _refuse_adapter(path.parent)
     raw = read_json(path)
+    _refuse_own_code(raw, path)
     try:
         family = families.get(raw.get("model_type"))
     except ValueError as error:
@@ -141,6 +157,18 @@ def _refuse_adapter(folder: pathlib.Path) -> None:
     )
 
 
+def _refuse_own_code(raw: dict[str, Any], path: pathlib.Path) -> None:
+    """Raise ValueError for a model that is computed by Python code in its own folder."""
+    for auto_class, code in (raw.get("auto_map") or {}).items():
+        if not auto_class.startswith("AutoModel"):
+            continue
+        raise ValueError(
+            f"{path}: auto_map names code of its own, {code} (trust_remote_code), which is not "
+            f"run here: it may pool, scale or gate what a plain model does not; delete auto_map "
+            f"if the weights are those of a plain model with a linear head"
+        )
+
+
 def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path) -> None:
     for only in family.only:
         value = raw.get(only.field, only.value)
@@ -153,10 +181,11 @@ def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path
         raise ValueError(
             f"{path}: layer_types has {sorted(other)}; only 'full_attention' is implemented"
         )
-    if raw.get("quantization_config"):
+    if quantization := raw.get("quantization_config"):
         raise ValueError(
-            f"{path}: quantized weights (quantization_config) are not read; use the folder of the "
-            f"unquantized model"
+            f"{path}: the weights are quantized (quantization_config, quant_method="
+            f"{quantization.get('quant_method')!r}), and those are not read; use the folder of the "
+            f"unquantized model, or dequantize it (transformers: model.dequantize, save_pretrained)"
         )
     if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
         _refuse_other_than_one_output(raw, path)
@@ -165,14 +194,15 @@ def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path
 def _refuse_other_than_one_output(raw: dict[str, Any], path: pathlib.Path) -> None:
     labels = raw.get("num_labels", 1)
     # transformers writes the number of outputs only as the length of this table.
-    if "id2label" in raw:
-        labels = len(raw["id2label"])
+    table = raw.get("id2label") or {}
+    if table:
+        labels = len(table)
     if labels != 1:
         named = ""
-        if "id2label" in raw:
-            named = ": " + ", ".join(map(str, list(raw["id2label"].values())[:8]))
+        if table:
+            named = " (id2label: " + ", ".join(map(str, list(table.values())[:8])) + ")"
         raise ValueError(
-            f"{path}: num_labels={labels} (id2label{named}); a reward model has exactly one "
+            f"{path}: num_labels={labels}{named}; a reward model has exactly one "
             "output: keep the row of score.weight that is the reward, and its one entry in id2label"
         )
 

@@ -6,13 +6,13 @@ import pickle
 import random
 import unicodedata
 
-import jinja2
 import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRecord
+from rewardjax.data.groups import BadRecord, Group
+from rewardjax.data.layouts import fields
 
 QWEN_ADDED = [
     "<|endoftext|>",
@@ -589,8 +589,12 @@ def test_templates_that_refuse_or_ask_for_the_date(tmp_path):
     needs_a_call = QWEN_TEMPLATE + "{{ messages[0].tool_calls[0].name if messages|length > 2 }}"
     with pytest.raises(BadRecord, match="bad_schema.*the chat template fails"):
         ChatTokenizer.load(make_qwen(tmp_path, template=needs_a_call)).encode(MESSAGES)
-    with pytest.raises(jinja2.exceptions.SecurityError):
+    with pytest.raises(ValueError, match="'append' of 'list' object is unsafe"):
         ChatTokenizer.load(make_qwen(tmp_path, template="{{ messages.append(1) }}"))
+    with pytest.raises(
+        ValueError, match=r"does not compile: .*No filter named 'from_json'.*line 2"
+    ):
+        ChatTokenizer.load(make_qwen(tmp_path, template="{{ 1 }}\n{{ tools | from_json }}"))
 
 
 # transformers prints today's date with both
@@ -793,6 +797,67 @@ def test_scoring_needs_no_pad_token_and_training_says_which_to_take(pad, tmp_pat
     ChatTokenizer.load(tmp_path, pad_token="<|pad|>").check_pad()
 
 
+def test_a_folder_without_eos_scores_and_names_the_flag_to_train(tmp_path):
+    make_qwen(tmp_path)
+    same = ChatTokenizer.load(tmp_path).encode(MESSAGES)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    eos = config.pop("eos_token")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    chat = ChatTokenizer.load(tmp_path)
+    assert chat.encode(MESSAGES) == same and chat.fingerprints()["eos"] == "none"
+    with pytest.raises(ValueError, match="eos_token is missing.*--config.tokenizer.eos_token"):
+        chat.check_pad()
+    repaired = ChatTokenizer.load(tmp_path, eos_token=eos)
+    repaired.check_pad()
+    repaired.save(tmp_path / "saved")
+    assert ChatTokenizer.load(tmp_path / "saved").eos_id == repaired.eos_id
+
+
+CALL = [
+    {"role": "user", "content": "Time?"},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+    },
+    {"role": "tool", "content": "noon"},
+    {"role": "assistant", "content": "Noon."},
+]
+SCHEMA = [{"type": "function", "function": {"name": "f", "description": "", "parameters": {}}}]
+
+
+def test_fields_that_the_template_leaves_out_are_named(tmp_path):
+    group = Group("", CALL[:3], [CALL[3:]], [], tools=SCHEMA)
+    plain = "{% for m in messages %}<|im_start|>{{ m.role }}{{ m.content }}{% endfor %}"
+    chat = ChatTokenizer.load(make_qwen(tmp_path, template=plain))
+    assert chat.unprinted(group) == ["tools", "tool_calls"]
+    assert chat.unprinted(Group("", CALL[:1], [CALL[3:]], [])) == []
+    both = plain + "{{ tools }}{% for m in messages %}{{ m.tool_calls }}{% endfor %}"
+    chat = ChatTokenizer.load(make_qwen(tmp_path, template=both))
+    assert chat.unprinted(group) == []
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "{{ 'null' if m.content is none else 'text' }}",
+        "{{ m.content is defined }}",
+        "{{ 'content' in m }}",
+        "{{ m['content'] or 'nothing' }}",
+    ],
+)
+def test_a_null_content_beside_a_call_is_what_transformers_makes_of_it(printed, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}" + printed + "{% endfor %}"
+    chat = ChatTokenizer.load(make_qwen(tmp_path, template=template))
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    reads = [fields.text_or_messages([message], "messages")[0] for message in CALL]
+    assert chat.encode(reads) == list(reference.apply_chat_template(CALL, return_dict=False))
+    empty = [CALL[0], {**CALL[1], "content": ""}, *CALL[2:]]
+    reads = [fields.text_or_messages([message], "messages")[0] for message in empty]
+    assert chat.encode(reads) == list(reference.apply_chat_template(empty, return_dict=False))
+
+
 def added(index, **changes):
     return lambda spec, config: spec["added_tokens"][index].update(changes)
 
@@ -811,7 +876,16 @@ def added(index, **changes):
             ),
         ),
         ("model.dropout = 0.1", lambda spec, config: spec["model"].update(dropout=0.1)),
-        ("eos_token is missing", lambda spec, config: config.update(eos_token=None)),
+        (
+            "fails on a question and an answer.*prints only conversations with tools; call it tool",
+            lambda spec, config: config.update(chat_template=QWEN_TEMPLATE + "{{ tools[0].type }}"),
+        ),
+        (
+            "reads contents as lists of parts",
+            lambda spec, config: config.update(
+                chat_template="{% for m in messages %}{{ m.content[0].text + m.role }}{% endfor %}"
+            ),
+        ),
         (
             "pad_token = '<pad>' is not an added token",
             lambda spec, config: config.update(pad_token="<pad>"),
@@ -834,5 +908,5 @@ def test_what_cannot_be_exact_is_refused(message, change, folders):
     config = json.loads((folders["qwen"] / "tokenizer_config.json").read_text())
     change(spec, config)
     with pytest.raises(ValueError) as caught:
-        ChatTokenizer(json.dumps(spec), config, QWEN_TEMPLATE)
+        ChatTokenizer(json.dumps(spec), config, config.get("chat_template", QWEN_TEMPLATE))
     assert all(part in str(caught.value) for part in message.split(".*")), caught.value

@@ -292,6 +292,9 @@ def test_heads_that_cannot_be_read_say_what_they_are(broken, one_device):
     lora = {"base_model.model.model.layers.0.mlp.up_proj.lora_A.weight": np.ones((4, 48))}
     with pytest.raises(ValueError, match="lora_A.weight .*not merged.*merge_and_unload"):
         hf.load(broken(lora), Compute(), Layout())
+    layers = {f"score.{i}.weight": np.ones((48, 48), np.float32) for i in (0, 2)}
+    with pytest.raises(ValueError, match=r"score.0.weight \[48, 48\].*more than one layer"):
+        hf.load(broken({"score.weight": None, **layers}), Compute(), Layout(), init_head=True)
     folder = broken({"score.weight": None})
     (folder / "value_head.safetensors").touch()
     with pytest.raises(ValueError, match="head is in value_head.safetensors"):
@@ -302,7 +305,7 @@ def test_files_that_are_missing_or_damaged_are_named(folders, tmp_path, one_devi
     with pytest.raises(FileNotFoundError, match="config.json"):
         hf.load(tmp_path, Compute(), Layout())
     (tmp_path / "config.json").write_text((folders["tiny-qwen3"] / "config.json").read_text())
-    with pytest.raises(FileNotFoundError, match="model.safetensors"):
+    with pytest.raises(FileNotFoundError, match="neither model.safetensors.*fetch the weights"):
         hf.load(tmp_path, Compute(), Layout())
     whole = (folders["tiny-qwen3"] / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -314,6 +317,46 @@ def test_files_that_are_missing_or_damaged_are_named(folders, tmp_path, one_devi
     )
     with pytest.raises(ValueError, match="model.extra.weight is not in model.safetensors"):
         hf.load(tmp_path, Compute(), Layout())
+    index = {"weight_map": {"model.norm.weight": "model-00002-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FileNotFoundError, match="00002-of-00002.safetensors: not there, though"):
+        hf.load(tmp_path, Compute(), Layout())
+    (tmp_path / "model.safetensors.index.json").unlink()
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (tmp_path / "model.safetensors").write_text(pointer)
+    with pytest.raises(ValueError, match="a Git LFS pointer.*git lfs pull"):
+        hf.load(tmp_path, Compute(), Layout())
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        (["pytorch_model.bin"], "pickled, in pytorch_model.bin: .*save_pretrained"),
+        (["pytorch_model-00001-of-00002.bin"], "pickled, in pytorch_model-00001-of-00002.bin"),
+        (["pytorch_model.bin", "value_head.bin"], "pytorch_model.bin and the trained head in val"),
+        (["rm-Q4_K.gguf"], "rm-Q4_K.gguf is llama.cpp's format"),
+        (["model-00001-of-00002.safetensors"], "00001-of-00002.safetensors is there without its i"),
+    ],
+    ids=str,
+)
+def test_weights_in_another_format_are_named_with_the_remedy(
+    names, message, folders, tmp_path, one_device
+):
+    (tmp_path / "config.json").write_text((folders["tiny-qwen3"] / "config.json").read_text())
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=message):
+        hf.load(tmp_path, Compute(), Layout())
+
+
+def test_tensors_of_a_wrapper_or_of_a_quantized_model_are_named(broken, folders, one_device):
+    tensors = read_all(folders["tiny-qwen3"])
+    wrapped = dict.fromkeys(tensors) | {f"pretrained_model.{k}": v for k, v in tensors.items()}
+    with pytest.raises(ValueError, match="inside a wrapper .pretrained_model.model.embed_tokens"):
+        hf.load(broken(wrapped), Compute(), Layout(), init_head=True)
+    packed = {"model.layers.0.mlp.up_proj.qweight": np.ones((4, 4), np.int32)}
+    with pytest.raises(ValueError, match="up_proj.qweight belongs to a quantized weight"):
+        hf.load(broken(packed), Compute(), Layout())
 
 
 def test_save_refuses_before_it_writes(folders, tmp_path, one_device):

@@ -70,7 +70,8 @@ def test_transformers_reads_what_we_write(folder):
         ({"hidden_act": "gelu"}, "hidden_act='gelu'.*'silu'"),
         ({"attention_bias": True}, "attention_bias=True"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding_attention"),
-        ({"quantization_config": {"bits": 4}}, "quantization_config"),
+        ({"quantization_config": {"bits": 4, "quant_method": "gptq"}}, "quant_method='gptq'"),
+        ({"auto_map": {"AutoModel": "m.RewardModel"}}, "auto_map .* m.RewardModel .*delete auto_m"),
         (
             {"id2label": {"0": "bad", "1": "good"}},
             r"num_labels=2 \(id2label: bad, good\).*one output",
@@ -160,6 +161,15 @@ def test_a_pad_token_that_ends_a_text_is_not_written(eos):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="config.json"):
         read_config(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: not JSON"):
+    (tmp_path / "adapter_model.safetensors").touch()
+    with pytest.raises(FileNotFoundError, match="this one has adapter_model.safetensors"):
         read_config(tmp_path)
+    for text, message in (("{", "not JSON"), ("[]", "not a JSON object")):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=f"config.json: .*{message}"):
+            read_config(tmp_path)
+
+
+def test_code_of_a_folder_that_is_no_model_is_passed_over(folder):
+    """Configs and tokenizers may have code of their own beside a plain model."""
+    assert read_config(folder({"auto_map": {"AutoConfig": "c.Config"}})).family == "llama"

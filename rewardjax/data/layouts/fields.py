@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.groups import NO_CONTENT, BadRecord, Message
 from rewardjax.data.layouts import transcripts, turns
 
 Record = dict[str, Any]
@@ -320,7 +320,8 @@ def _message(message: Record, where: str) -> Message:
     if isinstance(role, str):
         role = ROLES.get(role.lower(), role)
     _refuse_unread_fields(message, where)
-    if content is None:
+    has_content = content is not None
+    if not has_content:
         # A turn without words is a call, or what a tool returns.
         if role != "tool" and not any(message.get(name) for name in OPTIONAL_FIELDS):
             raise BadRecord(
@@ -334,6 +335,8 @@ def _message(message: Record, where: str) -> Message:
     # Tables fill absent fields with None or "", which templates would take for a field that is
     # there.
     optional = {name: message[name] for name in OPTIONAL_FIELDS if message.get(name)}
+    if not has_content and "tool_calls" in optional:
+        optional[NO_CONTENT] = True
     return {"role": role, "content": content, **optional}
 
 

@@ -10,9 +10,9 @@ from typing import IO, cast
 
 import pyarrow as pa
 
+from rewardjax.files import HEAD, refuse_stand_in
+
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes, RFC 1952 and RFC 8878
-UTF8_BOM = b"\xef\xbb\xbf"
-HEAD = 512  # bytes that tell what a file is
 
 # Spellings of a byte order mark; UTF-32's first, since UTF-16's is the start of one of them.
 WIDE_BOMS = {
@@ -52,22 +52,6 @@ def decompressed(file: pathlib.Path) -> Iterator[IO[bytes]]:
         raise ValueError(
             f"{file}: cut off or damaged ({error}); download or copy it again"
         ) from None
-
-
-def refuse_stand_in(file: pathlib.Path) -> None:
-    """Raise ValueError for a file that came in place of the data: a Git LFS pointer, a web page."""
-    with open(file, "rb") as raw:
-        head = raw.read(HEAD)
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise ValueError(
-            f"{file}: a Git LFS pointer, not the data; run `git lfs pull` in its repository"
-        )
-    first = head.removeprefix(UTF8_BOM).lstrip().lower()
-    if first.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ValueError(
-            f"{file}: a web page under the data's name; download the file itself (on the hub its "
-            "address has /resolve/ where the page's has /blob/), logged in where that is needed"
-        )
 
 
 def _refuse_other_text(file: pathlib.Path, head: bytes) -> None:

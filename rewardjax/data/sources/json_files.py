@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-from rewardjax.data.sources.byte_streams import UTF8_BOM, decompressed
+from rewardjax.data.sources.byte_streams import decompressed
+from rewardjax.files import UTF8_BOM
 
 Record = dict[str, Any]
 CHUNK = 1 << 18  # bytes read at once

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax.data.sources.byte_streams import decompressed, refuse_stand_in
+from rewardjax.data.sources.byte_streams import decompressed
+from rewardjax.files import refuse_stand_in
 
 Record = dict[str, Any]
 RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects

@@ -13,6 +13,8 @@ import jinja2.meta
 import jinja2.nodes
 import jinja2.sandbox
 
+from rewardjax.data.groups import NO_CONTENT
+
 # strftime_now('%d %b %Y') or strftime_now("..."): the format is a literal in every known template.
 DATE_CALL = re.compile(r"""strftime_now\(\s*(?:'([^']*)'|"([^"]*)")\s*\)""")
 DATE_TEST = re.compile(r"strftime_now is (not )?defined")
@@ -37,9 +39,15 @@ class GenerationTag(jinja2.ext.Extension):
 def compile_template(template: str) -> Callable[..., str]:
     """A chat template's render function, in a sandbox with transformers' options.
 
-    Unlike there, a template cannot ask for the date.
+    Unlike there, a template cannot ask for the date. Raises ValueError where it is not Jinja.
     """
-    return _environment().from_string(template).render
+    try:
+        return _environment().from_string(template).render
+    except jinja2.TemplateSyntaxError as error:
+        raise ValueError(
+            f"the chat template does not compile: {error.message} (its line {error.lineno}); write "
+            "another into chat_template.jinja"
+        ) from None
 
 
 def string_literals(template: str) -> set[str]:
@@ -49,7 +57,12 @@ def string_literals(template: str) -> set[str]:
 
 
 def asks_for_the_date(template: str) -> bool:
-    """Whether the template reads `strftime_now`, with which transformers gives it today's date."""
+    """Whether the template reads `strftime_now`, with which transformers gives it today's date.
+
+    Raises ValueError where it is not Jinja.
+    """
+    # jinja's own complaint would not say which file it is about.
+    compile_template(template)
     return "strftime_now" in jinja2.meta.find_undeclared_variables(_environment().parse(template))
 
 
@@ -104,6 +117,8 @@ def as_template_reads(message: dict[str, Any]) -> dict[str, Any]:
     is None is. Reasoning has three names in data sets; templates read one of the first two.
     """
     message = {key: value for key, value in message.items() if value is not None}
+    if message.pop(NO_CONTENT, False):
+        del message["content"]
     for name in ("reasoning_content", "thinking", "reasoning"):
         if name in message:
             reasoning = message[name]

@@ -8,6 +8,7 @@ from typing import Any
 # Unicode keeps these characters free of meaning for ever, so a mark is never text that somebody
 # meant.
 PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+AROUND = 20  # characters that are shown on both sides of a control string
 
 
 class Breaker:
@@ -23,7 +24,7 @@ class Breaker:
     def __init__(self, controls: Collection[str], cut_out: Collection[str] = ()):
         """`controls`: the texts of control tokens; `cut_out`: what a template may cut out."""
         # A lookahead matches at every place, so that overlapping occurrences are all seen.
-        self._occurrence = any_of(controls, "(?={})")
+        self._occurrence = any_of(controls, "(?=({}))")
         self._cut_out = any_of([text for text in cut_out if len(text) > 2], "{}")
         self._edges = tuple({text[0] for text in controls} | {text[-1] for text in controls})
         self._beginnings: set[str] = set()
@@ -45,6 +46,14 @@ class Breaker:
     def count(self, value: Any) -> int:
         """How many control strings there are in the texts of a JSON value."""
         return sum(len(self._occurrence.findall(text)) for text in texts_of(value))
+
+    def first(self, value: Any) -> str | None:
+        """The first control string in the texts of a JSON value, with what stands around it."""
+        for text in texts_of(value):
+            match = self._occurrence.search(text)
+            if match:
+                return text[max(0, match.start() - AROUND) : match.end(1) + AROUND]
+        return None
 
     def _suspicious(self, text: str) -> bool:
         return any(character in text for character in self._edges)

@@ -11,10 +11,17 @@ from typing import Any, NamedTuple
 
 import tokenizers
 
+from rewardjax.files import refuse_stand_in
+
 # What a declaration may say of a token besides its text.
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # Older files of more tokens and of named ones: their content goes into the two that are written.
 OLDER_FILES = ("added_tokens.json", "special_tokens_map.json")
+
+
+NEEDED = ("tokenizer.json", "tokenizer_config.json")
+# What tokenizers were kept in before tokenizer.json.
+SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt")
 
 
 class TokenizerFiles(NamedTuple):
@@ -28,9 +35,11 @@ class TokenizerFiles(NamedTuple):
 def read(folder: str | pathlib.Path) -> TokenizerFiles:
     """Read tokenizer.json, tokenizer_config.json and what may lie beside them.
 
-    Raises ValueError where there is no chat template.
+    Raises FileNotFoundError or ValueError that names the file and what to do, also where there is
+    no chat template.
     """
     folder = pathlib.Path(folder)
+    _refuse_other_files(folder)
     config = _read_json(folder / "tokenizer_config.json")
     if "added_tokens_decoder" not in config:
         for name, token in _read_json(folder / "special_tokens_map.json", {}).items():
@@ -38,6 +47,8 @@ def read(folder: str | pathlib.Path) -> TokenizerFiles:
                 # How tokenizer_config.json writes a token with flags.
                 token = token | {"__type": "AddedToken", "special": True}
             config[name] = token
+    # Parsed here too: the library's own complaint would not name the file.
+    _read_json(folder / "tokenizer.json")
     tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
     more = _read_json(folder / "added_tokens.json", {})
     return TokenizerFiles(
@@ -165,7 +176,29 @@ def _templates(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     return templates
 
 
+def _refuse_other_files(folder: pathlib.Path) -> None:
+    """Raise FileNotFoundError where a tokenizer lies in files that are not read."""
+    missing = [name for name in NEEDED if not (folder / name).exists()]
+    if not missing:
+        return
+    older = [name for name in SLOW_FILES if (folder / name).exists()]
+    remedy = "fetch it from the repository of the model"
+    if older:
+        remedy = (
+            f"it has {', '.join(older)}, which transformers turns into it: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
+    raise FileNotFoundError(f"{folder}: there is no {missing[0]}; {remedy}")
+
+
 def _read_json(path: pathlib.Path, default: Any = None) -> Any:
     if default is not None and not path.exists():
         return default
-    return json.loads(path.read_text(encoding="utf-8"))
+    refuse_stand_in(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bytes that are no text, or text that is not JSON
+        raise ValueError(f"{path}: not JSON ({error}); fetch it again") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds {value!r:.40}, not a JSON object; fetch it again")
+    return value
