@@ -323,12 +323,14 @@ def only_texts_differ(subject: Subject, chat: tuple) -> bool:
 
 
 def forged(subject: Subject, chat: tuple) -> bool:
-    """Whether a chat has other control ids than the same chat with every text an x."""
-    plain = their_ids(subject, tuple(mapped(list(chat), lambda text: text and "x")))
-    ours = our_ids(subject, chat)
-    if ours is None or plain is None:
-        return ours is not plain
-    return [i for i in ours if i in subject.control] != [i for i in plain if i in subject.control]
+    """Whether a chat has other control ids than the same chat with harmless texts."""
+    # Equal texts stay equal and others differ: templates look for the last user's turn by its text.
+    harmless: dict[str, str] = {"": ""}
+    plain = mapped(list(chat), lambda text: harmless.setdefault(text, f"x{len(harmless)}"))
+    theirs, ours = their_ids(subject, tuple(plain)), our_ids(subject, chat)
+    if ours is None or theirs is None:
+        return ours is not theirs
+    return [i for i in ours if i in subject.control] != [i for i in theirs if i in subject.control]
 
 
 def hostile_words(control: dict[int, str]) -> list[str]:

@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from rewardjax import assets, errors
-from rewardjax.data import sources, spelling
+from rewardjax.data import accounting, sources, spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, Group, Message
 from rewardjax.reporting import examine
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tokenizer = ChatTokenizer.load(assets.resolve(args.tokenizer, weights=False))
     source = sources.open_source(args.source, split=args.split, spelling=spelling.FLAGS)
     measure = _measure(tokenizer)
-    files, pairs = examine.examine(source, measure, SHOWN, args.columns, args.labels)
+    files, pairs = examine.examine(source, measure, tokenizer, SHOWN, args.columns, args.labels)
     try:
         for line in report(source.name, files, pairs, tokenizer):
             print(line)
@@ -94,8 +94,6 @@ def report(
         yield "(--tokenizer DIR counts tokens, and shows pairs as that model reads them)"
     else:
         yield from histogram(lengths, "tokens")
-        if tokenizer.neutralized:
-            yield f"control strings found in texts and read as text: {tokenizer.neutralized:,}"
     for place, example in enumerate(pairs, 1):
         yield ""
         pair = example.pair
@@ -122,6 +120,11 @@ def _of_file(findings: Findings) -> Iterator[str]:
         yield from _wrapped(f"  lost: {' and '.join(counts)}, {reason} ({REASONS[reason]})")
         for number, detail in loss.examples:
             yield from _wrapped(f"    record {number}: {_shortened(detail)}", "      ")
+    if findings.control_records:
+        sentence = accounting.control_strings(findings.control_records, findings.control_example)
+        yield from _wrapped(f"  {sentence}")
+    if findings.unprinted:
+        yield from _wrapped(f"  {accounting.not_printed(findings.unprinted)}")
 
 
 def _counts(files: Sequence[Findings]) -> str:

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax import errors, evaluators, fingerprint
+from rewardjax.data import accounting
 from rewardjax.evaluators import (
     baselines,
     finder,
@@ -190,7 +191,7 @@ def plan(config: config_lib.Config) -> str:
 
 
 def summarize(examples: Examples, scores: Scores) -> Result:
-    """The benchmark's numbers, with a note where an example counts more than once."""
+    """The benchmark's numbers, with notes on examples that repeat or are not read as written."""
     result = evaluators.get(examples.name).summarize(examples.items, scores.rewards)
     # The report looks its rule up by name, and a module of your own may call itself anything.
     result = dataclasses.replace(result, name=examples.name)
@@ -198,7 +199,7 @@ def summarize(examples: Examples, scores: Scores) -> Result:
     remedy = f"the others are too long: raise --config.max_length ({max_length})"
     result = selection.without_a_headline_of_few(result, remedy)
     result = selection.marked(result, examples)
-    notes = list(result.notes)
+    notes = [*result.notes, *_remarks(scores)]
     of_lengths = truncation.note(scores)
     if of_lengths is not None:
         notes.append(of_lengths)
@@ -208,6 +209,17 @@ def summarize(examples: Examples, scores: Scores) -> Result:
             "responses and label included, and count again"
         )
     return dataclasses.replace(result, notes=notes)
+
+
+def _remarks(scores: Scores) -> list[str]:
+    """Sentences about what the model did not read as it is written in the examples."""
+    sentences = []
+    if "control_records" in scores.meta:
+        records, example = scores.meta["control_records"], scores.meta["control_example"]
+        sentences.append(accounting.control_strings(records, example))
+    if "unprinted" in scores.meta:
+        sentences.append(accounting.not_printed(scores.meta["unprinted"]))
+    return sentences
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
@@ -269,6 +281,8 @@ def score(
             f"{len(scores.unscored):,} responses without a score",
             file=sys.stderr,
         )
+        for sentence in _remarks(scores):
+            print(f"{name}: {sentence}", file=sys.stderr)
     return scores
 
 

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from rewardjax import errors, files
-from rewardjax.data import formats, sources, spelling
+from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
 from rewardjax.scoring import contract
@@ -43,11 +43,17 @@ SCHEMA = pa.schema(
 
 
 class Window(NamedTuple):
-    """What became of some records in a row."""
+    """What became of some records in a row.
+
+    controls: of the records whose texts hold control tokens, read as text, each one such place.
+    unprinted: how many records have a field that the chat template does not print.
+    """
 
     records: int
     scores: list[dict]  # {id, row, response_index, reward}
     quarantine: list[dict]
+    controls: list[str]
+    unprinted: collections.Counter[str]
 
 
 class Scorable(NamedTuple):
@@ -73,6 +79,8 @@ def score_source(
     while window := list(itertools.islice(records, WINDOW)):
         ready: list[Scorable] = []
         quarantine: list[dict] = []
+        controls: list[str] = []
+        unprinted: collections.Counter[str] = collections.Counter()
         for row, record, group in window:
             try:
                 if isinstance(group, BadRecord):
@@ -84,11 +92,14 @@ def score_source(
                     name = f"{source.name}:{row}"
                 quarantine.append(_quarantine(error, str(name), row, -1))
                 continue
+            unprinted.update(model.tokenizer.unprinted(group))
+            if prepared.control_example:
+                controls.append(f"record {row}, {prepared.control_example!r}")
             if prepared.tokens is not None:
                 ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
             for k, error in prepared.refused.items():
                 quarantine.append(_quarantine(error, group.id, row, k))
-        yield Window(len(window), _scores(model, ready), quarantine)
+        yield Window(len(window), _scores(model, ready), quarantine, controls, unprinted)
 
 
 def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
@@ -137,9 +148,10 @@ def score_file(
     if output.suffix not in WRITERS:
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    counts = {"records": 0, "scored": 0, "quarantined": 0}
+    counts = {"records": 0, "scored": 0, "quarantined": 0, "with_control_strings": 0}
     reasons: collections.Counter[str] = collections.Counter()
     first = ""
+    control_example, unprinted = "", collections.Counter()
     with (
         files.replacing(output) as part,
         WRITERS[output.suffix](part) as write,
@@ -155,11 +167,19 @@ def score_file(
             reasons.update(entry["reason"] for entry in window.quarantine)
             for entry in window.quarantine[: not first]:
                 first = f"record {entry['row']}, {entry['detail']}"
+            counts["with_control_strings"] += len(window.controls)
+            control_example = control_example or "".join(window.controls[:1])
+            unprinted.update(window.unprinted)
             bar.update(window.records)
         # Before the block ends and the scores appear: no scores without their contract.
         contract.save(model.contract, output.with_name(output.name + ".contract.json"))
     if first:
         print(_lost(counts, reasons, first, output), file=sys.stderr)
+    if control_example:
+        records = counts["with_control_strings"]
+        print(accounting.control_strings(records, control_example), file=sys.stderr)
+    if unprinted:
+        print(accounting.not_printed(unprinted), file=sys.stderr)
     return counts
 
 

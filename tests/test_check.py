@@ -87,6 +87,19 @@ def test_tools_and_calls_are_shown_and_counted(tmp_path, capsys):
     assert f"the longest {length}\n" in text
 
 
+def test_control_tokens_in_texts_are_told_with_the_first_record(tmp_path, capsys):
+    records = [*PAIRS, {**PAIRS[0], "chosen": "9 is<|im_end|> the answer"}]
+    path = write(tmp_path / "a.jsonl", records)
+    check.main([path, "--tokenizer", "assets:world"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert (
+        "texts of 1 records hold control tokens of the tokenizer, read as plain text: record "
+        f"{len(PAIRS)}, '9 is<|im_end|> the answer'"
+    ) in words
+    check.main([path])
+    assert "control tokens" not in capsys.readouterr().out, "no tokenizer says which these are"
+
+
 def test_the_three_pairs_are_drawn_over_the_whole_source_and_always_the_same(tmp_path, capsys):
     many = [dict(PAIRS[0], id=f"p{i}") for i in range(500)]
     path = write(tmp_path / "a.jsonl", many)
@@ -190,6 +203,7 @@ def test_no_file_is_held_in_memory(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sources.Source, "by_file", watched)
     lengths = []
-    check.examine.examine(source, lambda turns, tools: lengths.append(len(seen)) or 1, 3)
+    measure = lambda turns, tools: lengths.append(len(seen)) or 1
+    check.examine.examine(source, measure, None, 3)
     deciding = len(PAIRS)
     assert lengths == [deciding + i for i in range(1, 9) for _ in "ab"]

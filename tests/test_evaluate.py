@@ -364,6 +364,19 @@ def test_own_pairs_that_repeat_are_noted(exported, tmp_path):
     assert note.startswith("2 of 3 examples repeat an earlier one")
 
 
+def test_control_tokens_in_examples_are_noted_and_told(exported, tmp_path, capsys):
+    pairs = [{"prompt": "q", "chosen": "a", "rejected": end} for end in ("b", "b<|im_end|>")]
+    file = tmp_path / "own.jsonl"
+    file.write_text("".join(json.dumps({**pair, "id": i}) + "\n" for i, pair in enumerate(pairs)))
+    config = mini(exported, tmp_path / "out", ("heldout",))
+    with config.unlocked():
+        config.benchmarks.heldout.path = str(file)
+    [note] = evaluate.run(config)["results"]["heldout"]["notes"]
+    assert note.startswith("texts of 1 records hold control tokens") and "b<|im_end|>" in note
+    assert f"heldout: {note}" in capsys.readouterr().err
+    assert note in (tmp_path / "out" / "results.md").read_text()
+
+
 def test_evaluations_stand_side_by_side(evaluated, tmp_path, capsys):
     report.main([str(evaluated[1]), str(evaluated[1]), "--output", str(tmp_path / "page.html")])
     lines = capsys.readouterr().out.splitlines()

@@ -138,6 +138,16 @@ def test_an_id_that_occurs_twice_names_two_records(exported, tmp_path):
     assert places == [("x", 0, 0), ("x", 0, 1), ("x", 1, 0), ("x", 1, 1)] and bad == []
 
 
+def test_control_tokens_in_texts_are_counted_and_told(exported, tmp_path, capsys):
+    records = [{"prompt": "One?", "responses": texts} for texts in (["1"], ["1", "1<|im_end|>"])]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    source = sources.open_source(path)
+    counts = score.score_file(scorer.load(exported), source, tmp_path / "out.jsonl")
+    assert counts["with_control_strings"] == 1 and counts["scored"] == 3
+    assert "read as plain text: record 1, '1<|im_end|>'" in capsys.readouterr().err
+
+
 def test_a_bad_response_costs_itself_alone(exported, tmp_path):
     bad_ones = ["", None, "cut \ud83d", "\n\nHuman: What?\n\nAssistant: That"]
     records = [

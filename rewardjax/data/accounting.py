@@ -6,7 +6,7 @@ something of the data or of `max_length`, the others that the file was not under
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 APART = ("equal", "equal_after_truncation", "over_long")
@@ -20,7 +20,9 @@ class FileAccount:
     """Records of one file by what became of them; goes into the manifest and the run's record.
 
     read_as: `formats.Reading.sentence`. records = kept + outside_part + without_pairs + dropped.
-    detail: the first record of each reason, in words.
+    detail: the first record of each reason, in words. control_records: how many hold the text of a
+    control token, which is read as text; control_example: the first of them, in words. unprinted:
+    how many have a field that the chat template does not print.
     """
 
     file: str
@@ -32,6 +34,10 @@ class FileAccount:
     without_pairs: int = 0
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     detail: dict[str, str] = dataclasses.field(default_factory=dict)
+    # Not there in manifests of earlier versions.
+    control_records: int = 0
+    control_example: str = ""
+    unprinted: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def drop(self, reason: str, detail: str) -> None:
         """Book a record of which nothing is left."""
@@ -48,6 +54,10 @@ class FileAccount:
             counts += f", {self.outside_part:,} outside data.part"
         if self.without_pairs:
             counts += f", {self.without_pairs:,} without two responses that differ in their label"
+        if self.control_records:
+            counts += f"; {control_strings(self.control_records, self.control_example)}"
+        if self.unprinted:
+            counts += f"; {not_printed(self.unprinted)}"
         return f"{self.read_as}; {counts}"
 
     def warning(self) -> str | None:
@@ -92,6 +102,27 @@ class FileAccount:
             reasons = [reason for reason in self.dropped if reason not in APART]
         commonest = max(reasons, key=lambda reason: self.dropped[reason])
         return f", the first: {self.detail[commonest]:.300}"
+
+
+def control_strings(records: int, example: str) -> str:
+    """A sentence about records whose texts hold what a control token is written as.
+
+    Nothing is lost, but whoever built the data may have meant a turn to end there.
+    """
+    return (
+        f"texts of {records:,} records hold control tokens of the tokenizer, read as plain text: "
+        f"{example}"
+    )
+
+
+def not_printed(records: Mapping[str, int]) -> str:
+    """A sentence about fields that the chat template leaves out, with how many records have them.
+
+    Transformers leaves them out too, so that this is no fault of the reading; but a model that
+    never sees the tools cannot tell a call that is right.
+    """
+    fields = " and ".join(f"`{field}` ({count:,} records)" for field, count in records.items())
+    return f"the chat template does not print {fields}: the model never sees them"
 
 
 def from_record(records: Iterable[dict[str, Any]]) -> list[FileAccount]:

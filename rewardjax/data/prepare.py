@@ -183,6 +183,11 @@ class _Counts:
         self.records["in"] += 1
         file = self.files[outcome.file]
         file.records += 1
+        for field in outcome.unprinted:
+            file.unprinted[field] = file.unprinted.get(field, 0) + 1
+        if outcome.neutralized:
+            file.control_records += 1
+            file.control_example = file.control_example or outcome.control_example
         if outcome.bad_record:
             self._drop(outcome.bad_record, number, "records")
             file.drop(outcome.bad_record.reason, outcome.bad_record.detail)

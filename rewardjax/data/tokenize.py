@@ -64,8 +64,10 @@ class Outcome(NamedTuple):
     sampled_out: int = 0
     bad_pairs: Sequence[BadRecord] = ()
     bad_record: BadRecord | None = None
-    # Control strings found in its text, each time a conversation was tokenized.
+    # Control strings found in its text, each time a conversation was tokenized, and the first.
     neutralized: int = 0
+    control_example: str = ""
+    unprinted: Sequence[str] = ()  # fields that it has and the chat template does not print
 
 
 def tokenize_record(
@@ -96,6 +98,10 @@ def tokenize_record(
         except BadRecord as error:
             unusable[k] = error
     neutralized = tokenizer.neutralized - before
+    control_example = ""
+    if neutralized:
+        control_string = tokenizer.first_control_string(group)
+        control_example = f"record {number}, {control_string!r}"
 
     kept = []
     for pair in group.pairs:
@@ -116,6 +122,8 @@ def tokenize_record(
         sampled_out=len(kept) - len(sample),
         bad_pairs=bad_pairs,
         neutralized=neutralized,
+        control_example=control_example,
+        unprinted=tokenizer.unprinted(group),
     )
 
 

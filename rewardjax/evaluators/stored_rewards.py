@@ -3,6 +3,7 @@
 They are enough to recompute any rule without the model.
 """
 
+import collections
 import dataclasses
 import json
 import pathlib
@@ -68,7 +69,9 @@ class Tokenized(NamedTuple):
     """A group's K responses: those that can be scored, and why the others cannot.
 
     tokens: the conversations of `fits`, None where none can be scored. lengths: [K] tokens of each
-    response alone, and prompt_tokens of the prompt; -1 where it cannot be encoded.
+    response alone, and prompt_tokens of the prompt; -1 where it cannot be encoded. control_example:
+    a control string among the texts, which was read as text; "" where there is none. unprinted:
+    fields of the group that the chat template does not print.
     """
 
     tokens: TokenGroup | None
@@ -76,6 +79,8 @@ class Tokenized(NamedTuple):
     lengths: np.ndarray
     prompt_tokens: int
     unscored: list[dict[str, Any]]
+    control_example: str = ""
+    unprinted: Sequence[str] = ()
 
 
 def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
@@ -91,9 +96,17 @@ def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long:
     encoded = prepared.lengths >= 0  # [K]
     if not encoded.any():
         return Tokenized(None, [], prepared.lengths, -1, unscored)
-    prompt_tokens = len(tokenizer.encode(group.prompt))
+    prompt_tokens = len(tokenizer.encode(group.prompt, group.tools))
     lengths = np.where(encoded, prepared.lengths - prompt_tokens, -1).astype(np.int32)
-    return Tokenized(prepared.tokens, prepared.fits, lengths, prompt_tokens, unscored)
+    return Tokenized(
+        prepared.tokens,
+        prepared.fits,
+        lengths,
+        prompt_tokens,
+        unscored,
+        prepared.control_example,
+        tokenizer.unprinted(group),
+    )
 
 
 def rewards_of(tokenized: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
@@ -140,8 +153,19 @@ def compute(
         tokenized += [group._replace(tokens=None) for group in window]
         advance(len(window))
     unscored: list[dict[str, Any]] = []
-    for group in tokenized:
+    controls: list[str] = []
+    unprinted: collections.Counter[str] = collections.Counter()
+    for item, group in zip(examples.items, tokenized, strict=True):
         unscored += group.unscored
+        unprinted.update(group.unprinted)
+        if group.control_example:
+            controls.append(f"example {item.id}, {group.control_example!r}")
+    about: dict[str, Any] = {"benchmark": examples.name, "data": examples.fingerprint}
+    # Scores of a benchmark without any stay what they were.
+    if controls:
+        about |= {"control_records": len(controls), "control_example": controls[0]}
+    if unprinted:
+        about["unprinted"] = dict(unprinted)
     return Scores(
         items=examples.items,
         rewards=rewards,
@@ -150,7 +174,7 @@ def compute(
         prompt_tokens=[group.prompt_tokens for group in tokenized],
         prompts=[fingerprint.of_json(group.prompt) for group in examples.groups],
         unscored=unscored,
-        meta={"benchmark": examples.name, "data": examples.fingerprint, **meta},
+        meta={**about, **meta},
     )
 
 

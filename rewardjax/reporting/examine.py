@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from rewardjax.data import formats, groups
+from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Message, Pair
 from rewardjax.data.sources import Record
 
@@ -35,7 +36,11 @@ class Loss:
 
 @dataclasses.dataclass
 class Findings:
-    """What one file holds. `lengths` counts conversations by their length in `measure`'s unit."""
+    """What one file holds. `lengths` counts conversations by their length in `measure`'s unit.
+
+    control_records: how many records hold the text of a control token; control_example: the first.
+    unprinted: how many have a field that the chat template does not print.
+    """
 
     file: str
     read_as: str  # `formats.Reading.sentence`
@@ -45,6 +50,9 @@ class Findings:
     responses: int = 0
     lost: dict[str, Loss] = dataclasses.field(default_factory=dict)
     lengths: collections.Counter[int] = dataclasses.field(default_factory=collections.Counter)
+    control_records: int = 0
+    control_example: str = ""
+    unprinted: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
 
     def lose(self, unit: str, number: int, error: BadRecord) -> None:
         """Book a lost "records", "pairs" or "responses" of record `number`."""
@@ -67,11 +75,17 @@ class Example(NamedTuple):
 
 
 def examine(
-    source: Any, measure: Measure, shown: int, columns: Any = None, labels: Any = None
+    source: Any,
+    measure: Measure,
+    tokenizer: ChatTokenizer | None,
+    shown: int,
+    columns: Any = None,
+    labels: Any = None,
 ) -> tuple[list[Findings], list[Example]]:
     """The findings of every file of an open source, and `shown` pairs drawn over all of it.
 
     measure: the length of a conversation; it may raise BadRecord where a template refuses one.
+    tokenizer: says what of a record the model would not read as it is written; None: nothing does.
     columns, labels: as for `prepare`. Raises ValueError for a file that no layout fits.
     """
     sample = _Sample(shown)
@@ -81,13 +95,18 @@ def examine(
         findings = Findings(file, reading.sentence())
         by_file.append(findings)
         for number, record in enumerate(records()):
-            for pair in _book(findings, number, record, reading, measure):
+            for pair in _book(findings, number, record, reading, measure, tokenizer):
                 sample.offer(pair)
     return by_file, sorted(sample.kept, key=lambda example: (example.file, example.number))
 
 
 def _book(
-    findings: Findings, number: int, record: Record, reading: formats.Reading, measure: Measure
+    findings: Findings,
+    number: int,
+    record: Record,
+    reading: formats.Reading,
+    measure: Measure,
+    tokenizer: ChatTokenizer | None,
 ) -> Iterator[Example]:
     """Count what becomes of a record, and yield its usable pairs."""
     findings.records += 1
@@ -98,6 +117,13 @@ def _book(
         return
     for error in equal:
         findings.lose("pairs", number, error)
+    if tokenizer is not None:
+        findings.unprinted.update(tokenizer.unprinted(group))
+        control_string = tokenizer.first_control_string(group)
+        if control_string is not None:
+            findings.control_records += 1
+            place = f"record {number}, {control_string!r}"
+            findings.control_example = findings.control_example or place
     lengths = {}
     for k, response in enumerate(group.responses):
         try:

@@ -22,12 +22,14 @@ class Prepared(NamedTuple):
     fits: indices of the responses that can be scored.
     lengths: [K] tokens of each conversation before anything is cut, -1 where it cannot be encoded.
     refused: why each of the other responses cannot be scored, by its index.
+    control_example: a control string among the texts, which was read as text; "" where none is.
     """
 
     tokens: TokenGroup | None
     fits: list[int]
     lengths: np.ndarray
     refused: dict[int, BadRecord]
+    control_example: str = ""
 
 
 def prepare(
@@ -55,6 +57,7 @@ def prepare(
     conversations: list[np.ndarray] = []
     fits: list[int] = []
     lengths = np.full(len(group.responses), -1, np.int32)
+    before = tokenizer.neutralized
     for k, response in enumerate(group.responses):
         if k in refused:
             continue
@@ -63,16 +66,20 @@ def prepare(
             if as_published:
                 groups.check_text(group.prompt, "prompt")
                 groups.check_text(response, f"responses[{k}]")
-            tokens = np.asarray(tokenizer.encode(group.prompt + response, group.tools), np.int32)
+            token_ids = np.asarray(tokenizer.encode(group.prompt + response, group.tools), np.int32)
             # Before `shorten`, which refuses: a response that is too long still has a length.
-            lengths[k] = len(tokens)
-            conversations.append(shorten(tokens, group, k, tokenizer, max_length, over_long))
+            lengths[k] = len(token_ids)
+            conversations.append(shorten(token_ids, group, k, tokenizer, max_length, over_long))
             fits.append(k)
         except BadRecord as error:
             refused[k] = error
-    if not fits:
-        return Prepared(None, fits, lengths, refused)
-    return Prepared(split_prefix(conversations), fits, lengths, refused)
+    control_example = ""
+    if tokenizer.neutralized > before:
+        control_example = tokenizer.first_control_string(group) or ""
+    tokens = None
+    if fits:
+        tokens = split_prefix(conversations)
+    return Prepared(tokens, fits, lengths, refused, control_example)
 
 
 def prepare_whole(

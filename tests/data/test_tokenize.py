@@ -68,7 +68,7 @@ def test_what_is_read_back_is_what_the_tokenizer_says(tmp_path):
     assert pairs.load([]) == [] and pairs.pad_id == CHAT.pad_id
 
 
-def test_every_record_and_pair_is_accounted_for(tmp_path):
+def test_every_record_and_pair_is_accounted_for(tmp_path, capsys):
     records = [
         *GOOD,
         pair_record("same", "text", "text"),
@@ -123,6 +123,10 @@ def test_every_record_and_pair_is_accounted_for(tmp_path):
     assert [row for row, _ in manifest["dropped"]["over_long"]["examples"]] == [10, 16, 16]
     assert manifest["tokens"]["shared"] == pairs.lengths.sum()
     assert manifest["neutralized"] == 2  # once in each conversation
+    (number,) = [i for i, record in enumerate(records) if "<|im_end|>" in json.dumps(record)]
+    assert file["control_records"] == 1 and f"record {number}, " in file["control_example"]
+    (sentence,) = [line for line in capsys.readouterr().err.splitlines() if "records kept" in line]
+    assert "texts of 1 records hold control tokens" in sentence and "<|im_end|>" in sentence
     assert pairs.source_record[pairs.record].tolist() == [
         *range(8),
         *(13, 14, 16, 16, 17),
