@@ -267,7 +267,10 @@ def test_what_does_not_fit_has_no_score_and_is_listed(exported, tmp_path):
 def test_a_first_look_is_of_some_examples_and_has_no_headline(exported, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = dict(only=("llmbar", "rmb/pairwise"), limit=5)
-    record = evaluate.run(mini(exported, "", ("llmbar", "rmb", "heldout"), **settings))
+    config = mini(exported, "", ("llmbar", "rmb", "heldout"), **settings)
+    config.counterfactual.benchmarks, config.counterfactual.most = ("llmbar", "heldout"), 2
+    record = evaluate.run(config)
+    assert set(record["counterfactual"]) == {"llmbar"}, "of what was selected"
     assert set(record["results"]) == {"llmbar", "rmb"}
     assert record["selected"]["llmbar"] == "5 of 20 examples"
     subsets = {item.subset for item in stored_rewards.read(_scores(tmp_path, "rmb")).items}

@@ -204,7 +204,10 @@ def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
 # ------------------------------------------------------------------ the files
 
 
-LAYOUT = finder.Layout([("prompt", "chosen", "rejected", "source")])
+# The first version called the subset so, later ones call it the source.
+LAYOUT = finder.Layout(
+    [("prompt", "chosen", "rejected", name, "language") for name in ("source", "subset")]
+)
 
 
 def load(path: str | pathlib.Path) -> Examples:
@@ -230,11 +233,12 @@ def _language_of(unit: finder.Unit) -> dict[str, Any]:
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     language = record["config"]
-    subset = reading.text(record, "source")
+    named = "source" if "source" in record else "subset"
+    subset = reading.text(record, named)
     if language == TRANSLATION:
         subset = f"{TRANSLATION}/{subset}"
     elif subset not in SECTION_OF:
-        raise BadRecord("bad_schema", f"source = {subset!r}: not one of {', '.join(SECTION_OF)}")
+        raise BadRecord("bad_schema", f"{named} = {subset!r}: not one of {', '.join(SECTION_OF)}")
     example = f"{subset}/{record.get('id')}"
     return reading.example(
         f"{language}/{example}",

@@ -125,3 +125,9 @@ def test_an_unknown_source_is_listed_and_a_folder_of_another_name_refused(tmp_pa
     write(tmp_path / "other" / "klingon" / "test.jsonl", [{**PAIR, "source": "hep-go"}])
     with pytest.raises(ValueError, match="is named after none of arb_Arab"):
         m_rewardbench.load(tmp_path / "other")
+
+
+def test_the_first_version_calls_the_subset_so(tmp_path):
+    write(tmp_path / "ces_Latn" / "filtered.jsonl", [{**PAIR, "subset": "hep-go"}])
+    [item] = m_rewardbench.load(tmp_path).items
+    assert item.subset == "hep-go" and item.label["language"] == "ces_Latn"
