@@ -8,27 +8,45 @@ from collections.abc import Iterator
 
 HEAD = 512  # bytes that tell what a file is
 UTF8_BOM = b"\xef\xbb\xbf"
+ANNEX = b"/annex/objects/"
+# How a page or an answer of a server begins that came in place of a file.
+PAGES = (b"<!doctype", b"<html", b"<?xml", b"<!--", b"<head", b"<body", b"<error")
 
 
 def refuse_stand_in(path: pathlib.Path) -> None:
     """Raise ValueError for a file that came in place of another: a Git LFS pointer, a web page.
 
-    A file that is not there is left to whoever opens it.
+    A file that is not there is left to whoever opens it, but for a link to nothing.
     """
+    if path.is_symlink() and not path.exists():
+        _refuse_link(path)
     if not path.is_file():
         return
     with open(path, "rb") as raw:
         head = raw.read(HEAD)
+    if head.startswith(ANNEX):
+        raise ValueError(
+            f"{path}: a git-annex pointer, not the file itself; run `git annex get {path.name}`"
+        )
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         raise ValueError(
             f"{path}: a Git LFS pointer, not the file itself; run `git lfs pull` in its repository"
         )
     first = head.removeprefix(UTF8_BOM).lstrip().lower()
-    if first.startswith((b"<!doctype", b"<html", b"<?xml")):
+    if first.startswith(PAGES):
         raise ValueError(
             f"{path}: a web page under the file's name; download the file itself (on the hub its "
             "address has /resolve/ where the page's has /blob/), logged in where that is needed"
         )
+
+
+def _refuse_link(path: pathlib.Path) -> None:
+    target = os.readlink(path)
+    if "annex/objects" in target:
+        raise ValueError(
+            f"{path}: a git-annex link without its content; run `git annex get {path.name}`"
+        )
+    raise ValueError(f"{path}: a link to {target}, which is not there; copy the file itself")
 
 
 @contextlib.contextmanager

@@ -34,6 +34,10 @@ from rewardjax.data.spelling import CONFIG, Spelling
 SAMPLE = 1000  # records of a file that decide what it holds
 
 
+class Unreadable(ValueError):
+    """A file of which no record has a known layout."""
+
+
 class _Watched(dict):
     """A record that remembers which of its columns were read."""
 
@@ -114,6 +118,8 @@ class Reading:
 
     def sentence(self) -> str:
         """What the file was read as, from which columns, and which are not used."""
+        if not self.layouts:
+            return f"{self.file}: no records"
         parts = [" and ".join(self.layouts)]
         if self.prompt:
             parts.append("prompt from " + ", ".join(f"`{name}`" for name in self.prompt))
@@ -136,9 +142,20 @@ def readings(source: Any, columns: Any = None, labels: Any = None) -> list[Readi
     """
     names = meaning(source, columns, labels)
     spelling = spelling_of(source)
-    return [
-        decide(name, source.name, records(), names, spelling) for name, records in files_of(source)
-    ]
+    files = files_of(source)
+    decided = []
+    for name, records in files:
+        try:
+            decided.append(decide(name, source.name, records(), names, spelling))
+        except Unreadable as error:
+            if len(files) == 1:
+                raise
+            # A folder may hold the settings of a tool beside its data.
+            raise Unreadable(
+                f"{error}; if {name} is not data, name the other files, by a glob such as "
+                "FOLDER/*.jsonl"
+            ) from None
+    return decided
 
 
 def meaning(source: Any, columns: Any = None, labels: Any = None) -> mapping.Columns:
@@ -224,7 +241,7 @@ def decide(
         read |= names
         joined.update(_joined_to_answers(group))
     if errors and len(errors) == len(sample):
-        raise ValueError(f"{file}: cannot be read: {spelling.of(errors[0].detail)}")
+        raise Unreadable(f"{file}: cannot be read: {spelling.of(errors[0].detail)}")
     _refuse_joined(file, joined, len(sample) - len(errors))
     misspelt = _unread_mapping(columns.columns, read, present)
     if misspelt is not None:

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from rewardjax import fingerprint
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
-from rewardjax.data.sources.byte_streams import refuse_stand_in
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.sources.folders import DESCRIPTIONS, SPLIT_WORDS
 from rewardjax.evaluators import reading
 from rewardjax.evaluators.records import Examples, Item
+from rewardjax.files import refuse_stand_in
 
 if TYPE_CHECKING:  # benchmarks stand on this module
     from rewardjax.evaluators.benchmarks import Benchmark

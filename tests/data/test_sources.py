@@ -241,7 +241,8 @@ def test_splits_of_a_saved_dataset_dict(tmp_path):
         ("a.json", b'[\n{"x": ' + b"[" * 200_000, r"a\.json:2: .*maximum recursion"),
         ("a.json", b'[{"x": 1},\n{"x": 2', r"a\.json:2: bad JSON at column 8.* the file ends here"),
         ("a.json", b'[{"x": 1}]\n[2]', r"a\.json:2: bad JSON at column 1: Extra data"),
-        ("a.json", b'{"x": 1,\n"y": 2}', r"a\.json:2: .*one object over several lines"),
+        ("a.json", b'{\n"x": 1,\n"y": 2', r"a\.json:3: .* the file ends here"),
+        ("a.json", b'{\n"x": 1}\n[2]', r"a\.json\[1\]: a record is a JSON object"),
         ("a.csv", b"x,x\n1,2\n", r"a\.csv:1: the header names a column twice"),
         ("a.csv", b"x,y\n1,2\n1,2,3\n", r"a\.csv:3: 3 cells, the header has 2 columns"),
         ("a.csv", b'x,y\n1,"2\n3,4\n', r"a\.csv:3: bad CSV: unexpected end of data"),
@@ -376,7 +377,7 @@ def test_what_cannot_be_opened(tmp_path):
     for path in (tmp_path / "missing.jsonl", tmp_path / "*.jsonl", tmp_path):
         with pytest.raises(FileNotFoundError):
             open_source(path)
-    with pytest.raises(ValueError, match=r"a\.xlsx: not one of \.jsonl"):
+    with pytest.raises(ValueError, match=r"a\.xlsx: .* not one of \.jsonl"):
         open_source(tmp_path / "a.xlsx")
     with pytest.raises(ValueError, match="which has no splits"):
         open_source(write("jsonl", tmp_path), split="train")

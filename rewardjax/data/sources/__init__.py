@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardjax import hub
-from rewardjax.data.sources.files import SUFFIXES, Record, Source
+from rewardjax.data.sources.files import SUFFIXES, Record, Source, is_data
 from rewardjax.data.sources.folders import open_folder
 from rewardjax.data.sources.splits import SplitError
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
@@ -84,7 +84,7 @@ def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
     files = [pathlib.Path(path)]
     if not files[0].is_file():
         files = sorted(map(pathlib.Path, glob.glob(path, recursive=True)))
-    if not files and hub.is_repository(path) and not path.endswith(tuple(SUFFIXES)):
+    if not files and hub.is_repository(path) and not is_data(path):
         # What is not here may be a data set of the hub, written as its page there writes it.
         return _open(f"{hub.PREFIX}{path}", split, name)
     if not files:

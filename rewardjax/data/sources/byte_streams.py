@@ -1,18 +1,57 @@
 """The bytes of a file, decompressed, or one sentence about what the file is instead of data."""
 
+import bz2
 import contextlib
 import gzip
 import io
+import lzma
 import pathlib
 import zlib
-from collections.abc import Iterator
-from typing import IO, cast
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 
 from rewardjax.files import HEAD, refuse_stand_in
 
-GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # first bytes, RFC 1952 and RFC 8878
+
+def _open_zstd(file: pathlib.Path) -> IO[bytes]:
+    packed = pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")
+    return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, packed)))
+
+
+# Compressed files by their first bytes: RFC 1952, RFC 8878, and the formats of xz and bzip2.
+COMPRESSIONS: dict[bytes, Callable[[pathlib.Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+    b"\xfd7zXZ\0": lzma.open,
+    b"BZh": bz2.open,
+}
+
+
+class Other(NamedTuple):
+    """What a file may be in place of text: its first bytes, its name, and what to do about it."""
+
+    start: bytes
+    name: str
+    remedy: str
+
+
+UNPACK = "unpack it, and name the file or folder that was in it"
+OTHERS = (
+    Other(b"PAR1", "a Parquet file", "give it a name that ends with .parquet"),
+    Other(b"ARROW1", "an Arrow file", "give it a name that ends with .arrow"),
+    Other(b"\xff\xff\xff\xff", "an Arrow stream", "give it a name that ends with .arrow"),
+    Other(b"PK\x03\x04", "a zip archive", UNPACK),
+    Other(b"7z\xbc\xaf", "a 7z archive", UNPACK),
+    Other(b"Rar!", "a RAR archive", UNPACK),
+    Other(b"\x04\x22\x4d\x18", "compressed by lz4", "decompress it: lz4 -d"),
+    Other(b"SQLite format 3", "a SQLite database", "export its table as CSV"),
+    Other(b"\x80\x04", "a Python pickle", "write its records as JSON lines"),
+    Other(b"\x80\x05", "a Python pickle", "write its records as JSON lines"),
+    Other(b"%PDF", "a PDF", "name the data itself"),
+)
+TAR_AT, TAR = 257, b"ustar"  # where the header of a tar archive says what it is
 
 # Spellings of a byte order mark; UTF-32's first, since UTF-16's is the start of one of them.
 WIDE_BOMS = {
@@ -32,26 +71,40 @@ def decompressed(file: pathlib.Path) -> Iterator[IO[bytes]]:
     """
     refuse_stand_in(file)
     with open(file, "rb") as raw:
-        start = raw.read(len(ZSTD))
+        start = raw.read(max(map(len, COMPRESSIONS)))
+    open_bytes: Callable[[pathlib.Path], Any] = lambda path: open(path, "rb")
+    # By content, not by name: some downloads are decompressed on the way and keep the suffix.
+    for magic, opener in COMPRESSIONS.items():
+        if start.startswith(magic):
+            open_bytes = opener
     try:
-        # By content, not by name: some downloads are decompressed on the way and keep the suffix.
-        with contextlib.ExitStack() as stack:
-            if start.startswith(GZIP):
-                stream = cast(IO[bytes], stack.enter_context(gzip.open(file, "rb")))
-            elif start.startswith(ZSTD):
-                packed = pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")
-                stream = stack.enter_context(io.BufferedReader(cast(io.RawIOBase, packed)))
-            else:
-                stream = stack.enter_context(open(file, "rb"))
-            _refuse_other_text(file, cast(io.BufferedReader, stream).peek(HEAD)[:HEAD])
+        with open_bytes(file) as stream:
+            head = stream.peek(HEAD)[:HEAD]
+            _refuse_other_kind(file, head)
+            _refuse_other_text(file, head)
             yield stream
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, pa.ArrowException, OSError) as error:
         # The system's own refusals name the file themselves.
         if isinstance(error, OSError) and error.filename:
             raise
         raise ValueError(
             f"{file}: cut off or damaged ({error}); download or copy it again"
         ) from None
+
+
+def _refuse_other_kind(file: pathlib.Path, head: bytes) -> None:
+    """Raise ValueError for what is no text at all, such as an archive under the data's name."""
+    for other in OTHERS:
+        if head.startswith(other.start):
+            raise ValueError(f"{file}: {other.name}, not text; {other.remedy}")
+    if head[TAR_AT:].startswith(TAR):
+        raise ValueError(f"{file}: a tar archive, not text; {UNPACK}")
+    # Blocks that a file system had kept for a file, but of which it never got the content.
+    if head and not head.strip(b"\0"):
+        raise ValueError(
+            f"{file}: nothing but zero bytes, as after a crash or a full disk; download or copy it "
+            "again"
+        )
 
 
 def _refuse_other_text(file: pathlib.Path, head: bytes) -> None:

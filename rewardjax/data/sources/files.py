@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
 from rewardjax.data.sources import json_files, tables
+from rewardjax.data.sources.byte_streams import UNPACK
+from rewardjax.files import refuse_stand_in
 
 Record = dict[str, Any]
 
@@ -20,12 +22,18 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind((".jsonl", ".json"), json_files.read, json_files.count),
+    Kind((".jsonl", ".ndjson", ".json"), json_files.read, json_files.count),
     Kind((".csv", ".tsv"), tables.read_csv, tables.count_csv),
-    Kind((".parquet",), tables.read_parquet, tables.count_parquet),
+    Kind((".parquet", ".pq"), tables.read_parquet, tables.count_parquet),
     Kind((".arrow", ".feather"), tables.read_arrow, tables.count_arrow),
 )
-COMPRESSED = (".gz", ".zst")  # of a text's name; what the bytes are is seen when they are read
+COMPRESSED = (
+    ".gz",
+    ".zst",
+    ".zstd",
+    ".xz",
+    ".bz2",
+)  # of a text's name; what the bytes are is seen when they are read
 
 
 class Source:
@@ -55,6 +63,8 @@ class Source:
 
     def fingerprint(self) -> str:
         """Hash of the files' contents in order."""
+        for file in self.files:
+            refuse_stand_in(file)
         # Not of names, places and times: data that moved are the same data.
         return fingerprint.of_json([fingerprint.of_file(file) for file in self.files])
 
@@ -79,15 +89,25 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
+def is_data(name: str) -> bool:
+    """Whether a file of this name can be read."""
+    # Windows writes some endings in capitals.
+    return name.lower().endswith(SUFFIXES)
+
+
 def _kind_of(file: pathlib.Path) -> Kind:
-    name = file.name
+    name = file.name.lower()
     for ending in COMPRESSED:
         name = name.removesuffix(ending)
     for kind in KINDS:
         # Tables are compressed inside, so that a .parquet.gz is nothing that this could read.
-        if name.endswith(kind.suffixes) and file.name.endswith(SUFFIXES):
+        if name.endswith(kind.suffixes) and is_data(file.name):
             return kind
-    raise ValueError(f"{file}: not one of {', '.join(SUFFIXES)}")
+    if name.endswith(ARCHIVES):
+        raise ValueError(f"{file}: an archive; {UNPACK}")
+    raise ValueError(
+        f"{file}: what it holds is told by its name's ending, which is not one of {NAMED}"
+    )
 
 
 def _suffixes() -> tuple[str, ...]:
@@ -95,9 +115,15 @@ def _suffixes() -> tuple[str, ...]:
     endings = []
     for kind in KINDS:
         endings.extend(kind.suffixes)
-    for suffix in (".jsonl", ".json", ".csv", ".tsv"):
+    for suffix in (".jsonl", ".ndjson", ".json", ".csv", ".tsv"):
         endings.extend(suffix + ending for ending in COMPRESSED)
     return tuple(endings)
 
 
 SUFFIXES = _suffixes()
+# In a sentence: all of them would be a paragraph.
+NAMED = (
+    ".jsonl, .ndjson, .json, .csv, .tsv (each also with .gz, .zst, .xz, .bz2), .parquet, .arrow, "
+    ".feather"
+)
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")

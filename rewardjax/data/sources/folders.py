@@ -1,11 +1,12 @@
 """Folders of data: what `save_to_disk` wrote, and data set repositories with their splits."""
 
 import json
+import os
 import pathlib
 import re
 
 from rewardjax.data.sources import card
-from rewardjax.data.sources.files import SUFFIXES, Source
+from rewardjax.data.sources.files import NAMED, Source, is_data
 from rewardjax.data.sources.splits import SplitError, choose
 
 # Files that `datasets` and the hub put beside the data.
@@ -41,15 +42,9 @@ def open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
         if split is not None:
             raise SplitError(f"split = {split!r}: {folder} holds one saved data set without splits")
         return _open_saved(folder, name)
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.name.endswith(SUFFIXES) and _is_data(file.relative_to(folder))
-    )
+    files = [file for file in files_below(folder) if _is_data(file.relative_to(folder))]
     if not files:
-        raise FileNotFoundError(
-            f"{folder}: no {', '.join(SUFFIXES)} file and no saved data set in it"
-        )
+        raise FileNotFoundError(f"{folder}: no {NAMED} file and no saved data set in it")
     # Any other folder is taken for a data set repository, whose card or file names say what the
     # splits are.
     by_split = _declared(folder, files) or _by_name(folder, files)
@@ -85,10 +80,34 @@ def _by_name(folder: pathlib.Path, files: list[pathlib.Path]) -> dict[str, list[
     return by_split
 
 
+def files_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """All files below a folder, those of linked folders too but not of hidden ones, in order.
+
+    Raises OSError for a folder that may not be read, whose data would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise OSError(error.errno, error.strerror, error.filename)
+
+    files, visited = [], set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        # A link may lead back to a folder above it.
+        visited.add(os.path.realpath(place))
+        below = []
+        for name in folders:
+            # Of a tool, such as .git, which has files by the thousand.
+            is_hidden = name.startswith(".")
+            if not is_hidden and os.path.realpath(os.path.join(place, name)) not in visited:
+                below.append(name)
+        folders[:] = below
+        files += [pathlib.Path(place, name) for name in names]
+    return sorted(files)
+
+
 def _is_data(path: pathlib.Path) -> bool:
-    """Not hidden, and not the description that tools put beside the data."""
+    """Of a known kind, not hidden, and not the description that tools put beside the data."""
     is_hidden = any(part.startswith(".") for part in path.parts)
-    return not is_hidden and path.name not in DESCRIPTIONS
+    return is_data(path.name) and not is_hidden and path.name not in DESCRIPTIONS
 
 
 def _split_of(path: pathlib.Path) -> str:

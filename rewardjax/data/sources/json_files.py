@@ -21,6 +21,8 @@ WRAPPERS = ("data", "rows", "examples")
 # The longest word that may be cut off at the end of a buffer, and is no error then: two \uXXXX.
 CUT_WORD = 12
 
+LINES = re.compile(r"\.(jsonl|ndjson)")  # in the names of files with a record per line
+OLD_MAC = re.compile(rb"\}\s*\r(?!\n)\s*\{")  # a string holds no plain carriage return
 BLANK = re.compile(r"[ \t\n\r]*")
 WRAPPER_OPENS = re.compile(rb'"(' + "|".join(WRAPPERS).encode() + rb')"\s*:\s*\[')
 HEAD = 4096  # bytes in which a document of one long line must name its list
@@ -51,12 +53,18 @@ def _holds_lines(file: pathlib.Path) -> bool:
     with decompressed(file) as data:
         first = _first_line(data)
         is_only_line = not data.read(CHUNK).strip()
-    if first.startswith(b"["):
+    if OLD_MAC.search(first):
+        raise ValueError(
+            f"{file}: its lines end with a carriage return alone; write line feeds: "
+            f"tr '\\r' '\\n' < {file.name} > unix-{file.name}"
+        )
+    # An object that its line leaves open is printed over several.
+    if first.startswith(b"[") or first == b"{":
         return False
-    if ".jsonl" in file.name:
-        return True
     if is_only_line:
-        return not _is_wrapper(first)
+        return not _is_wrapper(file, first)
+    if LINES.search(file.name.lower()):
+        return True
     # A record ends with its line. A document over several lines leaves the first one open, and of
     # a line that is longer than what was read the beginning must do.
     if len(first) < CHUNK:
@@ -73,7 +81,7 @@ def _first_line(data: IO[bytes]) -> bytes:
     return b""
 
 
-def _is_wrapper(line: bytes) -> bool:
+def _is_wrapper(file: pathlib.Path, line: bytes) -> bool:
     """Whether a line is an object around a list of records."""
     try:
         value = json.loads(line)
@@ -81,6 +89,7 @@ def _is_wrapper(line: bytes) -> bool:
         return False  # read as a line, it gets its error
     if not isinstance(value, dict):
         return False
+    _refuse_pandas(file, value)
     for name in WRAPPERS:
         items = value.get(name)
         if isinstance(items, list) and all(isinstance(item, dict) for item in items):
@@ -98,19 +107,38 @@ def _read_lines(file: pathlib.Path) -> Iterator[Record]:
 
 
 def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:
+    # Told apart from text first: JSON's reader takes a line with zeros for UTF-16.
+    if b"\0" in line:
+        raise ValueError(
+            f"{file}:{number}: zero bytes at byte {line.index(0) + 1}, as after a crash or a full "
+            "disk; download or copy the file again"
+        )
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{file}:{number}: bad JSON at column {error.colno}: {error.msg}"
+            f"{file}:{number}: bad JSON at column {error.colno}: {error.msg}{_advice(error, file)}"
         ) from None
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{file}:{number}: not UTF-8 at byte {error.start + 1}: {error.reason}"
+            f"{file}:{number}: not UTF-8 at byte {error.start + 1}: {error.reason}; convert it: "
+            f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8-{file.name}"
         ) from None
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits, or thousands of brackets: valid, and of no use.
         raise ValueError(f"{file}:{number}: {error}") from None
+
+
+def _advice(error: json.JSONDecodeError, file: pathlib.Path) -> str:
+    """What to do about a line that is no JSON value, or more than one."""
+    rest = error.doc[error.pos :].lstrip()
+    if error.msg == "Extra data" and rest.startswith("{"):
+        return f"; the line holds several records: jq -c . {file.name} > lines.jsonl"
+    if error.msg == "Extra data" and rest.startswith(","):
+        return "; commas stand between records in an array alone: put [ and ] around all, or none"
+    if error.pos == 0:
+        return f", the line begins with {error.doc[:30]!r}"
+    return ""
 
 
 def as_record(value: Any, where: str) -> Record:
@@ -124,12 +152,15 @@ def as_record(value: Any, where: str) -> Record:
 
 
 def _read_document(file: pathlib.Path) -> Iterator[Record]:
-    """The records of `[...]`, or of the list that an object holds under a name of WRAPPERS."""
+    """The records of `[...]`, of an object's list called as in WRAPPERS, or of objects in a row."""
     with decompressed(file) as data:
         text = _Text(file, data)
         in_object = text.peek() == "{"
         if in_object:
-            _skip_to_list(text)
+            record = _skip_to_list(text)
+            if record is not None:
+                yield from _read_printed(file, text, record)
+                return
         text.expect("[")
         index = 0
         while text.peek() != "]":
@@ -155,21 +186,45 @@ def _read_document(file: pathlib.Path) -> Iterator[Record]:
             raise text.error("Extra data")
 
 
-def _skip_to_list(text: "_Text") -> None:
-    """Read an object up to the list of its records."""
+def _skip_to_list(text: "_Text") -> Record | None:
+    """Read an object up to the list of its records; one without such a list is returned whole."""
     text.expect("{")
-    while True:
+    record = {}
+    while text.peek() != "}":
+        if record:
+            text.expect(",")
         name = text.value()
         text.expect(":")
         if name in WRAPPERS and text.peek() == "[":
-            return
-        text.value()
-        if text.peek() != ",":
-            raise text.error(
-                f"one object over several lines, without a list called {', '.join(WRAPPERS)}; "
-                "write one record per line, or an array of them"
-            )
-        text.expect(",")
+            return None
+        record[name] = text.value()
+    text.expect("}")
+    return record
+
+
+def _read_printed(file: pathlib.Path, text: "_Text", record: Record) -> Iterator[Record]:
+    """Objects printed over several lines each, one behind the other (`jq .`); `record` first."""
+    if not text.peek():
+        _refuse_pandas(file, record)
+    yield record
+    index = 1
+    while text.peek():
+        yield as_record(text.value(), f"{file}[{index}]")
+        index += 1
+
+
+def _refuse_pandas(file: pathlib.Path, record: Record) -> None:
+    """Raise ValueError where the only object of a file is a table by columns, or by row numbers."""
+    by_row = len(record) > 1 and all(name.isdigit() for name in record)
+    by_column = bool(record)
+    for column in record.values():
+        is_numbered = isinstance(column, dict) and column and all(map(str.isdigit, column))
+        by_column = by_column and bool(is_numbered)
+    if by_row or by_column:
+        raise ValueError(
+            f"{file}: one object with a table's rows by number, as pandas writes it; write it with "
+            "to_json(orient='records', lines=True)"
+        )
 
 
 class _Text:

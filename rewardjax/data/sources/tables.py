@@ -18,6 +18,8 @@ from rewardjax.files import refuse_stand_in
 Record = dict[str, Any]
 RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
 PAGES_AT_ONCE = 1 << 20  # bytes of one column of a Parquet file
+HEADER = 4096  # bytes in which a table of text names its columns
+SHOWN_BYTES = 16  # of a file that is not what its name says
 FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins otherwise
 
 
@@ -60,10 +62,8 @@ def _rows(file: pathlib.Path) -> Iterator[Any]:
     """The module's reader over the file's text; its errors become sentences."""
     # Conversations are longer than the module's default of 128 KiB per cell.
     csv.field_size_limit(sys.maxsize)
-    delimiter = ","
-    if ".tsv" in file.name:
-        delimiter = "\t"
     with decompressed(file) as data:
+        delimiter = _delimiter(file, data)
         # A mark at the start would become part of the first column's name.
         text = io.TextIOWrapper(data, "utf-8-sig", newline="")
         # Strict: else a quote that is never closed makes one cell of the rest of the file.
@@ -81,6 +81,19 @@ def _rows(file: pathlib.Path) -> Iterator[Any]:
             text.detach()
 
 
+def _delimiter(file: pathlib.Path, data: Any) -> str:
+    """The comma, or the tab of a .tsv; another one where the header holds that and not this."""
+    usual = ","
+    if ".tsv" in file.name.lower():
+        usual = "\t"
+    header, *_ = data.peek(HEADER).splitlines() or [b""]
+    # Spreadsheets write semicolons where the comma is for decimals.
+    for delimiter in (usual, ",", "\t", ";"):
+        if delimiter.encode() in header:
+            return delimiter
+    return usual
+
+
 # ------------------------------------------------------------------ Parquet and Arrow
 
 
@@ -89,6 +102,7 @@ def read_parquet(file: pathlib.Path) -> Iterator[Record]:
     # Batch by batch and through a buffer: of a row group, which may be gigabytes, pyarrow would
     # otherwise read the columns whole.
     streamed = {"buffer_size": PAGES_AT_ONCE, "pre_buffer": False}
+    _refuse_other_start(file)
     with _readable(file), pq.ParquetFile(file, **streamed) as table:
         for batch in table.iter_batches(RECORDS_AT_ONCE):
             yield from batch.to_pylist()
@@ -96,6 +110,7 @@ def read_parquet(file: pathlib.Path) -> Iterator[Record]:
 
 def count_parquet(file: pathlib.Path) -> int:
     """How many rows there are, from the file's footer."""
+    _refuse_other_start(file)
     with _readable(file):
         return pq.read_metadata(file).num_rows
 
@@ -134,10 +149,25 @@ def _mapped_batches(data: pa.Buffer) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
+def _refuse_other_start(file: pathlib.Path) -> None:
+    """Raise ValueError for a file that only its name calls Parquet."""
+    refuse_stand_in(file)
+    with open(file, "rb") as raw:
+        start = raw.read(SHOWN_BYTES)
+    # The second one is of an encrypted file, which pyarrow refuses with its own words.
+    if start and not start.startswith((b"PAR1", b"PARE")):
+        raise ValueError(
+            f"{file}: not a Parquet file, it begins with {start!r}; "
+            "give it the ending of what it is"
+        )
+
+
 @contextlib.contextmanager
 def _readable(file: pathlib.Path) -> Iterator[None]:
     """Raise pyarrow's refusals of a file as one sentence with its name."""
     refuse_stand_in(file)
+    if not file.stat().st_size:
+        raise ValueError(f"{file}: empty, not even the head of a table; download or write it again")
     try:
         yield
     except (pa.ArrowException, OSError) as error:
