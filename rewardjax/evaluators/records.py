@@ -89,7 +89,7 @@ class Result:
     numbers that make the headline. subsets: a finer breakdown. other: further figures by name,
     plain JSON. chance: the headline of a random scorer. notes: sentences for a reader. chances:
     what a random scorer gets on parts and subsets, by the beginning of their names, the first that
-    fits; `chance` for all others.
+    fits; `chance` for all others. least: the least that a part can be, -1 for correlations.
     """
 
     name: str
@@ -101,6 +101,7 @@ class Result:
     other: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
     chances: dict[str, float] = dataclasses.field(default_factory=dict)
+    least: float = 0.0
 
     def chance_of(self, name: str) -> float | None:
         """What a random scorer gets on a part or a subset."""

@@ -70,11 +70,14 @@ def of_result(module: Benchmark, result: Result, scores: Scores) -> dict[str, An
     if result.headline is not None:
         of_headline = headline(module, scores)
     for name, parts in (("parts", result.parts), ("subsets", result.subsets)):
-        of_headline[name] = {key: _bounds(part) for key, part in parts.items()}
+        of_headline[name] = {key: _bounds(part, result.least) for key, part in parts.items()}
     return of_headline
 
 
-def _bounds(part: Part) -> dict[str, float | None]:
+def _bounds(part: Part, least: float) -> dict[str, float | None]:
+    # A correlation may happen to be a count of n examples, and is none all the same.
+    if least < 0:
+        return {"low": None, "high": None}
     of_part = wilson(part)
     return {"low": of_part.low, "high": of_part.high}
 

@@ -112,3 +112,13 @@ def test_a_result_has_the_intervals_of_its_parts_and_none_where_it_has_no_headli
     assert set(intervals["parts"]) == set(result.parts)
     headless = uncertainty.of_result(module, dataclasses.replace(result, headline=None), one)
     assert (headless["headline"], headless["low"], headless["high"]) == (None, None, None)
+
+
+def test_a_correlation_has_no_wilson_interval_even_where_it_looks_like_a_count():
+    module = evaluators.get("rewardbench")
+    one = scores("rewardbench", [[2, 1], [1, 2]])
+    result = module.summarize(one.items, one.rewards)
+    correlation = dataclasses.replace(result, least=-1.0)
+    intervals = uncertainty.of_result(module, correlation, one)
+    assert all(bounds == {"low": None, "high": None} for bounds in intervals["subsets"].values())
+    assert intervals["low"] is not None, "the headline is resampled"

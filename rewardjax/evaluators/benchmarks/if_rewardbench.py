@@ -107,6 +107,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         rules.breakdown(subsets),
         other,
         notes,
+        least=-1.0,
     )
 
 

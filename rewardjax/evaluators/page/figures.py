@@ -104,7 +104,7 @@ def _number_beside(ax: Axes, row: int, label: str, weight: str) -> None:
 def categories(parts: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None:
     """One bar per part of a benchmark, best on top: {"value", "low", "high", "n", "chance"}.
 
-    All but n in [0, 1]. low and high may be None: then the bar has no interval, and chance: then
+    All but n at most 1. low and high may be None: then the bar has no interval, and chance: then
     it has no dotted line. A part without a value has no bar.
     """
     # Matplotlib counts rows from below, so that the ascending order puts the best on top.
@@ -118,7 +118,7 @@ def categories(parts: Mapping[str, Mapping[str, Any]], path: Path, title: str) -
         for row, name in enumerate(names):
             part = parts[name]
             value = part["value"]
-            ax.barh(row, max(value, 0), color=BLUE, alpha=0.75, height=0.68)
+            ax.barh(row, value, color=BLUE, alpha=0.75, height=0.68)
             reach = arms(value, part["low"], part["high"])
             if reach is not None:
                 ax.errorbar(
@@ -132,7 +132,9 @@ def categories(parts: Mapping[str, Mapping[str, Any]], path: Path, title: str) -
         if any(parts[name]["chance"] is not None for name in names):
             xlabel += " (dotted: chance)"
         ax.set_yticks(range(len(names)), labels, fontsize=NAME_POINTS)
-        ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), xlabel=xlabel)
+        # Correlations may be negative, which no accuracy is.
+        lowest = min([0.0, *(parts[name]["value"] for name in names)])
+        ax.set(xlim=(lowest, 1), ylim=(-0.6, len(names) - 0.4), xlabel=xlabel)
         ax.set_title(wrapped(title, 48))
         ax.xaxis.set_major_formatter(PercentFormatter(1))
         ax.grid(axis="y", visible=False)

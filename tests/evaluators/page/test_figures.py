@@ -40,6 +40,14 @@ def test_categories_best_on_top(drawn):
     assert texts_of(ax) == ["25.0 %  (n = 12)", "75.0 %  (n = 1,200)"]
     [chance] = [line for line in ax.lines if line.get_linestyle() == ":"]
     assert chance.get_xydata().tolist() == [[0.3, -0.5], [0.3, 0.5]], "of its own bar alone"
+    assert ax.get_xlim() == (0, 1)
+
+
+def test_a_correlation_below_zero_has_its_bar(drawn):
+    parts = {"a": {"value": -0.25, "low": None, "high": None, "n": 12, "chance": 0.0}}
+    [ax] = drawn(figures.categories, parts, title="T").axes
+    [bar] = ax.patches
+    assert bar.get_width() == -0.25 and ax.get_xlim() == (-0.25, 1)
 
 
 def test_differences(drawn):
