@@ -31,6 +31,7 @@ from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare
 
+MAX_DROPPED = 0.2  # share of the records that may be unreadable
 WINDOW = 2048  # records read, scored and written at a time
 SCHEMA = pa.schema(
     [
@@ -137,18 +138,21 @@ def score_file(
     output: str | pathlib.Path,
     columns: Any = None,
     labels: Any = None,
+    max_dropped: float = MAX_DROPPED,
 ) -> dict[str, int]:
     """Score `source` into `output`, which appears only when it is whole.
 
     columns, labels: as for `data.prepare.prepare`.
 
-    Returns the counts of records, scores and quarantine entries.
+    Returns the counts of records, scores and quarantine entries; `unreadable` are whole records.
+    Raises ValueError where more than `max_dropped` of the first records are unreadable.
     """
     output = pathlib.Path(output)
     if output.suffix not in WRITERS:
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    counts = {"records": 0, "scored": 0, "quarantined": 0, "with_control_strings": 0}
+    counts = dict.fromkeys(("records", "scored", "quarantined", "unreadable"), 0)
+    counts["with_control_strings"] = 0
     reasons: collections.Counter[str] = collections.Counter()
     first = ""
     control_example, unprinted = "", collections.Counter()
@@ -164,6 +168,7 @@ def score_file(
             counts["records"] += window.records
             counts["scored"] += len(window.scores)
             counts["quarantined"] += len(window.quarantine)
+            counts["unreadable"] += sum(map(_is_unreadable, window.quarantine))
             reasons.update(entry["reason"] for entry in window.quarantine)
             for entry in window.quarantine[: not first]:
                 first = f"record {entry['row']}, {entry['detail']}"
@@ -171,6 +176,9 @@ def score_file(
             control_example = control_example or "".join(window.controls[:1])
             unprinted.update(window.unprinted)
             bar.update(window.records)
+            # Once, before the rest of a file that was misread is scored for nothing.
+            if counts["records"] - window.records < accounting.EARLY <= counts["records"]:
+                refuse_misread(counts, max_dropped, f"the first: {first:.300}")
         # Before the block ends and the scores appear: no scores without their contract.
         contract.save(model.contract, output.with_name(output.name + ".contract.json"))
     if first:
@@ -181,6 +189,23 @@ def score_file(
     if unprinted:
         print(accounting.not_printed(unprinted), file=sys.stderr)
     return counts
+
+
+def _is_unreadable(entry: dict[str, Any]) -> bool:
+    """Whether a whole record says that the data is not what it is taken for."""
+    # Empty texts are what a model wrote, and long ones what `max_length` is too short for.
+    is_record = entry["response_index"] == -1
+    return is_record and entry["reason"] not in ("empty", *accounting.APART)
+
+
+def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None:
+    """Raise ValueError where a larger share than `max_dropped` of the records is unreadable."""
+    share = counts["unreadable"] / max(counts["records"], 1)
+    if share > max_dropped:
+        raise ValueError(
+            f"{share:.0%} of {counts['records']:,} records cannot be read, {why}; --max_dropped "
+            f"{max_dropped} is the share that may be lost"
+        )
 
 
 def _lost(
@@ -238,6 +263,12 @@ def main() -> None:
         help="the trunk's arithmetic; default: what the model was trained with, and for a folder "
         "without a score contract the dtype of its config.json",
     )
+    parser.add_argument(
+        "--max_dropped",
+        type=float,
+        default=MAX_DROPPED,
+        help="exit with code 2 where a larger share of the records cannot be read (default 0.2)",
+    )
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()
     # Before the model, which takes long: a misspelt name should not have to wait for it.
@@ -245,11 +276,14 @@ def main() -> None:
     for reading in formats.readings(source, args.columns, args.labels):
         print(reading.sentence(), file=sys.stderr)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
-    counts = score_file(model, source, args.output, args.columns, args.labels)
+    counts = score_file(
+        model, source, args.output, args.columns, args.labels, max_dropped=args.max_dropped
+    )
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
     # After the files are whole: the quarantine says what to mend, the exit code is for scripts.
     if not counts["scored"]:
         raise ValueError(f"{args.input}: no response could be scored; the reasons are above")
+    refuse_misread(counts, args.max_dropped, "the reasons are above")
 
 
 if __name__ == "__main__":

@@ -332,6 +332,22 @@ def test_a_file_of_which_nothing_is_scored_is_a_mistake(exported, tmp_path):
     assert json.loads(line)["reason"] == "empty"
 
 
+def test_a_file_of_which_much_cannot_be_read_is_a_mistake(exported, tmp_path, monkeypatch):
+    counts = {"records": 10, "unreadable": 2}
+    score.refuse_misread(counts, 0.2, "")
+    with pytest.raises(ValueError, match="30% of 10 records cannot be read, above; --max_dropped"):
+        score.refuse_misread(counts | {"unreadable": 3}, 0.2, "above")
+    # Before the rest is scored, and not for what a model left empty.
+    monkeypatch.setattr(score.accounting, "EARLY", 2)
+    good = {"prompt": "One?", "response": "1"}
+    rows, _ = scored(exported, [good, *[good | {"response": " "}] * 3], tmp_path)
+    assert len(rows) == 1
+    with pytest.raises(ValueError, match="75% of 4 records cannot be read, the first: record 1"):
+        scored(exported, [good, *[good | {"prompt": 5}] * 3], tmp_path)
+    rows, _ = scored(exported, [good, *[good | {"prompt": 5}] * 3], tmp_path, max_dropped=0.8)
+    assert len(rows) == 1
+
+
 def test_a_reward_that_is_not_finite_is_refused(exported, tmp_path, monkeypatch):
     monkeypatch.setattr(scorer, "token_groups", lambda *_: [np.array([np.nan], np.float32)])
     monkeypatch.setattr(contract, "check_golden", lambda *_: None)

@@ -258,7 +258,7 @@ def _joined_to_answers(group: Group) -> Iterator[str]:
     """What all responses of a group begin with, that nobody says in an answer of every record."""
     asked = group.prompt[-1]["content"]
     texts = [response[0].get("content") for response in group.responses]
-    if not isinstance(asked, str) or not all(isinstance(text, str) for text in texts):
+    if not texts or not all(isinstance(text, str) for text in (asked, *texts)):
         return
     # To "Hi!" many answer "Hi!".
     if len(asked.split()) >= 3 and all(_begins_with(text, asked) for text in texts):

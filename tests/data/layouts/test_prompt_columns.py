@@ -140,6 +140,8 @@ def test_a_file_whose_answers_begin_with_the_prompt_is_refused():
     assert decide("f", "f", [joined, PAIR, PAIR], mapping.read()).to_group(joined, 0)
     echo = {"prompt": Q, "chosen": f"{Q} {GOOD}", "rejected": BAD}
     assert group_of(echo) and group_of({"prompt": "Hi", "chosen": "Hi!", "rejected": "Hi there."})
+    with pytest.raises(BadRecord, match="a group has at least one"):
+        group_of({"prompt": Q, "responses": [], "scores": []})
     whole = PAIR | {"responses": [f"{Q} {GOOD}", f"{Q} {BAD}"], "scores": [1, 0]}
     with pytest.raises(ValueError, match="begin with the prompt"):
         group_of(whole)
