@@ -215,3 +215,24 @@ def turns(messages: Any, where: str) -> list[Message]:
     if len(messages) % 2 == 0:
         raise BadRecord("bad_role", f"{where} ends with the assistant; a prompt ends with the user")
     return [{"role": message["role"], "content": text(message, "content")} for message in messages]
+
+
+def conversation(prompt: Any) -> list[Message]:
+    """A text is one turn; a list of messages or of texts is a conversation.
+
+    Raises BadRecord for anything else.
+    """
+    if isinstance(prompt, str):
+        return user(prompt)
+    if not isinstance(prompt, (list, tuple)) or not prompt:
+        raise BadRecord(
+            "bad_schema", f"prompt = {prompt!r:.60}, neither a text nor a list of messages"
+        )
+    messages: list[Message] = []
+    for i, turn in enumerate(prompt):
+        content = turn
+        if isinstance(turn, dict):
+            content = turn.get("content")
+        # Roles go by position, the user first, whatever the record says: as in the reference.
+        messages.append({"role": ("user", "assistant")[i % 2], "content": content})
+    return turns(messages, "prompt")

@@ -8,7 +8,8 @@ import dataclasses
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from rewardjax import fingerprint
+from rewardjax import evaluators, fingerprint
+from rewardjax.evaluators.benchmarks import HasCategories
 from rewardjax.evaluators.records import Examples, Item, Result
 
 # Of a benchmark's examples: what fits a short row is easier than the rest, and no sample of it.
@@ -42,7 +43,8 @@ def benchmarks(names: Collection[str], only: Sequence[str]) -> dict[str, list[st
 def select(examples: Examples, categories: Sequence[str], limit: int) -> Examples:
     """The examples of some categories, and at most `limit` of those, in their order.
 
-    A category is a subset, or what the names of several begin with, up to a slash. limit: 0 for
+    A category is a subset, what the names of several begin with, up to a slash, or one of
+    `HasCategories`. limit: 0 for
     all; else subsets take turns until there are so many, so that none is left out while another
     has several. Raises ValueError for a category that is not there, with its neighbors, and for a
     negative limit.
@@ -96,17 +98,23 @@ def without_a_headline_of_few(result: Result, remedy: str) -> Result:
 
 
 def _of_categories(examples: Examples, categories: Sequence[str]) -> list[int]:
-    names = {item.subset for item in examples.items}
-    for category in categories:
-        if not any(_is_in(name, category) for name in names):
+    module = evaluators.get(examples.name)
+    wanted: dict[str, list[int]] = {category: [] for category in categories}
+    names: set[str] = set()
+    for i, item in enumerate(examples.items):
+        of_item = [item.subset]
+        if isinstance(module, HasCategories):
+            of_item += module.categories(item)
+        names.update(of_item)
+        for category in categories:
+            if any(_is_in(name, category) for name in of_item):
+                wanted[category].append(i)
+    for category, indices in wanted.items():
+        if not indices:
             raise ValueError(
                 f"only: {examples.name} has no category {category!r}{_neighbors(category, names)}"
             )
-    indices = []
-    for i, item in enumerate(examples.items):
-        if any(_is_in(item.subset, category) for category in categories):
-            indices.append(i)
-    return indices
+    return sorted(set().union(*wanted.values()))
 
 
 def _is_in(subset: str, category: str) -> bool:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from rewardjax.data.groups import BadRecord
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.benchmarks import pairs, rewardbench
 
 ROW = {"prompt": "p", "chosen": "a", "rejected": "b", "subset": "hep-go", "id": 1}
@@ -58,6 +59,6 @@ def test_the_fingerprint_follows_the_contents_alone(tmp_path):
     "prompt", ["p", ["p"], [{"content": "p"}], [{"role": "assistant", "content": "p"}]]
 )
 def test_roles_of_a_prompt_go_by_position(prompt):
-    assert rewardbench.conversation(prompt) == [{"role": "user", "content": "p"}]
+    assert reading.conversation(prompt) == [{"role": "user", "content": "p"}]
     with pytest.raises(BadRecord, match="ends with the assistant"):
-        rewardbench.conversation([{"content": "p"}, {"content": "q"}])
+        reading.conversation([{"content": "p"}, {"content": "q"}])

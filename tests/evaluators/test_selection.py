@@ -4,6 +4,7 @@ import pytest
 
 from rewardjax import evaluators
 from rewardjax.evaluators import selection
+from rewardjax.evaluators.records import Item
 
 NAMES = ("rewardbench", "judgebench", "rmb", "heldout")
 
@@ -79,3 +80,28 @@ def test_a_part_has_no_headline_and_says_so():
     assert marked.headline is None and f"5 of {len(whole.items)} examples" in marked.notes[-1]
     assert selection.marked(result, whole) is result
     assert selection.parts({"a": part, "b": whole}) == {"a": f"5 of {len(whole.items)} examples"}
+
+
+@pytest.mark.parametrize(
+    "name, category, subsets",
+    [
+        ("rewardbench", "Chat Hard", {"mt-bench-hard", "llmbar-natural"}),
+        ("judgebench", "Math", {"gpt/Math", "claude/Math"}),
+        ("judgebench", "gpt", {"gpt/Math", "gpt/Coding"}),
+        ("rmb", "pairwise/Helpfulness", {"pairwise/Helpfulness/Code/Code Creation"}),
+    ],
+)
+def test_categories_are_those_that_people_know(name, category, subsets):
+    whole = evaluators.load(name, path=f"assets:benchmarks/{name}")
+    part = selection.select(whole, [category], 0)
+    selected = {item.subset for item in part.items}
+    assert subsets <= selected and 0 < len(part.items) < len(whole.items)
+
+
+def test_a_language_of_m_rewardbench_is_a_category():
+    module = evaluators.get("m_rewardbench")
+    label = {"language": "deu_Latn", "example": "hep-go/1"}
+    item = Item("deu_Latn/hep-go/1", "hep-go", label)
+    assert module.categories(item) == ["deu_Latn", "Reasoning", "deu_Latn/Reasoning"]
+    of_translation = Item("t", "translation/maple", {"language": "translation"})
+    assert module.categories(of_translation) == ["translation"]

@@ -75,6 +75,15 @@ class Truncation(NamedTuple):
 
 
 @runtime_checkable
+class HasCategories(Protocol):
+    """A benchmark whose categories are others than the subsets of its items."""
+
+    def categories(self, item: Item) -> list[str]:
+        """What else `--only` may call an item's category, beside its subset."""
+        ...
+
+
+@runtime_checkable
 class HasTruncation(Protocol):
     """A benchmark whose published numbers were measured on truncated conversations."""
 

@@ -71,6 +71,11 @@ def _worth(decision: str | None, correct: str) -> int:
     return -1
 
 
+def categories(item: Item) -> list[str]:
+    """The category of a pair, whichever model answered."""
+    return [item.subset.split("/")[1]]
+
+
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The response that the label prefers."""
     if item.label["label"] == "A>B":

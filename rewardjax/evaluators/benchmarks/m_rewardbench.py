@@ -94,6 +94,14 @@ def over_languages(scores: Mapping[str, float]) -> float | None:
     return rules.average(rules.average(scripts) for scripts in by_language.values())
 
 
+def categories(item: Item) -> list[str]:
+    """The language of a pair, its section, and the section of the language."""
+    language, section = item.label["language"], SECTION_OF.get(item.subset)
+    if section is None:
+        return [language]
+    return [language, section, f"{language}/{section}"]
+
+
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
     """The chosen response, which comes first, over the rejected one."""
     return rules.first_better(1, responses)
@@ -233,7 +241,7 @@ def _language_of(unit: finder.Unit) -> dict[str, Any]:
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     language = record["config"]
-    named = "source" if "source" in record else "subset"
+    named = next((name for name in ("source", "subset") if name in record), "source")
     subset = reading.text(record, named)
     if language == TRANSLATION:
         subset = f"{TRANSLATION}/{subset}"

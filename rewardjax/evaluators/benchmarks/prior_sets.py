@@ -16,7 +16,7 @@ import numpy as np
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Truncation, rewardbench
+from rewardjax.evaluators.benchmarks import Truncation
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench's prior sets"
@@ -36,6 +36,7 @@ EXPECTED = {
     "mtbench_human": 3355,
     "mtbench_gpt4": 2400,
 }
+AVERAGED = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
 # In the files, and no longer part of the benchmark.
 WITHDRAWN = ("pku_better", "pku_safer", "summarize_prompted")
 
@@ -56,8 +57,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         credit, ties = rules.strict_wins(table[:, 0], table[:, 1])
         accuracies[name] = rules.mean_part(credit, ties, EXPECTED[name])
     parts = {
-        name: accuracies.pop(name, Part(None, 0, expected=EXPECTED[name]))
-        for name in rewardbench.PRIOR_SETS
+        name: accuracies.pop(name, Part(None, 0, expected=EXPECTED[name])) for name in AVERAGED
     }
     return Result(
         "prior_sets",
@@ -103,6 +103,6 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         f"{name}/{record['row']}",
         name,
         {},
-        rewardbench.conversation(record.get("prompt")),
+        reading.conversation(record.get("prompt")),
         [reading.text(record, "chosen"), reading.text(record, "rejected")],
     )

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data.groups import BadRecord, Group, Message
+from rewardjax import fingerprint
+from rewardjax.data.groups import Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Published, Truncation
+from rewardjax.evaluators.benchmarks import Published, Truncation, prior_sets
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
 
 TITLE = "RewardBench"
@@ -67,7 +68,7 @@ for _section, _weights in WEIGHTS.items():
 # The only weight that is not the number of pairs.
 EXPECTED["math-prm"] = 447
 # Older preference sets that the leaderboard once showed as a fifth column.
-PRIOR_SETS = ("anthropic_helpful", "anthropic_hhh", "shp", "summarize")
+PRIOR_SETS = prior_sets.AVERAGED
 
 
 # ------------------------------------------------------------------ the rule
@@ -102,6 +103,13 @@ def with_prior_sets(sections: Mapping[str, float], prior: Mapping[str, float]) -
         columns.append(float(np.mean(present)))
         weights.append(1.0)
     return float(np.average(columns, weights=weights))
+
+
+def categories(item: Item) -> list[str]:
+    """The section that a pair counts in."""
+    if item.subset in SECTION_OF:
+        return [SECTION_OF[item.subset]]
+    return []
 
 
 def better(item: Item, responses: int) -> list[tuple[int, int]]:
@@ -165,9 +173,27 @@ def _among(subsets: Mapping[str, Part], names: Collection[str]) -> list[Part]:
 LAYOUT = finder.Layout([("prompt", "chosen", "rejected", "subset")], split="filtered")
 
 
-def load(path: str | pathlib.Path, split: str = "filtered") -> Examples:
-    """A file of the benchmark, or the `split` of a folder that has it, or of the hub."""
-    return finder.load("rewardbench", [path], LAYOUT._replace(split=split), _read)
+def load(
+    path: str | pathlib.Path, split: str = "filtered", prior: str | pathlib.Path | None = None
+) -> Examples:
+    """A file of the benchmark, or the `split` of a folder that has it, or of the hub.
+
+    prior: where the prior sets are, for the leaderboard's historical average with them.
+    """
+    examples = finder.load("rewardbench", [path], LAYOUT._replace(split=split), _read)
+    if prior is None:
+        return examples
+    older = prior_sets.load(prior)
+    averaged = [i for i, item in enumerate(older.items) if item.subset in PRIOR_SETS]
+    return dataclasses.replace(
+        examples,
+        items=[*examples.items, *(older.items[i] for i in averaged)],
+        groups=[*examples.groups, *(older.groups[i] for i in averaged)],
+        fingerprint=fingerprint.of_json([examples.fingerprint, older.fingerprint]),
+        left_out=[*examples.left_out, *older.left_out],
+        files={**examples.files, **older.files},
+        set_aside={**examples.set_aside, **older.set_aside},
+    )
 
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
@@ -176,30 +202,9 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
         f"{subset}/{record.get('id')}",
         subset,
         {},
-        conversation(record.get("prompt")),
+        reading.conversation(record.get("prompt")),
         [reading.text(record, "chosen"), reading.text(record, "rejected")],
     )
-
-
-def conversation(prompt: Any) -> list[Message]:
-    """A text is one turn; a list of messages or of texts is a conversation.
-
-    Raises BadRecord for anything else.
-    """
-    if isinstance(prompt, str):
-        return reading.user(prompt)
-    if not isinstance(prompt, (list, tuple)) or not prompt:
-        raise BadRecord(
-            "bad_schema", f"prompt = {prompt!r:.60}, neither a text nor a list of messages"
-        )
-    messages: list[Message] = []
-    for i, turn in enumerate(prompt):
-        content = turn
-        if isinstance(turn, dict):
-            content = turn.get("content")
-        # Roles go by position, the user first, whatever the record says: as in the reference.
-        messages.append({"role": ("user", "assistant")[i % 2], "content": content})
-    return reading.turns(messages, "prompt")
 
 
 def published(record: dict[str, Any]) -> Published | None:

@@ -55,3 +55,17 @@ def test_a_set_of_another_name_is_refused(tmp_path):
     write(tmp_path / "mine.jsonl", [PAIR])
     with pytest.raises(ValueError, match="is named after none of anthropic_helpful"):
         prior_sets.load(tmp_path)
+
+
+def test_they_are_averaged_with_rewardbench_when_it_is_told_where_they_are(tmp_path):
+    for name in ("anthropic_hhh", "mtbench_human"):
+        write(tmp_path / f"{name}.jsonl", [PAIR])
+    core = rewardbench.load("assets:benchmarks/rewardbench")
+    both = rewardbench.load("assets:benchmarks/rewardbench", prior=tmp_path)
+    assert [item.id for item in both.items[len(core.items) :]] == ["anthropic_hhh/0"]
+    assert both.fingerprint != core.fingerprint and len(both.groups) == len(both.items)
+    rewards = [RIGHT] * len(core.items) + [WRONG]
+    result = rewardbench.summarize(both.items, rewards)
+    # Sections weigh 2 each and are all right, the prior sets weigh 1 and are all wrong.
+    assert result.headline == 1.0
+    assert result.other["with prior sets"] == pytest.approx(8 / 9)
