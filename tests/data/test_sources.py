@@ -462,3 +462,10 @@ def _resident_kib(name: str) -> int:
         elif first == "Rss:" and counts:
             total += int(rest[0])
     return total
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": {"c": 1, "c": 2}}\n', '[\n{"c": 1, "c": 2}]'])
+def test_a_field_that_an_object_has_twice_is_named(tmp_path, text):
+    (tmp_path / "twice.json").write_text(text)
+    with pytest.raises(ValueError, match="twice.json:[12].* an object has two fields called 'c'"):
+        list(open_source(tmp_path / "twice.json"))

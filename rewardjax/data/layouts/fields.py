@@ -58,6 +58,8 @@ ROLES = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "bot": "assistant",
+    "model": "assistant",
+    "ai": "assistant",
     "observation": "tool",
     "tool_response": "tool",
 }
@@ -107,6 +109,11 @@ def prompt(record: Record) -> list[Message]:
     messages = with_system(record, messages)
     if not earlier:
         return messages
+    if earlier[-1] == messages[-1]:
+        raise BadRecord(
+            "bad_schema",
+            "history ends with the prompt, which the model would read twice: take it out of one",
+        )
     # The system message stays the first one.
     start = int(messages[0].get("role") == "system")
     return messages[:start] + earlier + messages[start:]
@@ -377,6 +384,8 @@ def tools(record: Record) -> list[dict[str, Any]] | None:
             value = json.loads(value)
         except ValueError:
             raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not JSON") from None
+    if value is None:
+        return None
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, (list, tuple)) or not all(isinstance(tool, dict) for tool in value):
@@ -423,7 +432,9 @@ def number(value: Any, where: str) -> float:
         except ValueError:
             raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a number") from None
     # Labels become float32, where anything larger is infinite. The comparison fails for NaN too.
-    if isinstance(value, (int, float)) and abs(value) <= LARGEST:
+    # True says that something is so, and not how much, or in which place.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and abs(value) <= LARGEST:
         return float(value)
     raise BadRecord("bad_schema", f"{where} = {value!r:.40}, not a finite number")
 

@@ -22,6 +22,12 @@ def advice(record: Record) -> str | None:
     if respelled := _respelled(record):
         return f"name columns, as in data.columns={{{', '.join(respelled)}}}"
     names = verdicts.two_responses(record)
+    for verdict in verdicts.VERDICTS:
+        if names is not None and verdict in record:
+            return (
+                f"{verdict} is null; if that means something, say what, as in "
+                f"data.labels={{null: tie}}"
+            )
     if names is not None:
         return (
             f"{names[0]} and {names[1]} without a verdict: name its column, as in "

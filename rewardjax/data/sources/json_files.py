@@ -114,7 +114,7 @@ def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:
             "disk; download or copy the file again"
         )
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{file}:{number}: bad JSON at column {error.colno}: {error.msg}{_advice(error, file)}"
@@ -139,6 +139,16 @@ def _advice(error: json.JSONDecodeError, file: pathlib.Path) -> str:
     if error.pos == 0:
         return f", the line begins with {error.doc[:30]!r}"
     return ""
+
+
+def _object(fields: list[tuple[str, Any]]) -> Record:
+    """An object of these fields. Raises ValueError where one of them would be lost."""
+    value = dict(fields)
+    if len(value) < len(fields):
+        names = [name for name, _ in fields]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object has two fields called {twice!r}; keep one, or rename them")
+    return value
 
 
 def as_record(value: Any, where: str) -> Record:
@@ -233,7 +243,7 @@ class _Text:
     def __init__(self, file: pathlib.Path, data: IO[bytes]):
         self._file, self._data = file, data
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._scan = json.JSONDecoder().raw_decode
+        self._scan = json.JSONDecoder(object_pairs_hook=_object).raw_decode
         self._buffer, self._at, self._ended = "", 0, False
         # Of the buffer's start, for messages.
         self._line, self._column = 1, 1

@@ -75,7 +75,7 @@ def test_two_verdicts_that_contradict_each_other_are_refused():
 
 def test_a_preference_of_zero_beside_chosen_is_asked_for():
     assert group_of(CHOSEN | {"preference": 0.25}).pairs == [Pair(0, 1, target=0.25)]
-    for zero in (0, 0.0, "0", False):
+    for zero in (0, 0.0, "0"):
         with pytest.raises(ValueError, match=r"data.columns=\{target: preference\}"):
             group_of(CHOSEN | {"preference": zero})
     named = group_of(CHOSEN | {"preference": 0}, "{target: preference}")
@@ -167,3 +167,19 @@ def test_a_field_of_an_unforeseen_type_costs_its_record_alone():
     for odd in ({"completions": 5}, {"completions": ["x"]}, {"completions": [None]}):
         with pytest.raises(BadRecord, match="another type than in UltraFeedback"):
             decide("f", "f", [record], mapping.read()).to_group(record | odd, 0)
+
+
+def test_a_truth_value_is_no_rank_and_no_margin():
+    with pytest.raises(ValueError, match="ranks = True, not a finite number"):
+        group_of({"prompt": Q, "responses": [GOOD, BAD], "ranks": [True, False]})
+    with pytest.raises(ValueError, match="margin = True"):
+        group_of(CHOSEN | {"margin": True})
+    # Scores that are all true or false say which responses are right.
+    assert group_of({"prompt": Q, "responses": [GOOD, BAD], "scores": [False, True]}).pairs == [
+        SECOND
+    ]
+
+
+def test_a_verdict_that_is_null_is_named_as_such():
+    with pytest.raises(ValueError, match=r"winner is null; .* data.labels=\{null: tie\}"):
+        group_of(A_B | {"winner": None})

@@ -195,3 +195,17 @@ def test_a_late_column_of_the_prompt_costs_the_records_that_have_it():
     assert said(reading.to_group(PAIR | {"system": "Be brief."}, 5000)) == ["Be brief.", Q]
     with pytest.raises(BadRecord, match="`persona` may be part of the prompt"):
         reading.to_group(PAIR | {"persona": "Be brief."}, 5000)
+
+
+def test_a_history_that_ends_with_the_prompt_is_refused():
+    assert said(group_of(PAIR | {"history": [["Hello?", "Yes?"]]})) == ["Hello?", "Yes?", Q]
+    with pytest.raises(ValueError, match="history ends with the prompt"):
+        group_of(PAIR | {"history": [user("Hello?"), bot("Yes?"), user(Q)]})
+
+
+# Gemini's name of the assistant (snailyp/gemini-balance PR #7 changes roles to it).
+def test_the_assistant_has_several_names():
+    for name in ("model", "AI", "Assistant"):
+        turns = [user("Hello?"), {"role": name, "content": "Yes?"}, user(Q)]
+        assert group_of(PAIR | {"prompt": turns}).prompt[1] == bot("Yes?")
+    assert group_of(PAIR | {"tools": "null"}).tools is None
