@@ -22,6 +22,7 @@ in one line; 3: the run waits for people, money or a server, and says for what.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
@@ -30,6 +31,7 @@ from collections.abc import Sequence
 from rewardjax import config as config_lib
 from rewardjax import errors
 from rewardjax.curation import people
+from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
@@ -143,7 +145,7 @@ def _store(folder: pathlib.Path) -> Store:
 
 def _run(args: argparse.Namespace) -> int:
     # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
-    from rewardjax.curation.stages import cost_plan, loop, product
+    from rewardjax.curation.stages import cost_plan, loop, product, quorum
 
     config = config_lib.load(args.config, args.set)
     loop.check(config)
@@ -157,6 +159,8 @@ def _run(args: argparse.Namespace) -> int:
             print(f"paused: {error}", file=sys.stderr)
             return WAITING
         print(text_table.table(explain.status(ws.store)["Pools"]))
+        for sentence in quorum.lost_answers(ws.calls):
+            print(f"warning: {sentence}", file=sys.stderr)
         summary = {
             "pools": pools_lib.sizes(ws.store),
             "dollars": ws.calls.spent(),
@@ -168,7 +172,11 @@ def _run(args: argparse.Namespace) -> int:
 
 def _status(args: argparse.Namespace) -> int:
     store = _store(args.folder)
-    for heading, rows in (explain.status(store) | people.quality(store)).items():
+    tables = explain.status(store) | people.quality(store)
+    with contextlib.closing(CallLedger(args.folder / "calls.sqlite")) as calls:
+        tables["Judges: how their questions ended"] = calls.endings()
+        tables["Judges: answers that needed a mercy"] = calls.mercies()
+    for heading, rows in tables.items():
         if rows:
             print(f"{heading}\n{text_table.table(rows)}\n")
     return 0

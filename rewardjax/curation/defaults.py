@@ -47,6 +47,16 @@ def curation() -> Config:
                 smoothing=placeholder(float),
                 weights={},  # voter ("judge:NAME") -> how much it counts
             ),
+            # How much of what the judges are asked must come to an answer (stages/quorum.py), or
+            # the run pauses.
+            judging=dict(
+                # Judges that must have answered about a pair; None: half of the panel.
+                quorum=placeholder(int),
+                # Least share of its questions that each judge must have answered so that it can be
+                # read, and of pairs that must have a quorum.
+                readable=0.5,
+                covered=0.9,
+            ),
             # Whether the judges are asked for attributes before retrieval.
             tag=True,
             # Gold examples that a judge is shown, unless the judge has `shots` of its own.

@@ -43,13 +43,23 @@ from rewardjax.data.groups import BadRecord
 # What may change between two starts: where and how much, never what is asked or decided.
 MAY_CHANGE = (
     "budget.",
+    "judging.",
     "clean.executor",
     "train.mesh",
     "train.compute",
     "train.log",
     "train.data.cache",
 )
-MAY_CHANGE_OF_JUDGES = ("base_url", "max_in_flight", "timeout", "retries", "key_env")
+# The last two ask again only what was cut off or could not be read.
+MAY_CHANGE_OF_JUDGES = (
+    "base_url",
+    "max_in_flight",
+    "timeout",
+    "retries",
+    "key_env",
+    "max_tokens",
+    "asks",
+)
 
 Row = Mapping[str, Any]  # of a ledger: rows.ROWS has the classes
 

@@ -13,7 +13,9 @@ from typing import Any, TypedDict, TypeVar
 
 from tqdm import tqdm
 
-from rewardjax.curation.judges.client import Endpoint, Judge, JudgeDown, Purse
+from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.dialect import Dialect
+from rewardjax.curation.judges.endpoint import Endpoint, JudgeDown, Purse
 from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import Outcome, Question, questions, settle
@@ -52,7 +54,11 @@ def ask(
 
 
 def unfinished(report: Report) -> str | None:
-    """Why questions are open and what to do about it, as one sentence; None where none is."""
+    """Why questions wait and what to do about it, as one sentence; None where none does.
+
+    A question that was given up by itself does not wait: how many of them may be is for whoever
+    counts the votes.
+    """
     if report["out_of_budget"]:
         return f"{report['out_of_budget']}; raise budget.judges and run again"
     if report["stopped"]:
@@ -62,9 +68,6 @@ def unfinished(report: Report) -> str | None:
             f"{report['in_batches']} questions are in batch files; "
             "read their results with `curate batch read` and run again"
         )
-    left_open = report["questions"] - report["settled"]
-    if left_open:
-        return f"{left_open} of {report['questions']} questions got no answer; run again"
     return None
 
 
@@ -101,29 +104,41 @@ class _Asking:
     async def serve(self, judge: Judge, items: Sequence[Item], task: str, purpose: str) -> None:
         """Put all questions to one judge, `max_in_flight` at a time for each of its servers."""
         endpoints = [Endpoint(judge, url, self.ledger) for url in judge.urls]
+        watchers = [asyncio.create_task(endpoint.watch()) for endpoint in endpoints]
         # One iterator for all workers, each of which takes the next question: a slow server gets
         # fewer.
         waiting = _all_questions(items, judge, task, purpose)
         try:
-            first = endpoints[0]
-            format = await self._unless_stopped(first, first.answer_format(self.purse))
-            if format is not None:
+            dialect = await self._dialect(endpoints)
+            if dialect is not None:
                 workers = [
-                    self._work(endpoint, waiting, format)
+                    self._work(endpoint, waiting, dialect)
                     for endpoint in endpoints * judge.max_in_flight
                 ]
                 await asyncio.gather(*workers)
         finally:
+            for watcher in watchers:
+                watcher.cancel()
             await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
 
-    async def _work(self, endpoint: Endpoint, waiting: Iterator[Question], format: str) -> None:
+    async def _dialect(self, endpoints: Sequence[Endpoint]) -> Dialect | None:
+        """How the judge is asked, as the first of its servers that answers says."""
+        for endpoint in endpoints:
+            dialect = await self._unless_stopped(endpoint, endpoint.find_dialect(self.purse))
+            if dialect is not None:
+                return dialect
+        return None
+
+    async def _work(
+        self, endpoint: Endpoint, waiting: Iterator[Question], dialect: Dialect
+    ) -> None:
         for question in waiting:
-            step = settle(question, format, self.ledger)
+            step = settle(question, dialect, self.ledger)
             while isinstance(step, Request) and self._may_send(endpoint, step):
                 answer = await self._unless_stopped(endpoint, endpoint.call(step, self.purse))
                 if answer is None:
                     break
-                step = settle(question, format, self.ledger)
+                step = settle(question, dialect, self.ledger)
             self._count(step)
             # Answers that come from the ledger come without a pause in which others could work.
             await asyncio.sleep(0)

@@ -20,10 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import files
-from rewardjax.curation.judges.client import FORMATS, REFUSED, Judge, read_completion
+from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.completion import Trouble, read_completion
+from rewardjax.curation.judges.dialect import FORMATS, Dialect
+from rewardjax.curation.judges.endpoint import REFUSED
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger, InBatch, Request
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.judges.protocol import format_in, questions, settle
+from rewardjax.curation.judges.protocol import dialect_in, questions, settle
 
 URL = "/v1/chat/completions"
 
@@ -66,24 +69,24 @@ def write(
 
 def open_questions(items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str) -> int:
     """How many questions about `items` are not settled."""
-    format = format_in(judge, ledger)
-    # Of a judge that was never asked anything, every question is open: any format tells so.
-    if format is None:
-        format = FORMATS[-1]
-    return sum(1 for _ in _requests(items, judge, ledger, task, "", format))
+    dialect = dialect_in(judge, ledger)
+    # Of a judge that was never asked anything, every question is open: any dialect tells so.
+    if dialect is None:
+        dialect = Dialect(FORMATS[-1])
+    return sum(1 for _ in _requests(items, judge, ledger, task, "", dialect))
 
 
 def _open_requests(
     items: Sequence[Item], judge: Judge, ledger: CallLedger, task: str, purpose: str
 ) -> Iterator[Request]:
     """What a batch file for a judge would hold."""
-    format = format_in(judge, ledger)
-    if format is None:
+    dialect = dialect_in(judge, ledger)
+    if dialect is None:
         raise ValueError(
             f"judge {judge.name}: answer_format is 'auto' and no server was asked yet; "
             "set it to what the batch server takes"
         )
-    yield from _requests(items, judge, ledger, task, purpose, format)
+    yield from _requests(items, judge, ledger, task, purpose, dialect)
 
 
 def _requests(
@@ -92,12 +95,12 @@ def _requests(
     ledger: CallLedger,
     task: str,
     purpose: str,
-    format: str,
+    dialect: Dialect,
 ) -> Iterator[Request]:
     """The next request of every question that is not settled."""
     for item in items:
         for question in questions(item, judge, task, purpose):
-            step = settle(question, format, ledger)
+            step = settle(question, dialect, ledger)
             if isinstance(step, Request):
                 yield step
 
@@ -136,9 +139,10 @@ def read(path: str | pathlib.Path, judges: Sequence[Judge], ledger: CallLedger) 
             if waiting.batch not in bodies:
                 bodies[waiting.batch] = _bodies(waiting.batch)
             request = _request(key, waiting, bodies[waiting.batch], by_voter)
-            answer = _answer(response, failed=bool(result.get("error")))
-            if answer is None:
-                ledger.abandon(waiting.row, request, tries=1, lost=0)
+            try:
+                answer = _answer(response, bool(result.get("error")), request)
+            except Trouble as trouble:
+                ledger.abandon(waiting.row, request, tries=1, lost=0, reason=str(trouble))
                 counts["failed"] += 1
                 continue
             # What was reserved tells which discount the file was written with.
@@ -190,12 +194,12 @@ def _request(
     return request
 
 
-def _answer(response: Mapping[str, Any], failed: bool) -> Answer | None:
-    """What a result says; None for an error that asking again may mend."""
+def _answer(response: Mapping[str, Any], failed: bool, request: Request) -> Answer:
+    """What a result says. Raises Trouble for an error that asking again may mend."""
     status = response.get("status_code")
     if status in REFUSED:
         reason = json.dumps(response.get("body"))[:500]
         return Answer(reason, finish="rejected", status="rejected")
     if failed or status != 200:
-        return None
-    return read_completion(response.get("body"))
+        raise Trouble(f"status {status} in a results file")
+    return read_completion(response.get("body"), request)

@@ -18,7 +18,7 @@ import functools
 import json
 import pathlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
@@ -26,6 +26,8 @@ from rewardjax import fingerprint
 # A chat template's own tokens, beyond the bytes of what it renders: generous, since the budget is
 # hard.
 TEMPLATE_TOKENS = 64
+# The fields of a body that say how long an answer may be; a body has one of them.
+LIMITS = ("max_tokens", "max_completion_tokens")
 
 
 class BudgetExceeded(Exception):
@@ -76,13 +78,31 @@ class Request:
         }
         return fingerprint.of_json(identity)
 
+    @functools.cached_property
+    def question(self) -> str:
+        """The hash of its identity but for how long the answer may be.
+
+        A limit that is raised because answers were cut off must not ask again what was answered.
+        """
+        body = {name: self.body[name] for name in self.body if name not in LIMITS}
+        return dataclasses.replace(self, body=body).key
+
+    @property
+    def most_completion_tokens(self) -> int:
+        """How long the answer may be, thinking included."""
+        return max(self.body.get(name, 0) for name in LIMITS)
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """No tokenizer makes more tokens than there are bytes: none is needed to be sure."""
+        text = [self.body["messages"], self.body.get("response_format")]
+        return len(json.dumps(text, ensure_ascii=False).encode()) + TEMPLATE_TOKENS
+
     def most(self) -> float:
         """The most it can cost, dollars."""
-        text = [self.body["messages"], self.body.get("response_format")]
-        # No tokenizer makes more tokens than there are bytes, so no tokenizer is needed to be sure.
-        tokens = len(json.dumps(text, ensure_ascii=False).encode()) + TEMPLATE_TOKENS
         dearest = max(self.price.input, self.price.cached)
-        return (tokens * dearest + self.body["max_tokens"] * self.price.output) / 1e6
+        output = self.most_completion_tokens * self.price.output
+        return (self.most_prompt_tokens * dearest + output) / 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +110,9 @@ class Answer:
     """What came back.
 
     status: "answered", or "rejected" by the server as it stands (and then `text` says why).
-    counted: whether the server said how many tokens it used.
+    counted: whether the server said how many tokens it used, and this can be so. mercies: liberties
+    that finding the text in the reply took (`answers.py` has those of reading it). key: of the
+    request that it is booked under, once it is.
     """
 
     text: str
@@ -100,6 +122,8 @@ class Answer:
     completion_tokens: int = 0
     counted: bool = True
     status: str = "answered"
+    mercies: tuple[str, ...] = ()
+    key: str = ""
 
 
 class InBatch(NamedTuple):
@@ -114,6 +138,18 @@ class InBatch(NamedTuple):
     shown: str | None
     batch: str  # full path of the file
     booked: float  # dollars
+
+
+class Ending(NamedTuple):
+    """How a question stands.
+
+    state: answered, unreadable, refused or open. problem: why there is no answer. mercies:
+    liberties that reading the answer took.
+    """
+
+    state: str
+    problem: str = ""
+    mercies: tuple[str, ...] = ()
 
 
 def cost(request: Request, answer: Answer, discount: float = 1.0) -> float:
@@ -137,7 +173,8 @@ CREATE TABLE IF NOT EXISTS calls (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, voter TEXT NOT NULL, subject TEXT NOT NULL,
   purpose TEXT NOT NULL, sample INTEGER NOT NULL, attempt INTEGER NOT NULL, shown TEXT, batch TEXT,
   state TEXT NOT NULL, booked REAL NOT NULL, text TEXT, finish TEXT, prompt_tokens INTEGER,
-  cached_tokens INTEGER, completion_tokens INTEGER, counted INTEGER, seconds REAL, tries INTEGER
+  cached_tokens INTEGER, completion_tokens INTEGER, counted INTEGER, seconds REAL, tries INTEGER,
+  mercies TEXT, question TEXT
 );
 CREATE UNIQUE INDEX IF NOT EXISTS answers ON calls (key) WHERE state IN ('answered', 'rejected');
 CREATE INDEX IF NOT EXISTS out ON calls (key) WHERE state = 'sent';
@@ -145,9 +182,19 @@ CREATE TABLE IF NOT EXISTS booked (
   only INTEGER PRIMARY KEY CHECK (only = 0), dollars REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS formats (model TEXT PRIMARY KEY, format TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS endings (
+  purpose TEXT NOT NULL, voter TEXT NOT NULL, task TEXT NOT NULL, subject TEXT NOT NULL,
+  sample INTEGER NOT NULL, state TEXT NOT NULL, problem TEXT NOT NULL, mercies TEXT NOT NULL,
+  PRIMARY KEY (purpose, voter, task, subject, sample)
+) WITHOUT ROWID;
 INSERT OR IGNORE INTO booked VALUES (0, 0);
 """
-_ANSWER = "text, finish, prompt_tokens, cached_tokens, completion_tokens, counted, state"
+# Columns that ledgers of earlier releases do not have.
+_NEW_COLUMNS = ("mercies", "question")
+_ANSWER = (
+    "text, finish, prompt_tokens, cached_tokens, completion_tokens, counted, state, "
+    "coalesce(mercies, '[]'), key"
+)
 _ANSWERED = "state IN ('answered', 'rejected')"
 
 
@@ -167,18 +214,33 @@ class CallLedger:
         # A power cut may undo the last commits (synchronous=NORMAL), a kill may not: answers are
         # cheap to ask again, and waiting for the disk at each one is not.
         self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")
+        columns = {row[1] for row in self._db.execute("PRAGMA table_info(calls)")}
+        for column in _NEW_COLUMNS:
+            if column not in columns:
+                self._db.execute(f"ALTER TABLE calls ADD COLUMN {column} TEXT")
+        self._db.execute("CREATE INDEX IF NOT EXISTS questions ON calls (question)")
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    def lookup(self, key: str) -> Answer | None:
-        """The answer to a request, None where there is none yet."""
+    def lookup(self, request: Request) -> Answer | None:
+        """The answer to a request, None where there is none yet.
+
+        An answer that was complete within another limit of its length serves as well.
+        """
         sql = f"SELECT {_ANSWER} FROM calls WHERE key = ? AND {_ANSWERED}"
-        row = self._db.execute(sql, [key]).fetchone()
+        row = self._db.execute(sql, [request.key]).fetchone()
+        if row is None:
+            sql = (
+                f"SELECT {_ANSWER} FROM calls WHERE question = ? AND state = 'answered'"
+                " AND finish <> 'length' ORDER BY id LIMIT 1"
+            )
+            row = self._db.execute(sql, [request.question]).fetchone()
         if row is None:
             return None
-        return Answer(*row[:5], counted=bool(row[5]), status=row[6])
+        mercies = tuple(json.loads(row[7]))
+        return Answer(*row[:5], counted=bool(row[5]), status=row[6], mercies=mercies, key=row[8])
 
     def reserve(
         self, request: Request, *, batch: str | None = None, discount: float = 1.0
@@ -202,11 +264,12 @@ class CallLedger:
                 request.sample,
                 request.attempt,
                 request.shown,
+                request.question,
             )
             cursor = self._db.execute(
                 "INSERT INTO calls"
-                " (key, voter, subject, purpose, sample, attempt, shown, batch, state, booked)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?)",
+                " (key, voter, subject, purpose, sample, attempt, shown, question, batch, state,"
+                " booked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?)",
                 [*values, batch, most],
             )
             self._book(most)
@@ -228,32 +291,37 @@ class CallLedger:
         lost: how many tries timed out, each of which may have been charged and is booked in full.
         """
         dollars = cost(request, answer, discount) + lost * request.most() * discount
-        fields = dataclasses.astuple(answer)[:-1]
+        usage = (answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens)
+        fields = [answer.text, answer.finish, *usage, answer.counted, json.dumps(answer.mercies)]
         sql = (
             "UPDATE calls SET state = ?, booked = ?, text = ?, finish = ?, prompt_tokens = ?,"
-            " cached_tokens = ?, completion_tokens = ?, counted = ?, seconds = ?, tries = ?"
-            " WHERE id = ?"
+            " cached_tokens = ?, completion_tokens = ?, counted = ?, mercies = ?, seconds = ?,"
+            " tries = ? WHERE id = ?"
         )
         with _transaction(self._db):
             state = answer.status
             # Another process may have answered the same request meanwhile. Both were paid, and the
             # first answer stays, since votes may already follow from it.
-            if self.lookup(request.key) is not None:
+            if self._has_answer(request.key):
                 state = "duplicate"
             self._book(dollars - self._reserved(row))
             self._db.execute(sql, [state, dollars, *fields, seconds, tries, row])
 
-    def abandon(self, row: int, request: Request, *, tries: int, lost: int) -> None:
-        """No answer came: what was reserved is free again, but for tries that timed out.
+    def _has_answer(self, key: str) -> bool:
+        sql = f"SELECT 1 FROM calls WHERE key = ? AND {_ANSWERED}"
+        return self._db.execute(sql, [key]).fetchone() is not None
 
-        The request may be sent again later.
+    def abandon(self, row: int, request: Request, *, tries: int, lost: int, reason: str) -> None:
+        """No answer came, and `reason` says why; the request may be sent again later.
+
+        What was reserved is free again, but for tries that timed out.
         """
         dollars = lost * request.most()
         with _transaction(self._db):
             self._book(dollars - self._reserved(row))
             self._db.execute(
-                "UPDATE calls SET state = 'failed', booked = ?, tries = ? WHERE id = ?",
-                [dollars, tries, row],
+                "UPDATE calls SET state = 'failed', booked = ?, tries = ?, text = ? WHERE id = ?",
+                [dollars, tries, reason, row],
             )
 
     def in_batch(self, key: str) -> InBatch | None:
@@ -287,16 +355,71 @@ class CallLedger:
         """Dollars booked: costs, and reservations of what is out or was when a process died."""
         return self._db.execute("SELECT dollars FROM booked").fetchone()[0]
 
-    def format_of(self, model: str) -> str | None:
-        """How a model is asked for JSON, as probed once; `model` is any name of it."""
+    def dialect_of(self, model: str) -> str | None:
+        """How a model is asked, as probed once (`Dialect.text`); `model` is any name of it."""
         row = self._db.execute("SELECT format FROM formats WHERE model = ?", [model]).fetchone()
         if row is None:
             return None
         return row[0]
 
-    def set_format(self, model: str, format: str) -> None:
-        """Remember how a model is asked for JSON."""
-        self._db.execute("INSERT OR REPLACE INTO formats VALUES (?, ?)", [model, format])
+    def set_dialect(self, model: str, text: str) -> None:
+        """Remember how a model is asked."""
+        self._db.execute("INSERT OR REPLACE INTO formats VALUES (?, ?)", [model, text])
+
+    def last_failure(self, key: str) -> str:
+        """Why a request was given up the last time; empty where it never was."""
+        row = self._db.execute(
+            "SELECT coalesce(text, '') FROM calls WHERE key = ? AND state = 'failed'"
+            " ORDER BY id DESC LIMIT 1",
+            [key],
+        ).fetchone()
+        if row is None:
+            return ""
+        return row[0]
+
+    def note_ending(
+        self, *, purpose: str, voter: str, task: str, subject: str, sample: int, ending: Ending
+    ) -> None:
+        """Keep how a question stands, in place of how it stood before."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO endings VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [purpose, voter, task, subject, sample, *ending[:2], json.dumps(ending.mercies)],
+        )
+
+    def endings(self, purpose: str = "%", task: str = "%") -> list[dict[str, Any]]:
+        """How the questions ended: a row per (purpose, task, voter), of which the first may be set.
+
+        It holds how many were answered, unreadable, refused and open, how many answers were read
+        with a mercy, and the most frequent problem.
+        """
+        sql = """SELECT purpose, task, voter, sum(state = 'answered') AS answered,
+            sum(state = 'unreadable') AS unreadable, sum(state = 'refused') AS refused,
+            sum(state = 'open') AS open, sum(mercies <> '[]') AS with_mercy,
+            coalesce((SELECT problem FROM endings AS other
+                WHERE (other.purpose, other.task, other.voter)
+                    = (endings.purpose, endings.task, endings.voter) AND problem <> ''
+                GROUP BY problem ORDER BY count(*) DESC, problem LIMIT 1), '') AS problem
+            FROM endings WHERE purpose LIKE ? AND task LIKE ?
+            GROUP BY purpose, task, voter ORDER BY purpose, task, voter"""
+        return self._as_dicts(sql, [purpose, task])
+
+    def voters_per_pair(self, purpose: str, task: str) -> list[int]:
+        """How many judges answered about each pair that they were asked about."""
+        sql = """SELECT count(DISTINCT CASE WHEN state = 'answered' THEN voter END) AS voters
+            FROM endings WHERE purpose = ? AND task = ? GROUP BY subject"""
+        return [row["voters"] for row in self._as_dicts(sql, [purpose, task])]
+
+    def mercies(self) -> list[dict[str, Any]]:
+        """Which liberties were taken with each voter's answers, and how often."""
+        sql = """SELECT voter, mercy.value AS mercy, count(*) AS answers
+            FROM endings, json_each(endings.mercies) AS mercy
+            GROUP BY voter, mercy.value ORDER BY voter, answers DESC, mercy.value"""
+        return self._as_dicts(sql)
+
+    def _as_dicts(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        rows = self._db.execute(sql, values)
+        names = [column[0] for column in rows.description]
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def costs(self) -> list[dict[str, Any]]:
         """The cost ledger: a row per (purpose, voter).
@@ -313,9 +436,7 @@ class CallLedger:
             coalesce(sum(completion_tokens), 0) AS completion_tokens, sum(booked) AS dollars,
             sum(CASE WHEN state IN ('sent', 'failed') THEN booked ELSE 0 END) AS in_doubt
             FROM calls GROUP BY purpose, voter ORDER BY purpose, voter"""
-        rows = self._db.execute(sql)
-        names = [column[0] for column in rows.description]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return self._as_dicts(sql)
 
     def _reserved(self, row: int) -> float:
         return self._db.execute("SELECT booked FROM calls WHERE id = ?", [row]).fetchone()[0]

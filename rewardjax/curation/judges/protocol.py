@@ -12,8 +12,9 @@ all come to the same votes.
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rewardjax import fingerprint
 from rewardjax.curation.judges import aggregate, prompts
@@ -21,7 +22,9 @@ from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge, body
-from rewardjax.curation.judges.paid_calls import CallLedger, Request
+from rewardjax.curation.judges.completion import REFUSALS
+from rewardjax.curation.judges.dialect import Dialect
+from rewardjax.curation.judges.paid_calls import CallLedger, Ending, Request
 from rewardjax.curation.judges.prompts import Item, Verdict
 from rewardjax.curation.ledger.rows import AttributesRow, Shown, VoteRow
 from rewardjax.data.groups import Message
@@ -74,13 +77,18 @@ class Question:
 class Outcome:
     """What a question came to.
 
-    value: a Verdict or Attributes, or None with the reason in `problem`. calls: keys of the
-    requests behind it, the last one being that of the answer.
+    state: how it ended. value: a Verdict or Attributes where it was answered, or None with the
+    reason in `problem`. calls: keys of the requests behind it, the last one being that of the
+    answer. examples: pair_ids of the gold pairs that were shown. mercies: liberties that reading
+    the answer took.
     """
 
+    state: Literal["answered", "unreadable", "refused", "open"]
     value: Verdict | Attributes | None
     problem: str
     calls: tuple[str, ...]
+    examples: tuple[str, ...] = ()
+    mercies: tuple[str, ...] = ()
 
 
 def questions(
@@ -105,12 +113,44 @@ def questions(
         yield Question(judge, item, task, sample, orders[(sample + first) % 2], purpose)
 
 
-def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Request:
+def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome | Request:
     """The next request that this question needs, or its outcome if the ledger has the answers.
 
     An answer that cannot be read is answered in turn by what is wrong with it; if that fails too,
-    the question is asked afresh, and so on until `judge.asks` requests are spent.
+    the question is asked afresh, and so on until `judge.asks` requests are spent. One that is too
+    long for the server is asked with half as many gold examples, down to none.
     """
+    calls: tuple[str, ...] = ()
+    while True:
+        step = _settle_as_it_is(question, dialect, ledger)
+        if isinstance(step, Request):
+            return step
+        calls += step.calls
+        examples = question.item.examples
+        if step.state == "refused" and examples and is_too_long(step.problem):
+            item = dataclasses.replace(question.item, examples=examples[: len(examples) // 2])
+            question = dataclasses.replace(question, item=item)
+            continue
+        shown = tuple(example.pair_id for example in examples)
+        return dataclasses.replace(step, calls=calls, examples=shown)
+
+
+# How servers say that a request does not fit: vLLM and OpenAI, llama.cpp, SGLang and TGI, others.
+_TOO_LONG = re.compile(
+    r"context[ _](length|size|window)|maximum (input|prompt|sequence) length|too many tokens"
+    r"|longer than the model|exceeds? the (available|maximum|model)|must have less than|too long"
+    r"|\b413\b",
+    re.IGNORECASE,
+)
+
+
+def is_too_long(refusal: str) -> bool:
+    """Whether a server refused a request because of its length."""
+    return _TOO_LONG.search(refusal) is not None
+
+
+def _settle_as_it_is(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome | Request:
+    """`settle` with all of the question's examples."""
     task, judge, problem = TASKS[question.task], question.judge, ""
     opening = question.messages()
     calls: list[str] = []
@@ -119,7 +159,7 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
         messages = opening + follow_up
         request = Request(
             voter=judge.voter,
-            body=body(judge, messages, task.schema, format, question.sample, attempt),
+            body=body(judge, messages, task.schema, dialect, question.sample, attempt),
             revision=judge.revision,
             price=judge.price,
             sample=question.sample,
@@ -128,16 +168,25 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
             subject=question.item.pair_id,
             purpose=question.purpose,
         )
-        answer = ledger.lookup(request.key)
+        answer = ledger.lookup(request)
         if answer is None:
             return request
-        calls.append(request.key)
+        calls.append(answer.key)
         if answer.status == "rejected":
-            return Outcome(None, f"rejected: {answer.text}", tuple(calls))
+            return Outcome("refused", None, f"rejected: {answer.text}", tuple(calls))
+        if answer.finish in REFUSALS:
+            return Outcome("refused", None, f"refused: {answer.finish}", tuple(calls))
         try:
-            return Outcome(read(answer, task.answer), "", tuple(calls))
+            reading = read(answer, task.answer)
         except Unreadable as error:
             problem = str(error)
+        else:
+            mercies = reading.mercies
+            return Outcome("answered", reading.value, "", tuple(calls), mercies=mercies)
+        # Asked again within the same limit it would be cut off again, and paid again.
+        if answer.finish == "length":
+            problem += f" (max_tokens = {judge.max_tokens})"
+            break
         # At most one bad answer is shown: a model that sees several of its own tends to go on like
         # that.
         if follow_up:
@@ -148,14 +197,17 @@ def settle(question: Question, format: str, ledger: CallLedger) -> Outcome | Req
                 {"role": "assistant", "content": answer.text or "(empty)"},
                 {"role": "user", "content": ask_again},
             ]
-    return Outcome(None, f"unreadable: {problem}", tuple(calls))
+    return Outcome("unreadable", None, problem, tuple(calls))
 
 
-def format_in(judge: Judge, ledger: CallLedger) -> str | None:
-    """How the judge is asked for JSON; None where that is to be found out and was not yet."""
-    if judge.answer_format == "auto":
-        return ledger.format_of(judge.cache_name)
-    return judge.answer_format
+def dialect_in(judge: Judge, ledger: CallLedger) -> Dialect | None:
+    """How the judge is asked; None where that is to be found out and was not yet."""
+    if judge.answer_format != "auto":
+        return judge.dialect
+    remembered = ledger.dialect_of(judge.cache_name)
+    if remembered is None:
+        return None
+    return Dialect.read(remembered)
 
 
 # ------------------------------------------------------------------ what was answered
@@ -169,21 +221,36 @@ def outcomes(
     task: str = "judge",
     purpose: str = "",
 ) -> Iterator[tuple[Question, Outcome]]:
-    """Every settled question with its outcome, from the ledger alone."""
-    formats = {judge.name: format_in(judge, ledger) for judge in judges}
+    """Every question with its outcome, from the ledger alone, which keeps how each one ended."""
+    dialects = {judge.name: dialect_in(judge, ledger) for judge in judges}
     for item in items:
         for judge in judges:
-            format = formats[judge.name]
-            # A judge that was never asked how it takes a schema was never asked anything.
-            if format is None:
+            dialect = dialects[judge.name]
+            # A judge that was never asked a first question was never asked anything.
+            if dialect is None:
                 continue
             for question in questions(item, judge, task, purpose):
-                outcome = settle(question, format, ledger)
-                if isinstance(outcome, Outcome):
-                    yield question, outcome
+                outcome = settle(question, dialect, ledger)
+                if isinstance(outcome, Request):
+                    outcome = Outcome("open", None, ledger.last_failure(outcome.key), ())
+                _note(question, outcome, ledger)
+                yield question, outcome
 
 
-def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) -> Iterator[VoteRow]:
+def _note(question: Question, outcome: Outcome, ledger: CallLedger) -> None:
+    ledger.note_ending(
+        purpose=question.purpose,
+        voter=question.judge.voter,
+        task=question.task,
+        subject=question.item.pair_id,
+        sample=question.sample,
+        ending=Ending(outcome.state, outcome.problem, outcome.mercies),
+    )
+
+
+def votes(
+    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger, purpose: str = ""
+) -> Iterator[VoteRow]:
     """Rows for the store's `votes`, one per judgment that could be read.
 
     `value` speaks of the canonical responses; `shown` is the order. The evidence names the prompt
@@ -192,7 +259,7 @@ def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) ->
     """
     settings = {judge.name: settings_fingerprint(judge) for judge in judges}
     versions = {judge.name: prompts.judge_version(judge.prompt_text) for judge in judges}
-    for question, outcome in outcomes(items, judges, ledger):
+    for question, outcome in outcomes(items, judges, ledger, purpose=purpose):
         verdict, judge = outcome.value, question.judge
         if not isinstance(verdict, Verdict):
             continue
@@ -203,9 +270,11 @@ def votes(items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger) ->
             "prompt": versions[judge.name],
             "prompt_name": judge.prompt,
             "settings": settings[judge.name],
-            "examples": [example.pair_id for example in question.item.examples],
+            "examples": list(outcome.examples),
             "rationale": verdict.rationale,
         }
+        if outcome.mercies:
+            evidence["mercies"] = list(outcome.mercies)
         yield VoteRow(
             pair_id=question.item.pair_id,
             voter=judge.voter,
@@ -259,14 +328,14 @@ class _Tag(NamedTuple):
 
 
 def tags(
-    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger
+    items: Iterable[Item], judges: Sequence[Judge], ledger: CallLedger, purpose: str = ""
 ) -> Iterator[AttributesRow]:
     """Rows for the store's `attributes`: one per readable answer.
 
     Where several judges tagged a pair, one more by "panel" merges them.
     """
     by_pair: dict[str, list[_Tag]] = {}
-    for question, outcome in outcomes(items, judges, ledger, task="tag"):
+    for question, outcome in outcomes(items, judges, ledger, task="tag", purpose=purpose):
         if isinstance(outcome.value, Attributes):
             answer = _Tag(question.judge.voter, outcome.value, outcome.calls[-1])
             by_pair.setdefault(question.item.pair_id, []).append(answer)

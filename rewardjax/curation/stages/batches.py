@@ -22,7 +22,8 @@ from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
-from rewardjax.curation.workspace import Plugins, Row, Waiting, Workspace
+from rewardjax.curation.stages import quorum
+from rewardjax.curation.workspace import Paused, Plugins, Row, Waiting, Workspace
 
 
 class Writer:
@@ -45,12 +46,16 @@ class Writer:
     def judge(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Votes about `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "judge")
-        return protocol.votes(items, ws.judges, ws.calls)
+        rows = list(protocol.votes(items, ws.judges, ws.calls, stage.name))
+        _pause_if_short(ws, stage, "judge")
+        return rows
 
     def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Attributes of `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "tag")
-        return protocol.tags(items, ws.judges, ws.calls)
+        rows = list(protocol.tags(items, ws.judges, ws.calls, stage.name))
+        _pause_if_short(ws, stage, "tag")
+        return rows
 
     def report(self) -> dict[str, Any]:
         """The files and counts, as JSON can hold them."""
@@ -92,6 +97,12 @@ class Writer:
         else:
             path.unlink()
         return written
+
+
+def _pause_if_short(ws: Workspace, stage: Stage, task: str) -> None:
+    why = quorum.shortfall_of(ws, stage, task)
+    if why is not None:
+        raise Paused(f"{stage.name}: {why}")
 
 
 def _free_path(folder: pathlib.Path, stem: str) -> pathlib.Path:

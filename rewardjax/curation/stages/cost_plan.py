@@ -173,9 +173,7 @@ def _dollars_per_request(ws: Workspace) -> float | None:
 
 def _first_request(ws: Workspace, item: Item, judge: Judge) -> Any:
     """The first request about a pair, or the outcome where it was made and answered."""
-    answer_format = judge.answer_format
-    if answer_format == "auto":
-        # Which one the server takes is not known before it was asked; this is the longest.
-        answer_format = "json_schema"
+    # Which dialect the server takes is not known before it was asked; this is the longest.
+    dialect = protocol.dialect_in(judge, ws.calls) or judge.dialect
     question = next(iter(protocol.questions(item, judge)))
-    return protocol.settle(question, answer_format, ws.calls)
+    return protocol.settle(question, dialect, ws.calls)

@@ -17,6 +17,7 @@ from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.stage_names import WHOLE, Stage
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
+from rewardjax.curation.stages import quorum
 from rewardjax.curation.stages.budget import affordable
 from rewardjax.curation.workspace import Row, Waiting, Workspace
 from rewardjax.parallel.mesh import make_mesh
@@ -139,7 +140,8 @@ def judge(
     if not merged.has(ws.store):
         # In an order of its own: a rule that merges may depend on which vote comes first.
         votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")
-        merged.append(ws.store, "votes", protocol.panel(votes, **ws.config.panel.to_dict()))
+        enough = quorum.with_quorum(votes, quorum.needed(ws.judges, ws.config.judging.quorum))
+        merged.append(ws.store, "votes", protocol.panel(enough, **ws.config.panel.to_dict()))
         # Told and not raised: whether such a judge is broken is for a person to see.
         for warning in bias.undecided_judges(votes):
             print(f"warning: {asked.name}: {warning}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.retrieval import embed
 from rewardjax.curation.reward_models import checkpoints
-from rewardjax.curation.stages import labeling
+from rewardjax.curation.stages import labeling, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
 
@@ -28,21 +29,29 @@ EMBEDDERS = ("static", "backbone")
 def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     """Ask the config's judges, paying only for answers that the ledger of calls lacks.
 
-    Raises Paused where a server or the budget ended before all had answered.
+    Raises Paused where a server or the budget ended before all had answered, or where too little of
+    what they answered can be used.
     """
-    _ask(ws, items, stage, "judge")
-    return protocol.votes(items, ws.judges, ws.calls)
+    report = asking.ask(items, ws.judges, ws.calls, purpose=stage.name)
+    rows = list(protocol.votes(items, ws.judges, ws.calls, stage.name))
+    _pause_unless_complete(ws, report, stage, "judge")
+    return rows
 
 
 def describe(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     """Ask the same judges for attributes. Raises Paused as `judge` does."""
-    _ask(ws, items, stage, "tag")
-    return protocol.tags(items, ws.judges, ws.calls)
+    report = asking.ask(items, ws.judges, ws.calls, task="tag", purpose=stage.name)
+    rows = list(protocol.tags(items, ws.judges, ws.calls, stage.name))
+    _pause_unless_complete(ws, report, stage, "tag")
+    return rows
 
 
-def _ask(ws: Workspace, items: Sequence[Item], stage: Stage, task: str) -> None:
-    report = asking.ask(items, ws.judges, ws.calls, task=task, purpose=stage.name)
+def _pause_unless_complete(
+    ws: Workspace, report: asking.Report, stage: Stage, task: Literal["judge", "tag"]
+) -> None:
     why = asking.unfinished(report)
+    if why is None:
+        why = quorum.shortfall_of(ws, stage, task)
     # Better no answer than one from half a panel: which half answered would depend on the budget.
     if why is not None:
         raise Paused(f"{stage.name}: {why}")

@@ -54,6 +54,8 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Flows of this iteration": flows(ws, iteration),
         "Labels against the original ones": against_original(ws, iteration),
         "Agreement": agreements(ws, iteration),
+        "Judges: how their questions ended": ws.calls.endings(),
+        "Judges: answers that needed a mercy": ws.calls.mercies(),
         "Cost": costs(ws),
         "Judges: position and length": bias(ws),
         "Judges that hardly ever decide": undecided_judges(ws),

@@ -1,3 +1,4 @@
+import dataclasses
 import sqlite3
 
 import pytest
@@ -28,6 +29,7 @@ def request(**change) -> Request:
 
 
 ANSWER = Answer("text", "stop", 50, 10, 20)
+BOOKED = dataclasses.replace(ANSWER, key=request().key)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +73,15 @@ def test_an_answer_is_kept_and_its_cost_booked(tmp_path):
     row = ledger.reserve(request())
     assert (
         row is not None
-        and ledger.lookup(request().key) is None
+        and ledger.lookup(request()) is None
         and ledger.spent() == pytest.approx(request().most())
     )
     ledger.settle(row, request(), ANSWER)
-    assert ledger.lookup(request().key) == ANSWER and ledger.spent() == pytest.approx(
+    assert ledger.lookup(request()) == BOOKED and ledger.spent() == pytest.approx(
         cost(request(), ANSWER)
     )
     again = CallLedger(tmp_path / "calls.sqlite")  # another process
-    assert again.lookup(request().key) == ANSWER and again.spent() == ledger.spent()
+    assert again.lookup(request()) == BOOKED and again.spent() == ledger.spent()
     (line,) = again.costs()
     assert (
         line["purpose"],
@@ -101,7 +103,7 @@ def test_reservations_hold_the_budget_across_processes(tmp_path):
     one, two = (CallLedger(tmp_path / "calls.sqlite", budget=2.5 * most) for _ in range(2))
     rows = [ledger.reserve(request(sample=k)) for k, ledger in enumerate((one, two, one, two))]
     assert [row is None for row in rows] == [False, False, True, True] and one.spent() <= 2.5 * most
-    one.abandon(rows[0], request(sample=0), tries=3, lost=0)
+    one.abandon(rows[0], request(sample=0), tries=3, lost=0, reason="500")
     assert two.reserve(request(sample=2)) is not None  # what failed for free is free again
     assert two.costs()[0]["failed"] == 1
 
@@ -119,7 +121,7 @@ def test_timed_out_tries_are_booked_in_full(tmp_path):
     ledger.settle(row, request(), ANSWER, tries=3, lost=2)
     assert ledger.spent() == pytest.approx(cost(request(), ANSWER) + 2 * request().most())
     row = ledger.reserve(request(sample=1))
-    ledger.abandon(row, request(sample=1), tries=2, lost=1)
+    ledger.abandon(row, request(sample=1), tries=2, lost=1, reason="no reply")
     assert ledger.costs()[0]["in_doubt"] == pytest.approx(request().most())
 
 
@@ -128,7 +130,7 @@ def test_of_two_answers_to_one_request_the_first_stays_and_both_are_booked(tmp_p
     rows = one.reserve(request()), two.reserve(request())
     one.settle(rows[0], request(), ANSWER)
     two.settle(rows[1], request(), Answer("other", "stop", 50, 10, 20))
-    assert one.lookup(request().key) == ANSWER and one.spent() == pytest.approx(
+    assert one.lookup(request()) == BOOKED and one.spent() == pytest.approx(
         2 * cost(request(), ANSWER)
     )
     assert one.costs()[0]["answered"] == 2
@@ -140,3 +142,27 @@ def test_a_failed_booking_leaves_nothing(tmp_path):
         ledger.reserve(request(subject=None))
     assert ledger.spent() == 0 and ledger.costs() == []
     assert ledger.reserve(request()) is not None
+
+
+def test_a_raised_limit_asks_again_only_what_was_cut_off(tmp_path):
+    ledger = CallLedger(tmp_path / "calls.sqlite")
+    longer = BODY | {"max_tokens": 400}
+    ledger.settle(ledger.reserve(request()), request(), ANSWER)
+    cut = request(sample=1)
+    ledger.settle(ledger.reserve(cut), cut, Answer("half", "length", 50, 0, 100))
+    assert ledger.lookup(request(body=longer)) == BOOKED
+    assert ledger.lookup(request(body=longer, sample=1)) is None
+    other_field = {name: BODY[name] for name in BODY if name != "max_tokens"}
+    other_field["max_completion_tokens"] = 400
+    assert ledger.lookup(request(body=other_field)) == BOOKED
+
+
+def test_a_ledger_of_an_earlier_release_is_read(tmp_path):
+    ledger = CallLedger(tmp_path / "calls.sqlite")
+    ledger.settle(ledger.reserve(request()), request(), ANSWER)
+    ledger.close()
+    with sqlite3.connect(tmp_path / "calls.sqlite") as db:
+        db.execute("DROP INDEX questions")
+        db.execute("ALTER TABLE calls DROP COLUMN question")
+        db.execute("ALTER TABLE calls DROP COLUMN mercies")
+    assert CallLedger(tmp_path / "calls.sqlite").lookup(request()) == BOOKED

@@ -13,12 +13,12 @@ from judging import STANDARD, accuracy, judge_at, world_items
 from test_prompts import examples
 
 from rewardjax.curation.judges import aggregate, asking, prompts, protocol
-from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.asking import ask
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.paid_calls import Answer, CallLedger
-from rewardjax.curation.judges.prompts import Example, Item, Verdict
+from rewardjax.curation.judges.prompts import Example, Item
 from rewardjax.curation.judges.protocol import settle, votes
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
@@ -26,53 +26,12 @@ from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
 
 ITEMS, RIGHT, TRUTH = world_items(40)
+PLAIN = Dialect("plain")
 
 
 @pytest.fixture
 def ledger(tmp_path):
     return CallLedger(tmp_path / "calls.sqlite")
-
-
-# ------------------------------------------------------------------ reading answers
-
-GOOD = {"rationale": "because", "preferred": "Candidate 1"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps(GOOD),
-        f"Sure!\n```json\n{json.dumps(GOOD, indent=2)}\n```\nThat is all.",
-        '<think>maybe {"rationale": "no", "preferred": "Candidate 2"}</think>' + json.dumps(GOOD),
-        json.dumps(GOOD) + "\n" + json.dumps(GOOD | {"rationale": "again"}),
-        "{" + json.dumps(GOOD),
-    ],
-)
-def test_an_answer_is_found_wherever_it_stands(text):
-    assert read(Answer(text), Verdict).preferred == "Candidate 1"
-
-
-@pytest.mark.parametrize(
-    "text, problem",
-    [
-        ("Candidate 1", "no JSON object"),
-        (json.dumps(GOOD)[:-4], "no JSON object"),
-        ("", "no JSON object"),
-        ("{" * 5000, "no JSON object"),
-        (json.dumps({"preferred": "Candidate 1"}), "rationale"),
-        (json.dumps(GOOD | {"preferred": "candidate 1"}), "preferred"),
-        (json.dumps(GOOD | {"score": 3}), "score"),
-        (json.dumps(GOOD) + json.dumps(GOOD | {"preferred": "Candidate 2"}), "differ"),
-    ],
-)
-def test_what_is_no_answer_says_what_is_wrong(text, problem):
-    with pytest.raises(Unreadable, match=problem):
-        read(Answer(text), Verdict)
-
-
-def test_an_answer_that_was_cut_off_is_none_even_if_it_reads():
-    with pytest.raises(Unreadable, match="cut off"):
-        read(Answer(json.dumps(GOOD), finish="length"), Verdict)
 
 
 # ------------------------------------------------------------------ what is asked
@@ -91,7 +50,7 @@ def test_half_of_the_samples_are_in_each_order_and_odd_ones_spread():
 
 
 def first_key(item, judge, ledger, format="plain"):
-    step = settle(next(protocol.questions(item, judge)), format, ledger)
+    step = settle(next(protocol.questions(item, judge)), Dialect(format), ledger)
     return step.key
 
 
@@ -141,15 +100,15 @@ def test_the_key_holds_whatever_the_answer_depends_on(ledger, tmp_path):
 
 def test_samples_differ_in_key_even_without_a_seed(ledger):
     judge = Judge("m", "m", "http://x", samples=6, seed=None)
-    keys = {
-        settle(question, "plain", ledger).key for question in protocol.questions(ITEMS[0], judge)
-    }
+    keys = {settle(question, PLAIN, ledger).key for question in protocol.questions(ITEMS[0], judge)}
     assert len(keys) == 6
 
 
 def test_a_docstring_is_no_part_of_the_request(ledger):
     step = settle(
-        next(protocol.questions(ITEMS[0], Judge("m", "m", "http://x"))), "json_schema", ledger
+        next(protocol.questions(ITEMS[0], Judge("m", "m", "http://x"))),
+        Dialect("json_schema"),
+        ledger,
     )
     schema = step.body["response_format"]["json_schema"]["schema"]
     assert "description" not in schema and schema["additionalProperties"] is False
@@ -178,7 +137,8 @@ def test_votes_are_right_and_say_how_they_came_about(ledger, tmp_path):
     )
     assert evidence["prompt_name"] == "standard"
     assert evidence["prompt"] == prompts.judge_version(STANDARD)
-    assert ledger.lookup(evidence["call"]) is not None
+    asked = settle(next(protocol.questions(items[0], judge)), Dialect(), ledger)
+    assert evidence["call"] == asked.calls[0]
     manifest = Store(tmp_path / "store").append(
         "votes", "label", "0", [*rows, *protocol.panel(rows)]
     )
@@ -230,24 +190,24 @@ def test_malformed_answers_are_asked_again_counted_and_never_guessed(ledger):
 
 def test_a_bad_answer_is_told_what_is_wrong_and_then_asked_afresh(ledger):
     question = next(protocol.questions(ITEMS[0], Judge("m", "m", "http://x")))
-    first = settle(question, "plain", ledger)
+    first = settle(question, PLAIN, ledger)
     ledger.settle(ledger.reserve(first), first, Answer('{"preferred": 3}'))
-    second = settle(question, "plain", ledger)
+    second = settle(question, PLAIN, ledger)
     assert [message["role"] for message in second.body["messages"]] == [
         "system",
         "user",
         "assistant",
         "user",
     ]
-    assert "rationale" in second.body["messages"][-1]["content"]
+    assert "preferred" in second.body["messages"][-1]["content"]
     ledger.settle(ledger.reserve(second), second, Answer(""))
-    third = settle(question, "plain", ledger)
+    third = settle(question, PLAIN, ledger)
     assert (
         third.body["messages"] == first.body["messages"]
         and third.body["seed"] != first.body["seed"]
     )
     ledger.settle(ledger.reserve(third), third, Answer("no"))
-    outcome = settle(question, "plain", ledger)
+    outcome = settle(question, PLAIN, ledger)
     assert (
         outcome.value is None
         and "no JSON object" in outcome.problem
@@ -390,7 +350,7 @@ def test_a_stored_ledger_answers_the_standard_prompt_by_its_old_keys(ledger):
     bare = Item("p1", user("2 + 2?"), (reply("4"), reply("5")))
     full = dataclasses.replace(bare, attributes=attributes, examples=shown)
     judge = Judge("m", "a-model", "http://x", samples=2)
-    key = lambda question: settle(question, "plain", ledger).key
+    key = lambda question: settle(question, PLAIN, ledger).key
     assert [
         [key(question) for question in protocol.questions(full, judge)],
         [key(question) for question in protocol.questions(full, judge, "tag")],
@@ -410,8 +370,8 @@ def test_a_stored_ledger_answers_the_standard_prompt_by_its_old_keys(ledger):
 def test_open_questions_are_named_with_what_to_do_about_them(ledger):
     with serve({"m": Behavior(broken=1.0, retry_after=0.0)}, TRUTH) as server:
         report = ask(ITEMS[:1], [judge_at(server, "m", retries=0, answer_format="plain")], ledger)
-    assert report["settled"] == 0 and report["stopped"] == {}
-    assert asking.unfinished(report) == "2 of 2 questions got no answer; run again"
+    assert report["settled"] == 0
+    assert "500 out of order" in asking.unfinished(report)
     with serve({"m": Behavior()}, TRUTH) as server:
         done = ask(ITEMS[:1], [judge_at(server, "m")], ledger)
     assert asking.unfinished(done) is None
@@ -434,7 +394,7 @@ def test_once_the_budget_is_out_nothing_smaller_is_paid_either(tmp_path):
     with serve({"m": Behavior()}, TRUTH) as server:
         judge = judge_at(server, "m", max_in_flight=1, answer_format="plain")
         question = next(protocol.questions(short, judge))
-        affordable = settle(question, "plain", CallLedger(tmp_path / "other.sqlite")).most()
+        affordable = settle(question, PLAIN, CallLedger(tmp_path / "other.sqlite")).most()
         ledger = CallLedger(tmp_path / "calls.sqlite", budget=2.5 * affordable)
         report = ask([long, short], [judge], ledger)
         assert report["out_of_budget"] and sum(server.paid.values()) == 0

@@ -2,8 +2,8 @@
 
 import pytest
 from judging import judge_at, world_items
-from ml_collections import ConfigDict
 
+from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
@@ -22,7 +22,8 @@ def test_a_panel_that_knows_none_of_the_pairs_is_warned_about(tmp_path, capsys, 
     source = open_source("world:train?num=12&seed=3")
     take_in(store, source, entry="unverified", name="world")
     ids = store.query("select pair_id from pairs order by pair_id").column(0).to_pylist()
-    config = ConfigDict({"shots": 0, "panel": {"method": "consistency"}})
+    config = curation()
+    config.shots = 0
     with serve({"m": Behavior(accuracy=1.0)}, truth) as server:
         judges = [judge_at(server, "m")]
         calls = CallLedger(tmp_path / "calls.sqlite")
