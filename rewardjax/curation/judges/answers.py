@@ -294,6 +294,11 @@ def _value(value: Any, annotation: Any) -> tuple[Any, set[str]]:
         if option is None or option == value:
             return value, set()
         return option, {"spelling of a value"}
+    if isinstance(value, str):
+        # JSON can hold halves of surrogate pairs, which no file of ours can.
+        whole = value.encode("utf-8", errors="replace").decode("utf-8")
+        if whole != value:
+            return whole, {"broken character"}
     if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
         return ", ".join(value), {"list for text"}
     if isinstance(value, list | dict | int | float) and value:

@@ -110,16 +110,28 @@ class _Asking:
         waiting = _all_questions(items, judge, task, purpose)
         try:
             dialect = await self._dialect(endpoints)
-            if dialect is not None:
-                workers = [
-                    self._work(endpoint, waiting, dialect)
-                    for endpoint in endpoints * judge.max_in_flight
-                ]
-                await asyncio.gather(*workers)
+            if dialect is None:
+                return
+            given_up = await self._work_all(endpoints, waiting, dialect)
+            # Once more at the end: what failed among others may have had bad luck with the server.
+            self.bar.update(-len(given_up))
+            await self._work_all(endpoints, iter(given_up), dialect)
         finally:
             for watcher in watchers:
                 watcher.cancel()
             await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
+
+    async def _work_all(
+        self, endpoints: Sequence[Endpoint], waiting: Iterator[Question], dialect: Dialect
+    ) -> list[Question]:
+        """Put questions to all servers of a judge; those that stay open come back."""
+        given_up: list[Question] = []
+        # Each of them is one request at a time.
+        workers = []
+        for endpoint in endpoints * endpoints[0].judge.max_in_flight:
+            workers.append(self._work(endpoint, waiting, dialect, given_up))
+        await asyncio.gather(*workers)
+        return given_up
 
     async def _dialect(self, endpoints: Sequence[Endpoint]) -> Dialect | None:
         """How the judge is asked, as the first of its servers that answers says."""
@@ -130,7 +142,11 @@ class _Asking:
         return None
 
     async def _work(
-        self, endpoint: Endpoint, waiting: Iterator[Question], dialect: Dialect
+        self,
+        endpoint: Endpoint,
+        waiting: Iterator[Question],
+        dialect: Dialect,
+        given_up: list[Question],
     ) -> None:
         for question in waiting:
             step = settle(question, dialect, self.ledger)
@@ -139,6 +155,8 @@ class _Asking:
                 if answer is None:
                     break
                 step = settle(question, dialect, self.ledger)
+            if isinstance(step, Request) and self._may_send(endpoint, step):
+                given_up.append(question)
             self._count(step)
             # Answers that come from the ledger come without a pause in which others could work.
             await asyncio.sleep(0)

@@ -48,7 +48,7 @@ FIRST_PAUSE = 0.5  # seconds, doubled with each try; no pause is shorter
 LOADING_PAUSE = 5.0  # seconds between looks at a server that loads its model
 LOADING_LOOKS = 180  # a quarter of an hour in all
 SILENT_AFTER = 30.0  # seconds without any reply after which it is said, and again each minute
-SUSPECT_AFTER = 5  # tries of one request after which it is asked who is at fault
+SUSPECT_AFTER = 3  # tries of one request after which it is asked who is at fault
 TIMEOUTS = 3  # the same where a try ends by waiting in vain
 BREAK_AFTER = 8  # tries in a row, of whatever requests, after which one at a time is sent
 
@@ -106,6 +106,7 @@ class Endpoint:
         # Completions so far, and when a reply of any kind came last.
         self._answered, self._heard_at = 0, 0.0
         self._in_flight = self._failed_in_a_row = 0
+        self._said_loading = False
         self._one_at_a_time = asyncio.Lock()
 
     async def close(self) -> None:
@@ -162,7 +163,7 @@ class Endpoint:
             failed[failure.kind] += 1
             at_fault = await self._at_fault(request, failure, failed, answered_before)
             if at_fault is not None:
-                reason = f"{failure.reason} ({tries} tries)"
+                reason = f"{failure.reason} (try {tries})"
                 lost = failed[Kind.TIMED_OUT]
                 self.ledger.abandon(row, request, tries=tries, lost=lost, reason=reason)
                 if at_fault == "server":
@@ -178,7 +179,14 @@ class Endpoint:
     ) -> Literal["server", "request"] | None:
         """Who is to blame for the failed tries of a request; None: try again."""
         patience = self.judge.retries + 1
-        if failure.kind is Kind.UNUSABLE or self._failed_in_a_row >= BREAK_AFTER + patience:
+        if failure.kind is Kind.UNUSABLE:
+            return "server"
+        # Many requests at fault look like a server at fault: the small question tells. It is put
+        # when the row is long, and before the server is given up.
+        is_long_row = self._failed_in_a_row in (BREAK_AFTER, BREAK_AFTER + patience)
+        if is_long_row and request.purpose != PURPOSE and await self._answers_a_small_question():
+            return None
+        if self._failed_in_a_row > BREAK_AFTER + patience:
             return "server"
         suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
         limit = min(suspect_after.get(failure.kind, SUSPECT_AFTER), patience)
@@ -200,8 +208,8 @@ class Endpoint:
     ) -> Literal["server", "request"] | None:
         """The same for a first question, which is small already."""
         # llama.cpp says 500 about a response_format that it does not know: another question will
-        # tell.
-        if failure.kind is Kind.BROKEN:
+        # tell. A gateway's 502 is no answer to any question.
+        if failure.reason.startswith("500"):
             return "request"
         if tries > self.judge.retries or failure.kind is Kind.TIMED_OUT:
             return "server"
@@ -282,9 +290,10 @@ class Endpoint:
             except Failure as failure:
                 if failure.kind is not Kind.LOADING or look > LOADING_LOOKS:
                     raise
-                # One of all that wait says so.
-                if time.monotonic() >= self._resume_at:
+                # One of all that wait says so, once.
+                if not self._said_loading:
                     self._say(f"{failure.reason}; looking again every {LOADING_PAUSE:.0f} s")
+                self._said_loading = True
                 self._hold_back(LOADING_PAUSE)
         raise AssertionError  # count has no end
 

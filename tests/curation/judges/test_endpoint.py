@@ -1,0 +1,167 @@
+"""Who is to blame when a server fails, what is tried again, and how servers want to be asked."""
+
+import pytest
+from judging import world_items
+
+from benchmarks.judge_behaviors import BEHAVIORS, Behavior, Exchange, serve
+from rewardjax.curation.judges import asking, endpoint, protocol
+from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.dialect import Dialect, adapted
+from rewardjax.curation.judges.paid_calls import CallLedger
+
+ITEMS, RIGHT, TRUTH = world_items(16)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch):
+    monkeypatch.setattr(endpoint, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(endpoint, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(endpoint, "LOADING_PAUSE", 0.05)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return CallLedger(tmp_path / "calls.sqlite")
+
+
+def judge_at(url: str, **more) -> Judge:
+    return Judge("m", "m", url, **{"samples": 1, "max_in_flight": 4, "retries": 3} | more)
+
+
+def ask_with(behavior, ledger, **more):
+    """The report, the votes and how the judge's questions ended."""
+    with serve(behavior, TRUTH) as url:
+        judge = judge_at(url, **more)
+        report = asking.ask(ITEMS, [judge], ledger)
+    votes = list(protocol.votes(ITEMS, [judge], ledger, "s"))
+    return report, votes, ledger.endings("s")
+
+
+def test_a_poisoned_request_costs_itself_and_no_other(ledger):
+    poisoned = ITEMS[3].prompt[-1]["content"][:40]
+
+    def reply(exchange: Exchange) -> None:
+        if poisoned in str(exchange.body["messages"][-1]["content"]):
+            exchange.error(500, "illegal memory access")
+        else:
+            exchange.reply()
+
+    report, votes, (ending,) = ask_with(Behavior(reply), ledger)
+    assert report["stopped"] == {} and asking.unfinished(report) is None
+    assert {row["pair_id"] for row in votes} == {item.pair_id for item in ITEMS} - {
+        ITEMS[3].pair_id
+    }
+    assert ending["open"] == 1 and "illegal memory access" in ending["problem"]
+
+
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_a_server_that_fails_is_stopped_after_few_requests(ledger, in_flight):
+    requests = []
+
+    def reply(exchange: Exchange) -> None:
+        requests.append(exchange.number)
+        exchange.error(502, "bad gateway")
+
+    report, votes, _ = ask_with(
+        Behavior(reply), ledger, max_in_flight=in_flight, answer_format="plain"
+    )
+    (sentence,) = report["stopped"].values()
+    assert "502 bad gateway" in sentence and votes == []
+    assert len(requests) <= endpoint.BREAK_AFTER + 8 + 4
+
+
+def test_a_server_that_recovers_loses_nothing(ledger):
+    report, votes, _ = ask_with(BEHAVIORS["restarts"], ledger, retries=8)
+    assert report["stopped"] == {} and len(votes) == 16
+
+
+def test_a_server_that_hangs_is_named_while_it_hangs(ledger, monkeypatch, capsys):
+    monkeypatch.setattr(endpoint, "SILENT_AFTER", 0.2)
+    report, _, _ = ask_with(BEHAVIORS["hang"], ledger, timeout=0.6, answer_format="plain")
+    assert "no reply for" in capsys.readouterr().err
+    assert "no reply within the judge's timeout" in next(iter(report["stopped"].values()))
+
+
+def test_a_server_that_loads_its_model_is_looked_at_again_and_says_so_once(ledger, capsys):
+    report, votes, _ = ask_with(BEHAVIORS["loading"], ledger)
+    assert len(votes) == 16 and report["stopped"] == {}
+    assert capsys.readouterr().err.count("Loading model") == 1
+    assert Dialect.read(ledger.dialect_of("m")).format == "json_schema"
+
+
+def test_an_empty_purse_at_the_provider_is_no_request_to_slow_down(ledger):
+    report, _, _ = ask_with(BEHAVIORS["quota"], ledger)
+    assert "the quota is used up" in next(iter(report["stopped"].values()))
+    assert ledger.costs()[0]["failed"] == 1
+
+
+def test_errors_of_a_gateway_are_neither_answers_nor_paid(ledger):
+    report, votes, endings = ask_with(BEHAVIORS["html200"], ledger, answer_format="plain")
+    assert "a web page in place of JSON" in next(iter(report["stopped"].values()))
+    assert votes == [] and endings[0]["open"] == 16
+    assert ledger.spent() == 0 and report["out_of_budget"] is None
+
+
+@pytest.mark.parametrize(
+    "name, dialect",
+    [
+        ("nosystem", Dialect(system=False)),
+        ("alternating", Dialect(system=False)),
+        ("nomax", Dialect(limit="max_completion_tokens")),
+        ("notemperature", Dialect(without=("temperature",))),
+        ("noseed", Dialect(without=("seed",))),
+        ("unsaid", Dialect(limit="max_completion_tokens")),
+    ],
+)
+def test_a_server_is_asked_as_it_wants_to_be(ledger, capsys, name, dialect):
+    _, votes, _ = ask_with(BEHAVIORS[name], ledger)
+    assert len(votes) == 16
+    assert Dialect.read(ledger.dialect_of("m")) == dialect
+    assert f"asked as it wants to be: {dialect.told()}" in capsys.readouterr().err
+
+
+def test_settings_that_a_server_refuses_stop_the_judge_and_are_named(ledger):
+    report, _, _ = ask_with(BEHAVIORS["nomax"], ledger, answer_format="plain")
+    (sentence,) = report["stopped"].values()
+    assert "max_completion_tokens" in sentence and "answer_format to 'auto'" in sentence
+    # Nothing is kept: with other settings every question is asked.
+    report, votes, _ = ask_with(
+        BEHAVIORS["nomax"], ledger, answer_format="plain", limit_field="max_completion_tokens"
+    )
+    assert len(votes) == 16
+
+
+def test_gold_examples_that_do_not_fit_are_left_out_and_the_vote_says_so(ledger, tmp_path):
+    from benchmarks.judge_storm import world_items as with_examples
+
+    items, right, truth = with_examples(3)
+    with serve(BEHAVIORS["context"], truth) as url:
+        judge = judge_at(url)
+        asking.ask(items, [judge], ledger)
+        votes = list(protocol.votes(items, [judge], ledger))
+    assert [row["value"] for row in votes] == [right[row["pair_id"]] for row in votes]
+    assert len(votes) == 3 and all('"examples": []' in row["evidence"] for row in votes)
+
+
+def test_a_refusal_that_names_nothing_changes_nothing():
+    for refusal in ("Bad request", "response_format is not supported", "content too long"):
+        assert adapted(Dialect(), refusal) is None
+    both = "temperature and top_p cannot both be specified for this model"
+    assert adapted(Dialect(), both) == Dialect(without=("top_p",))
+
+
+@pytest.mark.parametrize(
+    "headers, seconds",
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-nan"}, None),
+        ({"retry-after-ms": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_a_pause_is_read_in_all_its_forms(headers, seconds):
+    assert endpoint._asked_pause(headers) == seconds
