@@ -1,6 +1,6 @@
 """Judge servers that misbehave, each beside a good one: what becomes of every question.
 
-    python -m benchmarks.judge_storm [--smoke] [--only NAME ...]
+    python -m benchmarks.judge_storm [--smoke] [--only harmony poison]
 
 Pairs of the preference world, whose truth is known, are described and judged by two judges over
 HTTP: a good one, and one that behaves as one of `judge_behaviors.BEHAVIORS`. Each vote must be what
@@ -238,7 +238,7 @@ def _start(folder: pathlib.Path, good: str, bad: str) -> subprocess.Popen[bytes]
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Let the storm loose; returns what is printed last."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.judge_storm", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks.judge_storm", description="Judge servers that misbehave."
     )
     parser.add_argument("--smoke", action="store_true", help="some behaviors, six pairs, no kills")
     parser.add_argument("--only", nargs="+", choices=BEHAVIORS, help="these behaviors, no kills")

@@ -203,8 +203,9 @@ def _objects(text: str) -> Iterator[_Candidate]:
 def _without_contradiction(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     # JSON itself would take the last: two different answers are none.
-    for key, one in pairs:
-        if value[key] != one and value[key] == value[key]:
+    for key, earlier in pairs:
+        # NaN is unequal to itself, and no contradiction.
+        if value[key] != earlier and value[key] == value[key]:
             raise Contradiction(f"{key} is given twice, with different values")
     return value
 

@@ -128,8 +128,9 @@ class _Asking:
         given_up: list[Question] = []
         # Each of them is one request at a time.
         workers = []
-        for endpoint in endpoints * endpoints[0].judge.max_in_flight:
-            workers.append(self._work(endpoint, waiting, dialect, given_up))
+        for endpoint in endpoints:
+            for _ in range(endpoint.judge.max_in_flight):
+                workers.append(self._work(endpoint, waiting, dialect, given_up))
         await asyncio.gather(*workers)
         return given_up
 

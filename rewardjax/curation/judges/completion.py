@@ -7,7 +7,7 @@ possible.
 """
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 from rewardjax.curation.judges.paid_calls import Answer, Request
 
@@ -105,6 +105,11 @@ def content_of(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False).encode("utf-8", errors="replace")
 
 
+def _is_count(value: Any) -> TypeGuard[int]:
+    # A bool is an int to Python, and true is no number of tokens.
+    return type(value) is int and value >= 0
+
+
 def _usage(usage: Any, request: Request, sent_bytes: int) -> tuple[int, int, int, bool]:
     """Tokens of the prompt, of its cached part and of the completion, and whether to believe it.
 
@@ -118,10 +123,9 @@ def _usage(usage: Any, request: Request, sent_bytes: int) -> tuple[int, int, int
     cached = 0
     if isinstance(details, dict):
         cached = details.get("cached_tokens") or 0
-    counts = (usage.get("prompt_tokens"), cached, usage.get("completion_tokens"))
-    if not all(type(count) is int and count >= 0 for count in counts):
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not (_is_count(prompt) and _is_count(cached) and _is_count(completion)):
         return not_counted
-    prompt, cached, completion = counts
     # Thinking that the server does not show is within the request's limit, or is shown.
     most_completion = max(request.most_completion_tokens, sent_bytes)
     if prompt > request.most_prompt_tokens or cached > prompt or completion > most_completion:

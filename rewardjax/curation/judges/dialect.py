@@ -121,7 +121,9 @@ def _is_answered(answer: Answer | None) -> bool:
 
 
 def _is_honored(answer: Answer | None) -> bool:
-    return _is_answered(answer) and "{" in answer.text and PROBE_WORD in answer.text
+    if answer is None or answer.status != "answered":
+        return False
+    return "{" in answer.text and PROBE_WORD in answer.text
 
 
 def adapted(dialect: Dialect, refusal: str) -> Dialect | None:

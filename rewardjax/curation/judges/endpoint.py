@@ -59,7 +59,7 @@ PURPOSE = "probe"  # of first questions, in the ledger of calls
 
 # Asking later is of no use: somebody has to pay. OpenAI's plain rate limit mentions billing, too.
 _QUOTA = re.compile(
-    r"insufficient[_ ](quota|balance|credit|fund)|exceeded your current quota"
+    r"insufficient.(quota|balance|credit|fund)|exceeded your current quota"
     r"|credit balance is too low|out of credits"
 )
 _LOADING = re.compile(r"\b(loading|starting up|warming up|not ready|initializing)\b")
@@ -220,8 +220,8 @@ class Endpoint:
         # Where the settings say nothing, the first question has found the dialect out.
         if self.judge.answer_format == "auto":
             return
-        wanted = adapted(self.judge.dialect, failure.reason)
-        if wanted is not None:
+        other_dialect = adapted(self.judge.dialect, failure.reason)
+        if other_dialect is not None:
             self.ledger.abandon(row, request, tries=1, lost=0, reason=failure.reason)
             raise JudgeDown(
                 f"{self._who()}: {failure.reason}; set the judge's answer_format to 'auto', "
@@ -386,15 +386,15 @@ def _failure(
 ) -> Failure:
     """What an error status, or an error in place of a completion, says."""
     reason = f"{status} {message}"[:500]
-    said = f"{code} {message}".lower()
+    words = f"{code} {message}".lower()
     pause = _asked_pause(headers)
-    if status in (*SLOW_DOWN, *UNUSABLE) and _QUOTA.search(said):
+    if status in (*SLOW_DOWN, *UNUSABLE) and _QUOTA.search(words):
         return Failure(Kind.UNUSABLE, f"the quota is used up: {reason}")
     if status in UNUSABLE:
         return Failure(Kind.UNUSABLE, f"{reason}; check base_url, model and the API key")
     if status in REFUSED:
         return Failure(Kind.REFUSED, reason)
-    if status == 503 and _LOADING.search(said):
+    if status == 503 and _LOADING.search(words):
         return Failure(Kind.LOADING, reason)
     if status in SLOW_DOWN or (status == 503 and pause is not None):
         return Failure(Kind.SLOW_DOWN, reason, pause)

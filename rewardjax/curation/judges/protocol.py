@@ -137,7 +137,7 @@ def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome 
 
 # How servers say that a request does not fit: vLLM and OpenAI, llama.cpp, SGLang and TGI, others.
 _TOO_LONG = re.compile(
-    r"context[ _](length|size|window)|maximum (input|prompt|sequence) length|too many tokens"
+    r"context.(length|size|window)|maximum (input|prompt|sequence) length|too many tokens"
     r"|longer than the model|exceeds? the (available|maximum|model)|must have less than|too long"
     r"|\b413\b",
     re.IGNORECASE,
