@@ -10,7 +10,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 import tokenizers
+from absl import logging
 
+from rewardjax.data.templates import tokenizer_class
 from rewardjax.files import refuse_stand_in
 
 # What a declaration may say of a token besides its text.
@@ -21,7 +23,10 @@ OLDER_FILES = ("added_tokens.json", "special_tokens_map.json")
 
 NEEDED = ("tokenizer.json", "tokenizer_config.json")
 # What tokenizers were kept in before tokenizer.json.
-SLOW_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "merges.txt")
+SLOW_FILES = (
+    *("tokenizer.model", "spiece.model", "tiktoken.model", "tekken.json"),
+    *("vocab.json", "vocab.txt", "merges.txt"),
+)
 
 
 class TokenizerFiles(NamedTuple):
@@ -50,6 +55,11 @@ def read(folder: str | pathlib.Path) -> TokenizerFiles:
     # Parsed here too: the library's own complaint would not name the file.
     _read_json(folder / "tokenizer.json")
     tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    model = _read_json(folder / "config.json", {})
+    _refuse_code(folder, config, model)
+    tokenizer_json, config, note = tokenizer_class.as_loaded(tokenizer_json, config, model)
+    if note is not None:
+        logging.warning("%s: %s", folder, note)
     more = _read_json(folder / "added_tokens.json", {})
     return TokenizerFiles(
         with_declared_tokens(tokenizer_json, config, more), config, _templates(folder, config)
@@ -189,6 +199,23 @@ def _refuse_other_files(folder: pathlib.Path) -> None:
             "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
         )
     raise FileNotFoundError(f"{folder}: there is no {missing[0]}; {remedy}")
+
+
+def _refuse_code(folder: pathlib.Path, config: dict[str, Any], model: dict[str, Any]) -> None:
+    """Raise ValueError for a tokenizer that code of the folder's own makes of its files."""
+    code = config.get("auto_map") or []
+    # An older form is the list alone.
+    if isinstance(code, dict):
+        code = code.get("AutoTokenizer") or []
+    # For some model types transformers passes the code over and reads tokenizer.json.
+    if not code or model.get("model_type") in tokenizer_class.AS_FILED:
+        return
+    raise ValueError(
+        f"{folder}: tokenizer_config.json names code of its own ({', '.join(filter(None, code))}), "
+        "which decides the ids: AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)"
+        ".save_pretrained(FOLDER) of transformers writes them down, or take auto_map out to have "
+        "tokenizer.json as it is"
+    )
 
 
 def _read_json(path: pathlib.Path, default: Any = None) -> Any:
