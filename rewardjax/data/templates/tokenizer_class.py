@@ -3,8 +3,8 @@
 For some classes it takes vocabulary, merges and added tokens from the file, and the rest from the
 class: the GPT2Tokenizer that SmolLM2's folder names no longer splits numbers into digits, and
 Llama 2's LlamaTokenizer sets a space before the first text only. Whoever serves such a folder with
-it has these ids, so they are the ids here (transformers 5.24, tokenization_utils_tokenizers.py,
-`convert_to_native_format`; models/auto/tokenization_auto.py says which class a folder gets).
+it has these ids, so they are the ids here (transformers 5.24, `convert_to_native_format`;
+AutoTokenizer says which class a folder gets).
 """
 
 import json
@@ -24,12 +24,14 @@ class Pipeline(NamedTuple):
     named: dict[str, str]
 
 
-# models/qwen2/tokenization_qwen2.py, PRETOKENIZE_REGEX
+# PRETOKENIZE_REGEX of Qwen2Tokenizer
 QWEN_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-END_OF_TEXT = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+END_OF_TEXT: dict[str, str] = dict.fromkeys(
+    ("bos_token", "eos_token", "unk_token"), "<|endoftext|>"
+)
 
 
 def _bytes(config: dict[str, Any], **options: Any) -> pre_tokenizers.ByteLevel:
