@@ -82,10 +82,26 @@ def test_a_command_names_its_own_flags(command, folder, monkeypatch, capsys):
         assert ended.value.code == 2 and sentence in line and "data." not in line, flags
 
 
-def test_what_the_flags_say_is_how_the_file_is_read(folder, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [])
+def test_check_reads_as_its_flags_say(folder, capsys):
     check.main([folder, "--split", "train", "--columns", "{prompt: ask}"])
     assert "prompt from `ask`" in capsys.readouterr().out
+
+
+def test_the_data_set_builder_reads_as_its_flags_say(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [])
+    command_build_tfds(folder, "--split", "test", "--labels", "{0: second, 1: first}")
+    (record,) = open_source(folder + "-tfds/preference_pairs/1.0.0")
+    assert [message["content"] for message in record["chosen"]] == ["3"]
+
+
+def test_the_judges_know_what_their_flags_say(tmp_path, capsys):
+    group = {"ask": "1 + 1?", "responses": ["2", "3"], "right": [True, False]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(group) + "\n")
+    flags = ["--columns", "{prompt: ask, correct: right}", "--judge", "good", "--source"]
+    args = scripted_server.parser().parse_args([*flags, str(tmp_path / "a.jsonl")])
+    (facts,) = scripted_server.read_truth(args).values()
+    assert list(facts.correct.values()) == [True, False]
+    assert "prompt from `ask`" in capsys.readouterr().err
 
 
 def test_fields_of_a_config_are_named_by_their_section(folder, tmp_path):

@@ -27,7 +27,7 @@ from typing import Any, TextIO
 
 from rewardjax import errors, fingerprint
 from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, knows, truth_of
+from rewardjax.curation.judges.scripted_judge import Behavior, Facts, Truth, answer, knows, truth_of
 from rewardjax.data import formats, sources, spelling
 from rewardjax.data.world.draw import Draw
 
@@ -301,16 +301,21 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
-@errors.one_line("rewardjax.curation.judges.scripted_server")
-def main() -> None:
-    """Serve until interrupted; then say how many of the pairs were known."""
-    args = parser().parse_args()
+def read_truth(args: argparse.Namespace) -> dict[str, Facts]:
+    """The table of the sources that the arguments name; says what each of them was read as."""
     opened = []
     for source in args.source:
         opened.append(sources.open_source(source, split=args.split, spelling=spelling.FLAGS))
         for reading in formats.readings(opened[-1], args.columns, args.labels):
             print(reading.sentence(), file=sys.stderr)
-    truth = truth_of(*opened, columns=args.columns, labels=args.labels)
+    return truth_of(*opened, columns=args.columns, labels=args.labels)
+
+
+@errors.one_line("rewardjax.curation.judges.scripted_server")
+def main() -> None:
+    """Serve until interrupted; then say how many of the pairs were known."""
+    args = parser().parse_args()
+    truth = read_truth(args)
     behaviors = dict(map(parse_judge, args.judge))
     server = JudgeServer(
         behaviors, truth, host=args.host, port=args.port, seed=args.seed, report=sys.stderr
