@@ -221,6 +221,9 @@ def decide(
     Raises ValueError where none of them can be read: one sentence with the first reason.
     """
     sample = list(itertools.islice(records, SAMPLE))
+    absent = columns.absent(sample)
+    if absent is not None:
+        raise Unreadable(f"{file}: {spelling.of(absent)}")
     reading = Reading(file, source, _with_numbers(columns, sample), spelling)
     layouts: collections.Counter[str] = collections.Counter()
     present: dict[str, None] = {}

@@ -213,11 +213,6 @@ def test_conversations_that_part_before_the_last_turn():
     for chosen, rejected, shared in [
         (start + [bot("a")], start + [bot("b")], 3),
         (start + [bot("a"), user("b"), bot("c")], start + [bot("d")], 3),
-        (
-            start[:2] + [user("x"), bot("y")],
-            start + [bot("b")],
-            1,
-        ),  # they part in a turn of the user: back to before the assistant spoke
         (start[:1] + [bot("x")], start + [bot("b")], 1),
         (start[:2], start + [bot("b")], 1),  # one is the start of the other
         (start + [bot("a")], start + [bot("a")], 3),  # equal: groups.check drops it

@@ -407,6 +407,11 @@ def split_messages(
     n = 0
     while n < limit and chosen[n] == rejected[n]:
         n += 1
+    # After the same answers: the two that follow are answers to different questions.
+    if n > 0 and chosen[n].get("role") == rejected[n].get("role") == "user":
+        raise BadRecord(
+            "bad_schema", "chosen and rejected part in a turn of the user: the prompts differ"
+        )
     while n > 0 and not _both_assistant(chosen[n], rejected[n]):
         n -= 1
     if n == 0:

@@ -1,6 +1,7 @@
 """What a person says about columns whose meaning cannot be known: names, and what labels mean."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -26,7 +27,9 @@ class Columns(NamedTuple):
     def apply(self, record: Record) -> Record:
         """The record under our names and our verdicts.
 
-        Raises BadRecord("bad_schema") for a column that is not there and a label without a meaning.
+        A column that is not there is null, since JSON leaves fields without a value out. Raises
+        BadRecord("bad_schema") for a field that a column does not have, and for a label without a
+        meaning.
         """
         renamed = record
         if self.columns:
@@ -39,6 +42,13 @@ class Columns(NamedTuple):
         if not self.labels:
             return renamed
         return {name: self._labeled(name, value) for name, value in renamed.items()}
+
+    def absent(self, sample: Sequence[Record]) -> str | None:
+        """A sentence about a column that no record of a sample has; None where all are there."""
+        for column in filter(None, self.columns.values()):
+            if sample and not any(_is_there(record, column) for record in sample):
+                return f"data.columns names {column!r}; the columns are {sorted(sample[0])}"
+        return None
 
     def _labeled(self, name: str, value: Any) -> Any:
         is_verdict = name in VERDICTS or re.fullmatch(r"annotator_?\d+", name)
@@ -60,8 +70,8 @@ def _value(record: Record, column: str) -> Any:
     Inside a list it is the field of every item: `candidates.scores.bleu`.
     """
     # A column's own name may hold a dot.
-    if column in record:
-        return record[column]
+    if not _is_there(record, column) or column in record:
+        return record.get(column)
     value: Any = record
     for part in column.split("."):
         if isinstance(value, (list, tuple)) and all(_has(item, part) for item in value):
@@ -73,6 +83,10 @@ def _value(record: Record, column: str) -> Any:
                 "bad_schema", f"data.columns names {column!r}; the columns are {sorted(record)}"
             )
     return value
+
+
+def _is_there(record: Record, column: str) -> bool:
+    return column in record or column.split(".")[0] in record
 
 
 def _has(value: Any, name: str) -> bool:

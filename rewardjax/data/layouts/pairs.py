@@ -185,10 +185,24 @@ def graded(record: Record) -> Pair:
 
 
 def _says_tie(record: Record) -> bool:
-    """Whether a verdict in words takes back what the columns' names say (distilabel: `status`)."""
+    """Whether a verdict in words takes back what the columns' names say (distilabel: `status`).
+
+    Raises BadRecord where it says the opposite. A letter names a place before the two were told
+    apart.
+    """
     for name in ("status", *VERDICTS):
-        if isinstance(record.get(name), str) and WINNERS.get(word(record[name])) == 0.5:
-            return True
+        # Not by the record's own `get`: what says nothing about a tie has not been used.
+        value = dict.get(record, name)
+        if not isinstance(value, str):
+            continue
+        if WINNERS.get(word(value)) == 0.5:
+            return record[name] is not None
+        if word(value) in ("second", "rejected"):
+            raise BadRecord(
+                "bad_schema",
+                f"{name} = {value!r:.40} contradicts the names of chosen and rejected: leave it "
+                f"out, as in data.columns={{{name}: ''}}, or exchange the two",
+            )
     return False
 
 

@@ -71,8 +71,18 @@ def read_transcript(text: str, where: str) -> list[Message]:
                 f"{where}: a turn holds a line that begins with Human: or Assistant:, so where "
                 "turns begin is not certain",
             )
-        messages.append({"role": SPEAKERS[speaker], "content": turn.strip()})
+        messages.append({"role": SPEAKERS[speaker], "content": _trimmed(turn)})
     return messages
+
+
+def _trimmed(turn: str) -> str:
+    """What a turn says, without the white space between it and the names; code stays indented."""
+    lines = turn.rstrip().split("\n")
+    if lines[0].strip():
+        return turn.strip()
+    while lines and not lines[0].strip():
+        lines.pop(0)
+    return "\n".join(lines)
 
 
 def without_label(text: str) -> str:

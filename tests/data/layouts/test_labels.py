@@ -183,3 +183,16 @@ def test_a_truth_value_is_no_rank_and_no_margin():
 def test_a_verdict_that_is_null_is_named_as_such():
     with pytest.raises(ValueError, match=r"winner is null; .* data.labels=\{null: tie\}"):
         group_of(A_B | {"winner": None})
+
+
+def test_a_label_beside_chosen_and_rejected_does_not_say_the_opposite():
+    labels = "{0: first, 1: second}"
+    assert group_of(CHOSEN | {"label": 0}, labels=labels).pairs == [FIRST]
+    with pytest.raises(ValueError, match="label = 'second' contradicts the names of chosen"):
+        group_of(CHOSEN | {"label": 1}, labels=labels)
+    with pytest.raises(ValueError, match="winner = 'rejected' contradicts"):
+        group_of(CHOSEN | {"winner": "rejected"})
+    # A letter is the place that the better one had before.
+    assert group_of(CHOSEN | {"winner": "B"}).pairs == [FIRST]
+    reading = decide("f", "f", [CHOSEN | {"label": 1}], mapping.read())
+    assert reading.unused == ("label",)

@@ -209,3 +209,37 @@ def test_the_assistant_has_several_names():
         turns = [user("Hello?"), {"role": name, "content": "Yes?"}, user(Q)]
         assert group_of(PAIR | {"prompt": turns}).prompt[1] == bot("Yes?")
     assert group_of(PAIR | {"tools": "null"}).tools is None
+
+
+def test_conversations_that_part_in_a_turn_of_the_user_are_no_pair():
+    start = [user(Q), bot("Wood does.")]
+    with pytest.raises(ValueError, match="part in a turn of the user: the prompts differ"):
+        group_of(
+            {"chosen": [*start, user("Why?"), bot("x")]}
+            | {"rejected": [*start, user("So?"), bot("y")]}
+        )
+    # A simulated user who answers different things is part of what is compared.
+    sides = {
+        side: [user(Q), bot(text), user(f"{text} Why?"), bot("It is light.")]
+        for side, text in (("chosen", GOOD), ("rejected", BAD))
+    }
+    assert said(group_of(sides)) == [Q]
+
+
+def test_a_mapped_column_that_json_leaves_out_is_null():
+    records = [PAIR | {"sys": "Be brief."}, PAIR, PAIR | {"sys": None}]
+    reading = decide("f", "f", records, mapping.read("{system: sys}"))
+    prompts = [said(reading.to_group(record, n)) for n, record in enumerate(records)]
+    assert prompts == [["Be brief.", Q], [Q], [Q]]
+    with pytest.raises(ValueError, match="f: data.columns names 'nope'; the columns are"):
+        decide("f", "f", records, mapping.read("{system: nope}"))
+
+
+def test_code_in_a_transcript_stays_indented():
+    code = "    return 1\n        # so"
+    sides = {
+        "chosen": f"\n\nHuman: {Q}\n\nAssistant:\n\n{code}\n",
+        "rejected": f"\n\nHuman: {Q}\n\nAssistant:   {BAD}",
+    }
+    group = group_of(sides)
+    assert [response[0]["content"] for response in group.responses] == [code, BAD]
