@@ -28,14 +28,14 @@ import json
 import os
 import pathlib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
 from ml_collections.config_flags import tuple_parser
 
-from rewardjax import files
+from rewardjax import errors, files
 
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
@@ -90,7 +90,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> Config:
         key, equals, text = item.partition("=")
         if key not in defaults:
             raise ValueError(
-                f"config argument {key!r} is unknown{_suggest(key, defaults)}; "
+                f"config argument {key!r} is unknown{suggestion(key, defaults)}; "
                 f"known: {', '.join(sorted(defaults)) or 'none'}"
             )
         if key in seen:
@@ -126,7 +126,8 @@ def _parse(text: str, kind: type, where: str) -> Any:
         raise ValueError(f"{where}: {text!r} is not {article} {kind.__name__}") from error
 
 
-def _suggest(key: str, known: Iterable[str]) -> str:
+def suggestion(key: str, known: Iterable[str]) -> str:
+    """` (did you mean 'KEY'?)` with the nearest of the names there are, or nothing."""
     close = difflib.get_close_matches(key, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -200,18 +201,28 @@ def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -
 
     Text is parsed only in the `["key=text"]` form; in the other an int is accepted where a float
     stands. What passes here passes as a flag too. Raises ValueError on an unknown key, TypeError on
-    another type.
+    another type, and errors.Refusal on several of them.
     """
+    complaints = errors.Complaints()
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
-            section, name = _leaf(config, key)
-            section[name] = _typed(value, _type_of(section, name, key), key)
-        return config
-    for item in overrides:
-        key, _, text = item.partition("=")
-        section, name = _leaf(config, key)
-        section[name] = _parse(text, _type_of(section, name, key), f"override {key!r}")
+            complaints.of(_set_value, config, key, value)
+    else:
+        for item in overrides:
+            key, _, text = item.partition("=")
+            complaints.of(_set_text, config, key, text)
+    complaints.refuse()
     return config
+
+
+def _set_value(config: ConfigDict, key: str, value: Any) -> None:
+    section, name = _leaf(config, key)
+    section[name] = _typed(value, _type_of(section, name, key), key)
+
+
+def _set_text(config: ConfigDict, key: str, text: str) -> None:
+    section, name = _leaf(config, key)
+    section[name] = _parse(text, _type_of(section, name, key), f"override {key!r}")
 
 
 def _leaf(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
@@ -225,7 +236,7 @@ def _leaf(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:
         if part not in node:
             names = ", ".join(sorted(node.keys()))
             raise ValueError(
-                f"override {key!r}: {where} has no {part!r}{_suggest(part, node.keys())}; "
+                f"override {key!r}: {where} has no {part!r}{suggestion(part, node.keys())}; "
                 f"it has: {names}"
             )
         section, node = node, node[part]
@@ -261,21 +272,22 @@ def _typed(value: Any, kind: type, key: str) -> Any:
     return value
 
 
-def refuse_other_fields(config: ConfigDict, defaults: ConfigDict, where: str = "") -> None:
-    """Raise ValueError naming a field of `config` that `defaults` lacks: nothing would read it.
+def other_fields(config: ConfigDict, defaults: ConfigDict, where: str = "") -> Iterator[str]:
+    """A complaint for each field of `config` that `defaults` lacks: nothing would read it.
 
     A config file that replaces a whole section can misspell a field without the lock's noticing. A
     section that is empty in `defaults` holds names of the experiment's own.
     """
     for key, value in config.items():
         if key not in defaults:
-            raise ValueError(
-                f"config field {where + key!r} does not exist{_suggest(key, defaults.keys())}; "
+            yield (
+                f"config field {where + key!r} does not exist{suggestion(key, defaults.keys())}; "
                 f"there are: {', '.join(sorted(defaults.keys()))}"
             )
+            continue
         section = defaults[key]
         if isinstance(value, ConfigDict) and isinstance(section, ConfigDict) and len(section):
-            refuse_other_fields(value, section, f"{where}{key}.")
+            yield from other_fields(value, section, f"{where}{key}.")
 
 
 # ------------------------------------------------------------------

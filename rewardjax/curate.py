@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A bug keeps its traceback, a user's mistake is one line.
         if not errors.is_mistake(error):
             raise
-        print(f"rewardjax.curate {args.command}: {errors.sentence(error)}", file=sys.stderr)
+        errors.tell(f"rewardjax.curate {args.command}", error)
         return errors.EXIT_CODE
 
 

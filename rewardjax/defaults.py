@@ -27,9 +27,7 @@ class Function(NamedTuple):
 
 TRAINING = {
     "tokenizer": Function("rewardjax.models.build:load_tokenizer", ("model_folder",)),
-    "model": Function(
-        "rewardjax.models.build:build_model", ("tokenizer", "compute", "layout", "seed")
-    ),
+    "model": Function("rewardjax.models.build:build_model", ("compute", "layout", "seed")),
     "model.changes": Function("rewardjax.models.config:DecoderConfig", ("family", "rope_scaling")),
     "compute": Function("rewardjax.models.config:Compute"),
     "mesh": Function("rewardjax.parallel.mesh:make_mesh", ("devices",)),

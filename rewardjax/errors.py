@@ -2,7 +2,7 @@
 
 A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the
 one sentence that helps. A real bug keeps its traceback and exit code 1, because there the traceback
-is what helps.
+is what helps. Mistakes that can be told together are collected (`Complaints`) and refused together.
 """
 
 import argparse
@@ -11,19 +11,61 @@ import dis
 import pathlib
 import sys
 import types
-from collections.abc import Iterator
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn, TypeVar
 
 from absl import flags
 
 EXIT_CODE = 2  # as argparse's
 PACKAGE = pathlib.Path(__file__).parent
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
+Value = TypeVar("Value")
+
+
+class Refusal(ValueError):
+    """All that is wrong with what a user asked for, each mistake a sentence of its own."""
+
+    def __init__(self, complaints: Iterable[str]):
+        # Two checks may come upon the same mistake, such as a folder that is not there.
+        self.complaints = tuple(dict.fromkeys(complaints))
+        super().__init__("\n".join(self.complaints))
+
+
+class Complaints(list[Exception]):
+    """A user's mistakes, collected before any work is begun so that all are told at once."""
+
+    def of(self, function: Callable[..., Value], *args: object, **kwargs: object) -> Value | None:
+        """What `function` returns, or None where it refuses; a bug in it is raised."""
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if not is_mistake(error):
+                raise
+            self.append(error)
+            return None
+
+    def add(self, complaints: Iterable[str]) -> None:
+        """Collect sentences."""
+        self.extend(Refusal([complaint]) for complaint in complaints)
+
+    def sentences(self) -> list[str]:
+        """One for each mistake."""
+        lines: list[str] = []
+        for error in self:
+            lines += sentences(error)
+        return list(dict.fromkeys(lines))
+
+    def refuse(self) -> None:
+        """Raise Refusal if there are any; of a single mistake its own error."""
+        if len(self) == 1:
+            raise self[0]
+        if self:
+            raise Refusal(self.sentences())
 
 
 @contextlib.contextmanager
 def one_line(command: str) -> Iterator[None]:
-    """Run the block, a whole command, and end it in one line where its user made a mistake."""
+    """Run the block, a whole command, and end it in one line per mistake of its user."""
     try:
         yield
     except Exception as error:
@@ -31,8 +73,14 @@ def one_line(command: str) -> Iterator[None]:
         # SystemExit.
         if not is_mistake(error) or _has_peers():
             raise
-        print(f"{command}: {sentence(error)}", file=sys.stderr)
+        tell(command, error)
         sys.exit(EXIT_CODE)
+
+
+def tell(command: str, error: BaseException) -> None:
+    """Say on stderr what a user has to change, one line per mistake."""
+    for line in sentences(error):
+        print(f"{command}: {line}", file=sys.stderr)
 
 
 def is_mistake(error: BaseException) -> bool:
@@ -54,15 +102,17 @@ def is_mistake(error: BaseException) -> bool:
     return instructions[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
-def sentence(error: BaseException) -> str:
-    """The message of `error` in one line."""
+def sentences(error: BaseException) -> list[str]:
+    """The message of `error`, one line for each mistake."""
+    if isinstance(error, Refusal):
+        return [" ".join(complaint.split()) for complaint in error.complaints]
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     elif isinstance(error, LookupError) and error.args:
         text = str(error.args[0])  # a KeyError's own text is a repr
     else:
         text = str(error)
-    return " ".join(text.split())
+    return [" ".join(text.split())]
 
 
 class ArgumentParser(argparse.ArgumentParser):

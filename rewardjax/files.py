@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 
 HEAD = 512  # bytes that tell what a file is
@@ -81,6 +82,36 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
         os.replace(part, final)
     finally:
         _remove(part)
+
+
+def unwritable(path: str | os.PathLike) -> str | None:
+    """Why nothing can be written to the folder `path`, as a sentence; None where it can be.
+
+    The folder need not exist: then it is the one above it that must take a new folder. What the
+    check makes is removed again.
+    """
+    folder = pathlib.Path(path).absolute()
+    above = _nearest(folder)
+    if not above.is_dir():
+        return f"{path} cannot be a folder: {above} is a file"
+    try:
+        # Permission bits do not tell: root passes them where the file system is read-only.
+        with tempfile.TemporaryFile(dir=above):
+            return None
+    except OSError as error:
+        return f"{path} is not writable: {above}: {error.strerror}"
+
+
+def free_bytes(path: str | os.PathLike) -> int:
+    """Bytes that can still be written to the folder `path`, which need not exist yet."""
+    return shutil.disk_usage(_nearest(pathlib.Path(path).absolute())).free
+
+
+def _nearest(path: pathlib.Path) -> pathlib.Path:
+    """The path itself, or the lowest one above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def _remove(path: pathlib.Path) -> None:

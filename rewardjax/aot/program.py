@@ -24,7 +24,7 @@ from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.models.trainable import split
-from rewardjax.parallel.mesh import ROWS, Layout, make_mesh
+from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows
 from rewardjax.scoring import rows
 from rewardjax.training import losses, optim
 from rewardjax.training.step import make_step, zeros_like
@@ -135,17 +135,11 @@ def abstract_batch(
     unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where
     the rows do not divide over the current mesh.
     """
-    mesh = jax.sharding.get_mesh()
-    shards = math.prod(mesh.shape[axis] for axis in ROWS)
-    if batch.rows % shards:
-        raise ValueError(
-            f"batch.rows={batch.rows} is not a multiple of the mesh's {shards} row shards "
-            "(data x fsdp): set --config.batch.rows"
-        )
+    refuse_uneven_rows(batch.rows)
     widths = pack.row_widths(batch.row_length, batch.pairs_per_row)
     if unit is not None:
         widths |= pack.label_widths(unit, batch.pairs_per_row, batch.responses)
-    sharding = NamedSharding(mesh, layout.row_BT)
+    sharding = NamedSharding(jax.sharding.get_mesh(), layout.row_BT)
     return {
         name: jax.ShapeDtypeStruct((batch.rows, width), dtype, sharding=sharding)
         for name, (width, dtype) in widths.items()

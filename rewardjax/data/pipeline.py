@@ -76,11 +76,7 @@ def train_steps(
         raise ValueError(
             f"rows = {rows}, shard = {shard}: the rows of a micro-batch must divide among the hosts"
         )
-    if isinstance(data, RankedGroups):
-        units = _ranked_groups(data, row_length, pairs_per_row, responses, share)
-    else:
-        units = _labeled_pairs(data, row_length, pairs_per_row, share)
-    _refuse_too_long(units, row_length)
+    units = units_of(data, row_length, pairs_per_row, responses, share)
 
     def step(k: int) -> Step:
         chosen = step_pairs(len(data), pairs, seed, k)
@@ -105,6 +101,26 @@ def train_steps(
     iterator = iter(grain.MapDataset.range(num_steps).map(step).to_iter_dataset(options))
     iterator.set_state({"next_index": first_step})
     return iterator
+
+
+def units_of(
+    data: TokenizedPairs | RankedGroups,
+    row_length: int,
+    pairs_per_row: int,
+    responses: int,
+    share: bool = True,
+) -> Units:
+    """The units of `data` for rows as `train_steps` makes them.
+
+    Raises ValueError where one does not fit, whichever step would draw it: that may come days
+    later.
+    """
+    if isinstance(data, RankedGroups):
+        units = _ranked_groups(data, row_length, pairs_per_row, responses, share)
+    else:
+        units = _labeled_pairs(data, row_length, pairs_per_row, share)
+    _refuse_too_long(units, row_length)
+    return units
 
 
 def _labeled_pairs(data: TokenizedPairs, row_length: int, pairs_per_row: int, share: bool) -> Units:
@@ -164,12 +180,12 @@ def _ranked_groups(
 
 
 def _refuse_too_long(units: Units, row_length: int) -> None:
-    # Checked over all data at the start: the step that draws the longest unit may come days later.
-    longest = int(units.tokens.argmax())
-    if units.tokens[longest] > row_length:
+    longest, too_long = int(units.tokens.argmax()), int((units.tokens > row_length).sum())
+    if too_long:
         raise ValueError(
-            f"{units.name(longest)} takes {units.tokens[longest]} tokens, "
-            f"row_length = {row_length}: raise row_length to at least that, {units.shorten}"
+            f"batch.row_length = {row_length}: {too_long:,} of {len(units.tokens):,} do not fit a "
+            f"row, the longest {units.name(longest)}, which takes {units.tokens[longest]} tokens: "
+            f"raise batch.row_length to at least that, {units.shorten}"
         )
 
 

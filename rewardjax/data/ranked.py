@@ -5,10 +5,12 @@ cache and fingerprint are those of training on pairs.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from rewardjax import errors
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.token_cache import TokenizedPairs
 
@@ -30,14 +32,7 @@ class RankedGroups:
         Soft labels count as plain ones: the side with target over 1/2 is better. Raises ValueError
         where the settings left out some of a group's pairs, or no group ranks anything.
         """
-        settings = pairs.manifest["inputs"]["settings"]
-        for field in ("pairs_per_group", "max_pair_length"):
-            # Without some of the comparisons the count of better responses is not a rank.
-            if settings.get(field) is not None:
-                raise ValueError(
-                    f"data.{field} = {settings[field]} leaves out some of a group's pairs, "
-                    "and a listwise loss ranks whole groups: remove it, or choose a loss of pairs"
-                )
+        refuse_partial_groups(pairs.manifest["inputs"]["settings"])
         records, responses = len(pairs.source_record), int(pairs.response.max()) + 1
         chosen, rejected = pairs.response.T
         shared, chosen_rest, rejected_rest = pairs.lengths.T
@@ -101,3 +96,20 @@ class RankedGroups:
                     "index; delete the folder"
                 )
         return groups
+
+
+def refuse_partial_groups(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError where settings of `prepare` leave out some of a group's pairs.
+
+    Without some of the comparisons the count of better responses is not a rank.
+    """
+    complaints = errors.Complaints()
+    for field in ("pairs_per_group", "max_pair_length"):
+        if settings.get(field) is not None:
+            complaints.add(
+                [
+                    f"data.{field} = {settings[field]} leaves out some of a group's pairs, and a "
+                    "listwise loss ranks whole groups: remove it, or choose a loss of pairs"
+                ]
+            )
+    complaints.refuse()

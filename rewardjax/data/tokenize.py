@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax import fingerprint
+from rewardjax import errors, fingerprint
 from rewardjax.data import formats, groups, token_cache
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Pair
@@ -21,7 +21,7 @@ FORMAT = 4
 class Settings:
     """What decides on a record besides text and tokenizer; the fields are those of `prepare`.
 
-    Raises ValueError where one is out of range.
+    Raises ValueError that names every one out of range.
     """
 
     max_length: int
@@ -32,14 +32,16 @@ class Settings:
     max_pair_length: int | None = None
 
     def __post_init__(self):
+        complaints = errors.Complaints()
         if self.over_long not in ("drop", "left"):
-            raise ValueError(f"over_long = {self.over_long!r}: 'drop' or 'left'")
-        if not 0 <= self.part[0] < self.part[1] <= 1:
-            raise ValueError(f"part = {self.part}: two fractions with 0 <= from < to <= 1")
+            complaints.add([f"over_long = {self.over_long!r}: 'drop' or 'left'"])
+        if len(self.part) != 2 or not 0 <= self.part[0] < self.part[1] <= 1:
+            complaints.add([f"part = {self.part}: two fractions with 0 <= from < to <= 1"])
         for name in ("max_length", "max_pair_length", "pairs_per_group"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} = {value}: must be at least 1")
+                complaints.add([f"{name} = {value}: must be at least 1"])
+        complaints.refuse()
 
     def to_record(self) -> dict[str, Any]:
         """The settings as JSON, for the fingerprint."""

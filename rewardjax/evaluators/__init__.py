@@ -23,10 +23,14 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
+import inspect
 import pathlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
+
+from rewardjax import config as config_lib
+from rewardjax import errors
 
 if TYPE_CHECKING:  # configs import this module, and need neither jax nor matplotlib
     from rewardjax.evaluators.benchmarks import Benchmark
@@ -118,8 +122,25 @@ def position(name: str) -> int:
     )
 
 
+def refuse_other_arguments(benchmark: str, **kwargs: Any) -> None:
+    """Raise ValueError unless `kwargs` are those of the benchmark's `load`, before it reads."""
+    parameters = inspect.signature(get(benchmark).load).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    complaints = errors.Complaints()
+    there = f"it takes {', '.join(parameters)}"
+    for name in kwargs.keys() - parameters.keys():
+        near = config_lib.suggestion(name, parameters)
+        complaints.add([f"benchmark {benchmark} has no field {name!r}{near}; {there}"])
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in kwargs:
+            complaints.add([f"benchmark {benchmark} needs a field {name!r}; {there}"])
+    complaints.refuse()
+
+
 def load(benchmark: str, **kwargs: Any) -> "Examples":
     """The examples of a benchmark; `kwargs` as for the `load` of its module."""
+    refuse_other_arguments(benchmark, **kwargs)
     examples = get(benchmark).load(**kwargs)
     if benchmark in NAMES:
         return examples

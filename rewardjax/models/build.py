@@ -56,7 +56,6 @@ def load_tokenizer(
 
 
 def build_model(
-    tokenizer: ChatTokenizer,
     compute: Compute,
     layout: Layout,
     seed: int,
@@ -69,22 +68,21 @@ def build_model(
     """A model from a Hugging Face `folder`, or a `variant`, with `changes`, from scratch.
 
     The head of a folder is initialized only with `init_head`. Given both, the folder must hold that
-    variant. Raises ValueError when neither is given, when the folder holds another decoder, or when
-    the tokenizer has ids that the embedding table does not.
+    variant. Raises ValueError when neither is given. That the folder holds that decoder, and the
+    tokenizer no ids beyond its embedding table, is checked before: see training/preflight.
     """
-    decoder = decoder_config(folder=folder, variant=variant, changes=changes)
-    if folder is None:
-        model = reward.init(decoder, compute, layout, seed)
-    else:
-        refuse_other_decoder(folder, decoder)
-        model = hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
-    # An id beyond the table would read its last row without a word: JAX clamps indices.
+    if folder is not None:
+        return hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
+    decoder = decoder_config(variant=variant, changes=changes)
+    return reward.init(decoder, compute, layout, seed)
+
+
+def refuse_other_vocabulary(tokenizer: ChatTokenizer, decoder: DecoderConfig) -> None:
+    """Raise ValueError when the tokenizer has ids that the embedding table does not."""
+    # Such an id would read the table's last row without a word: JAX clamps indices.
     vocabulary.refuse_ids_beyond(
-        tokenizer,
-        model.decoder.config.vocab_size,
-        "set model.changes.vocab_size to at least that many",
+        tokenizer, decoder.vocab_size, "set model.changes.vocab_size to at least that many"
     )
-    return model
 
 
 def decoder_config(

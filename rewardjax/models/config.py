@@ -5,6 +5,12 @@ Both are hashable, so that they can be static parts of a jitted function.
 
 import dataclasses
 
+# The fields of DecoderConfig that are counts, or scales that something is divided by.
+SIZES = (
+    *("vocab_size", "width", "mlp_width", "layers", "heads", "kv_heads", "head_dim"),
+    *("rope_theta", "norm_eps", "max_positions"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
@@ -42,6 +48,9 @@ class DecoderConfig:
     max_positions: int = 32768  # the longest sequence the language model was made for
 
     def __post_init__(self):
+        for name in SIZES:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads={self.heads} must be a multiple of kv_heads={self.kv_heads}")
         if self.head_dim % 2:

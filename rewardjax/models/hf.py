@@ -19,7 +19,7 @@ from flax import nnx
 from jax.experimental import multihost_utils
 
 from rewardjax.models import families, reward
-from rewardjax.models.config import Compute
+from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.models.hf_config import read_config, read_dtype, write_config
 from rewardjax.models.hf_folder import (
     HEAD,
@@ -42,7 +42,7 @@ from rewardjax.models.hf_table import (
 from rewardjax.models.reward import RewardModel
 from rewardjax.parallel.mesh import Layout
 
-__all__ = ["load", "read_config", "read_dtype", "save"]
+__all__ = ["check", "load", "read_config", "read_dtype", "save"]
 
 
 def load(
@@ -62,24 +62,10 @@ def load(
     folder = pathlib.Path(folder)
     config = read_config(folder)
     model = reward.abstract(config, compute, layout)
-    size, rules = sizes(config), list(families.get(config.family).rules)
+    size = sizes(config)
     with contextlib.ExitStack() as stack:
-        tensors = open_tensors(folder, stack)
-        # A language model's own head is of no use here. transformers passes over it too where a
-        # folder has both heads.
-        tensors.pop(VOCABULARY_HEAD, None)
-        head = "read"
-        if new_head := HEAD not in tensors:
-            refuse_other_head(folder, tensors)
-            if not init_head:
-                raise ValueError(
-                    f"{folder}: there is no {HEAD}, so this is a language model and not yet a "
-                    "reward model (one that writes its verdicts has no reward to read); training "
-                    "with --config.model.folder and init_head=True makes one of it"
-                )
-            head = f"drawn with seed {seed}"
-            rules = [rule for rule in rules if rule.name != HEAD]
-        _check(folder, tensors, rules, config.layers, size)
+        tensors, rules = _open(folder, config, init_head, stack)
+        new_head = HEAD not in tensors
         for rule in rules:
             param = operator.attrgetter(rule.path)(model)
             spec = param.get_value()
@@ -87,8 +73,41 @@ def load(
             param.set_value(jax.make_array_from_callback(spec.shape, spec.sharding, read))
         if new_head:
             model.head = jax.jit(lambda: reward.new_head(config, layout, nnx.Rngs(params=seed)))()
-        logging.info("%s: %d tensors, head %s", folder, len(tensors), head)
+        logging.info("%s: %d tensors, new head: %s", folder, len(tensors), new_head)
     return model
+
+
+def check(folder: str | pathlib.Path, init_head: bool = False) -> None:
+    """Raise what `load` would raise for the folder, without reading a weight."""
+    folder = pathlib.Path(folder)
+    with contextlib.ExitStack() as stack:
+        _open(folder, read_config(folder), init_head, stack)
+
+
+def _open(
+    folder: pathlib.Path, config: DecoderConfig, init_head: bool, stack: contextlib.ExitStack
+) -> tuple[dict[str, Any], list[Rule]]:
+    """The folder's tensors as lazy handles, and the rules by which they are read.
+
+    Without the head's rule where there is no head and `init_head` allows for that. Raises
+    ValueError for tensors that are not those of the rules.
+    """
+    tensors = open_tensors(folder, stack)
+    # A language model's own head is of no use here. transformers passes over it too where a folder
+    # has both heads.
+    tensors.pop(VOCABULARY_HEAD, None)
+    rules = list(families.get(config.family).rules)
+    if HEAD not in tensors:
+        refuse_other_head(folder, tensors)
+        if not init_head:
+            raise ValueError(
+                f"{folder}: there is no {HEAD}, so this is a language model and not yet a reward "
+                "model (one that writes its verdicts has no reward to read); training with "
+                "--config.model.folder and init_head=True makes one of it"
+            )
+        rules = [rule for rule in rules if rule.name != HEAD]
+    _check(folder, tensors, rules, config.layers, sizes(config))
+    return tensors, rules
 
 
 def save(

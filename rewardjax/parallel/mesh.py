@@ -124,6 +124,17 @@ class Layout:
         return spec
 
 
+def refuse_uneven_rows(rows: int) -> None:
+    """Raise ValueError where the rows of a micro-batch do not divide over the current mesh."""
+    mesh = jax.sharding.get_mesh()
+    shards = math.prod(mesh.shape[axis] for axis in ROWS)
+    if rows % shards:
+        raise ValueError(
+            f"batch.rows = {rows} is not a multiple of the mesh's {shards} row shards "
+            "(data x fsdp): set --config.batch.rows"
+        )
+
+
 def place(batch: dict[str, np.ndarray], layout: Layout) -> dict[str, jax.Array]:
     """Host arrays [B, *] or [M, B, *] as global arrays over the current mesh.
 

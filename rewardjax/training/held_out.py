@@ -1,6 +1,9 @@
-"""Named sets of held-out pairs, and benchmarks, scored and measured during training."""
+"""Named sets of held-out pairs, and benchmarks, scored and measured during training.
 
-import functools
+They are read and tokenized before there is a model, so that what is wrong with them is said before
+the first step.
+"""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +16,8 @@ from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.benchmarks.pairs import pair_metrics
 
-# (params, groups) -> rewards [K] of each group's responses
-Score = Callable[[Any, list[TokenGroup]], list[np.ndarray]]
+# groups -> rewards [K] of each group's responses
+Score = Callable[[list[TokenGroup]], list[np.ndarray]]
 
 
 class HeldOut:
@@ -26,8 +29,8 @@ class HeldOut:
         rewards: [pairs, 2] of chosen and rejected, None before the set was scored.
     """
 
-    def __init__(self, name: str, pairs: TokenizedPairs, score: Score):
-        self.name, self.pairs, self.score = name, pairs, score
+    def __init__(self, name: str, pairs: TokenizedPairs):
+        self.name, self.pairs = name, pairs
         self.groups = pairs.load(np.arange(len(pairs)))
         self.lengths = np.array([list(map(len, group.suffixes)) for group in self.groups])
         self.rewards: np.ndarray | None = None
@@ -37,9 +40,9 @@ class HeldOut:
         assert self.rewards is not None, f"{self.name} was never scored"
         return self.rewards
 
-    def metrics(self, params: Any) -> dict[str, float]:
-        """Score the set with `params`; figures of `pair_metrics`, prefixed by the set's name."""
-        self.rewards = np.stack(self.score(params, self.groups))
+    def metrics(self, score: Score) -> dict[str, float]:
+        """Score the set; figures of `pair_metrics`, prefixed by the set's name."""
+        self.rewards = np.stack(score(self.groups))
         figures = pair_metrics(
             *self.rewards.T,
             chosen_length=self.lengths[:, 0],
@@ -57,13 +60,12 @@ class HeldOutBenchmark:
         self,
         name: str,
         tokenizer: ChatTokenizer,
-        score: Score,
         max_length: int,
         *,
         benchmark: str,
         **kwargs: Any,
     ):
-        self.name, self.score, self.module = name, score, evaluators.get(benchmark)
+        self.name, self.module = name, evaluators.get(benchmark)
         examples = self.module.load(**kwargs)
         self.items = examples.items
         # "left", whatever the training data do: a benchmark counts every example, so none may be
@@ -73,12 +75,12 @@ class HeldOutBenchmark:
             for group in examples.groups
         ]
 
-    def metrics(self, params: Any) -> dict[str, float | None]:
-        """Score it with `params`; figures prefixed by the benchmark's name.
+    def metrics(self, score: Score) -> dict[str, float | None]:
+        """Score it; figures prefixed by the benchmark's name.
 
         They are the headline and its parts (None without examples), ties and unscored examples.
         """
-        rewards = stored_rewards.rewards_of(self.tokenized, functools.partial(self.score, params))
+        rewards = stored_rewards.rewards_of(self.tokenized, score)
         result = self.module.summarize(self.items, rewards)
         figures = {"headline": result.headline}
         for name, part in result.parts.items():

@@ -12,7 +12,7 @@ import math
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,9 +20,10 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax import defaults, fingerprint
+from rewardjax import errors, fingerprint
 from rewardjax.data import pack, pipeline
 from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
 from rewardjax.data.prepare import prepare, warnings_about
 from rewardjax.data.ranked import RankedGroups
@@ -37,6 +38,8 @@ from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.training import losses, metrics, optim, overview, profiler, report
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
+from rewardjax.training.preflight import fields, machine, tokenized
+from rewardjax.training.preflight.fields import data_sections
 from rewardjax.training.progress import Counts, Progress
 from rewardjax.training.resume import refuse_if_changed
 from rewardjax.training.step import make_step, zeros_like
@@ -51,13 +54,12 @@ class Dispatched(NamedTuple):
 
 
 def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
-    """Train as `config` says, in `workdir`; returns the summary that `summary.json` gets too."""
-    if "://" in str(workdir):
-        raise ValueError(
-            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the "
-            f"path of the mount"
-        )
-    refuse_other_fields(config)
+    """Train as `config` says, in `workdir`; returns the summary that `summary.json` gets too.
+
+    Raises errors.Refusal, before the first step, with all that can be known to be wrong
+    (training/preflight).
+    """
+    refuse_mistakes(config, workdir)
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -78,19 +80,31 @@ def _run(
     config_fingerprint = fingerprint.of_json(config_lib.resolve(config))
     distributed.assert_same({"the config": config_fingerprint})
     tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
-    train_set = load_pairs(tokenizer, **config.data)
-    read = {"data": train_set.manifest["files"]}
-    warnings = warnings_about(train_set)
     loss = losses.get(**config.loss)
-    if loss.reads.unit == "groups":
-        train_set = RankedGroups.of(train_set)
-        if train_set.unranked:
-            note(f"left out {train_set.unranked} groups without a better response")
+    train_set, held_out_sets, benchmarks = read_data(config, tokenizer, loss.reads.unit)
+    if isinstance(train_set, RankedGroups) and train_set.unranked:
+        note(f"left out {train_set.unranked} groups without a better response")
     total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
+    measured = [*held_out_sets, *benchmarks]
+    tokenized.check(config, train_set, measured, total_steps).refuse()
+
+    tokenized_sets = {"data": token_cache_of(train_set)}
+    for held_out in held_out_sets:
+        tokenized_sets[f"evals.{held_out.name}"] = held_out.pairs
+    read = {name: pairs.manifest["files"] for name, pairs in tokenized_sets.items()}
+    warnings = [
+        *fields.warnings_of_length(config, total_steps),
+        *tokenized.warnings(config, train_set),
+    ]
+    for warning in warnings:
+        note(warning)
+    # `prepare` has told these.
+    for pairs in tokenized_sets.values():
+        warnings += warnings_about(pairs)
 
     # ------------------------------------------------------------------ model, loss, optimizer
     layout = Layout()
-    model = build_model(tokenizer, Compute(**config.compute), layout, config.seed, **config.model)
+    model = build_model(Compute(**config.compute), layout, config.seed, **config.model)
     graph, params = nnx.split(model, nnx.Param)
     decoder_config = model.decoder.config
     schedule = optim.make_schedule(total_steps=total_steps, **config.schedule)
@@ -102,7 +116,6 @@ def _run(
     # A step donates `trained`; other names for these arrays would be names of deleted ones.
     del model, params
 
-    # ------------------------------------------------------------------ held-out sets
     score = functools.partial(
         rows.score_groups,
         rows.make_score_rows(graph),
@@ -112,19 +125,6 @@ def _run(
         pad_id=tokenizer.pad_id,
         layout=layout,
     )
-    held_out_sets = [
-        HeldOut(name, load_pairs(tokenizer, **kwargs), score)
-        for name, kwargs in config.evals.items()
-    ]
-    for held_out in held_out_sets:
-        read[f"evals.{held_out.name}"] = held_out.pairs.manifest["files"]
-        warnings += warnings_about(held_out.pairs)
-    longest = min(config.data.max_length, config.batch.row_length)
-    benchmarks = [
-        HeldOutBenchmark(name, tokenizer, score, longest, **kwargs)
-        for name, kwargs in config.benchmarks.items()
-    ]
-    measured = [*held_out_sets, *benchmarks]
 
     # ------------------------------------------------------------------ resume
     bound = {
@@ -231,7 +231,7 @@ def _run(
         del in_flight[:ready]
         if evaluates:
             with progress.paused():
-                results = evaluate_all(measured, trainable.join(trained, frozen))
+                results = evaluate_all(measured, score, trainable.join(trained, frozen))
                 writer.write(step, results)
         if saves:
             state = state_of(trained, frozen, opt)
@@ -257,7 +257,7 @@ def _run(
 
     # ------------------------------------------------------------------ results
     if not results:  # a finished run, started again, takes no step
-        results = evaluate_all(measured, trainable.join(trained, frozen))
+        results = evaluate_all(measured, score, trainable.join(trained, frozen))
     summary = {
         "steps": total_steps,
         "pairs": total_steps * config.batch.pairs,
@@ -280,11 +280,15 @@ def state_of(trained: nnx.State, frozen: nnx.State, opt: Any) -> dict[str, Any]:
     return {"params": trainable.join(trained, frozen), "opt": opt}
 
 
-def evaluate_all(measured: Sequence[HeldOut | HeldOutBenchmark], params: Any) -> dict[str, Any]:
+def evaluate_all(
+    measured: Sequence[HeldOut | HeldOutBenchmark],
+    score: Callable[[Any, list[TokenGroup]], list[np.ndarray]],
+    params: Any,
+) -> dict[str, Any]:
     """The figures of every held-out set and benchmark, by `set/figure`."""
     figures = {}
     for held_out in measured:
-        figures |= held_out.metrics(params)
+        figures |= held_out.metrics(functools.partial(score, params))
     return figures
 
 
@@ -332,9 +336,44 @@ def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> Tokenize
     return prepare(source=source, tokenizer=tokenizer, **kwargs)
 
 
-def refuse_other_fields(config: config_lib.Config) -> None:
-    """Raise ValueError naming a field of `config` that nothing here reads."""
-    fields = defaults.training()
-    config_lib.refuse_other_fields(config, fields)
-    for name, held_out in config.evals.items():
-        config_lib.refuse_other_fields(held_out, fields.data, f"evals.{name}.")
+def refuse_mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> None:
+    """Raise errors.Refusal with all that is wrong before any data is read."""
+    complaints = fields.check(config)
+    # A section with fields of its own could not be passed on to whatever reads it.
+    if not any(fields.other_fields(config)):
+        complaints += machine.check(config, workdir)
+    complaints.refuse()
+
+
+def read_data(
+    config: config_lib.Config, tokenizer: ChatTokenizer, unit: str
+) -> tuple[TokenizedPairs | RankedGroups, list[HeldOut], list[HeldOutBenchmark]]:
+    """What is trained on, as pairs or as ranked groups, and what is measured with.
+
+    Raises errors.Refusal with what is wrong in any of them.
+    """
+    complaints = errors.Complaints()
+    pairs = {}
+    for where, section in data_sections(config):
+        pairs[where] = complaints.of(load_pairs, tokenizer, **section)
+        # The other hosts wait for this one, and it must not go on to what they have not reached.
+        if jax.process_count() > 1:
+            complaints.refuse()
+    train_set = pairs.pop("data")
+    if unit == "groups" and train_set is not None:
+        train_set = complaints.of(RankedGroups.of, train_set)
+    longest = min(config.data.max_length, config.batch.row_length)
+    benchmarks = [
+        complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
+        for name, kwargs in config.benchmarks.items()
+    ]
+    complaints.refuse()
+    held_out_sets = [HeldOut(name, pairs[f"evals.{name}"]) for name in config.evals]
+    return train_set, held_out_sets, benchmarks
+
+
+def token_cache_of(data: TokenizedPairs | RankedGroups) -> TokenizedPairs:
+    """The tokenized pairs that the data are, or that the groups are made of."""
+    if isinstance(data, RankedGroups):
+        return data.pairs
+    return data

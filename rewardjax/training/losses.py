@@ -29,6 +29,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from rewardjax import errors
+
 
 class Reads(NamedTuple):
     """What a loss is called with, and the unit that it gives one value for."""
@@ -385,16 +387,30 @@ def get(name: str, **options: float | None) -> Loss:
     # checked.
     options = {option: value for option, value in options.items() if value is not None}
     legal = options_of(name)
+    complaints = errors.Complaints()
     unknown = sorted(set(options) - set(legal))
     if unknown:
-        raise ValueError(
-            f"loss {name}: unknown option {', '.join(unknown)}; it has {', '.join(legal) or 'none'}"
+        complaints.add(
+            [
+                f"loss {name}: unknown option {', '.join(unknown)}; it has "
+                f"{', '.join(legal) or 'none'}"
+            ]
         )
+    options = {option: value for option, value in options.items() if option in legal}
+    # Each alone, since a loss refuses the first option that is out of range; then together, since
+    # some options exclude each other.
+    for option, value in options.items():
+        complaints.of(_trace, Loss(reads, functools.partial(function, **{option: value})))
+    complaints.refuse()
     loss = Loss(reads, functools.partial(function, **options))
-    # Traced once, so that an option out of range fails here and not in the first step.
-    unit = jax.ShapeDtypeStruct((2,), jnp.float32)
-    jax.eval_shape(loss, *[unit for _ in reads.rewards], **dict.fromkeys(reads.labels, unit))
+    _trace(loss)
     return loss
+
+
+def _trace(loss: Loss) -> None:
+    """Trace a loss, so that an option out of range fails now and not in the first step."""
+    reads, unit = loss.reads, jax.ShapeDtypeStruct((2,), jnp.float32)
+    jax.eval_shape(loss, *[unit for _ in reads.rewards], **dict.fromkeys(reads.labels, unit))
 
 
 def options() -> dict[str, float | None]:

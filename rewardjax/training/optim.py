@@ -5,13 +5,15 @@ Parameters are frozen, scaled or left undecayed by regular expressions on their 
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
 
+from rewardjax import errors
 from rewardjax.models.trainable import IsTrainable, path_of, paths
 
+PATTERNS = ("freeze", "lr_factors", "decay_exclude")  # arguments that hold regular expressions
 SCHEDULES = ("constant", "linear", "cosine")
 # What weight decay leaves alone by default. The head is decayed, as in transformers.
 NORMS_AND_BIASES = "norm|bias"
@@ -37,15 +39,18 @@ def make_schedule(
     The first update already has peak / warmup_steps, since one at zero would be wasted; number
     warmup_steps - 1 has the peak. After `total_steps` updates linear and cosine stand at
     end_fraction * peak, where they stay. Warm-up is counted in steps or as a fraction of the total.
-    Raises ValueError for an unknown name or a value out of range.
+    Raises ValueError that names an unknown name and every value out of range.
     """
+    complaints = errors.Complaints()
     if name not in SCHEDULES:
-        raise ValueError(f"schedule: unknown name {name!r}; choose one of {', '.join(SCHEDULES)}")
-    if peak < 0 or not 0 <= end_fraction <= 1:
-        raise ValueError(
-            f"schedule: needs peak >= 0 and 0 <= end_fraction <= 1, got {peak} and {end_fraction}"
-        )
-    warmup_steps = _warmup_steps(total_steps, warmup_steps, warmup_fraction)
+        complaints.add([f"schedule: unknown name {name!r}; choose one of {', '.join(SCHEDULES)}"])
+    if peak < 0:
+        complaints.add([f"schedule: peak = {peak} must be at least 0"])
+    if not 0 <= end_fraction <= 1:
+        complaints.add([f"schedule: end_fraction = {end_fraction} must lie in [0, 1]"])
+    warmup_steps = complaints.of(_warmup_steps, total_steps, warmup_steps, warmup_fraction)
+    complaints.refuse()
+    assert warmup_steps is not None, "its refusal would have been raised"
     decay_steps = total_steps - warmup_steps
     if name == "constant":
         decay = optax.constant_schedule(peak)
@@ -74,7 +79,8 @@ def _warmup_steps(total_steps: int, steps: int | None, fraction: float | None) -
         steps = round(fraction * total_steps)
     if not 0 <= steps < total_steps:
         raise ValueError(
-            f"schedule: needs 0 <= warmup_steps < total_steps, got {steps} and {total_steps}"
+            f"schedule: warmup_steps = {steps} must be at least 0 and below the "
+            f"{total_steps} steps of the run"
         )
     return steps
 
@@ -122,14 +128,9 @@ def make_optimizer(
     Raises:
         ValueError: a regex that applies to no trainable parameter; everything is frozen.
     """
-    trains = is_trainable(params, freeze)
-    names = [name for name in paths(params) if trains(name)]
-    factor_index = _first_match(names, [regex for regex, _ in lr_factors], "lr_factors")
-    factor = {name: lr_factors[index][1] for name, index in factor_index.items()}
-    if decay_exclude is None:
-        undecayed = {name for name in names if re.search(NORMS_AND_BIASES, name)}
-    else:
-        undecayed = set(_first_match(names, decay_exclude, "decay_exclude"))
+    groups = parameter_groups(
+        params, freeze=freeze, lr_factors=lr_factors, decay_exclude=decay_exclude
+    )
 
     # The order is AdamW's: the decay is not divided by the second moment, and the factors scale
     # decay and update alike.
@@ -138,14 +139,59 @@ def make_optimizer(
         steps.append(optax.clip_by_global_norm(clip_norm))
     steps.append(optax.scale_by_adam(b1=b1, b2=b2, eps=eps, mu_dtype=mu_dtype))
     if weight_decay:
-        decayed = _by_path(lambda name: name not in undecayed)
+        decayed = _by_path(lambda name: name not in groups.undecayed)
         steps.append(optax.add_decayed_weights(weight_decay, mask=decayed))
     steps.append(optax.scale_by_learning_rate(schedule))
-    if factor:
-        factors = _by_path(lambda name: factor.get(name, 1.0))
+    if groups.factors:
+        factors = _by_path(lambda name: groups.factors.get(name, 1.0))
         scale = lambda updates, _: jax.tree.map(lambda u, f: u * f, updates, factors(updates))
         steps.append(optax.stateless(scale))
     return optax.chain(*steps)
+
+
+class ParameterGroups(NamedTuple):
+    """Trainable parameters by name that the optimizer treats otherwise than the rest."""
+
+    factors: dict[str, float]  # of their whole update
+    undecayed: set[str]
+
+
+def parameter_groups(
+    params: Any,
+    *,
+    freeze: Sequence[str] = (),
+    lr_factors: Sequence[tuple[str, float]] = (),
+    decay_exclude: Sequence[str] | None = None,
+) -> ParameterGroups:
+    """What the regexes of `make_optimizer` select. Raises ValueError with all that is wrong."""
+    complaints = errors.Complaints()
+    # Where `freeze` itself is refused, the other regexes are tried on all parameters.
+    trains = complaints.of(is_trainable, params, freeze) or (lambda name: True)
+    names = [name for name in paths(params) if trains(name)]
+    factors = complaints.of(_factors, names, lr_factors)
+    undecayed = complaints.of(_undecayed, names, decay_exclude)
+    complaints.refuse()
+    assert factors is not None and undecayed is not None, "a refusal would have been raised"
+    return ParameterGroups(factors, undecayed)
+
+
+def _factors(names: Sequence[str], lr_factors: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Name -> what scales its update, for those that some regex of `lr_factors` is found in."""
+    for entry in lr_factors:
+        if not isinstance(entry, (tuple, list)) or len(entry) != 2:
+            raise ValueError(
+                f"lr_factors: {entry!r} is not a pair of a regular expression and a factor; "
+                "write (('head', 2.0),), with two commas for a single pair"
+            )
+    index_of = _first_match(names, [regex for regex, _ in lr_factors], "lr_factors")
+    return {name: lr_factors[index][1] for name, index in index_of.items()}
+
+
+def _undecayed(names: Sequence[str], decay_exclude: Sequence[str] | None) -> set[str]:
+    """The names without weight decay."""
+    if decay_exclude is None:
+        return {name for name in names if re.search(NORMS_AND_BIASES, name)}
+    return set(_first_match(names, decay_exclude, "decay_exclude"))
 
 
 def is_trainable(params: Any, freeze: Sequence[str]) -> IsTrainable:
@@ -170,6 +216,11 @@ def _first_match(names: Sequence[str], regexes: Sequence[str], field: str) -> di
         raise ValueError(
             f"{field}: expected a sequence of regular expressions, got the string {regexes!r}"
         )
+    for regex in regexes:
+        try:
+            re.compile(regex)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"{field}: {regex!r} is not a regular expression ({error})") from error
     winner = {}
     for name in names:
         for index, regex in enumerate(regexes):

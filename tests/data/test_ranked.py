@@ -184,6 +184,6 @@ def test_what_does_not_fit_is_refused_by_name(groups):
         steps_of(groups, responses=3)
     longest = int(groups.row_tokens().argmax())
     with pytest.raises(
-        ValueError, match=rf"group {longest} .* row_length = 100: .*lower data.max_length"
+        ValueError, match=rf"row_length = 100: .* group {longest} .*lower data.max_length"
     ):
         steps_of(groups, row_length=100)

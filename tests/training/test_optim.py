@@ -111,7 +111,7 @@ def test_warmup_fraction_is_warmup_steps():
     [
         (dict(name="step"), "unknown name 'step'.*constant, linear, cosine"),
         (dict(warmup_steps=1, warmup_fraction=0.1), "both set; set warmup_fraction = 0"),
-        (dict(warmup_steps=10), "warmup_steps < total_steps"),
+        (dict(warmup_steps=10), "warmup_steps = 10 .* below the 10 steps"),
         (dict(warmup_fraction=1.0), "warmup_fraction"),
         (dict(end_fraction=1.5), "end_fraction"),
         (dict(peak=-1.0), "peak"),

@@ -91,6 +91,12 @@ def pair_metrics(
     return result
 
 
+def figure_names() -> list[str]:
+    """What `pair_metrics` calls its figures where all of them are defined."""
+    lengths = {"chosen_length": [1, 3], "rejected_length": [2, 9]}
+    return list(pair_metrics([1.0, 0.0], [0.0, 2.0], **lengths))
+
+
 def _accuracy(margin: np.ndarray) -> dict[str, float]:
     """margin: [N] reward of the response that the label prefers, less that of the other."""
     right, ties = int(np.sum(margin > 0)), float(np.mean(margin == 0))

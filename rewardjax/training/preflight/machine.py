@@ -1,0 +1,225 @@
+"""Checks of what a training run finds on its machine, before any data is read."""
+
+import importlib.util
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+
+from rewardjax import assets, errors, files
+from rewardjax import config as config_lib
+from rewardjax.config import Config
+from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.sources import open_source
+from rewardjax.kernels.attention import FASTEST
+from rewardjax.models import build, hf, reward, trainable
+from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows, row_share
+from rewardjax.reporting import run_record
+from rewardjax.scoring import contract
+from rewardjax.training import optim
+from rewardjax.training.preflight.fields import data_sections, refusals
+from rewardjax.training.resume import refuse_if_changed
+
+WRITERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # field of log.writers -> its package
+GB = 1e9
+
+
+class Sizes(NamedTuple):
+    """Bytes of one checkpoint: parameters, and two moments of those that are trained."""
+
+    parameters: int
+    moments: int
+
+    @property
+    def total(self) -> int:
+        """Of the whole checkpoint."""
+        return self.parameters + self.moments
+
+
+def check(config: Config, workdir: str | pathlib.Path) -> errors.Complaints:
+    """What is wrong with folders, files and devices that a run with sound fields would use."""
+    complaints = errors.Complaints()
+    for check in CHECKS:
+        complaints.add(check(config, workdir))
+    return complaints
+
+
+# ------------------------------------------------------------------ folders
+
+
+def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether the workdir can be written, and holds no run of another config."""
+    if "://" in str(workdir):
+        yield (
+            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the "
+            "path of the mount"
+        )
+        return
+    if reason := files.unwritable(workdir):
+        yield f"--workdir: {reason}"
+        return
+    workdir = pathlib.Path(workdir)
+    # Without a finished checkpoint there is nothing to continue, and nothing to lose.
+    steps = [path for path in workdir.glob("checkpoints/*") if path.name.isdecimal()]
+    if steps and (workdir / "config.json").exists():
+        saved = {"config": run_record.read_config(workdir)}
+        yield from refusals(
+            refuse_if_changed, saved, {"config": config_lib.resolve(config)}, workdir
+        )
+
+
+def caches(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether tokenized data can be kept."""
+    for where, section in data_sections(config):
+        if reason := files.unwritable(section.cache):
+            yield f"{where}.cache: {reason}"
+
+
+def sources(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether the data are where the config says; nothing of them is read."""
+    for where, section in data_sections(config):
+        # An empty path would be the working directory.
+        if not section.source:
+            yield f"{where}.source is empty: name the data, such as pairs.jsonl"
+            continue
+        for complaint in refusals(open_source, section.source, split=section.get("split")):
+            yield f"{where}.source: {complaint}"
+
+
+def packages(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether what writes metrics is installed."""
+    for writer, package in WRITERS.items():
+        if config.log.writers[writer] and importlib.util.find_spec(package) is None:
+            yield (
+                f"log.writers.{writer}: the package {package} is not installed; pip install "
+                f"'rewardjax[{writer}]', or set log.writers.{writer} to False"
+            )
+
+
+# ------------------------------------------------------------------ tokenizer and model
+
+
+def tokenizer_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Tokenizer and model files: there, whole, and made for each other."""
+    refused = errors.Complaints()
+    folder = config.model.folder
+    tokenizer = refused.of(build.load_tokenizer, model_folder=folder, **config.tokenizer)
+    decoder = _decoder(config)
+    if folder is not None:
+        refused.of(_check_weights, folder, config.model.init_head)
+        if decoder is not None and tokenizer is not None:
+            refused.of(build.refuse_other_decoder, folder, decoder)
+    yield from refused.sentences()
+    if tokenizer is None:
+        return
+    if decoder is not None:
+        yield from refusals(build.refuse_other_vocabulary, tokenizer, decoder)
+    yield from refusals(refuse_golden, tokenizer, config.batch.row_length)
+
+
+def _decoder(config: Config) -> DecoderConfig | None:
+    """The decoder; None where the checks of fields, or of the model's folder, say why not."""
+    return errors.Complaints().of(build.decoder_config, **config.model)
+
+
+def _check_weights(folder: str, init_head: bool) -> None:
+    hf.check(assets.resolve(folder), init_head)
+
+
+def refuse_golden(tokenizer: ChatTokenizer, row_length: int) -> None:
+    """Raise ValueError unless a checkpoint's score contract could be made.
+
+    Its golden conversations must pass the template, and each must fit a row.
+    """
+    conversations = contract.golden_conversations(tokenizer)
+    longest = max(len(tokenizer.encode(messages)) for messages in conversations)
+    if longest > row_length:
+        raise ValueError(
+            f"batch.row_length = {row_length}: the golden conversations, with which every "
+            f"checkpoint is checked, need {longest} tokens; raise it to at least that"
+        )
+
+
+# ------------------------------------------------------------------ devices and disk
+
+
+def mesh_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether rows and model can be split over the devices, and a checkpoint has room.
+
+    The optimizer's patterns are tried on the model's parameters, which are only described.
+    """
+    refused = errors.Complaints()
+    mesh = refused.of(make_mesh, **config.mesh)
+    if mesh is None:
+        yield from refused.sentences()
+        return
+    with jax.set_mesh(mesh):
+        refused.of(refuse_uneven_rows, config.batch.rows)
+        refused.of(row_share, Layout())
+        decoder, params = _decoder(config), None
+        if decoder is not None:
+            params = refused.of(_parameters, decoder)
+        yield from refused.sentences()
+    if params is None:
+        return
+    patterns = {name: config.optimizer[name] for name in optim.PATTERNS}
+    complaints = refusals(optim.parameter_groups, params, **patterns)
+    yield from (f"optimizer.{complaint}" for complaint in complaints)
+    if not complaints:
+        yield from room_for_checkpoint(config, workdir, params)
+
+
+def _parameters(decoder: DecoderConfig) -> Any:
+    """Shapes of the model's parameters on the current mesh, however it is computed."""
+    return nnx.split(reward.abstract(decoder, Compute(), Layout()), nnx.Param)[1]
+
+
+def checkpoint_sizes(config: Config, params: Any) -> Sizes:
+    """Bytes of a checkpoint of parameters that are only described."""
+    trained, _ = trainable.split(params, optim.is_trainable(params, config.optimizer.freeze))
+    # The second moment is float32 as the parameters are; the first may be shorter.
+    moment_bytes = 8
+    if config.optimizer.mu_dtype == "bfloat16":
+        moment_bytes = 6
+    return Sizes(
+        parameters=4 * reward.count_parameters(params),
+        moments=moment_bytes * reward.count_parameters(trained),
+    )
+
+
+def room_for_checkpoint(config: Config, workdir: str | pathlib.Path, params: Any) -> Iterator[str]:
+    """Whether the disk has room for one checkpoint."""
+    if files.unwritable(workdir):
+        return
+    needed, free = checkpoint_sizes(config, params).total, files.free_bytes(workdir)
+    if needed > free:
+        yield (
+            f"--workdir: {workdir} has {free / GB:.1f} GB left, and one checkpoint takes "
+            f"{needed / GB:.1f} GB (checkpoint.keep.keep = {config.checkpoint.keep.keep} of them "
+            "are kept); free some space, or name a folder on another disk"
+        )
+
+
+def kernel(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
+    """Whether the attention kernel runs on this machine's devices."""
+    backend, platform = config.compute.attention, jax.default_backend()
+    for its_platform, fastest in FASTEST.items():
+        if backend == fastest and platform != its_platform:
+            yield (
+                f"compute.attention = {backend!r} runs on {its_platform}, and this machine's "
+                f"devices are {platform}; set it to 'auto'"
+            )
+
+
+CHECKS: tuple[Callable[[Config, str | pathlib.Path], Iterable[str]], ...] = (
+    workdir_takes_run,
+    caches,
+    sources,
+    packages,
+    tokenizer_and_model,
+    mesh_and_model,
+    kernel,
+)
