@@ -27,6 +27,7 @@ from rewardjax.aot import measure, retrieval, search  # noqa: E402
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import describe  # noqa: E402
+from rewardjax.training.preflight import fields  # noqa: E402
 
 
 def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> config_lib.Config:
@@ -85,8 +86,14 @@ def main(argv: list[str]) -> int:
             "--search is for training and scoring: a search for neighbors has no settings to choose"
         )
     overrides = [item.removeprefix("--config.") for item in rest]
-    topology = describe(args.topology)
-    config = load_config(args.config, args.topology, overrides)
+    complaints = errors.Complaints()
+    topology = complaints.of(describe, args.topology)
+    config = complaints.of(load_config, args.config, args.topology, overrides)
+    # A config of retrieval is another one, with fields of its own.
+    if config is not None and args.mode in MODES:
+        complaints += fields.check(config)
+    complaints.refuse()
+    assert topology is not None, "its refusal would have been raised"
     # Each way to look at a config brings its own text for a reader.
     if args.mode == "retrieval":
         result, text = retrieval.measure(config, topology), retrieval.text

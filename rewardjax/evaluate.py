@@ -31,7 +31,7 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from rewardjax import config as config_lib
-from rewardjax import errors, evaluators, fingerprint
+from rewardjax import defaults, errors, evaluators, files, fingerprint
 from rewardjax.data import accounting
 from rewardjax.evaluators import (
     baselines,
@@ -45,7 +45,7 @@ from rewardjax.evaluators import (
 from rewardjax.evaluators.audits import overlap
 from rewardjax.evaluators.audits import run as audit
 from rewardjax.evaluators.page import report, results_files, table
-from rewardjax.evaluators.page.evaluation import Evaluation
+from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.evaluators.records import Examples, Result
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.models import checkpoint
@@ -69,19 +69,15 @@ FORMAT = 1
 def run(config: config_lib.Config) -> dict[str, Any]:
     """Evaluate as `config` says; returns the record that is also written to results.json.
 
-    On several hosts the output folder must be on storage that all of them share. Raises ValueError
-    for a config without a model, and where no benchmark could be read.
+    On several hosts the output folder must be on storage that all of them share. Raises
+    errors.Refusal with all that is wrong in the config, and ValueError where no benchmark could be
+    read.
     """
-    if not config.model:
-        raise ValueError(
-            "config.model is empty: give a Hugging Face folder or the workdir of a run "
-            "with --config.model=DIR"
-        )
+    refuse_mistakes(config)
     model_name = output_folder.model_name(config.model)
     started = time.monotonic()
 
-    # Everything that a config can get wrong comes before the model, which takes minutes to load.
-    truncation.check(config.over_long)
+    # Before the model, which takes minutes to load.
     examples, missing = load_all(config.benchmarks, config.only, config.limit)
     parts = selection.parts(examples)
     output = pathlib.Path(config.output or output_folder.ROOT / model_name)
@@ -91,12 +87,6 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     if not examples:
         reasons = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ValueError(f"no benchmark has files: {reasons}")
-    unknown = set(config.counterfactual.benchmarks) - set(config.benchmarks)
-    if unknown:
-        raise ValueError(
-            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among "
-            f"config.benchmarks: {', '.join(config.benchmarks)}"
-        )
     if jax.process_index() == 0:
         for name, of in examples.items():
             print("\n".join(finder.describe(name, of, evaluators.get(of.name))), file=sys.stderr)
@@ -152,6 +142,60 @@ def run(config: config_lib.Config) -> dict[str, Any]:
         others = baselines.folders(output, config.against, output)
         report.write([output, *others], output / "report.html")
     return record
+
+
+def refuse_mistakes(config: config_lib.Config) -> None:
+    """Raise errors.Refusal with all that is wrong with a config, before any file is read."""
+    complaints = errors.Complaints()
+    complaints.add(config_lib.other_fields(config, defaults.evaluation()))
+    # Fields that nothing reads would be unexpected arguments of what is asked below.
+    complaints.refuse()
+    complaints.add(_wrong_values(config))
+    if not config.model:
+        complaints.add(
+            [
+                "config.model is empty: give a Hugging Face folder or the workdir of a run with "
+                "--config.model=DIR"
+            ]
+        )
+    else:
+        complaints.of(scorer.refuse_missing, config.model, config.scorer.step)
+        output = config.output or output_folder.ROOT / output_folder.model_name(config.model)
+        if reason := files.unwritable(output):
+            complaints.add([f"config.output: {reason}"])
+    complaints.of(make_mesh, **config.mesh)
+    for kwargs in config.benchmarks.values():
+        complaints.of(evaluators.refuse_other_arguments, **kwargs)
+    complaints.of(truncation.check, config.over_long)
+    complaints.of(selection.benchmarks, list(config.benchmarks), config.only)
+    for name, kwargs in config.overlap.to_dict().items():
+        complaints.of(overlap.open_training, name, **kwargs)
+    for path in config.against:
+        # A file holds scores that somebody published: they are matched when there are examples.
+        if not pathlib.Path(path).is_file():
+            complaints.of(read, path)
+    complaints.refuse()
+
+
+def _wrong_values(config: config_lib.Config) -> Iterator[str]:
+    if config.max_length < 0:
+        yield f"config.max_length = {config.max_length} must be at least 0; 0 is the contract's"
+    if config.scorer.dtype not in (None, *contract.TOLERANCE):
+        yield (
+            f"config.scorer.dtype = {config.scorer.dtype!r}: choose one of "
+            f"{', '.join(contract.TOLERANCE)}"
+        )
+    if config.scorer.tokens_per_device < 1:
+        yield (
+            f"config.scorer.tokens_per_device = {config.scorer.tokens_per_device} must be at "
+            "least 1"
+        )
+    unknown = set(config.counterfactual.benchmarks) - set(config.benchmarks)
+    if unknown:
+        yield (
+            f"config.counterfactual.benchmarks: {', '.join(sorted(unknown))} not among "
+            f"config.benchmarks: {', '.join(config.benchmarks)}"
+        )
 
 
 def load_all(

@@ -34,14 +34,25 @@ def export(
     `workdir` may be a Hugging Face folder too. Raises FileExistsError if `output` exists,
     ContractMismatch if the folder, read back, scores or tokenizes differently.
     """
+    complaints = errors.Complaints()
+    complaints.of(refuse_output, output)
+    complaints.of(scorer.refuse_missing, workdir, step)
+    complaints.refuse()
     output = pathlib.Path(output)
-    if output.exists():
-        raise FileExistsError(f"{output} exists; remove it, or export to another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
     model = scorer.load(workdir, step=step)
     with files.replacing(output) as part:
         part.mkdir()
         return _write_folder(model, part, dtype or model.contract.weights_dtype)
+
+
+def refuse_output(output: str | pathlib.Path) -> None:
+    """Raise FileExistsError or ValueError where no new folder `output` can be written."""
+    output = pathlib.Path(output)
+    if output.exists():
+        raise FileExistsError(f"{output} exists; remove it, or export to another folder")
+    if reason := files.unwritable(output.parent):
+        raise ValueError(f"--output {output}: {reason}")
 
 
 def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> contract.ScoreContract:

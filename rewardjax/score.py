@@ -15,7 +15,7 @@ import itertools
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,9 +147,8 @@ def score_file(
     Returns the counts of records, scores and quarantine entries; `unreadable` are whole records.
     Raises ValueError where more than `max_dropped` of the first records are unreadable.
     """
+    refuse_output(output)
     output = pathlib.Path(output)
-    if output.suffix not in WRITERS:
-        raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     output.parent.mkdir(parents=True, exist_ok=True)
     counts = dict.fromkeys(("records", "scored", "quarantined", "unreadable"), 0)
     counts["with_control_strings"] = 0
@@ -206,6 +205,24 @@ def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None
             f"{share:.0%} of {counts['records']:,} records cannot be read, {why}; --max_dropped "
             f"{max_dropped} is the share that may be lost"
         )
+
+
+def refuse_output(output: str | pathlib.Path) -> None:
+    """Raise ValueError where no scores can be written to the file `output`."""
+    output = pathlib.Path(output)
+    if output.suffix not in WRITERS:
+        raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
+    if output.is_dir():
+        raise ValueError(f"--output {output} is a folder; name a file")
+    if reason := files.unwritable(output.parent):
+        raise ValueError(f"--output {output}: {reason}")
+
+
+def _input_readings(source: sources.Source, columns: Any, labels: Any) -> Sequence[formats.Reading]:
+    """How each file is read. Raises ValueError where there is nothing to read."""
+    if not len(source):
+        raise ValueError(f"--input: {source.name} has no records")
+    return formats.readings(source, columns, labels)
 
 
 def _lost(
@@ -272,8 +289,17 @@ def main() -> None:
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
     args = parser.parse_args()
     # Before the model, which takes long: a misspelt name should not have to wait for it.
-    source = sources.open_source(args.input, split=args.split, spelling=spelling.FLAGS)
-    for reading in formats.readings(source, args.columns, args.labels):
+    complaints = errors.Complaints()
+    complaints.of(refuse_output, args.output)
+    complaints.of(scorer.refuse_missing, args.model, args.step)
+    source = complaints.of(
+        sources.open_source, args.input, split=args.split, spelling=spelling.FLAGS
+    )
+    readings = None
+    if source is not None:
+        readings = complaints.of(_input_readings, source, args.columns, args.labels)
+    complaints.refuse()
+    for reading in readings or ():
         print(reading.sentence(), file=sys.stderr)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)
     counts = score_file(

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import errors, fingerprint
+from rewardjax import errors, files, fingerprint
 from rewardjax.reporting.text_table import table
 
 TRAIN = (sys.executable, "-m", "rewardjax.train")
@@ -53,22 +53,61 @@ def plan(config: str, name: str = "") -> list[Trial]:
         )
     trials: list[Trial] = []
     numbers: dict[str, int] = {}
+    complaints = errors.Complaints()
     for number, overrides in enumerate(getattr(module, function)()):
-        try:
-            resolved = config_lib.resolve(config_lib.load(config, overrides))
-        except (ValueError, TypeError) as error:
-            raise type(error)(
-                f"{path}: {function}() trial {number} {overrides}: {error}"
-            ) from error
-        trial = Trial(fingerprint.of_json(resolved), dict(overrides), resolved)
+        where = f"{path}: {function}() trial {number} {overrides}"
+        trial = complaints.of(_trial, config, overrides, where)
+        if trial is None:
+            continue
         if trial.id in numbers:
-            raise ValueError(
-                f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same "
-                f"config: {overrides}"
+            complaints.add(
+                [
+                    f"{path}: {function}() trials {numbers[trial.id]} and {number} are the same "
+                    f"config: {overrides}"
+                ]
             )
         numbers[trial.id] = number
         trials.append(trial)
+    complaints.refuse()
     return trials
+
+
+def _trial(config: str, overrides: dict[str, Any], where: str) -> Trial:
+    """The trial with these overrides; errors begin with `where`."""
+    try:
+        resolved = config_lib.resolve(config_lib.load(config, overrides))
+    except errors.Refusal as error:
+        raise errors.Refusal(f"{where}: {complaint}" for complaint in error.complaints) from error
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{where}: {error}") from error
+    return Trial(fingerprint.of_json(resolved), dict(overrides), resolved)
+
+
+def refuse_mistakes(trials: Sequence[Trial], config: str, workdir: str | pathlib.Path) -> None:
+    """Raise errors.Refusal with all that training would refuse in the fields of any trial.
+
+    Hours may lie between the start of a sweep and that of its last trial.
+    """
+    # Not at the top: they start JAX, for which `--plan` need not wait.
+    import jax
+
+    from rewardjax.training.preflight import fields
+
+    # The trials need this machine's devices, and this process none of them.
+    jax.config.update("jax_platforms", "cpu")
+    complaints = errors.Complaints()
+    if reason := files.unwritable(workdir):
+        complaints.add([f"--workdir: {reason}"])
+    trials_with: dict[str, list[str]] = {}  # sentence -> ids of the trials that it is about
+    for trial in trials:
+        for sentence in fields.check(config_lib.load(config, trial.overrides)).sentences():
+            trials_with.setdefault(sentence, []).append(trial.id)
+    for sentence, ids in trials_with.items():
+        where = f"trial {', '.join(ids)}"
+        if len(ids) == len(trials):
+            where = "every trial"
+        complaints.add([f"{where}: {sentence}"])
+    complaints.refuse()
 
 
 def run_local(
@@ -200,6 +239,7 @@ def main(argv: Sequence[str]) -> int:
     if args.plan:
         print(table([{"trial": trial.id} | trial.overrides for trial in trials]))
         return 0
+    refuse_mistakes(trials, args.config, args.workdir)
     results = run_local(trials, args.config, args.workdir, args.jobs)
     print(table([_result_row(result) for result in results]))
     failed = sum(result["status"] == "failed" for result in results)

@@ -21,6 +21,7 @@ from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import AXES, Layout
 from rewardjax.training import losses, optim
+from rewardjax.training.preflight import fields
 from rewardjax.training.step import make_step, zeros_like
 
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))
@@ -76,6 +77,12 @@ def field_names(config, prefix=""):
         else:
             names.add(prefix + name)
     return names
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_config_has_a_mistake_that_training_would_refuse(case, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert not fields.check(config_lib.load(case)).sentences()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -217,14 +217,17 @@ def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
     [
         ("", "config.model is empty"),
         (
-            "--config.model=M --config.benchmarks.rmb.benchmark=rmbb",
+            "--config.model=assets:world --config.benchmarks.rmb.benchmark=rmbb",
             "no benchmark is called 'rmbb'; there are rewardbench, ",
         ),
-        ("--config.model=M --config.counterfactual.benchmarks=('rmbb',)", "rmbb not among"),
-        ("--config.model=M --config.benchmarks.rmb.pth=x", "pth"),
-        ("--config.model=M --only=rbm", "no benchmark is called 'rbm'; there is rmb"),
+        (
+            "--config.model=assets:world --config.counterfactual.benchmarks=('rmbb',)",
+            "rmbb not among",
+        ),
+        ("--config.model=assets:world --config.benchmarks.rmb.pth=x", "pth"),
+        ("--config.model=assets:world --only=rbm", "no benchmark is called 'rbm'; there is rmb"),
         ("--plan --only=llmbar/natural", "'natural'; there is llmbar-natural"),
-        ("--config.model=M --config.over_long=right", "one of left, drop, reference"),
+        ("--config.model=assets:world --config.over_long=right", "one of left, drop, reference"),
     ],
 )
 def test_a_wrong_config_is_one_line_on_standard_error(flags, message, tmp_path):

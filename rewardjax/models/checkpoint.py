@@ -48,6 +48,13 @@ def open_manager(folder: str | pathlib.Path, *, keep: int = 2, best: str | None 
     )
 
 
+def steps_of(folder: str | pathlib.Path) -> list[int]:
+    """The steps that `folder` has finished checkpoints of, in order, without opening a manager."""
+    # A checkpoint that is being written, or was cut off, has another name than its step.
+    names = [path.name for path in pathlib.Path(folder).glob("*")]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
 def save(
     manager: Manager,
     step: int,

@@ -63,6 +63,7 @@ def load(
     Raises FileNotFoundError where there is no model,
     and ContractMismatch where tokenizer or golden scores differ.
     """
+    refuse_missing(folder, step)
     folder = assets.resolve(str(folder))
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
@@ -104,6 +105,30 @@ def load(
     return scorer
 
 
+def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
+    """Raise FileNotFoundError or ValueError where `folder` has no model, or not that checkpoint.
+
+    No weight is read, so that a command can ask before it does anything else.
+    """
+    path = assets.resolve(str(folder), weights=False)
+    if not (path / "checkpoints").is_dir():
+        if step is not None:
+            raise ValueError(
+                f"step {step}: {folder} is not the workdir of a run, so it has no checkpoints to "
+                "choose from; leave the step out"
+            )
+        hf.read_config(path)
+        return
+    run_record.read_config(path)
+    steps = checkpoint.steps_of(path / "checkpoints")
+    if not steps:
+        raise FileNotFoundError(f"{path / 'checkpoints'} has no finished checkpoint")
+    if step is not None and step not in steps:
+        raise ValueError(
+            f"step {step}: {folder} has checkpoints of the steps {', '.join(map(str, steps))}"
+        )
+
+
 def _from_run(
     workdir: pathlib.Path, dtype: str | None, step: int | None
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
@@ -112,8 +137,7 @@ def _from_run(
     with checkpoint.open_manager(workdir / "checkpoints") as manager:
         if step is None:
             step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{workdir / 'checkpoints'} has no finished checkpoint")
+        assert step is not None, "`refuse_missing` has seen one"
         saved = contract.from_record(checkpoint.read_meta(manager, step)["contract"])
         graph, abstract = nnx.split(
             reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param

@@ -66,7 +66,7 @@ def best_step(workdir: pathlib.Path) -> int | None:
         if row.get(key) is not None:
             accuracy[row["step"]] = row[key]
     # Not every measured step: the trainer deletes checkpoints that later ones have beaten.
-    kept = {int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit()}
+    kept = set(checkpoint.steps_of(workdir / "checkpoints"))
     return max(kept & accuracy.keys(), key=lambda step: (accuracy[step], step), default=None)
 
 

@@ -4,9 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
-
-from ml_collections import ConfigDict
+from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
 from rewardjax import defaults, errors, evaluators
@@ -156,14 +154,14 @@ def choices(config: Config) -> Iterator[str]:
             yield f"{field} = {value!r}{near}: choose one of {', '.join(names)}"
 
 
-def _out_of_range(section: ConfigDict, ranges: dict[str, Range], where: str = "") -> Iterator[str]:
+def _out_of_range(section: Config, ranges: dict[str, Range], where: str = "") -> Iterator[str]:
     for field, allowed in ranges.items():
         value = _value(section, field)
         if value is not None and not allowed.holds(value):
             yield f"{where}{field} = {value} must be {allowed.text}"
 
 
-def _value(section: ConfigDict, field: str) -> object:
+def _value(section: Config, field: str) -> Any:
     """The value of a dotted field; None where the section leaves it to a default."""
     value = section
     for part in field.split("."):
@@ -171,7 +169,7 @@ def _value(section: ConfigDict, field: str) -> object:
     return value
 
 
-def data_sections(config: Config) -> Iterator[tuple[str, ConfigDict]]:
+def data_sections(config: Config) -> Iterator[tuple[str, Config]]:
     """Each section that names data, training's first, and where it stands in the config."""
     yield "data", config.data
     for name, section in config.evals.items():
