@@ -85,3 +85,31 @@ def test_a_mistake_is_told_in_one_line(capsys):
 def test_a_bug_passes_through():
     with pytest.raises(ZeroDivisionError), errors.one_line("rewardjax.train"):
         raise ZeroDivisionError
+
+
+def test_several_mistakes_are_a_line_each(capsys):
+    complaints = errors.Complaints()
+    complaints.add(["steps = 0", "seed = -1", "a sentence\nof two lines"])
+    complaints.of(config_lib.parse_arg, "stps=3")
+    complaints.add(["seed = -1"])
+    with pytest.raises(SystemExit), errors.one_line("rewardjax.train"):
+        complaints.refuse()
+    assert capsys.readouterr().err.splitlines() == [
+        "rewardjax.train: steps = 0",
+        "rewardjax.train: seed = -1",
+        "rewardjax.train: a sentence of two lines",
+        "rewardjax.train: config argument 'stps' is unknown; known: none",
+    ]
+
+
+def test_a_single_mistake_keeps_its_own_error():
+    complaints = errors.Complaints()
+    assert complaints.of(len, "four") == 4 and complaints.refuse() is None
+    assert complaints.of(config_lib.load, "configs/nothing.py") is None
+    with pytest.raises(FileNotFoundError):
+        complaints.refuse()
+
+
+def test_a_bug_is_no_complaint():
+    with pytest.raises(ZeroDivisionError):
+        errors.Complaints().of(lambda: 1 / 0)

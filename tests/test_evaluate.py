@@ -12,7 +12,7 @@ import pytest
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
-from rewardjax import evaluate, evaluators
+from rewardjax import errors, evaluate, evaluators
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Result
@@ -425,3 +425,32 @@ def test_without_a_terminal_progress_is_lines(capsys, monkeypatch):
         "rmb: scoring 300 examples",
         "rmb: 200 of 300 examples after 25 s",
     ]
+
+
+def test_all_that_is_wrong_with_a_config_is_told_before_files_are_read(
+    exported, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "load_all", None)
+    (tmp_path / "file").touch()
+    changes = {
+        "over_long": "rigth",
+        "max_length": -1,
+        "scorer.dtype": "float16",
+        "scorer.step": 3,
+        "mesh.data": 3,
+        "against": (str(tmp_path / "nothing"),),
+    }
+    with pytest.raises(errors.Refusal) as refused:
+        evaluate.run(mini(exported, tmp_path / "file" / "out", ("rmb",), **changes))
+    text = "\n".join(refused.value.complaints)
+    for mistake in (
+        "rigth",
+        "max_length = -1",
+        "float16",
+        "step 3",
+        "is a file",
+        "mesh",
+        "nothing",
+    ):
+        assert mistake in text
+    assert len(refused.value.complaints) == 7

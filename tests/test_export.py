@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
+from rewardjax import errors
 from rewardjax.export import export
 from rewardjax.models import hf
 from rewardjax.models.config import Compute
@@ -72,3 +73,28 @@ def test_every_file_of_an_export_follows_the_umask(tiny_run, tmp_path, umask):
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in files}
     assert set(modes.values()) == {oct(0o666 & ~umask)}, modes
     assert (tmp_path / "hf").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_all_that_is_wrong_is_told_before_the_model_is_loaded(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(scorer, "load", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.Refusal) as refused:
+        export(tiny_run[0], tmp_path / "file" / "hf", step=5)
+    folder, step = refused.value.complaints
+    assert "is a file" in folder and "checkpoints of the steps" in step
+
+
+@pytest.mark.parametrize(
+    "folder, step, message",
+    [
+        ("nope", None, "nope: no such folder"),
+        ("", None, "no config.json|config.json"),
+        ("hf", 3, "is not the workdir of a run"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told(folder, step, message, exported, tmp_path):
+    place = tmp_path / folder
+    if folder == "hf":
+        place = exported
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        scorer.refuse_missing(place, step)

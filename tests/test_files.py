@@ -65,3 +65,18 @@ def test_the_bytes_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *names: (calls.append("name"), replace(*names)))
     config.write_json(tmp_path / "x.json", {"a": 1})
     assert calls == ["bytes", "name"]
+
+
+@pytest.mark.parametrize(
+    "place, reason", [("file", "is a file"), ("file/below", "is a file"), ("/proc/x/y", "/proc: ")]
+)
+def test_a_folder_that_cannot_be_written_is_known_without_writing(place, reason, tmp_path):
+    (tmp_path / "file").touch()
+    sentence = files.unwritable(tmp_path / place)
+    assert sentence is not None and place in sentence and reason in sentence
+    assert files.unwritable(tmp_path / "new" / "folder") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_space_of_a_folder_that_does_not_exist_is_that_of_its_disk(tmp_path):
+    assert files.free_bytes(tmp_path / "new" / "folder") > 0

@@ -354,3 +354,26 @@ def test_a_reward_that_is_not_finite_is_refused(exported, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="record 0, response 0: the reward is nan"):
         scored(exported, [{"prompt": "One?", "response": "1"}], tmp_path)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_all_mistakes_are_told_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scorer, "load", None)
+    (tmp_path / "empty.jsonl").touch()
+    command = ["score", "--model", "nope", "--input", str(tmp_path / "empty.jsonl")]
+    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "scores.csv")])
+    with pytest.raises(SystemExit) as ended:
+        score.main()
+    assert ended.value.code == 2
+    output, model, source = capsys.readouterr().err.splitlines()
+    assert "must end with" in output and "nope: no such folder" in model
+    assert "--input: empty has no records" in source
+
+
+@pytest.mark.parametrize(
+    "output, message", [("folder.jsonl", "is a folder"), ("file/x.jsonl", "is a file")]
+)
+def test_an_output_that_cannot_be_written_is_told(output, message, tmp_path):
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=message):
+        score.refuse_output(tmp_path / output)

@@ -5,9 +5,10 @@ import sys
 import textwrap
 
 import pytest
+from tiny import ROOT
 
 from rewardjax import config as config_lib
-from rewardjax import sweep
+from rewardjax import errors, sweep
 from rewardjax.reporting import text_table
 
 CONFIG = """
@@ -169,3 +170,55 @@ def test_a_done_marker_of_another_config_does_not_count(file, tmp_path):
 def test_table_has_every_column_and_no_hole():
     text = text_table.table([{"a": 1, "b": 0.5}, {"a": 22, "c": "x"}])
     assert text.splitlines() == ["a   b    c", "1   0.5", "22       x"]
+
+
+TINY = ROOT / "configs/tiny.py"
+MISTAKEN = """
+from rewardjax.config import load_module
+from rewardjax.config import sweep as vary
+
+get_config = load_module({tiny!r}).get_config
+
+def sweep():
+    return vary("schedule.peak", (1e-3, -1.0)) + vary("eval_every", (0,))
+
+def sweep_names():
+    return [{{"stps": 1}}, {{"seed": 1.0, "sed": 1}}]
+
+def sweep_all():
+    return [{{"seed": 0, "loss.gap": 1.0}}, {{"seed": 1, "loss.gap": 1.0}}]
+"""
+
+
+@pytest.fixture
+def mistaken(tmp_path):
+    path = tmp_path / "mistaken.py"
+    path.write_text(MISTAKEN.format(tiny=str(TINY)))
+    return str(path)
+
+
+def test_every_trial_is_checked_before_the_first_one_starts(
+    mistaken, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(sweep, "run_local", None)
+    (tmp_path / "file").touch()
+    argv = ["--config", mistaken, "--run", "local", "--workdir"]
+    with pytest.raises(SystemExit) as ended:
+        sweep.main([*argv, str(tmp_path / "file" / "runs")])
+    assert ended.value.code == 2
+    folder, peak, every = capsys.readouterr().err.splitlines()
+    trials = sweep.plan(mistaken)
+    assert "--workdir" in folder and "is a file" in folder
+    assert f"trial {trials[1].id}: schedule: peak = -1.0" in peak
+    assert f"trial {trials[2].id}: eval_every = 0" in every
+    with pytest.raises(SystemExit):
+        sweep.main([*argv, str(tmp_path / "runs"), "--sweep", "all"])
+    assert "every trial: loss bradley_terry: unknown option gap" in capsys.readouterr().err
+
+
+def test_all_misspelt_names_of_a_sweep_are_told(mistaken):
+    with pytest.raises(errors.Refusal) as refused:
+        sweep.plan(mistaken, "names")
+    first, second, third = refused.value.complaints
+    assert "trial 0" in first and "'stps'" in first
+    assert "trial 1" in second and "expected int" in second and "'sed'" in third

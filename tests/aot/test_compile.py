@@ -169,6 +169,16 @@ def test_mistakes_are_sentences(argv, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_mistakes_of_topology_and_config_are_told_together(capsys):
+    config = f"--config={ROOT}/configs/skywork_v2/qwen3_0_6b.py"
+    wrong = ["--config.eval_every=0", "--config.compute.remat=ful"]
+    with pytest.raises(SystemExit):
+        command.main([config, "--topology=h100:8", *wrong])
+    topology, every, remat = capsys.readouterr().err.splitlines()
+    assert "only TPU slices" in topology
+    assert "eval_every = 0" in every and "compute.remat = 'ful'" in remat
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "configs/skywork_v2").glob("[!r]*.py")), ids=lambda path: path.stem

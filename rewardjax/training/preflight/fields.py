@@ -203,6 +203,7 @@ def loss(config: Config) -> Iterator[str]:
 def model(config: Config) -> Iterator[str]:
     """The decoder, as far as it can be told without opening a folder."""
     changes = {name: value for name, value in config.model.changes.items() if value is not None}
+    # A folder is opened where no variant is named, and this machine may not have it.
     if config.model.variant is not None or config.model.folder is None:
         yield from (f"model: {complaint}" for complaint in refusals(_decoder, config))
     elif changes:

@@ -23,6 +23,7 @@ from rewardjax.training import optim
 from rewardjax.training.preflight.fields import data_sections, refusals
 from rewardjax.training.resume import refuse_if_changed
 
+# Asked for by name and not imported: importing TensorBoard's takes a second.
 WRITERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # field of log.writers -> its package
 GB = 1e9
 
