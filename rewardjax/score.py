@@ -299,6 +299,7 @@ def main() -> None:
     if source is not None:
         readings = complaints.of(_input_readings, source, args.columns, args.labels)
     complaints.refuse()
+    assert source is not None, "its refusal would have been raised"
     for reading in readings or ():
         print(reading.sentence(), file=sys.stderr)
     model = scorer.load(args.model, dtype=args.dtype, step=args.step)

@@ -353,7 +353,7 @@ def read_data(
     Raises errors.Refusal with what is wrong in any of them.
     """
     complaints = errors.Complaints()
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for where, section in data_sections(config):
         pairs[where] = complaints.of(load_pairs, tokenizer, **section)
         # The other hosts wait for this one, and it must not go on to what they have not reached.
@@ -363,11 +363,13 @@ def read_data(
     if unit == "groups" and train_set is not None:
         train_set = complaints.of(RankedGroups.of, train_set)
     longest = min(config.data.max_length, config.batch.row_length)
-    benchmarks = [
-        complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
-        for name, kwargs in config.benchmarks.items()
-    ]
+    benchmarks: list[HeldOutBenchmark] = []
+    for name, kwargs in config.benchmarks.items():
+        held_out = complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
+        if held_out is not None:
+            benchmarks.append(held_out)
     complaints.refuse()
+    assert train_set is not None, "its refusal would have been raised"
     held_out_sets = [HeldOut(name, pairs[f"evals.{name}"]) for name in config.evals]
     return train_set, held_out_sets, benchmarks
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from rewardjax import config as config_lib
 from rewardjax import defaults, errors, evaluators
 from rewardjax.config import Config
+from rewardjax.data import spelling
 from rewardjax.data.layouts import mapping
 from rewardjax.data.pack import groups_per_row
 from rewardjax.data.ranked import refuse_partial_groups
@@ -186,7 +187,7 @@ def data_settings(config: Config) -> Iterator[str]:
         settings = {name: section[name] for name in names if name in section}
         yield from (f"{where}.{complaint}" for complaint in refusals(Settings, **settings))
         for complaint in refusals(mapping.read, section.get("columns"), section.get("labels")):
-            yield complaint.replace("data.", f"{where}.", 1)
+            yield spelling.of_entry(where).of(complaint)
 
 
 def loss(config: Config) -> Iterator[str]:

@@ -11,6 +11,7 @@ from flax import nnx
 from rewardjax import assets, errors, files
 from rewardjax import config as config_lib
 from rewardjax.config import Config
+from rewardjax.data import spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import open_source
 from rewardjax.kernels.attention import FASTEST
@@ -85,7 +86,8 @@ def sources(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
         if not section.source:
             yield f"{where}.source is empty: name the data, such as pairs.jsonl"
             continue
-        for complaint in refusals(open_source, section.source, split=section.get("split")):
+        described = {"split": section.get("split"), "spelling": spelling.of_entry(where)}
+        for complaint in refusals(open_source, section.source, **described):
             yield f"{where}.source: {complaint}"
 
 
