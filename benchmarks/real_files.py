@@ -78,7 +78,8 @@ def measure(*command: str) -> Cost:
     launch = [sys.executable, "-c", LAUNCH, *command]
     done = subprocess.run(launch, stdout=subprocess.PIPE, text=True, check=True)
     *output, usage = done.stdout.splitlines()
-    return Cost(*json.loads(usage), output)
+    cpu_s, peak_mib = json.loads(usage)
+    return Cost(cpu_s, peak_mib, output)
 
 
 # ------------------------------------------------------------------ the mixed source
