@@ -150,7 +150,7 @@ def score_file(
     refuse_output(output)
     output = pathlib.Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    counts = dict.fromkeys(("records", "scored", "quarantined", "unreadable"), 0)
+    counts: dict[str, int] = {"records": 0, "scored": 0, "quarantined": 0, "unreadable": 0}
     counts["with_control_strings"] = 0
     reasons: collections.Counter[str] = collections.Counter()
     first = ""

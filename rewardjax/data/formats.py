@@ -259,14 +259,16 @@ def decide(
 
 def _joined_to_answers(group: Group) -> Iterator[str]:
     """What all responses of a group begin with, that nobody says in an answer of every record."""
-    asked = group.prompt[-1]["content"]
-    texts = [response[0].get("content") for response in group.responses]
-    if not texts or not all(isinstance(text, str) for text in (asked, *texts)):
+    contents = [group.prompt[-1]["content"]]
+    contents += [response[0].get("content") for response in group.responses]
+    texts = [text for text in contents if isinstance(text, str)]
+    if len(texts) < len(contents) or not group.responses:
         return
+    asked, *answers = texts
     # To "Hi!" many answer "Hi!".
-    if len(asked.split()) >= 3 and all(_begins_with(text, asked) for text in texts):
+    if len(asked.split()) >= 3 and all(_begins_with(answer, asked) for answer in answers):
         yield "the prompt"
-    if all(map(transcripts.has_label, texts)):
+    if all(map(transcripts.has_label, answers)):
         yield "the name of the assistant"
 
 

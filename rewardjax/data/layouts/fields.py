@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.data.groups import NO_CONTENT, BadRecord, Message
+from rewardjax.data.groups import BadRecord, Message
 from rewardjax.data.layouts import transcripts, turns
 
 Record = dict[str, Any]
@@ -39,30 +39,7 @@ STRUCTURES = (
     *("responses", "candidates", "completions", "answers", "generations", "annotations"),
     *("scores", "ratings", "correct", "ranks", "labels", "history", "info", "summaries"),
 )
-# Of a message, beside role and content: what chat templates read.
-OPTIONAL_FIELDS = ("reasoning_content", "tool_calls", "tool_call_id", "name")
-# What else of a message a model would have to see.
-UNREAD_FIELDS = (
-    *("function_call", "thinking", "reasoning", "tools", "documents", "image", "images"),
-    *("image_url", "audio", "video", "videos", "attachments"),
-)
 LARGEST = float(np.finfo(np.float32).max)
-# Where a message says who speaks, and what: chat templates' names, ShareGPT's and OASST's.
-SPEAKERS = ("role", "from")
-CONTENTS = ("content", "value", "text")
-# Who speaks, in whatever case: ShareGPT's and OASST's words, and the templates' own.
-ROLES = {
-    **{role: role for role in ("system", "user", "assistant", "tool")},
-    "human": "user",
-    "prompter": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
-    "observation": "tool",
-    "tool_response": "tool",
-}
 
 
 def unpacked(record: Record) -> Record:
@@ -214,7 +191,9 @@ def response(value: Any, where: str) -> list[Message]:
         name = first_present(value, ("content", "text", "response", "answer", "value"))
         if name is None and not value.get("tool_calls"):
             raise BadRecord("bad_schema", f"{where}: no content among {sorted(value)}")
-        return [_message({"role": "assistant"} | value | {"content": value.get(name or "")}, where)]
+        return [
+            turns.message({"role": "assistant"} | value | {"content": value.get(name or "")}, where)
+        ]
     messages = text_or_messages(value, where)
     if isinstance(messages, str):
         return [{"role": "assistant", "content": messages}]
@@ -302,7 +281,7 @@ def text_or_messages(value: Any, where: str) -> Any:
         )
     messages = []
     for turn in value:
-        messages += [_message(message, where) for message in turns.exchange(turn) or [turn]]
+        messages += [turns.message(message, where) for message in turns.exchange(turn) or [turn]]
     return turns.with_calls(messages, where)
 
 
@@ -318,59 +297,6 @@ def transposed(value: Any) -> Any:
     if not are_lists or len({len(column) for column in columns}) != 1:
         return value
     return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _message(message: Record, where: str) -> Message:
-    # A table of several kinds has the fields of all, the others filled with None.
-    role = message.get(first_present(message, SPEAKERS) or "role")
-    content = message.get(first_present(message, CONTENTS) or "content")
-    if isinstance(role, str):
-        role = ROLES.get(role.lower(), role)
-    _refuse_unread_fields(message, where)
-    has_content = content is not None
-    if not has_content:
-        # A turn without words is a call, or what a tool returns.
-        if role != "tool" and not any(message.get(name) for name in OPTIONAL_FIELDS):
-            raise BadRecord(
-                "bad_schema", f"{where}: a message of {role} has no content among {sorted(message)}"
-            )
-        content = ""
-    if isinstance(content, (list, tuple)):
-        content = _joined(content, where)
-    if isinstance(content, str) and role != "system":
-        transcripts.refuse_rendered(content, where)
-    # Tables fill absent fields with None or "", which templates would take for a field that is
-    # there.
-    optional = {name: message[name] for name in OPTIONAL_FIELDS if message.get(name)}
-    if not has_content and "tool_calls" in optional:
-        optional[NO_CONTENT] = True
-    return {"role": role, "content": content, **optional}
-
-
-def _refuse_unread_fields(message: Record, where: str) -> None:
-    """Raise BadRecord where a message says something in a field that is not read."""
-    for name in UNREAD_FIELDS:
-        if message.get(name):
-            raise BadRecord(
-                "bad_schema",
-                f"{where}: the field `{name}` of a message is not read; what templates print is "
-                f"content and {', '.join(OPTIONAL_FIELDS)}",
-            )
-
-
-def _joined(parts: Sequence[Any], where: str) -> str:
-    """The text of content that is a list of parts, as templates print such parts: on end."""
-    texts = []
-    for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        else:
-            raise BadRecord(
-                "bad_schema", f"{where} has a content part that is not a text: {part!r:.60}"
-            )
-    return "".join(texts)
 
 
 def tools(record: Record) -> list[dict[str, Any]] | None:

@@ -88,9 +88,7 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
     if ranks is not None and scores is not None:
         _refuse_reversed(ranks, scores)
     if ranks is None and scores is not None:
-        # Dense ranks: equal scores share one, and the next score down has the next rank.
-        best_first = sorted({score for score in scores if score is not None}, reverse=True)
-        ranks = [score if score is None else best_first.index(score) for score in scores]
+        ranks = _ranks_of(scores)
     if ranks is not None:
         best = min(rank for rank in ranks if rank is not None)
         ranks = [rank if rank is None else rank - best for rank in ranks]
@@ -114,6 +112,13 @@ def _refuse_several(scores: list[Any], record: Record) -> None:
             f"{where} holds {', '.join(map(str, several))}: name the one that orders the "
             f"responses, as in data.columns={{scores: {where}.{next(iter(several))}}}",
         )
+
+
+def _ranks_of(scores: list[float | None]) -> list[float | None]:
+    """Dense ranks: equal scores share one, and the next score down has the next rank."""
+    best_first = sorted({score for score in scores if score is not None}, reverse=True)
+    ranks: dict[float | None, float] = {score: float(n) for n, score in enumerate(best_first)}
+    return [ranks.get(score) for score in scores]
 
 
 def _whole(labels: list[Any] | None) -> list[Any] | None:
@@ -185,7 +190,10 @@ def _each(read: Callable[[Any, str], Any], values: list[Any] | None, name: str) 
 def _refuse_reversed(ranks: list[float | None], scores: list[float | None]) -> None:
     """Raise BadRecord where every pair that the ranks order is ordered the other way by scores."""
     agree, differ = 0, 0
-    labels = [label for label in zip(ranks, scores, strict=True) if None not in label]
+    labels: list[tuple[float, float]] = []
+    for rank, score in zip(ranks, scores, strict=True):
+        if rank is not None and score is not None:
+            labels.append((rank, score))
     for (rank, score), (other_rank, other_score) in itertools.combinations(labels, 2):
         better_by_both = (other_rank - rank) * (score - other_score)
         agree += better_by_both > 0
@@ -196,6 +204,16 @@ def _refuse_reversed(ranks: list[float | None], scores: list[float | None]) -> N
             f"ranks = {ranks!r:.60} contradict scores = {scores!r:.60}: the smallest rank is the "
             "best; leave one out, as in data.columns={ranks: ''}",
         )
+
+
+def _difference(scores: list[float | None] | None, i: int, j: int) -> float:
+    """How much better response i is than j, 0 where one of them has no score."""
+    if scores is None:
+        return 0.0
+    better, worse = scores[i], scores[j]
+    if better is None or worse is None:
+        return 0.0
+    return better - worse
 
 
 def _pairs(
@@ -219,10 +237,7 @@ def _pairs(
             if rank is None or other is None:
                 continue
             if rank < other:
-                margin = 0.0
-                if scores and scores[i] is not None and scores[j] is not None:
-                    margin = scores[i] - scores[j]
-                pairs.append(Pair(i, j, margin=margin))
+                pairs.append(Pair(i, j, margin=_difference(scores, i, j)))
             # Each tie once: i < j, where better-over-worse above picks one order by itself.
             elif rank == other and i < j:
                 pairs.append(Pair(i, j, target=0.5, tie=True))

@@ -11,7 +11,7 @@ import collections
 from collections.abc import Iterable, Iterator, Sequence
 
 from rewardjax.data.groups import BadRecord
-from rewardjax.data.layouts import fields, ranked
+from rewardjax.data.layouts import fields, ranked, turns
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
@@ -108,7 +108,7 @@ def _of_tree(root: Record) -> Iterator[Record]:
 def _role(message: Record, before: Sequence[Record]) -> str:
     """Who speaks; the two take turns, should a message not say it."""
     role = message.get("role") or ("prompter", "assistant")[len(before) % 2]
-    return fields.ROLES.get(role, role)
+    return turns.ROLES.get(role, role)
 
 
 def _ranked_apart(answers: list[Record]) -> Iterator[list[Record]]:

@@ -354,7 +354,7 @@ LAYOUTS = (
     Layout("PKU-SafeRLHF", _is_safe_rlhf, _read_safe_rlhf),
     Layout("SHP", _is_shp, _read_shp),
     Layout("WebGPT comparisons", _is_webgpt, _read_webgpt),
-    Layout("summarize-from-feedback", _is_summaries, _read_summaries),
+    Layout("summarize-from-feedback, posts without titles", _is_summaries, _read_summaries),
     Layout("HelpSteer preference strengths", _is_strength, _read_strength),
     Layout("Chatbot Arena with one-hot winners", _is_one_hot, _read_one_hot),
     Layout("Chatbot Arena conversations", _is_arena, _read_verdict),

@@ -112,8 +112,8 @@ def sharegpt(**more):
         ("WebGPT comparisons", webgpt(1.0, -1.0), Pair(0, 1, margin=2.0)),
         ("WebGPT comparisons", webgpt(-0.5, 0.5), Pair(1, 0, margin=1.0)),
         ("WebGPT comparisons", webgpt(0, 0), TIE),
-        ("summarize-from-feedback", summaries(0), Pair(0, 1)),
-        ("summarize-from-feedback", summaries(1), Pair(1, 0)),
+        ("summarize-from-feedback, posts without titles", summaries(0), Pair(0, 1)),
+        ("summarize-from-feedback, posts without titles", summaries(1), Pair(1, 0)),
         (
             "stack-exchange pairs",
             {"qid": 1, "question": Q, "response_j": GOOD, "response_k": BAD, "metadata": ["u"]},
