@@ -137,6 +137,7 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     if jax.process_index() == 0:
         if training:
             record["overlap"] = audit.overlap_of(examples, training, output / "overlap.jsonl")
+        record["mistakes"] = audit.mistakes_of(examples, scores, output / "mistakes.jsonl")
         config_lib.write_json(output / "results.json", record)
         results_files.write(Evaluation(record["model"], record, results, scores), output)
         others = baselines.folders(output, config.against, output)

@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 
 
 class Section(NamedTuple):
-    """A part of a page: paragraphs, then figures, then tables."""
+    """A part of a page: paragraphs, then figures, then tables, then examples."""
 
     heading: str
     text: Sequence[str] = ()
@@ -27,6 +27,8 @@ class Section(NamedTuple):
     figures: Mapping[str, str | pathlib.Path] = {}
     # Heading, which may be "", -> rows.
     tables: Mapping[str, Sequence[Row]] = {}
+    # Heading -> pairs with their rewards, as for `write_report`.
+    examples: Mapping[str, Sequence[Mapping[str, Any]]] = {}
 
 
 class Table(TypedDict):
@@ -48,7 +50,7 @@ class Figure(TypedDict):
 
 
 # A formatted number or interval; a star is for a footnote.
-NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?")
+NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+(?:e[-+]\d+)?(?: ?[*%]| to [-+]?[\d,]*\.?\d+)?")
 
 
 def _is_number(value: Any) -> bool:
@@ -140,6 +142,10 @@ def _part(number: int, part: Section) -> dict[str, Any]:
         "text": part.text,
         "figures": _figures(part.figures),
         "tables": _tables(part.tables),
+        "examples": {
+            heading: [_example(example) for example in examples]
+            for heading, examples in part.examples.items()
+        },
     }
 
 

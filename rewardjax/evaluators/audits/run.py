@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from rewardjax import files
 from rewardjax.evaluators import preferences
-from rewardjax.evaluators.audits import bias, counterfactual, overlap
+from rewardjax.evaluators.audits import bias, counterfactual, mistakes, overlap
 from rewardjax.evaluators.records import Examples
 from rewardjax.evaluators.stored_rewards import Scores
 
@@ -61,6 +61,23 @@ def _thinned(examples: Examples, most: int) -> Examples:
     return dataclasses.replace(
         examples, items=[examples.items[i] for i in keep], groups=[examples.groups[i] for i in keep]
     )
+
+
+def mistakes_of(
+    examples: Mapping[str, Examples], scores: Mapping[str, Scores], file: pathlib.Path
+) -> dict[str, Any]:
+    """`mistakes.of_benchmark` of every benchmark that has some, by name; with texts in `file`."""
+    by_name: dict[str, Any] = {}
+    rows: list[dict[str, Any]] = []
+    for name, benchmark in examples.items():
+        worst = mistakes.of_benchmark(benchmark, scores[name])
+        if worst:
+            by_name[name] = worst
+            rows += [{"benchmark": name, **row} for row in mistakes.with_texts(worst, benchmark)]
+    with files.replacing(file) as part, open(part, "w", encoding="utf-8") as opened:
+        for row in rows:
+            opened.write(json.dumps(row) + "\n")
+    return by_name
 
 
 def overlap_of(

@@ -112,6 +112,16 @@ class HasPublished(Protocol):
         ...
 
 
+@runtime_checkable
+class HasWithheld(Protocol):
+    """A benchmark of which some texts must not be shown, such as a test set that is kept secret.
+
+    WITHHELD: the subsets of those texts.
+    """
+
+    WITHHELD: tuple[str, ...]
+
+
 class Evaluated(NamedTuple):
     """A model's rewards on one benchmark, for the pictures that the benchmark draws itself."""
 

@@ -26,6 +26,8 @@ SOURCE = (
     "(never republish GPQA as plain text)"
 )
 CHANCE = 0.5
+# Its authors ask that no question is shown as plain text, so that none gets into training data.
+WITHHELD = ("GPQA",)
 # Prompts by set, as published.
 EXPECTED = {"MMLU-Pro": 512, "MATH": 512, "GPQA": 512, "IFEval": 512, "MBPP-Plus": 507}
 

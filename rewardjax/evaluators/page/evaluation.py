@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
@@ -19,13 +20,15 @@ FACTS = ("path", "weights", "dtype", "max_length", "over_long", "seconds")
 class Evaluation:
     """One output folder of `rewardjax.evaluate`: results and scores by the benchmark's config name.
 
-    `record` is all of results.json, of which `results` is the typed part.
+    `record` is all of results.json, of which `results` is the typed part. `mistakes`: by benchmark,
+    the rows of mistakes.jsonl.
     """
 
     name: str
     record: dict[str, Any]
     results: dict[str, Result]
     scores: dict[str, Scores]
+    mistakes: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
 
     def title(self, benchmark: str) -> str:
         """The benchmark's own title, and the config's name for it where the two differ.
@@ -90,4 +93,15 @@ def read(folder: str | pathlib.Path) -> Evaluation:
     record = json.loads(file.read_text(encoding="utf-8"))
     results = {name: Result.from_record(stored) for name, stored in record["results"].items()}
     scores = {name: stored_rewards.read(folder / "scores" / f"{name}.parquet") for name in results}
-    return Evaluation(record["model"], record, results, scores)
+    return Evaluation(record["model"], record, results, scores, _mistakes(folder))
+
+
+def _mistakes(folder: pathlib.Path) -> dict[str, list[dict[str, Any]]]:
+    """Rows of mistakes.jsonl by benchmark; none where an older evaluation did not write them."""
+    file = folder / "mistakes.jsonl"
+    by_benchmark: dict[str, list[dict[str, Any]]] = {}
+    if file.exists():
+        for line in file.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            by_benchmark.setdefault(row["benchmark"], []).append(row)
+    return by_benchmark

@@ -30,6 +30,7 @@ from rewardjax.evaluators.page import (
     comparison_files,
     figures,
     headline_sections,
+    mistake_section,
 )
 from rewardjax.evaluators.page.cells import between, percent
 from rewardjax.evaluators.page.drawing import draw_into
@@ -41,6 +42,7 @@ from rewardjax.reporting.page import Section
 OF_THE_FIRST = (
     breakdown_sections.categories,
     breakdown_sections.pairs,
+    mistake_section.mistakes,
     audit_sections.bias,
     audit_sections.counterfactual,
     audit_sections.overlap,

@@ -1,6 +1,7 @@
 """The page of an evaluation: its sections, missing numbers, and a browser without complaints."""
 
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from rewardjax import config as config_lib
 from rewardjax import evaluate
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.audits import changes, counterfactual, style
-from rewardjax.evaluators.page import evaluation, report
+from rewardjax.evaluators.page import comparison, evaluation, report
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -83,6 +84,7 @@ def test_evaluate_leaves_a_report_with_every_section(folders):
         "Best of N",
         "By category",
         "Calibration, margins and length",
+        "Most confident mistakes",
         "Bias",
     ):
         assert heading in text
@@ -114,9 +116,38 @@ def test_numbers_of_the_page_are_those_of_the_record(folders):
     assert {json.loads(line)["row"] for line in lines} == {1, 2, 3}
 
 
+def test_mistakes_are_shown_with_their_texts_and_kept_by_id(folders):
+    first = evaluation.read(folders[0])
+    kept = first.record["mistakes"]
+    assert set(kept) <= set(first.results) and "llmbar" in kept
+    rows = [json.loads(line) for line in (folders[0] / "mistakes.jsonl").read_text().splitlines()]
+    text = html.unescape((folders[0] / "report.html").read_text())
+    for row in rows:
+        assert row["id"] in text
+        if row["benchmark"] == "llmbar":
+            assert row["chosen"][0]["content"][:600] in text
+    worst = kept["llmbar"][0]
+    stored = dict(
+        zip(
+            [item.id for item in first.scores["llmbar"].items],
+            first.scores["llmbar"].rewards,
+            strict=True,
+        )
+    )
+    rewards = stored[worst["id"]]
+    assert worst["margin"] == pytest.approx(rewards[worst["worse"]] - rewards[worst["better"]])
+
+
 def test_the_order_of_answers_does_not_matter_to_the_scores(folders):
     order = evaluation.read(folders[0]).record["counterfactual"]["llmbar"][counterfactual.ORDER]
     assert abs(order["shift"]) < 1e-4 and order["both"]["flips"] == 0 and order["responses"] == 6
+
+
+def test_a_comparison_leaves_its_numbers_as_files_too(compared):
+    record = json.loads((compared.parent / "comparison.json").read_text())
+    assert record["correction"] in html.unescape(plain(compared)) and "Holm" in record["correction"]
+    for name in ("comparison.md", "comparison.csv", "comparison.tex", "headlines.csv"):
+        assert (compared.parent / name).stat().st_size > 0
 
 
 def test_two_models_are_compared_benchmark_by_benchmark(compared):
@@ -132,7 +163,7 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path):
         report.write([tmp_path], tmp_path / "report.html")
 
 
-def browse(page, folder):
+def browse(page, folder, window=1400):
     """The document, console lines and addresses that the page asked for, by headless Chromium.
 
     Requests that the browser makes for itself are left out.
@@ -145,6 +176,7 @@ def browse(page, folder):
         "--disable-background-networking",
         "--disable-sync",
         "--no-first-run",
+        f"--window-size={window},900",
     ]
     command = [
         BROWSER,
@@ -182,3 +214,60 @@ def test_a_browser_asks_nobody_for_anything_and_has_no_complaint(compared, tmp_p
     assert len(console) == 1 and "boom" in console[0] and urls == {"http://elsewhere.test/x.png"}, (
         "this test would see a request and an error"
     )
+
+
+# In a frame of a given width: a window of a headless browser is never narrower than 500 pixels.
+MEASURE = """<!doctype html><body style="margin:0">
+<iframe id="frame" style="width:WIDTHpx;height:900px;border:0" srcdoc="SOURCE"></iframe>
+<pre id="measured"></pre><script>
+document.getElementById("frame").onload = (event) => {
+  const page = event.target.contentDocument, columns = {};
+  for (const cell of page.querySelectorAll("thead th")) {
+    const box = cell.getBoundingClientRect(), name = cell.textContent;
+    columns[name] = Math.max(columns[name] || 0, box.right);
+  }
+  document.getElementById("measured").textContent = JSON.stringify(
+    {columns, page: page.documentElement.scrollWidth, frame: page.documentElement.clientWidth});
+};
+</script>"""
+
+
+def measured(page, width, folder):
+    """Right edges of the columns by name, and the widths of page and frame, in pixels."""
+    frame = folder / f"{width}.html"
+    source = html.escape(page.read_text(encoding="utf-8"))
+    frame.write_text(MEASURE.replace("WIDTH", str(width)).replace("SOURCE", source))
+    dom, _, _ = browse(frame, folder, window=max(width, 500))
+    return json.loads(html.unescape(re.search(r'id="measured">(.*?)</pre>', dom, re.S)[1]))
+
+
+@pytest.fixture(scope="module")
+def long_names(folders):
+    """A comparison of two models whose names are as long as those of the hub."""
+    path = folders[0].parent / "long" / "report.html"
+    names = (
+        "nvidia/Llama-3.3-Nemotron-70B-Reward-Multilingual",
+        "an_organization/a_reward_model_of_which_the_name_has_no_hyphen",
+    )
+    models = [
+        dataclasses.replace(evaluation.read(folder), name=name)
+        for folder, name in zip(folders, names, strict=True)
+    ]
+    report.write_about(comparison.compare_all(models), path)
+    return path
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no headless browser here")
+@pytest.mark.parametrize("width", [1400, 1920])
+def test_the_columns_that_a_table_is_read_for_are_in_sight(long_names, width, tmp_path):
+    found = measured(long_names, width, tmp_path)
+    for column in ("average", "JudgeBench", "p", "p, Holm", "more by first", "prompts"):
+        assert 0 < found["columns"][column] <= width, column
+    assert found["page"] <= found["frame"] <= width
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no headless browser here")
+def test_on_a_phone_tables_scroll_and_the_page_does_not(long_names, tmp_path):
+    found = measured(long_names, 390, tmp_path)
+    assert found["page"] <= found["frame"] <= 390
+    assert found["columns"]["average"] <= 390, "the first number beside the names"
