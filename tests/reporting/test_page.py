@@ -104,7 +104,7 @@ def test_tables_show_numbers_for_people(written):
     text = written.read_text()
     assert '<td class="number">0.8765</td>' in text and '<td class="number">12,345</td>' in text
     assert '<td class="number">–</td>' in text and "Empty" not in text
-    assert "The model does not prefer the chosen response\nby -0.5." in text
+    assert "The model prefers the rejected response by 0.5." in text
 
 
 @pytest.mark.parametrize(
@@ -188,3 +188,15 @@ def test_sections_come_first_with_their_figures_and_tables(tmp_path, figure):
         and "Empty" not in text
     )
     assert "script" not in page.tags and all(link[1:] in page.ids for link in page.links)
+
+
+def test_long_texts_of_examples_are_folded_and_whole(tmp_path):
+    example = {"prompt": "short", "chosen": HOSTILE * 60, "rejected": "b"}
+    example |= {"chosen_reward": 0.0, "rejected_reward": 1.5}
+    part = report.Section("Mistakes", examples={"A set": [example]})
+    report.write_report(tmp_path / "report.html", "t", {}, parts=[part])
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert "A set" in page.text and "script" not in page.tags
+    assert page.tags.count("details") == 1 and "more characters" in text
+    assert "The model prefers the rejected response by 1.5." in text
