@@ -11,6 +11,7 @@ examples in `reading.py`.
                               "missing": {name: how to get it}, ...}
     results.md               the same for reading
     results.csv, results.tex the same as one row per number, and as tables for LaTeX
+    mistakes.jsonl           the most confident mistakes of every benchmark, with their texts
     report.html              the same with figures, intervals and audits
     scores/NAME.parquet      one row per item: id, subset, label (JSON text), rewards, tokens and
                              characters (one of each per response), prompt_tokens, prompt (its
