@@ -87,10 +87,10 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         names = [f"{bucket(item.label[field])} {field}" for item in items]
         by_bucket = _grouped(agreements, names)
         subsets |= {name: _part(by_bucket[name]) for name in sorted(by_bucket)}
-    accuracies = [
-        rules.average(of_item.accuracy for of_item in by_type.get(name, []) if of_item)
-        for name in TYPES
-    ]
+    accuracies = []
+    for name in TYPES:
+        scored = filter(None, by_type.get(name, []))
+        accuracies.append(rules.average(of_item.accuracy for of_item in scored))
     other: dict[str, Any] = {}
     if rules.average(accuracies) is not None:
         other["accuracy over preferences"] = rules.average(accuracies)
@@ -162,7 +162,10 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     prompt = _prompt(record.get("messages"))
     responses = [reading.text(response, "response") for response in _objects(record, "responses")]
     preferences = [
-        [_response_id(edge, side, len(responses)) for side in ("chosen", "rejected")]
+        [
+            _response_id(edge, "chosen", len(responses)),
+            _response_id(edge, "rejected", len(responses)),
+        ]
         for edge in _objects(record, "preference_graph")
     ]
     turns = sum(message["role"] == "user" for message in prompt)
@@ -176,11 +179,13 @@ def _read(record: dict[str, Any]) -> tuple[Item, Group]:
 
 def _prompt(messages: Any) -> list[Message]:
     """Turns that may begin with a system prompt."""
-    is_list = isinstance(messages, (list, tuple)) and len(messages) > 0
-    if is_list and isinstance(messages[0], Mapping) and messages[0].get("role") == "system":
-        system: Message = {"role": "system", "content": reading.text(messages[0], "content")}
-        return [system, *reading.turns(messages[1:], "messages[1:]")]
-    return reading.turns(messages, "messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRecord("bad_schema", f"messages = {messages!r:.60}, not a list of messages")
+    first = messages[0]
+    if not isinstance(first, dict) or first.get("role") != "system":
+        return reading.turns(messages, "messages")
+    system: Message = {"role": "system", "content": reading.text(first, "content")}
+    return [system, *reading.turns(messages[1:], "messages[1:]")]
 
 
 def _objects(record: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ the averages of the paper's table 10. Translation is a task of its own: the accu
 """
 
 import dataclasses
+import itertools
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -136,7 +137,7 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         english, _ = _language(rows[ENGLISH])
         other["English"] = english.value
         notes.append(f"the {english.n:,} English pairs are in no average over languages")
-    translations = [pair for pairs in rows.get(TRANSLATION, {}).values() for pair in pairs]
+    translations = list(itertools.chain.from_iterable(rows.get(TRANSLATION, {}).values()))
     if translations:
         subsets[TRANSLATION] = _accuracy(translations, EXPECTED_TRANSLATIONS)
         other["translation"] = subsets[TRANSLATION].value
@@ -180,7 +181,7 @@ def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
 
     An example is drawn in all of its languages at once: it is as hard in each of them.
     """
-    names = [f"{language}/{subset}" for language in LANGUAGES for subset in SECTION_OF]
+    names = ["/".join(cell) for cell in itertools.product(LANGUAGES, SECTION_OF)]
     index_of = {name: index for index, name in enumerate(names)}
     # What is in no language of the headline goes where nothing is counted.
     elsewhere = len(names)

@@ -115,7 +115,7 @@ def _split_of(unit: finder.Unit) -> dict[str, Any]:
 def _read(record: dict[str, Any], written: str) -> tuple[Item, Group]:
     bucket = record.get("_lcp_bucket")
     # Of all splits in one table the records say it, some by a shorter name.
-    split = record["file"] or BUCKETS.get(bucket, bucket)
+    split = record["file"] or BUCKETS.get(str(bucket), bucket)
     if split not in EXPECTED:
         raise BadRecord("bad_schema", f"_lcp_bucket = {bucket!r}: one of {', '.join(EXPECTED)}")
     task, schemas = record.get("query"), record.get("tools")
@@ -129,7 +129,7 @@ def _read(record: dict[str, Any], written: str) -> tuple[Item, Group]:
     identity = f"{split}/{record.get('uuid')}"
     item = Item(identity, split, {})
     if written == "text":
-        responses = [[_as_text(message) for message in turns] for turns in trajectories]
+        responses = [_as_texts(turns) for turns in trajectories]
         return item, Group(identity, [_header(task, schemas)], responses, [])
     responses = [_with_calls(turns) for turns in trajectories]
     # Both begin with the task, which is what the trajectories answer.
@@ -143,9 +143,10 @@ def _trajectory(value: Any, name: str) -> list[dict[str, Any]]:
     messages = value
     if isinstance(value, dict):
         messages = value.get("messages")
-    is_list = isinstance(messages, (list, tuple)) and len(messages) > 0
-    if not is_list or not all(isinstance(message, dict) for message in messages):
+    if not isinstance(messages, list) or not messages:
         raise BadRecord("bad_schema", f"{name}.messages = {messages!r:.60}, not a list of messages")
+    if not all(isinstance(message, dict) for message in messages):
+        raise BadRecord("bad_schema", f"{name}.messages = {messages!r:.60}, not all are messages")
     return [{**message, "content": _content(message)} for message in messages]
 
 
@@ -166,6 +167,11 @@ def _header(task: str, schemas: Sequence[Any]) -> Message:
         f"<tool_environment>\n{tools}\n</tool_environment>\n<user_query>\n{task}\n</user_query>"
     )
     return {"role": "user", "content": content}
+
+
+def _as_texts(messages: Sequence[dict[str, Any]]) -> list[Message]:
+    """A trajectory as the repository's script writes it."""
+    return [_as_text(message) for message in messages]
 
 
 def _as_text(message: dict[str, Any]) -> Message:
