@@ -213,7 +213,7 @@ FOLDERS = [
     ),
     Folder(
         "DeepSeek-V3, R1",
-        "Evilcarbon/DeepSeek-R1-Distill-Qwen-32B:tokenizer_config.json; transformers #45488",
+        "huggingface/transformers #45488; Evilcarbon/DeepSeek-R1-Distill-Qwen-32B",
         "LlamaTokenizerFast over a vocabulary of bytes; pad = eos",
         "by tokenizer.json",
         False,
@@ -222,6 +222,19 @@ FOLDERS = [
         | {"bos_token": as_token("<｜begin▁of▁sentence｜>"), "unk_token": None}
         | dict.fromkeys(("eos_token", "pad_token"), as_token("<｜end▁of▁sentence｜>")),
         {"model_type": "deepseek_v3"},
+    ),
+    Folder(
+        "DeepSeek-R1-Distill-Qwen",
+        "Evilcarbon/DeepSeek-R1-Distill-Qwen-32B:tokenizer_config.json",
+        "LlamaTokenizerFast beside model_type = qwen2, for which Qwen2Tokenizer counts",
+        "by the class's rules, told in one line where they differ",
+        False,
+        deepseek,
+        {"tokenizer_class": "LlamaTokenizerFast", "legacy": True, "chat_template": DEEPSEEK}
+        | {"bos_token": as_token("<｜begin▁of▁sentence｜>"), "unk_token": None}
+        | dict.fromkeys(("eos_token", "pad_token"), as_token("<｜end▁of▁sentence｜>")),
+        {"model_type": "qwen2"},
+        note="the tokenizer's class is Qwen2Tokenizer, .*normalizer, pre_tokenizer",
     ),
     Folder(
         "SmolLM2",
