@@ -144,7 +144,7 @@ def as_loaded(
         f"of tokenizer.json's ({', '.join(changed)}), and these are used; to have the file's, "
         "write tokenizer_class = PreTrainedTokenizerFast into tokenizer_config.json"
     )
-    return json.dumps(spec, ensure_ascii=False), config | AS_IT_IS, note
+    return json.dumps(spec, ensure_ascii=False), config, note
 
 
 def _class_of(config: dict[str, Any], model: dict[str, Any], is_bytes: bool) -> str | None:
