@@ -90,7 +90,7 @@ def tokens_of(lab: Lab, pairs: Sequence[PairText]) -> dict[str, TokenGroup]:
     tokens = {}
     for pair in pairs:
         responses = [pair["response_a"], pair["response_b"]]
-        group = Group(pair["pair_id"], pair["prompt"], responses, [])
+        group = Group(pair["pair_id"], pair["prompt"], responses, [], tools=pair["tools"])
         tokens[pair["pair_id"]] = prepare_whole(group, lab.tokenizer, lab.longest, "drop")
     return tokens
 

@@ -64,6 +64,7 @@ def pair_text(record: Mapping[str, Any]) -> PairText:
         prompt=record["prompt"],
         response_a=a,
         response_b=b,
+        tools=None,
         source="",
         entry="",
         row=0,

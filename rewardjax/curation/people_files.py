@@ -67,6 +67,9 @@ def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
         if task.pair_id in attributes:
             shown = {name: attributes[task.pair_id][name] for name in FIELDS}
         responses = {"a": text["response_a"], "b": text["response_b"]}
+        offered = {}
+        if text["tools"] is not None:
+            offered["tools"] = text["tools"]
         yield {
             "task": task.id,
             "annotator": task.annotator,
@@ -75,6 +78,7 @@ def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
             "right": responses[task.shown[1]],
             "attributes": shown,
             "guideline": shown.get("annotation_guideline", ""),
+            **offered,
         }
 
 

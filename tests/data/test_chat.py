@@ -608,6 +608,18 @@ DATED = {
     {%- endif %}
 {%- endif %}
 {{- date_string }}""",
+    "the other way round": """{%- if strftime_now is not defined %}
+    {%- set today = "26 Jul 2024" %}
+{%- else %}
+    {%- set today = strftime_now("%d %b %Y") %}
+{%- endif %}
+{{- today }}""",
+    "one expression": (
+        "{{ strftime_now( '%d %b %Y' ) if strftime_now is defined else '26 Jul 2024' }}"
+    ),
+    "a macro": (
+        "{% macro head() %}{{ 'Today: ' + strftime_now('%d %B %Y') }}{% endmacro %}{{ head() }}"
+    ),
 }
 
 
@@ -626,9 +638,13 @@ def test_a_template_that_prints_today_is_refused_or_pinned_for_everybody(name, t
 
 
 def test_a_date_that_cannot_be_pinned_or_that_nobody_prints(tmp_path):
-    computed = "{% set form = '%d' %}{{ strftime_now(form) }}"
-    with pytest.raises(ValueError, match="cannot be pinned"):
-        ChatTokenizer.load(make_qwen(tmp_path, template=computed), date="2021-03-09")
+    for computed in (
+        "{% set form = '%d' %}{{ strftime_now(form) }}",
+        "{% set now = strftime_now %}{{ now('%d') }}",
+        "{{ strftime_now and 'dated' }}",
+    ):
+        with pytest.raises(ValueError, match="cannot be pinned"):
+            ChatTokenizer.load(make_qwen(tmp_path, template=computed), date="2021-03-09")
     fixed = "{% if not date_string is defined %}26 Jul 2024{% endif %}" + QWEN_TEMPLATE
     assert "26 Jul 2024" in ChatTokenizer.load(make_qwen(tmp_path, template=fixed)).render(MESSAGES)
 

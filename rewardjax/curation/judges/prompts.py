@@ -13,7 +13,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -22,7 +22,7 @@ from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.curation.judges.judge_prompts import JudgePrompt
 from rewardjax.curation.ledger.rows import Value
-from rewardjax.data.groups import Message
+from rewardjax.data.groups import NO_CONTENT, Message
 
 PREFERRED = ("Candidate 1", "Candidate 2", "No preference")
 LEGAL = ("a", "b", "tie")  # what a gold example may say, in the canonical order of its responses
@@ -48,6 +48,7 @@ class Example:
     responses: tuple[list[Message], list[Message]]
     value: str  # a | b | tie
     attributes: Attributes | None = None
+    tools: list[dict[str, Any]] | None = None  # schemas of the functions that may be called
 
     def __post_init__(self):
         if self.value not in LEGAL:
@@ -68,6 +69,7 @@ class Item:
     responses: tuple[list[Message], list[Message]]
     attributes: Attributes | None = None
     examples: tuple[Example, ...] = ()
+    tools: list[dict[str, Any]] | None = None  # schemas of the functions that may be called
 
 
 # ------------------------------------------------------------------ the words beside the data
@@ -127,7 +129,8 @@ def conversation(messages: Sequence[Message]) -> str:
     """
     blocks = []
     for message in messages:
-        more = {key: value for key, value in message.items() if key not in ("role", "content")}
+        shown_apart = ("role", "content", NO_CONTENT)
+        more = {key: value for key, value in message.items() if key not in shown_apart}
         header = f"[{message['role']}]"
         if more:
             header += " " + json.dumps(more, sort_keys=True)
@@ -180,6 +183,8 @@ def canonical_value(preferred: str, shown: str) -> Value:
 def _number(item: Item) -> str:
     """Eight digits that depend on all text of the pair: no text can hold them beforehand."""
     texts = [conversation(item.prompt), *map(conversation, item.responses)]
+    if item.tools is not None:
+        texts.append(json.dumps(item.tools, sort_keys=True))
     return fingerprint.of_json(texts + [example.pair_id for example in item.examples])[:8]
 
 
@@ -195,6 +200,9 @@ def _pair(item: Item | Example, shown: str, number: str, prompt: JudgePrompt | N
         category = item.attributes.task_category
         if prompt is not None and category in prompt.criteria:
             blocks.append(f"For {category} look for {prompt.criteria[category]}.")
+    if item.tools is not None:
+        schemas = json.dumps(item.tools, ensure_ascii=False, sort_keys=True)
+        blocks.append(_tagged("tools", number, schemas))
     blocks.append(_tagged("conversation", number, conversation(item.prompt)))
     for place, side in enumerate(shown, start=1):
         response = item.responses["ab".index(side)]
@@ -240,7 +248,9 @@ def read_back(messages: Sequence[Message]) -> Shown | None:
     text = messages[1]["content"]
     # By the layout and not by the instructions, which a user may write. The first tag is ours: no
     # data stands before it.
-    opening = re.search(r"^<(?:example|attributes|conversation) (\w{8})>$", text, re.MULTILINE)
+    opening = re.search(
+        r"^<(?:example|attributes|tools|conversation) (\w{8})>$", text, re.MULTILINE
+    )
     if opening is None:
         return None
     number = opening.group(1)

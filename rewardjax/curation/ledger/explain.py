@@ -1,5 +1,6 @@
 """What the ledger holds, in all and about one pair."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,6 +80,8 @@ def as_text(explained: dict[str, Any]) -> str:
         f"pair {pair['pair_id']} of {pair['source']} "
         f"(row {pair['row']}, record {pair['record_id']})"
     ]
+    if pair["tools"] is not None:
+        lines += ["tools:", f"  {json.dumps(pair['tools'], ensure_ascii=False)}"]
     for name in ("prompt", "response_a", "response_b"):
         lines += [f"{name.replace('_', ' ')}:", _conversation(pair[name])]
     lines.append(

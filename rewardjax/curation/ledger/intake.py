@@ -160,7 +160,10 @@ def _pair(
 ) -> tuple[PairRow, VoteRow]:
     """The rows of `pairs` and `votes` that one labeled pair of a group makes."""
     a, b, chosen_is_a = canonical(group.responses[pair.chosen], group.responses[pair.rejected])
-    pair_id = groups.pair_id(group.prompt, a, b)
+    pair_id = groups.pair_id(group.prompt, a, b, group.tools)
+    tools = None
+    if group.tools is not None:
+        tools = _json(group.tools)
     info = {}
     for key, value in record.items():
         # Bytes, such as images, are not text and cannot be JSON.
@@ -174,6 +177,7 @@ def _pair(
         prompt=_json(group.prompt),
         response_a=_json(a),
         response_b=_json(b),
+        tools=tools,
         source=name,
         entry=entry,
         row=row,

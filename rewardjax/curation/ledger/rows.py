@@ -59,6 +59,8 @@ class PairRow(TypedDict):
     prompt: str
     response_a: str
     response_b: str
+    # Schemas of the functions that both may call, as JSON. Earlier versions did not keep them.
+    tools: NotRequired[str | None]
     # Where it came from: `name` of the import, and the row there.
     source: Word
     entry: Entry
@@ -216,6 +218,7 @@ class PairText(TypedDict):
     prompt: list[Message]
     response_a: list[Message]
     response_b: list[Message]
+    tools: list[dict[str, Any]] | None
     source: str
     entry: str
     row: int

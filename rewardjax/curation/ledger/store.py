@@ -208,7 +208,9 @@ class Store:
                     # Temporary: seen by this connection alone, so that others may be open beside
                     # it with other shards.
                     connection.execute(
-                        f"create temp view {ledger} as from read_parquet({_sql_list(paths)})"
+                        # By name: shards of earlier versions lack columns that came later.
+                        f"create temp view {ledger} as "
+                        f"from read_parquet({_sql_list(paths)}, union_by_name = true)"
                     )
                 else:
                     # DuckDB cannot read zero files: an empty table has the columns.
@@ -356,4 +358,5 @@ def _decoded(row: dict[str, Any]) -> PairText:
     for name in ("prompt", "response_a", "response_b"):
         decoded[name] = json.loads(row[name])
     decoded["info"] = json.loads(row["info"] or "{}")
+    decoded["tools"] = json.loads(row.get("tools") or "null")
     return decoded  # pyright: ignore[reportReturnType]

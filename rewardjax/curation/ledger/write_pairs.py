@@ -1,6 +1,7 @@
 """The ledger -> a Hugging Face data set of preference pairs, with where each label came from."""
 
 import collections
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,10 +12,14 @@ import pyarrow.parquet as pq
 from rewardjax import files
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
+from rewardjax.data.groups import NO_CONTENT
 
 ROWS = 5_000  # written at a time
 LABELS = ("current", "original")
 SIDES = ("a", "b")
+CONVERSATIONS = ("prompt", "chosen", "rejected")
+# Fields of messages that a table cannot hold: calls of different functions have other arguments.
+TEXT_ONLY = ("tool_calls", "tool_call_id", "name")
 _PROVENANCE = {
     "pair_id": pa.string(),
     "source": pa.string(),
@@ -38,12 +43,14 @@ def export(
 ) -> dict[str, int]:
     """Write the pairs of `pools` to the Parquet file `output`; returns counts by fate.
 
-    Columns: prompt, chosen, rejected (message lists), and pair_id, source, pool, original_label
-    ("kept", "flipped", or "none" where the pair came without one), reason, since, record_id. Rows
-    are ordered by pair_id, which is a hash: shuffled, and always the same way.
+    Columns: prompt, chosen, rejected (message lists), tools (JSON, where a pair has any), pair_id,
+    source, pool, original_label ("kept", "flipped", or "none" where the pair came without one),
+    reason, since, record_id. Rows are ordered by pair_id, which is a hash: shuffled, and always the
+    same way.
 
     Left out, and counted: pairs held for review, ties, pairs without a label, flips where they are
-    not wanted, pairs with tool calls (which a table of messages cannot hold).
+    not wanted. Where a pair of the store calls tools, messages are JSON texts, which training reads
+    as well: a table has the same fields for all calls.
 
     Args:
         store: the ledger.
@@ -116,8 +123,15 @@ def _write(
 ) -> collections.Counter[str]:
     """Write rows with `pair_id`, `label` and the columns `about`; returns counts by fate."""
     counts: collections.Counter[str] = collections.Counter()
+    as_text = _mentions(store, *TEXT_ONLY)
     messages = pa.list_(pa.struct(_message_fields(store)))
-    columns = dict.fromkeys(("prompt", "chosen", "rejected"), messages) | dict(about)
+    if as_text:
+        messages = pa.string()
+    columns: dict[str, pa.DataType] = dict.fromkeys(CONVERSATIONS, messages)
+    if _have_tools(store):
+        # As text: schemas of different functions have no common columns.
+        columns["tools"] = pa.string()
+    columns |= dict(about)
     schema = pa.schema(list(columns.items()))
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -125,7 +139,10 @@ def _write(
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
     ):
         for start in range(0, len(rows), ROWS):
-            records = list(_records(store, rows[start : start + ROWS], about, counts))
+            records = list(_records(store, rows[start : start + ROWS], about))
+            if as_text:
+                records = [_with_texts(record) for record in records]
+            counts["written"] += len(records)
             writer.write_table(pa.Table.from_pylist(records, schema))
     return counts
 
@@ -136,29 +153,52 @@ def _message_fields(store: Store) -> list[tuple[str, pa.DataType]]:
     The trainer reads a column that is always null as well as none, but people open these files.
     """
     fields = [("role", pa.string()), ("content", pa.string())]
-    thinking = store.query(
-        "select count(*) from pairs "
-        """where concat(prompt, response_a, response_b) like '%"reasoning_content":%'"""
-    )
-    if thinking.column(0)[0].as_py():
+    if _mentions(store, "reasoning_content"):
         fields.append(("reasoning_content", pa.string()))
     return fields
 
 
+def _have_tools(store: Store) -> bool:
+    """Whether some pair may call tools. Shards of earlier versions have no such column."""
+    columns = store.query("select * from pairs limit 0").column_names
+    return "tools" in columns and _any_pair(store, "tools is not null")
+
+
+def _mentions(store: Store, *fields: str) -> bool:
+    """Whether messages of some pair have one of these fields."""
+    # Quotes inside a text are escaped, so that only keys match.
+    keys = [f"""concat(prompt, response_a, response_b) like '%"{name}":%'""" for name in fields]
+    return _any_pair(store, " or ".join(keys))
+
+
+def _any_pair(store: Store, condition: str) -> bool:
+    """Whether some pair of the store meets a condition in SQL."""
+    return store.query(f"select count(*) from pairs where {condition}").column(0)[0].as_py() > 0
+
+
 def _records(
-    store: Store,
-    rows: Sequence[dict[str, Any]],
-    about: Iterable[str],
-    counts: collections.Counter[str],
+    store: Store, rows: Sequence[dict[str, Any]], about: Iterable[str]
 ) -> Iterator[dict[str, Any]]:
     texts = store.texts([row["pair_id"] for row in rows])
     for row, text in zip(rows, texts, strict=True):
         chosen, rejected = text["response_a"], text["response_b"]
         if row["label"] == "b":
             chosen, rejected = rejected, chosen
-        if any(message.get("tool_calls") for message in (*text["prompt"], *chosen, *rejected)):
-            counts["tool calls"] += 1
-            continue
-        counts["written"] += 1
         provenance = {name: {**text, **row}[name] for name in about}
-        yield {"prompt": text["prompt"], "chosen": chosen, "rejected": rejected} | provenance
+        record = {"prompt": text["prompt"], "chosen": chosen, "rejected": rejected}
+        if text["tools"] is not None:
+            record["tools"] = json.dumps(text["tools"], ensure_ascii=False)
+        yield record | provenance
+
+
+def _with_texts(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose conversations are JSON texts, as the source had them."""
+    texts = {}
+    for name in CONVERSATIONS:
+        messages = []
+        for message in record[name]:
+            if message.get(NO_CONTENT):
+                message = {**message, "content": None}
+            messages.append({key: message[key] for key in message if key != NO_CONTENT})
+        texts[name] = json.dumps(messages, ensure_ascii=False)
+    return record | texts

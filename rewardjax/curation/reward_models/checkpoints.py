@@ -80,7 +80,8 @@ def rewards(
     results: list[tuple[float, float] | BadRecord | None] = [None] * len(pairs)
     places, ready = [], []
     for place, pair in enumerate(pairs):
-        group = Group(pair["pair_id"], pair["prompt"], [pair["response_a"], pair["response_b"]], [])
+        responses = [pair["response_a"], pair["response_b"]]
+        group = Group(pair["pair_id"], pair["prompt"], responses, [], tools=pair["tools"])
         try:
             tokens = prepare_whole(
                 group, model.tokenizer, model.contract.max_length, model.contract.over_long

@@ -170,7 +170,12 @@ def examples(
     for pair_id, text in zip(shown, ws.store.texts(shown), strict=True):
         responses = text["response_a"], text["response_b"]
         example_of[pair_id] = Example(
-            pair_id, text["prompt"], responses, usable[pair_id], attributes.get(pair_id)
+            pair_id,
+            text["prompt"],
+            responses,
+            usable[pair_id],
+            attributes.get(pair_id),
+            text["tools"],
         )
     return {
         pair_id: _nearest(pair_id, places, ids, example_of)
@@ -198,7 +203,16 @@ def as_items(
     for pair_id, text in zip(pair_ids, ws.store.texts(pair_ids), strict=True):
         responses = text["response_a"], text["response_b"]
         shown = (shots or {}).get(pair_id, ())
-        items.append(Item(pair_id, text["prompt"], responses, attributes.get(pair_id), shown))
+        items.append(
+            Item(
+                pair_id,
+                text["prompt"],
+                responses,
+                attributes.get(pair_id),
+                shown,
+                text["tools"],
+            )
+        )
     return items
 
 

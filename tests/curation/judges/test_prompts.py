@@ -172,6 +172,22 @@ def test_an_example_without_a_decision_is_refused():
         Example("p", ITEMS[0].prompt, ITEMS[0].responses, "undecided")
 
 
+def test_schemas_of_tools_are_shown_to_judges_and_taggers():
+    tools = [{"type": "function", "function": {"name": "tides"}}]
+    item = dataclasses.replace(ITEMS[0], tools=tools)
+    for request in (judge_messages(item, "ab", STANDARD), tag_messages(item)):
+        text = request[1]["content"]
+        number = text.split("<tools ")[1][:8]
+        assert f"<tools {number}>\n" in text and '"name": "tides"' in text
+        found = read_back(request)
+        assert found is not None and found.conversation == conversation(item.prompt)
+    plain = judge_messages(ITEMS[0], "ab", STANDARD)[1]["content"]
+    assert "<tools" not in plain and plain.split("<conversation ")[1][:8] != number
+    shown = Example("p", item.prompt, item.responses, "a", tools=tools)
+    asked = dataclasses.replace(ITEMS[1], examples=(shown,))
+    assert '"name": "tides"' in judge_messages(asked, "ab", STANDARD)[1]["content"]
+
+
 def test_tool_calls_are_shown():
     text = conversation([{"role": "assistant", "content": "", "tool_calls": [{"name": "search"}]}])
     assert text == '[assistant] {"tool_calls": [{"name": "search"}]}\n'

@@ -10,7 +10,7 @@ import pytest
 from ledgers import vote
 from ml_collections import ConfigDict
 
-from rewardjax.curation.ledger import intake
+from rewardjax.curation.ledger import explain, intake
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.store import Store, StoreConflict
@@ -230,3 +230,76 @@ def test_bad_choices_are_refused(store, tmp_path):
         export(store, tmp_path / "x.parquet", pools=["bronze"])
     with pytest.raises(ValueError, match="labels = 'new'"):
         export(store, tmp_path / "x.parquet", labels="new")
+
+
+TOOLS = [{"type": "function", "function": {"name": "tides", "parameters": {"place": "string"}}}]
+
+
+def with_tools(tmp_path, name, records):
+    path = tmp_path / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return sources.open_source(path)
+
+
+def test_schemas_of_tools_go_all_the_way_to_training(tmp_path):
+    """Which of two answers is better depends on what could have been called."""
+    plain = {"prompt": "When is high tide?", "chosen": "At noon.", "rejected": "Who knows?"}
+    records = [plain, {**plain, "tools": TOOLS}, {**plain, "tools": json.dumps(TOOLS)}]
+    store = Store(tmp_path / "store")
+    counts = take_in(
+        store, with_tools(tmp_path, "a", records), entry="unverified", name="a", rows=3
+    )
+    assert (counts["pairs"], counts["duplicates"]) == (2, 1), "with tools it is another pair"
+    ids = store.query("select pair_id from pairs order by tools nulls first").column(0).to_pylist()
+    assert [text["tools"] for text in store.texts(ids)] == [None, TOOLS]
+    assert '"name": "tides"' in explain.as_text(explain.explain(store, ids[1]))
+    export(store, tmp_path / "pairs.parquet")
+    exported = sources.open_source(tmp_path / "pairs.parquet")
+    groups_read = [group for _, _, group in formats.groups_of(exported)]
+    assert sorted((group.tools for group in groups_read), key=str) == [None, TOOLS]
+
+
+def test_calls_of_tools_go_all_the_way_to_training(tmp_path):
+    call = {"type": "function", "id": "c1", "function": {"name": "tides", "arguments": {"a": 1}}}
+    says = {"role": "assistant", "content": "At noon."}
+    records = [
+        {
+            "prompt": [
+                {"role": "user", "content": 'A "name": what?'},
+                {"role": "assistant", "content": None, "tool_calls": [call]},
+                {"role": "tool", "tool_call_id": "c1", "name": "tides", "content": "noon"},
+            ],
+            "chosen": [says],
+            "rejected": [{"role": "assistant", "content": "", "tool_calls": [call]}],
+            "tools": TOOLS,
+        },
+        {"prompt": "One?", "chosen": "yes", "rejected": "no"},
+    ]
+    source = with_tools(tmp_path, "calls", records)
+    store = Store(tmp_path / "store")
+    assert take_in(store, source, entry="wild", name="calls", rows=3)["pairs"] == 2
+    assert export(store, tmp_path / "pairs.parquet") == {"written": 2}
+    exported = sources.open_source(tmp_path / "pairs.parquet")
+    before, after = (
+        sorted(
+            ([group.prompt, group.responses, group.tools] for _, _, group in formats.groups_of(x)),
+            key=str,
+        )
+        for x in (source, exported)
+    )
+    assert after == before
+
+
+def test_a_store_of_an_earlier_version_has_no_tools(tmp_path):
+    store = Store(tmp_path / "store")
+    record = {"prompt": "One?", "chosen": "yes", "rejected": "no"}
+    take_in(store, with_tools(tmp_path, "old", [record]), entry="wild", name="old", rows=3)
+    (shard,) = (tmp_path / "store" / "pairs").glob("*.parquet")
+    pq.write_table(pq.read_table(shard).drop_columns(["tools"]), shard)
+    export(store, tmp_path / "old.parquet")
+    assert "tools" not in pq.read_schema(tmp_path / "old.parquet").names
+    # Beside it a shard of this version.
+    more = with_tools(tmp_path, "new", [{**record, "tools": TOOLS}])
+    take_in(store, more, entry="wild", name="new", rows=3)
+    ids = store.query("select pair_id from pairs").column(0).to_pylist()
+    assert sorted((text["tools"] for text in store.texts(ids)), key=str) == [None, TOOLS]

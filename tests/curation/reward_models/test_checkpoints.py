@@ -1,6 +1,7 @@
 """The product's reward models: which checkpoint is loaded, and what the trainer is given."""
 
 import json
+import types
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from hand_made import Cast, add_pairs, ids, right, workspace
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.reward_models import checkpoints
 from rewardjax.curation.workspace import Training
+from rewardjax.data.groups import BadRecord
 
 
 def run_folder(folder, accuracy, kept):
@@ -65,3 +67,20 @@ def test_the_trainer_is_given_the_labels_and_the_choice(tmp_path, monkeypatch):
     held_out = pq.read_table(chosen.evals.choice.source).column("pair_id").to_pylist()
     assert held_out == sorted(choice)
     assert not last.evals and last.checkpoint.keep.best != "choice/accuracy"
+
+
+def test_a_pair_is_scored_with_the_tools_that_it_came_with(monkeypatch):
+    seen = []
+
+    def refuse(group, *_):
+        seen.append(group)
+        raise BadRecord("empty", "not scored here")
+
+    monkeypatch.setattr(checkpoints, "prepare_whole", refuse)
+    limits = types.SimpleNamespace(max_length=8, over_long="drop")
+    model = types.SimpleNamespace(tokenizer=None, contract=limits)
+    turns = [{"role": "user", "content": "When?"}]
+    tools = [{"type": "function", "function": {"name": "tides"}}]
+    pair = {"pair_id": "p", "prompt": turns, "response_a": [], "response_b": [], "tools": tools}
+    checkpoints.rewards(model, [pair])
+    assert seen[0].tools == tools
