@@ -172,6 +172,7 @@ FILE_ENDINGS = (
     "sqlite",
     "png",
     "csv",
+    "tex",
     "txt",
     "npz",
     "array_record",

@@ -105,6 +105,9 @@ class Result:
 
     def chance_of(self, name: str) -> float | None:
         """What a random scorer gets on a part or a subset."""
+        # A name of its own before the beginning of others: "math" is one of "math-hard".
+        if name in self.chances:
+            return self.chances[name]
         for beginning, chance in self.chances.items():
             if name.startswith(beginning):
                 return chance

@@ -189,11 +189,16 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
     rows = [(item, np.asarray(row, np.float64)) for item, row in zip(items, rewards, strict=True)]
     part, telling = _part(rows), _telling(rows)
     other: dict[str, Any] = {}
-    chance = CHANCE
+    # A random pick is right as often as responses are, which differs from subset to subset.
+    chance = _chance(rows)
+    chances: dict[str, float] = {}
+    for name, of_part in {"prompts": rows, **by_subset}.items():
+        chance_of_part = _chance(of_part)
+        if chance_of_part is not None:
+            chances[name] = chance_of_part
     if telling:
         labels = [item.label["correct"] for item, _ in telling]
         other["curve"] = curve([row for _, row in telling], labels)
-        chance = float(np.mean([np.mean(label) for label in labels]))
     return Result(
         "best_of_n",
         part.value,
@@ -202,7 +207,13 @@ def summarize(items: Sequence[Item], rewards: Rewards) -> Result:
         {"prompts": part},
         rules.breakdown(subsets),
         other,
+        chances=chances,
     )
+
+
+def _chance(rows: Sequence[tuple[Item, np.ndarray]]) -> float | None:
+    """What a random pick scores on the prompts that tell something; None without one."""
+    return rules.average(float(np.mean(item.label["correct"])) for item, _ in _telling(rows))
 
 
 def _telling(rows: Sequence[tuple[Item, np.ndarray]]) -> list[tuple[Item, np.ndarray]]:

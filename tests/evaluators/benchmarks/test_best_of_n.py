@@ -146,3 +146,11 @@ def test_baselines_pick_the_shortest_response_and_the_most_frequent_answer():
 def test_no_majority_of_a_few_answers():
     few = scores_of([[0, 1, 0]], [[1, 2, 3]], [["7", None, None]])
     assert set(best_of_n.baselines(few, [1])) == {"shortest response"}
+
+
+def test_every_subset_has_the_chance_of_its_own_prompts():
+    labels = {"math": [1, 0, 0, 0], "math-hard": [1, 1, 1, 0], "p": [1, 0, 1, 0]}
+    items = [Item(name, name, {"correct": label}) for name, label in labels.items()]
+    result = best_of_n.summarize(items, [np.arange(4.0)] * 3)
+    assert [result.chance_of(name) for name in labels] == [0.25, 0.75, 0.5]
+    assert result.chance == result.chance_of("prompts") == 0.5

@@ -5,7 +5,7 @@ import csv
 import pytest
 from evaluations import evaluation
 
-from rewardjax.evaluators.page import results_files
+from rewardjax.evaluators.page import results_files, table
 from rewardjax.evaluators.records import Part, Result
 
 NAME = "A & B_50% | {x}"
@@ -68,3 +68,18 @@ def test_latex_is_a_booktabs_table_in_which_names_are_text(written):
 def test_markdown_names_how_intervals_came_about(written):
     assert "stratified bootstrap over prompts" in written["md"] and "Wilson" in written["md"]
     assert "| title of rmb | 62.5* | 51.2 to 73.8 | 40.0 |" in written["md"]
+
+
+def test_an_own_benchmark_has_its_row_and_no_line_of_dashes_beside_it():
+    one = Result("dir/own.py", 0.5, "mean", 0.25, {"all": Part(0.5, 8)})
+    interval = {"headline": 0.5, "low": 0.2, "high": 0.8}
+    model = evaluation("m", {"own": one}, intervals={"own": {**interval, "parts": {}}})
+    text = table.tables(model)
+    assert "| title of own: own | 50.0 | 20.0 to 80.0 | 25.0 | 1 of 1 parts, 8 examples |" in text
+    assert "average" not in text, "the paper's table says nothing of it"
+    model = evaluation(
+        "m",
+        {"own": one, "rmb": one},
+        intervals={"own": {**interval, "parts": {}}, "rmb": {**interval, "parts": {}}},
+    )
+    assert "average" in table.tables(model) and "title of own: own" in table.tables(model)
