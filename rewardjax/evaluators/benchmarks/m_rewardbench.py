@@ -213,10 +213,9 @@ def resampling(items: Sequence[Item], rewards: Rewards) -> Resampling:
 # ------------------------------------------------------------------ the files
 
 
-# The first version called the subset so, later ones call it the source.
-LAYOUT = finder.Layout(
-    [("prompt", "chosen", "rejected", name, "language") for name in ("source", "subset")]
-)
+# Where the subset of a pair is named; the first version had the second name.
+NAMED = ("source", "subset")
+LAYOUT = finder.Layout([("prompt", "chosen", "rejected", name) for name in NAMED])
 
 
 def load(path: str | pathlib.Path) -> Examples:
@@ -242,12 +241,18 @@ def _language_of(unit: finder.Unit) -> dict[str, Any]:
 
 def _read(record: dict[str, Any]) -> tuple[Item, Group]:
     language = record["config"]
-    named = next((name for name in ("source", "subset") if name in record), "source")
-    subset = reading.text(record, named)
+    names = [str(record[field]) for field in NAMED if field in record]
     if language == TRANSLATION:
-        subset = f"{TRANSLATION}/{subset}"
-    elif subset not in SECTION_OF:
-        raise BadRecord("bad_schema", f"{named} = {subset!r}: not one of {', '.join(SECTION_OF)}")
+        # Pairs of MAPLE by direction and difficulty, which a field with the source text is not.
+        of_maple = [name for name in names if name.startswith("maple")]
+        subset = "/".join([TRANSLATION, *of_maple[:1]])
+    else:
+        of_sections = [name for name in names if name in SECTION_OF]
+        if not of_sections:
+            raise BadRecord(
+                "bad_schema", f"source = {', '.join(names)}: not one of {', '.join(SECTION_OF)}"
+            )
+        subset = of_sections[0]
     example = f"{subset}/{record.get('id')}"
     return reading.example(
         f"{language}/{example}",

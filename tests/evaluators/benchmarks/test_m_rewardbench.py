@@ -121,7 +121,7 @@ def test_the_folder_names_the_language(tmp_path):
 def test_an_unknown_source_is_listed_and_a_folder_of_another_name_refused(tmp_path):
     write(tmp_path / "ces_Latn" / "test.jsonl", [{**PAIR, "source": s} for s in ("hep-go", "x")])
     [bad] = m_rewardbench.load(tmp_path).left_out
-    assert "source = 'x'" in bad["detail"]
+    assert "source = x" in bad["detail"]
     write(tmp_path / "other" / "klingon" / "test.jsonl", [{**PAIR, "source": "hep-go"}])
     with pytest.raises(ValueError, match="is named after none of arb_Arab"):
         m_rewardbench.load(tmp_path / "other")
@@ -131,3 +131,10 @@ def test_the_first_version_calls_the_subset_so(tmp_path):
     write(tmp_path / "ces_Latn" / "filtered.jsonl", [{**PAIR, "subset": "hep-go"}])
     [item] = m_rewardbench.load(tmp_path).items
     assert item.subset == "hep-go" and item.label["language"] == "ces_Latn"
+
+
+def test_translations_are_told_by_maple_s_names_alone(tmp_path):
+    pairs = [{**PAIR, "source": "Guten Tag"}, {**PAIR, "source": "x", "subset": "maple-de2en-easy"}]
+    write(tmp_path / "translation" / "test.jsonl", pairs)
+    subsets = [item.subset for item in m_rewardbench.load(tmp_path).items]
+    assert subsets == ["translation", "translation/maple-de2en-easy"]
