@@ -101,6 +101,7 @@ AS_FILED = (
 )
 # Whoever reads tokenizer_config.json with this class takes tokenizer.json as it is.
 AS_IT_IS = {"tokenizer_class": "PreTrainedTokenizerFast"}
+GENERAL = ("PreTrainedTokenizer", "TokenizersBackend")
 # Of these the class is the model's, whatever the folder names.
 WRONGLY_NAMED = ("qwen2",)
 
@@ -124,7 +125,9 @@ def as_loaded(
     vocab = spec["model"]["vocab"].keys() | {token["content"] for token in spec["added_tokens"]}
     # A null says that there is none; what the vocabulary does not have cannot be printed.
     named = {role: text for role, text in pipeline.named.items() if text in vocab}
-    config = named | config
+    as_it_is = _plain_name(config.get("tokenizer_class")) in GENERAL
+    if not as_it_is:
+        config = named | config
     # Through the library, so that what is left to its defaults compares equal.
     filed = tokenizers.Tokenizer.from_str(tokenizer_json)
     changed = []
@@ -139,10 +142,18 @@ def as_loaded(
             spec["model"][field] = value
     if not changed:
         return tokenizer_json, config, None
-    note = (
+    others = (
         f"the tokenizer's class is {name}, for which transformers 5 has rules of its own in place "
-        f"of tokenizer.json's ({', '.join(changed)}), and these are used; to have the file's, "
-        "write tokenizer_class = PreTrainedTokenizerFast into tokenizer_config.json"
+        f"of tokenizer.json's ({', '.join(changed)})"
+    )
+    # Somebody asked for the file as it is, which for this model type is not to be had; a model that
+    # was trained with it is another one without it.
+    if as_it_is:
+        note = f"{others}; the file's are used here, so that texts that it changes differ there"
+        return tokenizer_json, config, note
+    note = (
+        f"{others}, and these are used; to have the file's, write tokenizer_class = "
+        "PreTrainedTokenizerFast into tokenizer_config.json"
     )
     return json.dumps(spec, ensure_ascii=False), config, note
 

@@ -445,3 +445,17 @@ def test_the_documented_table_is_this_list():
     table = [line for line in DOCS.read_text().splitlines() if line.startswith("|")]
     start = table.index("| tokenizer | source of the shape | what is special | how it is read |")
     assert table[start + 2 : start + 2 + len(rows)] == rows
+
+
+def test_a_model_type_that_has_a_class_of_its_own_does_not_change_what_was_trained(
+    tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr("absl.logging.warning", lambda text, *args: told.append(text % args))
+    folder = next(folder for folder in FOLDERS if folder.name == "SmolLM2")
+    config = folder.config | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path = write(folder._replace(config=config, model={}), tmp_path / "trained")
+    trained = ChatTokenizer.load(path)
+    (path / "config.json").write_text('{"model_type": "qwen2"}')
+    assert ChatTokenizer.load(path).fingerprints() == trained.fingerprints()
+    assert len(told) == 1 and "the file's are used here" in told[0]
