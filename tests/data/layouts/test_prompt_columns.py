@@ -243,3 +243,10 @@ def test_code_in_a_transcript_stays_indented():
     }
     group = group_of(sides)
     assert [response[0]["content"] for response in group.responses] == [code, BAD]
+
+
+@pytest.mark.parametrize("column", ["messages", "conversation", "context"])
+def test_a_turn_that_an_answer_quotes_is_no_repetition(column):
+    quoting = PAIR | {"chosen": "You said: Only wood is at hand."}
+    with pytest.raises(ValueError, match=f"`{column}` may be part of the prompt"):
+        group_of(quoting | {column: [user("Only wood is at hand."), user(Q)]})
