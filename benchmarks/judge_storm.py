@@ -169,7 +169,7 @@ def _judge_outcome(
     expected = {
         "all": by_bad == 2 * pairs and tagged_by_bad == pairs and not stopped,
         "some": 0 < by_bad < 2 * pairs and not stopped,
-        "none": by_bad == 0 and not stopped,
+        "none": by_bad == 0 and (not stopped or "can be read" in stopped),
         "stopped": by_bad == 0 and behavior.says in stopped,
     }
     problems = [row["problem"] for row in counted.values()]

@@ -12,6 +12,8 @@
         chosen and rejected, with provenance
     python -m rewardjax.curate audit FOLDER
         whether the shards are sound, and the decisions follow from the ledger
+    python -m rewardjax.curate judges check FOLDER --config configs/curation/world.py
+        what each judge's servers are worth, on ten pairs whose answer is known
     python -m rewardjax.curate batch write FOLDER --config configs/curation/world.py
         the judges' next requests as batch files
     python -m rewardjax.curate batch read FOLDER RESULTS.jsonl
@@ -101,6 +103,10 @@ def _parser() -> argparse.ArgumentParser:
         help="unverified: people made the labels; wild: they did not",
     )
     verb("audit", _audit, "check the shards, and decide again")
+    text = "the config's judges"
+    judges = verbs.add_parser("judges", help=text, description=text)
+    checks = judges.add_subparsers(dest="action", required=True)
+    _add_config(verb("check", _judges_check, "ask each server ten known pairs", checks))
     text = "ask judges through the files of a batch API (stages/batches.py)"
     batch = verbs.add_parser("batch", help=text, description=text)
     actions = batch.add_subparsers(dest="action", required=True)
@@ -223,6 +229,21 @@ def _audit(args: argparse.Namespace) -> int:
         print("\n".join(problems))
         return 1
     print("sound: every shard is as it was written, and every decision follows from the ledger")
+    return 0
+
+
+def _judges_check(args: argparse.Namespace) -> int:
+    # Not at the top, for the reason given in `_run`.
+    from rewardjax.curation.stages import judges_check, loop, product
+
+    _store(args.folder)
+    config = config_lib.load(args.config, args.set)
+    loop.check(config)
+    with open_workspace(args.folder, config, product.PLUGINS, bind=False) as ws:
+        rows, sentences = judges_check.check(ws)
+    print(text_table.table(rows))
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
     return 0
 
 

@@ -22,6 +22,9 @@ from rewardjax.curation.judges.protocol import Outcome, Question, questions, set
 
 T = TypeVar("T")
 
+# A judge that cannot be read in its first questions is asked no more: each of them was paid for.
+NONE_READABLE_OF = 8
+
 
 class Report(TypedDict):
     """What a call of `ask` came to, in questions, servers and dollars."""
@@ -62,7 +65,7 @@ def unfinished(report: Report) -> str | None:
     if report["out_of_budget"]:
         return f"{report['out_of_budget']}; raise budget.judges and run again"
     if report["stopped"]:
-        return f"{next(iter(report['stopped'].values()))}; run again when it answers"
+        return f"{next(iter(report['stopped'].values()))}; run again when that is mended"
     if report["in_batches"]:
         return (
             f"{report['in_batches']} questions are in batch files; "
@@ -99,6 +102,8 @@ class _Asking:
         self.ledger, self.bar, self.purse = ledger, bar, Purse(ledger)
         self.settled = self.unreadable = self.in_batches = 0
         self.stopped: dict[str, str] = {}
+        # How many questions of a voter ended in which state.
+        self.states: Counter[tuple[str, str]] = Counter()
         self.out_of_budget: str | None = None
 
     async def serve(self, judge: Judge, items: Sequence[Item], task: str, purpose: str) -> None:
@@ -159,6 +164,8 @@ class _Asking:
             if isinstance(step, Request) and self._may_send(endpoint, step):
                 given_up.append(question)
             self._count(step)
+            if isinstance(step, Outcome):
+                self._stop_if_unreadable(endpoint, step)
             # Answers that come from the ledger come without a pause in which others could work.
             await asyncio.sleep(0)
 
@@ -176,6 +183,18 @@ class _Asking:
             self.in_batches += self.ledger.in_batch(step.key) is not None
         self.bar.update()
         self.bar.set_postfix_str(f"{self.ledger.spent():.4f} dollars", refresh=False)
+
+    def _stop_if_unreadable(self, endpoint: Endpoint, outcome: Outcome) -> None:
+        voter = endpoint.judge.voter
+        self.states[voter, outcome.state] += 1
+        unreadable = self.states[voter, "unreadable"]
+        if unreadable >= NONE_READABLE_OF and not self.states[voter, "answered"]:
+            sentence = (
+                f"judge {endpoint.judge.name}: none of its first {unreadable} answers can be read "
+                f"({outcome.problem}); look at them with `curate judges check`"
+            )
+            for url in endpoint.judge.urls:
+                self.stopped.setdefault(url, sentence)
 
     async def _unless_stopped(self, endpoint: Endpoint, working: Awaitable[T]) -> T | None:
         """What `working` returns; None, with the reason noted, where it cannot go on."""

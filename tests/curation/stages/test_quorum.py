@@ -44,7 +44,7 @@ def test_a_judge_that_cannot_be_read_pauses_the_run_before_its_votes_count(ws_of
     messy = Behavior(accuracy=1.0, malformed=1.0)
     with serve({"good": Behavior(accuracy=1.0), "messy": messy}, TRUTH) as server:
         ws = ws_of(judge_at(server, "good"), judge_at(server, "messy", asks=1))
-        with pytest.raises(Paused, match="judge:messy answered 0 of 24: 24 unreadable.*asks"):
+        with pytest.raises(Paused, match="messy: none of its first 8 answers can be read"):
             label(ws)
         assert STAGE.rows(ws.store, "votes") == []
         # The other judge's answers stay, and are not paid for again.
@@ -57,7 +57,7 @@ def test_a_judge_that_cannot_be_read_pauses_the_run_before_its_votes_count(ws_of
 def test_answers_that_were_cut_off_are_asked_again_with_a_larger_limit(ws_of):
     with serve({"m": Behavior(accuracy=1.0)}, TRUTH) as server:
         ws = ws_of(judge_at(server, "m", max_tokens=10, answer_format="plain"))
-        with pytest.raises(Paused, match="max_tokens = 10.*raise its max_tokens and run again"):
+        with pytest.raises(Paused, match="none of its first 8 answers.*max_tokens = 10"):
             label(ws)
         ws.judges[:] = [judge_at(server, "m", max_tokens=400, answer_format="plain")]
         assert len(label(ws)) == 12
@@ -78,6 +78,15 @@ def test_pairs_without_a_quorum_get_no_label_of_the_panel(ws_of):
         assert 0 < len(labeled) < 12
         (sentence,) = quorum.lost_answers(ws.calls)
         assert sentence.startswith("judge:messy answered") and "unreadable" in sentence
+
+
+def test_a_judge_that_is_read_too_seldom_pauses_the_run_with_what_to_do(ws_of):
+    with serve({"messy": Behavior(malformed=0.7)}, TRUTH) as server:
+        ws = ws_of(judge_at(server, "messy", asks=1), readable=0.95)
+        with pytest.raises(Paused, match=r"judge:messy answered \d+ of 24: .* raise its asks"):
+            label(ws)
+        ws.judges[:] = [judge_at(server, "messy", asks=30)]
+        assert len(label(ws)) == 12
 
 
 def test_half_of_the_panel_is_a_quorum():
