@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rewardjax.data.spelling import CONFIG, Spelling
+
 APART = ("equal", "equal_after_truncation", "over_long")
 WORDS = {"over_long": "over-long", "equal_after_truncation": "equal after truncation"}
 EARLY = 10_000  # records of a file after which its losses are judged for the first time
@@ -71,7 +73,7 @@ class FileAccount:
         )
         return f"warning: {self.file} loses {lost} of {self.records:,} records{self._why(worst)}"
 
-    def refuse(self, max_dropped: float) -> None:
+    def refuse(self, max_dropped: float, spelling: Spelling = CONFIG) -> None:
         """Raise ValueError where a larger share than `max_dropped` is unusable."""
         share = self._shares().get("unusable", 0.0)
         if share <= max_dropped:
@@ -79,10 +81,10 @@ class FileAccount:
         counts = ", ".join(
             f"{count:,} {name}" for name, count in self.dropped.items() if name not in APART
         )
+        limit = spelling.of(f"data.max_dropped={max_dropped}")
         raise ValueError(
             f"{self.file}: {share:.0%} of {self.records:,} records are unusable "
-            f"({counts}){self._why('unusable')}; data.max_dropped={max_dropped} is the share that "
-            "may be lost"
+            f"({counts}){self._why('unusable')}; {limit} is the share that may be lost"
         )
 
     def _shares(self) -> dict[str, float]:

@@ -26,6 +26,7 @@ from rewardjax.data.accounting import FileAccount
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.sources import Source, open_source
+from rewardjax.data.spelling import Spelling
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
 
@@ -98,7 +99,7 @@ def prepare(
                     tokenize_record, tokenizer=tokenizer, readings=readings, settings=settings
                 )
                 outcomes = _map(work, formats.numbered(source), workers)
-                count = _Counts(readings, max_dropped)
+                count = _Counts(readings, max_dropped, formats.spelling_of(source))
                 _build(folder, source, inputs, tokenizer.pad_id, outcomes, count)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"tokenized {folder.name}")
@@ -111,7 +112,7 @@ def prepare(
     files = accounting.from_record(pairs.manifest["files"])
     for file in files:
         # Also of a cache: another run may have allowed more.
-        file.refuse(max_dropped)
+        file.refuse(max_dropped, formats.spelling_of(source))
     if jax.process_index() == 0:
         for line in (*(file.sentence() for file in files), *warnings_about(pairs)):
             print(line, file=sys.stderr, flush=True)
@@ -165,8 +166,8 @@ class _Counts:
     tokenized for nothing.
     """
 
-    def __init__(self, readings: Sequence[formats.Reading], max_dropped: float):
-        self.max_dropped = max_dropped
+    def __init__(self, readings: Sequence[formats.Reading], max_dropped: float, spelling: Spelling):
+        self.max_dropped, self.spelling = max_dropped, spelling
         self.files = [
             FileAccount(reading.file, reading.sentence(), list(reading.unused))
             for reading in readings
@@ -209,7 +210,7 @@ class _Counts:
             self._entry(first.reason)["records"] += 1
             file.drop(first.reason, first.detail)
         if file.records == accounting.EARLY:
-            file.refuse(self.max_dropped)
+            file.refuse(self.max_dropped, self.spelling)
         self.pairs["in"] += len(outcome.pairs) + len(outcome.bad_pairs) + outcome.sampled_out
         self.pairs["kept"] += len(outcome.pairs)
         self.pairs["sampled_out"] += outcome.sampled_out

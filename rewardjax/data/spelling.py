@@ -9,7 +9,7 @@ import argparse
 import re
 from typing import NamedTuple
 
-_FIELD = re.compile(r"\bdata\.(columns|labels|split)(?:=(\{[^{}]*\}|[\w./-]+))?")
+_FIELD = re.compile(r"\bdata\.(columns|labels|split|max_dropped)(?:=(\{[^{}]*\}|[\w./-]+))?")
 
 
 class Spelling(NamedTuple):

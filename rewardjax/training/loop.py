@@ -21,7 +21,7 @@ from flax import nnx
 
 from rewardjax import config as config_lib
 from rewardjax import errors, fingerprint
-from rewardjax.data import pack, pipeline
+from rewardjax.data import pack, pipeline, spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
@@ -324,16 +324,19 @@ def refuse_non_finite(step: int, values: dict[str, float]) -> None:
         )
 
 
-def load_pairs(tokenizer: ChatTokenizer, source: str, **kwargs: Any) -> TokenizedPairs:
+def load_pairs(
+    tokenizer: ChatTokenizer, where: str, source: str, split: str | None = None, **kwargs: Any
+) -> TokenizedPairs:
     """The tokenized pairs of the data that `source` names; `kwargs` as for `prepare`.
 
-    Raises RuntimeError where the hosts of a job see different data under that name.
+    where: the section of the config that names it, for messages. Raises RuntimeError where the
+    hosts of a job see different data under that name.
     """
+    opened = open_source(source, split=split, spelling=spelling.of_entry(where))
     # Hashing the files is not free, and one process has nobody to compare with.
     if jax.process_count() > 1:
-        opened = open_source(source, split=kwargs.get("split"))
         distributed.assert_same({f"the data {source}": opened.fingerprint()})
-    return prepare(source=source, tokenizer=tokenizer, **kwargs)
+    return prepare(source=opened, tokenizer=tokenizer, **kwargs)
 
 
 def refuse_mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> None:
@@ -355,7 +358,7 @@ def read_data(
     complaints = errors.Complaints()
     pairs: dict[str, Any] = {}
     for where, section in data_sections(config):
-        pairs[where] = complaints.of(load_pairs, tokenizer, **section)
+        pairs[where] = complaints.of(load_pairs, tokenizer, where, **section)
         # The other hosts wait for this one, and it must not go on to what they have not reached.
         if jax.process_count() > 1:
             complaints.refuse()

@@ -12,6 +12,7 @@ from rewardjax.data import formats, spelling
 from rewardjax.data.prepare import prepare
 from rewardjax.data.sources import open_named, open_source
 from rewardjax.evaluators.audits import overlap
+from rewardjax.training.loop import load_pairs
 
 UNKNOWN = {"ask": "1 + 1?", "chosen": "2", "rejected": "3"}
 NUMBERED = {"prompt": "1 + 1?", "response_a": "2", "response_b": "3", "label": 0}
@@ -128,6 +129,21 @@ def test_training_names_the_fields_of_its_config(folder, tmp_path):
         prepare(source=folder, **how)
     with pytest.raises(ValueError, match=r"data\.columns=\{prompt: ask\}"):
         prepare(source=folder, split="train", **how)
+
+
+def test_training_names_the_held_out_set_s_fields(folder, tmp_path):
+    from tiny_chat import make_tokenizer
+
+    how = {"cache": tmp_path / "cache", "max_length": 100}
+    for split, sentence in (("train", r"columns=\{prompt: ask\}"), (None, "split=train")):
+        with pytest.raises(ValueError, match=rf"evals\.mine\.{sentence}"):
+            load_pairs(make_tokenizer(), "evals.mine", folder, split, **how)
+    bad = [NUMBERED | {"label": "a"}, NUMBERED | {"label": "a", "response_a": ""}]
+    (tmp_path / "bad.jsonl").write_text("".join(json.dumps(record) + "\n" for record in bad))
+    with pytest.raises(ValueError, match=r"evals\.mine\.max_dropped=0\.2 is the share"):
+        load_pairs(
+            make_tokenizer(), "evals.mine", str(tmp_path / "bad.jsonl"), max_dropped=0.2, **how
+        )
 
 
 def test_a_sentence_without_fields_is_left_as_it_is():
