@@ -258,8 +258,16 @@ def tie(number):
 
 
 LONG = {"chosen": "good " * 150, "rejected": "bad " * 150}
+# Held-out responses may lie in two rows, each with the whole prompt.
+TWO_ROWS = {"chosen": "good " * 50, "rejected": "bad " * 50}
+LONG_PROMPT = {"prompt": "word " * 300}
 DATA = [
-    ("evals.heldout", [pair(0), pair(1, **LONG)], {}, "evals.heldout: 1 of 2 pairs have a convers"),
+    (
+        "evals.heldout",
+        [pair(0, **TWO_ROWS), pair(1, **LONG_PROMPT)],
+        {},
+        "evals.heldout: 1 of 2 pairs have a convers",
+    ),
     ("evals.heldout", [tie(n) for n in range(5)], {}, "evals.heldout: all 5 pairs are ties"),
     ("evals.heldout", [pair(0, rejected="1")], {}, "no usable pair; .*1 equal"),
     ("evals.heldout", [], {}, "no usable pair"),
