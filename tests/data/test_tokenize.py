@@ -253,7 +253,7 @@ def test_a_split_of_a_repository_is_tokenized_alone(tmp_path):
         write_source(repository / f"{split}.jsonl", records)
     of_split = lambda split: prepared(str(repository), tmp_path / "cache", split=split)
     assert len(of_split("train")) == 5 and len(of_split("test")) == 3
-    with pytest.raises(ValueError, match="the splits test, train; choose one: data.split="):
+    with pytest.raises(ValueError, match="the splits test, train; choose one, as in data.split="):
         of_split(None)
 
 
