@@ -136,16 +136,16 @@ def _example(example: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(number: int, part: Section) -> dict[str, Any]:
+    examples = {}
+    for heading, pairs in part.examples.items():
+        examples[heading] = [_example(pair) for pair in pairs]
     return {
         "id": f"part-{number}",
         "heading": part.heading,
         "text": part.text,
         "figures": _figures(part.figures),
         "tables": _tables(part.tables),
-        "examples": {
-            heading: [_example(example) for example in examples]
-            for heading, examples in part.examples.items()
-        },
+        "examples": examples,
     }
 
 

@@ -38,19 +38,16 @@ def write(comparison: Comparison, folder: pathlib.Path) -> None:
 
 def to_record(comparison: Comparison) -> dict[str, Any]:
     """All that the other files show, with all digits."""
+    models = []
+    headlines: dict[str, dict[str, Any]] = {name: {} for name in comparison.titles}
+    for model in comparison.models:
+        facts = {field: model.record.get(field) for field in ("path", "weights")}
+        models.append({"name": model.name, **facts})
+        for name, interval in model.intervals.items():
+            headlines[name][model.name] = {field: interval[field] for field in _HEADLINE}
     return {
-        "models": [
-            {field: model.record.get(field) for field in ("path", "weights")} | {"name": model.name}
-            for model in comparison.models
-        ],
-        "headlines": {
-            name: {
-                model.name: {field: model.intervals[name][field] for field in _HEADLINE}
-                for model in comparison.models
-                if name in model.results
-            }
-            for name in comparison.titles
-        },
+        "models": models,
+        "headlines": headlines,
         "test": TEST,
         "correction": comparison.correction,
         "interval_methods": METHODS,
