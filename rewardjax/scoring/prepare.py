@@ -57,6 +57,7 @@ def prepare(
     conversations: list[np.ndarray] = []
     fits: list[int] = []
     lengths = np.full(len(group.responses), -1, np.int32)
+    # The tokenizer counts over all that it ever encoded.
     before = tokenizer.neutralized
     for k, response in enumerate(group.responses):
         if k in refused:
@@ -74,6 +75,7 @@ def prepare(
         except BadRecord as error:
             refused[k] = error
     control_example = ""
+    # Looked for only where there is one, since most groups have none.
     if tokenizer.neutralized > before:
         control_example = tokenizer.first_control_string(group) or ""
     tokens = None
