@@ -185,7 +185,7 @@ def _refuse_what_differs(family: Family, raw: dict[str, Any], path: pathlib.Path
         raise ValueError(
             f"{path}: the weights are quantized (quantization_config, quant_method="
             f"{quantization.get('quant_method')!r}), and those are not read; use the folder of the "
-            f"unquantized model, or dequantize it (transformers: model.dequantize, save_pretrained)"
+            f"unquantized model, or write one with transformers (dequantize, then save_pretrained)"
         )
     if any("SequenceClassification" in name for name in raw.get("architectures") or ()):
         _refuse_other_than_one_output(raw, path)
