@@ -2,8 +2,10 @@
 
     python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan]
         both stages; the same command resumes
+    python -m rewardjax.curate answers FOLDER FILE... [--person 3=ana] [--commit] [--close]
+        what people sent back, shown and then stored for the step that waits for it
     python -m rewardjax.curate status FOLDER
-        pools, votes, scores, decisions
+        pools, votes, scores, decisions, people
     python -m rewardjax.curate explain FOLDER PAIR_ID
         every vote, score and rule about a pair
     python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild
@@ -32,7 +34,9 @@ from collections.abc import Sequence
 
 from rewardjax import config as config_lib
 from rewardjax import errors
-from rewardjax.curation import people
+from rewardjax.curation import people, people_quality
+from rewardjax.curation.annotation import acceptance, progress
+from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger import decisions, explain
 from rewardjax.curation.ledger import pools as pools_lib
@@ -77,6 +81,30 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(run)
     run.add_argument(
         "--plan", action="store_true", help="show counts and cost of every step, and do nothing"
+    )
+    back = verb("answers", _answers, "show what people sent back; with --commit, store it")
+    back.add_argument(
+        "files", nargs="*", type=pathlib.Path, help="JSON lines, JSON, CSV; Label Studio, Argilla"
+    )
+    back.add_argument("--commit", action="store_true", help="store what can be read")
+    back.add_argument(
+        "--close",
+        action="store_true",
+        help="end the open step with the answers it has: nothing is added to it afterwards",
+    )
+    back.add_argument(
+        "--person",
+        action="append",
+        default=[],
+        metavar="WHO=NAME",
+        help="which annotator the files mean by a number or an e-mail; repeat",
+    )
+    back.add_argument(
+        "--choice",
+        action="append",
+        default=[],
+        metavar="WORD=CHOICE",
+        help=f"what a word of the files means: {', '.join(people.CHOICES)}; repeat",
     )
     verb("status", _status, "what the ledger holds")
     verb("explain", _explain, "everything about one pair").add_argument(
@@ -176,9 +204,67 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _answers(args: argparse.Namespace) -> int:
+    store = _store(args.folder)
+    if not has_desk(args.folder):
+        raise ValueError(
+            f"{args.folder}: no step waits for people; `curate run` with people.kind=files deals "
+            "tasks"
+        )
+    if args.close and args.files and not args.commit:
+        raise ValueError("--close with files needs --commit too: what they hold is stored first")
+    if args.commit and not args.files:
+        raise ValueError("--commit needs the files to store")
+    with open_desk(args.folder) as desk:
+        if args.files:
+            _take_answers(args, store, desk)
+        if args.close:
+            _close_steps(desk)
+        print(text_table.table(progress.table(desk)))
+        missing = {step.name: len(desk.missing(step.name)) for step in desk.steps()}
+        closed = {step.name: step.is_closed for step in desk.steps()}
+    print(json.dumps({"committed": args.commit, "missing": missing, "closed": closed}))
+    return 0
+
+
+def _take_answers(args: argparse.Namespace, store: Store, desk: Desk) -> None:
+    """Say what the files hold, and store it with --commit. Raises ValueError for no answer."""
+    names = acceptance.names_of(desk, args.person, args.choice)
+    outcome = acceptance.read(store, desk, args.files, names)
+    print("\n".join(progress.lines(outcome, desk)))
+    if not outcome.accepted and not outcome.repeated:
+        why = progress.grouped(outcome.refused)[0]
+        raise ValueError(f"nothing in the files is an answer, so nothing changes: {why}")
+    if not args.commit:
+        print("nothing is stored yet: give --commit to store what was read")
+        return
+    for step in sorted({each.step for each in outcome.accepted}):
+        desk.take(step, [each.answer for each in outcome.accepted if each.step == step])
+    print(
+        f"{len(outcome.accepted)} answers are stored; until the step closes, a later file corrects"
+    )
+
+
+def _close_steps(desk: Desk) -> None:
+    """Close the steps that are open, whatever is missing."""
+    steps = [step.name for step in desk.steps() if not step.is_closed]
+    if not steps:
+        raise ValueError("no step is open, so there is nothing to close")
+    for name in steps:
+        missing = len(desk.missing(name))
+        desk.close(name)
+        print(f"{name} is closed; {missing} tasks without an answer are left unlabeled")
+
+
 def _status(args: argparse.Namespace) -> int:
     store = _store(args.folder)
-    tables = explain.status(store) | people.quality(store)
+    tables = explain.status(store)
+    votes = people_quality.votes(store)
+    if has_desk(args.folder):
+        with open_desk(args.folder) as desk:
+            tables["People's tasks"] = progress.table(desk)
+            votes += progress.waiting_votes(store, desk)
+    tables |= people_quality.tables(votes)
     with contextlib.closing(CallLedger(args.folder / "calls.sqlite")) as calls:
         tables["Judges: how their questions ended"] = calls.endings()
         tables["Judges: answers that needed a mercy"] = calls.mercies()

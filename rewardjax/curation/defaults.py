@@ -12,7 +12,7 @@ from rewardjax.defaults import Function
 CURATION = {
     "clean": (Function("rewardjax.curation.ledger.clean:clean", ("store",)),),
     "people": (
-        Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed")),
+        Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed", "most")),
         Function("rewardjax.curation.people:simulate", ("tasks", "truth", "seed")),
     ),
 }
@@ -62,8 +62,15 @@ def curation() -> Config:
             # Gold examples that a judge is shown, unless the judge has `shots` of its own.
             shots=4,
             people=dict(
-                # "simulated", or "files": a queue is written, and answers are waited for.
+                # "simulated", or "files": a queue is written, and `curate answers` takes what
+                # comes back.
                 kind="simulated",
+                # Of files: the share of a step's tasks that must be answered before it closes.
+                quota=1.0,
+                # An annotator whose accuracy on checks is below this, after `suspend_after` of
+                # them, gets no more tasks, and their votes do not count. None: nobody.
+                suspend_below=placeholder(float),
+                suspend_after=10,
                 # people.queue
                 annotators=("one", "two"),
                 overlap=0.1,

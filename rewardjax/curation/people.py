@@ -3,20 +3,19 @@
 A task is one pair for one annotator, its two responses shown left and right in an order drawn for
 the task. The answer names a side and becomes a vote for `a` or `b`, with the order that was shown.
 Tasks are a function of what they are about and a seed: making the queue again gives the same tasks,
-so that only answers have to be kept (`people_files`).
+so that an answer names the task that it is about (`annotation`). How well people do is measured in
+`people_quality`.
 """
 
 import dataclasses
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import fingerprint
-from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.curation.ledger.rows import AttributesRow, Kind, Shown, Value, VoteRow, other
 from rewardjax.curation.ledger.store import Store
-from rewardjax.stats import agreement
 
 SIDES = ("left", "right")
 CHOICES = (*SIDES, "no_preference", "cannot_decide")
@@ -50,6 +49,8 @@ class Answer:
     seconds: float | None = None
     # Attributes as the annotator corrected them.
     edits: Mapping[str, str] | None = None
+    # Who gave it; None: whom the task was given to.
+    annotator: str | None = None
 
 
 # ------------------------------------------------------------------ the queue
@@ -80,6 +81,7 @@ def queue(
     checks: float = 0.05,
     gold: Sequence[str] = (),
     seed: int = 0,
+    most: int | None = None,
 ) -> list[Task]:
     """Tasks, annotator by annotator, in the order in which each should do them.
 
@@ -89,8 +91,11 @@ def queue(
         annotators: their names. A pair goes to one of them.
         overlap: share of the pairs that go to two, for agreement.
         checks: for each annotator so many tasks more, as a share of the others, spread evenly.
-        gold: pairs with a label that people gave already, from which checks are drawn.
+        gold: pairs with a label that people gave already, from which checks are drawn; an annotator
+            is never asked again about a pair that they answered themselves.
         seed: of the draws.
+        most: of tasks, over all annotators: pairs are then taken by priority until that many tasks
+            are dealt. None: no limit.
 
     Raises:
         ValueError: without annotators, or for shares outside [0, 1].
@@ -101,27 +106,109 @@ def queue(
             f"annotators = {list(annotators)}, overlap = {overlap}, checks = {checks}: "
             "distinct names, and shares in [0, 1]"
         )
-    ordered = sorted(dict.fromkeys(pair_ids), key=priority(_attributes(store)))
-    work: dict[str, list[str]] = {name: [] for name in annotators}
-    for pair_id in ordered:
-        # Each decision from a draw of its own, so that adding pairs moves no other pair.
-        first = int(_draw(seed, "annotator", pair_id) * len(annotators))
-        work[annotators[first]].append(pair_id)
-        if len(annotators) > 1 and _draw(seed, "overlap", pair_id) < overlap:
-            # The next one: another person for certain.
-            work[annotators[(first + 1) % len(annotators)]].append(pair_id)
+    ordered = sorted(dict.fromkeys(pair_ids), key=priority(attributes_of(store)))
     candidates = set(gold) - set(ordered)
+    answered = _answered(store)
+    work: dict[str, list[str]] = {name: [] for name in annotators}
+    own_checks: dict[str, list[str]] = {}
+    for name in annotators:
+        unseen = candidates - answered.get(f"human:{name}", set())
+        own_checks[name] = sorted(unseen, key=lambda i, name=name: _draw(seed, "check", name, i))
+
+    def checks_of(name: str, pairs: int) -> int:
+        return min(round(checks * pairs), len(own_checks[name]))
+
+    dealt = 0
+    for pair_id, name in _assignments(ordered, annotators, overlap, seed):
+        pairs = len(work[name])
+        # A check that becomes due with this pair is paid for like every other answer.
+        dealt += 1 + checks_of(name, pairs + 1) - checks_of(name, pairs)
+        if most is not None and dealt > most:
+            break
+        work[name].append(pair_id)
     tasks = []
     for name, own in work.items():
-        drawn = sorted(candidates, key=lambda pair_id: _draw(seed, "check", name, pair_id))
-        own_checks = drawn[: round(checks * len(own))]
-        for pair_id, is_check in _with_checks(own, own_checks):
-            shown: Shown = "ab"
-            if _draw(seed, "side", name, pair_id) >= 0.5:
-                shown = "ba"
-            id = fingerprint.of_json([pair_id, name, seed])
-            tasks.append(Task(id, pair_id, name, shown, is_check))
+        due = own_checks[name][: checks_of(name, len(own))]
+        for pair_id, is_check in _with_checks(own, due):
+            tasks.append(_task(pair_id, name, seed, is_check))
     return tasks
+
+
+def _assignments(
+    pair_ids: Sequence[str], annotators: Sequence[str], overlap: float, seed: int
+) -> Iterator[tuple[str, str]]:
+    """(pair, annotator) in the order of the pairs; some pairs go to two."""
+    for pair_id in pair_ids:
+        # Each decision from a draw of its own, so that adding pairs moves no other pair.
+        first = int(_draw(seed, "annotator", pair_id) * len(annotators))
+        yield pair_id, annotators[first]
+        if len(annotators) > 1 and _draw(seed, "overlap", pair_id) < overlap:
+            # The next one: another person for certain.
+            yield pair_id, annotators[(first + 1) % len(annotators)]
+
+
+def _task(pair_id: str, name: str, seed: int, is_check: bool) -> Task:
+    shown: Shown = "ab"
+    if _draw(seed, "side", name, pair_id) >= 0.5:
+        shown = "ba"
+    return Task(fingerprint.of_json([pair_id, name, seed]), pair_id, name, shown, is_check)
+
+
+def _answered(store: Store) -> dict[str, set[str]]:
+    """Voter -> the pairs about which that person has said something."""
+    answered: dict[str, set[str]] = defaultdict(set)
+    sql = "select pair_id, voter from votes where kind in ('human', 'check', 'suspended')"
+    for row in store.query(sql).to_pylist():
+        answered[row["voter"]].add(row["pair_id"])
+    return answered
+
+
+def reassigned(
+    tasks: Sequence[Task],
+    answers: Iterable[Answer],
+    suspended: Collection[str],
+    annotators: Sequence[str],
+    *,
+    seed: int,
+    most: int | None = None,
+) -> list[Task]:
+    """The tasks without the open ones of suspended people, whose pairs go to others.
+
+    Also a pair that a suspended person has answered goes to somebody else: that answer is kept, and
+    does not count. Where nobody is left, or `most` tasks are reached, such pairs are left out.
+
+    Args:
+        tasks: as they were dealt.
+        answers: to them, so far.
+        suspended: names of those whose votes do not count.
+        annotators: all names.
+        seed: of the draws.
+        most: of tasks, those that suspended people have answered included.
+    """
+    if not suspended:
+        return list(tasks)
+    answered, covered = set(), set()
+    task_of = {task.id: task for task in tasks}
+    for answer in answers:
+        task = task_of[answer.task]
+        answered.add(task.id)
+        if (answer.annotator or task.annotator) not in suspended:
+            covered.add(task.pair_id)
+    kept = []
+    for task in tasks:
+        if task.annotator not in suspended or task.id in answered:
+            kept.append(task)
+        if task.annotator not in suspended:
+            covered.add(task.pair_id)
+    others = [name for name in annotators if name not in suspended]
+    for task in tasks:
+        is_full = most is not None and len(kept) >= most
+        if task.check or task.pair_id in covered or not others or is_full:
+            continue
+        covered.add(task.pair_id)
+        name = others[int(_draw(seed, "replacement", task.pair_id) * len(others))]
+        kept.append(_task(task.pair_id, name, seed, is_check=False))
+    return kept
 
 
 def _with_checks(pair_ids: list[str], checks: list[str]) -> list[tuple[str, bool]]:
@@ -134,7 +221,8 @@ def _with_checks(pair_ids: list[str], checks: list[str]) -> list[tuple[str, bool
     return items
 
 
-def _attributes(store: Store) -> dict[str, AttributesRow]:
+def attributes_of(store: Store) -> dict[str, AttributesRow]:
+    """pair_id -> the attributes that count."""
     return {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
 
 
@@ -147,31 +235,43 @@ def _draw(*parts: Any) -> float:
 # ------------------------------------------------------------------ answers -> rows
 
 
-def votes(tasks: Iterable[Task], answers: Iterable[Answer]) -> tuple[list[VoteRow], list[str]]:
+def votes(
+    tasks: Iterable[Task], answers: Iterable[Answer], suspended: Collection[str] = ()
+) -> tuple[list[VoteRow], list[str]]:
     """Rows of the ledger `votes`, and a sentence for each answer that cannot be one.
 
-    Refused are answers to an unknown task, second answers, a choice that is not one of CHOICES and
-    a confidence that is not a probability.
+    Refused are answers to an unknown task, a person's second answer about a pair, a choice that is
+    not one of CHOICES and a confidence that is not a probability.
+
+    Args:
+        tasks: that were dealt.
+        answers: to them.
+        suspended: the people whose votes are kept and do not count.
     """
     task_of = {task.id: task for task in tasks}
     rows: list[VoteRow] = []
     refused: list[str] = []
-    answered: set[str] = set()
+    answered: set[tuple[str, str]] = set()
     for answer in answers:
         reason = _refusal(answer, task_of, answered)
         if reason is not None:
             refused.append(f"task {answer.task}: {reason}")
             continue
-        answered.add(answer.task)
-        rows.append(_vote(task_of[answer.task], answer))
+        task = task_of[answer.task]
+        name = answer.annotator or task.annotator
+        answered.add((task.pair_id, name))
+        rows.append(_vote(task, answer, name, is_suspended=name in suspended))
     return rows, refused
 
 
-def _refusal(answer: Answer, task_of: Mapping[str, Task], answered: set[str]) -> str | None:
+def _refusal(
+    answer: Answer, task_of: Mapping[str, Task], answered: Collection[tuple[str, str]]
+) -> str | None:
     """Why an answer cannot be a vote."""
     if answer.task not in task_of:
         return "not in the queue"
-    if answer.task in answered:
+    task = task_of[answer.task]
+    if (task.pair_id, answer.annotator or task.annotator) in answered:
         return "answered a second time"
     if answer.choice not in CHOICES:
         return f"choice = {answer.choice!r}, not one of {', '.join(CHOICES)}"
@@ -180,10 +280,12 @@ def _refusal(answer: Answer, task_of: Mapping[str, Task], answered: set[str]) ->
     return None
 
 
-def _vote(task: Task, answer: Answer) -> VoteRow:
-    # A check has a kind of its own: it measures the person, and no query for people's votes sees
-    # it.
+def _vote(task: Task, answer: Answer, name: str, *, is_suspended: bool) -> VoteRow:
     kind: Kind = "human"
+    if is_suspended:
+        kind = "suspended"
+    # A check has a kind of its own: it measures the person, and no query for people's votes sees
+    # it. Also of a suspended person, who is still measured by it.
     if task.check:
         kind = "check"
     evidence: dict[str, Any] = {"task": task.id, "check": task.check}
@@ -191,9 +293,9 @@ def _vote(task: Task, answer: Answer) -> VoteRow:
         evidence["seconds"] = answer.seconds
     return VoteRow(
         pair_id=task.pair_id,
-        voter=f"human:{task.annotator}",
+        voter=f"human:{name}",
         kind=kind,
-        value=_value(task, answer.choice),
+        value=value(task, answer.choice),
         sample=0,
         confidence=answer.confidence,
         shown=task.shown,
@@ -201,7 +303,7 @@ def _vote(task: Task, answer: Answer) -> VoteRow:
     )
 
 
-def _value(task: Task, choice: str) -> Value:
+def value(task: Task, choice: str) -> Value:
     """What a choice says about the responses, wherever they were shown."""
     if choice in VALUES:
         return VALUES[choice]
@@ -209,45 +311,7 @@ def _value(task: Task, choice: str) -> Value:
     return side
 
 
-def edited_attributes(
-    store: Store, tasks: Iterable[Task], answers: Iterable[Answer]
-) -> list[AttributesRow]:
-    """Rows of the ledger `attributes`: the current ones with the edits of those who made any.
-
-    (Paper 2.2: people correct the attributes too.)
-
-    Raises:
-        ValueError: for a field that is not an attribute.
-    """
-    task_of = {task.id: task for task in tasks}
-    current = _attributes(store)
-    rows: dict[tuple[str, str], AttributesRow] = {}
-    for answer in answers:
-        if not answer.edits or answer.task not in task_of:
-            continue
-        task = task_of[answer.task]
-        unknown = set(answer.edits) - set(FIELDS)
-        if unknown:
-            raise ValueError(
-                f"task {answer.task}: {min(unknown)!r} is not an attribute; "
-                f"there are {', '.join(FIELDS)}"
-            )
-        values: dict[str, Any] = dict.fromkeys(FIELDS, "")
-        if task.pair_id in current:
-            values = {name: current[task.pair_id][name] for name in FIELDS}
-        row = AttributesRow(
-            pair_id=task.pair_id,
-            voter=f"human:{task.annotator}",
-            kind="human",
-            **(values | dict(answer.edits)),
-            evidence=json.dumps({"task": task.id}),
-        )
-        # A second edit of the same pair by the same person replaces the first.
-        rows[task.pair_id, task.annotator] = row
-    return list(rows.values())
-
-
-# ------------------------------------------------------------------ simulation, quality
+# ------------------------------------------------------------------ simulation
 
 
 def simulate(
@@ -284,52 +348,3 @@ def simulate(
             choice = SIDES[task.shown.index(picked)]
         answers.append(Answer(task.id, choice))
     return answers
-
-
-def quality(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """How well people do, as tables by heading.
-
-    "People": for each annotator the answers, the checks among them whose pair other votes know, and
-    the share of these that say what most people said about the pair. "People who answered the same
-    pair": `agreement.compare` of the first two, empty where nobody did.
-    """
-    rows: list[VoteRow] = store.query(
-        "select * from votes where kind in ('human', 'check') order by iteration, stage, unit"
-    ).to_pylist()
-    # pair_id -> voter -> value; of several votes by one person the last counts.
-    opinions: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in rows:
-        if row["kind"] == "human":
-            opinions[row["pair_id"]][row["voter"]] = row["value"]
-    answers: Counter[str] = Counter(row["voter"] for row in rows)
-    matches: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        if row["kind"] == "check" and row["pair_id"] in opinions:
-            counts = Counter(opinions[row["pair_id"]].values())
-            # Where opinions are split evenly, each of them will do.
-            matches[row["voter"]].append(counts[row["value"]] == max(counts.values()))
-    people = []
-    for voter in sorted(answers):
-        checks = matches[voter]
-        right = None
-        if checks:
-            right = sum(checks) / len(checks)
-        people.append(
-            {
-                "annotator": voter.removeprefix("human:"),
-                "answers": answers[voter],
-                "checks": len(checks),
-                "right": right,
-            }
-        )
-    first, second = [], []
-    for _, by_voter in sorted(opinions.items()):
-        if len(by_voter) > 1:
-            # The first two by name; a third opinion is rare.
-            voter, another = sorted(by_voter)[:2]
-            first.append(by_voter[voter])
-            second.append(by_voter[another])
-    both = []
-    if first:
-        both.append(agreement.compare(first, second))
-    return {"People": people, "People who answered the same pair": both}

@@ -1,14 +1,17 @@
-"""Tasks for people to files, and answers from files: JSONL, or Label Studio's formats."""
+"""Tasks for people to files: JSON lines, or Label Studio's import format.
 
-import dataclasses
+What comes back is read by `annotation.acceptance`.
+"""
+
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rewardjax.curation.judges.attributes import FIELDS
+from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.people import VALUES, Answer, Task
+from rewardjax.curation.people import Task
 from rewardjax.data.groups import Message
 
 # The labeling interface of a Label Studio project for these tasks. `verdict` asks for more than the
@@ -51,7 +54,7 @@ def write_tasks(
     elif style == "label_studio":
         for row in rows:
             # Label Studio shows text, not lists of messages.
-            row |= {name: _plain(row[name]) for name in ("prompt", "left", "right")}
+            row |= {name: plain(row[name]) for name in ("prompt", "left", "right")}
         text = json.dumps([{"data": row} for row in rows], ensure_ascii=False)
     else:
         raise ValueError(f"style = {style!r}: 'jsonl' or 'label_studio'")
@@ -66,87 +69,28 @@ def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
         shown = {}
         if task.pair_id in attributes:
             shown = {name: attributes[task.pair_id][name] for name in FIELDS}
-        responses = {"a": text["response_a"], "b": text["response_b"]}
         offered = {}
         if text["tools"] is not None:
             offered["tools"] = text["tools"]
         yield {
             "task": task.id,
             "annotator": task.annotator,
-            "prompt": text["prompt"],
-            "left": responses[task.shown[0]],
-            "right": responses[task.shown[1]],
+            **shown_texts(task, text),
             "attributes": shown,
             "guideline": shown.get("annotation_guideline", ""),
             **offered,
         }
 
 
-def _plain(messages: Sequence[Message]) -> str:
+def shown_texts(task: Task, text: PairText) -> dict[str, list[Message]]:
+    """The prompt and the two responses of a task, by the side on which it shows them."""
+    responses = {"a": text["response_a"], "b": text["response_b"]}
+    left, right = (responses[side] for side in task.shown)
+    return {"prompt": text["prompt"], "left": left, "right": right}
+
+
+def plain(messages: Sequence[Message]) -> str:
+    """Messages as one text, for tools that show no lists of messages."""
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
-
-
-def read_answers(path: str | pathlib.Path) -> tuple[list[Answer], list[str]]:
-    """Answers of a file, and a sentence for each record that is not one.
-
-    The file is JSONL with task, choice and optionally confidence, seconds and edits, or a Label
-    Studio JSON export.
-
-    Raises:
-        ValueError: where it is neither.
-    """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
-    # An export is one list; a line of JSONL is an object.
-    is_export = text.lstrip().startswith("[")
-    try:
-        if is_export:
-            records = json.loads(text)
-        else:
-            records = [json.loads(line) for line in text.splitlines() if line.strip()]
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}: neither JSONL nor a Label Studio export (JSON): {error}"
-        ) from None
-    read = _from_line
-    if is_export:
-        read = _from_label_studio
-    answers: list[Answer] = []
-    unreadable: list[str] = []
-    for number, record in enumerate(records, 1):
-        try:
-            answers += read(record)
-        except (KeyError, TypeError, ValueError) as error:
-            unreadable.append(f"{path}, record {number}: {type(error).__name__}: {error}")
-    return answers, unreadable
-
-
-def _from_line(record: Mapping[str, Any]) -> list[Answer]:
-    names = {field.name for field in dataclasses.fields(Answer)}
-    return [Answer(**{name: record[name] for name in names & record.keys()})]
-
-
-def _from_label_studio(record: Mapping[str, Any]) -> list[Answer]:
-    """The answers of one exported task; canceled annotations are not answers."""
-    answers = []
-    for annotation in record["annotations"]:
-        if annotation.get("was_cancelled"):
-            continue
-        side = verdict = None
-        for region in annotation["result"]:
-            if region["type"] == "pairwise":
-                side = region["value"]["selected"]
-            elif region["from_name"] == "verdict":
-                verdict = region["value"]["choices"][0]
-        # "No preference" and "cannot decide" overrule the side, which Label Studio makes people
-        # pick before they can say so.
-        choice = side
-        if verdict in VALUES:
-            choice = verdict
-        if choice is None:
-            raise ValueError(
-                f"task {record['data']['task']}: neither a side nor a verdict was picked"
-            )
-        answers.append(Answer(record["data"]["task"], choice, seconds=annotation.get("lead_time")))
-    return answers

@@ -1,6 +1,7 @@
 """The folder of one curation, the config it is bound to, and who answers in it.
 
-    FOLDER/store/  calls.sqlite  models/SEAT-ITERATION/  data/  queue/  reports/  config.json
+    FOLDER/store/  calls.sqlite  annotation.sqlite  models/SEAT-ITERATION/  data/  queue/  reports/
+           config.json
 
 The stages (`stages/`) read the ledger, apply a rule and append. Whatever has an opinion of its own
 is a plug-in, so that an experiment drives the very same stages with simulated people, judges and
@@ -45,6 +46,9 @@ MAY_CHANGE = (
     "budget.",
     "judging.",
     "clean.executor",
+    "people.quota",
+    "people.suspend_below",
+    "people.suspend_after",
     "train.mesh",
     "train.compute",
     "train.log",

@@ -260,24 +260,61 @@ def test_a_spent_budget_pauses_and_is_never_exceeded(cheap, tmp_path, capsys):
     assert Store(tmp_path / "store").fingerprint() == whole
 
 
+def answered(folder, answers):
+    """Answers (task -> fields) given to `curate answers` and stored; its exit code."""
+    back = folder / "back.jsonl"
+    back.write_text("\n".join(json.dumps({"task": task} | rest) for task, rest in answers.items()))
+    return curate.main(["answers", str(folder), str(back), "--commit"])
+
+
+def tasks_of(folder, step="people-0"):
+    lines = (folder / f"queue/{step}.tasks.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
     arguments, _ = cheap
     by_file = [*arguments, "--set", "people.kind=files"]
     for _ in range(2):
         assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
-        assert "tasks for people" in capsys.readouterr().err
-    tasks = [
-        json.loads(line)
-        for line in (tmp_path / "queue/people-0.tasks.jsonl").read_text().splitlines()
-    ]
-    answers = [{"task": task["task"], "choice": "left"} for task in tasks] + [
-        {"task": "unknown", "choice": "left"}
-    ]
-    (tmp_path / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+        said = capsys.readouterr().err
+        assert "tasks for people" in said and f"curate answers {tmp_path} FILE" in said
+    # Where answers belonged in an earlier version: nobody waits for a file that is never read.
+    (tmp_path / "queue/people-0.answers.jsonl").write_text("{}")
+    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert "people-0.answers.jsonl is not read by itself" in capsys.readouterr().err
+    tasks = tasks_of(tmp_path)
+    answers = {task["task"]: {"choice": "left"} for task in tasks}
+    some = dict(list(answers.items())[:4])
+    assert answered(tmp_path, some | {"unknown": {"choice": "left"}}) == 0
+    assert "task 'unknown' is in no queue of this workspace" in capsys.readouterr().out
+    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert f"{len(tasks) - 4} are not answered" in capsys.readouterr().err
+    assert answered(tmp_path, answers) == 0
     assert curate.main(["run", str(tmp_path), *by_file]) == 0
+    assert "annotator" in capsys.readouterr().out
     votes = Store(tmp_path / "store").query("select * from votes where kind = 'human'").to_pylist()
     assert len(votes) == len(tasks) and all(vote["value"] == vote["shown"][0] for vote in votes)
-    assert "unknown: not in the queue" in (tmp_path / "queue/people-0.refused.txt").read_text()
+    assert curate.main(["audit", str(tmp_path)]) == 0
+    assert answered(tmp_path, {tasks[0]["task"]: {"choice": "right"}}) == 2
+    assert "people-0 is closed" in capsys.readouterr().err
+
+
+def test_a_share_of_the_answers_is_enough_where_the_quota_says_so(cheap, tmp_path, capsys):
+    arguments, _ = cheap
+    by_file = [*arguments, "--set", "people.kind=files"]
+    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    tasks = tasks_of(tmp_path)
+    half = -(-len(tasks) // 2)
+    answers = {task["task"]: {"choice": "left"} for task in tasks[: half - 1]}
+    assert answered(tmp_path, answers) == 0
+    by_file += ["--set", "people.quota=0.5"]
+    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert "1 more answers close the step" in capsys.readouterr().err
+    assert answered(tmp_path, {tasks[-1]["task"]: {"choice": "left"}}) == 0
+    assert curate.main(["run", str(tmp_path), *by_file]) == 0
+    votes = Store(tmp_path / "store").query("select * from votes where kind = 'human'")
+    assert votes.num_rows == half
 
 
 def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_path, monkeypatch):
@@ -296,15 +333,12 @@ def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_pat
     ]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert curate.main(["run", str(whole), *by_file]) == curate.WAITING
-    tasks = [
-        json.loads(line) for line in (whole / "queue/people-0.tasks.jsonl").read_text().splitlines()
-    ]
+    tasks = tasks_of(whole)
     edits = ({"objectivity": "Subjective"}, {"controversiality": "High"})
-    answers = [
-        {"task": task["task"], "choice": "left", "edits": edits[i < 10]}
-        for i, task in enumerate(tasks)
-    ]
-    (whole / "queue/people-0.answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
+    answers = {
+        task["task"]: {"choice": "left", "edits": edits[i < 10]} for i, task in enumerate(tasks)
+    }
+    assert answered(whole, answers) == 0
     shutil.copytree(whole, killed)
     assert curate.main(["run", str(whole), *by_file]) == 0
     with killed_at_commit(monkeypatch, 1, before=False), pytest.raises(Killed):

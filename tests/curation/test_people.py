@@ -1,7 +1,7 @@
 """People:
 
-the queue's order, overlap and checks; answers become votes whichever side was shown; files go out
-and come back.
+the queue's order, overlap, checks and budget; answers become votes whichever side was shown; who
+errs too often is found out.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from ledgers import pair
 
-from rewardjax.curation import people, people_files
+from rewardjax.curation import people, people_edits, people_files, people_quality
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, queue, simulate
 
@@ -122,96 +122,100 @@ def test_a_simulated_annotator_is_as_good_as_asked(store):
 
 
 @pytest.mark.parametrize("style", ["jsonl", "label_studio"])
-def test_files_go_out_and_come_back(store, tmp_path, style):
+def test_task_files_show_the_texts_and_nothing_that_tells_a_label(store, tmp_path, style):
     tasks = queue(store, IDS[:30], NAMES[:2], overlap=0.5)
-    out, back = tmp_path / "out", tmp_path / "back"
+    out = tmp_path / "out"
     people_files.write_tasks(store, tasks, out, style)
     assert "check" not in out.read_text()
-    answers = simulate(tasks, truth, accuracy=0.7, p_undecided=0.2)
-    by_task = {answer.task: answer for answer in answers}
     if style == "jsonl":
         records = [json.loads(line) for line in out.read_text().splitlines()]
-        lines = [
-            json.dumps({"task": record["task"], "choice": by_task[record["task"]].choice})
-            for record in records
-        ]
-        back.write_text("\n".join(lines))
-    else:  # as Label Studio exports what was done with its tasks
+    else:
         records = [record["data"] for record in json.loads(out.read_text())]
-        done = []
-        for record in records:
-            choice = by_task[record["task"]].choice
-            side = {
-                "from_name": "pw",
-                "to_name": "left",
-                "type": "pairwise",
-                "value": {"selected": choice if choice in ("left", "right") else "left"},
-            }
-            verdict = choice if choice in people.VALUES else "clear"
-            regions = [
-                side,
-                {
-                    "from_name": "verdict",
-                    "to_name": "prompt",
-                    "type": "choices",
-                    "value": {"choices": [verdict]},
-                },
-            ]
-            annotations = [
-                {"was_cancelled": True, "result": []},
-                {"was_cancelled": False, "result": regions, "lead_time": 12.5},
-            ]
-            done.append({"id": 1, "data": record, "annotations": annotations})
-        back.write_text(json.dumps(done))
     assert [record["task"] for record in records] == [task.id for task in tasks]
     shown = dict(
         zip([task.id for task in tasks], store.texts([task.pair_id for task in tasks]), strict=True)
     )
     for record, task in zip(records, tasks, strict=True):
         left = shown[task.id][f"response_{task.shown[0]}"]
-        assert (
-            record["left"] == (left if style == "jsonl" else left[0]["content"])
-            and record["guideline"] == f"Check {task.pair_id}."
-        )
-    read, bad = people_files.read_answers(back)
-    assert not bad and [(answer.task, answer.choice) for answer in read] == [
-        (answer.task, answer.choice) for answer in answers
-    ]
-    assert people.votes(tasks, read)[0][0]["value"] == people.votes(tasks, answers)[0][0]["value"]
+        if style == "label_studio":
+            left = left[0]["content"]
+        assert record["left"] == left and record["guideline"] == f"Check {task.pair_id}."
 
 
-def test_what_is_no_answer_is_listed(store, tmp_path):
+def test_what_cannot_be_a_vote_is_listed(store):
     tasks = queue(store, IDS[:3], NAMES[:1], overlap=0, checks=0)
     ids = [task.id for task in tasks]
-    lines = [
-        {"task": ids[0], "choice": "left"},
-        {"choice": "left"},
-        {"task": ids[0], "choice": "right"},
-        {"task": "x", "choice": "left"},
-    ]
-    lines += [
-        {"task": ids[1], "choice": "both"},
-        {"task": ids[2], "choice": "right", "confidence": 2},
-    ]
-    path = tmp_path / "answers.jsonl"
-    path.write_text("\n".join(map(json.dumps, lines)))
-    answers, unreadable = people_files.read_answers(path)
-    rows, bad = people.votes(tasks, answers)
-    assert len(rows) == 1 and len(unreadable) == 1 and "record 2" in unreadable[0]
+    rows, bad = people.votes(
+        tasks,
+        [
+            Answer(ids[0], "left"),
+            Answer(ids[0], "right"),
+            Answer("x", "left"),
+            Answer(ids[1], "both"),
+            Answer(ids[2], "right", confidence=2),
+        ],
+    )
+    assert len(rows) == 1
     assert [line.split(": ", 1)[1] for line in bad] == [
         "answered a second time",
         "not in the queue",
         "choice = 'both', not one of left, right, no_preference, cannot_decide",
         "confidence = 2, not a probability",
     ]
-    path.write_text("<html>")
-    with pytest.raises(ValueError, match="neither JSONL nor"):
-        people_files.read_answers(path)
+
+
+def test_a_budget_takes_the_most_important_pairs_over_all_annotators(store):
+    todo = IDS[:200]
+    whole = queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=IDS[200:])
+    order = people.priority(people.attributes_of(store))
+    for most in (0, 1, 17, 60):
+        tasks = queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=IDS[200:], most=most)
+        assert most - 1 <= len(tasks) <= most
+        assert {task.id for task in tasks} <= {task.id for task in whole}
+        taken = {task.pair_id for task in tasks if not task.check}
+        left_out = set(todo) - taken
+        if taken:
+            assert max(map(order, taken)) <= min(map(order, left_out))
+    # Of 60 tasks each of three people has some.
+    assert min(Counter(task.annotator for task in tasks).values()) > 10
+    assert sum(task.check for task in tasks) in (4, 5, 6)
+
+
+def test_nobody_is_checked_against_their_own_word(tmp_path):
+    store = Store(tmp_path)
+    store.append("pairs", "import", "0", [pair(i) for i in IDS])
+    first = queue(store, IDS[:100], ["ann", "bob"], overlap=0, checks=0)
+    store.append(
+        "votes", "people", "0", people.votes(first, simulate(first, truth, accuracy=1.0))[0]
+    )
+    by = {task.pair_id: task.annotator for task in first}
+    second = queue(store, IDS[100:], ["ann", "bob"], checks=0.5, gold=IDS[:100], seed=1)
+    checks = [task for task in second if task.check]
+    assert len(checks) > 50 and all(by[task.pair_id] != task.annotator for task in checks)
+
+
+def test_the_pairs_of_a_suspended_person_go_to_others(store):
+    tasks = queue(store, IDS[:60], NAMES, overlap=0.3, checks=0.1, gold=IDS[300:])
+    own = [task for task in tasks if task.annotator == "ann"]
+    answers = [Answer(task.id, "left") for task in own[:5]]
+    remaining = people.reassigned(tasks, answers, ["ann"], NAMES, seed=0)
+    assert {task.pair_id for task in remaining if task.annotator != "ann" and not task.check} == {
+        task.pair_id for task in tasks if not task.check
+    }
+    # What she did stays, what she had left to do does not.
+    assert [task for task in remaining if task.annotator == "ann"] == own[:5]
+    # Whom the new ones go to does not depend on who asks again.
+    assert people.reassigned(remaining, answers, ["ann"], NAMES, seed=0) == remaining
+    assert people.reassigned(tasks, [], NAMES, NAMES, seed=0) == []
+    cut = people.reassigned(tasks, answers, ["ann"], NAMES, seed=0, most=len(tasks) - 10)
+    assert len(cut) <= len(tasks) - 10 < len(remaining)
+    rows, _ = people.votes(remaining, answers, ["ann"])
+    assert {row["kind"] for row in rows} <= {"suspended", "check"}
 
 
 def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
     tasks = queue(store, IDS[:2], NAMES[:1], overlap=0, checks=0)
-    rows = people.edited_attributes(
+    rows = people_edits.edited_attributes(
         store,
         tasks,
         [
@@ -225,9 +229,19 @@ def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
         and row["annotation_guideline"] == f"Check {tasks[0].pair_id}."
         and row["kind"] == "human"
     )
-    with pytest.raises(ValueError, match="'mood' is not an attribute"):
-        people.edited_attributes(
-            store, tasks, [Answer(tasks[0].id, "left", edits={"mood": "good"})]
+    for edits, message in (
+        ({"mood": "good"}, "'mood' is not an attribute"),
+        ({"objectivity": "subjective"}, "objectivity = 'subjective' is not one of Objective"),
+        ({"annotation_guideline": " "}, "annotation_guideline = ' ' is not a text"),
+        ({"annotation_guideline": "\ud800"}, "lone surrogate"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            people_edits.edited_attributes(store, tasks, [Answer(tasks[0].id, "left", edits=edits)])
+    # The last forty pairs have no attributes: one edit alone would leave the others empty.
+    bare = queue(store, IDS[-1:], NAMES[:1], overlap=0, checks=0)
+    with pytest.raises(ValueError, match="the pair has no attributes yet"):
+        people_edits.edited_attributes(
+            store, bare, [Answer(bare[0].id, "left", edits={"objectivity": "Objective"})]
         )
 
 
@@ -244,11 +258,15 @@ def test_quality_tells_a_careless_annotator(tmp_path):
     for tasks, accuracy in ((good, 0.95), (bad, 0.5)):
         rows, _ = people.votes(tasks, simulate(tasks, truth, accuracy=accuracy))
         store.append("votes", f"people-{tasks[0].annotator}", "0", rows, iteration=1)
-    tables = people.quality(store)
+    tables = people_quality.tables(people_quality.votes(store))
     by_name = {row["annotator"]: row for row in tables["People"]}
     assert by_name["good"]["right"] > 0.85 and by_name["bad"]["right"] < 0.7
     assert by_name["bad"]["checks"] == sum(task.check for task in bad)
     assert by_name["bad"]["answers"] == len(bad)
     assert by_name["expert"]["checks"] == 0 and by_name["expert"]["right"] is None
+    measured = people_quality.votes(store)
+    assert set(people_quality.suspended(measured, 0.75, 10)) == {"bad"}
+    assert people_quality.suspended(measured, 0.75, 1000) == {}
+    assert people_quality.suspended(measured, None, 10) == {}
     (overlap,) = tables["People who answered the same pair"]
     assert overlap["items"] > 200 and 0.5 < overlap["agreement"] < 1

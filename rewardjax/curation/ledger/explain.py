@@ -16,7 +16,8 @@ _COUNTS = {
     "Sources": """
         select source, entry, count(*) as pairs from pairs group by all order by all""",
     "Votes": """
-        select iteration, kind, if(kind in ('human', 'check'), 'people', voter) as voter,
+        select iteration, kind,
+            if(kind in ('human', 'check', 'suspended'), 'people', voter) as voter,
             count(distinct pair_id) as pairs, count(*) as votes
         from votes group by all order by all""",
     "Scores": """

@@ -33,8 +33,9 @@ Label = Literal["a", "b"]
 # Of a vote. "undecided": a person who cannot decide; the pair is then dropped.
 Value = Literal["a", "b", "tie", "undecided"]
 # The label that a pair came with, a person, a person's answer to a check (it measures the person
-# and decides nothing), one sample of a judge, the judges merged, a reward model.
-Kind = Literal["original", "human", "check", "judge", "panel", "rm"]
+# and decides nothing), a person's answer that does not count because checks found the person wrong
+# too often, one sample of a judge, the judges merged, a reward model.
+Kind = Literal["original", "human", "check", "suspended", "judge", "panel", "rm"]
 # The pool that a pair enters: people made its label, or they did not.
 Entry = Literal["unverified", "wild"]
 # The order of the responses on the screen or in the prompt.
@@ -115,7 +116,7 @@ class AttributesRow(TypedDict):
     pair_id: str
     voter: Word
     kind: Literal["judge", "human"]
-    # The taxonomies are not enforced here: a person may correct an attribute to other words.
+    # Legal by the taxonomies of `judges.attributes`: who writes a row has checked it.
     task_category: Word
     objectivity: Word
     controversiality: Word

@@ -21,6 +21,10 @@ def check(config: Config) -> None:
         )
     if not 0 <= config.stage1.human_share <= 1:
         raise ValueError(f"stage1.human_share = {config.stage1.human_share} is not in [0, 1]")
+    for name in ("quota", "suspend_below"):
+        share = config.people[name]
+        if share is not None and not 0 <= share <= 1:
+            raise ValueError(f"people.{name} = {share} is not in [0, 1]")
     _one_of("stage1.select", config.stage1.select, rules.SELECTIONS)
     _one_of("embedder.name", config.embedder.name, product.EMBEDDERS)
     _one_of("people.kind", config.people.kind, product.PEOPLE)

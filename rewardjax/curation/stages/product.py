@@ -10,6 +10,7 @@ import numpy as np
 from rewardjax import files
 from rewardjax.curation import people as people_lib
 from rewardjax.curation import people_files
+from rewardjax.curation.annotation.desk import open_desk
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
@@ -61,7 +62,10 @@ def _pause_unless_complete(
 
 
 def people(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
-    """Answers by `people.kind`: simulated, or from a file. Raises Paused without the file."""
+    """Answers by `people.kind`: simulated, or given by `curate answers`.
+
+    Raises Paused while too few have come back.
+    """
     settings = ws.config.people
     if settings.kind == "simulated":
         return people_lib.simulate(
@@ -72,27 +76,35 @@ def people(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answe
             seed=ws.config.seed,
         )
     if settings.kind == "files":
-        return _answers_in_file(ws, tasks, stage)
+        return _answers_by_file(ws, tasks, stage)
     raise ValueError(f"people.kind = {settings.kind!r} is not one of {', '.join(PEOPLE)}")
 
 
-def _answers_in_file(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
-    """What people wrote back; before that, the tasks are written."""
+def _answers_by_file(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequence[Answer]:
+    """What people answered, once the step is closed; before that, the tasks are written."""
+    with open_desk(ws.folder) as desk:
+        desk.deal(stage.name, tasks, ws.config.people.quota)
+        if desk.close_where_met(stage.name):
+            return desk.answers(stage.name)
+        missing, needed = desk.missing(stage.name), desk.open_tasks(stage.name)
     folder = ws.folder / "queue"
     folder.mkdir(exist_ok=True)
-    queue, back = folder / f"{stage.name}.tasks.jsonl", folder / f"{stage.name}.answers.jsonl"
-    if not back.exists():
-        people_files.write_tasks(ws.store, tasks, queue)
-        people_files.write_tasks(
-            ws.store, tasks, queue.with_suffix(".label_studio.json"), "label_studio"
-        )
-        raise Paused(
-            f"{stage.name}: {len(tasks)} tasks for people are in {queue}; put their answers (JSONL "
-            f"or a Label Studio export) into {back}"
-        )
-    answers, unreadable = people_files.read_answers(back)
-    labeling.note_refused(ws, f"{stage.name}.unreadable", unreadable)
-    return answers
+    queue = folder / f"{stage.name}.tasks.jsonl"
+    people_files.write_tasks(ws.store, tasks, queue)
+    people_files.write_tasks(
+        ws.store, tasks, queue.with_suffix(".label_studio.json"), "label_studio"
+    )
+    verb = f"python -m rewardjax.curate answers {ws.folder}"
+    message = (
+        f"{stage.name}: {len(tasks)} tasks for people are in {queue}; {len(missing)} are not "
+        f"answered, and {needed} more answers close the step: show what came back with "
+        f"`{verb} FILE...`, then store it with --commit; --close goes on without the rest"
+    )
+    # Where answers were put in an earlier version: nobody is to wait for what is never read.
+    back = folder / f"{stage.name}.answers.jsonl"
+    if back.exists():
+        message += f"; {back} is not read by itself: `{verb} {back} --commit`"
+    raise Paused(message)
 
 
 def truth(ws: Workspace) -> Callable[[str], str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax import config as config_lib
+from rewardjax.curation import people_quality
 from rewardjax.curation.judges import bias as judge_bias
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger import stage_names
@@ -57,6 +58,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Judges: how their questions ended": ws.calls.endings(),
         "Judges: answers that needed a mercy": ws.calls.mercies(),
         "Cost": costs(ws),
+        **people_quality.tables(people_quality.votes(ws.store)),
         "Judges: position and length": bias(ws),
         "Judges that hardly ever decide": undecided_judges(ws),
         "Gold errors of the best RM": errors(ws, iteration),
@@ -301,7 +303,7 @@ def worth(ws: Workspace, iteration: int) -> Rows:
 
 def costs(ws: Workspace) -> Rows:
     """What judges were paid by the ledger of calls, and people by the price of a label."""
-    sql = "select count(*) from votes where kind in ('human', 'check')"
+    sql = f"select count(*) from votes where {people_quality.PAID}"
     answers = ws.store.query(sql).column(0)[0].as_py()
     people = {
         "purpose": "all",

@@ -1,0 +1,375 @@
+"""Answers of files against the tasks that were dealt: which count, and why the others do not.
+
+Nothing is stored here: the outcome is a preview, and `Desk.take` is given what it accepts. Each
+record costs itself alone. Where one person says two things about a pair neither counts, because the
+order of lines and files says nothing about which was meant.
+"""
+
+import json
+import math
+import pathlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rewardjax.curation import people, people_edits, people_files
+from rewardjax.curation.annotation import answer_files, choices, exports
+from rewardjax.curation.annotation.answer_files import Unread
+from rewardjax.curation.annotation.desk import Desk
+from rewardjax.curation.annotation.exports import Given
+from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.people import Answer, Task
+
+TEXTS = ("prompt", "left", "right")
+# A spreadsheet that took an id for a number: 4e5e65675b193745 never looks like this.
+SCIENTIFIC = re.compile(r"\d(\.\d+)?e[+-]?\d+|\d+\.0", re.IGNORECASE)
+
+
+class Dealt(NamedTuple):
+    """A task as it stands on the desk."""
+
+    task: Task
+    step: str
+    is_closed: bool
+    is_withdrawn: bool
+
+
+class Refusal(NamedTuple):
+    """A record that is no answer, and why."""
+
+    file: str
+    place: str
+    reason: str
+
+
+class Accepted(NamedTuple):
+    """An answer that counts if it is stored."""
+
+    file: str
+    place: str
+    step: str
+    pair_id: str
+    answer: Answer
+    # What it says about the pair, wherever the responses were shown.
+    value: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Of what each person has one answer: (step, pair, person)."""
+        return self.step, self.pair_id, str(self.answer.annotator)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What two answers must share to say the same."""
+        edits = json.dumps(dict(self.answer.edits or {}), sort_keys=True)
+        return self.value, self.answer.confidence, edits
+
+
+class Outcome(NamedTuple):
+    """What became of the records of some files."""
+
+    # To be stored: new answers and corrections.
+    accepted: list[Accepted]
+    # Of these, what they replace: "left -> right".
+    corrections: list[Refusal]
+    # Answers that are stored already, or that another line repeats.
+    repeated: list[Refusal]
+    refused: list[Refusal]
+
+
+class Names(NamedTuple):
+    """What the user said about the words in the files."""
+
+    # A person as the files name them -> an annotator.
+    persons: Mapping[str, str]
+    # `choices.spelling` of a word -> one of people.CHOICES.
+    words: Mapping[str, str]
+
+
+def names_of(desk: Desk, persons: Sequence[str], words: Sequence[str]) -> Names:
+    """What `--person WHO=NAME` and `--choice WORD=CHOICE` say.
+
+    Raises:
+        ValueError: for a flag without `=`, a name that no step gave a task to, another choice than
+            people.CHOICES, or one word with two meanings.
+    """
+    known = set()
+    for step in desk.steps():
+        known |= {task.annotator for task in desk.tasks(step.name)}
+        known |= {task.annotator for task in desk.tasks(step.name, withdrawn=True)}
+    by_person = _pairs("--person", persons, sorted(known))
+    by_word = _pairs("--choice", words, people.CHOICES)
+    return Names(by_person, {choices.spelling(word): choice for word, choice in by_word.items()})
+
+
+def _pairs(flag: str, values: Sequence[str], legal: Sequence[str]) -> dict[str, str]:
+    """`KEY=NAME` of a repeated flag."""
+    pairs: dict[str, str] = {}
+    for value in values:
+        # At the last one: an e-mail may hold `=`, a name of ours is one of a few.
+        key, separator, name = value.rpartition("=")
+        if not separator or name.strip() not in legal:
+            raise ValueError(f"{flag} {value}: {name.strip()!r} is not one of {', '.join(legal)}")
+        if pairs.setdefault(key.strip(), name.strip()) != name.strip():
+            raise ValueError(f"{flag} {value}: {key.strip()} was given as {pairs[key.strip()]} too")
+    return pairs
+
+
+def read(store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: Names) -> Outcome:
+    """Read files of answers and compare them with the desk.
+
+    Args:
+        store: has the texts that the tasks show.
+        desk: the tasks and what was answered so far.
+        paths: the files.
+        names: of persons and choices.
+
+    Raises:
+        OSError: for a file that is not there.
+    """
+    refused: list[Refusal] = []
+    given: list[tuple[str, Given]] = []
+    for path in paths:
+        for answer in _records(path):
+            if isinstance(answer, Unread):
+                refused.append(Refusal(str(path), answer.place, answer.reason))
+            else:
+                given.append((str(path), answer))
+    checks = _Checks(store, desk, names, [answer for _, answer in given])
+    candidates: list[Accepted] = []
+    for file, answer in given:
+        try:
+            candidates.append(checks.accepted(file, answer))
+        except ValueError as error:
+            refused.append(Refusal(file, answer.place, str(error)))
+    single, repeated, contradicting = _one_per_person(candidates)
+    outcome = Outcome([], [], repeated, refused + contradicting)
+    for candidate in single:
+        _against_stored(candidate, checks, outcome)
+    return outcome
+
+
+def _records(path: str | pathlib.Path) -> Iterator[Given | Unread]:
+    for raw in answer_files.read(path):
+        if isinstance(raw, Unread):
+            yield raw
+        else:
+            yield from exports.answers(raw)
+
+
+def _one_per_person(
+    candidates: Iterable[Accepted],
+) -> tuple[list[Accepted], list[Refusal], list[Refusal]]:
+    """The answers that stand alone, those that repeat one, and those that contradict each other."""
+    by_key: dict[tuple[str, str, str], list[Accepted]] = defaultdict(list)
+    for candidate in candidates:
+        by_key[candidate.key].append(candidate)
+    single, repeated, contradicting = [], [], []
+    for same in by_key.values():
+        if len({candidate.content for candidate in same}) == 1:
+            single.append(same[0])
+            for again in same[1:]:
+                repeated.append(
+                    Refusal(again.file, again.place, "says again what another one says")
+                )
+            continue
+        said = [f"{each.answer.choice} ({each.place})" for each in same]
+        reason = f"task {same[0].answer.task}: contradicting answers, {', '.join(said)}: keep one"
+        contradicting += [Refusal(each.file, each.place, reason) for each in same]
+    return single, repeated, contradicting
+
+
+def _against_stored(candidate: Accepted, checks: "_Checks", outcome: Outcome) -> None:
+    """Put an answer where it belongs, given what the desk has of the same person and pair."""
+    stored = checks.stored.get(candidate.key)
+    where = candidate.file, candidate.place
+    if stored is not None and stored.content == candidate.content:
+        outcome.repeated.append(Refusal(*where, "is stored already"))
+    elif checks.dealt[candidate.answer.task].is_closed:
+        reason = (
+            f"{candidate.step} is closed, and its answers are in the ledger: "
+            "nothing is added to it or corrected any more"
+        )
+        outcome.refused.append(Refusal(*where, reason))
+    else:
+        if stored is not None:
+            change = f"task {candidate.answer.task}: {stored.answer.choice}"
+            if stored.answer.choice != candidate.answer.choice:
+                change += f" -> {candidate.answer.choice}"
+            else:
+                change += ", with another confidence or other edits"
+            outcome.corrections.append(Refusal(*where, change))
+        outcome.accepted.append(candidate)
+
+
+# ------------------------------------------------------------------ one record
+
+
+class _Checks:
+    """What a record is checked against, read once."""
+
+    def __init__(self, store: Store, desk: Desk, names: Names, given: Sequence[Given]):
+        self.names = names
+        self.dealt: dict[str, Dealt] = {}
+        self.annotators: dict[str, list[str]] = {}
+        for step in desk.steps():
+            for is_withdrawn in (True, False):
+                for task in desk.tasks(step.name, withdrawn=is_withdrawn):
+                    self.dealt[task.id] = Dealt(task, step.name, step.is_closed, is_withdrawn)
+            tasks = [dealt.task for dealt in self.dealt.values() if dealt.step == step.name]
+            self.annotators[step.name] = sorted({task.annotator for task in tasks})
+        # (step, pair, person) -> the person's own task about the pair
+        self.own_task: dict[tuple[str, str, str], str] = {}
+        for dealt in self.dealt.values():
+            if not dealt.is_withdrawn:
+                key = dealt.step, dealt.task.pair_id, dealt.task.annotator
+                self.own_task[key] = dealt.task.id
+        self.stored: dict[tuple[str, str, str], Accepted] = {}
+        for step in desk.steps():
+            for answer in desk.answers(step.name):
+                kept = self._of(self.dealt[answer.task], answer, "", "")
+                self.stored[kept.key] = kept
+        named = [str(answer.values.get("task", "")).strip() for answer in given]
+        pair_ids = sorted({self.dealt[id].task.pair_id for id in named if id in self.dealt})
+        self.texts = {text["pair_id"]: text for text in store.texts(pair_ids)}
+        # pair_id -> the attributes that its task shows
+        attributes = store.current_attributes(pair_ids).to_pylist()
+        self.attributes = {row["pair_id"]: row for row in attributes}
+
+    def accepted(self, file: str, given: Given) -> Accepted:
+        """The answer that a record is. Raises ValueError with the reason where it is none."""
+        dealt = self._task(given)
+        if given.unanswered:
+            raise ValueError(f"no answer: {given.unanswered}")
+        if choices.is_blank(given.values.get("choice")):
+            raise ValueError("no answer: its choice is empty")
+        if dealt.is_withdrawn:
+            raise ValueError(
+                f"the task was withdrawn from {dealt.task.annotator}, whose answers to checks are "
+                "wrong too often (people.suspend_below)"
+            )
+        annotator = self._person(given, dealt)
+        answer = Answer(
+            dealt.task.id,
+            choices.read(given.values["choice"], self.names.words),
+            confidence=_number(given.values, "confidence", 1.0),
+            seconds=_number(given.values, "seconds", math.inf),
+            edits=self._edits(given, dealt.task.pair_id),
+            annotator=annotator,
+        )
+        self._refuse_other_texts(given, dealt.task)
+        return self._of(dealt, answer, file, given.place)
+
+    def _of(self, dealt: Dealt, answer: Answer, file: str, place: str) -> Accepted:
+        value = people.value(dealt.task, answer.choice)
+        return Accepted(file, place, dealt.step, dealt.task.pair_id, answer, value)
+
+    def _task(self, given: Given) -> Dealt:
+        value = given.values.get("task")
+        if choices.is_blank(value):
+            there = ", ".join(sorted(given.values)) or "none that is known"
+            raise ValueError(f"no field `task` says which task it answers (fields: {there})")
+        id = str(value).strip()
+        if id in self.dealt:
+            return self.dealt[id]
+        if SCIENTIFIC.fullmatch(id) or isinstance(value, float):
+            raise ValueError(
+                f"task {id} is an id that a spreadsheet took for a number: "
+                "import the column as text"
+            )
+        raise ValueError(f"task {choices.short(id)} is in no queue of this workspace")
+
+    def _person(self, given: Given, dealt: Dealt) -> str:
+        """Who answered, as an annotator of the step."""
+        owner, known = dealt.task.annotator, self.annotators[dealt.step]
+        if not given.people:
+            return owner
+        name = None
+        for each in given.people:
+            name = self.names.persons.get(each)
+            if name is None and each in known:
+                name = each
+            if name is not None:
+                break
+        if name is None:
+            raise ValueError(
+                f"{' or '.join(map(choices.short, given.people))} is not an annotator "
+                f"({', '.join(known)}): say who it is with --person {given.people[0]}=NAME"
+            )
+        if name == owner:
+            return owner
+        if not given.is_shared:
+            raise ValueError(f"the task is {owner}'s, and the answer is {name}'s")
+        # Where anybody may answer any task, another person's answer is one opinion more. But of one
+        # person one opinion about a pair counts, and that is the one to the task of their own.
+        own = self.own_task.get((dealt.step, dealt.task.pair_id, name))
+        if own is not None:
+            raise ValueError(f"{name} has a task about the same pair, {own}: answer that one")
+        if name not in known:
+            raise ValueError(f"--person {given.people[0]}={name}: {name} is not an annotator")
+        return name
+
+    def _edits(self, given: Given, pair_id: str) -> Mapping[str, str] | None:
+        edits = given.values.get("edits")
+        if choices.is_blank(edits) or edits == {}:
+            edits = None
+        elif not isinstance(edits, dict):
+            raise ValueError("edits is not an object of attribute and value")
+        else:
+            people_edits.check(edits, is_described=pair_id in self.attributes)
+        return edits
+
+    def _refuse_other_texts(self, given: Given, task: Task) -> None:
+        """Refuse an answer about other texts than the task showed.
+
+        Somebody may have corrected a response, or a spreadsheet sorted one column without the
+        others: the answer is then about something else than the pair.
+        """
+        shown = people_files.shown_texts(task, self.texts[task.pair_id])
+        for name in TEXTS:
+            value = given.values.get(name)
+            if value is not None and not _says(value, shown[name]):
+                raise ValueError(
+                    f"{name} is not what task {task.id} showed: "
+                    f"restore the text, or delete the column {name}"
+                )
+        attributes = given.values.get("attributes")
+        if isinstance(attributes, dict):
+            current = self.attributes.get(task.pair_id, {})
+            if any(current.get(field) != value for field, value in attributes.items()):
+                raise ValueError(
+                    "attributes were changed in place: put {field: value} into `edits` instead"
+                )
+
+
+def _number(values: Mapping[str, Any], name: str, most: float) -> float | None:
+    """The number of a field, None where it is blank. Raises ValueError outside [0, most]."""
+    value = values.get(name)
+    if choices.is_blank(value):
+        return None
+    number = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            pass
+    if not 0 <= number <= most or math.isinf(number):
+        limits = "a number of seconds"
+        if most == 1.0:
+            limits = "a number between 0 and 1"
+        raise ValueError(f"{name} = {choices.short(value)} is not {limits}")
+    return number
+
+
+def _says(value: Any, text: Any) -> bool:
+    """Whether a value of a file is the text that a task showed, messages or plain."""
+    if isinstance(value, str):
+        parsed = exports.parsed(value)
+        return _plain(value) == _plain(people_files.plain(text)) or parsed == text
+    return value == text
+
+
+def _plain(text: str) -> str:
+    # Spreadsheets and forms change line ends and blanks, which nobody reads differently.
+    return " ".join(text.split())

@@ -1,0 +1,253 @@
+"""Files that people send -> raw records, each with the place where it stands.
+
+JSON lines, JSON arrays and objects, and tables of text (CSV, semicolons, tabs); a byte order mark,
+UTF-16 and any line end. What cannot be read costs itself: the record, or the file where nothing in
+it can be read. What a record means is for `exports` and `acceptance` to say.
+"""
+
+import csv
+import itertools
+import json
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+# Names under which a list of records stands in an object.
+LISTS = ("data", "answers", "records", "rows", "items", "results", "annotations", "tasks")
+# The first bytes of what is not text -> what to do instead.
+NOT_TEXT = {
+    b"PK\x03\x04": "a spreadsheet or an archive: save it as CSV UTF-8, or unpack it",
+    b"PAR1": "Parquet: write it as JSON lines or CSV",
+    b"\x1f\x8b": "compressed: unpack it",
+    b"%PDF": "PDF: send the answers as JSON lines or CSV",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet: save it as CSV UTF-8",
+}
+# A record on lines of its own, after one that is damaged.
+NEXT_RECORD = re.compile(r"^[ \t]*\{", re.MULTILINE)
+DELIMITERS = ",;\t|"
+BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+class Raw(NamedTuple):
+    """A record as its file has it."""
+
+    place: str  # "line 3", "record 3"; "" for the file itself
+    values: Mapping[str, Any]
+
+
+class Unread(NamedTuple):
+    """What could not be read, and why."""
+
+    place: str
+    reason: str
+
+
+def read(path: str | pathlib.Path) -> list[Raw | Unread]:
+    """The records of a file, in its order.
+
+    Raises:
+        OSError: where there is no such file.
+    """
+    content = pathlib.Path(path).read_bytes()
+    try:
+        text = _text(content)
+    except ValueError as error:
+        return [Unread("", str(error))]
+    start = text.lstrip()
+    if not start:
+        return [Unread("", "the file is empty")]
+    if start.startswith("["):
+        return list(_array(text))
+    if start.startswith("{"):
+        return list(_objects(text))
+    if start.startswith("<"):
+        return [Unread("", "HTML or XML: send the answers as JSON lines, JSON or CSV")]
+    return list(_table(text))
+
+
+def _text(content: bytes) -> str:
+    for start, what_to_do in NOT_TEXT.items():
+        if content.startswith(start):
+            raise ValueError(f"the file is {what_to_do}")
+    encoding = "utf-8"
+    for start, name in BOMS.items():
+        if content.startswith(start):
+            encoding = name
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        # Not guessed: in another encoding names and edits would come out as other words.
+        raise ValueError(f"line {line} is not UTF-8: save the file as UTF-8") from None
+    # Not str.splitlines, here and below: it also ends lines at U+2028, which JSON texts may hold
+    # and which would shift every line number after it.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def _no_contradiction(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, refused where it says two things under one name."""
+    values = dict(members)
+    for name, value in members:
+        if values[name] != value:
+            raise ValueError(f"{name!r} stands twice in the record, with different values")
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_no_contradiction)
+
+
+def _said(error: ValueError) -> str:
+    """Why JSON was not read, without the decoder's own line number: it counts from elsewhere."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at column {error.colno}"
+    return str(error)
+
+
+def _objects(text: str) -> Iterator[Raw | Unread]:
+    """JSON lines, or one object."""
+    try:
+        whole = _DECODER.decode(text)
+    except ValueError:
+        yield from _lines(text)
+        return
+    yield from _from_object(whole)
+
+
+def _lines(text: str) -> Iterator[Raw | Unread]:
+    first = text.lstrip().partition("\n")[0]
+    # One object over several lines, and then the next: no line of it is JSON by itself.
+    if first.strip() == "{":
+        yield from _one_after_another(text, 0, "line")
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            record = _DECODER.decode(line)
+        except ValueError as error:
+            yield Unread(f"line {number}", _said(error))
+            continue
+        yield _record(f"line {number}", record)
+
+
+def _array(text: str) -> Iterator[Raw | Unread]:
+    try:
+        whole = _DECODER.decode(text)
+    except ValueError:
+        # One damaged record, or a file that was cut off: the others are still there.
+        yield from _one_after_another(text, text.index("[") + 1, "line")
+        return
+    for number, record in enumerate(whole, 1):
+        yield _record(f"record {number}", record)
+
+
+def _one_after_another(text: str, position: int, unit: str) -> Iterator[Raw | Unread]:
+    """Objects separated by commas or white space; goes on after a damaged one."""
+    while True:
+        while position < len(text) and text[position] in " \t\n,":
+            position += 1
+        if position >= len(text):
+            return
+        place = f"{unit} {text.count(chr(10), 0, position) + 1}"
+        if text[position] == "]":
+            return
+        try:
+            record, position = _DECODER.raw_decode(text, position)
+            yield _record(place, record)
+        except ValueError as error:
+            yield Unread(place, _said(error).partition(" at column")[0])
+            following = NEXT_RECORD.search(text, text.find("\n", position) + 1 or len(text))
+            if following is None:
+                return
+            position = following.start()
+
+
+def _record(place: str, record: Any) -> Raw | Unread:
+    if isinstance(record, dict):
+        return Raw(place, record)
+    return Unread(place, f"a {type(record).__name__} and not a record with fields")
+
+
+def _from_object(whole: Any) -> Iterator[Raw | Unread]:
+    """One object: a record, a list of records under a name, columns, or task -> choice."""
+    for name in LISTS:
+        # A task of Label Studio has lists too, but also `data`, which is no list there.
+        listed = whole.get(name)
+        is_record = "data" in whole and isinstance(whole["data"], dict)
+        if isinstance(listed, list) and not is_record and "columns" not in whole:
+            for number, record in enumerate(listed, 1):
+                yield _record(f"record {number}", record)
+            return
+    if isinstance(whole.get("columns"), list) and isinstance(whole.get("data"), list):
+        # pandas, orient="split"
+        for number, row in enumerate(whole["data"], 1):
+            yield Raw(f"record {number}", dict(zip(whole["columns"], row, strict=False)))
+        return
+    columns = [value for value in whole.values() if isinstance(value, dict)]
+    # pandas, orient="columns": every column names the same rows.
+    if len(columns) == len(whole) > 1 and len({tuple(column) for column in columns}) == 1:
+        for number, row in enumerate(columns[0], 1):
+            values = {name: column[row] for name, column in whole.items()}
+            yield Raw(f"record {number}", values)
+        return
+    if not any(name.strip().casefold() in ("task", "task_id", "data", "id") for name in whole):
+        is_flat = all(not isinstance(value, dict | list) for value in whole.values())
+        if is_flat:
+            for number, (task, choice) in enumerate(whole.items(), 1):
+                yield Raw(f"record {number}", {"task": task, "choice": choice})
+            return
+        # pandas, orient="index", and what else is keyed by task: the key is the task unless the
+        # record says so itself.
+        for number, (task, record) in enumerate(whole.items(), 1):
+            if isinstance(record, dict):
+                record = {"task": task} | record
+            yield _record(f"record {number}", record)
+        return
+    yield Raw("line 1", whole)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def _table(text: str) -> Iterator[Raw | Unread]:
+    """CSV and its relatives, each record named by the line at which it begins."""
+    skipped = 0
+    # What Excel itself writes to say which delimiter follows.
+    if text.casefold().startswith("sep="):
+        text, skipped = text.partition("\n")[2], 1
+    header = text.lstrip("\n").partition("\n")[0]
+    delimiter = max(DELIMITERS, key=header.count)
+    if not header.count(delimiter):
+        yield Unread("", "neither JSON lines, JSON nor CSV with a header: task,choice,...")
+        return
+    lines = text.split("\n")
+    names: list[str] = []
+    line = 0
+    while line < len(lines):
+        # Strict: otherwise a quote that nobody closed silently takes in the rest of the file.
+        reader = csv.reader(
+            (f"{each}\n" for each in itertools.islice(lines, line, None)),
+            delimiter=delimiter,
+            strict=True,
+        )
+        place = f"line {line + skipped + 1}"
+        try:
+            cells = next(reader)
+        except csv.Error as error:
+            yield Unread(place, f"not a row of CSV: {error}")
+            line += 1
+            continue
+        line += reader.line_num
+        if not any(cell.strip() for cell in cells):
+            continue
+        if not names:
+            names = cells
+        elif len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
+            # A comma inside a text that nobody quoted moves every cell after it.
+            yield Unread(place, f"{len(cells)} cells under {len(names)} names")
+        else:
+            yield Raw(place, dict(zip(names, cells, strict=False)))

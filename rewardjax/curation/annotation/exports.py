@@ -1,0 +1,297 @@
+"""What annotation tools export, as answers by one set of names.
+
+Label Studio's JSON, JSON_MIN and CSV, Argilla's records (of version 1, of version 2, and flat), and
+rows of our own task files with an answer filled in. Each becomes a `Given`; whether it is an answer
+to a task of ours is for `acceptance` to say.
+"""
+
+import ast
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rewardjax.curation.annotation import choices
+from rewardjax.curation.annotation.answer_files import Raw, Unread
+from rewardjax.curation.people import VALUES
+
+# Our names of fields -> other names that they go by, the first that is there counts.
+NAMES: dict[str, tuple[str, ...]] = {
+    "task": ("task", "task_id", "taskid"),
+    "choice": ("choice", "answer", "label", "preference", "preferred", "winner", "vote"),
+    "confidence": ("confidence",),
+    "seconds": ("seconds", "lead_time", "duration"),
+    "edits": ("edits",),
+    "prompt": ("prompt",),
+    "left": ("left",),
+    "right": ("right",),
+    "attributes": ("attributes",),
+    "person": ("completed_by", "annotator", "annotator_id", "user_id", "user", "worker_id"),
+}
+# Under these a tool keeps its own number of a record; ours only where nothing else names the task.
+OTHER_IDS = ("external_id", "record_id", "id")
+# Of Label Studio's `verdict`: that the side counts.
+SIDE_COUNTS = ("clear", "slight")
+# Marks a row of Label Studio's JSON_MIN and CSV.
+LABEL_STUDIO_ROW = "annotation_id"
+
+
+class Given(NamedTuple):
+    """An answer as a file gives it, by our names of fields; nothing in it is checked yet."""
+
+    place: str
+    values: Mapping[str, Any]
+    # The names under which the file knows who answered (a number, an e-mail); none: it does not.
+    people: tuple[str, ...] = ()
+    # Whether it comes from a tool in which anybody may answer any task.
+    is_shared: bool = False
+    # Why it is no answer: it was skipped, or is a draft; "" where it may be one.
+    unanswered: str = ""
+
+
+def answers(raw: Raw) -> Iterator[Given | Unread]:
+    """The answers in one record: several where several people answered."""
+    fields = {str(name).strip(): value for name, value in raw.values.items()}
+    try:
+        if isinstance(fields.get("data"), dict):
+            yield from _label_studio(raw.place, fields)
+        elif isinstance(fields.get("fields"), dict) or _flat_argilla(fields):
+            yield from _argilla(raw.place, fields)
+        else:
+            yield _row(raw.place, fields)
+    except ValueError as error:
+        yield Unread(raw.place, str(error))
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by our names. Raises ValueError where two of them contradict each other."""
+    by_spelling: dict[str, Any] = {}
+    for name, value in fields.items():
+        spelled = choices.spelling(name)
+        # A column that nobody filled in says nothing beside one that somebody did.
+        if choices.is_blank(by_spelling.get(spelled)):
+            by_spelling[spelled] = value
+    named = {}
+    for ours, names in NAMES.items():
+        present = [name for name in names if not choices.is_blank(by_spelling.get(name))]
+        if not present:
+            continue
+        named[ours] = by_spelling[present[0]]
+        for name in present[1:]:
+            is_other = str(by_spelling[name]) != str(named[ours])
+            if is_other and ours in ("task", "choice"):
+                raise ValueError(f"{present[0]} and {name} say different things: delete one")
+    if "task" not in named:
+        for name in OTHER_IDS:
+            if name in by_spelling:
+                named["task"] = by_spelling[name]
+                break
+    return named
+
+
+def _people(value: Any) -> tuple[str, ...]:
+    """The names of one person: a number, an e-mail, or an object that has both."""
+    if isinstance(value, dict):
+        names = [value.get(name) for name in ("id", "email", "username")]
+    else:
+        names = [value]
+    people = []
+    for name in names:
+        # Tables of text hold 3.0 where a column of numbers had a gap.
+        text = str(name).strip().removesuffix(".0")
+        if not choices.is_blank(text):
+            people.append(text)
+    return tuple(people)
+
+
+# ------------------------------------------------------------------ rows
+
+
+def _row(place: str, fields: Mapping[str, Any]) -> Given:
+    """A row of JSON lines or of a table: ours, or Label Studio's JSON_MIN and CSV."""
+    selected = {name: _selected(value) for name, value in fields.items()}
+    sides = [side for side in selected.values() if side is not None]
+    is_label_studio = LABEL_STUDIO_ROW in fields or bool(sides)
+    values = _named(fields)
+    if is_label_studio:
+        if not sides and not choices.is_blank(fields.get("pw")):
+            sides = [fields["pw"]]
+        verdict = fields.get("verdict")
+        if sides or verdict:
+            values["choice"] = _with_verdict(sides[0] if sides else None, verdict)
+    # Cells of a table hold JSON as text.
+    for name in ("edits", "attributes"):
+        if isinstance(values.get(name), str):
+            values[name] = parsed(values[name])
+    return Given(place, values, _people(values.pop("person", None)), is_label_studio)
+
+
+def _selected(value: Any) -> str | None:
+    """The side in Label Studio's region `[{"selected": "left"}]`, which a table holds as text."""
+    if isinstance(value, str) and '"selected"' in value:
+        value = parsed(value)
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return value[0].get("selected")
+    return None
+
+
+def parsed(text: str) -> Any:
+    """The JSON, or the Python literal, that a cell holds; the text itself where it is neither."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
+
+
+def _with_verdict(side: Any, verdict: Any) -> Any:
+    """The choice of a side and a verdict on it.
+
+    "No preference" and "cannot decide" overrule the side, which Label Studio makes people pick
+    before they can say so.
+    """
+    if isinstance(verdict, dict):
+        verdict = verdict.get("choices")
+    if isinstance(verdict, list):
+        if len(verdict) > 1:
+            raise ValueError(f"verdict has several values: {', '.join(map(str, verdict))}")
+        verdict = (verdict or [None])[0]
+    if choices.is_blank(verdict) or verdict in SIDE_COUNTS:
+        return side
+    if verdict in VALUES:
+        return verdict
+    raise ValueError(f"verdict = {verdict!r} is not one of {', '.join((*SIDE_COUNTS, *VALUES))}")
+
+
+# ------------------------------------------------------------------ Label Studio's JSON
+
+
+def _label_studio(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unread]:
+    """The annotations of one exported task."""
+    task = _named(fields["data"])
+    # What the task itself shows: never an answer, whatever its columns are called.
+    for name in ("choice", "confidence", "seconds", "edits", "person"):
+        task.pop(name, None)
+    annotations = fields.get("annotations", fields.get("completions")) or []
+    if not annotations:
+        why = "nobody annotated it"
+        if fields.get("drafts"):
+            why = "there is only a draft: submit it"
+        yield Given(place, task, is_shared=True, unanswered=why)
+    for annotation in annotations:
+        if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
+            yield Unread(place, "an annotation without `result`: export it as JSON in full")
+            continue
+        people = _people(annotation.get("completed_by"))
+        values = task | {"seconds": annotation.get("lead_time")}
+        if annotation.get("was_cancelled") or annotation.get("skipped"):
+            yield Given(place, values, people, is_shared=True, unanswered="it was skipped")
+            continue
+        try:
+            values["choice"] = _of_regions(annotation["result"])
+        except ValueError as error:
+            yield Unread(place, str(error))
+            continue
+        yield Given(place, values, people, is_shared=True)
+
+
+def _of_regions(regions: Sequence[Any]) -> Any:
+    """The choice that the regions of an annotation make, None where they make none."""
+    side = verdict = None
+    choices_by_name: dict[str, Any] = {}
+    for region in regions:
+        value = region.get("value") or {}
+        if region.get("type") == "pairwise":
+            side = value.get("selected")
+        elif region.get("type") == "choices":
+            choices_by_name[region.get("from_name", "")] = value.get("choices")
+    verdict = choices_by_name.pop("verdict", None)
+    # A labeling interface of the team's own, with choices instead of a pairwise tag.
+    if side is None and len(choices_by_name) == 1:
+        (picked,) = choices_by_name.values()
+        if isinstance(picked, list) and len(picked) == 1:
+            side = picked[0]
+    return _with_verdict(side, verdict)
+
+
+# ------------------------------------------------------------------ Argilla
+
+
+def _flat_argilla(fields: Mapping[str, Any]) -> bool:
+    return any(name.endswith(".responses") for name in fields)
+
+
+def _argilla(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unread]:
+    """The responses of one record, whichever version of Argilla wrote it."""
+    task: dict[str, Any] = {"task": fields.get("external_id") or fields.get("id")}
+    for part in ("fields", "metadata"):
+        content = fields.get(part)
+        if isinstance(content, str):
+            content = parsed(content)
+        if isinstance(content, dict):
+            task |= _named(content)
+    # In flat records metadata and fields stand beside the rest.
+    if _flat_argilla(fields):
+        task |= {name: v for name, v in _named(fields).items() if name not in ("choice", "person")}
+    for name in ("choice", "person"):
+        task.pop(name, None)
+    responses = list(_responses(fields))
+    if not responses:
+        yield Given(place, task, is_shared=True, unanswered="nobody answered it")
+    # Beside the choice there may be other questions, such as a comment.
+    about_choice = [each for each in responses if choices.spelling(each[0]) in NAMES["choice"]]
+    for _, value, person, status in about_choice or responses:
+        unanswered = ""
+        if status not in (None, "", "submitted"):
+            unanswered = f"its status is {status}: submit it"
+        values = task | {"choice": value}
+        yield Given(place, values, _people(person), is_shared=True, unanswered=unanswered)
+
+
+def _responses(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, Any]]:
+    """(question, value, who, status) of each response."""
+    if _flat_argilla(fields):
+        for name, values in fields.items():
+            if name.endswith(".responses"):
+                question = name.removesuffix(".responses")
+                users = _as_list(fields.get(f"{name}.users"))
+                states = _as_list(fields.get(f"{name}.status"))
+                for i, value in enumerate(_as_list(values)):
+                    yield question, value, _at(users, i), _at(states, i)
+        return
+    responses = fields.get("responses") or []
+    if isinstance(responses, dict):
+        # Version 2: question -> its responses.
+        for question, listed in responses.items():
+            for response in _as_list(listed):
+                yield (
+                    question,
+                    response.get("value"),
+                    response.get("user_id"),
+                    response.get("status"),
+                )
+        return
+    for response in responses:
+        # Version 1: person by person.
+        for question, value in (response.get("values") or {}).items():
+            if isinstance(value, dict):
+                value = value.get("value")
+            yield question, value, response.get("user_id"), response.get("status")
+
+
+def _as_list(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        value = parsed(value)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    return [value]
+
+
+def _at(values: Sequence[Any], place: int) -> Any:
+    if place < len(values):
+        return values[place]
+    return None
