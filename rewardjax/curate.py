@@ -232,9 +232,11 @@ def _take_answers(args: argparse.Namespace, store: Store, desk: Desk) -> None:
     names = acceptance.names_of(desk, args.person, args.choice)
     outcome = acceptance.read(store, desk, args.files, names)
     print("\n".join(progress.lines(outcome, desk)))
-    if not outcome.accepted and not outcome.repeated:
-        why = progress.grouped(outcome.refused)[0]
-        raise ValueError(f"nothing in the files is an answer, so nothing changes: {why}")
+    # A tool exports everything each time: what is stored already, or still open, is no mistake.
+    mistakes = [each for each in outcome.refused if not each.is_unanswered]
+    if not outcome.accepted and (mistakes or not outcome.repeated):
+        why = progress.grouped(mistakes or outcome.refused)[0]
+        raise ValueError(f"nothing in the files can be stored, so nothing changes: {why}")
     if not args.commit:
         print("nothing is stored yet: give --commit to store what was read")
         return

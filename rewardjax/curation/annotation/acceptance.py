@@ -35,12 +35,21 @@ class Dealt(NamedTuple):
     is_withdrawn: bool
 
 
+# Begins the reason of a record that nobody answered yet, which is no mistake of the file.
+UNANSWERED = "no answer: "
+
+
 class Refusal(NamedTuple):
     """A record that is no answer, and why."""
 
     file: str
     place: str
     reason: str
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nobody answered it, so that there is nothing to put right."""
+        return self.reason.startswith(UNANSWERED)
 
 
 class Accepted(NamedTuple):
@@ -241,9 +250,9 @@ class _Checks:
         """The answer that a record is. Raises ValueError with the reason where it is none."""
         dealt = self._task(given)
         if given.unanswered:
-            raise ValueError(f"no answer: {given.unanswered}")
+            raise ValueError(f"{UNANSWERED}{given.unanswered}")
         if choices.is_blank(given.values.get("choice")):
-            raise ValueError("no answer: its choice is empty")
+            raise ValueError(f"{UNANSWERED}its choice is empty")
         if dealt.is_withdrawn:
             raise ValueError(
                 f"the task was withdrawn from {dealt.task.annotator}, whose answers to checks are "

@@ -54,16 +54,13 @@ def read(path: str | pathlib.Path) -> list[Raw | Unread]:
         text = _text(content)
     except ValueError as error:
         return [Unread("", str(error))]
-    start = text.lstrip()
+    start = text.lstrip()[:1]
     if not start:
         return [Unread("", "the file is empty")]
-    if start.startswith("["):
-        return list(_array(text))
-    if start.startswith("{"):
-        return list(_objects(text))
-    if start.startswith("<"):
+    if start == "<":
         return [Unread("", "HTML or XML: send the answers as JSON lines, JSON or CSV")]
-    return list(_table(text))
+    records = list({"[": _array, "{": _objects}.get(start, _table)(text))
+    return records or [Unread("", "no record is in it")]
 
 
 def _text(content: bytes) -> str:
@@ -188,13 +185,15 @@ def _from_object(whole: Any) -> Iterator[Raw | Unread]:
             yield Raw(f"record {number}", dict(zip(whole["columns"], row, strict=False)))
         return
     columns = [value for value in whole.values() if isinstance(value, dict)]
+    names_task = any(name.strip().casefold() in ("task", "task_id", "data", "id") for name in whole)
     # pandas, orient="columns": every column names the same rows.
-    if len(columns) == len(whole) > 1 and len({tuple(column) for column in columns}) == 1:
+    same_rows = len({tuple(column) for column in columns}) == 1
+    if names_task and len(columns) == len(whole) > 1 and same_rows:
         for number, row in enumerate(columns[0], 1):
             values = {name: column[row] for name, column in whole.items()}
             yield Raw(f"record {number}", values)
         return
-    if not any(name.strip().casefold() in ("task", "task_id", "data", "id") for name in whole):
+    if not names_task:
         is_flat = all(not isinstance(value, dict | list) for value in whole.values())
         if is_flat:
             for number, (task, choice) in enumerate(whole.items(), 1):
