@@ -1,14 +1,15 @@
 """Records and tokens per CPU second of `rewardjax.check` and of tokenizing, and their peak memory.
 
-    python -m benchmarks.real_files [--records 100000 1000000] [--shared DIR] [--smoke]
+    python -m benchmarks.real_files [--records 100000 1000000] [--part 4] [--smoke]
 
 The source is one folder of six files, each of another layout and format: transcripts as gzipped
 JSON lines, TRL pairs as JSON lines, HelpSteer's strengths as one Parquet row group, ranked groups
 as a JSON array, verdicts as CSV, Chatbot Arena as an Arrow stream. Lengths are those of `lengths`
-(short prompts); 3% of the records are bad, in four ways. Each command runs in a process of its own:
-CPU seconds are those of all its processes, peak memory that of the largest of them. Tokenizing is
-`data/prepare`, as training calls it. `memory_ratio`: the peak of the most records over that of the
-fewest. Prints one JSON line last.
+(short prompts), with `--part N` an N-th of them: the time is that of fewer tokens, the memory that
+of as many records. 3% of the records are bad, in four ways. Each command runs in a process of its
+own: CPU seconds are those of all its processes, peak memory that of the largest of them. Tokenizing
+is `data/prepare`, as training calls it. `memory_ratio`: the peak of the most records over that of
+the fewest. Prints one JSON line last.
 """
 
 import argparse
@@ -103,8 +104,8 @@ def text_of(shared: pathlib.Path) -> str:
     return " ".join(record["prompt"][-1]["content"] for record in world)
 
 
-def draws(text: str, records: int, seed: int) -> Iterator[Draw]:
-    """Texts of `records` records with the lengths of `lengths`, every BAD-th one at fault."""
+def draws(text: str, records: int, seed: int, part: int) -> Iterator[Draw]:
+    """Texts of `records` records with a `part`-th of the lengths of `lengths`, every BAD-th at fault."""
     generator = np.random.default_rng(seed)
     # Markers of turns would make transcripts of plain answers.
     text = text.replace("\n\nHuman:", " ").replace("\n\nAssistant:", " ")
@@ -112,7 +113,7 @@ def draws(text: str, records: int, seed: int) -> Iterator[Draw]:
     while number < records:
         count = min(AT_ONCE, records - number)
         tokens_n3 = assumed_lengths.draw("short", count, seed=seed + number)
-        sizes_n3 = np.minimum(tokens_n3 * CHARACTERS, LONGEST)
+        sizes_n3 = np.minimum(tokens_n3 * CHARACTERS // part, LONGEST)
         starts_n3 = generator.integers(0, len(text) - LONGEST, sizes_n3.shape)
         for starts, sizes in zip(starts_n3.tolist(), sizes_n3.tolist(), strict=True):
             texts = [text[a : a + size] for a, size in zip(starts, sizes, strict=True)]
@@ -168,12 +169,12 @@ def _arena(draw: Draw) -> dict[str, Any]:
     return {"question_id": f"q{draw.number}", **sides, "winner": "model_a", "turn": 1}
 
 
-def write_source(folder: pathlib.Path, text: str, records: int) -> int:
+def write_source(folder: pathlib.Path, text: str, records: int, part: int) -> int:
     """`records` records over the six files of a new folder; returns their bytes."""
     folder.mkdir(parents=True)
     share = records // 6
-    sets = [draws(text, share, seed) for seed in range(5)]
-    sets.append(draws(text, records - 5 * share, seed=5))
+    sets = [draws(text, share, seed, part) for seed in range(5)]
+    sets.append(draws(text, records - 5 * share, 5, part))
     with gzip.open(folder / "transcripts.jsonl.gz", "wt", compresslevel=1) as file:
         file.writelines(json.dumps(_transcript(draw)) + "\n" for draw in sets[0])
     with open(folder / "trl.jsonl", "w") as file:
@@ -223,11 +224,11 @@ def _batches(records: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
 
 
 def measure_size(
-    records: int, text: str, tokenizer: str, workers: int, scratch: pathlib.Path
+    records: int, text: str, tokenizer: str, workers: int, scratch: pathlib.Path, part: int
 ) -> dict[str, Any]:
     """Costs of the three commands on a source of `records` records."""
     folder = scratch / f"source-{records}"
-    size = write_source(folder, text, records)
+    size = write_source(folder, text, records, part)
     check = measure("-m", "rewardjax.check", str(folder))
     arguments = (str(folder), tokenizer, str(scratch / "cache"), str(workers))
     prepared = measure("-c", PREPARE, *arguments)
@@ -253,6 +254,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--records", type=int, nargs="+", default=SIZES)
     parser.add_argument("--workers", type=int, default=0, help="processes that tokenize")
+    parser.add_argument("--part", type=int, default=1, help="texts an N-th as long")
     parser.add_argument("--smoke", action="store_true", help="a few records: times do not count")
     parser.add_argument("--shared", type=pathlib.Path, default=pathlib.Path("../shared/data"))
     args = parser.parse_args(argv)
@@ -266,15 +268,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     sizes = []
     for count in records:
         with tempfile.TemporaryDirectory() as scratch:
-            sizes.append(
-                measure_size(count, text, str(tokenizer), args.workers, pathlib.Path(scratch))
-            )
+            folder = pathlib.Path(scratch)
+            size = measure_size(count, text, str(tokenizer), args.workers, folder, args.part)
+            sizes.append(size)
         print(json.dumps(sizes[-1]), flush=True)
     packages = ("tokenizers", "pyarrow", "jax")
     result = {
         "benchmark": "real_files",
         "tokenizer": getattr(tokenizer, "name", tokenizer),
         "workers": args.workers,
+        "part": args.part,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "sizes": sizes,
