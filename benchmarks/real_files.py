@@ -105,7 +105,7 @@ def text_of(shared: pathlib.Path) -> str:
 
 
 def draws(text: str, records: int, seed: int, part: int) -> Iterator[Draw]:
-    """Texts of `records` records with a `part`-th of the lengths of `lengths`, every BAD-th at fault."""
+    """Texts of `records` records, a `part`-th as long as `lengths` has them, every BAD-th bad."""
     generator = np.random.default_rng(seed)
     # Markers of turns would make transcripts of plain answers.
     text = text.replace("\n\nHuman:", " ").replace("\n\nAssistant:", " ")
