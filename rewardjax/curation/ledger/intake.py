@@ -104,9 +104,10 @@ def take_in(
             batch = list(itertools.islice(records, rows))
             if unit not in done:
                 intake = _read(batch, name, entry)
-                store.append("votes", stage, unit, intake.votes, **how)
-                store.append("rejects", stage, unit, intake.rejects, **how)
-                store.append("pairs", stage, unit, _unseen(store, intake.pairs), **how)
+                with store.importing():
+                    store.append("votes", stage, unit, intake.votes, **how)
+                    store.append("rejects", stage, unit, intake.rejects, **how)
+                    store.append("pairs", stage, unit, _unseen(store, intake.pairs), **how)
     counts = {}
     for ledger in ("pairs", "votes", "rejects"):
         total = store.query(f"select count(*) from {ledger} where stage = ?", [stage])

@@ -73,7 +73,8 @@ class Manifest(TypedDict):
 class Store:
     """The ledgers in one folder.
 
-    Readers see finished shards only, those that have a manifest. One process at a time writes.
+    Readers see finished shards only, those that have a manifest. One process at a time writes a
+    shard; processes may write different ones at the same time.
     """
 
     def __init__(self, folder: str | pathlib.Path):
@@ -159,6 +160,13 @@ class Store:
             if not is_finished:
                 config_lib.write_json(manifest_path, manifest)
         return manifest
+
+    def importing(self) -> contextlib.AbstractContextManager[None]:
+        """Hold off other imports: of two that look for a pair at the same time both would add it.
+
+        Another lock than that of a shard, which is taken inside.
+        """
+        return self._waiting_for("import.lock")
 
     # ------------------------------------------------------------------ reading
 
@@ -329,11 +337,14 @@ class Store:
             connection.register("new_scores", scores)
             cross_fit.refuse_own_training_pairs(connection, "new_scores")
 
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return self._waiting_for("lock")
+
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _waiting_for(self, name: str) -> Iterator[None]:
         # By fcntl and not by a lock file that exists or not: the kernel releases the lock when
         # the process ends, however it ends.
-        with open(self.folder / "lock", "w") as lock:
+        with open(self.folder / name, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
