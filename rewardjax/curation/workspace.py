@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
+from rewardjax import owner
 from rewardjax.config import Config
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge
@@ -143,14 +144,26 @@ def open_workspace(
         folder: the workspace.
         config: the fields of `defaults.curation`.
         plugins: who answers; the product's are `stages.product.PLUGINS`.
-        bind: whether a new workspace is this config's from now on.
+        bind: whether a new workspace is this config's from now on, and this process its owner while
+            the block runs.
 
     Raises:
+        owner.Owned: where another process is the workspace's owner.
         ConfigChanged: naming the fields in which the workspace was started with another config,
             beyond MAY_CHANGE.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if bind:
+            stack.enter_context(owner.owning(folder))
+        yield stack.enter_context(_opened(folder, config, plugins, bind))
+
+
+@contextlib.contextmanager
+def _opened(
+    folder: pathlib.Path, config: Config, plugins: Plugins, bind: bool
+) -> Iterator[Workspace]:
     record, now = folder / "config.json", _bound(config_lib.resolve(config))
     if record.exists():
         # A field that did not exist when the workspace was made had its default then.

@@ -10,6 +10,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -413,6 +414,48 @@ def test_killed_processes_leave_the_same_store(tmp_path):
         Store(tmp_path / "killed/store").fingerprint()
         == Store(tmp_path / "whole/store").fingerprint()
     )
+
+
+def test_a_second_run_is_refused_and_the_other_verbs_work_beside_the_first(tmp_path, capsys):
+    pairs = tmp_path / "more.jsonl"
+    pairs.write_text('{"prompt": "Two?", "chosen": "2", "rejected": "3"}\n')
+    folder = tmp_path / "w"
+    # Judges that take a connection and never say anything.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent_url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        command = [sys.executable, "-m", "rewardjax.curate", "run", str(folder), *CHEAP]
+        first = subprocess.Popen(
+            [*command, "--config", f"{CONFIG}:tiny,url={silent_url}"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            # It has imported and cleaned, and asks the judges.
+            silent.settimeout(60)
+            silent.accept()
+            with scripted_judges() as (_, config):
+                run = ["run", str(folder), "--config", config, *CHEAP]
+                assert curate.main(run) == 2
+                said = capsys.readouterr().err
+                assert said.count("\n") == 1
+                assert f"process {first.pid} on {socket.gethostname()}, started 20" in said
+                into = ["--source", str(pairs), "--name", "more", "--entry", "wild"]
+                assert curate.main(["import", str(folder), *into]) == 0
+                for verb in (["status"], ["audit"], ["export", "--output", str(tmp_path / "o")]):
+                    assert curate.main([verb[0], str(folder), *verb[1:]]) == 0
+                (pair,) = Store(folder / "store").query(
+                    "select pair_id from pairs where source = 'more'"
+                )["pair_id"]
+                assert curate.main(["explain", str(folder), pair.as_py()]) == 0
+                first.kill()
+                first.wait()
+                # Nobody is in the way of the next one.
+                assert curate.main(run) == 0
+        finally:
+            first.kill()
+            first.wait()
+    assert Store(folder / "store").verify() == []
 
 
 @pytest.mark.slow
