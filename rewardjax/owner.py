@@ -35,7 +35,22 @@ EXPIRES, RENEWED_EVERY = 60.0, 8.0
 # File systems of one host, whose kernel sees every lock. Others, FUSE among them, answer `flock`
 # with success and tell no other host: an unknown one is taken for one of these.
 LOCAL = frozenset(
-    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs bcachefs overlay tmpfs ramfs apfs hfs".split()
+    [
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "zfs",
+        "f2fs",
+        "jfs",
+        "bcachefs",
+        "overlay",
+        "tmpfs",
+        "ramfs",
+        "apfs",
+        "hfs",
+    ]
 )
 # Files whose lock a forked child must not hold on to after its parent was killed.
 _LOCKED: set[IO[str]] = set()
