@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rewardjax.data.layouts import verdicts
 from rewardjax.data.spelling import CONFIG, Spelling
 
 APART = ("equal", "equal_after_truncation", "over_long")
@@ -137,12 +138,27 @@ def nothing_left(source: str, files: list[FileAccount]) -> str:
     message = f"{source}: no usable pair; " + "; ".join(file.sentence() for file in files)
     for file in files:
         if file.without_pairs:
-            # A row with one response is common: rows of one prompt then belong together.
-            return (
-                f"{message}; group the rows of a prompt into one record with `responses` and "
-                "`scores`, `ranks` or `correct`"
-            )
+            return f"{message}; {_how_to_pair(file)}"
     for file in files:
         for reason, detail in file.detail.items():
             return f"{message}; the first: {reason}, {detail:.300}"
     return message
+
+
+def _how_to_pair(file: FileAccount) -> str:
+    """What makes pairs of records that hold none."""
+    if verdicts.UNLABELED.name in file.read_as:
+        return "a pair needs a verdict: name its column, as in data.columns={label: COLUMN}"
+    labels = [name for name in file.columns_not_used if name in verdicts.VERDICTS]
+    if labels:
+        # KTO's rows: whether a response is good, of many prompts with one response each.
+        return (
+            f"`{labels[0]}` says of one response whether it is good (unpaired labels, as for KTO), "
+            "and a reward model compares responses of one prompt: write records with `prompt`, "
+            "`responses` and `correct`, or train on pairs"
+        )
+    # A row with one response is common: rows of one prompt then belong together.
+    return (
+        "group the rows of a prompt into one record with `responses` and `scores`, `ranks` or "
+        "`correct`"
+    )

@@ -16,13 +16,14 @@ from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.layouts import (
     LAYOUTS,
     Layout,
+    best,
     fields,
+    file_habits,
     mapping,
     naming,
     pairs,
     prompt_columns,
     ranked,
-    transcripts,
     trees,
     unread,
     verdicts,
@@ -103,6 +104,7 @@ class Reading:
         content["responses"] = [fields.after(prompt, response) for response in responses]
         content.setdefault("tools", fields.tools(watched))
         prompt_columns.refuse_unread(mapped, watched.read, content)
+        best.refuse_unread(mapped, watched.read, content)
         # What repeats the prompt under its plain name is reported as where the prompt came from.
         watched.read.add("prompt")
         _refuse_unread_side(watched, content)
@@ -229,7 +231,7 @@ def decide(
     present: dict[str, None] = {}
     read: set[str] = set()
     errors: list[BadRecord] = []
-    joined: collections.Counter[str] = collections.Counter()
+    habits = file_habits.Habits()
     for index, record in enumerate(sample):
         present |= dict.fromkeys(name for name in record if record[name] is not None)
         try:
@@ -242,10 +244,12 @@ def decide(
             errors.append(error)
             continue
         read |= names
-        joined.update(_joined_to_answers(group))
+        habits.note(reading._mapped(record), names, group)
     if errors and len(errors) == len(sample):
         raise Unreadable(f"{file}: cannot be read: {spelling.of(errors[0].detail)}")
-    _refuse_joined(file, joined, len(sample) - len(errors))
+    habit = habits.complaint()
+    if habit is not None:
+        raise ValueError(f"{file}: {spelling.of(habit)}")
     misspelt = _unread_mapping(columns.columns, read, present)
     if misspelt is not None:
         raise ValueError(f"{file}: {spelling.of(misspelt)}")
@@ -255,37 +259,6 @@ def decide(
     prompt = [columns.columns.get(name, name) for name in fields.PROMPT_PARTS if name in read]
     names = tuple(name for name, _ in layouts.most_common())
     return dataclasses.replace(reading, layouts=names, unused=tuple(unused), prompt=tuple(prompt))
-
-
-def _joined_to_answers(group: Group) -> Iterator[str]:
-    """What all responses of a group begin with, that nobody says in an answer of every record."""
-    contents = [group.prompt[-1]["content"]]
-    contents += [response[0].get("content") for response in group.responses]
-    texts = [text for text in contents if isinstance(text, str)]
-    if len(texts) < len(contents) or not group.responses:
-        return
-    asked, *answers = texts
-    # To "Hi!" many answer "Hi!".
-    if len(asked.split()) >= 3 and all(_begins_with(answer, asked) for answer in answers):
-        yield "the prompt"
-    if all(map(transcripts.has_label, answers)):
-        yield "the name of the assistant"
-
-
-def _refuse_joined(file: str, joined: collections.Counter[str], records: int) -> None:
-    """Raise ValueError where most records' responses were joined to what stands before them."""
-    for beginning, count in joined.items():
-        if count > records / 2:
-            raise ValueError(
-                f"{file}: the responses of {count:,} of the first {records:,} records begin with "
-                f"{beginning}, so that the model would read it twice: take it out of them"
-            )
-
-
-def _begins_with(text: str, asked: str) -> bool:
-    rest = text.strip().removeprefix(asked.strip())
-    # The prompt alone is an answer, if a bad one.
-    return len(rest) < len(text.strip()) and bool(rest.strip())
 
 
 def _unread_mapping(

@@ -85,6 +85,20 @@ def test_rows_of_one_response_are_to_be_grouped(tmp_path):
         prepared(source, tmp_path / "cache")
 
 
+@pytest.mark.parametrize(
+    "record, advice",
+    [
+        # TRL's and ColossalChat's data for KTO.
+        ({"prompt": "q", "completion": "a", "label": True}, "unpaired labels, as for KTO"),
+        ({"prompt": "q", "response_a": "a", "response_b": "b"}, "columns={label: COLUMN}"),
+    ],
+)
+def test_records_that_can_only_be_scored_are_told_from_pairs(tmp_path, record, advice):
+    source = write_source(tmp_path / "a.jsonl", [record])
+    with pytest.raises(ValueError, match=advice):
+        prepared(source, tmp_path / "cache")
+
+
 def test_columns_and_labels_decide_and_are_part_of_the_fingerprint(tmp_path):
     records = [{"ask": "q", "response_a": "x", "response_b": "y", "label": i % 2} for i in range(4)]
     source = write_source(tmp_path / "a.jsonl", records)

@@ -248,7 +248,11 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
     [
         ("bad_schema", "keys ['text', 'url'] fit no known format", {"url": "x", "text": "y"}),
         ("bad_schema", "keys ['chosen', 'prompt'] fit no", {"prompt": Q, "chosen": GOOD}),
-        ("bad_schema", "fit no known format", {"prompt": Q, "response_1": GOOD, "response_2": BAD}),
+        (
+            "bad_schema",
+            "fit no known format",
+            {"prompt": Q, "response_1": GOOD, "response_2": BAD, "by_ann": 1},
+        ),
         ("bad_schema", "no prompt", {"responses": [GOOD]}),
         ("bad_schema", "responses = 'text'", {"prompt": Q, "responses": "text"}),
         (
@@ -265,7 +269,7 @@ def test_the_words_that_two_texts_share_are_no_prompt(chosen, rejected):
         (
             "bad_schema",
             "one is a text, the other",
-            {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD)]},
+            {"prompt": Q, "chosen": GOOD, "rejected": [bot(BAD), user("Why?")]},
         ),
         (
             "bad_schema",

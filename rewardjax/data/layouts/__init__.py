@@ -4,7 +4,7 @@ The first that fits reads the record: a group of responses may have columns chos
 beside it, and a pair may repeat one of its responses as `messages`.
 """
 
-from rewardjax.data.layouts import argilla, conversations, pairs, ranked, trees, verdicts
+from rewardjax.data.layouts import argilla, best, conversations, pairs, ranked, trees, verdicts
 from rewardjax.data.layouts.layout import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -13,6 +13,7 @@ LAYOUTS: tuple[Layout, ...] = (
     *ranked.LAYOUTS,
     *pairs.LAYOUTS,
     *verdicts.LAYOUTS,
-    ranked.UNLABELED,
+    *best.LAYOUTS,
+    verdicts.UNLABELED,
     *conversations.LAYOUTS,
 )

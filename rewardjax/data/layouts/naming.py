@@ -31,7 +31,7 @@ def advice(record: Record) -> str | None:
     if names is not None:
         return (
             f"{names[0]} and {names[1]} without a verdict: name its column, as in "
-            f"data.columns={{label: {_verdict(record)}}}"
+            f"data.columns={{label: {verdicts.may_be_verdict(record) or 'COLUMN'}}}"
         )
     worse = [name for name in record if is_worse(name, record[name])]
     better = [
@@ -62,13 +62,3 @@ def _suggests(name: str, value: Any, words: tuple[str, ...]) -> bool:
     # A number is what somebody thought of a response, not the response.
     is_content = isinstance(value, (str, list, tuple, dict)) and bool(value)
     return is_content and any(word in name.lower() for word in words)
-
-
-def _verdict(record: Record) -> str:
-    """The first column with what could be a verdict: 0, 1, 2, or a word for one of two sides."""
-    for name, value in record.items():
-        is_number = isinstance(value, (int, float)) and abs(value) <= 3
-        is_word = isinstance(value, str) and verdicts.word(value) in {*verdicts.WINNERS, *"0123"}
-        if (is_number or is_word) and name not in (*fields.PROMPT_PARTS, "id"):
-            return name
-    return "COLUMN"

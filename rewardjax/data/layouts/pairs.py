@@ -74,10 +74,38 @@ def _sides(record: Record, names: tuple[str, str]) -> tuple[list[Message], list[
         if all(isinstance(record[name], str) for name in names):
             _refuse_quoted(record, names, responses)
     else:
-        raise BadRecord(
-            "bad_schema", "chosen and rejected: one is a text, the other a list of messages"
-        )
+        prompt, responses = _of_both_kinds(record, names, [better, worse])
     return prompt, responses
+
+
+def _of_both_kinds(
+    record: Record, names: tuple[str, str], sides: list[str | list[Message]]
+) -> tuple[list[Message], list[list[Message]]]:
+    """One side as messages, the other as a text, which answers what the messages answer."""
+    prompt: list[Message] = []
+    responses = []
+    for name, side in zip(names, sides, strict=True):
+        if isinstance(side, str):
+            responses.append([{"role": "assistant", "content": side}])
+            continue
+        # An answer that quotes a dialogue is no conversation.
+        if isinstance(record[name], str) and transcripts.is_transcript(record[name]):
+            raise BadRecord("bad_schema", f"{name} is a transcript, and the other one is not")
+        if side[-1].get("role") != "assistant":
+            raise BadRecord(
+                "bad_schema",
+                "chosen and rejected: one is a text, the other a list of messages that does not "
+                "end with the assistant's",
+            )
+        # The text stands instead of all that follows what the user said last, calls included.
+        users = [i for i, message in enumerate(side) if message.get("role") == "user"]
+        start = max(users, default=-1) + 1
+        prompt, response = side[:start], side[start:]
+        responses.append(response)
+    if prompt:
+        # A prompt column only repeats it, which `formats` checks.
+        return fields.with_system(record, prompt), responses
+    return fields.apart(fields.prompt(record), responses), responses
 
 
 def _one_side(

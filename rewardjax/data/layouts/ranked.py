@@ -12,10 +12,13 @@ from rewardjax.data.layouts.layout import Content, Layout
 LISTS = ("responses", "candidates", "completions", "answers", "generations")
 # What may label the responses of a group: the names of a column, and of a field of one response.
 LABELS = (
-    (("correct",), ("is_correct", "correct")),
+    (("correct", "is_correct"), ("is_correct", "correct")),
     (("ranks",), ("rank", "ranks")),
-    # distilabel's are ratings; pm_score is Stack Exchange's, by votes.
-    (("scores", "ratings"), ("score", "overall_score", "scores", "rating", "pm_score")),
+    # distilabel's are ratings; rewards are another model's; pm_score is Stack Exchange's, by votes.
+    (
+        ("scores", "ratings", "rewards"),
+        ("score", "overall_score", "scores", "rating", "reward", "pm_score"),
+    ),
 )
 
 
@@ -43,7 +46,7 @@ def _is_labeled(record: Record) -> bool:
     return False
 
 
-def _read_responses(record: Record) -> Content:
+def read_responses(record: Record) -> Content:
     """`responses`: texts, message lists, or dicts with content and labels; or columns of responses.
 
     The columns are response_1 .. response_K, with `scores`.
@@ -302,8 +305,6 @@ def _has_rank(item: Any) -> bool:
 LAYOUTS = (
     Layout("UltraFeedback", _is_ultrafeedback, _read_ultrafeedback),
     Layout("CodeUltraFeedback", _is_rated_apart, _read_rated_apart),
-    Layout("Nectar ranked answers", _is_nectar, _read_responses),
-    Layout("responses of one prompt", _is_labeled, _read_responses),
+    Layout("Nectar ranked answers", _is_nectar, read_responses),
+    Layout("responses of one prompt", _is_labeled, read_responses),
 )
-# Tried after pairs: beside a better and a worse one, a list of responses says nothing more.
-UNLABELED = Layout("responses of one prompt, unlabeled", is_responses, _read_responses)

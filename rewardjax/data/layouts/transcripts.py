@@ -37,6 +37,11 @@ CUE = re.compile(
     r"(?:<\|im_start\|>assistant|<\|end_header_id\|>|<\|(?i:assistant|bot)\|>|"
     r"<start_of_turn>model|<｜Assistant｜>|<(?:bot|assistant)>:?|\n\n(?:A|AI|Bot):)\s*\Z"
 )
+# What templates print behind a turn.
+END = re.compile(
+    r"(?:</s>|<\|im_end\|>|<\|eot_id\|>|<\|end_of_text\|>|<\|endoftext\|>|<eos>|<end_of_turn>|"
+    r"<\|end\|>|<\|eom_id\|>|<\|return\|>|<\|END_OF_TURN_TOKEN\|>|<｜end▁of▁sentence｜>)\s*\Z"
+)
 SPEAKER_LABEL = re.compile(r"\s*(?:### ?)?(?:Assistant|ASSISTANT|<bot>) ?:")
 MESSAGE_KEYS = ({"role", "content"}, {"from", "value"})
 # Who speaks in messages, under any name.
@@ -134,6 +139,14 @@ def refuse_printed_prompt(text: str, where: str) -> None:
 def has_label(text: str) -> bool:
     """Whether a text begins with the name of the one who says it."""
     return SPEAKER_LABEL.match(text) is not None
+
+
+def end(text: str) -> str | None:
+    """What a chat template printed behind a text, if it ends so."""
+    match = END.search(text)
+    if match is None:
+        return None
+    return match[0].strip()
 
 
 def parsed(text: str, where: str) -> Any:

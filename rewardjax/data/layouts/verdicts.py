@@ -343,6 +343,33 @@ def _read_summaries(record: Record) -> Content:
     return {"prompt": prompt, "responses": responses, "pairs": [pair_of(float(not second))]}
 
 
+# ------------------------------------------------------------------ no verdict
+
+
+def may_be_verdict(record: Record) -> str | None:
+    """The first column with what could be a verdict: 0, 1, 2, or a word for one of two sides."""
+    # An answer may be the letter A.
+    others = (*fields.PROMPT_PARTS, *(two_responses(record) or ()), "id")
+    for name, value in record.items():
+        is_number = isinstance(value, (int, float)) and abs(value) <= 3
+        is_word = isinstance(value, str) and word(value) in {*WINNERS, *"0123"}
+        if (is_number or is_word) and name not in others:
+            return name
+    return None
+
+
+def _is_unlabeled(record: Record) -> bool:
+    """Two responses to be scored: nothing beside them could say which is better."""
+    # A verdict that is null is one of a file that has verdicts.
+    has_verdict = any(name in record for name in (*VERDICTS, *STRENGTHS))
+    return two_responses(record) is not None and not has_verdict and not may_be_verdict(record)
+
+
+def _read_unlabeled(record: Record) -> Content:
+    prompt, responses = _contents(record)
+    return {"prompt": prompt, "responses": responses, "pairs": []}
+
+
 # ------------------------------------------------------------------ the table
 
 
@@ -362,3 +389,5 @@ LAYOUTS = (
     # A verdict beside them says more: it knows ties, and which way scores are to be read.
     Layout("two responses with a score each", _is_scored, _read_scored),
 )
+# Tried last of those with two responses: no label is needed to score them.
+UNLABELED = Layout("two responses without a verdict", _is_unlabeled, _read_unlabeled)

@@ -607,3 +607,24 @@ def test_the_column_that_is_likeliest_a_prompt_is_named():
     turns = [{"role": "user", "content": "Hi"}]
     with pytest.raises(ValueError, match=r"data.columns=\{prompt: turns\}"):
         read(record | {"turns": turns})
+
+
+def test_one_side_may_be_a_conversation_and_the_other_a_text():
+    user = lambda text: {"role": "user", "content": text}
+    bot = lambda text, **more: {"role": "assistant", "content": text, **more}
+    read = lambda record: decide("f", "f", [record], Columns()).to_group(record, 0)
+    call = bot("", tool_calls=[{"type": "function", "function": {"name": "f", "arguments": {}}}])
+    result = {"role": "tool", "content": "wood"}
+    whole = [user(Q), call, result, bot(GOOD)]
+    for chosen, rejected in ((whole, BAD), (BAD, whole)):
+        record = {"chosen": chosen, "rejected": rejected}
+        for more in ({}, {"prompt": Q}, {"prompt": [user(Q)]}):
+            group = read(record | more)
+            assert group.prompt == [user(Q)] and group.pairs == [Pair(0, 1)]
+            texts = [response[-1]["content"] for response in group.responses]
+            assert texts == [GOOD if side is whole else BAD for side in (chosen, rejected)]
+    assert read({"prompt": Q, "chosen": [bot(GOOD)], "rejected": BAD}).prompt == [user(Q)]
+    with pytest.raises(ValueError, match="no prompt"):
+        read({"chosen": [bot(GOOD)], "rejected": BAD})
+    with pytest.raises(ValueError, match="`prompt` may be part of the prompt"):
+        read({"prompt": "Who?", "chosen": whole, "rejected": BAD})
