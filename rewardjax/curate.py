@@ -128,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
         "--entry",
         choices=ENTRIES,
         required=True,
-        help="unverified: people made the labels; wild: they did not",
+        help="unverified: people made the labels; wild: they did not; gold: your own people did, "
+        "and their votes and attributes are kept",
     )
     verb("audit", _audit, "check the shards, and decide again")
     text = "the config's judges"

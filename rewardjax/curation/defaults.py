@@ -23,9 +23,9 @@ def curation() -> Config:
     return ConfigDict(
         dict(
             seed=0,
-            # Name -> dict(source=..., entry="unverified" | "wild"), for data.sources.open_source
-            # and ledger.intake.take_in; split=... where the source has several, columns=... and
-            # labels=... where only its owner knows what they mean.
+            # Name -> dict(source=..., entry="unverified" | "wild" | "gold"), for
+            # data.sources.open_source and ledger.intake.take_in; split=... where the source has
+            # several, columns=... and labels=... where only its owner knows what they mean.
             sources={},
             # ledger.clean.clean
             clean=dict(

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rewardjax.curation.judges.attributes import FIELDS, TAXONOMIES
+from rewardjax.curation.judges import attributes
+from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.curation.ledger.rows import AttributesRow
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task, attributes_of
@@ -18,23 +19,9 @@ def check(edits: Mapping[Any, Any], *, is_described: bool) -> None:
         is_described: whether the pair has attributes; where it has none, an edit must give all of
             them, since a row of the ledger has them all.
     """
-    for name, edited in edits.items():
-        if name not in FIELDS:
-            raise ValueError(f"edits: {name!r} is not an attribute; there are {', '.join(FIELDS)}")
-        legal = TAXONOMIES.get(name)
-        if legal and edited not in legal:
-            raise ValueError(f"edits: {name} = {edited!r} is not one of {', '.join(legal)}")
-        if not isinstance(edited, str) or not edited.strip():
-            raise ValueError(f"edits: {name} = {edited!r} is not a text")
-        # Half of a character pair cannot be stored as UTF-8.
-        if any("\ud800" <= character <= "\udfff" for character in edited):
-            raise ValueError(f"edits: {name} holds a lone surrogate, which is not a character")
-    missing = [name for name in FIELDS if name not in edits]
-    if missing and not is_described:
-        raise ValueError(
-            f"edits: the pair has no attributes yet, and {', '.join(missing)} are missing: give "
-            "all of them, or none"
-        )
+    problem = attributes.problem(edits, complete=not is_described)
+    if problem is not None:
+        raise ValueError(f"edits: {problem}")
 
 
 def edited_attributes(

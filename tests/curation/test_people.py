@@ -239,7 +239,7 @@ def test_edits_of_attributes_go_before_the_judges(store, tmp_path):
             people_edits.edited_attributes(store, tasks, [Answer(tasks[0].id, "left", edits=edits)])
     # The last forty pairs have no attributes: one edit alone would leave the others empty.
     bare = queue(store, IDS[-1:], NAMES[:1], overlap=0, checks=0)
-    with pytest.raises(ValueError, match="the pair has no attributes yet"):
+    with pytest.raises(ValueError, match="all attributes are needed, or none"):
         people_edits.edited_attributes(
             store, bare, [Answer(bare[0].id, "left", edits={"objectivity": "Objective"})]
         )

@@ -103,11 +103,11 @@ def names_of(desk: Desk, persons: Sequence[str], words: Sequence[str]) -> Names:
         ValueError: for a flag without `=`, a name that no step gave a task to, another choice than
             people.CHOICES, or one word with two meanings.
     """
-    known = set()
+    annotators = set()
     for step in desk.steps():
-        known |= {task.annotator for task in desk.tasks(step.name)}
-        known |= {task.annotator for task in desk.tasks(step.name, withdrawn=True)}
-    by_person = _pairs("--person", persons, sorted(known))
+        annotators |= {task.annotator for task in desk.tasks(step.name)}
+        annotators |= {task.annotator for task in desk.tasks(step.name, withdrawn=True)}
+    by_person = _pairs("--person", persons, sorted(annotators))
     by_word = _pairs("--choice", words, people.CHOICES)
     return Names(by_person, {choices.spelling(word): choice for word, choice in by_word.items()})
 
@@ -138,16 +138,16 @@ def read(store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: N
         OSError: for a file that is not there.
     """
     refused: list[Refusal] = []
-    given: list[tuple[str, Given]] = []
+    records: list[tuple[str, Given]] = []
     for path in paths:
         for answer in _records(path):
             if isinstance(answer, Unread):
                 refused.append(Refusal(str(path), answer.place, answer.reason))
             else:
-                given.append((str(path), answer))
-    checks = _Checks(store, desk, names, [answer for _, answer in given])
+                records.append((str(path), answer))
+    checks = _Checks(store, desk, names, [answer for _, answer in records])
     candidates: list[Accepted] = []
-    for file, answer in given:
+    for file, answer in records:
         try:
             candidates.append(checks.accepted(file, answer))
         except ValueError as error:
@@ -183,8 +183,10 @@ def _one_per_person(
                     Refusal(again.file, again.place, "says again what another one says")
                 )
             continue
-        said = [f"{each.answer.choice} ({each.place})" for each in same]
-        reason = f"task {same[0].answer.task}: contradicting answers, {', '.join(said)}: keep one"
+        different = [f"{each.answer.choice} ({each.place})" for each in same]
+        reason = (
+            f"task {same[0].answer.task}: contradicting answers, {', '.join(different)}: keep one"
+        )
         contradicting += [Refusal(each.file, each.place, reason) for each in same]
     return single, repeated, contradicting
 
@@ -277,7 +279,7 @@ class _Checks:
     def _task(self, given: Given) -> Dealt:
         value = given.values.get("task")
         if choices.is_blank(value):
-            there = ", ".join(sorted(given.values)) or "none that is known"
+            there = ", ".join(sorted(given.values)) or "none of ours"
             raise ValueError(f"no field `task` says which task it answers (fields: {there})")
         id = str(value).strip()
         if id in self.dealt:
@@ -291,20 +293,20 @@ class _Checks:
 
     def _person(self, given: Given, dealt: Dealt) -> str:
         """Who answered, as an annotator of the step."""
-        owner, known = dealt.task.annotator, self.annotators[dealt.step]
+        owner, annotators = dealt.task.annotator, self.annotators[dealt.step]
         if not given.people:
             return owner
         name = None
         for each in given.people:
             name = self.names.persons.get(each)
-            if name is None and each in known:
+            if name is None and each in annotators:
                 name = each
             if name is not None:
                 break
         if name is None:
             raise ValueError(
                 f"{' or '.join(map(choices.short, given.people))} is not an annotator "
-                f"({', '.join(known)}): say who it is with --person {given.people[0]}=NAME"
+                f"({', '.join(annotators)}): say who it is with --person {given.people[0]}=NAME"
             )
         if name == owner:
             return owner
@@ -315,7 +317,7 @@ class _Checks:
         own = self.own_task.get((dealt.step, dealt.task.pair_id, name))
         if own is not None:
             raise ValueError(f"{name} has a task about the same pair, {own}: answer that one")
-        if name not in known:
+        if name not in annotators:
             raise ValueError(f"--person {given.people[0]}={name}: {name} is not an annotator")
         return name
 

@@ -117,7 +117,7 @@ def _row(place: str, fields: Mapping[str, Any]) -> Given:
             sides = [fields["pw"]]
         verdict = fields.get("verdict")
         if sides or verdict:
-            values["choice"] = _with_verdict(sides[0] if sides else None, verdict)
+            values["choice"] = _with_verdict(next(iter(sides), None), verdict)
     # Cells of a table hold JSON as text.
     for name in ("edits", "attributes"):
         if isinstance(values.get(name), str):

@@ -53,7 +53,7 @@ def lines(outcome: Outcome, desk: Desk) -> list[str]:
 
     Nothing is clipped but the names of missing tasks: what is not said is lost in silence.
     """
-    said = []
+    sentences = []
     for step in desk.steps():
         if step.is_closed:
             continue
@@ -61,7 +61,7 @@ def lines(outcome: Outcome, desk: Desk) -> list[str]:
         read = [each for each in outcome.accepted if each.step == step.name]
         now = {each.answer.task for each in read}
         missing = [task for task in desk.missing(step.name) if task.id not in now]
-        said.append(
+        sentences.append(
             f"{step.name}: {len(tasks)} tasks: {len(read)} read, {len(outcome.refused)} not; "
             f"missing: {_missing(missing)}"
         )
@@ -70,8 +70,8 @@ def lines(outcome: Outcome, desk: Desk) -> list[str]:
         ("correction", outcome.corrections),
         ("nothing new", outcome.repeated),
     ):
-        said += [f"  {heading}: {line}" for line in grouped(refusals)]
-    return said
+        sentences += [f"  {heading}: {line}" for line in grouped(refusals)]
+    return sentences
 
 
 def _missing(tasks: Sequence[Task]) -> str:

@@ -1,8 +1,8 @@
 """The paper's 5-tuple that describes a pair: taxonomies, strict values, and how several merge."""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Annotated, Literal, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 
@@ -60,6 +60,30 @@ TAXONOMIES: dict[str, tuple[str, ...]] = {
     for name, field in Attributes.model_fields.items()
     if get_origin(field.annotation) is Literal
 }
+
+
+def problem(values: Mapping[Any, Any], *, complete: bool) -> str | None:
+    """Why these values cannot be attributes, in words; None where they can.
+
+    Args:
+        values: by the names of fields.
+        complete: whether all five fields must be there.
+    """
+    for name, value in values.items():
+        if name not in FIELDS:
+            return f"{name!r} is not an attribute; there are {', '.join(FIELDS)}"
+        legal = TAXONOMIES.get(name)
+        if legal and value not in legal:
+            return f"{name} = {value!r} is not one of {', '.join(legal)}"
+        if not isinstance(value, str) or not value.strip():
+            return f"{name} = {value!r} is not a text"
+        # Half of a character pair cannot be stored as UTF-8.
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            return f"{name} holds a lone surrogate, which is not a character"
+    missing = [name for name in FIELDS if name not in values]
+    if complete and missing:
+        return f"{', '.join(missing)} missing: all attributes are needed, or none"
+    return None
 
 
 def merge(tagged: Sequence[Attributes]) -> Attributes:

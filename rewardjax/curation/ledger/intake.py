@@ -14,12 +14,21 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from tqdm import tqdm
 
-from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.rows import Entry, PairRow, RejectRow, Value, VoteRow, canonical
+from rewardjax.curation.ledger import gold, stage_names
+from rewardjax.curation.ledger.rows import (
+    AttributesRow,
+    Entry,
+    Label,
+    PairRow,
+    RejectRow,
+    Value,
+    VoteRow,
+    canonical,
+)
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
-from rewardjax.data.layouts import fields, verdicts
+from rewardjax.data.layouts import fields, mapping, verdicts
 from rewardjax.data.sources import Source
 
 # Rows of the source per unit: what an interrupted import does again at most.
@@ -45,8 +54,11 @@ class Intake(NamedTuple):
 
     # By pair_id, the first of equal ones.
     pairs: dict[str, PairRow]
+    # By the source's labels, and of gold also by people.
     votes: list[VoteRow]
     rejects: list[RejectRow]
+    # Of gold.
+    attributes: list[AttributesRow]
 
 
 def take_in(
@@ -67,14 +79,17 @@ def take_in(
     Args:
         store: it is given the rows.
         source: of records in any known format.
-        entry: "unverified" where people made the labels, "wild" where not (paper 2.1).
+        entry: "unverified" where people made the labels, "wild" where not (paper 2.1); "gold" where
+            people of the team's own labeled the pairs one by one: what they said (`gold`) stands
+            before the first iteration.
         name: of the import.
         rows: of the source, per unit.
         columns: our field -> the source's column, as for training.
         labels: the source's verdicts -> "first", "second" or "tie", as for training.
 
     Returns:
-        Counts of `rows`, `pairs` new to the store, `duplicates` of pairs that it has, `rejects`.
+        Counts of `rows`, `pairs` new to the store, `duplicates` of pairs that it has, `rejects`,
+        and of gold the `votes` of people.
 
     Raises:
         StoreConflict: where another source was imported under this name.
@@ -86,6 +101,7 @@ def take_in(
     if columns or labels:
         inputs["mapping"] = formats.meaning(source, columns, labels)._asdict()
     how: dict[str, Any] = {"inputs": inputs, "config": {"entry": entry, "rows": rows}}
+    meaning = formats.meaning(source, columns, labels)
     units = [f"{i:05d}" for i in range(max(1, -(-len(source) // rows)))]
     # Pairs are written last: a unit that has them is done.
     done = {unit for unit in units if store.has("pairs", stage, unit)}
@@ -103,30 +119,51 @@ def take_in(
             # Also of a unit that is done: a source is read from its start.
             batch = list(itertools.islice(records, rows))
             if unit not in done:
-                intake = _read(batch, name, entry)
+                intake = _read(batch, name, entry, meaning)
+                how_people: dict[str, Any] = how
+                if entry == "gold":
+                    # Known before the first iteration, whose checks and examples come of it.
+                    how_people = {**how, "iteration": stage_names.IMPORTED}
                 with store.importing():
-                    store.append("votes", stage, unit, intake.votes, **how)
+                    if entry == "gold":
+                        attributes = intake.attributes
+                        store.append("attributes", stage, unit, attributes, **how_people)
+                    store.append("votes", stage, unit, intake.votes, **how_people)
                     store.append("rejects", stage, unit, intake.rejects, **how)
                     store.append("pairs", stage, unit, _unseen(store, intake.pairs), **how)
     counts = {}
-    for ledger in ("pairs", "votes", "rejects"):
-        total = store.query(f"select count(*) from {ledger} where stage = ?", [stage])
-        counts[ledger] = total.column(0)[0].as_py()
-    return {
+    for ledger, of_kind in (
+        ("pairs", "true"),
+        ("votes", "kind = 'original'"),
+        ("rejects", "true"),
+        ("people", "kind = 'human'"),
+    ):
+        table = {"people": "votes"}.get(ledger, ledger)
+        sql = f"select count(*) from {table} where stage = ? and {of_kind}"
+        counts[ledger] = store.query(sql, [stage]).column(0)[0].as_py()
+    summary = {
         "rows": len(source),
         "pairs": counts["pairs"],
         "duplicates": counts["votes"] - counts["pairs"],
         "rejects": counts["rejects"],
     }
+    if entry == "gold":
+        summary["votes"] = counts["people"]
+    return summary
 
 
 def _read(
-    batch: list[tuple[int, fields.Record, Group | BadRecord]], name: str, entry: Entry
+    batch: list[tuple[int, fields.Record, Group | BadRecord]],
+    name: str,
+    entry: Entry,
+    meaning: mapping.Columns,
 ) -> Intake:
     """What the records of a source become, each with its row and its group or why it has none."""
     pairs: dict[str, PairRow] = {}
     votes: dict[tuple[str, int], VoteRow] = {}
     rejects: list[RejectRow] = []
+    people: dict[tuple[str, str, int], VoteRow] = {}
+    attributes: dict[str, AttributesRow] = {}
     for row, record, outcome in batch:
         try:
             if isinstance(outcome, BadRecord):
@@ -146,10 +183,53 @@ def _read(
             rejects.append(_reject(name, row, NO_PAIR, detail))
         for pair in group.pairs:
             text, vote = _pair(group, pair, row, entry, name, record)
+            if entry == "gold":
+                try:
+                    opinions, described = _gold(
+                        text, vote, meaning.apply(record), group, pair, meaning
+                    )
+                except BadRecord as error:
+                    rejects.append(_reject(name, row, error.reason, error.detail))
+                    continue
+                for each in opinions:
+                    people.setdefault((text["pair_id"], each["voter"], row), each)
+                if described is not None:
+                    attributes.setdefault(text["pair_id"], described)
             pairs.setdefault(text["pair_id"], text)
             # Equal responses in one group make one pair twice, which would vote twice.
             votes.setdefault((text["pair_id"], row), vote)
-    return Intake(pairs, list(votes.values()), rejects)
+    every_vote = [*votes.values(), *people.values()]
+    return Intake(pairs, every_vote, rejects, list(attributes.values()))
+
+
+def _gold(
+    text: PairRow,
+    original: VoteRow,
+    record: fields.Record,
+    group: Group,
+    pair: Pair,
+    meaning: mapping.Columns,
+) -> tuple[list[VoteRow], AttributesRow | None]:
+    """What people said about a pair of gold, and its attributes. May raise BadRecord."""
+    chosen: Label = "b"
+    if json.loads(text["response_a"]) == group.responses[pair.chosen]:
+        chosen = "a"
+    opinions = gold.votes(record, group, pair, chosen, meaning.labels)
+    if not opinions:
+        # The label is what the team's people said; whoever they are, they count as one.
+        opinions = [
+            VoteRow(
+                pair_id=text["pair_id"],
+                voter=f"human:{text['source']}",
+                kind="human",
+                value=original["value"],
+                sample=text["row"],
+                confidence=original.get("confidence"),
+            )
+        ]
+    for vote in opinions:
+        vote["pair_id"], vote["sample"] = text["pair_id"], text["row"]
+    return opinions, gold.attributes(record, text["pair_id"], text["source"])
 
 
 def _reject(source: str, row: int, reason: str, detail: str) -> RejectRow:

@@ -54,16 +54,17 @@ STANDINGS: tuple[tuple[dict[str, str], Standing], ...] = (
     ({"humans": "a|b|tie"}, Standing("gold", "humans", "people")),
     ({"decided": "discard"}, Standing("discarded", "decided", labeled=False)),
     (
-        {"entry": "unverified", "panel": "a|b", "decided": "keep|flip"},
+        {"entry": "unverified|gold", "panel": "a|b", "decided": "keep|flip"},
         Standing("silver", "decided"),
     ),
-    ({"entry": "unverified", "panel": "a|b"}, Standing("silver", "panel", "judges")),
+    ({"entry": "unverified|gold", "panel": "a|b"}, Standing("silver", "panel", "judges")),
     (
-        {"entry": "unverified", "panel": "tie"},
+        {"entry": "unverified|gold", "panel": "tie"},
         Standing("discarded", "panel", "judges", labeled=False),
     ),
     ({"entry": "wild", "decided": "keep|flip"}, Standing("curated", "decided")),
-    ({"entry": "unverified"}, Standing("unverified", "original", "original label")),
+    # Of gold without a vote that counts nobody knows more than of an unverified pair.
+    ({"entry": "unverified|gold"}, Standing("unverified", "original", "original label")),
     ({"entry": "wild"}, Standing("wild", "original", "original label")),
 )
 

@@ -36,8 +36,9 @@ Value = Literal["a", "b", "tie", "undecided"]
 # and decides nothing), a person's answer that does not count because checks found the person wrong
 # too often, one sample of a judge, the judges merged, a reward model.
 Kind = Literal["original", "human", "check", "suspended", "judge", "panel", "rm"]
-# The pool that a pair enters: people made its label, or they did not.
-Entry = Literal["unverified", "wild"]
+# The pool that a pair enters: people made its label, they did not, or people of the team's own
+# labeled it with care.
+Entry = Literal["unverified", "wild", "gold"]
 # The order of the responses on the screen or in the prompt.
 Shown = Literal["ab", "ba"]
 Action = Literal["keep", "flip", "annotate", "discard"]

@@ -12,6 +12,7 @@ from rewardjax.curation.judges.paid_calls import Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
+from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.stages import budget, labeling, rules
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data import spelling
@@ -52,9 +53,11 @@ def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> I
         yield _step(f"import {name}", done, pairs=len(records))
     yield _step("clean", bool(ws.store.manifests("findings")), pairs=sum(entered.values()))
     if ws.config.tag:
-        pairs = entered["unverified"]
+        pairs = entered["unverified"] + entered["gold"]
         done = stage_names.TAG.finished(ws.store, pairs)
-        yield _ask(ws, "describe the unverified pool", done, pairs, len(ws.judges), request)
+        yield _ask(
+            ws, "describe the unverified pool and gold", done, pairs, len(ws.judges), request
+        )
 
 
 def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[Step]:
@@ -138,7 +141,7 @@ def _samples(ws: Workspace) -> int:
 
 def _entered(ws: Workspace) -> dict[str, int]:
     """Pairs by the pool they enter: in the store, or in the sources before anything is imported."""
-    entered = {"unverified": 0, "wild": 0}
+    entered = dict.fromkeys(ENTRIES, 0)
     rows = ws.store.query("select entry, count(*) as pairs from pairs group by entry").to_pylist()
     if not rows:
         for source in ws.config.sources.values():
@@ -147,7 +150,8 @@ def _entered(ws: Workspace) -> dict[str, int]:
     for row in rows:
         entered[row["entry"]] = row["pairs"]
     # Cleaning held some of them back: nobody will be asked about those.
-    entered["unverified"] = len(labels(ws.store, "unverified", stage_names.IMPORTED))
+    for pool in ("unverified", "gold"):
+        entered[pool] = len(labels(ws.store, pool, stage_names.IMPORTED))
     return entered
 
 

@@ -22,21 +22,23 @@ from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.retrieval import search, selection
 from rewardjax.curation.reward_models import gold_errors, seats
-from rewardjax.curation.stages import budget, labeling, report, rules
+from rewardjax.curation.stages import budget, labeling, people_steps, report, rules
 from rewardjax.curation.workspace import Training, Workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
 
 
 def prepare(ws: Workspace) -> None:
-    """Import and clean every source; describe and embed the unverified pool."""
+    """Import and clean every source; describe and embed the unverified pool and gold."""
     for name, source in ws.config.sources.items():
         opened = open_named(source, spelling.of_entry(f"sources.{name}"))
         meaning = {field: source.get(field) for field in ("columns", "labels")}
         take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     clean(ws.store, **ws.config.clean.to_dict())
+    # Gold that the team owns is shown to judges from the first iteration on, as examples.
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
+    ids += labels(ws.store, "gold", stage_names.IMPORTED)
     if ws.config.tag:
         labeling.tag(ws, ids, stage_names.TAG)
     # After the attributes, which are part of the text that is embedded.
@@ -56,7 +58,7 @@ def iterate(ws: Workspace, iteration: int) -> Labeled:
     """Pick pairs, have them labeled, decide, and report. May raise Paused."""
     picks = pick(ws, iteration)
     checks = list(labels(ws.store, "gold", as_of(iteration)))
-    labeling.people(ws, picks["people"], stage_names.people(iteration), checks)
+    people_steps.ask(ws, picks["people"], stage_names.people(iteration), checks)
     # Judges are shown what people said in this very iteration: they label after them.
     gold = labels(ws.store, "gold", iteration)
     labeling.judge(

@@ -78,8 +78,13 @@ def votes(record: Record) -> dict[str, Any]:
     name = fields.first_present(record, VERDICTS)
     if name is not None:
         return {name: record[name]}
+    return {name: record[name] for name in annotators(record)}
+
+
+def annotators(record: Record) -> list[str]:
+    """The columns of single annotators that hold a verdict: annotator_1, annotator_2, ..."""
     names = [key for key in sorted(record) if re.fullmatch(r"annotator_?\d+", key)]
-    return {name: record[name] for name in names if record[name] is not None}
+    return [name for name in names if record[name] is not None]
 
 
 def pair_of(target: float, margin: float = 0.0) -> Pair:
@@ -145,14 +150,14 @@ def _read_verdict(record: Record) -> Content:
     for name in VERDICTS:
         other = None
         if name not in shares and record.get(name) is not None:
-            other = _known_share(record, name)
+            other = known_share(record, name)
         # A second verdict in words is no repetition of the first where it names another response.
         if other is not None and other not in shares.values():
             raise _contradiction(record, name, next(iter(shares)))
     return _with(record, pair_of(sum(shares.values()) / len(shares)))
 
 
-def _known_share(record: Record, name: str) -> float | None:
+def known_share(record: Record, name: str) -> float | None:
     """P(first is better) by the verdict in a column, None where its meaning is not known."""
     verdict, names = word(record[name]), two_responses(record)
     if verdict in WINNERS:
@@ -174,7 +179,7 @@ def _known_share(record: Record, name: str) -> float | None:
 
 
 def _share(record: Record, name: str) -> float:
-    share = _known_share(record, name)
+    share = known_share(record, name)
     if share is not None:
         return share
     value = record[name]

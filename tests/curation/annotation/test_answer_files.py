@@ -452,7 +452,7 @@ def test_a_pair_without_attributes_takes_all_of_them_or_none(board):
     (bare,) = [task for task in board.tasks if task.pair_id == "000f"]
     row = {"task": bare.id, "choice": "left"}
     code, _, said = board.take("back", [row | {"edits": {"objectivity": "Objective"}}])
-    assert code == 2 and "the pair has no attributes yet" in said
+    assert code == 2 and "all attributes are needed, or none" in said
     assert board.take("back", [row | {"edits": DESCRIBED}])[0] == 0
 
 

@@ -43,7 +43,7 @@ def store(tmp_path_factory):
 
 def test_the_query_is_the_rule(store):
     stands = pools_lib.pools(store).to_pylist()
-    assert len(stands) == len(SITUATIONS) == 400
+    assert len(stands) == len(SITUATIONS) == 600
     for facts, row in zip(SITUATIONS, stands, strict=True):
         expected = standing(facts)
         decided = {"keep": "a", "flip": "b"}.get(facts["decided"])

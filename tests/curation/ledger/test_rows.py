@@ -24,7 +24,7 @@ def test_a_class_becomes_a_schema():
     assert rows.SCHEMAS["embeddings"].field("vector").type == pa.list_(pa.float32())
     legal = {column.name: column.legal for column in rows.COLUMNS["votes"] if column.legal}
     assert legal == {
-        "kind": ("original", "human", "check", "judge", "panel", "rm"),
+        "kind": ("original", "human", "check", "suspended", "judge", "panel", "rm"),
         "value": ("a", "b", "tie", "undecided"),
         "shown": ("ab", "ba"),
     }

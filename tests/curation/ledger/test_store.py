@@ -134,7 +134,11 @@ def test_rows_that_did_not_get_their_name_have_no_manifest(store, monkeypatch):
         ("votes", {"pair_id": "p1"}, "voter = None, not a value"),
         ("votes", vote("p1") | {"latency": 3}, "no column 'latency'"),
         ("scores", score("p1", reward_a=float("nan")), "reward_a = nan, not a finite number"),
-        ("pairs", pair("p9", entry="gold"), "entry = 'gold', not one of unverified, wild"),
+        (
+            "pairs",
+            pair("p9", entry="silver"),
+            "entry = 'silver', not one of unverified, wild, gold",
+        ),
     ],
 )
 def test_bad_rows_are_refused_by_name(store, ledger, row, message):

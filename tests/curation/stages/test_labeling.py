@@ -7,7 +7,7 @@ from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
 
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.stages import labeling
+from rewardjax.curation.stages import labeling, people_steps
 from rewardjax.curation.workspace import Paused
 
 GOLD = ids("north", 0, 6) + ids("south", 0, 6)
@@ -114,9 +114,9 @@ def test_people_are_asked_until_their_money_ends(tmp_path):
         prepare(ws)
         with ws.config.unlocked():
             ws.config.budget.people = 0.5 * (len(GOLD) + 1)
-        labeling.people(ws, ASKED, stage_names.people(1), [])
+        people_steps.ask(ws, ASKED, stage_names.people(1), [])
         assert len(cast.tasks) == 1
-        labeling.people(ws, ASKED, stage_names.people(1), [])
+        people_steps.ask(ws, ASKED, stage_names.people(1), [])
         assert len(cast.tasks) == 1  # what is in the ledger is not asked again
 
 

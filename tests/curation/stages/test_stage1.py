@@ -174,3 +174,53 @@ def test_preparing_imports_cleans_and_embeds(tmp_path):
         assert len(clean) == 2
         embedded = ws.store.query("select pair_id from embeddings order by pair_id").column(0)
         assert embedded.to_pylist() == clean
+
+
+def test_gold_of_the_teams_own_is_used_in_the_first_iteration(tmp_path):
+    """As examples for judges and as checks for people."""
+    sources = {}
+    for name, entry in (("own", "gold"), ("pool", "unverified")):
+        # North of the team's own, south to be labeled.
+        cluster = {"own": "north", "pool": "south"}[name]
+        rows = [
+            {"prompt": f"Question {i}?", "chosen": "yes", "rejected": "no"}
+            for i in ids(cluster, 0, 12)
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        sources[name] = {"source": str(path), "entry": entry}
+
+    class ByText(Cast):
+        """Knows pairs by their ids alone: everything is `a`."""
+
+        def people(self, ws, tasks, stage):
+            self.tasks += tasks
+            return []
+
+        def judge(self, ws, items, stage):
+            self.items += items
+            return []
+
+    cast = ByText()
+    changes = dict(stage1__first=8, stage1__human_share=0.5, people__checks=0.5, shots=2)
+    with workspace(tmp_path / "w", cast, **changes) as ws:
+        ws.config.sources = sources
+        stage1.prepare(ws)
+        own = labels(ws.store, "gold", stage_names.IMPORTED)
+        assert len(own) == 12
+        assert {row["labeled"] for row in cost_plan_rows(ws)} == {24}
+        stage1.iterate(ws, 0)
+        checks = [task.pair_id for task in cast.tasks if task.check]
+        assert checks and set(checks) <= set(own)
+        assert not set(own) & {task.pair_id for task in cast.tasks if not task.check}
+        assert len(cast.items) == 4
+        for item in cast.items:
+            assert len(item.examples) == 2
+            assert {example.pair_id for example in item.examples} <= set(own)
+        # Nobody is paid for what the team had.
+        assert report.costs(ws)[-2]["answered"] == 0
+
+
+def cost_plan_rows(ws):
+    """Pairs that the plan counts in its first steps."""
+    return [{"labeled": step["pairs"]} for step in cost_plan.plan(ws) if step["step"] == "clean"]
