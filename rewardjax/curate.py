@@ -106,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WORD=CHOICE",
         help=f"what a word of the files means: {', '.join(people.CHOICES)}; repeat",
     )
+    back.add_argument(
+        "--ignore-texts",
+        action="store_true",
+        help="read answers although prompt, left or right in a file is not what the task showed",
+    )
     verb("status", _status, "what the ledger holds")
     verb("explain", _explain, "everything about one pair").add_argument(
         "pair_id", help="or the beginning of it"
@@ -230,7 +235,7 @@ def _answers(args: argparse.Namespace) -> int:
 
 def _take_answers(args: argparse.Namespace, store: Store, desk: Desk) -> None:
     """Say what the files hold, and store it with --commit. Raises ValueError for no answer."""
-    names = acceptance.names_of(desk, args.person, args.choice)
+    names = acceptance.names_of(desk, args.person, args.choice, ignores_texts=args.ignore_texts)
     outcome = acceptance.read(store, desk, args.files, names)
     print("\n".join(progress.lines(outcome, desk)))
     # A tool exports everything each time: what is stored already, or still open, is no mistake.

@@ -94,10 +94,14 @@ class Names(NamedTuple):
     persons: Mapping[str, str]
     # `choices.spelling` of a word -> one of people.CHOICES.
     words: Mapping[str, str]
+    # Whether a text in a file may differ from what its task showed, as where a spreadsheet cut it.
+    ignores_texts: bool = False
 
 
-def names_of(desk: Desk, persons: Sequence[str], words: Sequence[str]) -> Names:
-    """What `--person WHO=NAME` and `--choice WORD=CHOICE` say.
+def names_of(
+    desk: Desk, persons: Sequence[str], words: Sequence[str], *, ignores_texts: bool = False
+) -> Names:
+    """What `--person WHO=NAME`, `--choice WORD=CHOICE` and `--ignore-texts` say.
 
     Raises:
         ValueError: for a flag without `=`, a name that no step gave a task to, another choice than
@@ -109,7 +113,8 @@ def names_of(desk: Desk, persons: Sequence[str], words: Sequence[str]) -> Names:
         annotators |= {task.annotator for task in desk.tasks(step.name, withdrawn=True)}
     by_person = _pairs("--person", persons, sorted(annotators))
     by_word = _pairs("--choice", words, people.CHOICES)
-    return Names(by_person, {choices.spelling(word): choice for word, choice in by_word.items()})
+    spelled = {choices.spelling(word): choice for word, choice in by_word.items()}
+    return Names(by_person, spelled, ignores_texts)
 
 
 def _pairs(flag: str, values: Sequence[str], legal: Sequence[str]) -> dict[str, str]:
@@ -269,7 +274,8 @@ class _Checks:
             edits=self._edits(given, dealt.task.pair_id),
             annotator=annotator,
         )
-        self._refuse_other_texts(given, dealt.task)
+        if not self.names.ignores_texts:
+            self._refuse_other_texts(given, dealt.task)
         return self._of(dealt, answer, file, given.place)
 
     def _of(self, dealt: Dealt, answer: Answer, file: str, place: str) -> Accepted:
@@ -342,12 +348,13 @@ class _Checks:
             value = given.values.get(name)
             if value is not None and not _says(value, shown[name]):
                 raise ValueError(
-                    f"{name} is not what task {task.id} showed: "
-                    f"restore the text, or delete the column {name}"
+                    f"{name} is not what the task showed: restore it, or give --ignore-texts where "
+                    "only the copy in the file differs"
                 )
         attributes = given.values.get("attributes")
         if isinstance(attributes, dict):
             current = self.attributes.get(task.pair_id, {})
+            # A correction that would be lost: only `edits` are read.
             if any(current.get(field) != value for field, value in attributes.items()):
                 raise ValueError(
                     "attributes were changed in place: put {field: value} into `edits` instead"

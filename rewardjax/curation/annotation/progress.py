@@ -22,6 +22,8 @@ def table(desk: Desk) -> list[dict[str, Any]]:
         tasks = Counter(task.annotator for task in desk.tasks(step.name))
         missing = Counter(task.annotator for task in desk.missing(step.name))
         state = f"open until {step.quota:.0%} are answered"
+        if not desk.open_tasks(step.name):
+            state = "answered: the next run closes it"
         if step.is_closed:
             state = "closed"
         for name in sorted(tasks):

@@ -464,7 +464,10 @@ def test_an_answer_about_another_text_is_refused(board, name):
     rows[6][name], rows[7][name] = rows[7][name], rows[6][name]
     code, said, _ = board.take("back", rows)
     assert code == 0 and counts(said) == (13, 3, 3)
-    assert f"line 5: {name} is not what task {board.ids[4]} showed" in said
+    assert f"back, lines 5, 7-8: {name} is not what the task showed" in said
+    code, said, _ = board.take("back", rows, ("--commit", "--ignore-texts"))
+    assert code == 0 and counts(said)[1:] == (0, 0)
+    assert_all(board)
 
 
 def test_attributes_that_were_changed_in_place_are_refused(board):
