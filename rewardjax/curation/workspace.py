@@ -15,6 +15,7 @@ reward models:
 | `embedder` | `embedder(ws, pair_ids)`     | an `embed.Embedder`, fitted to them  | by config    |
 | `train`    | `train(ws, training)`        | nothing; `load` finds what it left   | the trainer  |
 | `load`     | `load(ws, training)`         | a `RewardModel`                      | best on gold |
+| `rehearse` | `rehearse(ws, sample, ...)`  | nothing; raises what `train` would   | the trainer  |
 
 The product's stand in `stages/product.py`; `dataclasses.replace(product.PLUGINS, people=mine)`
 makes others, so that what differs between two experiments is visible. A plug-in must be a function
@@ -110,6 +111,12 @@ class RewardModel(NamedTuple):
     rewards: Callable[[Sequence[PairText]], Sequence[tuple[float, float] | BadRecord]]
 
 
+def no_rehearsal(
+    ws: "Workspace", pair_ids: Sequence[str], longest: Sequence[str], pairs: int
+) -> None:
+    """For models whose training has no settings that could be wrong."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Plugins:
     """Who answers (see the table above)."""
@@ -120,6 +127,7 @@ class Plugins:
     embedder: Callable[["Workspace", Sequence[str]], Any]
     train: Callable[["Workspace", Training], None]
     load: Callable[["Workspace", Training], RewardModel]
+    rehearse: Callable[["Workspace", Sequence[str], Sequence[str], int], None] = no_rehearsal
 
 
 @dataclasses.dataclass(frozen=True)

@@ -505,3 +505,30 @@ def test_a_table_may_be_rules_instead_of_a_preset(tmp_path, capsys):
     arguments = ["--config", f"{CONFIG}:tiny", "--set", f"stage2.table={rules}", "--plan"]
     assert curate.main(["run", str(tmp_path), *arguments]) == 0
     assert "Stage 2" in capsys.readouterr().out
+
+
+# One conversation of it fits a row of the config, both together do not.
+LONG = {"prompt": "Count.", "chosen": "one two three " * 30, "rejected": "three two one " * 31}
+
+
+@pytest.mark.parametrize(
+    "setting, sentence",
+    [
+        ("train.batch.row_length=256", "raise batch.row_length to at least that"),
+        ("train.optimizer.b1=1.5", "optimizer.b1 = 1.5 must be"),
+        ("train.schedule.warmup_steps=500", "warmup_steps"),
+    ],
+)
+def test_training_settings_are_tried_before_anybody_is_paid(tmp_path, capsys, setting, sentence):
+    pairs, folder = tmp_path / "long.jsonl", str(tmp_path / "w")
+    pairs.write_text(json.dumps(LONG) + "\n")
+    into = ["--source", str(pairs), "--name", "long", "--entry", "unverified"]
+    assert curate.main(["import", folder, *into]) == 0
+    with scripted_judges() as (server, config):
+        run = ["run", folder, "--config", config]
+        assert curate.main([*run, "--set", setting]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith("rewardjax.curate run: train, tried on") and sentence in said, said
+        assert not server.paid
+    ledgers = {m["ledger"] for m in Store(tmp_path / "w/store").manifests()}
+    assert ledgers <= {"pairs", "votes", "rejects", "findings"}

@@ -3,16 +3,18 @@
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from rewardjax import errors
 from rewardjax.config import Config
 from rewardjax.curation.ledger import write_pairs
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.workspace import RewardModel, Training, Workspace
 from rewardjax.data.groups import BadRecord, Group
+from rewardjax.data.plan import steps_for
 from rewardjax.defaults import held_out
 from rewardjax.models import checkpoint
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
-from rewardjax.training import loop, metrics
+from rewardjax.training import loop, metrics, rehearsal
 
 # The held-out set on which the best checkpoint is chosen.
 CHOICE = "choice"
@@ -28,6 +30,39 @@ def train(ws: Workspace, training: Training) -> None:
     # A run that was killed after its training, but before the ledger knew of it.
     if not (training.folder / "DONE").exists():
         loop.run(_config(ws, data, choice), training.folder)
+
+
+def rehearse(ws: Workspace, pair_ids: Sequence[str], longest: Sequence[str], pairs: int) -> None:
+    """Try the config's `train` on pairs as they are, before anybody is paid for a label.
+
+    Args:
+        ws: the workspace.
+        pair_ids: a sample of what will be trained on.
+        longest: the longest pairs of it.
+        pairs: how many the first model will learn from.
+
+    Raises:
+        errors.Refusal: with what the trainer would refuse.
+    """
+    settings = ws.config.train
+    steps = settings.steps or steps_for(max(1, pairs), settings.batch.pairs, settings.epochs)
+    # That many of the longest are dropped as too long says nothing about the whole pool.
+    trials = {"sample": (pair_ids, settings.data.max_dropped), "longest": (longest, 1.0)}
+    complaints = errors.Complaints()
+    for name, (ids, max_dropped) in trials.items():
+        # Any label will do. With the sample, as all of the longest may be dropped.
+        data = _written(ws, f"rehearsal-{name}", dict.fromkeys([*pair_ids, *ids], "a"))
+        config = _config(ws, data, data)
+        with config.unlocked():
+            config.data.max_dropped = config.evals[CHOICE].max_dropped = max_dropped
+        complaints.of(rehearsal.rehearse, config, ws.folder / "models" / "rehearsal", steps)
+        data.unlink()
+    if complaints:
+        raise errors.Refusal(
+            f"train, tried on {len(pair_ids)} pairs and the {len(longest)} longest ones before "
+            f"anybody is paid: {sentence}"
+            for sentence in complaints.sentences()
+        )
 
 
 def _written(ws: Workspace, name: str, labels: Mapping[str, str]) -> pathlib.Path:

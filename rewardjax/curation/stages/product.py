@@ -155,4 +155,12 @@ def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
     return embed.static(np.load(path), settings.width)
 
 
-PLUGINS = Plugins(people, judge, describe, embedder, checkpoints.train, checkpoints.load)
+PLUGINS = Plugins(
+    people,
+    judge,
+    describe,
+    embedder,
+    checkpoints.train,
+    checkpoints.load,
+    checkpoints.rehearse,
+)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax.curation.ledger import decisions, stage_names
+from rewardjax.curation.ledger import decisions, pools, stage_names
 from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
@@ -26,6 +26,10 @@ from rewardjax.curation.stages import budget, labeling, people_steps, report, ru
 from rewardjax.curation.workspace import Training, Workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
+
+# Pairs on which training settings are tried: a sample, and the longest by bytes of text, which are
+# near enough to the longest by tokens.
+REHEARSED, LONGEST = 1000, 100
 
 
 def prepare(ws: Workspace) -> None:
@@ -39,10 +43,33 @@ def prepare(ws: Workspace) -> None:
     # Gold that the team owns is shown to judges from the first iteration on, as examples.
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
     ids += labels(ws.store, "gold", stage_names.IMPORTED)
+    rehearse(ws, ids)
     if ws.config.tag:
         labeling.tag(ws, ids, stage_names.TAG)
     # After the attributes, which are part of the text that is embedded.
     labeling.embed(ws, ids, stage_names.EMBED)
+
+
+def rehearse(ws: Workspace, pool: list[str]) -> None:
+    """Have the training settings tried on the pool, unless no model is left to train."""
+    stage1 = ws.config.stage1
+    last = stage1.iterations
+    # Stage 2 trains once more.
+    if ws.config.stage2.table:
+        last += 1
+    if not pool or last == 0 or stage_names.trained("best", last).has(ws.store):
+        return
+    # Ids are hashes: the first ones are a sample at random, and always the same.
+    sample = pool[:REHEARSED]
+    sql = f"""
+        select pair_id from pairs join ({pools.sql(stage_names.IMPORTED)}) using (pair_id)
+        where pool in ('unverified', 'gold')
+        order by strlen(prompt) + strlen(response_a) + strlen(response_b) desc, pair_id
+        limit {LONGEST}"""
+    longest = ws.store.query(sql).column("pair_id").to_pylist()
+    picks = min(len(pool), stage1.first)
+    silver = picks - rules.to_people(picks, stage1.human_share)
+    ws.plugins.rehearse(ws, sample, longest, silver)
 
 
 class Labeled(NamedTuple):
