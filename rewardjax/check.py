@@ -125,6 +125,8 @@ def _of_file(findings: Findings) -> Iterator[str]:
         yield from _wrapped(f"  {sentence}")
     if findings.unprinted:
         yield from _wrapped(f"  {accounting.not_printed(findings.unprinted)}")
+    if findings.late_columns:
+        yield from _wrapped(f"  {accounting.not_used(findings.late_columns)}")
 
 
 def _counts(files: Sequence[Findings]) -> str:

@@ -243,7 +243,7 @@ def summarize(examples: Examples, scores: Scores) -> Result:
     max_length = scores.meta.get("max_length")
     remedy = f"the others are too long: raise --config.max_length ({max_length})"
     result = selection.without_a_headline_of_few(result, remedy)
-    result = selection.marked(result, examples)
+    result = selection.marked(selection.marked_unread(result, examples), examples)
     notes = [*result.notes, *_remarks(scores)]
     of_lengths = truncation.note(scores)
     if of_lengths is not None:

@@ -47,7 +47,9 @@ class Window(NamedTuple):
     """What became of some records in a row.
 
     controls: of the records whose texts hold control tokens, read as text, each one such place.
-    unprinted: how many records have a field that the chat template does not print.
+    unprinted: how many records have a field that the chat template does not print. shortened: how
+    many lost the oldest tokens of their prompt. late_columns: those of their columns that are not
+    used and not among their file's first records, with the first record of each.
     """
 
     records: int
@@ -55,6 +57,8 @@ class Window(NamedTuple):
     quarantine: list[dict]
     controls: list[str]
     unprinted: collections.Counter[str]
+    shortened: int
+    late_columns: dict[str, int]
 
 
 class Scorable(NamedTuple):
@@ -76,17 +80,20 @@ def score_source(
     `data.prepare.prepare`.
     """
     limits = model.tokenizer, model.contract.max_length, model.contract.over_long
-    records = formats.groups_of(source, columns, labels)
+    by_file = formats.readings(source, columns, labels)
+    records = formats.numbered(source)
     while window := list(itertools.islice(records, WINDOW)):
         ready: list[Scorable] = []
         quarantine: list[dict] = []
         controls: list[str] = []
         unprinted: collections.Counter[str] = collections.Counter()
-        for row, record, group in window:
+        shortened, late_columns = 0, {}
+        for row, file, record in window:
             try:
-                if isinstance(group, BadRecord):
-                    raise group
+                group = by_file[file].to_group(record, row)
                 prepared = prepare(group, *limits)
+                for column in by_file[file].late_columns(record, row):
+                    late_columns.setdefault(column, row)
             except BadRecord as error:
                 name = record.get("id")
                 if name is None:
@@ -96,11 +103,14 @@ def score_source(
             unprinted.update(model.tokenizer.unprinted(group))
             if prepared.control_example:
                 controls.append(f"record {row}, {prepared.control_example!r}")
+            # Of a response that fits only once it is cut.
+            shortened += any(prepared.lengths[k] > model.contract.max_length for k in prepared.fits)
             if prepared.tokens is not None:
                 ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
             for k, error in prepared.refused.items():
                 quarantine.append(_quarantine(error, group.id, row, k))
-        yield Window(len(window), _scores(model, ready), quarantine, controls, unprinted)
+        scores = _scores(model, ready)
+        yield Window(len(window), scores, quarantine, controls, unprinted, shortened, late_columns)
 
 
 def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
@@ -151,10 +161,11 @@ def score_file(
     output = pathlib.Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {"records": 0, "scored": 0, "quarantined": 0, "unreadable": 0}
-    counts["with_control_strings"] = 0
+    counts |= {"with_control_strings": 0, "shortened": 0}
     reasons: collections.Counter[str] = collections.Counter()
     first = ""
     control_example, unprinted = "", collections.Counter()
+    late_columns: dict[str, int] = {}
     with (
         files.replacing(output) as part,
         WRITERS[output.suffix](part) as write,
@@ -174,6 +185,8 @@ def score_file(
             counts["with_control_strings"] += len(window.controls)
             control_example = control_example or "".join(window.controls[:1])
             unprinted.update(window.unprinted)
+            counts["shortened"] += window.shortened
+            late_columns = window.late_columns | late_columns
             bar.update(window.records)
             # Once, before the rest of a file that was misread is scored for nothing.
             if counts["records"] - window.records < accounting.EARLY <= counts["records"]:
@@ -187,6 +200,10 @@ def score_file(
         print(accounting.control_strings(records, control_example), file=sys.stderr)
     if unprinted:
         print(accounting.not_printed(unprinted), file=sys.stderr)
+    if counts["shortened"]:
+        print(accounting.prompts_cut(counts["shortened"]), file=sys.stderr)
+    if late_columns:
+        print(accounting.not_used(late_columns), file=sys.stderr)
     return counts
 
 

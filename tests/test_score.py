@@ -321,6 +321,21 @@ def test_what_is_not_scored_is_said(exported, tmp_path, capsys):
     assert "out.jsonl.quarantine.jsonl" in said
 
 
+def test_prompts_that_are_cut_and_late_columns_are_told(exported, tmp_path, capsys):
+    model = scorer.load(exported)
+    cuts = dataclasses.replace(model.contract, max_length=48, over_long="left")
+    model = dataclasses.replace(model, contract=cuts)
+    good = {"prompt": "One?", "response": "1"}
+    records = [*[good] * 1000, good | {"prompt": "one " * 100}, good | {"note": "x"}]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    counts = score.score_file(model, sources.open_source(str(path)), tmp_path / "out.jsonl")
+    assert counts["scored"] == 1002 and counts["shortened"] == 1
+    said = capsys.readouterr().err
+    assert "the oldest tokens of the prompt are cut off in 1 records" in said
+    assert "also not used: note (from record 1,001 on)" in said
+
+
 def test_a_file_of_which_nothing_is_scored_is_a_mistake(exported, tmp_path):
     path = tmp_path / "in.jsonl"
     path.write_text(json.dumps({"prompt": "One?", "responses": [" ", None]}))

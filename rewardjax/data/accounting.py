@@ -25,7 +25,9 @@ class FileAccount:
     read_as: `formats.Reading.sentence`. records = kept + outside_part + without_pairs + dropped.
     detail: the first record of each reason, in words. control_records: how many hold the text of a
     control token, which is read as text; control_example: the first of them, in words. unprinted:
-    how many have a field that the chat template does not print.
+    how many have a field that the chat template does not print. shortened: how many lost the oldest
+    tokens of their prompt. late_columns: columns that are not used and first occur behind the
+    records that decided how the file is read, with the first record of each.
     """
 
     file: str
@@ -41,6 +43,8 @@ class FileAccount:
     control_records: int = 0
     control_example: str = ""
     unprinted: dict[str, int] = dataclasses.field(default_factory=dict)
+    shortened: int = 0
+    late_columns: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def drop(self, reason: str, detail: str) -> None:
         """Book a record of which nothing is left."""
@@ -61,6 +65,10 @@ class FileAccount:
             counts += f"; {control_strings(self.control_records, self.control_example)}"
         if self.unprinted:
             counts += f"; {not_printed(self.unprinted)}"
+        if self.shortened:
+            counts += f"; {prompts_cut(self.shortened)}"
+        if self.late_columns:
+            counts += f"; {not_used(self.late_columns)}"
         return f"{self.read_as}; {counts}"
 
     def warning(self) -> str | None:
@@ -126,6 +134,17 @@ def not_printed(records: Mapping[str, int]) -> str:
     """
     fields = " and ".join(f"`{field}` ({count:,} records)" for field, count in records.items())
     return f"the chat template does not print {fields}: the model never sees them"
+
+
+def prompts_cut(records: int) -> str:
+    """A sentence about records that fit only without the oldest tokens of their prompt."""
+    return f"the oldest tokens of the prompt are cut off in {records:,} records (over_long = left)"
+
+
+def not_used(late_columns: Mapping[str, int]) -> str:
+    """A sentence about columns that are not used, with the first record of each."""
+    columns = ", ".join(f"{name} (from record {row:,} on)" for name, row in late_columns.items())
+    return f"also not used: {columns}"
 
 
 def from_record(records: Iterable[dict[str, Any]]) -> list[FileAccount]:

@@ -60,7 +60,8 @@ class Reading:
     """How the records of one file are read; travels to worker processes.
 
     layouts: those that its first records have, by name; none where nothing was decided, so that
-    every layout is accepted. unused: columns that no record of the sample was read from.
+    every layout is accepted. unused: columns that no record of the sample was read from. present:
+    all columns of the sample.
     """
 
     file: str
@@ -69,6 +70,7 @@ class Reading:
     spelling: Spelling = CONFIG
     layouts: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    present: frozenset[str] = frozenset()
     prompt: tuple[str, ...] = ()
 
     def to_group(self, record: Record, index: int) -> Group:
@@ -86,6 +88,19 @@ class Reading:
             return self._read(record, index)
         except BadRecord as error:
             raise BadRecord(error.reason, self.spelling.of(error.detail)) from None
+
+    def late_columns(self, record: Record, index: int) -> list[str]:
+        """The columns that no record of the sample has, and that this one is not read from.
+
+        Raises BadRecord as `read` does.
+        """
+        late = [name for name in record if record[name] is not None and name not in self.present]
+        if not late or not self.layouts:
+            return []
+        # Read once more, since such a record is rare.
+        _, read = self.read(record, index)
+        names = self.columns.theirs(read)
+        return [name for name in late if name not in names and name != "id"]
 
     def _read(self, record: Record, index: int) -> tuple[Group, set[str]]:
         mapped = self._mapped(record)
@@ -254,11 +269,17 @@ def decide(
     if misspelt is not None:
         raise ValueError(f"{file}: {spelling.of(misspelt)}")
     # A mapped column is used under our name.
-    theirs = {columns.columns.get(name, name).split(".")[0] for name in read}
-    unused = [name for name in present if name not in theirs and name != "id"]
+    names_read = columns.theirs(read)
+    unused = [name for name in present if name not in names_read and name != "id"]
     prompt = [columns.columns.get(name, name) for name in fields.PROMPT_PARTS if name in read]
     names = tuple(name for name, _ in layouts.most_common())
-    return dataclasses.replace(reading, layouts=names, unused=tuple(unused), prompt=tuple(prompt))
+    return dataclasses.replace(
+        reading,
+        layouts=names,
+        unused=tuple(unused),
+        present=frozenset(present),
+        prompt=tuple(prompt),
+    )
 
 
 def _unread_mapping(

@@ -186,6 +186,9 @@ class _Counts:
         file.records += 1
         for field in outcome.unprinted:
             file.unprinted[field] = file.unprinted.get(field, 0) + 1
+        file.shortened += outcome.was_shortened
+        for name in outcome.late_columns:
+            file.late_columns.setdefault(name, number)
         if outcome.neutralized:
             file.control_records += 1
             file.control_example = file.control_example or outcome.control_example

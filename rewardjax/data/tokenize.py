@@ -70,6 +70,8 @@ class Outcome(NamedTuple):
     neutralized: int = 0
     control_example: str = ""
     unprinted: Sequence[str] = ()  # fields that it has and the chat template does not print
+    was_shortened: bool = False  # the prompt of a conversation that is kept
+    late_columns: Sequence[str] = ()  # not used, and not among the file's first records
 
 
 def tokenize_record(
@@ -85,6 +87,7 @@ def tokenize_record(
     number, file, record = numbered
     try:
         group, bad_pairs = groups.check(readings[file].to_group(record, number))
+        late_columns = readings[file].late_columns(record, number)
     except BadRecord as error:
         return Outcome(file, bad_record=error)
     if not in_part(group, settings.part):
@@ -94,9 +97,14 @@ def tokenize_record(
     before = tokenizer.neutralized
     tokens: dict[int, np.ndarray] = {}
     unusable: dict[int, BadRecord] = {}
+    shortened: set[int] = set()
     for k in _responses_of(group.pairs):
         try:
-            tokens[k] = _tokenize(group, k, tokenizer, settings.max_length, settings.over_long)
+            whole = _encode(group, k, tokenizer)
+            limits = settings.max_length, settings.over_long
+            tokens[k] = shorten(whole, group, k, tokenizer, *limits)
+            if len(tokens[k]) < len(whole):
+                shortened.add(k)
         except BadRecord as error:
             unusable[k] = error
     neutralized = tokenizer.neutralized - before
@@ -126,6 +134,8 @@ def tokenize_record(
         neutralized=neutralized,
         control_example=control_example,
         unprinted=tokenizer.unprinted(group),
+        was_shortened=not shortened.isdisjoint(used),
+        late_columns=late_columns,
     )
 
 
@@ -196,7 +206,8 @@ def tokenize_group(
     Raises BadRecord("over_long") where one does not fit.
     """
     conversations = [
-        _tokenize(group, k, tokenizer, max_length, over_long) for k in range(len(group.responses))
+        shorten(_encode(group, k, tokenizer), group, k, tokenizer, max_length, over_long)
+        for k in range(len(group.responses))
     ]
     return split_prefix(conversations)
 
@@ -216,12 +227,9 @@ def in_part(group: Group, part: Sequence[float]) -> bool:
     return part[0] <= place < part[1]
 
 
-def _tokenize(
-    group: Group, k: int, tokenizer: ChatTokenizer, max_length: int, over_long: str
-) -> np.ndarray:
-    """Token ids of conversation k, as `shorten` leaves them."""
-    tokens = np.asarray(tokenizer.encode(group.prompt + group.responses[k], group.tools), np.int32)
-    return shorten(tokens, group, k, tokenizer, max_length, over_long)
+def _encode(group: Group, k: int, tokenizer: ChatTokenizer) -> np.ndarray:
+    """Token ids of conversation k, all of them."""
+    return np.asarray(tokenizer.encode(group.prompt + group.responses[k], group.tools), np.int32)
 
 
 def shorten(

@@ -242,11 +242,7 @@ def describe(name: str, examples: Examples, module: "Benchmark") -> list[str]:
         lines.append(f"  not read {file}: {reason}")
     lines += _more(len(examples.set_aside), "files not read")
     if examples.left_out:
-        first = examples.left_out[0]
-        lines.append(
-            f"  {len(examples.left_out):,} records could not be read, the first: "
-            f"{first['where']}: {first['detail']}"
-        )
+        lines.append(f"  {reading.unread(examples.left_out)}")
     if examples.repeated:
         lines.append(f"  {examples.repeated:,} examples are repeated, with the same responses")
     return lines

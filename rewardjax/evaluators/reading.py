@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import assets, fingerprint, hub
-from rewardjax.data import formats, sources, spelling
-from rewardjax.data.groups import BadRecord, Group, Message
+from rewardjax.data import accounting, formats, sources, spelling
+from rewardjax.data.groups import BadRecord, Group, Message, check
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.tokenize import in_part
 from rewardjax.evaluators.records import Examples, Item
@@ -82,16 +82,45 @@ class Preferences(NamedTuple):
 
 
 def groups_of(
-    source: sources.Source, part: Sequence[float], columns: Any = None, labels: Any = None
+    source: sources.Source,
+    part: Sequence[float],
+    columns: Any = None,
+    labels: Any = None,
+    max_dropped: float = 1.0,
 ) -> Iterator[tuple[str, Preferences]]:
     """`numbered` for records of `data/formats.py` whose prompt is in `part`, with their groups.
 
-    columns, labels: as for `data.prepare.prepare`.
+    columns, labels, max_dropped: as for `data.prepare.prepare`. Raises ValueError at the end where
+    a larger share of all records is unusable, whichever part they would belong to.
     """
+    records, unusable = 0, []
     for row, record, outcome in formats.groups_of(source, columns, labels):
+        records += 1
+        reason = _unusable(outcome)
+        if reason is not None:
+            unusable.append(f"{source.name}:{row}: {reason.detail:.300}")
         # `collect` lists a record without a group, whichever part it might belong to.
         if isinstance(outcome, BadRecord) or in_part(outcome, part):
             yield f"{source.name}:{row}", Preferences(record, outcome)
+    share = len(unusable) / max(records, 1)
+    if share > max_dropped:
+        limit = SPELLING.of(f"data.max_dropped={max_dropped}")
+        raise ValueError(
+            f"{source.name}: {share:.0%} of {records:,} records are unusable, the first: "
+            f"{unusable[0]}; {limit} is the share that may be lost"
+        )
+
+
+def _unusable(outcome: Group | BadRecord) -> BadRecord | None:
+    """Why nothing of a record can be used; equal responses are apart, as in training."""
+    try:
+        if isinstance(outcome, BadRecord):
+            raise outcome
+        check(outcome)
+    except BadRecord as reason:
+        if reason.reason not in accounting.APART:
+            return reason
+    return None
 
 
 def collect(
@@ -137,6 +166,15 @@ def collect(
     identity = fingerprint.of_json([name, contents, items])
     repeated = _repeated(items, groups)
     return Examples(name, items, groups, identity, left_out, repeated=repeated)
+
+
+def unread(left_out: Sequence[Mapping[str, str]]) -> str:
+    """A sentence about the records of `left_out`."""
+    first = left_out[0]
+    return (
+        f"{len(left_out):,} records could not be read, the first: {first['where']}: "
+        f"{first['reason']}: {first['detail']:.300}"
+    )
 
 
 def _repeated(items: Sequence[Item], groups: Sequence[Group]) -> int:

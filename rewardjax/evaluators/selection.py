@@ -9,6 +9,8 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rewardjax import evaluators, fingerprint
+from rewardjax.data import accounting
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.benchmarks import HasCategories
 from rewardjax.evaluators.records import Examples, Item, Result
 
@@ -79,6 +81,24 @@ def marked(result: Result, examples: Examples) -> Result:
         "(--limit, --only)"
     )
     return dataclasses.replace(result, headline=None, notes=[*result.notes, note])
+
+
+def marked_unread(result: Result, examples: Examples) -> Result:
+    """The result of examples of which some could not be read, counted as missing from its part.
+
+    Where a benchmark has published counts, these say it already.
+    """
+    unusable = [row for row in examples.left_out if row["reason"] not in accounting.APART]
+    if not unusable:
+        return result
+    parts = dict(result.parts)
+    if len(parts) == 1:
+        (name, part) = next(iter(parts.items()))
+        if part.expected is None:
+            read = part.n + part.unused + part.unscored
+            parts[name] = dataclasses.replace(part, expected=read + len(unusable))
+    notes = [*result.notes, reading.unread(unusable)]
+    return dataclasses.replace(result, parts=parts, notes=notes)
 
 
 def without_a_headline_of_few(result: Result, remedy: str) -> Result:

@@ -39,7 +39,8 @@ class Findings:
     """What one file holds. `lengths` counts conversations by their length in `measure`'s unit.
 
     control_records: how many records hold the text of a control token; control_example: the first.
-    unprinted: how many have a field that the chat template does not print.
+    unprinted: how many have a field that the chat template does not print. late_columns: as in
+    `accounting.FileAccount`.
     """
 
     file: str
@@ -53,6 +54,7 @@ class Findings:
     control_records: int = 0
     control_example: str = ""
     unprinted: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    late_columns: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def lose(self, unit: str, number: int, error: BadRecord) -> None:
         """Book a lost "records", "pairs" or "responses" of record `number`."""
@@ -112,6 +114,8 @@ def _book(
     findings.records += 1
     try:
         group, equal = groups.check(reading.to_group(record, number))
+        for name in reading.late_columns(record, number):
+            findings.late_columns.setdefault(name, number)
     except BadRecord as error:
         findings.lose("records", number, error)
         return

@@ -122,3 +122,23 @@ def test_real_pairs_are_accounted_for(shared_data, tmp_path):
     (file,) = pairs.manifest["files"]
     lost = sum(file["dropped"].values())
     assert file["kept"] + lost == 50 and lost <= 1
+
+
+def test_prompts_that_were_cut_are_counted(tmp_path, capsys):
+    records = pairs_of(3) + [pair_record("z" * 300, "yes", "no"), pair_record("z", "y" * 300, "n")]
+    source = write_source(tmp_path / "a.jsonl", records)
+    pairs = prepared(source, tmp_path / "cache", over_long="left")
+    said = "dropped: 1 over-long; the oldest tokens of the prompt are cut off in 1 records"
+    assert said in capsys.readouterr().err
+    assert pairs.manifest["files"][0]["shortened"] == 1
+    prepared(source, tmp_path / "cache")
+    assert "cut off" not in capsys.readouterr().err
+
+
+def test_a_column_that_comes_late_is_named(tmp_path, capsys):
+    records = pairs_of(1001)
+    records += [record | {"note": "x", "id": "7"} for record in pairs_of(2)]
+    records += [record | {"none": None, "system": "Be brief."} for record in pairs_of(1)]
+    pairs = prepared(write_source(tmp_path / "a.jsonl", records), tmp_path / "cache")
+    assert "also not used: note (from record 1,001 on)" in capsys.readouterr().err
+    assert pairs.manifest["files"][0]["late_columns"] == {"note": 1001}

@@ -56,11 +56,11 @@ class Habits:
         for name, values in self.verdicts.items():
             # The same number in every record says nothing that the columns' names do not.
             if len(values) > 1:
-                one, other = sorted(values)[:2]
+                low, high = sorted(values)[:2]
                 return (
-                    f"`{name}` beside chosen and rejected is {one} in one record and {other} in "
+                    f"`{name}` beside chosen and rejected is {low} in one record and {high} in "
                     "another: if it says which response is better, say how, as in data.labels="
-                    f"{{{one}: first, {other}: second}}; if it is the probability that chosen is, "
+                    f"{{{low}: first, {high}: second}}; if it is the probability that chosen is, "
                     f"data.columns={{target: {name}}}; if neither, data.columns={{{name}: ''}}"
                 )
         return None
@@ -73,16 +73,16 @@ def _joined_to_answers(group: Group) -> Iterator[str]:
     texts = [text for text in contents if isinstance(text, str)]
     if len(texts) < len(contents) or not group.responses:
         return
-    asked, *answers = texts
+    question, *answers = texts
     # To "Hi!" many answer "Hi!".
-    if len(asked.split()) >= 3 and all(_begins_with(answer, asked) for answer in answers):
+    if len(question.split()) >= 3 and all(_begins_with(answer, question) for answer in answers):
         yield "the prompt"
     if all(map(transcripts.has_label, answers)):
         yield "the name of the assistant"
 
 
-def _begins_with(text: str, asked: str) -> bool:
-    rest = text.strip().removeprefix(asked.strip())
+def _begins_with(text: str, beginning: str) -> bool:
+    rest = text.strip().removeprefix(beginning.strip())
     # The prompt alone is an answer, if a bad one.
     return len(rest) < len(text.strip()) and bool(rest.strip())
 

@@ -1,7 +1,7 @@
 """What a person says about columns whose meaning cannot be known: names, and what labels mean."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -42,6 +42,10 @@ class Columns(NamedTuple):
         if not self.labels:
             return renamed
         return {name: self._labeled(name, value) for name, value in renamed.items()}
+
+    def theirs(self, names: Iterable[str]) -> set[str]:
+        """The columns behind fields of ours."""
+        return {self.columns.get(name, name).split(".")[0] for name in names}
 
     def absent(self, sample: Sequence[Record]) -> str | None:
         """A sentence about a column that no record of a sample has; None where all are there."""

@@ -145,6 +145,7 @@ def load(
     least: int = 1,
     columns: Any = None,
     labels: Any = None,
+    max_dropped: float = 0.2,
 ) -> Examples:
     """Whatever `data/sources/` opens, one item per group with correctness.
 
@@ -167,7 +168,7 @@ def load(
         label = {"correct": [int(right) for right in group.correct], "answers": answers}
         return Item(group.id, subset, label), group
 
-    of_part = reading.groups_of(source, part, columns, labels)
+    of_part = reading.groups_of(source, part, columns, labels, max_dropped)
     return reading.collect("best_of_n", of_part, read, [source])
 
 

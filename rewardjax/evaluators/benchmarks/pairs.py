@@ -206,11 +206,13 @@ def load(
     part: tuple[float, float] = (0.0, 1.0),
     columns: Any = None,
     labels: Any = None,
+    max_dropped: float = 0.2,
 ) -> Examples:
     """Whatever `data/sources/` opens, one item per group with labeled pairs.
 
     split: one of the source's. part: the fraction of prompts to keep, by hash, as for training.
-    columns, labels: what the source's columns and verdicts mean, as for training.
+    columns, labels: what the source's columns and verdicts mean, as for training. max_dropped: the
+    share of the records that may be unusable.
     """
     source = sources.open_source(path, split=split, spelling=reading.SPELLING)
 
@@ -224,7 +226,7 @@ def load(
         subset = str(record.get("subset") or record.get("category") or "all")
         return Item(group.id, subset, {"pairs": pairs}), group
 
-    of_part = reading.groups_of(source, part, columns, labels)
+    of_part = reading.groups_of(source, part, columns, labels, max_dropped)
     return reading.collect("pairs", of_part, read, [source])
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rewardjax import evaluators
+from rewardjax.evaluators import reading
 from rewardjax.evaluators.page.cells import DASH, between, count, percent, star
 from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.records import Part, Result
@@ -123,10 +124,9 @@ def page(model: Evaluation) -> str:
     if missing:
         paragraphs.append("## Missing")
         paragraphs.append("\n".join(f"- **{name}**: {why}" for name, why in missing.items()))
-    left_out = {
-        name: f"{len(rows):,} records could not be read, the first: {rows[0]}"
-        for name, rows in model.record["left_out"].items()
-    }
+    left_out = {}
+    for name, rows in model.record["left_out"].items():
+        left_out[name] = reading.unread(rows)
     methods = {f"intervals of the {name}": method for name, method in METHODS.items()}
     facts = {**model.facts, **methods, **left_out}
     paragraphs.append("## How it was scored")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from rewardjax.evaluators.benchmarks import pairs
+from rewardjax.evaluators import selection
+from rewardjax.evaluators.benchmarks import best_of_n, pairs
 from rewardjax.stats import intervals
 
 RNG = np.random.default_rng(1)
@@ -25,6 +26,41 @@ def test_pairs_of_other_columns_are_read_once_they_are_named(tmp_path):
         pairs.load(str(path), columns={"prompt": "ask"})
     examples = pairs.load(str(path), columns="{prompt: ask}", labels="{1: second, 0: first}")
     assert [item.label["pairs"][0][:2] for item in examples.items] == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("module", [pairs, best_of_n])
+def test_a_set_of_which_much_cannot_be_read_is_refused(tmp_path, module):
+    good = {"prompt": "Which?", "responses": ["x", "y"], "correct": [True, False]}
+    bad = good | {"responses": ["x", None], "correct": [True, False]}
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in [good, bad, good | {"id": 2}]))
+    match = r"mine: 33% of 3 records are unusable, the first: mine:1: .*NAME.max_dropped=0.2 is the"
+    with pytest.raises(ValueError, match=match):
+        module.load(str(path))
+    # The part that is taken is no sample of the records that cannot be read.
+    with pytest.raises(ValueError, match="33% of 3 records"):
+        module.load(str(path), part=(0.0, 0.5))
+    examples = module.load(str(path), max_dropped=0.4)
+    assert len(examples.items) == 2 and len(examples.left_out) == 1
+    # What is equal says nothing about how the file was read.
+    equal = good | {"responses": ["x", "x"]}
+    path.write_text("".join(json.dumps(record) + "\n" for record in [good, equal]))
+    assert module.load(str(path)).items
+
+
+def test_a_number_without_records_that_cannot_be_read_is_marked(tmp_path):
+    good = {"prompt": "Which?", "chosen": "x", "rejected": "y"}
+    path = tmp_path / "mine.jsonl"
+    records = [*[good] * 9, good | {"chosen": ""}]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    examples = pairs.load(str(path))
+    result = pairs.summarize(examples.items, [np.array([1.0, 0.0])] * 9)
+    assert not result.partial
+    marked = selection.marked_unread(result, examples)
+    assert marked.partial and marked.parts["pairs"].expected == 10
+    assert marked.notes == [
+        "1 records could not be read, the first: mine:9: empty: responses[0][-1].content = ''"
+    ]
 
 
 def test_exchange_maps_accuracy_to_one_minus_accuracy_minus_ties():
