@@ -310,9 +310,13 @@ class _Checks:
             if name is not None:
                 break
         if name is None:
+            who = given.people[0]
+            # What would move the cursor of a terminal, or cannot be printed at all.
+            if not who.isprintable():
+                who = "WHO"
             raise ValueError(
                 f"{' or '.join(map(choices.short, given.people))} is not an annotator "
-                f"({', '.join(annotators)}): say who it is with --person {given.people[0]}=NAME"
+                f"({', '.join(annotators)}): say who it is with --person {who}=NAME"
             )
         if name == owner:
             return owner
@@ -324,7 +328,7 @@ class _Checks:
         if own is not None:
             raise ValueError(f"{name} has a task about the same pair, {own}: answer that one")
         if name not in annotators:
-            raise ValueError(f"--person {given.people[0]}={name}: {name} is not an annotator")
+            raise ValueError(f"{name} is not an annotator of {dealt.step}")
         return name
 
     def _edits(self, given: Given, pair_id: str) -> Mapping[str, str] | None:

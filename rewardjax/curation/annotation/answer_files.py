@@ -97,6 +97,23 @@ def _no_contradiction(members: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_no_contradiction)
 
 
+def _decoded(text: str, start: int = 0) -> tuple[Any, int]:
+    """The JSON value at `start`, and where it ends. Raises ValueError where there is none."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise ValueError("not JSON: brackets within brackets without end") from None
+
+
+def _whole(text: str) -> Any:
+    """The one JSON value that a text is. Raises ValueError where it is not one."""
+    start = len(text) - len(text.lstrip())
+    value, end = _decoded(text, start)
+    if text[end:].strip():
+        raise ValueError("not JSON: there is more after the end of the record")
+    return value
+
+
 def _said(error: ValueError) -> str:
     """Why JSON was not read, without the decoder's own line number: it counts from elsewhere."""
     if isinstance(error, json.JSONDecodeError):
@@ -107,7 +124,7 @@ def _said(error: ValueError) -> str:
 def _objects(text: str) -> Iterator[Raw | Unread]:
     """JSON lines, or one object."""
     try:
-        whole = _DECODER.decode(text)
+        whole = _whole(text)
     except ValueError:
         yield from _lines(text)
         return
@@ -124,7 +141,7 @@ def _lines(text: str) -> Iterator[Raw | Unread]:
         if not line.strip():
             continue
         try:
-            record = _DECODER.decode(line)
+            record = _whole(line)
         except ValueError as error:
             yield Unread(f"line {number}", _said(error))
             continue
@@ -133,7 +150,7 @@ def _lines(text: str) -> Iterator[Raw | Unread]:
 
 def _array(text: str) -> Iterator[Raw | Unread]:
     try:
-        whole = _DECODER.decode(text)
+        whole = _whole(text)
     except ValueError:
         # One damaged record, or a file that was cut off: the others are still there.
         yield from _one_after_another(text, text.index("[") + 1, "line")
@@ -153,7 +170,7 @@ def _one_after_another(text: str, position: int, unit: str) -> Iterator[Raw | Un
         if text[position] == "]":
             return
         try:
-            record, position = _DECODER.raw_decode(text, position)
+            record, position = _decoded(text, position)
             yield _record(place, record)
         except ValueError as error:
             yield Unread(place, _said(error).partition(" at column")[0])
@@ -223,6 +240,8 @@ def _table(text: str) -> Iterator[Raw | Unread]:
     if not header.count(delimiter):
         yield Unread("", "neither JSON lines, JSON nor CSV with a header: task,choice,...")
         return
+    # Its limit of 131,072 characters a cell is less than the longest conversations have.
+    csv.field_size_limit(len(text) + 1)
     lines = text.split("\n")
     names: list[str] = []
     line = 0

@@ -156,13 +156,15 @@ def _with_verdict(side: Any, verdict: Any) -> Any:
         verdict = verdict.get("choices")
     if isinstance(verdict, list):
         if len(verdict) > 1:
-            raise ValueError(f"verdict has several values: {', '.join(map(str, verdict))}")
+            raise ValueError(f"verdict = {choices.short(verdict)} has several values")
         verdict = (verdict or [None])[0]
     if choices.is_blank(verdict) or verdict in SIDE_COUNTS:
         return side
-    if verdict in VALUES:
+    if isinstance(verdict, str) and verdict in VALUES:
         return verdict
-    raise ValueError(f"verdict = {verdict!r} is not one of {', '.join((*SIDE_COUNTS, *VALUES))}")
+    raise ValueError(
+        f"verdict = {choices.short(verdict)} is not one of {', '.join((*SIDE_COUNTS, *VALUES))}"
+    )
 
 
 # ------------------------------------------------------------------ Label Studio's JSON
@@ -202,11 +204,11 @@ def _of_regions(regions: Sequence[Any]) -> Any:
     side = verdict = None
     choices_by_name: dict[str, Any] = {}
     for region in regions:
-        value = region.get("value") or {}
+        value = _object(_object(region, "a region").get("value"), "the value of a region")
         if region.get("type") == "pairwise":
             side = value.get("selected")
         elif region.get("type") == "choices":
-            choices_by_name[region.get("from_name", "")] = value.get("choices")
+            choices_by_name[str(region.get("from_name"))] = value.get("choices")
     verdict = choices_by_name.pop("verdict", None)
     # A labeling interface of the team's own, with choices instead of a pairwise tag.
     if side is None and len(choices_by_name) == 1:
@@ -273,12 +275,22 @@ def _responses(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any, Any]]
                     response.get("status"),
                 )
         return
-    for response in responses:
+    for each in _as_list(responses):
         # Version 1: person by person.
-        for question, value in (response.get("values") or {}).items():
+        response = _object(each, "a response")
+        for question, value in _object(response.get("values"), "the values of a response").items():
             if isinstance(value, dict):
                 value = value.get("value")
             yield question, value, response.get("user_id"), response.get("status")
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    """The object that a part of an export is, empty for null. Raises ValueError for others."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {choices.short(value)} and not an object with fields")
+    return value
 
 
 def _as_list(value: Any) -> list[Any]:

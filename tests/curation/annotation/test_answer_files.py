@@ -522,3 +522,30 @@ def test_two_files_are_read_as_one(board):
     code, said, _ = board.give(second, first)
     assert code == 0 and counts(said) == (16, 0, 0)
     assert_all(board)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"data": {"task": "x"}, "annotations": [{"result": ["left"]}]}',
+        '{"data": {"task": "x"}, "annotations": [{"result": [{"value": "left"}]}]}',
+        '{"data": {"task": "x"}, "annotations": [3]}',
+        '{"fields": {}, "responses": ["left"]}',
+        '{"fields": {}, "responses": {"preference": ["left"]}}',
+        '{"fields": {}, "responses": [{"values": "left"}]}',
+        '{"task": "x", "pw": [{"selected": "left"}], "verdict": {"choices": ["clear", "slight"]}}',
+        '{"task": "x", "choice": "left", "completed_by": "\\ud800"}',
+        "[" * 100_000,
+        '["task", "left"]\n["task", "right"]',
+        "task,choice\n\x00,left\n",
+    ],
+)
+def test_what_no_tool_writes_is_refused_in_one_line_too(board, content):
+    code, _, said = board.take("back", content.replace('"x"', json.dumps(board.ids[0])))
+    assert code == 2 and said.count("\n") == 1 and "nothing changes" in said
+
+
+def test_a_long_cell_is_read(board):
+    rows = [row | {"note": "long " * 40_000} for row in rows_of(board)]
+    assert board.take("back.csv", table(rows))[0] == 0
+    assert_all(board)
