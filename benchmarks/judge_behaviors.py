@@ -260,9 +260,9 @@ def _trickle(exchange: Exchange) -> None:
 
 
 def _poisoned(exchange: Exchange) -> None:
-    """Three of the pairs always break the server."""
+    """Some of the pairs always break the server."""
     shown = prompts.read_back(list(exchange.body["messages"]))
-    if shown is not None and sum(shown.conversation.encode()) % 8 == 0:
+    if shown is not None and sum(shown.conversation.encode()) % 16 == 0:
         exchange.error(500, "CUDA error: an illegal memory access was encountered")
     else:
         exchange.reply()
@@ -436,7 +436,7 @@ BEHAVIORS: dict[str, Behavior] = {
     "busy503": Behavior(_every_third(_say(503, "no worker free", Retry_After="1")), slow=True),
     "timeout408": Behavior(_every_third(_say(408, "request timeout"))),
     "loading": Behavior(_early(3, _say(503, "Loading model")), slow=True),
-    "restarts": Behavior(_early(6, _say(502, "bad gateway")), slow=True),
+    "restarts": Behavior(_early(3, _say(502, "bad gateway")), slow=True),
     "quota": Behavior(
         _say(429, "You exceeded your current quota", "insufficient_quota"), "stopped", "quota"
     ),

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect
-from rewardjax.curation.judges.endpoint import Endpoint, JudgeDown, Purse
+from rewardjax.curation.judges.endpoint import SUSPECT_AGAIN_AFTER, Endpoint, JudgeDown, Purse
 from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import Outcome, Question, questions, settle
@@ -120,6 +120,8 @@ class _Asking:
             given_up = await self._work_all(endpoints, waiting, dialect)
             # Once more at the end: what failed among others may have had bad luck with the server.
             self.bar.update(-len(given_up))
+            for endpoint in endpoints:
+                endpoint.suspect_after = SUSPECT_AGAIN_AFTER
             await self._work_all(endpoints, iter(given_up), dialect)
         finally:
             for watcher in watchers:

@@ -49,6 +49,7 @@ LOADING_PAUSE = 5.0  # seconds between looks at a server that loads its model
 LOADING_LOOKS = 180  # a quarter of an hour in all
 SILENT_AFTER = 30.0  # seconds without any reply after which it is said, and again each minute
 SUSPECT_AFTER = 3  # tries of one request after which it is asked who is at fault
+SUSPECT_AGAIN_AFTER = 2  # the same for a request that was given up before
 TIMEOUTS = 3  # the same where a try ends by waiting in vain
 BREAK_AFTER = 8  # tries in a row, of whatever requests, after which one at a time is sent
 
@@ -102,12 +103,13 @@ class Endpoint:
             timeout=judge.timeout,
             http_client=openai.DefaultAioHttpClient(timeout=judge.timeout),
         )
+        self.suspect_after = SUSPECT_AFTER
         self._resume_at = 0.0
         # Completions so far, and when a reply of any kind came last.
         self._answered, self._heard_at = 0, 0.0
         self._in_flight = self._failed_in_a_row = 0
         self._said_loading = False
-        self._one_at_a_time = asyncio.Lock()
+        self._one_at_a_time, self._small_question = asyncio.Lock(), asyncio.Lock()
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -181,15 +183,12 @@ class Endpoint:
         patience = self.judge.retries + 1
         if failure.kind is Kind.UNUSABLE:
             return "server"
-        # Many requests at fault look like a server at fault: the small question tells. It is put
-        # when the row is long, and before the server is given up.
-        is_long_row = self._failed_in_a_row in (BREAK_AFTER, BREAK_AFTER + patience)
-        if is_long_row and request.purpose != PURPOSE and await self._answers_a_small_question():
-            return None
-        if self._failed_in_a_row > BREAK_AFTER + patience:
+        # Many requests at fault look like a server at fault: the small question tells.
+        is_dead = self._failed_in_a_row >= BREAK_AFTER and not await self._is_alive(request)
+        if is_dead and self._failed_in_a_row > BREAK_AFTER + patience:
             return "server"
         suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
-        limit = min(suspect_after.get(failure.kind, SUSPECT_AFTER), patience)
+        limit = min(suspect_after.get(failure.kind, self.suspect_after), patience)
         # Of this kind alone: that a server was busy before says nothing about the request.
         if failed[failure.kind] < limit:
             return None
@@ -197,7 +196,7 @@ class Endpoint:
             return "request"
         if request.purpose == PURPOSE:
             return self._at_fault_of_probe(failure, failed.total())
-        if failure.kind is not Kind.UNREACHED and await self._answers_a_small_question():
+        if await self._is_alive(request):
             return "request"
         if failed.total() >= patience or failure.kind is Kind.TIMED_OUT:
             return "server"
@@ -227,6 +226,15 @@ class Endpoint:
                 f"{self._who()}: {failure.reason}; set the judge's answer_format to 'auto', "
                 "which finds out how the server wants to be asked"
             )
+
+    async def _is_alive(self, request: Request) -> bool:
+        """Whether anything is answered, by others' requests meanwhile or a small question."""
+        # A first question is small itself.
+        if request.purpose == PURPOSE:
+            return False
+        answered = self._answered
+        async with self._small_question:
+            return self._answered > answered or await self._answers_a_small_question()
 
     async def _answers_a_small_question(self) -> bool:
         """Whether the server still answers anything at all."""
