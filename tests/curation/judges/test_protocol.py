@@ -379,7 +379,7 @@ def test_open_questions_are_named_with_what_to_do_about_them(ledger):
     assert why(out_of_budget="1 of 1 dollars") == (
         "1 of 1 dollars; raise budget.judges and run again"
     )
-    assert why(stopped={"http://x": "no key"}) == "no key; run again when it answers"
+    assert why(stopped={"http://x": "no key"}) == "no key; run again when that is mended"
     assert "3 questions are in batch files" in why(in_batches=3)
 
 
