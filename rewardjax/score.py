@@ -235,6 +235,20 @@ def refuse_output(output: str | pathlib.Path) -> None:
         raise ValueError(f"--output {output}: {reason}")
 
 
+def refuse_overwriting(source: sources.Source, output: str | pathlib.Path) -> None:
+    """Raise ValueError where the scores would take the place of the data, or be read as data."""
+    output = pathlib.Path(output).resolve()
+    for file in getattr(source, "files", ()):
+        if pathlib.Path(file).resolve() == output:
+            raise ValueError(f"--output {output} is a file of --input; name another one")
+
+
+def refuse_share(max_dropped: float) -> None:
+    """Raise ValueError for what is no share, such as a percentage."""
+    if not 0 <= max_dropped <= 1:
+        raise ValueError(f"--max_dropped {max_dropped:g}: a share from 0 to 1, as in 0.2 for 20%")
+
+
 def _input_readings(source: sources.Source, columns: Any, labels: Any) -> Sequence[formats.Reading]:
     """How each file is read. Raises ValueError where there is nothing to read."""
     if not len(source):
@@ -308,12 +322,14 @@ def main() -> None:
     # Before the model, which takes long: a misspelt name should not have to wait for it.
     complaints = errors.Complaints()
     complaints.of(refuse_output, args.output)
+    complaints.of(refuse_share, args.max_dropped)
     complaints.of(scorer.refuse_missing, args.model, args.step)
     source = complaints.of(
         sources.open_source, args.input, split=args.split, spelling=spelling.FLAGS
     )
     readings = None
     if source is not None:
+        complaints.of(refuse_overwriting, source, args.output)
         readings = complaints.of(_input_readings, source, args.columns, args.labels)
     complaints.refuse()
     assert source is not None, "its refusal would have been raised"

@@ -385,6 +385,31 @@ def test_all_mistakes_are_told_before_the_model_is_loaded(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
+    "output, more, message",
+    [
+        ("in.jsonl", [], "in.jsonl is a file of --input; name another one"),
+        ("sub/../in.jsonl", [], "in.jsonl is a file of --input"),
+        ("out.jsonl", ["--max_dropped", "20"], "--max_dropped 20: a share from 0 to 1"),
+    ],
+)
+def test_the_data_is_not_overwritten_and_a_share_is_one(
+    output, more, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(scorer, "load", None)
+    monkeypatch.setattr(scorer, "refuse_missing", lambda *_: None)
+    (tmp_path / "sub").mkdir()
+    data = json.dumps({"prompt": "One?", "response": "1"})
+    (tmp_path / "in.jsonl").write_text(data)
+    command = ["score", "--model", str(tmp_path), "--input", str(tmp_path / "*.jsonl")]
+    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / output), *more])
+    with pytest.raises(SystemExit) as ended:
+        score.main()
+    assert ended.value.code == 2 and (tmp_path / "in.jsonl").read_text() == data
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
     "output, message", [("folder.jsonl", "is a folder"), ("file/x.jsonl", "is a file")]
 )
 def test_an_output_that_cannot_be_written_is_told(output, message, tmp_path):

@@ -19,6 +19,8 @@ def resolve(folder: str, *, weights: bool = True) -> pathlib.Path:
         return path
     if hub.is_repository(folder):
         return hub.model(folder, weights=weights)
+    if path.exists():
+        raise FileNotFoundError(f"{folder} is a file; name the folder of the model or tokenizer")
     raise FileNotFoundError(f"{folder}: no such folder ({path.absolute()})")
 
 

@@ -469,3 +469,24 @@ def test_a_field_that_an_object_has_twice_is_named(tmp_path, text):
     (tmp_path / "twice.json").write_text(text)
     with pytest.raises(ValueError, match="twice.json:[12].* an object has two fields called 'c'"):
         list(open_source(tmp_path / "twice.json"))
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("", "names no data: a file, a glob"),
+        (" ", "names no data"),
+        ("s3://bucket/pairs.jsonl", "of addresses only hf://ORG/NAME is read"),
+        ("https://example.org/pairs.jsonl", "download it and name the file"),
+    ],
+)
+def test_what_is_no_path_is_not_taken_for_one(path, message):
+    with pytest.raises(FileNotFoundError, match=message):
+        open_source(path)
+
+
+def test_a_name_that_tfds_does_not_have_is_one_line():
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(FileNotFoundError, match="tfds:no_such_set: TFDS has no such data") as error:
+        open_source("tfds:no_such_set", split="train")
+    assert "\n" not in str(error.value)

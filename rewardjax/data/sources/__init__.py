@@ -61,6 +61,11 @@ def open_source(
 
 def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
     path = str(path)
+    # As a path it would be the folder that the command runs in.
+    if not path.strip():
+        raise FileNotFoundError(
+            f"{path!r} names no data: a file, a glob, a folder, hf://ORG/NAME or tfds:NAME"
+        )
     if split is not None and not isinstance(split, str):
         raise SplitError(
             f"split = {split!r} is not the name of one of the source's splits (train, test, ...); "
@@ -87,6 +92,10 @@ def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
     if not files and hub.is_repository(path) and not is_data(path):
         # What is not here may be a data set of the hub, written as its page there writes it.
         return _open(f"{hub.PREFIX}{path}", split, name)
+    if not files and "://" in path:
+        raise FileNotFoundError(
+            f"{path}: of addresses only {hub.PREFIX}ORG/NAME is read; download it and name the file"
+        )
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
     if split is not None:

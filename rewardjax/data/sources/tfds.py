@@ -39,7 +39,8 @@ class TfdsSource:
 def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
     """A data set by its name, built if need be, or in its folder.
 
-    Raises ImportError naming the extra to install.
+    Raises ImportError naming the extra to install, FileNotFoundError for a name that TFDS does not
+    have.
     """
     try:
         import tensorflow_datasets as tfds
@@ -50,7 +51,15 @@ def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
     if (pathlib.Path(where) / "features.json").exists():
         builder = tfds.builder_from_directory(where)
     else:
-        builder = tfds.builder(where)
+        try:
+            builder = tfds.builder(where)
+        except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+            # Its message lists every data set there is.
+            reason = str(error).strip().split("\n")[0]
+            raise FileNotFoundError(
+                f"tfds:{where}: TFDS has no such data set ({reason:.200}); a data set on disk is "
+                "named by its folder, the one with features.json in it"
+            ) from None
         builder.download_and_prepare(file_format="array_record")
     chosen = choose(sorted(builder.info.splits), split, where)
     return TfdsSource(builder, chosen, name or f"{builder.info.name}/{chosen}")
