@@ -1,8 +1,9 @@
 """What annotator models are asked: how a pair is laid out for a judge or a tagger, and read back.
 
-Everything that comes from the data stands between tags that carry a number made of the data itself,
-which nobody can write into a response beforehand: text that a model should judge cannot close its
-own tag and become an instruction. `read_back` is the inverse of the layout.
+Everything that comes from the data, and what a tagger wrote about it, stands between tags that carry
+a number made of all of it and found in none of it: text that a model should judge cannot close its
+own tag and become an instruction, nor pretend to be another turn. `read_back` is the inverse of the
+layout.
 
 The judges' instructions are files (judge_prompts.py), the taggers' are below. `judge_version` and
 TAG_VERSION are hashes of all words that are sent beside the data: an edited prompt is another
@@ -12,6 +13,7 @@ prompt, whose answers are asked for again.
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -109,7 +111,7 @@ TAG_ANSWER = (
 
 ASK_AGAIN = "That answer could not be used: {problem}. {answer}"
 
-LAYOUT = 1  # raise it when the functions below lay out the same pair in other words
+LAYOUT = 2  # raise it when the functions below lay out the same pair in other words
 TAG_VERSION = fingerprint.of_json([LAYOUT, TAG, TAG_ANSWER, ASK_AGAIN])
 
 
@@ -122,16 +124,20 @@ def judge_version(prompt: JudgePrompt) -> str:
 # ------------------------------------------------------------------ layout
 
 
-def conversation(messages: Sequence[Message]) -> str:
-    """Messages as text, a line `[role]` before each.
+def conversation(messages: Sequence[Message], number: str = "") -> str:
+    """Messages as text, a line `[role]` before each, or `[role NUMBER]` in a request.
 
     Fields other than the content (tool calls, reasoning) are JSON after the role.
     """
+    mark = "]"
+    if number:
+        # A response may hold a line `[user]`, which would read as a turn that nobody took.
+        mark = f" {number}]"
     blocks = []
     for message in messages:
         shown_apart = ("role", "content", NO_CONTENT)
         more = {key: value for key, value in message.items() if key not in shown_apart}
-        header = f"[{message['role']}]"
+        header = f"[{message['role']}{mark}"
         if more:
             header += " " + json.dumps(more, sort_keys=True)
         blocks.append(f"{header}\n{message['content']}")
@@ -181,11 +187,27 @@ def canonical_value(preferred: str, shown: str) -> Value:
 
 
 def _number(item: Item) -> str:
-    """Eight digits that depend on all text of the pair: no text can hold them beforehand."""
-    texts = [conversation(item.prompt), *map(conversation, item.responses)]
-    if item.tools is not None:
-        texts.append(json.dumps(item.tools, sort_keys=True))
-    return fingerprint.of_json(texts + [example.pair_id for example in item.examples])[:8]
+    """Eight digits that depend on all text of the request's data, and that none of it holds."""
+    texts = []
+    for pair in (item, *item.examples):
+        texts += [conversation(pair.prompt), *map(conversation, pair.responses)]
+        if pair.tools is not None:
+            texts.append(json.dumps(pair.tools, ensure_ascii=False, sort_keys=True))
+        # What a tagger wrote too: it was shown the number of its own request.
+        if pair.attributes is not None:
+            texts.append(attributes_lib.describe(pair.attributes))
+    return _absent(texts)
+
+
+def _absent(texts: Sequence[str]) -> str:
+    """Eight digits of a hash of the texts that are in none of them, however they are written."""
+    number = fingerprint.of_json(texts)[:8]
+    # As a model may read them: wide digits and capitals are the same digits to it.
+    read_as = [unicodedata.normalize("NFKC", text).casefold() for text in texts]
+    # Who knows this rule can search for a text that holds its own hash: eight digits are few.
+    while any(number in text for text in read_as):
+        number = fingerprint.of_json([number, *texts])[:8]
+    return number
 
 
 def _tagged(tag: str, number: str, text: str) -> str:
@@ -203,10 +225,10 @@ def _pair(item: Item | Example, shown: str, number: str, prompt: JudgePrompt | N
     if item.tools is not None:
         schemas = json.dumps(item.tools, ensure_ascii=False, sort_keys=True)
         blocks.append(_tagged("tools", number, schemas))
-    blocks.append(_tagged("conversation", number, conversation(item.prompt)))
+    blocks.append(_tagged("conversation", number, conversation(item.prompt, number)))
     for place, side in enumerate(shown, start=1):
         response = item.responses["ab".index(side)]
-        blocks.append(_tagged(f"candidate-{place}", number, conversation(response)))
+        blocks.append(_tagged(f"candidate-{place}", number, conversation(response, number)))
     return "\n".join(blocks)
 
 
@@ -264,4 +286,8 @@ def read_back(messages: Sequence[Message]) -> Shown | None:
 
 def _inside(tag: str, number: str, text: str) -> list[str]:
     pattern = rf"^<{tag} {number}>\n(.*?)\n</{tag} {number}>$"
-    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+    # The number is in no data: where it stands, the layout put it.
+    return [
+        inside.replace(f" {number}]", "]")
+        for inside in re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+    ]

