@@ -41,7 +41,10 @@ Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value
 
 # Modules that workspaces name by their old path.
-MOVED = {"rewardjax.curation.clean": "rewardjax.curation.ledger.clean"}
+MOVED = {
+    "rewardjax.curation.clean": "rewardjax.curation.ledger.personal_data",
+    "rewardjax.curation.ledger.clean": "rewardjax.curation.ledger.personal_data",
+}
 
 
 class _LiteralParser(flags.ArgumentParser):

@@ -41,8 +41,6 @@ def get_config(arg: str | None = None) -> Config:
     loop.stage1.update(iterations=2, first=size(72), budget=size(60), human_share=0.4, k_max=8)
     # One annotator per pair and no checks: what people cost is not what is compared here.
     loop.people.update(overlap=0.0, checks=0.0, annotators=("one",))
-    # The world's tasks are alike by design: numbers and names are all that differs.
-    loop.clean.near = None
     return ConfigDict(
         dict(
             loop=loop,  # curation.defaults.curation; its seed and sources are filled in

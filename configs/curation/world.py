@@ -34,9 +34,6 @@ def get_config(arg: str | None = None) -> Config:
             source=f"world:train?num={num}&labels={WILD}&seed={args.seed + 1000}", entry="wild"
         ),
     }
-    config.clean.near = (
-        None  # the world's tasks are alike by design: numbers and names are all that differs
-    )
     config.judges = tuple(
         dict(
             name=name,

@@ -32,8 +32,12 @@ def curation() -> Config:
                 benchmarks={},
                 n=13,
                 modes=("paper", "strict"),
-                near=FieldReference(0.8),
-                pii=FieldReference("rewardjax.curation.ledger.clean:find_pii"),
+                # Least similarity (0.8, say) of pairs of which only one stays; None: all stay.
+                near=placeholder(float),
+                pii=FieldReference("rewardjax.curation.ledger.personal_data:find_pii"),
+                # Checks whose findings keep a pair out until `curate review --restore`; add "pii"
+                # or "judge_directed", which else are only flagged.
+                hold=("contaminated", "near_duplicate"),
                 executor={},
             ),
             # judges.client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py).

@@ -50,10 +50,17 @@ def read_prompts(benchmarks: Mapping[str, str | Mapping[str, str]]) -> list[Benc
         if not isinstance(entry, str):
             columns = entry.get("columns")
         names = formats.meaning(source, columns)
+        before = len(prompts)
         for row, record in enumerate(map(names.apply, source)):
             for text in _turns(record, f"benchmark {name}: {entry}, row {row}"):
                 id = str(record.get("id", row))
                 prompts.append(BenchmarkPrompt(benchmark=name, id=id, text=text))
+        # Nothing would be found in any pair, and that would read as if nothing was there.
+        if len(prompts) == before:
+            raise ValueError(
+                f"clean.benchmarks.{name}: {entry} has no prompt that a user wrote; remove it, or "
+                "name the split that has some"
+            )
     return prompts
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from rewardjax.curation.ledger import coverage
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
@@ -36,6 +37,7 @@ def status(store: Store) -> dict[str, list[dict[str, Any]]]:
     """Tables by heading: pools, then counts of each ledger, then the ledgers' shards."""
     sizes = pools_lib.sizes(store)
     tables = {"Pools": [{"pool": pool, "pairs": count} for pool, count in sizes.items()]}
+    tables["Cleaning"] = coverage.table(store)
     for heading, sql in _COUNTS.items():
         tables[heading] = store.query(sql).to_pylist()
     ledgers = []
@@ -52,15 +54,7 @@ def explain(store: Store, pair_id: str) -> dict[str, Any]:
     Returns "pair" (its text), "standing" (where it stands, and why), and for each ledger its rows
     in the order of iterations. Raises KeyError where no pair, or more than one, has the prefix.
     """
-    matching = store.query(
-        "select pair_id from pairs where starts_with(pair_id, ?) order by pair_id limit 3",
-        [pair_id],
-    )
-    ids = matching.column("pair_id").to_pylist()
-    if not ids:
-        raise KeyError(f"{pair_id}: no pair in {store.folder} has this id")
-    if len(ids) > 1:
-        raise KeyError(f"{pair_id}: several pairs in {store.folder}, {', '.join(ids)}, ...")
+    ids = [pair_named(store, pair_id)]
     (text,) = store.texts(ids)
     (standing,) = store.query(
         f"select * from ({pools_lib.sql()}) where pair_id = ?", ids
@@ -72,6 +66,20 @@ def explain(store: Store, pair_id: str) -> dict[str, Any]:
             order by iteration, stage, unit"""
         about[ledger] = store.query(sql, ids).to_pylist()
     return {"pair": text, "standing": standing, **about}
+
+
+def pair_named(store: Store, prefix: str) -> str:
+    """The id that begins so. Raises KeyError where no pair, or more than one, has such an id."""
+    matching = store.query(
+        "select pair_id from pairs where starts_with(pair_id, ?) order by pair_id limit 3",
+        [prefix],
+    )
+    ids = matching.column("pair_id").to_pylist()
+    if not ids:
+        raise KeyError(f"{prefix}: no pair in {store.folder} has this id")
+    if len(ids) > 1:
+        raise KeyError(f"{prefix}: several pairs in {store.folder}, {', '.join(ids)}, ...")
+    return ids[0]
 
 
 def as_text(explained: dict[str, Any]) -> str:

@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+<<<<<<< HEAD
 from rewardjax.curation.ledger import decisions, pools, stage_names
 from rewardjax.curation.ledger.clean import clean
+=======
+from rewardjax.curation.ledger import decisions, stage_names
+>>>>>>> c504857 (Cleaning says what it looked for, compares whole pairs, flags talk to judges and waits)
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.retrieval import search, selection
 from rewardjax.curation.reward_models import gold_errors, seats
-from rewardjax.curation.stages import budget, labeling, people_steps, report, rules
+from rewardjax.curation.stages import budget, cleaning, labeling, people_steps, report, rules
 from rewardjax.curation.workspace import Training, Workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
@@ -39,7 +43,7 @@ def prepare(ws: Workspace) -> None:
         meaning = {field: source.get(field) for field in ("columns", "labels")}
         take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.
-    clean(ws.store, **ws.config.clean.to_dict())
+    cleaning.clean_new(ws)
     # Gold that the team owns is shown to judges from the first iteration on, as examples.
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
     ids += labels(ws.store, "gold", stage_names.IMPORTED)

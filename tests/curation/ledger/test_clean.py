@@ -10,14 +10,13 @@ import pathlib
 import random
 import sys
 
-import numpy as np
 import pytest
 from ledgers import pair
 from tiny import ROOT
 
-from rewardjax.curation.ledger import near_duplicates
+from rewardjax.curation.ledger import cleaning_jobs, coverage
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.clean import clean, find_pii
+from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.store import Store
 
 WORDS = [
@@ -90,7 +89,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     store = Store(tmp_path / "store")
     for unit in range(4):
         store.append("pairs", "import", str(unit), rows[unit::4])
-    counts = clean(store, benchmarks={"bench": str(path)}, near=None, pii=None)
+    counts = clean(store, benchmarks={"bench": str(path)}, pii=None)
     found = findings(store, "contaminated")
     assert set(found) == set(planted) and counts == {"contaminated": len(planted)}
     for i, row in found.items():
@@ -128,7 +127,7 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     (path.parent / "folder" / "test.jsonl").write_bytes(path.read_bytes())
     (path.parent / "folder" / "train.jsonl").write_text('{"prompt": "another"}\n')
     entry = {"source": str(path.parent / "folder"), "split": "test"}
-    clean(store, benchmarks={"bench": entry}, near=None, pii=None)
+    clean(store, benchmarks={"bench": entry}, pii=None)
     assert store.fingerprint() == before
     assert pools_lib.sizes(store)["discarded"] == len(planted) - 1
 
@@ -171,7 +170,7 @@ def small_store(folder):
 
 def test_near_duplicates_and_personal_data_are_found(tmp_path):
     store = small_store(tmp_path / "store")
-    assert clean(store) == {"near_duplicate": 2, "pii": 1}
+    assert clean(store, near=0.8) == {"near_duplicate": 2, "pii": 1}
     found = findings(store, "near_duplicate")
     assert {i: int(row["evidence"]["of"], 16) for i, row in found.items()} == {100: 5, 101: 5}
     assert all(
@@ -193,8 +192,8 @@ def test_near_duplicates_and_personal_data_are_found(tmp_path):
 )
 def test_the_findings_do_not_depend_on_how_the_work_is_spread(tmp_path, executor):
     stores = [small_store(tmp_path / name) for name in "xy"]
-    clean(stores[0])
-    clean(stores[1], executor=executor)
+    clean(stores[0], near=0.8)
+    clean(stores[1], near=0.8, executor=executor)
     assert stores[0].fingerprint() == stores[1].fingerprint()
 
 
@@ -222,7 +221,7 @@ def test_the_same_code_runs_as_slurm_jobs(tmp_path, monkeypatch):
         "PYTHONPATH", f"{pathlib.Path(__file__).parent}:{ROOT}:{ROOT}/tests/curation:{ROOT}/tests"
     )
     stores = [small_store(tmp_path / name) for name in "xy"]
-    clean(stores[0])
+    clean(stores[0], near=0.8)
     slurm = {
         "name": "slurm",
         "tasks": 2,
@@ -231,13 +230,13 @@ def test_the_same_code_runs_as_slurm_jobs(tmp_path, monkeypatch):
         "with_srun": False,
         "env_command": "true",
     }
-    clean(stores[1], executor=slurm)
+    clean(stores[1], near=0.8, executor=slurm)
     assert stores[0].fingerprint() == stores[1].fingerprint()
 
 
 def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
     store = small_store(tmp_path / "store")
-    clean(store)
+    clean(store, near=0.8)
     before = {(m["stage"], m["unit"]): m["content"] for m in store.manifests("findings")}
     text = store.texts([f"{5:016x}"])[0]
     store.append(
@@ -250,54 +249,25 @@ def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
             )
         ],
     )
-    assert clean(store)["near_duplicate"] == 3
+    assert clean(store, near=0.8)["near_duplicate"] == 3
     after = {(m["stage"], m["unit"]): m["content"] for m in store.manifests("findings")}
     assert before.items() <= after.items() and len(after) == len(before) + 2
 
 
-@pytest.mark.parametrize(
-    "text, kinds",
-    [
-        ("mail a.b+c@sub.example.com now", ["e-mail"]),
-        ("+1 415-555-0134", ["phone"]),
-        ("host 10.0.0.255 is up", ["IP address"]),
-        ("section 1.2.3.4.5 and version 300.1.1.1", []),
-        ("078-05-1120", ["social security number"]),
-        ("4111-1111-1111-1111", ["card number"]),
-        ("4111-1111-1111-1112", []),  # the check digit is wrong
-        ("12 * 7 = 84, 2 + 3 = 5, 1234567", []),
-    ],
-)
-def test_patterns_of_personal_data(text, kinds):
-    assert find_pii(text) == kinds
-
-
-def test_near_duplicates_form_clusters_named_by_their_first():
-    rng = np.random.default_rng(0)
-    base = rng.integers(
-        2**32, size=(4, near_duplicates.BANDS * near_duplicates.ROWS), dtype=np.uint32
-    )
-    near = base[1].copy()
-    near[:6] = 0
-    far = base[2].copy()
-    far[: len(far) // 2] = 0  # half of it: meets in bands, but is not similar enough
-    assert near_duplicates.clusters(np.stack([*base, near, far, base[3]]), 0.8).tolist() == [
-        0,
-        1,
-        2,
-        3,
-        1,
-        5,
-        3,
-    ]
-    assert near_duplicates.clusters(near_duplicates.stack([]), 0.8).tolist() == []
-
-
 def test_bad_settings_are_refused(tmp_path, benchmark):
     store = small_store(tmp_path / "store")
-    with pytest.raises(ValueError, match="executor.name = 'cloud'"):
+    with pytest.raises(ValueError, match="clean.executor.name = 'cloud' is not one of local"):
         clean(store, executor={"name": "cloud"})
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "no prompt"}\n')
     with pytest.raises(ValueError, match="benchmark b: .*row 0: no prompt"):
         clean(store, benchmarks={"b": str(bad)})
+    bad.write_text('{"prompt": [{"role": "assistant", "content": "only a model speaks"}]}\n')
+    with pytest.raises(ValueError, match="clean.benchmarks.b: .* has no prompt that a user wrote"):
+        clean(store, benchmarks={"b": str(bad)})
+    with pytest.raises(ValueError, match="clean.hold: 'near' is not one of contaminated, near_dup"):
+        clean(store, hold=("near",))
+    with pytest.raises(ValueError, match=r"clean.near = 80 is not in \(0, 1\]"):
+        clean(store, near=80)
+    with pytest.raises(ValueError, match="clean.executor: local does not take .*'workrs'"):
+        clean(store, executor={"name": "local", "workrs": 2})

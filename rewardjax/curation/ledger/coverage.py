@@ -1,0 +1,114 @@
+"""What cleaning looked at: for each check and pool, pairs looked at, findings, and who is held.
+
+A check that was never made and a check that found nothing look the same in `findings`. The shards
+of findings tell them apart: each says in its manifest what was looked for, and in which shards of
+`pairs`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger.clean import CHECKS, Shard
+from rewardjax.curation.ledger.store import Store
+
+# Where a check is turned on.
+FIELDS = {
+    "contaminated": "clean.benchmarks",
+    "near_duplicate": "clean.near",
+    "pii": "clean.pii",
+    "judge_directed": "clean",
+}
+
+_TABLE = """
+with checks as (select unnest($checks) as "check"),
+looked_at as (
+    select distinct pair_id, looked."check" from pairs
+    join looked on pairs.stage = looked.stage and pairs.unit = looked.unit
+), about as (
+    select pair_id, finding as "check",
+        bool_or(action in ('hold', 'flag')) as is_finding,
+        bool_or(action = 'hold') and not bool_or(action = 'restore') as is_held,
+        bool_or(action = 'restore') as is_restored
+    from findings group by all
+)
+select checks."check", pool, count(*) as pairs,
+    count(looked_at.pair_id) as "looked at",
+    count(*) filter (coalesce(is_finding, false)) as findings,
+    count(*) filter (coalesce(is_held, false)) as held,
+    count(*) filter (coalesce(is_restored, false)) as restored
+from ({pools}) as standing cross join checks
+left join looked_at on standing.pair_id = looked_at.pair_id
+    and checks."check" = looked_at."check"
+left join about on standing.pair_id = about.pair_id and checks."check" = about."check"
+group by all order by list_position($checks, checks."check"), list_position($pools, pool)"""
+
+
+def table(store: Store) -> list[dict[str, Any]]:
+    """A row per check and pool that has pairs.
+
+    Columns: check, pool, pairs, "looked at", findings, held (now), restored, result (in words).
+    """
+    looked = _looked(store)
+    with store.connect() as connection:
+        connection.register(
+            "looked",
+            pa.table(
+                {
+                    name: pa.array([row[place] for row in looked], pa.string())
+                    for place, name in enumerate(("check", "stage", "unit"))
+                }
+            ),
+        )
+        sql = _TABLE.format(pools=pools_lib.sql())
+        parameters = {"checks": list(CHECKS), "pools": list(pools_lib.POOLS)}
+        rows = connection.execute(sql, parameters).to_arrow_table().to_pylist()
+    return [row | {"result": _result(row)} for row in rows]
+
+
+def _looked(store: Store) -> list[tuple[str, str, str]]:
+    """(check, stage, unit) of what was looked for in which shards of `pairs`."""
+    looked = set()
+    for m in store.manifests("findings"):
+        # Findings of other steps (texts that no model can score), and of earlier versions, do not
+        # say what was looked for.
+        shards: Sequence[Shard] = m["inputs"].get("shards", ())
+        for check in m["inputs"].get("checks", ()):
+            looked.update((check, stage, unit) for stage, unit in shards)
+    return sorted(looked)
+
+
+def _result(row: dict[str, Any]) -> str:
+    if not row["looked at"]:
+        return "not looked"
+    result = "none"
+    if row["findings"]:
+        result = str(row["findings"])
+    if row["looked at"] < row["pairs"]:
+        result += f", {row['pairs'] - row['looked at']} pairs not looked at"
+    return result
+
+
+def lines(store: Store) -> list[str]:
+    """What cleaning looked for in the whole store, one line per check, for the screen."""
+    totals = {
+        check: dict.fromkeys(("pairs", "looked at", "findings", "held"), 0) for check in CHECKS
+    }
+    for row in table(store):
+        for column, count in totals[row["check"]].items():
+            totals[row["check"]][column] = count + row[column]
+    sentences = []
+    for check, total in totals.items():
+        if not total["looked at"]:
+            sentences.append(f"cleaning: {check}: not looked for ({FIELDS[check]} is not set)")
+            continue
+        sentence = (
+            f"cleaning: {check}: {total['looked at']} of {total['pairs']} pairs looked at, "
+            f"{total['findings']} findings, {total['held']} pairs held"
+        )
+        if total["findings"]:
+            sentence += ": `curate review` shows them"
+        sentences.append(sentence)
+    return sentences
