@@ -8,6 +8,8 @@
         pools, votes, scores, decisions, people
     python -m rewardjax.curate explain FOLDER PAIR_ID
         every vote, score and rule about a pair
+    python -m rewardjax.curate review FOLDER [--restore PAIR_ID... --reason TEXT]
+        what cleaning holds back or flags, with evidence, and letting pairs in again
     python -m rewardjax.curate import FOLDER --source FILE --name NAME --entry wild
         records of any known format into the ledger
     python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]
@@ -38,12 +40,12 @@ from rewardjax.curation import people, people_quality
 from rewardjax.curation.annotation import acceptance, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.ledger import decisions, explain
+from rewardjax.curation.ledger import decisions, explain, review
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.ledger.write_pairs import LABELS, export
+from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
 from rewardjax.curation.workspace import Paused, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
@@ -115,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     verb("explain", _explain, "everything about one pair").add_argument(
         "pair_id", help="or the beginning of it"
     )
+    findings = verb("review", _review, "what cleaning holds back or flags, with evidence")
+    findings.add_argument(
+        "--restore", nargs="+", default=[], metavar="PAIR_ID", help="let these pairs in again"
+    )
+    findings.add_argument("--reason", default="", help="why, for whoever reads the ledger later")
+    findings.add_argument(
+        "--limit", type=int, default=20, help="findings to show, held pairs first; 0: all"
+    )
     out = verb("export", _export, "write a Hugging Face data set of pairs")
     out.add_argument("--output", type=pathlib.Path, required=True)
     out.add_argument(
@@ -125,6 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         "--no-flips", action="store_true", help="leave out pairs whose label was turned"
     )
     out.add_argument("--iteration", type=int, help="as things stood after it")
+    out.add_argument(
+        "--personal",
+        choices=PERSONAL,
+        default="keep",
+        help="what becomes of pairs with personal data: keep, leave out, or mask it in all texts",
+    )
     into = verb("import", _import, "take records in")
     into.add_argument("--source", required=True, help="what data/sources/ opens")
     spelling.add_flags(into)
@@ -287,14 +303,36 @@ def _explain(args: argparse.Namespace) -> int:
     return 0
 
 
+def _review(args: argparse.Namespace) -> int:
+    store = _store(args.folder)
+    if bool(args.restore) != bool(args.reason):
+        raise ValueError("--restore and --reason go together: which pairs may come in, and why")
+    if args.restore:
+        outcome = review.restore(store, args.restore, args.reason)
+        for fate, pair_ids in outcome.items():
+            print("\n".join(f"{fate}: {pair_id}" for pair_id in pair_ids))
+    else:
+        print("\n".join(review.as_text(store, args.limit)))
+    print(json.dumps({"open": review.counts(store)}))
+    return 0
+
+
 def _export(args: argparse.Namespace) -> int:
     options = {
         "pools": args.pools,
         "labels": args.labels,
         "flips": not args.no_flips,
         "iteration": args.iteration,
+        "personal": args.personal,
     }
-    print(json.dumps(export(_store(args.folder), args.output, **options)))
+    counts = export(_store(args.folder), args.output, **options)
+    if args.personal == "keep" and counts.get("personal data"):
+        print(
+            f"warning: {counts['personal data']} of the written pairs hold personal data: "
+            "--personal leave_out or mask",
+            file=sys.stderr,
+        )
+    print(json.dumps(counts))
     return 0
 
 

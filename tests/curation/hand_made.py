@@ -103,14 +103,15 @@ def workspace(folder, cast, **changes):
         yield ws
 
 
-def add_pairs(ws, pair_ids, entry="unverified", original=None):
+def add_pairs(ws, pair_ids, entry="unverified", original=None, source=None):
     """Pairs with vectors and original labels (the right ones unless given, pair_id -> label)."""
+    source = source or entry
     rows = [pair(pair_id, entry=entry) for pair_id in pair_ids]
-    ws.store.append("pairs", f"import-{entry}", "0", rows)
+    ws.store.append("pairs", f"import-{source}", "0", rows)
     labels = original or {}
     votes = [vote(i, "original:s", labels.get(i, truth(i))) for i in pair_ids]
-    ws.store.append("votes", f"import-{entry}", "0", votes)
-    stage = dataclasses.replace(stage_names.EMBED, name=f"embed-{entry}")
+    ws.store.append("votes", f"import-{source}", "0", votes)
+    stage = dataclasses.replace(stage_names.EMBED, name=f"embed-{source}")
     labeling.embed(ws, pair_ids, stage)
 
 

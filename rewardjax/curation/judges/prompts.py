@@ -1,9 +1,9 @@
 """What annotator models are asked: how a pair is laid out for a judge or a tagger, and read back.
 
-Everything that comes from the data, and what a tagger wrote about it, stands between tags that carry
-a number made of all of it and found in none of it: text that a model should judge cannot close its
-own tag and become an instruction, nor pretend to be another turn. `read_back` is the inverse of the
-layout.
+Everything that comes from the data, and what a tagger wrote about it, stands between tags that
+carry a number made of all of it and found in none of it: text that a model should judge cannot
+close its own tag and become an instruction, nor pretend to be another turn. `read_back` is the
+inverse of the layout.
 
 The judges' instructions are files (judge_prompts.py), the taggers' are below. `judge_version` and
 TAG_VERSION are hashes of all words that are sent beside the data: an edited prompt is another

@@ -43,7 +43,7 @@ from ({pools}) as standing cross join checks
 left join looked_at on standing.pair_id = looked_at.pair_id
     and checks."check" = looked_at."check"
 left join about on standing.pair_id = about.pair_id and checks."check" = about."check"
-group by all order by list_position($checks, checks."check"), list_position($pools, pool)"""
+group by all"""
 
 
 def table(store: Store) -> list[dict[str, Any]]:
@@ -51,25 +51,38 @@ def table(store: Store) -> list[dict[str, Any]]:
 
     Columns: check, pool, pairs, "looked at", findings, held (now), restored, result (in words).
     """
-    looked = _looked(store)
     with store.connect() as connection:
-        connection.register(
-            "looked",
-            pa.table(
-                {
-                    name: pa.array([row[place] for row in looked], pa.string())
-                    for place, name in enumerate(("check", "stage", "unit"))
-                }
-            ),
-        )
+        connection.register("looked", _looked(store))
         sql = _TABLE.format(pools=pools_lib.sql())
-        parameters = {"checks": list(CHECKS), "pools": list(pools_lib.POOLS)}
-        rows = connection.execute(sql, parameters).to_arrow_table().to_pylist()
+        rows = connection.sql(sql, params={"checks": list(CHECKS)}).to_arrow_table().to_pylist()
+    rows.sort(key=lambda row: (CHECKS.index(row["check"]), pools_lib.POOLS.index(row["pool"])))
     return [row | {"result": _result(row)} for row in rows]
 
 
-def _looked(store: Store) -> list[tuple[str, str, str]]:
-    """(check, stage, unit) of what was looked for in which shards of `pairs`."""
+def not_looked_at(store: Store, check: str) -> set[str]:
+    """Ids of the pairs that a check never saw."""
+    sql = """
+        select pair_id from pairs
+        anti join (select stage, unit from looked where "check" = $check) as seen
+            using (stage, unit)"""
+    with store.connect(ledgers=["pairs"]) as connection:
+        connection.register("looked", _looked(store))
+        ids = connection.sql(sql, params={"check": check}).to_arrow_table().column("pair_id")
+    return set(ids.to_pylist())
+
+
+def open_findings(store: Store, check: str) -> set[str]:
+    """Ids of the pairs about which a check found something that no reviewer has let pass."""
+    sql = """
+        select distinct pair_id from findings where finding = $check and action in ('hold', 'flag')
+            and pair_id not in (
+                select pair_id from findings where finding = $check and action = 'restore'
+            )"""
+    return set(store.query(sql, {"check": check}).column("pair_id").to_pylist())
+
+
+def _looked(store: Store) -> pa.Table:
+    """Columns check, stage, unit: what was looked for in which shards of `pairs`."""
     looked = set()
     for m in store.manifests("findings"):
         # Findings of other steps (texts that no model can score), and of earlier versions, do not
@@ -77,7 +90,10 @@ def _looked(store: Store) -> list[tuple[str, str, str]]:
         shards: Sequence[Shard] = m["inputs"].get("shards", ())
         for check in m["inputs"].get("checks", ()):
             looked.update((check, stage, unit) for stage, unit in shards)
-    return sorted(looked)
+    columns = {}
+    for place, name in enumerate(("check", "stage", "unit")):
+        columns[name] = pa.array([row[place] for row in sorted(looked)], pa.string())
+    return pa.table(columns)
 
 
 def _result(row: dict[str, Any]) -> str:

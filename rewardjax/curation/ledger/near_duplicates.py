@@ -3,7 +3,8 @@
 Signatures only propose which pairs may be alike; what is compared in the end are the texts. A pair
 A-B and a pair A-C of one prompt are different pairs, however long the prompt and A are.
 
-Letters: N pairs, P parts of a pair (prompt, two responses), H hashes of a part's signature, E edges.
+Letters: N pairs, P parts of a pair (prompt, two responses), H hashes of a part's signature, E
+edges.
 """
 
 from collections.abc import Iterator, Sequence

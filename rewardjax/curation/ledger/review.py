@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
-from rewardjax.curation.ledger import explain, judge_directed, pair_texts, personal_data
+from rewardjax.curation.ledger import coverage, explain, judge_directed, pair_texts, personal_data
 from rewardjax.curation.ledger.clean import CHECKS
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
@@ -72,6 +72,20 @@ def listed(store: Store, limit: int, checks: Sequence[str] = CHECKS) -> list[Fin
             Finding(row["pair_id"], row["source"], row["finding"], row["action"], evidence)
         )
     return findings
+
+
+def as_text(store: Store, limit: int) -> list[str]:
+    """The first open findings as lines, how many more there are, and what was never looked for."""
+    lines = []
+    for finding in listed(store, limit):
+        lines.append(f"{finding.action} {finding.pair_id} of {finding.source}: {finding.finding}")
+        lines += [f"    {line}" for line in finding.evidence]
+    total = sum(sum(by_action.values()) for by_action in counts(store).values())
+    if limit and total > limit:
+        lines.append(f"... and {total - limit} more: --limit 0 shows all")
+    if not total:
+        lines.append("nothing is held or flagged")
+    return [*lines, *coverage.lines(store)]
 
 
 def restore(store: Store, pair_ids: Sequence[str], reason: str) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import operator
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import files
+from rewardjax.curation.ledger import coverage, personal_data
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import NO_CONTENT
 
 ROWS = 5_000  # written at a time
 LABELS = ("current", "original")
+PERSONAL = ("keep", "leave_out", "mask")
 SIDES = ("a", "b")
 CONVERSATIONS = ("prompt", "chosen", "rejected")
 # Fields of messages that a table cannot hold: calls of different functions have other arguments.
@@ -40,6 +43,7 @@ def export(
     flips: bool = True,
     iteration: int | None = None,
     judges: str = "panel",
+    personal: str = "keep",
 ) -> dict[str, int]:
     """Write the pairs of `pools` to the Parquet file `output`; returns counts by fate.
 
@@ -48,9 +52,9 @@ def export(
     reason, since, record_id. Rows are ordered by pair_id, which is a hash: shuffled, and always the
     same way.
 
-    Left out, and counted: pairs held for review, ties, pairs without a label, flips where they are
-    not wanted. Where a pair of the store calls tools, messages are JSON texts, which training reads
-    as well: a table has the same fields for all calls.
+    Left out, and counted: pairs held for review, ties, pairs without a label, flips and personal
+    data where they are not wanted. Where a pair of the store calls tools, messages are JSON texts,
+    which training reads as well: a table has the same fields for all calls.
 
     Args:
         store: the ledger.
@@ -62,17 +66,27 @@ def export(
             with the labels they came with.
         iteration: as things stood after it.
         judges: the voter whose merged votes count.
+        personal: of pairs in which cleaning found personal data: "keep" writes them, and counts
+            them as "personal data"; "leave_out" does not. "mask" replaces what the patterns of
+            `personal_data` find in any text, and counts the pairs as "masked".
 
     Raises:
-        ValueError: for an unknown pool or kind of labels.
+        ValueError: for an unknown pool, kind of labels or of `personal`; where "leave_out" meets
+            pairs that were never looked through.
     """
     for pool in pools:
         if pool not in pools_lib.POOLS:
             raise ValueError(f"pools: {pool!r} is not one of {', '.join(pools_lib.POOLS)}")
     if labels not in LABELS:
         raise ValueError(f"labels = {labels!r} is not one of {', '.join(LABELS)}")
+    if personal not in PERSONAL:
+        raise ValueError(f"personal = {personal!r} is not one of {', '.join(PERSONAL)}")
     counts: collections.Counter[str] = collections.Counter()
     written = []
+    with_personal_data = coverage.open_findings(store, "pii")
+    unseen: set[str] = set()
+    if personal == "leave_out":
+        unseen = coverage.not_looked_at(store, "pii")
     for row in pools_lib.pools(store, iteration, judges).to_pylist():
         if row["pool"] not in pools:
             continue
@@ -80,11 +94,21 @@ def export(
         if labels == "original":
             label = row["original"]
         fate = _fate(row, label, flips)
+        if fate == "written" and row["pair_id"] in unseen:
+            raise ValueError(
+                f"personal = 'leave_out': pair {row['pair_id']} was never looked through for "
+                "personal data; let `curate run` clean it with clean.pii set, or mask"
+            )
+        if fate == "written" and row["pair_id"] in with_personal_data:
+            counts["personal data"] += 1
+            if personal == "leave_out":
+                continue
         if fate == "written":
             written.append(row | {"label": label, "original_label": _against_original(row, label)})
         else:
             counts[fate] += 1
-    return dict(counts + _write(store, output, written, _PROVENANCE))
+    masking = personal == "mask"
+    return dict(counts + _write(store, output, written, _PROVENANCE, masking=masking))
 
 
 def write_labels(store: Store, output: pathlib.Path, labels: Mapping[str, str]) -> None:
@@ -119,7 +143,12 @@ def _against_original(row: Mapping[str, Any], label: str) -> str:
 
 
 def _write(
-    store: Store, output: pathlib.Path, rows: Sequence[dict[str, Any]], about: Mapping[str, Any]
+    store: Store,
+    output: pathlib.Path,
+    rows: Sequence[dict[str, Any]],
+    about: Mapping[str, Any],
+    *,
+    masking: bool = False,
 ) -> collections.Counter[str]:
     """Write rows with `pair_id`, `label` and the columns `about`; returns counts by fate."""
     counts: collections.Counter[str] = collections.Counter()
@@ -140,6 +169,10 @@ def _write(
     ):
         for start in range(0, len(rows), ROWS):
             records = list(_records(store, rows[start : start + ROWS], about))
+            if masking:
+                bare = [_masked(record) for record in records]
+                counts["masked"] += sum(map(operator.ne, bare, records))
+                records = bare
             if as_text:
                 records = [_with_texts(record) for record in records]
             counts["written"] += len(records)
@@ -189,6 +222,23 @@ def _records(
         if text["tools"] is not None:
             record["tools"] = json.dumps(text["tools"], ensure_ascii=False)
         yield record | provenance
+
+
+def _masked(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without personal data in any text of its conversations."""
+    masked = {name: _masked_value(record[name]) for name in CONVERSATIONS}
+    return record | masked
+
+
+def _masked_value(value: Any) -> Any:
+    # Arguments of calls are nested, and sometimes JSON in a text.
+    if isinstance(value, str):
+        return personal_data.masked(value)
+    if isinstance(value, list):
+        return [_masked_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _masked_value(item) for key, item in value.items()}
+    return value
 
 
 def _with_texts(record: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 from rewardjax import config as config_lib
 from rewardjax.curation import people_quality
 from rewardjax.curation.judges import bias as judge_bias
+from rewardjax.curation.ledger import coverage, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.stages import budget
 from rewardjax.curation.workspace import Workspace
@@ -64,6 +64,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Gold errors of the best RM": errors(ws, iteration),
         "Is another iteration worth it?": worth(ws, iteration),
         "Decisions": decisions(ws, iteration),
+        "Cleaning: what was looked for": coverage.table(ws.store),
         "Held and flagged": findings(ws),
         "Labels that were flipped": examples(ws, iteration),
     }

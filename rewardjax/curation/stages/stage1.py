@@ -15,12 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-<<<<<<< HEAD
 from rewardjax.curation.ledger import decisions, pools, stage_names
-from rewardjax.curation.ledger.clean import clean
-=======
-from rewardjax.curation.ledger import decisions, stage_names
->>>>>>> c504857 (Cleaning says what it looked for, compares whole pairs, flags talk to judges and waits)
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import as_of
@@ -44,6 +39,11 @@ def prepare(ws: Workspace) -> None:
         take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     cleaning.clean_new(ws)
+    describe(ws)
+
+
+def describe(ws: Workspace) -> None:
+    """Have the unverified pool and gold described, and embed them. May raise Paused."""
     # Gold that the team owns is shown to judges from the first iteration on, as examples.
     ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
     ids += labels(ws.store, "gold", stage_names.IMPORTED)
@@ -86,7 +86,13 @@ class Labeled(NamedTuple):
 
 
 def iterate(ws: Workspace, iteration: int) -> Labeled:
-    """Pick pairs, have them labeled, decide, and report. May raise Paused."""
+    """Clean what came in since, pick pairs, have them labeled, decide, and report.
+
+    May raise Paused.
+    """
+    # Pairs may be imported beside a run: nobody is to label what nobody has looked through.
+    if cleaning.clean_new(ws):
+        describe(ws)
     picks = pick(ws, iteration)
     checks = list(labels(ws.store, "gold", as_of(iteration)))
     people_steps.ask(ws, picks["people"], stage_names.people(iteration), checks)

@@ -9,12 +9,13 @@ from rewardjax.curation.ledger import decisions, stage_names, write_pairs
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, as_of
 from rewardjax.curation.reward_models import gold_errors, seats
-from rewardjax.curation.stages import labeling, report
+from rewardjax.curation.stages import cleaning, labeling, report
 from rewardjax.curation.workspace import Workspace
 
 
 def run(ws: Workspace) -> dict[str, int]:
     """Decide the wild pool; how many pairs got which action. Resumes; may raise Paused."""
+    cleaning.clean_new(ws)
     iteration = number(ws)
     temperatures = score_wild(ws, iteration)
     settings = {

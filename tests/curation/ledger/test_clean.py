@@ -14,7 +14,6 @@ import pytest
 from ledgers import pair
 from tiny import ROOT
 
-from rewardjax.curation.ledger import cleaning_jobs, coverage
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.store import Store
