@@ -44,8 +44,9 @@ def test_a_later_file_corrects_until_the_step_is_closed(board):
     code, said, _ = board.take("fix", rows_of(board, "right", [wrong]))
     assert code == 0 and "line 1: is stored already" in said
     assert board.give(flags=("--close",))[0] == 0
-    code, _, said = board.take("fix", rows_of(board, "left"))
-    assert code == 2 and said.count("\n") == 1 and f"{STEP} is closed" in said
+    for flags in ((), ("--commit",)):
+        code, _, said = board.take("fix", rows_of(board, "left"), flags)
+        assert code == 2 and said.count("\n") == 1 and f"{STEP} is closed" in said
     assert board.choices()[wrong] == "right"
     # What a tool exports again and again holds the old answers too.
     assert board.take("fix", rows_of(board, "right", [wrong]))[0] == 0

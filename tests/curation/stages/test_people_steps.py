@@ -14,6 +14,13 @@ from rewardjax.curation.workspace import Paused
 KNOWN = ids("north", 0, 20)
 ASKED = ids("south", 0, 20)
 STAGE = stage_names.people(1)
+EDITS = {
+    "task_category": "Math",
+    "objectivity": "Objective",
+    "controversiality": "Low",
+    "desired_attributes": "right",
+    "annotation_guideline": "Check it.",
+}
 
 
 def prepared(tmp_path, **changes):
@@ -47,7 +54,7 @@ def answer(ws, wrong=(), only=("amy", "bob")):
                 is_left = not is_left
             if task.annotator in only:
                 choice = "left" if is_left else "right"
-                given.append(Answer(task.id, choice, annotator=task.annotator))
+                given.append(Answer(task.id, choice, annotator=task.annotator, edits=EDITS))
         desk.take(STAGE.name, given)
 
 
@@ -75,6 +82,9 @@ def test_the_pairs_of_who_errs_on_checks_go_to_others_and_the_votes_do_not_count
         assert {vote["voter"] for vote in kept} == {"human:bob"}
         # Every label is amy's, who is right; bob's opposite votes are seen by nobody.
         assert {i: pools.labels(ws.store, "gold", 1)[i] for i in ASKED} == right(ASKED)
+        # What he corrected does not count either.
+        editors = ws.store.query("select distinct voter from attributes where kind = 'human'")
+        assert editors.column(0).to_pylist() == ["human:amy"]
         # In the next iteration bob is asked nothing.
         more = ids("west", 0, 6)
         add_pairs(ws, more, entry="wild")
