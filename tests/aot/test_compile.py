@@ -141,7 +141,7 @@ def test_a_search_for_neighbors_is_planned():
 
 
 def test_rows_that_do_not_divide_over_the_slice_are_named():
-    with pytest.raises(ValueError, match="batch.rows=17 .* 16 row shards"):
+    with pytest.raises(ValueError, match="batch.rows = 17 .* 16 row shards"):
         measure.measure(small_config("v5e:4x4", **{"batch.rows": 17}), describe("v5e:4x4"))
 
 

@@ -15,6 +15,7 @@ def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):
 
     class Letters:  # one token a character; no control tokens, no BOS
         bos_id = None
+        neutralized = 0
 
         def encode(self, messages, tools=None):
             return [1] * sum(len(message["content"]) + 1 for message in messages)

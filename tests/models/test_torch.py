@@ -3,7 +3,6 @@ the same folder.
 """
 
 import functools
-import os
 
 import jax
 import jax.numpy as jnp
@@ -182,7 +181,6 @@ def test_gradients_of_every_parameter_are_the_same(both):
 
 
 def test_a_folder_of_ours_scores_the_same_in_transformers(both, conversations, tmp_path):
-    os.environ["HF_HUB_OFFLINE"] = "1"
     with jax.set_mesh(
         jax.make_mesh((1, 1, 1), ("data", "fsdp", "tensor"), devices=jax.devices()[:1])
     ):
