@@ -40,7 +40,7 @@ from rewardjax.curation import people, people_quality
 from rewardjax.curation.annotation import acceptance, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.ledger import decisions, explain, review
+from rewardjax.curation.ledger import decisions, explain, gates, review
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
@@ -282,7 +282,7 @@ def _close_steps(desk: Desk) -> None:
 
 def _status(args: argparse.Namespace) -> int:
     store = _store(args.folder)
-    tables = explain.status(store)
+    tables = explain.status(store) | {"Gates": gates.table(store)}
     votes = people_quality.votes(store)
     if has_desk(args.folder):
         with open_desk(args.folder) as desk:
@@ -350,6 +350,7 @@ def _audit(args: argparse.Namespace) -> int:
     problems = store.verify()
     # From a damaged ledger nothing can be decided again.
     if not problems:
+        problems += gates.audit(store)
         for stage in sorted({m["stage"] for m in store.manifests("decisions")}):
             wrong = decisions.audit(store, stage)
             if wrong:
@@ -360,7 +361,10 @@ def _audit(args: argparse.Namespace) -> int:
     if problems:
         print("\n".join(problems))
         return 1
-    print("sound: every shard is as it was written, and every decision follows from the ledger")
+    print(
+        "sound: every shard is as it was written, and every decision and gate follows from the "
+        "ledger"
+    )
     return 0
 
 

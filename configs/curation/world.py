@@ -58,6 +58,9 @@ def get_config(arg: str | None = None) -> Config:
     train.log.writers.tensorboard = False
     if args.tiny:
         config.stage1.update(iterations=1, first=24, budget=12)
+        # The model learns nothing, so that no gate would let it decide.
+        config.gates.update(best_accuracy=None, gold_accuracy=None, flipped=None)
+        config.gates.agreement.update(models=None, flips=None)
         # A model from scratch brings no tokenizer of its own.
         train.tokenizer.folder = WORLD
         train.model.update(folder=None, init_head=False, variant="tiny-qwen3")

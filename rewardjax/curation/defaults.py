@@ -87,6 +87,10 @@ def curation() -> Config:
             ),
             # retrieval.embed.static, or retrieval.embed.backbone of the model in `folder`.
             embedder=dict(name="static", width=256, folder=""),
+            # Whether a reward model's p is sigmoid(margin / T), with T fitted on gold pairs that it
+            # was not trained on, before k(p) and stage2.band. False: T = 1, the paper's raw
+            # sigmoid, which depends on the scale that margins happen to have.
+            calibrate=True,
             stage1=dict(
                 # After the first, which labels `first` pairs at random.
                 iterations=2,
@@ -101,12 +105,46 @@ def curation() -> Config:
             ),
             stage2=dict(
                 # A preset of decision_tables.PRESETS, or rules of your own; "" for no Stage 2.
-                table=FieldReference("flip_both", field_type=object),
-                # A reward model within this distance of p = 0.5 is `even`.
+                table=FieldReference("frugal", field_type=object),
+                # A reward model within this distance of p = 0.5 is `even`: either of them, in the
+                # probability that `calibrate` says.
                 band=0.0,
                 # Folds in which the gold RM is cross-fitted on its own training pairs, for its
-                # temperature; 0 leaves the temperature at 1.
-                folds=0,
+                # accuracy and its temperature: K models of (K - 1) / K of the pairs each, so that 2
+                # cost as much as training it once more. 0: neither is known.
+                folds=2,
+            ),
+            # What must be shown before Stage 2 turns labels (ledger/gates.py), or the run pauses.
+            # Each is a share whose 95% interval must lie above the number; None turns a gate off.
+            gates=dict(
+                # Of gold pairs that the model is right about. The best RM's checkpoint was chosen
+                # on them, so its share is a little too high. 0.5: a coin's.
+                best_accuracy=FieldReference(0.5),
+                gold_accuracy=FieldReference(0.5),
+                agreement=dict(
+                    # Gold RM and best RM about the wild pool.
+                    models=FieldReference(0.5),
+                    # Judges about the new label of a flip, where the table had them asked.
+                    flips=FieldReference(0.5),
+                    # Two judges about one wild pair: they are asked where models err, so what is
+                    # usual depends on the table. Off until you have seen it.
+                    judges=placeholder(float),
+                    # Two people about one pair: few pairs have two, and how few is people.overlap.
+                    people=placeholder(float),
+                ),
+                # The most of the kept and flipped labels that may be flipped: an upper limit, by
+                # the share itself. The paper flips 14M of 40M; with more than half, reversed labels
+                # or models are likelier than labels that bad.
+                flipped=FieldReference(0.5),
+                audit=dict(
+                    # So many pairs that would be kept, and so many that would be flipped, go to
+                    # people first. 0: none, as people's answers cost money and days; 100 of each
+                    # show a precision to within 10 points.
+                    pairs=0,
+                    # The share of them that people confirm.
+                    keep=FieldReference(0.5),
+                    flip=FieldReference(0.5),
+                ),
             ),
             # Dollars; None: no limit.
             budget=dict(judges=placeholder(float), people=placeholder(float)),

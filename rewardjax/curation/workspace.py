@@ -47,6 +47,7 @@ from rewardjax.data.groups import BadRecord
 MAY_CHANGE = (
     "budget.",
     "judging.",
+    "gates.",
     "clean.executor",
     "people.quota",
     "people.suspend_below",

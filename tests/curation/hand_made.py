@@ -96,9 +96,9 @@ def workspace(folder, cast, **changes):
     config = curation()
     config.tag = False
     config.people.overlap = config.people.checks = 0.0
-    for name, value in changes.items():
-        section, _, field = name.rpartition("__")
-        (config[section] if section else config)[field] = value
+    config.update_from_flattened_dict(
+        {name.replace("__", "."): value for name, value in changes.items()}
+    )
     with open_workspace(folder, config, cast.plugins()) as ws:
         yield ws
 

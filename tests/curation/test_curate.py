@@ -91,6 +91,7 @@ def test_reports_and_sets_are_written(finished):
             "Pools" in page and "Judges: position and length" in page and "judge:lopsided" in page
         )
     assert "Gold errors of the best RM" in page and "gold and best RM agree" in page
+    assert "Gates" in page and "gold pairs the best RM is right about" in page
     rows = {
         name: pq.read_table(folder / f"data/{name}.parquet").to_pylist()
         for name in ("original", "filtered", "flipped")
@@ -128,6 +129,7 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
     shown = capsys.readouterr().out
     assert "curated" in shown and "judge:sharp" in shown and "stage2-final" in shown
     assert "annotator" in shown and "checks" in shown
+    assert "Gates" in shown and "labels that would be flipped" in shown
     store = Store(folder / "store")
     (flipped,) = store.query(
         "select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1"
@@ -139,11 +141,8 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
         .column(0)[0]
         .as_py()
     )
-    assert (
-        shown.count("voter judge:") + shown.count("voter original:") + shown.count("voter panel")
-        >= said
-        > 1
-    )
+    # No judge was asked: both models prefer the other response, whatever judges say.
+    assert shown.count("voter original:") == said == 1
     for word in (
         "original:wild",
         "scorer gold",
@@ -153,6 +152,12 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
         "assistant:",
     ):
         assert word in shown
+    (judged,) = store.query(
+        "select pair_id from votes where kind = 'judge' order by 1 limit 1"
+    ).column(0)
+    assert curate.main(["explain", str(folder), judged.as_py()]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("voter judge:") > 1 and shown.count("voter panel") == 1
     assert curate.main(["explain", str(folder), "nothing"]) == 2
     assert "no pair" in capsys.readouterr().err
 

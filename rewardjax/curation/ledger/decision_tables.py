@@ -7,8 +7,10 @@ decides; a seat that a rule does not name may say anything:
 
     {"gold": "for", "best": "for|even", "then": "keep", "rule": "gold agrees"}
 
-A pair without an original label, or whose labels contradict each other, has `original` `none` or
-`even`; its `for` then means "for a".
+A pair that came with a tie, with labels that contradict each other, or with none has `original`
+`even` or `none`. For it `for` means "for a", and `a` is merely the response that sorts first, so a
+rule that keeps what is confirmed would keep such pairs by chance: every preset has a rule of its
+own for them.
 
 Everything here is arithmetic on words and arrays: `decisions.py` calls it with what a ledger says,
 a simulation with what it likes.
@@ -39,6 +41,14 @@ _PEOPLE: tuple[Rule, ...] = (  # a person has the last word (paper 2.2)
     {"humans": "against", "then": "flip", "rule": "people prefer the other response"},
     {"humans": "even|undecided", "then": "discard", "rule": "people see no better response"},
 )
+# Stage 2 confirms or turns the label that a pair came with (paper, section 1.6: what is kept is a
+# label that agrees with the gold RM). A tie has no side that could be confirmed or turned; pairs
+# without a better response are dropped in Stage 1 too, where people say so.
+_TIE: Rule = {
+    "original": "even|none",
+    "then": "discard",
+    "rule": "it came without a label to confirm",
+}
 _ASK: Rule = {
     "best": "against|even|none",
     "judges": "none",
@@ -57,9 +67,17 @@ def _flip(rule: str, **seats: str) -> Rule:
 
 
 PRESETS: dict[str, tuple[Rule, ...]] = {
-    # Stage 1: judges label what people did not.
+    # Stage 1: judges label what people did not. They answer which response is better and not
+    # whether a label is right, so a tie gets its label from them: both sides are treated alike.
     "stage1": (
         *_PEOPLE,
+        {
+            "original": "even|none",
+            "judges": "for",
+            "then": "keep",
+            "rule": "judges prefer response a of a tie",
+        },
+        _flip("judges prefer response b of a tie", original="even|none", judges="against"),
         {"judges": "for", "then": "keep", "rule": "judges agree with the label"},
         _flip("judges prefer the other response", judges="against"),
         {"judges": "even", "then": "discard", "rule": "judges see no better response"},
@@ -67,10 +85,11 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
     # Stage 2 as printed: judges are asked wherever the best RM does not confirm the label; what it
     # keeps is the curated part (26M).
-    "filter": (*_PEOPLE, _ASK, *_PASS, _REST),
+    "filter": (*_PEOPLE, _TIE, _ASK, *_PASS, _REST),
     # ... and everything that was discarded is flipped (version 2 of the paper: 26M + 14M).
     "flip_discarded": (
         *_PEOPLE,
+        _TIE,
         _ASK,
         *_PASS,
         _flip("recycled", gold="for|against|even"),
@@ -79,6 +98,7 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     # ... or only what both reward models contradict (appendix H.4).
     "flip_both": (
         *_PEOPLE,
+        _TIE,
         _ASK,
         *_PASS,
         _flip("both RMs prefer the other", gold="against", best="against"),
@@ -87,14 +107,17 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     # ... or what the gold RM contradicts.
     "flip_gold": (
         *_PEOPLE,
+        _TIE,
         _ASK,
         *_PASS,
         _flip("the gold RM prefers the other", gold="against"),
         _REST,
     ),
-    # The same as flip_both, with judges asked only where their answer could change the outcome.
+    # The same outcome as flip_both's, with judges asked only where their answer can change it: what
+    # the gold RM does not confirm is flipped or discarded whatever they say.
     "frugal": (
         *_PEOPLE,
+        _TIE,
         {"gold": "for", **_ASK, "rule": "only judges can confirm it"},
         *_PASS,
         _flip("both RMs prefer the other", gold="against", best="against"),
@@ -102,21 +125,25 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
     # Without judges; with one reward model; without people and gold RM.
     "both_rms": (
+        _TIE,
         {"gold": "for", "best": "for", "then": "keep", "rule": "both RMs agree"},
         _flip("both RMs prefer the other", gold="against", best="against"),
         _REST,
     ),
     "gold_rm": (
+        _TIE,
         {"gold": "for", "then": "keep", "rule": "the gold RM agrees"},
         _flip("the gold RM prefers the other", gold="against"),
         _REST,
     ),
     "best_rm": (
+        _TIE,
         {"best": "for", "then": "keep", "rule": "the best RM agrees"},
         _flip("the best RM prefers the other", best="against"),
         _REST,
     ),
     "no_human": (
+        _TIE,
         {"best": "for", "then": "keep", "rule": "the best RM agrees"},
         {"judges": "none", "then": "annotate", "rule": "the best RM is not sure of the label"},
         {"judges": "for", "then": "keep", "rule": "judges agree with the label"},
@@ -172,6 +199,14 @@ def _check_rule(rule: Rule, where: str) -> None:
         for word in rule[seat].split("|"):
             if word not in SAYS[seat]:
                 raise ValueError(f"{where}.{seat}: {word!r}, not one of {', '.join(SAYS[seat])}")
+
+
+def seats_of(table: str | Sequence[Rule]) -> set[str]:
+    """The seats whose opinion a table asks for anywhere."""
+    seats: set[str] = set()
+    for rule in rules(table):
+        seats |= set(SEATS) & rule.keys()
+    return seats
 
 
 def first_match(table: Sequence[Rule], opinions: Mapping[str, str]) -> Rule | None:

@@ -18,6 +18,7 @@ from rewardjax.curation.ledger.rows import ACTIONS, OPINIONS
 from rewardjax.curation.ledger.store import Manifest, Store
 
 LAST = 2**31 - 1  # later than any iteration
+READS = ("pairs", "votes", "scores", "training", "findings")  # the ledgers that decisions look at
 AFTER_ALL = "~"  # sorts after every pair id
 PAIRS_AT_ONCE = 2_500_000  # decided in one query: what bounds memory
 
@@ -115,6 +116,27 @@ class Settings(NamedTuple):
     band: float = 0.0
     # Only pairs that entered this pool; None for all.
     entry: str | None = None
+    # Only decisions of this action are stored; None for all.
+    only: str | None = None
+
+
+def checked(table: str | Sequence[Rule], **settings: Any) -> dict[str, Any]:
+    """Everything that decisions depend on besides the ledger, as JSON values.
+
+    Args:
+        table: a preset, or rules.
+        **settings: of `Settings`.
+
+    Raises:
+        ValueError: for a bad table or setting.
+    """
+    chosen = Settings(**settings)
+    if not 0 <= chosen.band < 0.5 or min(chosen.gold_temperature, chosen.best_temperature) <= 0:
+        raise ValueError(
+            f"band = {chosen.band}, temperatures = {chosen.gold_temperature}, "
+            f"{chosen.best_temperature}: need 0 <= band < 0.5 and temperatures > 0"
+        )
+    return chosen._asdict() | {"table": [dict(rule) for rule in decision_tables.rules(table)]}
 
 
 def decide(
@@ -143,23 +165,16 @@ def decide(
         ValueError: for a bad table or setting.
         OwnTrainingPair: where a reward model scored a pair that it was trained on.
     """
-    chosen = Settings(**settings)
-    if not 0 <= chosen.band < 0.5 or min(chosen.gold_temperature, chosen.best_temperature) <= 0:
-        raise ValueError(
-            f"band = {chosen.band}, temperatures = {chosen.gold_temperature}, "
-            f"{chosen.best_temperature}: need 0 <= band < 0.5 and temperatures > 0"
-        )
-    rules = [dict(rule) for rule in decision_tables.rules(table)]
-    config = chosen._asdict() | {"table": rules}
+    config = checked(table, **settings)
     shards = []
-    for ledger in ("pairs", "votes", "scores", "training", "findings"):
+    for ledger in READS:
         shards += store.manifests(ledger)
-    inputs = {"settings": config, "shards": {_name(m): m["content"] for m in shards}}
+    inputs = {"settings": config, "shards": contents(shards)}
     with store.connect(shards) as connection:
         # The store refuses such scores when they come, but not training that is recorded later.
         judged = "(select pair_id, model from scores where scorer in ($gold, $best))"
         cross_fit.refuse_own_training_pairs(
-            connection, fill(judged, gold=chosen.gold, best=chosen.best)
+            connection, fill(judged, gold=config["gold"], best=config["best"])
         )
         for unit, (low, high) in _ranges(shards):
             if not store.has("decisions", stage, unit):
@@ -182,20 +197,43 @@ def recompute(store: Store, stage: str) -> pa.Table:
     if not decided:
         raise ValueError(f"{store.folder}: there are no decisions of a stage {stage!r}")
     inputs = decided[0]["inputs"]
+    shards = same_shards(store, inputs["shards"], f"the decisions of {stage!r}")
+    with store.connect(shards) as connection:
+        parts = list(provisional(connection, shards, inputs["settings"]))
+    return pa.concat_tables(parts).unify_dictionaries().sort_by("pair_id")
+
+
+def provisional(
+    connection: duckdb.DuckDBPyConnection, shards: Sequence[Manifest], config: Mapping[str, Any]
+) -> Iterator[pa.Table]:
+    """What would be decided, a table per range of pairs, ids rising; nothing is stored.
+
+    Args:
+        connection: over these shards.
+        shards: what the decisions are made from.
+        config: of `checked`.
+    """
+    for _, (low, high) in _ranges(shards):
+        yield _decided(connection, config, low, high)
+
+
+def contents(shards: Sequence[Manifest]) -> dict[str, str]:
+    """LEDGER/STAGE.UNIT -> fingerprint of what it holds: what a later step was computed from."""
+    return {_name(m): m["content"] for m in shards}
+
+
+def same_shards(store: Store, seen: Mapping[str, str], what: str) -> list[Manifest]:
+    """The shards that `contents` named. Raises ValueError where one is gone or has changed.
+
+    what: was made from them, for the message.
+    """
     now = {_name(m): m for m in store.manifests()}
-    for name, content in inputs["shards"].items():
+    for name, content in seen.items():
         if name not in now or now[name]["content"] != content:
             raise ValueError(
-                f"{store.folder}: {name}, which the decisions of {stage!r} were made from, is gone "
-                f"or has changed"
+                f"{store.folder}: {name}, which {what} were made from, is gone or has changed"
             )
-    shards = [now[name] for name in inputs["shards"]]
-    with store.connect(shards) as connection:
-        parts = [
-            _decided(connection, inputs["settings"], low, high)
-            for _, (low, high) in _ranges(shards)
-        ]
-    return pa.concat_tables(parts).unify_dictionaries().sort_by("pair_id")
+    return [now[name] for name in seen]
 
 
 def audit(store: Store, stage: str) -> list[str]:
@@ -237,7 +275,12 @@ def _decided(
     }
     for place, seat in enumerate(SEATS):
         columns[seat] = _words(decided.opinions[:, place], OPINIONS)
-    return pa.table(columns | {"value": _words(decided.value, LABELS)})
+    table = pa.table(columns | {"value": _words(decided.value, LABELS)})
+    # Workspaces of earlier versions do not have the field: they stored every decision.
+    only = config.get("only")
+    if only is None:
+        return table
+    return table.filter(pa.array(decided.action == ACTIONS.index(only)))
 
 
 def _words(numbers: np.ndarray, words: Sequence[str]) -> pa.DictionaryArray:

@@ -44,6 +44,8 @@ Shown = Literal["ab", "ba"]
 Action = Literal["keep", "flip", "annotate", "discard"]
 # Of a voter about the original label.
 Opinion = Literal["for", "against", "even", "undecided", "none"]
+# Of a gate; "nothing to judge": nothing of what it is about occurs.
+Verdict = Literal["passed", "failed", "off", "nothing to judge"]
 # Of a finding: out until reviewed; only noted; a review lets the pair in again, or keeps it out.
 FindingAction = Literal["hold", "flag", "restore", "drop"]
 
@@ -175,6 +177,22 @@ class DecisionRow(TypedDict):
     value: NotRequired[Label | None]
 
 
+class GateRow(TypedDict):
+    """What a gate measured before decisions were made, and whether it let them through."""
+
+    # The field of the config's section `gates`.
+    gate: Word
+    # Of `pairs`, those that say what the gate is about; their share, and its Wilson interval.
+    hits: int
+    pairs: int
+    share: NotRequired[float | None]
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+    # None: the gate was off.
+    threshold: NotRequired[float | None]
+    verdict: Verdict
+
+
 class RejectRow(TypedDict):
     """A row of a source that never became a pair."""
 
@@ -195,6 +213,7 @@ ROWS: dict[str, type] = {
     "findings": FindingRow,
     "picks": PickRow,
     "decisions": DecisionRow,
+    "gates": GateRow,
     "rejects": RejectRow,
 }
 
@@ -209,6 +228,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "findings": ("pair_id", "finding", "action"),
     "picks": ("pair_id",),
     "decisions": ("pair_id",),
+    "gates": ("gate",),
     "rejects": ("source", "row", "reason", "detail"),
 }
 

@@ -190,5 +190,16 @@ def panel_wild(iteration: int) -> Stage:
     return Stage("label-wild-panel", iteration, ("votes",))
 
 
+def audited(iteration: int, pairs: int) -> Stage:
+    """What people said about the audit's sample, of at most `pairs` for each kind of decision."""
+    # By its size: a larger sample asks about what it has beyond a smaller one.
+    return Stage(f"{AUDIT}-{iteration}-{pairs}", iteration, ("votes", "attributes"))
+
+
+AUDIT = "audit"
+
 # The decisions about the wild pool: which pairs judges are asked about, then what becomes of each.
 WILD_ASKED, WILD_DECIDED = "stage2-ask", "stage2-final"
+
+# Where gates stand: before the wild pool is scored, before judges are asked, before it is decided.
+GATES_SCORE, GATES_ASK, GATES_DECIDE = "stage2-score", WILD_ASKED, WILD_DECIDED

@@ -307,7 +307,7 @@ class Store:
         # A damaged shard cannot be queried.
         if problems:
             return problems
-        for ledger in SCHEMAS.keys() - {"pairs", "rejects"}:
+        for ledger in SCHEMAS.keys() - {"pairs", "rejects", "gates"}:
             orphans = self.query(
                 f"select count(*) from (select distinct pair_id from {ledger}) "
                 "anti join pairs using (pair_id)"

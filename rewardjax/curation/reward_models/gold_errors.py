@@ -201,6 +201,8 @@ def report(
     attributes: Mapping[str, Mapping[str, Any]],
     previous: Mapping[str, bool] | None = None,
     most: int = 20,
+    *,
+    calibrate: bool = True,
 ) -> dict[str, Any]:
     """Everything this file knows about one model on the gold set.
 
@@ -212,6 +214,8 @@ def report(
         attributes: a row of the ledger by pair id; missing ones are "unknown".
         previous: the `correct` of the last iteration's report.
         most: how many errors `worst` lists.
+        calibrate: whether p is sigmoid(margin / T) with a fitted T; False: T = 1, the raw sigmoid
+            from which the paper takes k(p).
 
     Returns:
         JSON values: "pairs", "left_out", "temperature", "accuracy", "p" and "correct" by pair id,
@@ -225,7 +229,9 @@ def report(
         raise ValueError(
             f"gold: none of the {len(labels)} gold pairs has both a label a or b and a score"
         )
-    temperature = fit_temperature(margin)
+    temperature = 1.0
+    if calibrate:
+        temperature = fit_temperature(margin)
     p = probability(margin, temperature)
     # At p = 1/2 the model prefers neither response, which is an error too.
     correct = dict(zip(ids, (p > 0.5).tolist(), strict=True))

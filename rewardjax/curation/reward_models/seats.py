@@ -145,7 +145,8 @@ def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, A
     before = reports / f"gold-{stage.as_of}.json"
     if before.exists():
         previous = json.loads(before.read_text())["correct"]
-    report = gold_errors.report(gold, rows, attributes, previous)
+    calibrate = ws.config.calibrate
+    report = gold_errors.report(gold, rows, attributes, previous, calibrate=calibrate)
     reports.mkdir(exist_ok=True)
     config_lib.write_json(reports / f"gold-{iteration}.json", report)
     return report

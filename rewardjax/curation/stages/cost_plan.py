@@ -69,9 +69,7 @@ def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[S
         if i:
             done = stage_names.trained("best", i).has(ws.store)
             yield _step(f"iteration {i}: best RM", done, pairs=None)
-        # Overlap and checks are on top: people are paid for more answers than there are pairs.
-        settings = ws.config.people
-        answers = round(to_people * (1 + settings.overlap) * (1 + settings.checks))
+        answers = _answers(ws, to_people)
         yield _step(
             f"iteration {i}: people",
             stage_names.people(i).has(ws.store),
@@ -93,6 +91,18 @@ def _stage2(ws: Workspace, wild: int, request: float | None) -> Iterator[Step]:
         samples += len(ws.judges)
     done = stage_names.panel_wild(iteration).has(ws.store)
     yield _ask(ws, "Stage 2: judges, at most", done, wild, samples, request, "stage2")
+    size = ws.config.gates.audit.pairs
+    if size:
+        # So many of each, keeps and flips.
+        pairs = min(wild, 2 * size)
+        answers = _answers(ws, pairs)
+        yield _step(
+            "Stage 2: people's audit, at most",
+            stage_names.audited(iteration, size).has(ws.store),
+            pairs=pairs,
+            labels=answers,
+            people=answers * ws.config.prices.gold,
+        )
 
 
 def _step(
@@ -133,6 +143,12 @@ def _ask(
     else:
         dollars = requests * request
     return _step(step, done, pairs=pairs, requests=requests, judges=dollars)
+
+
+def _answers(ws: Workspace, pairs: int) -> int:
+    """How many answers people are paid for: overlap and checks are on top of the pairs."""
+    settings = ws.config.people
+    return round(pairs * (1 + settings.overlap) * (1 + settings.checks))
 
 
 def _samples(ws: Workspace) -> int:

@@ -4,7 +4,7 @@ from rewardjax.config import Config
 from rewardjax.curation.judges import aggregate
 from rewardjax.curation.ledger import decision_tables
 from rewardjax.curation.ledger.rows import ENTRIES
-from rewardjax.curation.stages import product, rules, stage1, stage2
+from rewardjax.curation.stages import gates, product, rules, stage1, stage2
 from rewardjax.curation.workspace import Workspace
 
 
@@ -14,7 +14,7 @@ def check(config: Config) -> None:
     A misspelt preset of Stage 2 must not be found out after Stage 1's labels were paid for.
     """
     if config.stage2.table:
-        decision_tables.rules(config.stage2.table)
+        _check_stage2(config)
     if config.stage2.folds == 1 or config.stage2.folds < 0:
         raise ValueError(
             f"stage2.folds = {config.stage2.folds}: cross-fitting needs at least 2; 0 turns it off"
@@ -31,6 +31,24 @@ def check(config: Config) -> None:
     _one_of("panel.method", config.panel.method, tuple(aggregate.METHODS))
     for name, source in config.sources.items():
         _one_of(f"sources.{name}.entry", source.entry, ENTRIES)
+
+
+def _check_stage2(config: Config) -> None:
+    """Raise ValueError for a table that cannot decide, and for gates that cannot be measured."""
+    seats = decision_tables.seats_of(config.stage2.table)
+    gates.check(config.gates)
+    if "gold" not in seats or config.stage2.folds:
+        return
+    if config.gates.gold_accuracy is not None:
+        raise ValueError(
+            f"gates.gold_accuracy = {config.gates.gold_accuracy} needs stage2.folds >= 2, as the "
+            f"gold RM is measured by cross-fitting; set the folds, or the gate to None"
+        )
+    if config.stage2.band and config.calibrate:
+        raise ValueError(
+            f"stage2.band = {config.stage2.band} with calibrate needs stage2.folds >= 2, which fit "
+            f"the gold RM's temperature; set the folds, or calibrate to False"
+        )
 
 
 def _one_of(field: str, value: str, legal: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from rewardjax import config as config_lib
 from rewardjax.curation import people_quality
 from rewardjax.curation.judges import bias as judge_bias
-from rewardjax.curation.ledger import coverage, stage_names
+from rewardjax.curation.ledger import coverage, gates, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.stages import budget
@@ -63,6 +63,7 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "Judges that hardly ever decide": undecided_judges(ws),
         "Gold errors of the best RM": errors(ws, iteration),
         "Is another iteration worth it?": worth(ws, iteration),
+        "Gates": gates.table(ws.store),
         "Decisions": decisions(ws, iteration),
         "Cleaning: what was looked for": coverage.table(ws.store),
         "Held and flagged": findings(ws),

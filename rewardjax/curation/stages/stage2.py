@@ -1,38 +1,49 @@
-"""Stage 2: the wild pool, without people (paper, section 1.6).
+"""Stage 2: the wild pool, without people but for an audit (paper, section 1.6).
 
-Gold RM and best RM score it, the decision table says where judges are needed, and decides.
+Gold RM and best RM score it, the decision table says where judges are needed, and decides. Between
+these steps stand gates (`stages/gates.py`): nothing turns a label before it is shown to be better
+than chance.
 """
 
 from typing import Any
+
+import numpy as np
 
 from rewardjax.curation.ledger import decisions, stage_names, write_pairs
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, as_of
 from rewardjax.curation.reward_models import gold_errors, seats
-from rewardjax.curation.stages import cleaning, labeling, report
-from rewardjax.curation.workspace import Workspace
+from rewardjax.curation.stages import cleaning, gates, labeling, report
+from rewardjax.curation.workspace import Training, Workspace
 
 
 def run(ws: Workspace) -> dict[str, int]:
     """Decide the wild pool; how many pairs got which action. Resumes; may raise Paused."""
     cleaning.clean_new(ws)
     iteration = number(ws)
-    temperatures = score_wild(ws, iteration)
+    trained, temperatures = train(ws, iteration)
     settings = {
         "table": ws.config.stage2.table,
         "band": ws.config.stage2.band,
         "entry": "wild",
-        "iteration": iteration,
         **temperatures,
     }
-    # The table is asked twice: before the judges, where it may say "annotate", and after them.
-    decisions.decide(ws.store, stage_names.WILD_ASKED, round=ASKING, **settings)
+    decided = decisions.checked(**settings)
+    # Before the pool is scored: at real sizes that costs more than training did.
+    gates.pass_or_pause(ws, stage_names.GATES_SCORE, iteration, decided)
+    score_wild(ws, trained, iteration)
+    gates.pass_or_pause(ws, stage_names.GATES_ASK, iteration, decided)
+    # The table is asked twice: before the judges, where it may say "annotate", and after them. Of
+    # the first only these are stored: a keep or flip would count as decided while a gate waits.
+    at = {"iteration": iteration, **settings}
+    decisions.decide(ws.store, stage_names.WILD_ASKED, round=ASKING, only="annotate", **at)
     unsure = ws.store.query(
         "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
         [stage_names.WILD_ASKED],
     )
     label(ws, unsure.column("pair_id").to_pylist(), iteration)
-    counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **settings)
+    gates.pass_or_pause(ws, stage_names.GATES_DECIDE, iteration, decided)
+    counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **at)
     report.write(ws, iteration)
     write_sets(ws)
     return counts
@@ -43,33 +54,47 @@ def number(ws: Workspace) -> int:
     return ws.config.stage1.iterations + 1
 
 
-def score_wild(ws: Workspace, iteration: int) -> dict[str, Any]:
-    """Train both reward models and score the wild pool; returns their temperatures by seat."""
-    wild = list(labels(ws.store, "wild", as_of(iteration)))
+def train(ws: Workspace, iteration: int) -> tuple[dict[str, Training], dict[str, Any]]:
+    """Train both reward models and measure them on gold.
+
+    Returns the trainings by seat, and the temperatures by which the table divides their margins:
+    those of both are fitted, or neither, so that `stage2.band` means the same for both.
+    """
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
     trained, temperatures = {"best": best}, {}
     # Where nobody was asked there is no gold: no gold RM, and no errors to fit a temperature on.
-    if seats.sided_labels(ws, "gold", iteration):
-        errors = seats.errors_on_gold(ws, best, iteration)
-        temperatures["best_temperature"] = errors["temperature"]
-        trained["gold"] = seats.fit(ws, "gold", iteration, "gold")
-        if ws.config.stage2.folds:
-            temperatures["gold_temperature"] = gold_temperature(ws, iteration)
+    if not seats.sided_labels(ws, "gold", iteration):
+        return trained, temperatures
+    errors = seats.errors_on_gold(ws, best, iteration)
+    trained["gold"] = seats.fit(ws, "gold", iteration, "gold")
+    if ws.config.stage2.folds:
+        margin = gold_margins(ws, iteration)
+        if ws.config.calibrate:
+            temperatures["best_temperature"] = errors["temperature"]
+            temperatures["gold_temperature"] = gold_errors.fit_temperature(margin)
+    return trained, temperatures
+
+
+def score_wild(ws: Workspace, trained: dict[str, Training], iteration: int) -> None:
+    """Have both reward models score the wild pool."""
+    wild = list(labels(ws.store, "wild", as_of(iteration)))
     # Neither model has learned from the wild pool, so both may judge all of it.
     for seat, training in trained.items():
         seats.score(ws, training, seat, wild, stage_names.scored_wild(seat, iteration))
-    return temperatures
 
 
-def gold_temperature(ws: Workspace, iteration: int) -> float:
-    """The gold RM's temperature, by cross-fitting: its own margins on gold would be too sure."""
+def gold_margins(ws: Workspace, iteration: int) -> np.ndarray:
+    """The gold RM's margins on gold [n], by cross-fitting: it would be too sure of its own pairs.
+
+    Positive where it prefers what the gold label does.
+    """
     stages = seats.cross_fit(ws, "gold", iteration, "gold", ws.config.stage2.folds)
     rows = []
     for stage in stages:
         rows += stage.rows(ws.store, "scores")
     gold = seats.sided_labels(ws, "gold", iteration)
     _, margin, _ = gold_errors.margins(gold, rows)
-    return gold_errors.fit_temperature(margin)
+    return margin
 
 
 def label(ws: Workspace, pair_ids: list[str], iteration: int) -> None:

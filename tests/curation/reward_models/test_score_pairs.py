@@ -16,6 +16,7 @@ def pair(pair_id, a, b, prompt=PROMPT):
         "prompt": prompt,
         "response_a": message(a),
         "response_b": message(b),
+        "tools": None,
     }
 
 
