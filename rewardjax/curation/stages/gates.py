@@ -22,7 +22,7 @@ from rewardjax.curation.ledger.stage_names import (
     as_of,
     audited,
 )
-from rewardjax.curation.stages import labeling
+from rewardjax.curation.stages import people_steps
 from rewardjax.curation.workspace import Paused, Workspace
 
 # The decisions behind each point.
@@ -120,7 +120,7 @@ def _ask_people(ws: Workspace, settings: Mapping[str, Any]) -> None:
     missing = [pair_id for pair_id in drawn if pair_id not in answered]
     if missing:
         checks = list(labels(ws.store, "gold", as_of(iteration)))
-        labeling.people(ws, missing, stage, checks)
+        people_steps.ask(ws, missing, stage, checks)
 
 
 def sentence(row: GateRow) -> str:

@@ -43,6 +43,45 @@ def test_every_situation_is_decided_by_the_first_rule_that_fits(preset):
         assert (None if value < 0 else decision_tables.LABELS[value]) == label
 
 
+def test_frugal_decides_as_flip_both_and_asks_no_judge_in_vain():
+    frugal, flip_both = PRESETS["frugal"], PRESETS["flip_both"]
+    says = ("for", "against", "even", "none")
+    for words in itertools.product(*(SAYS[seat] for seat in SEATS if seat != "judges")):
+        seats = dict(zip([seat for seat in SEATS if seat != "judges"], words, strict=True))
+        with_judges = [
+            decision_tables.first_match(frugal, seats | {"judges": said})["then"] for said in says
+        ]
+        of_all = [
+            decision_tables.first_match(flip_both, seats | {"judges": said})["then"]
+            for said in says
+        ]
+        answered = with_judges[:-1]
+        # Whatever judges answer, both tables end the same.
+        assert answered == of_all[:-1]
+        if with_judges[-1] == "annotate":
+            assert len(set(answered)) > 1
+        else:
+            # Nobody was asked: no answer would have made a difference.
+            assert set(of_all[:-1]) == {with_judges[-1]}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_pair_without_a_label_is_treated_alike_whichever_response_is_better(preset):
+    table = PRESETS[preset]
+    swapped = {"for": "against", "against": "for"}
+    kept = {"keep": "flip", "flip": "keep"}
+    for words in itertools.product(*(SAYS[seat] for seat in SEATS)):
+        opinions = dict(zip(SEATS, words, strict=True))
+        if opinions["original"] == "for":
+            continue
+        mirrored = {seat: swapped.get(word, word) for seat, word in opinions.items()}
+        action = decision_tables.first_match(table, opinions)["then"]
+        assert decision_tables.first_match(table, mirrored)["then"] == kept.get(action, action)
+        # Stage 2 has no label to confirm; in Stage 1 people and judges give one.
+        if preset != "stage1" and opinions["humans"] == "none":
+            assert action == "discard"
+
+
 def test_opinions_are_about_the_original_label():
     silent = np.full(2, SILENT)
     about = Sides(np.array([A, B]), np.array([1.0, 1.0]), silent, silent, silent)
