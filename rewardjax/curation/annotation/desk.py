@@ -216,7 +216,7 @@ class Desk:
             "select quota from steps where step = ?", [step]
         ).fetchone()
         tasks, missing = len(self.tasks(step)), len(self.missing(step))
-        # Without the 1e-9, 0.7 of 10 tasks would be 8: floats multiply to 7.000000000000001. At
+        # Without the 1e-9, 0.07 of 100 tasks would be 8: floats multiply to 7.000000000000001. At
         # least one answer, whatever the quota: a step without any must not close by itself.
         needed = max(1, math.ceil(quota * tasks - 1e-9))
         return max(0, min(tasks, needed) - (tasks - missing))
