@@ -490,3 +490,13 @@ def test_a_name_that_tfds_does_not_have_is_one_line():
     with pytest.raises(FileNotFoundError, match="tfds:no_such_set: TFDS has no such data") as error:
         open_source("tfds:no_such_set", split="train")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("above", ["", "pairs"])
+def test_a_folder_above_a_tfds_data_set_is_told_from_its_version(tmp_path, above):
+    version = tmp_path / "pairs" / "1.0.0"
+    version.mkdir(parents=True)
+    for name in ("features.json", "dataset_info.json"):
+        (version / name).write_text("{}")
+    with pytest.raises(FileNotFoundError, match=f"name its version's folder, {version}"):
+        open_source(str(tmp_path / above))

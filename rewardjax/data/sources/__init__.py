@@ -84,6 +84,13 @@ def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
         where = hub.data_set(path, SUFFIXES)
         return _open(where, split, name or path.removeprefix(hub.PREFIX))
     if pathlib.Path(path).is_dir():
+        # TFDS writes NAME/VERSION below the folder that it is given; its descriptions are no data.
+        versions = [*pathlib.Path(path).glob("*/features.json")]
+        versions += pathlib.Path(path).glob("*/*/features.json")
+        if versions:
+            raise FileNotFoundError(
+                f"{path} holds a TFDS data set: name its version's folder, {versions[0].parent}"
+            )
         return open_folder(pathlib.Path(path), split, name or pathlib.Path(path).resolve().name)
     # A file's name may hold brackets, which a glob would read as a set of characters.
     files = [pathlib.Path(path)]
