@@ -1,5 +1,9 @@
 """Cleaning as a step of the loop: before anybody is asked, and again for what came in since."""
 
+import json
+
+from rewardjax import config as config_lib
+from rewardjax import fingerprint
 from rewardjax.curation.ledger import coverage
 from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.cleaning_jobs import Unfinished
@@ -9,16 +13,20 @@ from rewardjax.curation.workspace import Paused, Workspace
 def clean_new(ws: Workspace) -> bool:
     """Look through every pair that was not cleaned yet, and say what came of it.
 
-    Returns whether there was anything to look at. Raises Paused while tasks on other machines have
-    not reported: pairs that nobody looked through must not reach people, judges and reward models.
+    Returns whether there was anything new. Raises Paused while tasks on other machines have not
+    reported: pairs that nobody looked through must not reach people, judges and reward models.
     """
-    before = ws.store.fingerprint("findings")
     try:
         clean(ws.store, **ws.config.clean.to_dict())
     except Unfinished as error:
         raise Paused(str(error)) from error
-    if ws.store.fingerprint("findings") == before:
+    looked = [m["content"] for m in ws.store.manifests("findings") if "checks" in m["inputs"]]
+    # Kept in a file: tasks on other machines report while no run is there to tell.
+    record, state = ws.folder / "store" / "work" / "reported.json", fingerprint.of_json(looked)
+    if record.exists() and json.loads(record.read_text()) == state:
         return False
+    record.parent.mkdir(exist_ok=True)
+    config_lib.write_json(record, state)
     for line in coverage.lines(ws.store):
         print(line, flush=True)
     return True
