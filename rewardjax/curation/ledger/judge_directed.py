@@ -24,6 +24,7 @@ HIDING = re.compile(
 )
 # A response as a judge's prompt may call it, and which one.
 _REPLY = r"(?:candidate|response|assistant|reply|completion|output|model)"
+_QUOTE = r"[\"']"
 _PLACE = r"(?:#?\s?(?:1|2|a|b|one|two))\b"
 _ORDINAL = r"(?:first|second|former|latter)"
 _CHOOSE = (
@@ -74,8 +75,8 @@ PATTERNS = {
         r"?\s?[\])>]?\s?:"
     ),
     "gives a verdict": re.compile(
-        r"[\"'](?:preferred|verdict|winner|choice|better|best|preference|decision|judge?ment)"
-        r"(?:[ _](?:response|candidate|answer|model))?[\"']\s?[:=]\s?[\"']?"
+        rf"{_QUOTE}(?:preferred|verdict|winner|choice|better|best|preference|decision|judge?ment)"
+        rf"(?:[ _](?:response|candidate|answer|model))?{_QUOTE}\s?[:=]\s?{_QUOTE}?"
         rf"(?:{_REPLY}[ _-]?(?:1|2|a|b)\b|no preference|tie\b|[12ab][\"'\s,}}])"
     ),
     "imitates the layout": re.compile(
