@@ -41,7 +41,10 @@ def curation() -> Config:
                 executor={},
             ),
             # judges.client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py).
+            # `first` and `last` are the iterations in which it is asked (stages/panels.py).
             judges=(),
+            # The same for who describes pairs; empty: the judges do.
+            taggers=(),
             # judges.protocol.panel. Options of both methods side by side; one that the method does
             # not have is refused when it is set.
             panel=dict(
@@ -61,7 +64,7 @@ def curation() -> Config:
                 readable=0.5,
                 covered=0.9,
             ),
-            # Whether the judges are asked for attributes before retrieval.
+            # Whether the taggers are asked for attributes before retrieval.
             tag=True,
             # Gold examples that a judge is shown, unless the judge has `shots` of its own.
             shots=4,

@@ -34,7 +34,7 @@ from rewardjax import config as config_lib
 from rewardjax import owner
 from rewardjax.config import Config
 from rewardjax.curation.defaults import curation
-from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.rows import PairText
@@ -141,6 +141,8 @@ class Workspace:
     calls: CallLedger
     judges: list[Judge]
     plugins: Plugins
+    # Who describes pairs; the judges where there are none (stages/panels.py).
+    taggers: list[Judge] = dataclasses.field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -190,9 +192,10 @@ def _opened(
             )
     elif bind:
         config_lib.write_json(record, now)
-    judges = [Judge(**{"shots": config.shots, **judge}) for judge in config.judges]
+    judges = judges_of(config.judges, "judges", shots=config.shots)
+    taggers = judges_of(config.taggers, "taggers", shots=config.shots)
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
-        yield Workspace(folder, config, Store(folder / "store"), calls, judges, plugins)
+        yield Workspace(folder, config, Store(folder / "store"), calls, judges, plugins, taggers)
 
 
 def _recorded(path: pathlib.Path) -> dict:
@@ -204,9 +207,13 @@ def _recorded(path: pathlib.Path) -> dict:
 
 
 def _bound(config: dict) -> dict:
-    """The config without what may change of a judge."""
-    judges = []
-    for judge in config["judges"]:
+    """The config without what may change of a judge or tagger."""
+    return config | {name: _bound_judges(config[name]) for name in ("judges", "taggers")}
+
+
+def _bound_judges(judges: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    bound = []
+    for judge in judges:
         kept = set(judge) - set(MAY_CHANGE_OF_JUDGES)
-        judges.append({name: judge[name] for name in judge if name in kept})
-    return config | {"judges": judges}
+        bound.append({name: judge[name] for name in judge if name in kept})
+    return bound

@@ -18,7 +18,13 @@ from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.endpoint import SUSPECT_AGAIN_AFTER, Endpoint, JudgeDown, Purse
 from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.judges.protocol import Outcome, Question, questions, settle
+from rewardjax.curation.judges.protocol import (
+    Outcome,
+    Question,
+    question_count,
+    questions,
+    settle,
+)
 
 T = TypeVar("T")
 
@@ -77,10 +83,7 @@ def unfinished(report: Report) -> str | None:
 async def _ask(
     items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str
 ) -> Report:
-    per_item = len(judges)
-    if task == "judge":
-        per_item = sum(judge.samples for judge in judges)
-    total = len(items) * per_item
+    total = len(items) * sum(question_count(judge, task) for judge in judges)
     with tqdm(total=total, unit="question", disable=not sys.stderr.isatty()) as bar:
         asking = _Asking(ledger, bar)
         await asyncio.gather(*(asking.serve(judge, items, task, purpose) for judge in judges))

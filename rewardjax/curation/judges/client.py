@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rewardjax.curation.judges.dialect import FORMATS, Dialect
@@ -29,7 +30,8 @@ class Judge:
     next two are then found out as well. limit_field: which of `max_tokens` and
     `max_completion_tokens` is sent. system_role: whether the server knows one. reasoning_effort:
     sent where it is not empty. seed: sent as `seed` + sample + 1000 x attempt, None to send none.
-    extra: further fields of the request body.
+    extra: further fields of the request body. first, last: the iterations in which it is asked;
+    last: None for all that follow (stages/panels.py).
     """
 
     name: str
@@ -56,6 +58,8 @@ class Judge:
     reasoning_effort: str = ""
     seed: int | None = 0
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    first: int = 0
+    last: int | None = None
 
     def __post_init__(self):
         for field in ("samples", "max_in_flight", "asks", "max_tokens"):
@@ -64,6 +68,13 @@ class Judge:
                 raise ValueError(f"judge {self.name}: {field} = {value}, must be at least 1")
         if self.shots is not None and self.shots < 0:
             raise ValueError(f"judge {self.name}: shots = {self.shots}, must be at least 0")
+        if self.first < 0:
+            raise ValueError(f"judge {self.name}: first = {self.first}, must be at least 0")
+        if self.last is not None and self.last < self.first:
+            raise ValueError(
+                f"judge {self.name}: last = {self.last} is before first = {self.first}, so it "
+                "would never be asked"
+            )
         if self.answer_format not in ("auto", *FORMATS):
             formats = ", ".join(("auto", *FORMATS))
             raise ValueError(
@@ -88,6 +99,10 @@ class Judge:
     def prompt_text(self) -> JudgePrompt:
         """What the judge is told when it judges."""
         return judge_prompt(self.prompt)
+
+    def serves(self, iteration: int) -> bool:
+        """Whether it is asked in an iteration."""
+        return self.first <= iteration and (self.last is None or iteration <= self.last)
 
     @property
     def voter(self) -> str:
@@ -116,6 +131,27 @@ class Judge:
     def cache_name(self) -> str:
         """Under which name the ledger remembers how the model is asked."""
         return f"{self.model} {self.revision}".strip()
+
+
+def judges_of(entries: Iterable[Mapping[str, Any]], field: str, **defaults: Any) -> list[Judge]:
+    """The entries of the config's list `field`, with `defaults` for what they do not say.
+
+    Raises ValueError that names the entry and the setting.
+    """
+    judges = []
+    for place, entry in enumerate(entries):
+        settings = defaults | dict(entry)
+        where = f"config.{field}[{place}]"
+        fields = {each.name for each in dataclasses.fields(Judge)}
+        if unknown := settings.keys() - fields:
+            raise ValueError(
+                f"{where} has no setting {min(unknown)!r}; there are {', '.join(sorted(fields))}"
+            )
+        for name in ("name", "model", "base_url"):
+            if name not in settings:
+                raise ValueError(f"{where} has no {name}")
+        judges.append(Judge(**settings))
+    return judges
 
 
 def body(

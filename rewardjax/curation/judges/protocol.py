@@ -113,6 +113,13 @@ def questions(
         yield Question(judge, item, task, sample, orders[(sample + first) % 2], purpose)
 
 
+def question_count(judge: Judge, task: str) -> int:
+    """How many questions `questions` has per pair."""
+    if task == "tag":
+        return 1
+    return judge.samples
+
+
 def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome | Request:
     """The next request that this question needs, or its outcome if the ledger has the answers.
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewardjax.curation.judges import batch_files, protocol
-from rewardjax.curation.judges.client import Judge
+from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
-from rewardjax.curation.stages import quorum
+from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Waiting, Workspace
 
 
@@ -46,14 +46,16 @@ class Writer:
     def judge(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Votes about `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "judge")
-        rows = list(protocol.votes(items, ws.judges, ws.calls, stage.name))
+        judges = panels.asked(ws, stage, "judge")
+        rows = list(protocol.votes(items, judges, ws.calls, stage.name))
         _pause_if_short(ws, stage, "judge")
         return rows
 
     def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Attributes of `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "tag")
-        rows = list(protocol.tags(items, ws.judges, ws.calls, stage.name))
+        taggers = panels.asked(ws, stage, "tag")
+        rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
         _pause_if_short(ws, stage, "tag")
         return rows
 
@@ -62,12 +64,12 @@ class Writer:
         return {"files": list(map(str, self.files)), **self.counts}
 
     def _write(self, ws: Workspace, items: Sequence[Item], stage: Stage, task: str) -> None:
-        unknown = set(self.judges) - {judge.name for judge in ws.judges}
-        if unknown:
-            names = ", ".join(judge.name for judge in ws.judges)
+        everyone = [judge.name for judge in panels.everyone(ws)]
+        if unknown := set(self.judges) - set(everyone):
+            names = ", ".join(everyone)
             raise ValueError(f"judge {min(unknown)!r} is not one of the config's: {names}")
         counts: Counter[str] = Counter()
-        for judge in ws.judges:
+        for judge in panels.asked(ws, stage, task):
             if self.judges and judge.name not in self.judges:
                 counts["left_to_run"] += batch_files.open_questions(items, judge, ws.calls, task)
             else:
@@ -117,7 +119,10 @@ def read(folder: pathlib.Path, results: Sequence[pathlib.Path]) -> dict[str, int
     """Put the answers of results files into a workspace's ledger of calls; counts of them."""
     config = json.loads((folder / "config.json").read_text())
     # A workspace does not keep where a judge's server is, and booking an answer does not need it.
-    judges = [Judge(**{"base_url": "", **judge}) for judge in config["judges"]]
+    # Workspaces of earlier releases have no list of taggers.
+    judges = []
+    for field in ("judges", "taggers"):
+        judges += judges_of(config.get(field, ()), field, base_url="")
     counts: Counter[str] = Counter()
     with contextlib.closing(CallLedger(folder / "calls.sqlite")) as calls:
         for path in results:

@@ -3,17 +3,20 @@
 It walks through the same stages in the same order as `loop.run`, by the names that they write.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from rewardjax.curation.judges import protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import Request
 from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.judges.protocol import Outcome
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import ENTRIES
-from rewardjax.curation.stages import budget, labeling, rules
+from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.stages import budget, labeling, panels, rules
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_named
@@ -24,6 +27,29 @@ SAMPLE = 20
 Step = dict[str, Any]
 
 
+class Asked(NamedTuple):
+    """Somebody who is asked, and for what: "judge" or "tag"."""
+
+    task: str
+    judge: Judge
+
+    @property
+    def questions(self) -> int:
+        """How many per pair."""
+        return protocol.question_count(self.judge, self.task)
+
+
+class Asking(NamedTuple):
+    """A step at which judges or taggers are asked, before it has a price."""
+
+    step: str
+    done: bool
+    pairs: int
+    asked: Sequence[Asked]
+    # Of the config's `prices`, per pair, where there are no token prices.
+    price: str = "silver"
+
+
 def plan(ws: Workspace) -> list[Step]:
     """List the steps in order: step, state ("done", "to do"), pairs, requests, labels, dollars.
 
@@ -32,21 +58,42 @@ def plan(ws: Workspace) -> list[Step]:
     longest possible answers, or, without token prices, the price per pair of the config; nothing is
     asked to find out.
     """
-    entered = _entered(ws)
-    request = _dollars_per_request(ws)
-    steps = [
-        *_prepare(ws, entered, request),
-        *_stage1(ws, entered["unverified"], request),
-    ]
-    if ws.config.stage2.table:
-        steps += _stage2(ws, entered["wild"], request)
+    sample = _sample(ws)
+    steps = []
+    for step in _steps(ws):
+        if isinstance(step, Asking):
+            steps.append(_priced(ws, step, sample))
+        else:
+            steps.append(step)
     total: Step = {"step": "left to do, at most", "state": "", "pairs": None}
     for column in ("requests", "labels", "judges $", "people $"):
         total[column] = sum(step[column] for step in steps if step["state"] == "to do")
     return [*steps, total]
 
 
-def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> Iterator[Step]:
+def questions_left(ws: Workspace) -> Counter[tuple[str, str]]:
+    """How many questions the plan has left to ask, at most, by task and name."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for step in _steps(ws):
+        if isinstance(step, Asking) and not step.done:
+            for asked in step.asked:
+                counts[asked.task, asked.judge.name] += step.pairs * asked.questions
+    return counts
+
+
+def _steps(ws: Workspace) -> Iterator[Step | Asking]:
+    entered = _entered(ws)
+    yield from _prepare(ws, entered)
+    yield from _stage1(ws, entered["unverified"])
+    if ws.config.stage2.table:
+        yield from _stage2(ws, entered["wild"])
+
+
+def _asked(ws: Workspace, stage: Stage, task: str) -> list[Asked]:
+    return [Asked(task, judge) for judge in panels.asked(ws, stage, task)]
+
+
+def _prepare(ws: Workspace, entered: dict[str, int]) -> Iterator[Step | Asking]:
     for name, source in ws.config.sources.items():
         done = stage_names.imported(name).has(ws.store, "00000")
         records = open_named(source, spelling.of_entry(f"sources.{name}"))
@@ -55,12 +102,11 @@ def _prepare(ws: Workspace, entered: dict[str, int], request: float | None) -> I
     if ws.config.tag:
         pairs = entered["unverified"] + entered["gold"]
         done = stage_names.TAG.finished(ws.store, pairs)
-        yield _ask(
-            ws, "describe the unverified pool and gold", done, pairs, len(ws.judges), request
-        )
+        asked = _asked(ws, stage_names.TAG, "tag")
+        yield Asking("describe the unverified pool and gold", done, pairs, asked)
 
 
-def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[Step]:
+def _stage1(ws: Workspace, unverified: int) -> Iterator[Step | Asking]:
     stage1, remaining = ws.config.stage1, unverified
     for i in range(stage1.iterations + 1):
         picks = min(remaining, budget.pairs(stage1, i))
@@ -78,19 +124,19 @@ def _stage1(ws: Workspace, unverified: int, request: float | None) -> Iterator[S
             people=answers * ws.config.prices.gold,
         )
         done = stage_names.panel(i).has(ws.store)
-        to_judges = picks - to_people
-        yield _ask(ws, f"iteration {i}: judges", done, to_judges, _samples(ws), request)
+        asked = _asked(ws, stage_names.judges(i), "judge")
+        yield Asking(f"iteration {i}: judges", done, picks - to_people, asked)
 
 
-def _stage2(ws: Workspace, wild: int, request: float | None) -> Iterator[Step]:
+def _stage2(ws: Workspace, wild: int) -> Iterator[Step | Asking]:
     iteration = ws.config.stage1.iterations + 1
     done = stage_names.trained("gold", iteration).has(ws.store)
     yield _step("Stage 2: gold RM, best RM, rewards of the wild pool", done, pairs=wild)
-    samples = _samples(ws)
+    asked = _asked(ws, stage_names.judges_wild(iteration), "judge")
     if ws.config.tag:
-        samples += len(ws.judges)
+        asked += _asked(ws, stage_names.tag_wild(iteration), "tag")
     done = stage_names.panel_wild(iteration).has(ws.store)
-    yield _ask(ws, "Stage 2: judges, at most", done, wild, samples, request, "stage2")
+    yield Asking("Stage 2: judges, at most", done, wild, asked, "stage2")
     size = ws.config.gates.audit.pairs
     if size:
         # So many of each, keeps and flips.
@@ -126,33 +172,19 @@ def _step(
     }
 
 
-def _ask(
-    ws: Workspace,
-    step: str,
-    done: bool,
-    pairs: int,
-    samples: int,
-    request: float | None,
-    price: str = "silver",
-) -> Step:
-    requests = pairs * samples
-    if not ws.judges:
-        dollars = 0.0
-    elif request is None:
-        dollars = pairs * ws.config.prices[price]
-    else:
-        dollars = requests * request
-    return _step(step, done, pairs=pairs, requests=requests, judges=dollars)
+def _priced(ws: Workspace, step: Asking, sample: Sequence[Item]) -> Step:
+    per_pair = _dollars_per_pair(ws, step.asked, sample)
+    if per_pair is None:
+        per_pair = ws.config.prices[step.price]
+    requests = step.pairs * sum(asked.questions for asked in step.asked)
+    dollars = step.pairs * per_pair
+    return _step(step.step, step.done, pairs=step.pairs, requests=requests, judges=dollars)
 
 
 def _answers(ws: Workspace, pairs: int) -> int:
     """How many answers people are paid for: overlap and checks are on top of the pairs."""
     settings = ws.config.people
     return round(pairs * (1 + settings.overlap) * (1 + settings.checks))
-
-
-def _samples(ws: Workspace) -> int:
-    return sum(judge.samples for judge in ws.judges)
 
 
 def _entered(ws: Workspace) -> dict[str, int]:
@@ -171,29 +203,43 @@ def _entered(ws: Workspace) -> dict[str, int]:
     return entered
 
 
-def _dollars_per_request(ws: Workspace) -> float | None:
-    """What one request can cost at most, on average over some pairs and the judges.
+def _sample(ws: Workspace) -> list[Item]:
+    """Some pairs, to see what requests about them can cost."""
+    rows = ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE])
+    return labeling.as_items(ws, rows.column("pair_id").to_pylist())
+
+
+def _dollars_per_pair(
+    ws: Workspace, everyone: Sequence[Asked], sample: Sequence[Item]
+) -> float | None:
+    """What asking everyone about a pair can cost at most, on average over the sample.
 
     None without token prices, or without pairs to write out a request of.
     """
-    if not any(judge.price_input or judge.price_output for judge in ws.judges):
+    if not everyone:
+        return 0.0
+    if not any(asked.judge.price_input or asked.judge.price_output for asked in everyone):
         return None
-    sample = ws.store.query("select pair_id from pairs order by pair_id limit ?", [SAMPLE])
-    bounds = []
-    for item in labeling.as_items(ws, sample.column("pair_id").to_pylist()):
-        for judge in ws.judges:
-            request = _first_request(ws, item, judge)
+    dollars, seen = 0.0, False
+    for asked in everyone:
+        bounds = []
+        for item in sample:
+            request = _first_request(ws, item, asked)
             # An answer that the ledger of calls has costs nothing any more.
             if isinstance(request, Request):
                 bounds.append(request.most())
-    if not bounds:
+        if bounds:
+            seen = True
+            dollars += asked.questions * sum(bounds) / len(bounds)
+    if not seen:
         return None
-    return sum(bounds) / len(bounds)
+    return dollars
 
 
-def _first_request(ws: Workspace, item: Item, judge: Judge) -> Any:
+def _first_request(ws: Workspace, item: Item, asked: Asked) -> Request | Outcome:
     """The first request about a pair, or the outcome where it was made and answered."""
+    judge = asked.judge
     # Which dialect the server takes is not known before it was asked; this is the longest.
     dialect = protocol.dialect_in(judge, ws.calls) or judge.dialect
-    question = next(iter(protocol.questions(item, judge)))
+    question = next(iter(protocol.questions(item, judge, asked.task)))
     return protocol.settle(question, dialect, ws.calls)

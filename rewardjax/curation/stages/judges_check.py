@@ -1,8 +1,9 @@
-"""What each judge's servers are worth, before the run pays for thousands of answers.
+"""What the servers of each judge and tagger are worth, before the run pays for all its answers.
 
 Each server is asked about ten pairs whose better response is known, in both orders: how much of it
 can be read, with which mercies, how often it is right, whether it looks at place or length, and
-what the plan would cost in money and hours at that rate.
+what the plan would cost in money and hours at that rate. A tagger is asked to describe them: what
+is right about a description nobody knows, so that its answers can only be read or not.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from rewardjax.curation.judges import asking, bias, protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.judges.protocol import Outcome
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.stages import cost_plan, labeling
@@ -30,25 +32,28 @@ class Reference(NamedTuple):
 
 
 def check(ws: Workspace) -> tuple[list[dict[str, Any]], list[str]]:
-    """Ask every server of every judge; a row per server, and what is to be said beside them.
+    """Ask every server of every judge and tagger; a row for each, and what is to be said beside.
 
     Raises ValueError for a workspace without pairs.
     """
     reference = _reference(ws)
     items = labeling.as_items(ws, list(reference.right))
-    questions = _planned_questions(ws)
+    planned = cost_plan.questions_left(ws)
     rows, sentences = [], []
     if reference.source == "original":
         sentences.append(
             f"there are fewer than {PAIRS} pairs that people have decided: `right` is the share of "
             "agreement with the original labels"
         )
-    for judge in ws.judges:
-        for url in judge.urls:
-            row, why = _check_server(ws, judge, url, items, reference.right, questions)
-            rows.append(row)
-            if why is not None:
-                sentences.append(why)
+    for task, judges in (("judge", ws.judges), ("tag", ws.taggers)):
+        for judge in judges:
+            for url in judge.urls:
+                server = _check_server(ws, judge, url, task, items)
+                row = {"judge": judge.name, "asked to": task, "server": url}
+                row |= _worth(server, items, reference.right)
+                rows.append(row | _of_plan(server, planned[task, judge.name]))
+                if server.why is not None:
+                    sentences.append(server.why)
     return rows, sentences
 
 
@@ -68,36 +73,61 @@ def _reference(ws: Workspace) -> Reference:
     )
 
 
+class _Answers(NamedTuple):
+    """What one server answered."""
+
+    questions: int
+    outcomes: Sequence[Outcome]
+    votes: Sequence[VoteRow]  # none of a tagger
+    dollars: float  # per question
+    seconds: float
+    why: str | None  # why its questions wait, if they do
+
+
 def _check_server(
-    ws: Workspace,
-    judge: Judge,
-    url: str,
-    items: Sequence[Item],
-    right: Mapping[str, str],
-    planned_questions: int,
-) -> tuple[dict[str, Any], str | None]:
-    """One server's row, and why its questions wait, if they do."""
+    ws: Workspace, judge: Judge, url: str, task: str, items: Sequence[Item]
+) -> _Answers:
+    """Ask one server."""
     # Under a revision of its own: the answer of another server must not count for this one.
     revision = f"{judge.revision} {PURPOSE} {url}".strip()
     server = dataclasses.replace(judge, base_url=url, revision=revision, samples=2)
     before, started = ws.calls.spent(), time.monotonic()
-    report = asking.ask(items, [server], ws.calls, purpose=PURPOSE)
+    report = asking.ask(items, [server], ws.calls, task=task, purpose=PURPOSE)
     seconds = time.monotonic() - started
-    votes = list(protocol.votes(items, [server], ws.calls, PURPOSE))
-    settled = [outcome for _, outcome in protocol.outcomes(items, [server], ws.calls)]
-    mercies = sorted({mercy for outcome in settled for mercy in outcome.mercies})
-    per_question = (ws.calls.spent() - before) / report["questions"]
+    settled = protocol.outcomes(items, [server], ws.calls, task=task, purpose=PURPOSE)
+    votes: list[VoteRow] = []
+    if task == "judge":
+        votes = list(protocol.votes(items, [server], ws.calls, PURPOSE))
+    return _Answers(
+        report["questions"],
+        [outcome for _, outcome in settled],
+        votes,
+        (ws.calls.spent() - before) / report["questions"],
+        seconds,
+        asking.unfinished(report),
+    )
+
+
+def _worth(server: _Answers, items: Sequence[Item], right: Mapping[str, str]) -> dict[str, Any]:
+    readable = sum(outcome.value is not None for outcome in server.outcomes)
+    hits = sum(row["value"] == right[row["pair_id"]] for row in server.votes)
+    mercies = {mercy for outcome in server.outcomes for mercy in outcome.mercies}
     return {
-        "judge": judge.name,
-        "server": url,
-        "readable": _share(len(votes), report["questions"]),
-        "right": _share(sum(row["value"] == right[row["pair_id"]] for row in votes), len(votes)),
-        **_leanings(votes, items, right),
-        "mercies": ", ".join(mercies),
-        "$ per question": round(per_question, 6),
-        "$ of the plan": round(per_question * planned_questions, 2),
-        "hours of the plan": round(seconds / report["questions"] * planned_questions / 3600, 2),
-    }, asking.unfinished(report)
+        "readable": _share(readable, server.questions),
+        "right": _share(hits, len(server.votes)),
+        **_leanings(server.votes, items, right),
+        "mercies": ", ".join(sorted(mercies)),
+    }
+
+
+def _of_plan(server: _Answers, planned_questions: int) -> dict[str, Any]:
+    """What the plan would cost at the server's rate."""
+    hours = server.seconds / server.questions * planned_questions / 3600
+    return {
+        "$ per question": round(server.dollars, 6),
+        "$ of the plan": round(server.dollars * planned_questions, 2),
+        "hours of the plan": round(hours, 2),
+    }
 
 
 def _leanings(
@@ -114,12 +144,6 @@ def _leanings(
         "says longer": _percent(length["prefers_more"]["share"]),
         "longer is right": _percent(length["reference_prefers_more"]["share"]),
     }
-
-
-def _planned_questions(ws: Workspace) -> int:
-    """Questions per judge that the plan has left to ask."""
-    total = cost_plan.plan(ws)[-1]["requests"]
-    return round(total / max(1, len(ws.judges)))
 
 
 def _share(hits: int, total: int) -> str:

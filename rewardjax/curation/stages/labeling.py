@@ -16,7 +16,7 @@ from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
-from rewardjax.curation.stages import quorum
+from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Row, Waiting, Workspace
 from rewardjax.parallel.mesh import make_mesh
 
@@ -138,7 +138,8 @@ def judge(
     if not merged.has(ws.store):
         # In an order of its own: a rule that merges may depend on which vote comes first.
         votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")
-        enough = quorum.with_quorum(votes, quorum.needed(ws.judges, ws.config.judging.quorum))
+        needed = quorum.needed(panels.asked(ws, asked, "judge"), ws.config.judging.quorum)
+        enough = quorum.with_quorum(votes, needed)
         merged.append(ws.store, "votes", protocol.panel(enough, **ws.config.panel.to_dict()))
         # Told and not raised: whether such a judge is broken is for a person to see.
         for warning in bias.undecided_judges(votes):

@@ -4,7 +4,7 @@ from rewardjax.config import Config
 from rewardjax.curation.judges import aggregate
 from rewardjax.curation.ledger import decision_tables
 from rewardjax.curation.ledger.rows import ENTRIES
-from rewardjax.curation.stages import gates, product, rules, stage1, stage2
+from rewardjax.curation.stages import gates, panels, product, rules, stage1, stage2
 from rewardjax.curation.workspace import Workspace
 
 
@@ -31,6 +31,7 @@ def check(config: Config) -> None:
     _one_of("panel.method", config.panel.method, tuple(aggregate.METHODS))
     for name, source in config.sources.items():
         _one_of(f"sources.{name}.entry", source.entry, ENTRIES)
+    panels.check(config)
 
 
 def _check_stage2(config: Config) -> None:

@@ -17,7 +17,7 @@ from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.retrieval import embed
 from rewardjax.curation.reward_models import checkpoints
-from rewardjax.curation.stages import labeling, quorum
+from rewardjax.curation.stages import labeling, panels, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
 
@@ -28,21 +28,23 @@ EMBEDDERS = ("static", "backbone")
 
 
 def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
-    """Ask the config's judges, paying only for answers that the ledger of calls lacks.
+    """Ask the judges that serve the stage, paying only for answers that the ledger of calls lacks.
 
     Raises Paused where a server or the budget ended before all had answered, or where too little of
     what they answered can be used.
     """
-    report = asking.ask(items, ws.judges, ws.calls, purpose=stage.name)
-    rows = list(protocol.votes(items, ws.judges, ws.calls, stage.name))
+    judges = panels.asked(ws, stage, "judge")
+    report = asking.ask(items, judges, ws.calls, purpose=stage.name)
+    rows = list(protocol.votes(items, judges, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "judge")
     return rows
 
 
 def describe(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
-    """Ask the same judges for attributes. Raises Paused as `judge` does."""
-    report = asking.ask(items, ws.judges, ws.calls, task="tag", purpose=stage.name)
-    rows = list(protocol.tags(items, ws.judges, ws.calls, stage.name))
+    """Ask the taggers that serve this iteration. Raises Paused as `judge` does."""
+    taggers = panels.asked(ws, stage, "tag")
+    report = asking.ask(items, taggers, ws.calls, task="tag", purpose=stage.name)
+    rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "tag")
     return rows
 

@@ -13,6 +13,7 @@ from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.stages import panels
 from rewardjax.curation.workspace import Workspace
 
 LOST = ("unreadable", "refused", "open")  # how a question ends that brings no vote
@@ -67,7 +68,7 @@ def shortfall_of(ws: Workspace, stage: Stage, task: str) -> str | None:
     # One description of a pair is enough: nobody merges what nobody wrote.
     quorum = 1
     if task == "judge":
-        quorum = needed(ws.judges, settings.quorum)
+        quorum = needed(panels.asked(ws, stage, task), settings.quorum)
     return shortfall(
         ws.calls,
         stage.name,
