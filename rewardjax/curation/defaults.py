@@ -88,8 +88,14 @@ def curation() -> Config:
                 accuracy=0.92,
                 p_undecided=0.0,
             ),
-            # retrieval.embed.static, or retrieval.embed.backbone of the model in `folder`.
-            embedder=dict(name="static", width=256, folder=""),
+            # "static" or "backbone" (retrieval/embed.py), "minilm" or "encoder"
+            # (retrieval/encoder.py); backbone and encoder are models in `folder`.
+            embedder=dict(
+                name="static",
+                # Numbers of a vector: of static ones, or kept of a backbone's; None: the model's.
+                width=FieldReference(256),
+                folder="",
+            ),
             # Whether a reward model's p is sigmoid(margin / T), with T fitted on gold pairs that it
             # was not trained on, before k(p) and stage2.band. False: T = 1, the paper's raw
             # sigmoid, which depends on the scale that margins happen to have.

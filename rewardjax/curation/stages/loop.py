@@ -26,7 +26,7 @@ def check(config: Config) -> None:
         if share is not None and not 0 <= share <= 1:
             raise ValueError(f"people.{name} = {share} is not in [0, 1]")
     _one_of("stage1.select", config.stage1.select, rules.SELECTIONS)
-    _one_of("embedder.name", config.embedder.name, product.EMBEDDERS)
+    product.check_embedder(config.embedder)
     _one_of("people.kind", config.people.kind, product.PEOPLE)
     _one_of("panel.method", config.panel.method, tuple(aggregate.METHODS))
     for name, source in config.sources.items():

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rewardjax import files
+from rewardjax.config import Config
 from rewardjax.curation import people as people_lib
 from rewardjax.curation import people_files
 from rewardjax.curation.annotation.desk import open_desk
@@ -15,14 +16,14 @@ from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.people import Answer, Task
-from rewardjax.curation.retrieval import embed
+from rewardjax.curation.retrieval import embed, encoder
 from rewardjax.curation.reward_models import checkpoints
 from rewardjax.curation.stages import labeling, panels, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
 
 PEOPLE = ("simulated", "files")
-EMBEDDERS = ("static", "backbone")
+EMBEDDERS = ("static", "backbone", "minilm", "encoder")
 
 # ------------------------------------------------------------------ judges
 
@@ -138,6 +139,24 @@ def _world_truth(ws: Workspace) -> Callable[[str], str]:
 # ------------------------------------------------------------------ embedders
 
 
+def check_embedder(settings: Config) -> None:
+    """Raise ValueError or ImportError for a section `embedder` that would fail at its stage."""
+    name, width = settings.name, settings.width
+    if name not in EMBEDDERS:
+        raise ValueError(f"embedder.name = {name!r} is not one of {', '.join(EMBEDDERS)}")
+    if name in ("backbone", "encoder") and not settings.folder:
+        raise ValueError(f"embedder.name = {name!r} needs embedder.folder, the model's folder")
+    if name == "static" and width is None:
+        raise ValueError("embedder.width = None, but static vectors need a width, such as 256")
+    # Their makers did not train them to be cut, and a setting that is ignored would mislead.
+    if name in ("minilm", "encoder") and width is not None:
+        raise ValueError(
+            f"embedder.width = {width}, but {name} has a width of its own: set embedder.width=None"
+        )
+    if name == "minilm":
+        encoder.minilm_folder()
+
+
 def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
     """The config's embedder.
 
@@ -145,10 +164,13 @@ def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
     vectors compare with theirs.
     """
     settings = ws.config.embedder
+    check_embedder(settings)
     if settings.name == "backbone":
         return embed.backbone(settings.folder, width=settings.width)
-    if settings.name != "static":
-        raise ValueError(f"embedder.name = {settings.name!r} is not one of {', '.join(EMBEDDERS)}")
+    if settings.name == "minilm":
+        return encoder.encoder(encoder.minilm_folder())
+    if settings.name == "encoder":
+        return encoder.encoder(settings.folder)
     path = ws.folder / "rarity.npy"
     if not path.exists():
         rarity = embed.fit_rarity(labeling.embedded_texts(ws, pair_ids))
