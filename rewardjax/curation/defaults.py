@@ -89,12 +89,27 @@ def curation() -> Config:
                 p_undecided=0.0,
             ),
             # "static" or "backbone" (retrieval/embed.py), "minilm" or "encoder"
-            # (retrieval/encoder.py); backbone and encoder are models in `folder`.
+            # (retrieval/encoder.py), or "http" (retrieval/http_embedder.py). Backbone and encoder
+            # are models in `folder`.
             embedder=dict(
                 name="static",
-                # Numbers of a vector: of static ones, or kept of a backbone's; None: the model's.
+                # Numbers of a vector: of static ones, kept of a backbone's, or asked of a server;
+                # None: the model's own.
                 width=FieldReference(256),
                 folder="",
+                # retrieval.http_embedder.EmbeddingServer
+                server=dict(
+                    model="",
+                    base_url="",
+                    revision="",
+                    batch=64,
+                    max_in_flight=4,
+                    timeout=120.0,
+                    retries=8,
+                    price_input=0.0,
+                    key_env="OPENAI_API_KEY",
+                    extra={},
+                ),
             ),
             # Whether a reward model's p is sigmoid(margin / T), with T fitted on gold pairs that it
             # was not trained on, before k(p) and stage2.band. False: T = 1, the paper's raw

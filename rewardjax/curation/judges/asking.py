@@ -5,17 +5,16 @@ if why := asking.unfinished(report): ...
 """
 
 import asyncio
-import concurrent.futures
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import TypedDict, TypeVar
 
 from tqdm import tqdm
 
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect
-from rewardjax.curation.judges.endpoint import SUSPECT_AGAIN_AFTER, Endpoint, JudgeDown, Purse
+from rewardjax.curation.judges.endpoint import Endpoint
 from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import (
@@ -25,6 +24,10 @@ from rewardjax.curation.judges.protocol import (
     questions,
     settle,
 )
+from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER
+from rewardjax.curation.servers.event_loop import run
+from rewardjax.curation.servers.failures import ServerDown
+from rewardjax.curation.servers.purse import Purse
 
 T = TypeVar("T")
 
@@ -59,7 +62,7 @@ def ask(
     """
     _refuse_repeats("pair", [item.pair_id for item in items])
     _refuse_repeats("judge", [judge.name for judge in judges])
-    return _run(_ask(items, judges, ledger, task, purpose))
+    return run(_ask(items, judges, ledger, task, purpose))
 
 
 def unfinished(report: Report) -> str | None:
@@ -205,7 +208,7 @@ class _Asking:
         """What `working` returns; None, with the reason noted, where it cannot go on."""
         try:
             return await working
-        except JudgeDown as error:
+        except ServerDown as error:
             self.stopped.setdefault(endpoint.url, str(error))
         except BudgetExceeded as error:
             self.out_of_budget = self.out_of_budget or str(error)
@@ -217,17 +220,6 @@ def _all_questions(
 ) -> Iterator[Question]:
     for item in items:
         yield from questions(item, judge, task, purpose)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`, also inside a notebook, whose own loop is running."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    # A loop cannot be entered twice in one thread, but another thread may have its own.
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def _refuse_repeats(what: str, names: Sequence[str]) -> None:

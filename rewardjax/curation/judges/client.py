@@ -105,6 +105,11 @@ class Judge:
         return self.first <= iteration and (self.last is None or iteration <= self.last)
 
     @property
+    def kind(self) -> str:
+        """What messages call it."""
+        return "judge"
+
+    @property
     def voter(self) -> str:
         """Its name in the ledgers."""
         return f"judge:{self.name}"

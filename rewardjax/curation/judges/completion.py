@@ -32,15 +32,19 @@ class Trouble(Exception):
 
 def read_reply(content: bytes, request: Request) -> Answer:
     """The answer in the body of a reply of status 200. Raises Trouble."""
+    return read_completion(read_json(content), request)
+
+
+def read_json(content: bytes) -> Any:
+    """The JSON in the body of a reply of status 200. Raises Trouble."""
     try:
         # Servers that mean to keep a connection alive send blanks before the JSON.
-        completion = json.loads(content.decode("utf-8", errors="replace"))
+        return json.loads(content.decode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         kind = f"{len(content)} bytes that are not JSON"
         if content.lstrip().startswith(b"<"):
             kind = "a web page in place of JSON"
         raise Trouble(f"status 200 with {kind}") from None
-    return read_completion(completion, request)
 
 
 def read_completion(completion: Any, request: Request) -> Answer:
@@ -105,7 +109,8 @@ def content_of(message: dict[str, Any]) -> bytes:
     return json.dumps(message, ensure_ascii=False).encode("utf-8", errors="replace")
 
 
-def _is_count(value: Any) -> TypeGuard[int]:
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether a value of a reply can be a number of tokens, or a place in a list."""
     # A bool is an int to Python, and true is no number of tokens.
     return type(value) is int and value >= 0
 
@@ -124,7 +129,7 @@ def _usage(usage: Any, request: Request, sent_bytes: int) -> tuple[int, int, int
     if isinstance(details, dict):
         cached = details.get("cached_tokens") or 0
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (_is_count(prompt) and _is_count(cached) and _is_count(completion)):
+    if not (is_count(prompt) and is_count(cached) and is_count(completion)):
         return not_counted
     # Thinking that the server does not show is within the request's limit, or is shown.
     most_completion = max(request.most_completion_tokens, sent_bytes)

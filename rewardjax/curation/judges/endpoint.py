@@ -1,228 +1,42 @@
-"""A judge's connection to one server: what is tried again, what is given up, and who is to blame.
+"""A judge's connection to one server: how it wants to be asked, found out by a first question."""
 
-| the server                        | what is done                                               |
-| --------------------------------- | ---------------------------------------------------------- |
-| 400, 413, 422                     | the request is refused as it stands: an answer, and free   |
-| 401, 402, 403, 404, quota used up | the judge is stopped: waiting changes nothing              |
-| 429, 503 with Retry-After         | all its requests wait as long as it asks                   |
-| 503 while it loads its model      | all its requests wait, and are told so                     |
-| 5xx, a reply that is no completion| this request waits, longer each time                       |
-| no reply in time, no connection   | this request waits, longer each time                       |
-
-A request that fails again and again while the server answers others is at fault itself and costs
-only itself. Where nothing is answered any more, one small question decides which it is: the server
-is stopped, or the request is given up.
-
-Tries, pauses and giving up are written out here, although the client library and packages such as
-tenacity have them, since each try is a decision about money: a try that timed out may have been
-charged and stays booked, one that was refused is free, and how often a request was tried stands in
-the ledger. A library's retries are invisible to it.
-"""
-
-import asyncio
-import contextlib
 import dataclasses
-import email.utils
-import enum
-import itertools
-import math
-import os
-import random
-import re
-import sys
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from typing import Literal
-
-import openai
-from tqdm import tqdm
 
 from rewardjax.curation.judges.client import Judge, body
-from rewardjax.curation.judges.completion import Trouble, describe_error, read_reply
+from rewardjax.curation.judges.completion import read_reply
 from rewardjax.curation.judges.dialect import PROBE, PROBE_SCHEMA, Dialect, adapted, find
-from rewardjax.curation.judges.paid_calls import Answer, BudgetExceeded, CallLedger, Request
-
-LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
-FIRST_PAUSE = 0.5  # seconds, doubled with each try; no pause is shorter
-LOADING_PAUSE = 5.0  # seconds between looks at a server that loads its model
-LOADING_LOOKS = 180  # a quarter of an hour in all
-SILENT_AFTER = 30.0  # seconds without any reply after which it is said, and again each minute
-SUSPECT_AFTER = 3  # tries of one request after which it is asked who is at fault
-SUSPECT_AGAIN_AFTER = 2  # the same for a request that was given up before
-TIMEOUTS = 3  # the same where a try ends by waiting in vain
-BREAK_AFTER = 8  # tries in a row, of whatever requests, after which one at a time is sent
-
-UNUSABLE = (401, 402, 403, 404)  # key, payment, permission, model
-REFUSED = (400, 413, 422)  # this very request, as it stands
-SLOW_DOWN = (429, 529)
-PURPOSE = "probe"  # of first questions, in the ledger of calls
-
-# Asking later is of no use: somebody has to pay. OpenAI's plain rate limit mentions billing, too.
-_QUOTA = re.compile(
-    r"insufficient.(quota|balance|credit|fund)|exceeded your current quota"
-    r"|credit balance is too low|out of credits"
-)
-_LOADING = re.compile(r"\b(loading|starting up|warming up|not ready|initializing)\b")
+from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Request
+from rewardjax.curation.servers.connection import PURPOSE, Connection
+from rewardjax.curation.servers.failures import Failure, ServerDown
+from rewardjax.curation.servers.purse import Purse
 
 
-class JudgeDown(Exception):
-    """A server that cannot be used: unreachable, or it refuses the key or the model."""
-
-
-class Kind(enum.Enum):
-    """What a failed try says, by what is to be done about it."""
-
-    REFUSED = enum.auto()
-    UNUSABLE = enum.auto()
-    SLOW_DOWN = enum.auto()
-    LOADING = enum.auto()
-    BROKEN = enum.auto()
-    TIMED_OUT = enum.auto()
-    UNREACHED = enum.auto()
-
-
-class Failure(Exception):
-    """One try that brought no answer; `pause`: seconds that the server asks for, if it does."""
-
-    def __init__(self, kind: Kind, reason: str, pause: float | None = None):
-        super().__init__(reason)
-        self.kind, self.reason, self.pause = kind, reason, pause
-
-
-class Endpoint:
+class Endpoint(Connection):
     """A judge's connection to one server, to be used within one event loop."""
 
+    path = "/chat/completions"
+
     def __init__(self, judge: Judge, url: str, ledger: CallLedger):
-        self.judge, self.url, self.ledger = judge, url, ledger
-        self._client = openai.AsyncOpenAI(
-            base_url=url,
-            # Local servers take any key, but the client library insists on one.
-            api_key=os.environ.get(judge.key_env, "none"),
-            max_retries=0,
-            timeout=judge.timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=judge.timeout),
-        )
-        self.suspect_after = SUSPECT_AFTER
-        self._resume_at = 0.0
-        # Completions so far, and when a reply of any kind came last.
-        self._answered, self._heard_at = 0, 0.0
-        self._in_flight = self._failed_in_a_row = 0
-        self._said_loading = False
-        self._one_at_a_time, self._small_question = asyncio.Lock(), asyncio.Lock()
+        super().__init__(judge, url, ledger)
+        self.judge = judge
 
-    async def close(self) -> None:
-        """Give the connection back."""
-        await self._client.close()
+    def read(self, content: bytes, request: Request) -> Answer:
+        """A chat completion. Raises Trouble for a reply that is none."""
+        return read_reply(content, request)
 
-    async def call(self, request: Request, purse: "Purse") -> Answer | None:
-        """The answer to a request, from the ledger if it is there; None where it is given up.
+    def small_question(self) -> Request:
+        """A first question as plainly as it can be put."""
+        return self.probe(Dialect("plain", self.judge.limit_field, system=False))
 
-        Raises BudgetExceeded or JudgeDown.
-        """
-        booked = self.ledger.lookup(request)
-        if booked is not None:
-            return booked
-        row = await purse.reserve(request)
-        try:
-            return await self._settle(row, request)
-        finally:
-            await purse.settled()
-
-    async def watch(self) -> None:
-        """Say on standard error when the server lets all requests wait. Runs until canceled."""
-        while True:
-            await asyncio.sleep(SILENT_AFTER / 4)
-            silence = time.monotonic() - self._heard_at
-            if self._in_flight and silence > SILENT_AFTER:
-                self._say(
-                    f"no reply for {silence:.0f} s to {self._in_flight} requests; each is given up "
-                    f"after {self.judge.timeout:.0f} s (the judge's timeout)"
-                )
-                await asyncio.sleep(2 * SILENT_AFTER)
-
-    # -------------------------------------------------------------- one request
-
-    async def _settle(self, row: int, request: Request) -> Answer | None:
-        """Send a request, whose cost is reserved in `row`, until it is answered; book the cost."""
-        started, answered_before = time.monotonic(), 0
-        failed: Counter[Kind] = Counter()
-        for tries in itertools.count(1):
-            try:
-                answer = await self._send_when_loaded(request)
-            except Failure as error:
-                failure = error
-            else:
-                break
-            if failure.kind is Kind.REFUSED:
-                self._refuse_wrong_dialect(row, request, failure)
-                answer = Answer(failure.reason, finish="rejected", status="rejected")
-                break
-            if tries == 1:
-                # Counted from the first failure: what was answered before does not tell whether
-                # the server still works.
-                answered_before = self._answered
-            failed[failure.kind] += 1
-            at_fault = await self._at_fault(request, failure, failed, answered_before)
-            if at_fault is not None:
-                reason = f"{failure.reason} (try {tries})"
-                lost = failed[Kind.TIMED_OUT]
-                self.ledger.abandon(row, request, tries=tries, lost=lost, reason=reason)
-                if at_fault == "server":
-                    raise JudgeDown(f"{self._who()}: {reason}")
-                return None
-            await self._pause(failure, tries)
-        seconds, lost = time.monotonic() - started, failed[Kind.TIMED_OUT]
-        self.ledger.settle(row, request, answer, seconds=seconds, tries=tries, lost=lost)
-        return answer
-
-    async def _at_fault(
-        self, request: Request, failure: Failure, failed: Counter[Kind], answered_before: int
-    ) -> Literal["server", "request"] | None:
-        """Who is to blame for the failed tries of a request; None: try again."""
-        patience = self.judge.retries + 1
-        if failure.kind is Kind.UNUSABLE:
-            return "server"
-        # Many requests at fault look like a server at fault: the small question tells.
-        is_dead = self._failed_in_a_row >= BREAK_AFTER and not await self._is_alive(request)
-        if is_dead and self._failed_in_a_row > BREAK_AFTER + patience:
-            return "server"
-        suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
-        limit = min(suspect_after.get(failure.kind, self.suspect_after), patience)
-        # Of this kind alone: that a server was busy before says nothing about the request.
-        if failed[failure.kind] < limit:
-            return None
-        if self._answered > answered_before:
-            return "request"
-        if request.purpose == PURPOSE:
-            return self._at_fault_of_probe(failure, failed.total())
-        if await self._is_alive(request):
-            return "request"
-        if failed.total() >= patience or failure.kind is Kind.TIMED_OUT:
-            return "server"
-        return None
-
-    def _at_fault_of_probe(
-        self, failure: Failure, tries: int
-    ) -> Literal["server", "request"] | None:
-        """The same for a first question, which is small already."""
-        # llama.cpp says 500 about a response_format that it does not know: another question will
-        # tell. A gateway's 502 is no answer to any question.
-        if failure.reason.startswith("500"):
-            return "request"
-        if tries > self.judge.retries or failure.kind is Kind.TIMED_OUT:
-            return "server"
-        return None
-
-    def _refuse_wrong_dialect(self, row: int, request: Request, failure: Failure) -> None:
-        """Raise JudgeDown where a setting of the judge makes the server refuse everything."""
+    def look_at_refusal(self, row: int, request: Request, failure: Failure) -> None:
+        """Raise ServerDown where a setting of the judge makes the server refuse everything."""
         # Where the settings say nothing, the first question has found the dialect out.
         if self.judge.answer_format == "auto":
             return
         other_dialect = adapted(self.judge.dialect, failure.reason)
         if other_dialect is not None:
             self.ledger.abandon(row, request, tries=1, lost=0, reason=failure.reason)
-            raise JudgeDown(
+            raise ServerDown(
                 f"{self._who()}: {failure.reason}; set the judge's answer_format to 'auto', "
                 "which finds out how the server wants to be asked"
             )
@@ -236,27 +50,10 @@ class Endpoint:
         async with self._small_question:
             return self._answered > answered or await self._answers_a_small_question()
 
-    async def _answers_a_small_question(self) -> bool:
-        """Whether the server still answers anything at all."""
-        request = self.probe(Dialect("plain", self.judge.limit_field, system=False))
-        row = self.ledger.reserve(request)
-        # Without money for it, the request's own tries must tell.
-        if row is None:
-            return False
-        try:
-            answer = await self._send(request)
-        except Failure as failure:
-            lost = int(failure.kind is Kind.TIMED_OUT)
-            self.ledger.abandon(row, request, tries=1, lost=lost, reason=failure.reason)
-            # A refusal is an answer in this.
-            return failure.kind in (Kind.REFUSED, Kind.SLOW_DOWN)
-        self.ledger.settle(row, request, answer)
-        return True
-
-    async def find_dialect(self, purse: "Purse") -> Dialect:
+    async def find_dialect(self, purse: Purse) -> Dialect:
         """How the server wants to be asked, found out once per model and revision.
 
-        Raises BudgetExceeded or JudgeDown.
+        Raises BudgetExceeded or ServerDown.
         """
         judge = self.judge
         if judge.answer_format != "auto":
@@ -275,7 +72,7 @@ class Endpoint:
         dialect = await find(judge.dialect, ask)
         if dialect is None:
             reason = next(iter(refusals), "errors only")
-            raise JudgeDown(f"{self._who()}: it answers no first question: {reason}")
+            raise ServerDown(f"{self._who()}: it answers no first question: {reason}")
         if dialect != dataclasses.replace(judge.dialect, format=dialect.format):
             self._say(f"asked as it wants to be: {dialect.told()}")
         self.ledger.set_dialect(judge.cache_name, dialect.text)
@@ -286,193 +83,3 @@ class Endpoint:
         judge = self.judge
         content = body(judge, PROBE, PROBE_SCHEMA, dialect, sample=0)
         return Request(judge.voter, content, judge.revision, judge.price, purpose=PURPOSE)
-
-    # -------------------------------------------------------------- one try
-
-    async def _send_when_loaded(self, request: Request) -> Answer:
-        """Send a request in its turn. Raises Failure."""
-        for look in itertools.count(1):
-            try:
-                async with self._turn():
-                    return await self._send(request)
-            except Failure as failure:
-                if failure.kind is not Kind.LOADING or look > LOADING_LOOKS:
-                    raise
-                # One of all that wait says so, once.
-                if not self._said_loading:
-                    self._say(f"{failure.reason}; looking again every {LOADING_PAUSE:.0f} s")
-                self._said_loading = True
-                self._hold_back(LOADING_PAUSE)
-        raise AssertionError  # count has no end
-
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait until the server may be asked; where nothing is answered, one request at a time."""
-        await asyncio.sleep(max(0.0, self._resume_at - time.monotonic()))
-        if self._failed_in_a_row < BREAK_AFTER:
-            yield
-            return
-        async with self._one_at_a_time:
-            # Whoever waited for the lock need not hold it where the server has recovered.
-            if self._failed_in_a_row >= BREAK_AFTER:
-                await asyncio.sleep(max(0.0, self._resume_at - time.monotonic()))
-                yield
-                return
-        yield
-
-    async def _send(self, request: Request) -> Answer:
-        if not self._in_flight:
-            self._heard_at = time.monotonic()
-        self._in_flight += 1
-        try:
-            answer = await self._try(request)
-        except Failure as failure:
-            # A server that turns requests away is at work.
-            if failure.kind in (Kind.BROKEN, Kind.TIMED_OUT, Kind.UNREACHED):
-                self._failed_in_a_row += 1
-            raise
-        finally:
-            self._in_flight -= 1
-        self._failed_in_a_row = 0
-        self._answered += 1
-        return answer
-
-    async def _try(self, request: Request) -> Answer:
-        """One request and its reply. Raises Failure."""
-        try:
-            # The body goes out as the ledger knows it, with fields that the client library has no
-            # name for, and the reply comes back unread: what is in it is not yet to be believed.
-            content = await self._client.post("/chat/completions", cast_to=bytes, body=request.body)
-            self._heard_at = time.monotonic()
-            return read_reply(content, request)
-        except openai.APIStatusError as error:
-            self._heard_at = time.monotonic()
-            message, code = describe_error(error.body)
-            if error.body is None:
-                message = error.message
-            raise _failure(error.status_code, message, code, error.response.headers) from None
-        except openai.APIConnectionError as error:
-            raise _connection_failure(error) from None
-        except Trouble as trouble:
-            status = 502
-            if str(trouble.code).isdigit() and 400 <= int(str(trouble.code)) < 600:
-                status = int(str(trouble.code))
-            raise _failure(status, str(trouble), trouble.code, {}) from None
-
-    async def _pause(self, failure: Failure, tries: int) -> None:
-        """Wait after a failed try: FIRST_PAUSE, doubled with each, or as the server asks."""
-        seconds = failure.pause
-        if seconds is None:
-            seconds = FIRST_PAUSE * 2 ** (tries - 1)
-        # With jitter, so that the waiting requests do not all come back at once.
-        seconds = min(max(seconds, FIRST_PAUSE), LONGEST_PAUSE) * random.uniform(1.0, 1.25)
-        if failure.kind in (Kind.SLOW_DOWN, Kind.UNREACHED):
-            self._hold_back(seconds)
-        elif self._failed_in_a_row > BREAK_AFTER:
-            # In its own time and not in the request's: each of many requests has failed seldom.
-            steps = self._failed_in_a_row - BREAK_AFTER
-            self._hold_back(min(FIRST_PAUSE * 2**steps, LONGEST_PAUSE))
-        else:
-            await asyncio.sleep(seconds)
-
-    def _hold_back(self, seconds: float) -> None:
-        """Send nothing to this server for some time."""
-        self._resume_at = max(self._resume_at, time.monotonic() + seconds)
-
-    def _who(self) -> str:
-        return f"judge {self.judge.name} ({self.judge.model} at {self.url})"
-
-    def _say(self, text: str) -> None:
-        tqdm.write(f"{self._who()}: {text}", file=sys.stderr)
-
-
-# ------------------------------------------------------------------ reading failures
-
-
-def _failure(
-    status: int, message: str, code: int | str | None, headers: Mapping[str, str]
-) -> Failure:
-    """What an error status, or an error in place of a completion, says."""
-    reason = f"{status} {message}"[:500]
-    words = f"{code} {message}".lower()
-    pause = _asked_pause(headers)
-    if status in (*SLOW_DOWN, *UNUSABLE) and _QUOTA.search(words):
-        return Failure(Kind.UNUSABLE, f"the quota is used up: {reason}")
-    if status in UNUSABLE:
-        return Failure(Kind.UNUSABLE, f"{reason}; check base_url, model and the API key")
-    if status in REFUSED:
-        return Failure(Kind.REFUSED, reason)
-    if status == 503 and _LOADING.search(words):
-        return Failure(Kind.LOADING, reason)
-    if status in SLOW_DOWN or (status == 503 and pause is not None):
-        return Failure(Kind.SLOW_DOWN, reason, pause)
-    return Failure(Kind.BROKEN, reason, pause)
-
-
-def _connection_failure(error: openai.APIConnectionError) -> Failure:
-    """What a lost connection says.
-
-    A refused connection comes as a time-out of connecting: nothing was sent, so nothing can be
-    charged.
-    """
-    cause = type(error.__cause__).__name__
-    if cause.startswith("Connect"):
-        return Failure(Kind.UNREACHED, f"there is no connection ({cause})")
-    if isinstance(error, openai.APITimeoutError):
-        return Failure(Kind.TIMED_OUT, "no reply within the judge's timeout")
-    return Failure(Kind.BROKEN, f"the connection broke off ({cause})")
-
-
-def _asked_pause(headers: Mapping[str, str]) -> float | None:
-    """The seconds after which a server wants to be asked again, in any of its ways to say so."""
-    milliseconds, seconds = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if milliseconds:
-            pause = float(milliseconds) / 1000
-        elif seconds and seconds.strip().replace(".", "", 1).isdigit():
-            pause = float(seconds)
-        elif seconds:
-            pause = email.utils.parsedate_to_datetime(seconds).timestamp() - time.time()
-        else:
-            return None
-    except (ValueError, TypeError):
-        return None
-    if not math.isfinite(pause):
-        return None
-    return max(0.0, pause)
-
-
-# ------------------------------------------------------------------ money
-
-
-class Purse:
-    """Waits for money.
-
-    A request that does not fit beside what is in flight may fit when some of that has come back.
-    """
-
-    def __init__(self, ledger: CallLedger):
-        self._ledger, self._in_flight, self._change = ledger, 0, asyncio.Condition()
-
-    async def reserve(self, request: Request) -> int:
-        """The ledger's row for `request`.
-
-        Raises BudgetExceeded where it does not fit and nothing that is in flight could change that.
-        """
-        async with self._change:
-            while (row := self._ledger.reserve(request)) is None:
-                if not self._in_flight:
-                    raise BudgetExceeded(
-                        f"budget: {self._ledger.spent():.4f} of {self._ledger.budget:.4f} dollars "
-                        f"are booked, the next request of {request.voter} may cost "
-                        f"{request.most():.4f}"
-                    )
-                await self._change.wait()
-            self._in_flight += 1
-        return row
-
-    async def settled(self) -> None:
-        """A request has come back: what it did not cost is free again."""
-        async with self._change:
-            self._in_flight -= 1
-            self._change.notify_all()

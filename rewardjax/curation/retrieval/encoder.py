@@ -93,9 +93,9 @@ def encoder(folder: str | pathlib.Path) -> Embedder:
         rows = TEXTS * mesh.shape["data"] * mesh.shape["fsdp"]
         ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
         vectors = np.zeros((len(texts), config.width), np.float32)  # [n, D]
-        for places, batch in batches(ids, rows):
-            found_BD = np.asarray(embed_tokens(on_device, place(batch, Layout())))
-            vectors[places] = found_BD[: len(places)]
+        for places, batch in batches(ids, rows, config.max_length):
+            pooled_BD = np.asarray(embed_tokens(on_device, place(batch, Layout())))
+            vectors[places] = pooled_BD[: len(places)]
         return unit(vectors)
 
     return Embedder(f"encoder-{digest}", config.width, embed)
@@ -113,21 +113,21 @@ def hidden(
     """
 
     def dense(x: jax.Array, name: str) -> jax.Array:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"][None, None]
 
     def norm(x: jax.Array, name: str) -> jax.Array:
         centered = x - x.mean(axis=-1, keepdims=True)
         variance = (centered**2).mean(axis=-1, keepdims=True)
         scaled = centered * jax.lax.rsqrt(variance + config.eps)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return scaled * weights[f"{name}.weight"][None, None] + weights[f"{name}.bias"][None, None]
 
     batch, length = tokens_BL.shape
     table = "embeddings.{}_embeddings.weight"
     # Both halves of the second kind of sequence are of training on pairs: a text is of the first.
     x_BLD = (
         weights[table.format("word")].at[tokens_BL].get(out_sharding=P(ROWS, None, None))
-        + weights[table.format("position")][:length]
-        + weights[table.format("token_type")][0]
+        + weights[table.format("position")][None, :length]
+        + weights[table.format("token_type")][None, :1]
     )
     x_BLD = norm(x_BLD, "embeddings.LayerNorm")
     head = (batch, length, config.heads, config.width // config.heads)
@@ -157,14 +157,15 @@ def mean_pool(x_BLD: jax.Array, mask_BL: jax.Array) -> jax.Array:
 
 
 def batches(
-    ids: Sequence[Sequence[int]], rows: int
+    ids: Sequence[Sequence[int]], rows: int, max_length: int
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Texts of like length together: their places, and tokens and mask [rows, L], padded."""
     by_length = np.argsort([len(each) for each in ids], kind="stable")
     for start in range(0, len(ids), rows):
         places = by_length[start : start + rows]
         longest = len(ids[places[-1]])
-        length = min(each for each in LENGTHS if each >= longest)
+        # A model may have fewer positions than the next length has.
+        length = min(max_length, *(each for each in LENGTHS if each >= longest))
         tokens = np.zeros((rows, length), np.int32)
         mask = np.zeros((rows, length), np.float32)
         for row, text in enumerate(places):

@@ -46,7 +46,7 @@ class Writer:
     def judge(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Votes about `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "judge")
-        judges = panels.asked(ws, stage, "judge")
+        judges = panels.members(ws, stage, "judge")
         rows = list(protocol.votes(items, judges, ws.calls, stage.name))
         _pause_if_short(ws, stage, "judge")
         return rows
@@ -54,7 +54,7 @@ class Writer:
     def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
         """Attributes of `items` if all are answered. Raises Waiting otherwise."""
         self._write(ws, items, stage, "tag")
-        taggers = panels.asked(ws, stage, "tag")
+        taggers = panels.members(ws, stage, "tag")
         rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
         _pause_if_short(ws, stage, "tag")
         return rows
@@ -69,7 +69,7 @@ class Writer:
             names = ", ".join(everyone)
             raise ValueError(f"judge {min(unknown)!r} is not one of the config's: {names}")
         counts: Counter[str] = Counter()
-        for judge in panels.asked(ws, stage, task):
+        for judge in panels.members(ws, stage, task):
             if self.judges and judge.name not in self.judges:
                 counts["left_to_run"] += batch_files.open_questions(items, judge, ws.calls, task)
             else:

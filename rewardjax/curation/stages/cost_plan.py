@@ -27,8 +27,8 @@ SAMPLE = 20
 Step = dict[str, Any]
 
 
-class Asked(NamedTuple):
-    """Somebody who is asked, and for what: "judge" or "tag"."""
+class Duty(NamedTuple):
+    """A judge or tagger and what it is asked for: "judge" or "tag"."""
 
     task: str
     judge: Judge
@@ -45,7 +45,7 @@ class Asking(NamedTuple):
     step: str
     done: bool
     pairs: int
-    asked: Sequence[Asked]
+    duties: Sequence[Duty]
     # Of the config's `prices`, per pair, where there are no token prices.
     price: str = "silver"
 
@@ -76,8 +76,8 @@ def questions_left(ws: Workspace) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for step in _steps(ws):
         if isinstance(step, Asking) and not step.done:
-            for asked in step.asked:
-                counts[asked.task, asked.judge.name] += step.pairs * asked.questions
+            for duty in step.duties:
+                counts[duty.task, duty.judge.name] += step.pairs * duty.questions
     return counts
 
 
@@ -89,8 +89,8 @@ def _steps(ws: Workspace) -> Iterator[Step | Asking]:
         yield from _stage2(ws, entered["wild"])
 
 
-def _asked(ws: Workspace, stage: Stage, task: str) -> list[Asked]:
-    return [Asked(task, judge) for judge in panels.asked(ws, stage, task)]
+def _duties(ws: Workspace, stage: Stage, task: str) -> list[Duty]:
+    return [Duty(task, judge) for judge in panels.members(ws, stage, task)]
 
 
 def _prepare(ws: Workspace, entered: dict[str, int]) -> Iterator[Step | Asking]:
@@ -102,8 +102,8 @@ def _prepare(ws: Workspace, entered: dict[str, int]) -> Iterator[Step | Asking]:
     if ws.config.tag:
         pairs = entered["unverified"] + entered["gold"]
         done = stage_names.TAG.finished(ws.store, pairs)
-        asked = _asked(ws, stage_names.TAG, "tag")
-        yield Asking("describe the unverified pool and gold", done, pairs, asked)
+        duties = _duties(ws, stage_names.TAG, "tag")
+        yield Asking("describe the unverified pool and gold", done, pairs, duties)
 
 
 def _stage1(ws: Workspace, unverified: int) -> Iterator[Step | Asking]:
@@ -124,19 +124,19 @@ def _stage1(ws: Workspace, unverified: int) -> Iterator[Step | Asking]:
             people=answers * ws.config.prices.gold,
         )
         done = stage_names.panel(i).has(ws.store)
-        asked = _asked(ws, stage_names.judges(i), "judge")
-        yield Asking(f"iteration {i}: judges", done, picks - to_people, asked)
+        duties = _duties(ws, stage_names.judges(i), "judge")
+        yield Asking(f"iteration {i}: judges", done, picks - to_people, duties)
 
 
 def _stage2(ws: Workspace, wild: int) -> Iterator[Step | Asking]:
     iteration = ws.config.stage1.iterations + 1
     done = stage_names.trained("gold", iteration).has(ws.store)
     yield _step("Stage 2: gold RM, best RM, rewards of the wild pool", done, pairs=wild)
-    asked = _asked(ws, stage_names.judges_wild(iteration), "judge")
+    duties = _duties(ws, stage_names.judges_wild(iteration), "judge")
     if ws.config.tag:
-        asked += _asked(ws, stage_names.tag_wild(iteration), "tag")
+        duties += _duties(ws, stage_names.tag_wild(iteration), "tag")
     done = stage_names.panel_wild(iteration).has(ws.store)
-    yield Asking("Stage 2: judges, at most", done, wild, asked, "stage2")
+    yield Asking("Stage 2: judges, at most", done, wild, duties, "stage2")
     size = ws.config.gates.audit.pairs
     if size:
         # So many of each, keeps and flips.
@@ -173,10 +173,10 @@ def _step(
 
 
 def _priced(ws: Workspace, step: Asking, sample: Sequence[Item]) -> Step:
-    per_pair = _dollars_per_pair(ws, step.asked, sample)
+    per_pair = _dollars_per_pair(ws, step.duties, sample)
     if per_pair is None:
         per_pair = ws.config.prices[step.price]
-    requests = step.pairs * sum(asked.questions for asked in step.asked)
+    requests = step.pairs * sum(duty.questions for duty in step.duties)
     dollars = step.pairs * per_pair
     return _step(step.step, step.done, pairs=step.pairs, requests=requests, judges=dollars)
 
@@ -210,36 +210,36 @@ def _sample(ws: Workspace) -> list[Item]:
 
 
 def _dollars_per_pair(
-    ws: Workspace, everyone: Sequence[Asked], sample: Sequence[Item]
+    ws: Workspace, duties: Sequence[Duty], sample: Sequence[Item]
 ) -> float | None:
     """What asking everyone about a pair can cost at most, on average over the sample.
 
     None without token prices, or without pairs to write out a request of.
     """
-    if not everyone:
+    if not duties:
         return 0.0
-    if not any(asked.judge.price_input or asked.judge.price_output for asked in everyone):
+    if not any(duty.judge.price_input or duty.judge.price_output for duty in duties):
         return None
     dollars, seen = 0.0, False
-    for asked in everyone:
+    for duty in duties:
         bounds = []
         for item in sample:
-            request = _first_request(ws, item, asked)
+            request = _first_request(ws, item, duty)
             # An answer that the ledger of calls has costs nothing any more.
             if isinstance(request, Request):
                 bounds.append(request.most())
         if bounds:
             seen = True
-            dollars += asked.questions * sum(bounds) / len(bounds)
+            dollars += duty.questions * sum(bounds) / len(bounds)
     if not seen:
         return None
     return dollars
 
 
-def _first_request(ws: Workspace, item: Item, asked: Asked) -> Request | Outcome:
+def _first_request(ws: Workspace, item: Item, duty: Duty) -> Request | Outcome:
     """The first request about a pair, or the outcome where it was made and answered."""
-    judge = asked.judge
+    judge = duty.judge
     # Which dialect the server takes is not known before it was asked; this is the longest.
     dialect = protocol.dialect_in(judge, ws.calls) or judge.dialect
-    question = next(iter(protocol.questions(item, judge, asked.task)))
+    question = next(iter(protocol.questions(item, judge, duty.task)))
     return protocol.settle(question, dialect, ws.calls)

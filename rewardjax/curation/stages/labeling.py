@@ -138,7 +138,7 @@ def judge(
     if not merged.has(ws.store):
         # In an order of its own: a rule that merges may depend on which vote comes first.
         votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")
-        needed = quorum.needed(panels.asked(ws, asked, "judge"), ws.config.judging.quorum)
+        needed = quorum.needed(panels.members(ws, asked, "judge"), ws.config.judging.quorum)
         enough = quorum.with_quorum(votes, needed)
         merged.append(ws.store, "votes", protocol.panel(enough, **ws.config.panel.to_dict()))
         # Told and not raised: whether such a judge is broken is for a person to see.

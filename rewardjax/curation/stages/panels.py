@@ -16,7 +16,7 @@ from rewardjax.curation.stages import budget, rules
 from rewardjax.curation.workspace import Workspace
 
 
-def asked(ws: Workspace, stage: Stage, task: str) -> list[Judge]:
+def members(ws: Workspace, stage: Stage, task: str) -> list[Judge]:
     """Who is asked at a stage; task: "judge" or "tag"."""
     return serving(_of_task(ws.judges, ws.taggers, task), stage.iteration)
 

@@ -1,5 +1,6 @@
 """The plug-ins of the product: judges over HTTP, people by simulation or by file, real models."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -17,13 +18,14 @@ from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.retrieval import embed, encoder
+from rewardjax.curation.retrieval.http_embedder import EmbeddingServer, NotEmbedded, http_embedder
 from rewardjax.curation.reward_models import checkpoints
 from rewardjax.curation.stages import labeling, panels, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
 
 PEOPLE = ("simulated", "files")
-EMBEDDERS = ("static", "backbone", "minilm", "encoder")
+EMBEDDERS = ("static", "backbone", "minilm", "encoder", "http")
 
 # ------------------------------------------------------------------ judges
 
@@ -34,7 +36,7 @@ def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     Raises Paused where a server or the budget ended before all had answered, or where too little of
     what they answered can be used.
     """
-    judges = panels.asked(ws, stage, "judge")
+    judges = panels.members(ws, stage, "judge")
     report = asking.ask(items, judges, ws.calls, purpose=stage.name)
     rows = list(protocol.votes(items, judges, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "judge")
@@ -43,7 +45,7 @@ def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
 
 def describe(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     """Ask the taggers that serve this iteration. Raises Paused as `judge` does."""
-    taggers = panels.asked(ws, stage, "tag")
+    taggers = panels.members(ws, stage, "tag")
     report = asking.ask(items, taggers, ws.calls, task="tag", purpose=stage.name)
     rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "tag")
@@ -155,6 +157,8 @@ def check_embedder(settings: Config) -> None:
         )
     if name == "minilm":
         encoder.minilm_folder()
+    if name == "http":
+        EmbeddingServer(**settings.server)
 
 
 def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
@@ -171,12 +175,32 @@ def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
         return encoder.encoder(encoder.minilm_folder())
     if settings.name == "encoder":
         return encoder.encoder(settings.folder)
+    if settings.name == "http":
+        return _embedder_over_http(ws)
     path = ws.folder / "rarity.npy"
     if not path.exists():
         rarity = embed.fit_rarity(labeling.embedded_texts(ws, pair_ids))
         with files.replacing(path) as part, open(part, "wb") as file:
             np.save(file, rarity)
     return embed.static(np.load(path), settings.width)
+
+
+def _embedder_over_http(ws: Workspace) -> embed.Embedder:
+    """The server's vectors; Paused, not lost, where it gives none."""
+    settings = ws.config.embedder
+    server = EmbeddingServer(**settings.server)
+    try:
+        over_http = http_embedder(server, ws.calls, width=settings.width, purpose="embed")
+    except NotEmbedded as error:
+        raise Paused(str(error)) from None
+
+    def embed_or_pause(texts: Sequence[str]) -> np.ndarray:
+        try:
+            return over_http.embed(texts)
+        except NotEmbedded as error:
+            raise Paused(str(error)) from None
+
+    return dataclasses.replace(over_http, embed=embed_or_pause)
 
 
 PLUGINS = Plugins(

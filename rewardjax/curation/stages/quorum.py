@@ -68,7 +68,7 @@ def shortfall_of(ws: Workspace, stage: Stage, task: str) -> str | None:
     # One description of a pair is enough: nobody merges what nobody wrote.
     quorum = 1
     if task == "judge":
-        quorum = needed(panels.asked(ws, stage, task), settings.quorum)
+        quorum = needed(panels.members(ws, stage, task), settings.quorum)
     return shortfall(
         ws.calls,
         stage.name,

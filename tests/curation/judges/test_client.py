@@ -54,13 +54,13 @@ def test_a_server_that_breaks_on_an_unknown_format_is_asked_otherwise(ledger, mo
         server.respond = lambda body: (
             (500, {"error": {"message": "what?"}}, {}) if refuses(body) else respond(body)
         )
-        monkeypatch.setattr("rewardjax.curation.judges.endpoint.LONGEST_PAUSE", 0.01)
+        monkeypatch.setattr("rewardjax.curation.servers.connection.LONGEST_PAUSE", 0.01)
         assert asking.ask(ITEMS[:2], [judge_at(server, "m")], ledger)["settled"] == 4
     assert Dialect.read(ledger.dialect_of("m")).format == "json_object"
 
 
 def test_a_storm_of_429_and_500_loses_nothing(ledger, monkeypatch):
-    monkeypatch.setattr("rewardjax.curation.judges.endpoint.LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("rewardjax.curation.servers.connection.LONGEST_PAUSE", 0.02)
     with serve({"m": Behavior(rate_limited=0.5, broken=0.2, retry_after=0.01)}, TRUTH) as server:
         report = asking.ask(ITEMS, [judge_at(server, "m", retries=40)], ledger)
         assert report["settled"] == 48 and report["stopped"] == {}
@@ -104,7 +104,7 @@ def test_no_more_requests_at_a_time_than_allowed(ledger):
 
 
 def test_timeouts_are_tried_again_and_booked(ledger, monkeypatch):
-    monkeypatch.setattr("rewardjax.curation.judges.endpoint.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("rewardjax.curation.servers.connection.LONGEST_PAUSE", 0.01)
     with serve({"m": Behavior()}, TRUTH) as server:
         tries, respond = Counter(), server.respond
 
@@ -121,7 +121,7 @@ def test_timeouts_are_tried_again_and_booked(ledger, monkeypatch):
 
 
 def test_a_dead_server_stops_its_judge_and_no_other(ledger, monkeypatch):
-    monkeypatch.setattr("rewardjax.curation.judges.endpoint.LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr("rewardjax.curation.servers.connection.LONGEST_PAUSE", 0.01)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"

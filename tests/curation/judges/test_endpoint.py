@@ -4,19 +4,20 @@ import pytest
 from judging import world_items
 
 from benchmarks.judge_behaviors import BEHAVIORS, Behavior, Exchange, serve
-from rewardjax.curation.judges import asking, endpoint, protocol
+from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect, adapted
 from rewardjax.curation.judges.paid_calls import CallLedger
+from rewardjax.curation.servers import connection, failures
 
 ITEMS, RIGHT, TRUTH = world_items(16)
 
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch):
-    monkeypatch.setattr(endpoint, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(endpoint, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(endpoint, "LOADING_PAUSE", 0.05)
+    monkeypatch.setattr(connection, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(connection, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(connection, "LOADING_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_server_that_fails_is_stopped_after_few_requests(ledger, in_flight):
     (sentence,) = report["stopped"].values()
     assert "502 bad gateway" in sentence and votes == []
     # Those in flight when the row is long enough, their small questions, and the patience.
-    assert len(requests) <= endpoint.BREAK_AFTER + 2 * 8 + 2 * 4
+    assert len(requests) <= connection.BREAK_AFTER + 2 * 8 + 2 * 4
 
 
 def test_a_server_that_recovers_loses_nothing(ledger):
@@ -77,10 +78,10 @@ def test_a_server_that_recovers_loses_nothing(ledger):
 
 
 def test_a_server_that_hangs_is_named_while_it_hangs(ledger, monkeypatch, capsys):
-    monkeypatch.setattr(endpoint, "SILENT_AFTER", 0.2)
+    monkeypatch.setattr(connection, "SILENT_AFTER", 0.2)
     report, _, _ = ask_with(BEHAVIORS["hang"], ledger, timeout=0.6, answer_format="plain")
     assert "no reply for" in capsys.readouterr().err
-    assert "no reply within the judge's timeout" in next(iter(report["stopped"].values()))
+    assert "no reply within its timeout" in next(iter(report["stopped"].values()))
 
 
 def test_a_server_that_loads_its_model_is_looked_at_again_and_says_so_once(ledger, capsys):
@@ -165,4 +166,4 @@ def test_a_refusal_that_names_nothing_changes_nothing():
     ],
 )
 def test_a_pause_is_read_in_all_its_forms(headers, seconds):
-    assert endpoint._asked_pause(headers) == seconds
+    assert failures._asked_pause(headers) == seconds
