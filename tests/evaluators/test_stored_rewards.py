@@ -17,6 +17,9 @@ def test_scores_survive_parquet_with_nan_and_odd_text(tmp_path):
         bos_id = None
         neutralized = 0
 
+        def unprinted(self, group):
+            return []
+
         def encode(self, messages, tools=None):
             return [1] * sum(len(message["content"]) + 1 for message in messages)
 
