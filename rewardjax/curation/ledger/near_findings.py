@@ -1,5 +1,6 @@
 """Findings of near duplicates over all shards of a store."""
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -35,7 +36,8 @@ def rows(
     arrivals: list[int] = []
     parts = [near_duplicates.stack([])]
     for shard, signatures_nPH in signatures.items():
-        sizes = [len(shards) for shards in earlier if list(shard) in [list(s) for s in shards]]
+        # Manifests hold lists where we hold tuples.
+        sizes = [len(shards) for shards in earlier if list(shard) in shards]
         own_ids = _pair_ids(store, *shard)
         ids += own_ids
         # A store only grows: the fewer shards there were, the earlier it was.
@@ -46,8 +48,11 @@ def rows(
     order = np.lexsort((np.array(ids, str), np.array(arrivals, np.int64)))
     groups = near_duplicates.groups(np.concatenate(parts)[order], threshold)
     findings = []
-    for batch in _batches([[ids[order[i]] for i in group] for group in groups]):
-        shingles = _shingles(store, [pair_id for group in batch for pair_id in group])
+    groups_of_ids = []
+    for group in groups:
+        groups_of_ids.append([ids[order[i]] for i in group])
+    for batch in _batches(groups_of_ids):
+        shingles = _shingles(store, list(itertools.chain(*batch)))
         for group in batch:
             alike = near_duplicates.held([(i, shingles[i]) for i in group], threshold)
             findings += [_finding(*each, action) for each in alike]
