@@ -159,8 +159,8 @@ def wild_sides(ws: Workspace, pair_ids: Sequence[str], judged: Mapping[str, str]
     original = original_labels(ws)
     margins = {}
     for seat in ("gold", "best"):
-        margin_of = seats.margins(ws, [stage_names.scored_wild(seat, iteration)])
-        margins[seat] = np.array([margin_of.get(pair_id, SILENT) for pair_id in pair_ids])
+        stage = stage_names.scored_wild(seat, iteration)
+        margins[seat] = seats.margins(ws, stage, pair_ids, missing=SILENT)
     return Sides(
         original=np.array([SIDE_OF_VOTE[original[pair_id]] for pair_id in pair_ids]),
         judges=np.array([SIDE_OF_VOTE[judged.get(pair_id)] for pair_id in pair_ids]),

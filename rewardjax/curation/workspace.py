@@ -38,7 +38,7 @@ from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.rows import PairText
-from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
 from rewardjax.data.groups import BadRecord
@@ -132,7 +132,7 @@ class Plugins:
     people: Callable[["Workspace", Sequence[Task], Stage], Sequence[Answer]]
     judge: Callable[["Workspace", Sequence[Item], Stage], Iterable[Row]]
     describe: Callable[["Workspace", Sequence[Item], Stage], Iterable[Row]]
-    embedder: Callable[["Workspace", Sequence[str]], Any]
+    embedder: Callable[["Workspace", PairIds], Any]
     train: Callable[["Workspace", Training], None]
     load: Callable[["Workspace", Training], RewardModel]
     rehearse: Callable[["Workspace", Sequence[str], Sequence[str], int], None] = no_rehearsal

@@ -2,16 +2,18 @@
 
 Votes are rows of the store's `votes`: `pair_id`, `voter`, `value` (a | b | tie), `shown` (ab | ba |
 None), of which a voter may have several per pair. Both methods treat a judge that always names the
-same position as what it is, no evidence.
+same position as what it is, no evidence. There may be millions of votes, so `merge` reads them in
+parts; what a method keeps of each pair is numbers in arrays.
 """
 
 import dataclasses
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from rewardjax.curation.ledger.rows import Value
 
@@ -21,6 +23,9 @@ A, B, TIE = range(
 )  # places in VALUES, and of first, second and tie where a vote is about positions
 
 Vote = Mapping[str, Any]
+# Starts anew whenever it is called: votes in parts, each with all votes about its pairs. Dawid and
+# Skene's model reads them twice, to be fitted and to be asked.
+Parts = Callable[[], Iterable[Iterable[Vote]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +107,12 @@ def consistency(votes: Iterable[Vote], threshold: float = 0.5) -> dict[str, Merg
     return merged
 
 
+def consistency_in_parts(parts: Parts, threshold: float = 0.5) -> Iterator[dict[str, Merged]]:
+    """`consistency` of each part."""
+    for votes in parts():
+        yield consistency(votes, threshold)
+
+
 def _by_order(votes: Sequence[Vote]) -> dict[str | None, list[Vote]]:
     by_order: dict[str | None, list] = {}
     for vote in votes:
@@ -130,7 +141,7 @@ class DawidSkene:
     round, which never falls.
     """
 
-    pairs: list[str]
+    pairs: pa.ChunkedArray
     voters: list[str]
     probability: np.ndarray
     confusion: np.ndarray
@@ -141,12 +152,12 @@ class DawidSkene:
 class _Observations:
     """N observations: what a voter says of a pair in one order."""
 
-    pairs: list[str]  # of I
+    pairs: pa.ChunkedArray  # text [I]
     voters: list[str]  # of J
-    pair: np.ndarray  # int [N], places in `pairs`
-    voter: np.ndarray  # int [N], places in `voters`
-    turned: np.ndarray  # int [N], 1 where response b was shown first
-    value: np.ndarray  # int [N], places in VALUES
+    pair: np.ndarray  # int32 [N], places in `pairs`
+    voter: np.ndarray  # int32 [N], places in `voters`
+    turned: np.ndarray  # int8 [N], 1 where response b was shown first
+    value: np.ndarray  # int8 [N], places in VALUES
 
     @property
     def position(self) -> np.ndarray:
@@ -181,11 +192,32 @@ def dawid_skene(
 
     Raises ValueError without votes.
     """
-    seen = _observations(votes)
+    return _fitted(
+        _observations([votes]),
+        known=known,
+        weights=weights,
+        smoothing=smoothing,
+        rounds=rounds,
+        tolerance=tolerance,
+    )
+
+
+def _fitted(
+    seen: _Observations,
+    *,
+    known: Mapping[str, str] | None,
+    weights: Mapping[str, float] | None,
+    smoothing: float,
+    rounds: int = 200,
+    tolerance: float = 1e-6,
+) -> DawidSkene:
+    """`dawid_skene` of observations."""
     n_pairs, n_voters = len(seen.pairs), len(seen.voters)
     per_voter = np.array([(weights or {}).get(voter, 1.0) for voter in seen.voters])  # [J]
     weight = per_voter[seen.voter]  # [N]
-    gold = np.array([VALUES.index((known or {}).get(pair, "tie")) for pair in seen.pairs])  # [I]
+    gold = np.full(n_pairs, TIE)  # [I]
+    if known:
+        gold = np.array([VALUES.index(known.get(pair, "tie")) for pair in seen.pairs.to_pylist()])
     # Certainty where the answer is given, NaN where it is to be estimated. [I, 2]
     fixed = np.where(gold[:, None] == TIE, np.nan, gold[:, None] == np.arange(2))
 
@@ -217,24 +249,40 @@ def dawid_skene(
     return DawidSkene(seen.pairs, seen.voters, posterior[:, A], confusion, trace)
 
 
-def _observations(votes: Iterable[Vote]) -> _Observations:
+def _observations(parts: Iterable[Iterable[Vote]]) -> _Observations:
     """The votes as arrays, the samples of a voter in one order as one observation by majority.
 
     Samples in one order share all that sways the voter: they are no independent witnesses, and
     counting each of them would make the model too sure.
     """
-    rows = []
-    for pair, by_voter in _by_pair(votes).items():
-        for voter, own_votes in by_voter.items():
-            for order, same in _by_order(own_votes).items():
-                rows.append((pair, voter, order == "ba", self_consistent(same) or "tie"))
-    if not rows:
+    pairs: list[pa.Array] = []
+    place_of: dict[str, int] = {}  # voter -> place in order of appearance
+    columns: list[np.ndarray] = []  # int32 [4, observations of a part]
+    count = 0
+    for votes in parts:
+        by_pair = _by_pair(votes)
+        rows = []
+        for pair, by_voter in enumerate(by_pair.values(), start=count):
+            for name, own_votes in by_voter.items():
+                voter = place_of.setdefault(name, len(place_of))
+                for order, same in _by_order(own_votes).items():
+                    value = VALUES.index(self_consistent(same) or "tie")
+                    rows.append((pair, voter, order == "ba", value))
+        # Numbers from here on: a part's votes are gone before the next part is read.
+        columns.append(np.array(rows, np.int32).reshape(-1, 4).T)
+        pairs.append(pa.array(list(by_pair), pa.string()))
+        count += len(by_pair)
+    if not count:
         raise ValueError("aggregate: no votes")
-    pair_ids, voter_names, turned, values = zip(*rows, strict=True)
-    pairs, pair = _indexed(pair_ids)
-    voters, voter = _indexed(voter_names)
-    value = np.array([VALUES.index(value) for value in values], np.int64)
-    return _Observations(pairs, voters, pair, voter, np.array(turned, np.int64), value)
+    pair, voter, turned, value = np.concatenate(columns, axis=1)
+    return _Observations(
+        pa.chunked_array(pairs, pa.string()),
+        list(place_of),
+        pair,
+        voter,
+        turned.astype(np.int8),
+        value.astype(np.int8),
+    )
 
 
 def _log_posterior(
@@ -247,13 +295,6 @@ def _log_posterior(
     of_pairs = np.where(gold == TIE, total, of_gold_side)  # [I]
     prior = smoothing * np.log(confusion).sum() - len(gold) * np.log(2)
     return float(of_pairs.sum() + prior)
-
-
-def _indexed(names: Sequence[str]) -> tuple[list[str], np.ndarray]:
-    """The distinct names in order of appearance, and the place of each name among them, int [N]."""
-    distinct = list(dict.fromkeys(names))
-    place = {name: k for k, name in enumerate(distinct)}
-    return distinct, np.array([place[name] for name in names])
 
 
 def _clamped(posterior: np.ndarray, fixed: np.ndarray) -> np.ndarray:
@@ -273,30 +314,59 @@ def reliability(
     Else a tie.
     """
     rows = list(votes)
-    fitted = dawid_skene(rows, known=known, weights=weights, smoothing=smoothing)
-    by_pair = _by_pair(rows)
-    merged = {}
-    for pair_id, p in zip(fitted.pairs, fitted.probability, strict=True):
-        value: Value = "tie"
-        if p >= certainty:
-            value = "a"
-        elif 1 - p >= certainty:
-            value = "b"
-        own = {}
-        for voter, own_votes in by_pair[pair_id].items():
-            own[voter] = self_consistent(own_votes) or "inconsistent"
-        merged[pair_id] = Merged(value, float(max(p, 1 - p)), own)
+    (merged,) = reliability_in_parts(
+        lambda: [rows], certainty=certainty, known=known, weights=weights, smoothing=smoothing
+    )
     return merged
 
 
-METHODS: dict[str, Callable[..., dict[str, Merged]]] = {
-    "consistency": consistency,
-    "dawid_skene": reliability,
+def reliability_in_parts(
+    parts: Parts,
+    *,
+    certainty: float = 0.6,
+    known: Mapping[str, str] | None = None,
+    weights: Mapping[str, float] | None = None,
+    smoothing: float = 1.0,
+) -> Iterator[dict[str, Merged]]:
+    """`reliability` part by part, of one model that is fitted to all parts."""
+    seen = _observations(parts())
+    fitted = _fitted(seen, known=known, weights=weights, smoothing=smoothing)
+    start = 0
+    for votes in parts():
+        by_pair = _by_pair(votes)
+        # The second reading has the pairs in the order of the first.
+        of_part = fitted.probability[start : start + len(by_pair)].tolist()
+        start += len(by_pair)
+        merged = {}
+        for (pair_id, by_voter), p in zip(by_pair.items(), of_part, strict=True):
+            merged[pair_id] = _by_probability(p, certainty, by_voter)
+        yield merged
+
+
+def _by_probability(p: float, certainty: float, by_voter: Mapping[str, Sequence[Vote]]) -> Merged:
+    """What P(a is better) says of a pair."""
+    value: Value = "tie"
+    if p >= certainty:
+        value = "a"
+    elif 1 - p >= certainty:
+        value = "b"
+    own = {}
+    for voter, own_votes in by_voter.items():
+        own[voter] = self_consistent(own_votes) or "inconsistent"
+    return Merged(value, max(p, 1 - p), own)
+
+
+METHODS: dict[str, Callable[..., Iterator[dict[str, Merged]]]] = {
+    "consistency": consistency_in_parts,
+    "dawid_skene": reliability_in_parts,
 }
 
 
-def merge(votes: Iterable[Vote], method: str, **options: Any) -> dict[str, Merged]:
-    """{pair_id: Merged} by one of METHODS. Raises ValueError for an option that it lacks."""
+def merge(parts: Parts, method: str, **options: Any) -> Iterator[dict[str, Merged]]:
+    """{pair_id: Merged} of each part by one of METHODS.
+
+    Raises ValueError for an option that it lacks.
+    """
     if method not in METHODS:
         raise ValueError(f"panel.method = {method!r} is not one of {', '.join(METHODS)}")
     # A config holds the options of all methods side by side: one that would change nothing is an
@@ -305,4 +375,4 @@ def merge(votes: Iterable[Vote], method: str, **options: Any) -> dict[str, Merge
     for name in options:
         if name not in takes:
             raise ValueError(f"panel.{name}: method {method!r} takes only {', '.join(takes)}")
-    return METHODS[method](votes, **options)
+    return METHODS[method](parts, **options)

@@ -310,20 +310,35 @@ def panel(
     Voter "panel". method and options: one of `aggregate.METHODS` and its keyword arguments; an
     option that is None or empty means the method's default.
     """
+    votes = list(rows)
+    for merged in panel_in_parts(lambda: [votes], method, **options):
+        yield from merged
+
+
+def panel_in_parts(
+    parts: aggregate.Parts, method: str = "consistency", **options: Any
+) -> Iterator[list[VoteRow]]:
+    """`panel` part by part: for more votes than memory holds."""
     options = {name: value for name, value in options.items() if value not in (None, {})}
     settings = fingerprint.of_json({"method": method, **options})
-    for pair_id, merged in aggregate.merge(rows, method, **options).items():
-        evidence = {"method": method, **options, "settings": settings, "judges": merged.by_voter}
-        yield VoteRow(
-            pair_id=pair_id,
-            voter="panel",
-            kind="panel",
-            value=merged.value,
-            sample=0,
-            confidence=merged.confidence,
-            shown=None,
-            evidence=json.dumps(evidence, sort_keys=True),
-        )
+    for merged in aggregate.merge(parts, method, **options):
+        rows = []
+        for pair_id, outcome in merged.items():
+            evidence = {"method": method, **options, "settings": settings}
+            evidence["judges"] = outcome.by_voter
+            rows.append(
+                VoteRow(
+                    pair_id=pair_id,
+                    voter="panel",
+                    kind="panel",
+                    value=outcome.value,
+                    sample=0,
+                    confidence=outcome.confidence,
+                    shown=None,
+                    evidence=json.dumps(evidence, sort_keys=True),
+                )
+            )
+        yield rows
 
 
 class _Tag(NamedTuple):

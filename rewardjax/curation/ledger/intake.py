@@ -294,7 +294,7 @@ def _json(value: Any) -> str:
 
 def _unseen(store: Store, pairs: dict[str, PairRow]) -> list[PairRow]:
     """Those that no shard of the store has."""
-    with store.connect() as connection:
+    with store.connect(ledgers=["pairs"]) as connection:
         connection.register("new", pa.table({"pair_id": pa.array(list(pairs), pa.string())}))
         rows = connection.execute(
             "select pair_id from new anti join pairs using (pair_id)"

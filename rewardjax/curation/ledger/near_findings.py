@@ -61,8 +61,9 @@ def rows(
 
 def _pair_ids(store: Store, stage: str, unit: str) -> list[str]:
     """The pairs of a shard, in the order of its signatures."""
-    sql = "select pair_id from pairs where stage = ? and unit = ? order by pair_id"
-    return store.query(sql, [stage, unit]).column("pair_id").to_pylist()
+    shard = store.manifest("pairs", stage, unit)
+    rows = store.query("select pair_id from pairs order by pair_id", shards=[shard])
+    return rows.column("pair_id").to_pylist()
 
 
 def _batches(groups: Sequence[Sequence[str]]) -> Iterator[list[Sequence[str]]]:

@@ -28,9 +28,10 @@ SIDES = ("prompt", "response_a", "response_b")
 
 def of_shard(store: Store, stage: str, unit: str) -> list[Texts]:
     """The pairs of a shard of `pairs`, by pair_id."""
-    sql = "select * from pairs where stage = ? and unit = ? order by pair_id"
+    # Of this shard alone: a condition on stage and unit would read all shards for each of them.
+    shard = store.manifest("pairs", stage, unit)
     pairs = []
-    for row in store.query(sql, [stage, unit]).to_pylist():
+    for row in store.query("select * from pairs order by pair_id", shards=[shard]).to_pylist():
         prompt, a, b = (json.loads(row[name]) for name in SIDES)
         # Shards of earlier versions have no such column.
         tools = json.loads(row.get("tools") or "null")

@@ -5,6 +5,7 @@ list, STANDINGS, of which the first entry that fits a pair's facts counts: `stan
 for one pair, as a simulation may, and `sql` is the same list as a query over the ledger.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -169,12 +170,27 @@ def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> 
     return store.query(f"{sql(iteration, judges)} order by pair_id")
 
 
+def stream(
+    store: Store, iteration: int | None, judges: str, rows: int
+) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
+    """`pools` in batches of about `rows` rows."""
+    return store.stream(f"{sql(iteration, judges)} order by pair_id", rows=rows)
+
+
 def sizes(store: Store, iteration: int | None = None, judges: str = "panel") -> dict[str, int]:
     """Pairs in each pool after `iteration`."""
     rows = store.query(
         f"select pool, count(*) as pairs from ({sql(iteration, judges)}) group by pool"
     ).to_pylist()
     return dict.fromkeys(POOLS, 0) | {row["pool"]: row["pairs"] for row in rows}
+
+
+def ids(
+    store: Store, pool: str, iteration: int | None = None, judges: str = "panel"
+) -> pa.ChunkedArray:
+    """The pairs in a pool after `iteration`, in order, as Arrow: there may be millions."""
+    query = f"select pair_id from ({sql(iteration, judges)}) where pool = ? order by pair_id"
+    return store.query(query, [pool]).column("pair_id")
 
 
 def labels(

@@ -12,6 +12,12 @@ from typing import Any
 import pyarrow as pa
 
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.ledger.tables import Tables
+
+# As Arrow where there may be millions: a list of as many Python texts takes five times the memory.
+PairIds = Sequence[str] | pa.Array | pa.ChunkedArray
+
+VOTES = 2**13  # read at a time
 
 WHOLE = "all"  # the unit of a stage that is written at once
 UNIT = 500  # pairs in a unit of work: what is done again after a kill
@@ -49,24 +55,26 @@ class Stage:
         """The state of the pools that this stage reads."""
         return as_of(self.iteration)
 
-    def units(self, pair_ids: Sequence[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    def units(self, pair_ids: PairIds) -> Iterator[tuple[str, list[str]]]:
         """The units of this work, each with its pairs.
 
         The order of the pairs decides, so it must itself come from the ledger.
         """
         if not self.sliced:
-            yield WHOLE, pair_ids
+            yield WHOLE, _as_list(pair_ids)
             return
-        for start in range(0, len(pair_ids), UNIT):
-            yield f"{start // UNIT:05d}", pair_ids[start : start + UNIT]
+        for place, ids in enumerate(in_slices(pair_ids, UNIT)):
+            yield f"{place:05d}", ids
 
     def has(self, store: Store, unit: str = WHOLE) -> bool:
         """Whether a unit is finished in every ledger of this stage."""
         return all(store.has(ledger, self.name, unit) for ledger in self.ledgers)
 
-    def open_units(self, store: Store, pair_ids: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
-        """The units that are not finished: what is left to do."""
-        return [(unit, ids) for unit, ids in self.units(pair_ids) if not self.has(store, unit)]
+    def open_units(self, store: Store, pair_ids: PairIds) -> Iterator[tuple[str, list[str]]]:
+        """The units that are not finished, one after another: what is left to do."""
+        for unit, ids in self.units(pair_ids):
+            if not self.has(store, unit):
+                yield unit, ids
 
     def finished(self, store: Store, pairs: int) -> bool:
         """Whether so many pairs are done."""
@@ -79,18 +87,63 @@ class Stage:
         self,
         store: Store,
         ledger: str,
-        rows: Iterable[Mapping[str, Any]] | pa.Table,
+        rows: Iterable[Mapping[str, Any]] | pa.Table | Tables,
         unit: str = WHOLE,
     ) -> None:
         """Write a unit in `ledger`. Raises ValueError for a ledger that is not one of its own."""
         if ledger not in self.ledgers:
             raise ValueError(f"stage {self.name} writes {', '.join(self.ledgers)}, not {ledger}")
         store.append(ledger, self.name, unit, rows, iteration=self.iteration)
+        if self.sliced:
+            # While the stage goes on and not at its end: the next unit looks at what was said
+            # before it.
+            store.compact(ledger, self.name)
+
+    def votes(self, store: Store) -> Iterator[list[dict[str, Any]]]:
+        """What this stage voted, some thousand votes at a time, each with all about its pairs.
+
+        By pair, voter and sample; without the evidence, which is most of a vote.
+        """
+        columns = "pair_id, voter, kind, value, sample, shown"
+        sql = f"select {columns} from votes where stage = ? order by pair_id, voter, sample"
+        rows: list[dict[str, Any]] = []
+        with store.stream(sql, [self.name], VOTES) as batches:
+            for batch in batches:
+                rows += batch.to_pylist()
+                # The last pair may go on in the next batch.
+                last = rows[-1]["pair_id"]
+                whole = len(rows)
+                while whole and rows[whole - 1]["pair_id"] == last:
+                    whole -= 1
+                if whole:
+                    yield rows[:whole]
+                rows = rows[whole:]
+        if rows:
+            yield rows
 
     def rows(self, store: Store, ledger: str, order: str = "pair_id") -> list[Any]:
         """What this stage wrote into `ledger`, ordered by these columns."""
         sql = f"select * from {ledger} where stage = ? order by {order}"
         return store.query(sql, [self.name]).to_pylist()
+
+
+def in_slices(pair_ids: PairIds, size: int) -> Iterator[list[str]]:
+    """The pairs in order, `size` at a time."""
+    for start in range(0, len(pair_ids), size):
+        yield _as_list(pair_ids[start : start + size])
+
+
+def as_array(pair_ids: PairIds) -> pa.Array | pa.ChunkedArray:
+    """The pairs as Arrow."""
+    if isinstance(pair_ids, pa.Array | pa.ChunkedArray):
+        return pair_ids
+    return pa.array(pair_ids, pa.string())
+
+
+def _as_list(pair_ids: PairIds) -> list[str]:
+    if isinstance(pair_ids, pa.Array | pa.ChunkedArray):
+        return pair_ids.to_pylist()
+    return list(pair_ids)
 
 
 # ------------------------------------------------------------------ before the first iteration

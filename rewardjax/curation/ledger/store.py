@@ -2,11 +2,12 @@
 
     store/LEDGER/STAGE.UNIT.parquet    rows, sorted by key
     store/LEDGER/STAGE.UNIT.json       the shard's manifest
+    store/LEDGER/packed/               small shards put together (`packs`)
 
 A shard is identified by its ledger, stage and unit, and its rows are a function of what the stage
 was given: nothing in a row may tell when, where or in which order it was computed. So a stage that
-was killed and runs again leaves the same store, byte for byte. Rows are never changed; a later
-opinion is a new row with a higher `iteration`, and readers take the highest.
+was killed and runs again leaves the same rows and the same `fingerprint`. Rows are never changed; a
+later opinion is a new row with a higher `iteration`, and readers take the highest.
 
 The columns of the ledgers are in `rows`; DuckDB answers what is asked of them.
 """
@@ -14,6 +15,7 @@ The columns of the ledgers are in `rows`; DuckDB answers what is asked of them.
 import contextlib
 import fcntl
 import functools
+import itertools
 import json
 import pathlib
 import re
@@ -26,14 +28,22 @@ import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
-from rewardjax.curation.ledger import cross_fit
-from rewardjax.curation.ledger.rows import FULL_SCHEMAS, SCHEMAS, PairText
-from rewardjax.curation.ledger.tables import checked_table, word_columns
+from rewardjax.curation.ledger import cross_fit, packs
+from rewardjax.curation.ledger.rows import FULL_SCHEMAS, KEYS, SCHEMAS, PairText
+from rewardjax.curation.ledger.tables import (
+    Tables,
+    checked_table,
+    in_groups,
+    stored_schema,
+    word_columns,
+)
 
 # 2: decisions have a `round`.
 FORMAT = 2
 # Rows. With the order by pair_id it is what lets a query for a range of pairs skip the rest.
 ROW_GROUP = 2**16
+# Of ledgers with texts or vectors, of which a unit reads some hundred pairs.
+ROW_GROUP_OF = {"pairs": 2**11, "attributes": 2**11, "embeddings": 2**11}
 MEMORY_LIMIT = "2GB"
 # Of stages and units, which become names of files.
 NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -41,7 +51,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 # One row per pair: a person's edit goes before what judges said, the highest iteration before
 # earlier ones, and of several judges the merged row before each of theirs.
 CURRENT_ATTRIBUTES = """
-select * from attributes {where}
+select * from attributes where {about}
 qualify row_number() over (
     partition by pair_id
     order by (kind = 'human') desc, iteration desc, voter = 'panel' desc, voter
@@ -91,14 +101,14 @@ class Store:
 
     def has(self, ledger: str, stage: str, unit: str) -> bool:
         """Whether that shard is finished: a resumed stage asks before it computes a unit."""
-        return self._manifest_path(ledger, stage, unit).exists()
+        return self._finished(ledger, stage, unit) is not None
 
     def append(
         self,
         ledger: str,
         stage: str,
         unit: str,
-        rows: Iterable[Mapping[str, Any]] | pa.Table,
+        rows: Iterable[Mapping[str, Any]] | pa.Table | Tables,
         *,
         iteration: int = 0,
         inputs: Mapping[str, Any] | None = None,
@@ -113,7 +123,7 @@ class Store:
             stage: letters, digits, - and _ only; as is unit.
             unit: the part of the stage's work that the rows are.
             rows: rows of that ledger, or a table with the columns of rows.SCHEMAS[ledger], in any
-                order.
+                order; or `Tables`, such tables one after another, in the order of the key.
             iteration: of the curation loop.
             inputs: name -> fingerprint of what the rows were computed from.
             config: any JSON value, of which the fingerprint is kept.
@@ -125,11 +135,7 @@ class Store:
         """
         path = self._path(ledger, stage, unit)
         manifest_path = self._manifest_path(ledger, stage, unit)
-        table = checked_table(
-            ledger, rows, iteration=iteration, stage=stage, unit=unit, where=str(path)
-        )
-        if ledger == "scores":
-            self._refuse_own_training_pairs(table)
+        tables = self._checked(ledger, rows, iteration, stage, unit)
         config_fingerprint = None
         if config is not None:
             config_fingerprint = fingerprint.of_json(config)
@@ -137,29 +143,74 @@ class Store:
         # One process at a time: what a killed one left half written is then nobody's.
         with self._locked():
             with files.replacing(path) as part:
-                words: Any = word_columns(ledger)
-                pq.write_table(
-                    table, part, compression="zstd", use_dictionary=words, row_group_size=ROW_GROUP
-                )
                 manifest = Manifest(
                     ledger=ledger,
                     stage=stage,
                     unit=unit,
                     iteration=iteration,
-                    rows=table.num_rows,
+                    rows=_write(part, ledger, tables),
                     content=fingerprint.of_file(part),
                     inputs=dict(inputs or {}),
                     config=config_fingerprint,
                 )
-                is_finished = manifest_path.exists()
-                if is_finished:
+                finished = self._finished(ledger, stage, unit)
+                if finished is not None:
                     # What differs is refused here; what does not, replaces itself.
-                    _refuse_change(json.loads(manifest_path.read_text()), manifest, path)
+                    _refuse_change(finished, manifest, path)
             # Last: a shard exists from the moment that its manifest does. A finished one is not
             # committed again: a run that is killed at each commit would never get past it.
-            if not is_finished:
+            if finished is None:
                 config_lib.write_json(manifest_path, manifest)
+            elif not manifest_path.exists():
+                # Its rows are in a pack.
+                path.unlink()
         return manifest
+
+    def compact(self, ledger: str, stage: str, least: int = packs.FANOUT) -> None:
+        """Put the small shards of a stage together, where it has `least` or more (`packs`).
+
+        Changes no row, no manifest and no fingerprint.
+        """
+        folder = self.folder / ledger
+        loose = sorted(folder.glob(f"{stage}.*.json"))
+        if len(loose) < least:
+            return
+        with self._locked():
+            packs.sweep(folder, loose)
+            shards = [json.loads(path.read_text()) for path in loose if path.exists()]
+            for group in packs.groups([shard["rows"] for shard in shards], least):
+                members = shards[group]
+                paths = [self._path(ledger, stage, shard["unit"]) for shard in members]
+                self._pack(ledger, 1, members, paths)
+            lower = []
+            for pack in packs.of_ledger(folder):
+                if pack.level == 1 and pack.parts[0]["stage"] == stage:
+                    lower.append(pack)
+            for group in packs.groups([pack.rows for pack in lower], packs.FANOUT):
+                parts = []
+                for pack in lower[group]:
+                    parts += pack.parts
+                self._pack(ledger, 2, parts, [pack.path for pack in lower[group]])
+
+    def _pack(
+        self,
+        ledger: str,
+        level: int,
+        parts: Sequence[Mapping[str, Any]],
+        paths: Sequence[pathlib.Path],
+    ) -> None:
+        """Write the rows of files, merged by key, as a pack."""
+        # A shard of an earlier version lacks columns that came later, which are null.
+        columns = ", ".join(FULL_SCHEMAS[ledger].names)
+        key = ", ".join((*KEYS[ledger], "unit"))
+        empty = FULL_SCHEMAS[ledger].empty_table()
+        with self._database.cursor() as connection:
+            connection.register("no_rows", empty)
+            source = f"from read_parquet({_sql_list(map(str, paths))}, union_by_name = true)"
+            sql = f"from ({source} union all by name from no_rows) select {columns} order by {key}"
+            batches = connection.sql(sql).to_arrow_reader(row_group(ledger))
+            schema, words = FULL_SCHEMAS[ledger], word_columns(ledger)
+            packs.write(self.folder / ledger, level, parts, batches, schema, words)
 
     def importing(self) -> contextlib.AbstractContextManager[None]:
         """Hold off other imports: of two that look for a pair at the same time both would add it.
@@ -172,15 +223,25 @@ class Store:
 
     def manifest(self, ledger: str, stage: str, unit: str) -> Manifest:
         """The manifest of a finished shard. Raises FileNotFoundError."""
-        return json.loads(self._manifest_path(ledger, stage, unit).read_text())
+        manifest = self._finished(ledger, stage, unit)
+        if manifest is None:
+            raise FileNotFoundError(self._manifest_path(ledger, stage, unit))
+        return manifest
 
     def manifests(self, ledger: str | None = None) -> list[Manifest]:
         """The manifests of all finished shards, or of those of one ledger, in order of name."""
         ledgers = [ledger] if ledger else list(SCHEMAS)
         manifests = []
         for name in ledgers:
-            for path in sorted((self.folder / name).glob("*.json")):
-                manifests.append(json.loads(path.read_text()))
+            by_name = {}
+            for path in (self.folder / name).glob("*.json"):
+                # A reader may have listed a shard that has gone into a pack since.
+                with contextlib.suppress(FileNotFoundError):
+                    by_name[path.stem] = json.loads(path.read_text())
+            for pack in packs.of_ledger(self.folder / name):
+                for part in pack.parts:
+                    by_name[packs.name_of(part)] = part
+            manifests += [by_name[shard] for shard in sorted(by_name)]
         return manifests
 
     def fingerprint(self, *ledgers: str) -> str:
@@ -205,25 +266,46 @@ class Store:
         """
         with self._database.cursor() as connection:
             for ledger in ledgers:
-                manifests = shards
-                if manifests is None:
-                    manifests = self.manifests(ledger)
-                paths = []
-                for m in manifests:
-                    if m["ledger"] == ledger:
-                        paths.append(str(self._path(ledger, m["stage"], m["unit"])))
-                if paths:
-                    # Temporary: seen by this connection alone, so that others may be open beside
-                    # it with other shards.
-                    connection.execute(
-                        # By name: shards of earlier versions lack columns that came later.
-                        f"create temp view {ledger} as "
-                        f"from read_parquet({_sql_list(paths)}, union_by_name = true)"
-                    )
-                else:
+                sql = self._rows_sql(ledger, shards)
+                if sql is None:
                     # DuckDB cannot read zero files: an empty table has the columns.
                     connection.register(ledger, FULL_SCHEMAS[ledger].empty_table())
+                else:
+                    # Temporary: seen by this connection alone, so that others may be open beside
+                    # it with other shards.
+                    connection.execute(f"create temp view {ledger} as {sql}")
             yield connection
+
+    def _rows_sql(self, ledger: str, shards: Sequence[Manifest] | None) -> str | None:
+        """The query for the rows of shards (None: of all); None where there is no file to read."""
+        packed = packs.of_ledger(self.folder / ledger)
+        wanted = None
+        loose = sorted(path.stem for path in (self.folder / ledger).glob("*.json"))
+        if shards is not None:
+            wanted = {packs.name_of(m) for m in shards if m["ledger"] == ledger}
+            loose = sorted(wanted)
+        paths = []
+        for name in loose:
+            if packs.manifest_in(packed, name) is None:
+                paths.append(str(self.folder / ledger / f"{name}.parquet"))
+        partial = []
+        for pack in packed:
+            if wanted is None or pack.by_name.keys() <= wanted:
+                paths.append(str(pack.path))
+                continue
+            names = sorted(pack.by_name.keys() & wanted)
+            if names:
+                partial.append(
+                    f"from read_parquet({_sql_list([str(pack.path)])}) "
+                    f"where stage || '.' || unit in ({_sql_texts(names)})"
+                )
+        whole = []
+        if paths:
+            # By name: shards of earlier versions lack columns that came later.
+            whole.append(f"from read_parquet({_sql_list(paths)}, union_by_name = true)")
+        if not whole + partial:
+            return None
+        return " union all by name ".join(whole + partial)
 
     @functools.cached_property
     def _database(self) -> duckdb.DuckDBPyConnection:
@@ -240,22 +322,37 @@ class Store:
         return database
 
     def query(
-        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+        shards: Sequence[Manifest] | None = None,
     ) -> pa.Table:
-        """The result of one DuckDB query over the ledgers.
+        """The result of one DuckDB query over the ledgers, or over these shards of them.
 
         For example `query("select pair_id from votes where voter = ?", ["human:ann"])`.
         """
         # A view reads the shards' footers, so there are views only of what the query may mean.
         named = [ledger for ledger in SCHEMAS if ledger in sql]
-        with self.connect(ledgers=named) as connection:
+        with self.connect(shards, ledgers=named) as connection:
             return connection.sql(sql, params=parameters).to_arrow_table()
 
-    def without_embedding(self, embedder: str) -> list[str]:
-        """Sorted ids of the pairs without an embedding by `embedder`."""
-        sql = """
-            select pair_id from pairs
-            anti join (select pair_id from embeddings where embedder = ?) using (pair_id)
+    @contextlib.contextmanager
+    def stream(
+        self, sql: str, parameters: Sequence[Any] | None = None, rows: int = ROW_GROUP
+    ) -> Iterator[pa.RecordBatchReader]:
+        """Yield the result of one DuckDB query in batches of about `rows` rows, as it comes."""
+        named = [ledger for ledger in SCHEMAS if ledger in sql]
+        with self.connect(ledgers=named) as connection:
+            yield connection.sql(sql, params=parameters).to_arrow_reader(rows)
+
+    def without_embedding(self, embedder: str, pair_ids: Sequence[str] | None = None) -> list[str]:
+        """Sorted ids of the pairs (of these) without an embedding by `embedder`."""
+        about = _about(pair_ids)
+        sql = f"""
+            select pair_id from (select pair_id from pairs where {about})
+            anti join (
+                select pair_id from embeddings where embedder = ? and {about}
+            ) using (pair_id)
             order by pair_id
         """
         return self.query(sql, [embedder]).column("pair_id").to_pylist()
@@ -270,7 +367,10 @@ class Store:
         places = pa.table(
             {"pair_id": pa.array(pair_ids, pa.string()), "place": range(len(pair_ids))}
         )
-        sql = "select pairs.*, place from places join pairs using (pair_id) order by place"
+        sql = (
+            "select pairs.*, place from places "
+            f"join (from pairs where {within(pair_ids)}) as pairs using (pair_id) order by place"
+        )
         with self.connect(ledgers=["pairs"]) as connection:
             connection.register("places", places)
             rows = connection.sql(sql).to_arrow_table().to_pylist()
@@ -284,12 +384,8 @@ class Store:
 
         A person's edit goes before a judge's row, and a later iteration before an earlier one.
         """
-        where, parameters = "", None
-        if pair_ids is not None:
-            where = "where pair_id in (select unnest($ids))"
-            parameters = {"ids": list(pair_ids)}
-        sql = CURRENT_ATTRIBUTES.format(where=where) + " order by pair_id"
-        return self.query(sql, parameters)
+        sql = CURRENT_ATTRIBUTES.format(about=_about(pair_ids)) + " order by pair_id"
+        return self.query(sql)
 
     def verify(self) -> list[str]:
         """Say what is wrong with the store, in sentences; empty where it is sound.
@@ -297,13 +393,13 @@ class Store:
         Looks for damaged shards, and for rows about pairs that the store does not have.
         """
         problems = []
-        for m in self.manifests():
-            path = self._path(m["ledger"], m["stage"], m["unit"])
-            if not path.exists() or fingerprint.of_file(path) != m["content"]:
-                problems.append(
-                    f"{path}: missing or changed since it was written; "
-                    f"delete it and its .json, and run {m['stage']} again"
-                )
+        for ledger in SCHEMAS:
+            for path, content, stage in self._files(ledger):
+                if not path.exists() or fingerprint.of_file(path) != content:
+                    problems.append(
+                        f"{path}: missing or changed since it was written; "
+                        f"delete it and its .json, and run {stage} again"
+                    )
         # A damaged shard cannot be queried.
         if problems:
             return problems
@@ -319,6 +415,45 @@ class Store:
 
     # ------------------------------------------------------------------ inside
 
+    def _files(self, ledger: str) -> Iterator[tuple[pathlib.Path, str, str]]:
+        """The files of a ledger, each with the fingerprint that it should have and its stage."""
+        packed = packs.of_ledger(self.folder / ledger)
+        for pack in packed:
+            yield pack.path, pack.content, pack.parts[0]["stage"]
+        for path in sorted((self.folder / ledger).glob("*.json")):
+            if packs.manifest_in(packed, path.stem) is None:
+                manifest = json.loads(path.read_text())
+                yield path.with_suffix(".parquet"), manifest["content"], manifest["stage"]
+
+    def _finished(self, ledger: str, stage: str, unit: str) -> Manifest | None:
+        """The manifest of a shard; None where it is not finished."""
+        path = self._manifest_path(ledger, stage, unit)
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads(path.read_text())
+        return packs.manifest_in(packs.of_ledger(self.folder / ledger), path.stem)
+
+    def _checked(
+        self,
+        ledger: str,
+        rows: Iterable[Mapping[str, Any]] | pa.Table | Tables,
+        iteration: int,
+        stage: str,
+        unit: str,
+    ) -> Iterator[pa.Table]:
+        """The rows of a shard as checked tables."""
+        tables: Iterable[Any] = [rows]
+        if isinstance(rows, Tables):
+            # Begun by an empty one: a stage without any row has a shard too.
+            tables = itertools.chain([[]], rows.tables)
+        where = str(self._path(ledger, stage, unit))
+        for each in tables:
+            table = checked_table(
+                ledger, each, iteration=iteration, stage=stage, unit=unit, where=where
+            )
+            if ledger == "scores":
+                self._refuse_own_training_pairs(table)
+            yield table
+
     def _path(self, ledger: str, stage: str, unit: str) -> pathlib.Path:
         if ledger not in SCHEMAS:
             raise ValueError(f"ledger {ledger!r}: there are {', '.join(SCHEMAS)}")
@@ -333,7 +468,7 @@ class Store:
     def _refuse_own_training_pairs(self, scores: pa.Table) -> None:
         if not scores.num_rows or not self.manifests("training"):
             return
-        with self.connect() as connection:
+        with self.connect(ledgers=["training"]) as connection:
             connection.register("new_scores", scores)
             cross_fit.refuse_own_training_pairs(connection, "new_scores")
 
@@ -359,9 +494,47 @@ def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:
         )
 
 
-def _sql_list(texts: Sequence[str]) -> str:
-    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
-    return f"[{quoted}]"
+def _write(path: pathlib.Path, ledger: str, tables: Iterator[pa.Table]) -> int:
+    """Write checked tables, each after the one before by key, as one file; how many rows."""
+    words: Any = word_columns(ledger)
+    group, rows = row_group(ledger), 0
+    with pq.ParquetWriter(
+        path, stored_schema(ledger), compression="zstd", use_dictionary=words
+    ) as writer:
+        # Row groups of one size: the bytes must not depend on how the rows came in tables.
+        for table in in_groups(tables, group):
+            writer.write_table(table, group)
+            rows += table.num_rows
+    return rows
+
+
+def row_group(ledger: str) -> int:
+    """Rows of a row group in the files of a ledger."""
+    return ROW_GROUP_OF.get(ledger, ROW_GROUP)
+
+
+def within(pair_ids: Sequence[str]) -> str:
+    """A condition that holds for these pairs: by it DuckDB skips the row groups without them."""
+    if not len(pair_ids):
+        return "false"
+    return f"pair_id between {_sql_texts([min(pair_ids)])} and {_sql_texts([max(pair_ids)])}"
+
+
+def _about(pair_ids: Sequence[str] | None) -> str:
+    """The condition that holds for these pairs alone; None: for all."""
+    if pair_ids is None:
+        return "true"
+    if not len(pair_ids):
+        return "false"
+    return f"{within(pair_ids)} and pair_id in ({_sql_texts(pair_ids)})"
+
+
+def _sql_texts(texts: Iterable[str]) -> str:
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
+
+
+def _sql_list(texts: Iterable[str]) -> str:
+    return f"[{_sql_texts(texts)}]"
 
 
 def _decoded(row: dict[str, Any]) -> PairText:

@@ -4,8 +4,9 @@ Its order and its encoding depend on the rows alone, not on how they came.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute
@@ -14,6 +15,16 @@ from rewardjax.curation.ledger.rows import COLUMNS, KEYS, SCHEMAS, STAMP, Column
 
 # The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
 pc: Any = pyarrow.compute
+
+
+class Tables(NamedTuple):
+    """Rows of a shard that are too many for memory, in the order of its key.
+
+    tables: dicts or a table each, as `Store.append` takes them.
+    """
+
+    tables: Iterable[Iterable[Mapping[str, Any]] | pa.Table]
+
 
 _WORD_TYPE = pa.dictionary(pa.int32(), pa.string())
 
@@ -65,7 +76,53 @@ def checked_table(
     for column, value in zip(STAMP, (iteration, stage, unit), strict=True):
         values = pa.repeat(pa.scalar(value, column.type), table.num_rows)
         table = table.append_column(column.name, values)
-    return table.cast(_in_memory(COLUMNS[ledger] + STAMP, nullable=False))
+    return table.cast(stored_schema(ledger))
+
+
+def stored_schema(ledger: str) -> pa.Schema:
+    """The schema of a shard of a ledger, its words as dictionaries."""
+    return _in_memory(COLUMNS[ledger] + STAMP, nullable=False)
+
+
+def in_groups(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Checked tables, in the order of the key, as tables of `rows` rows, but for the last.
+
+    A single table stays whole. Raises ValueError where a table begins before the last one ended.
+    """
+    held: list[pa.Table] = []
+    have, ended, several = 0, None, False
+    remaining = iter(tables)
+    first = next(remaining)
+    second = next(remaining, None)
+    if second is None:
+        yield first
+        return
+    for table in itertools.chain([first, second], remaining):
+        if table.num_rows:
+            begins = table.column("pair_id")[0].as_py()
+            if ended is not None and begins <= ended:
+                raise ValueError(f"rows of {begins!r} come after those of {ended!r}: sort by pair")
+            ended = table.column("pair_id")[-1].as_py()
+        held.append(table)
+        have += table.num_rows
+        while have >= rows:
+            joined = pa.concat_tables(held)
+            yield _renumbered(joined.slice(0, rows))
+            held = [joined.slice(rows)]
+            have -= rows
+            several = True
+    if have or not several:
+        yield _renumbered(pa.concat_tables(held))
+
+
+def _renumbered(table: pa.Table) -> pa.Table:
+    """The table, the words of its dictionaries numbered in the order of its rows."""
+    table = table.unify_dictionaries().combine_chunks()
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            words = table.column(place).cast(pa.string()).dictionary_encode()
+            table = table.set_column(place, field, words)
+    return table
 
 
 def word_columns(ledger: str) -> list[str]:

@@ -82,33 +82,42 @@ def export(
     if personal not in PERSONAL:
         raise ValueError(f"personal = {personal!r} is not one of {', '.join(PERSONAL)}")
     counts: collections.Counter[str] = collections.Counter()
-    written = []
     with_personal_data = coverage.open_findings(store, "pii")
     unseen: set[str] = set()
     if personal == "leave_out":
         unseen = coverage.not_looked_at(store, "pii")
-    for row in pools_lib.pools(store, iteration, judges).to_pylist():
-        if row["pool"] not in pools:
-            continue
-        label = row["value"]
-        if labels == "original":
-            label = row["original"]
-        fate = _fate(row, label, flips)
-        if fate == "written" and row["pair_id"] in unseen:
-            raise ValueError(
-                f"personal = 'leave_out': pair {row['pair_id']} was never looked through for "
-                "personal data; let `curate run` clean it with clean.pii set, or mask"
-            )
-        if fate == "written" and row["pair_id"] in with_personal_data:
-            counts["personal data"] += 1
-            if personal == "leave_out":
-                continue
-        if fate == "written":
-            written.append(row | {"label": label, "original_label": _against_original(row, label)})
-        else:
-            counts[fate] += 1
-    masking = personal == "mask"
-    return dict(counts + _write(store, output, written, _PROVENANCE, masking=masking))
+
+    def labeled() -> Iterator[list[dict[str, Any]]]:
+        """The rows that are written, some thousand at a time; counts the others."""
+        with pools_lib.stream(store, iteration, judges, ROWS) as batches:
+            for batch in batches:
+                rows = []
+                for row in batch.to_pylist():
+                    if row["pool"] not in pools:
+                        continue
+                    label = row["value"]
+                    if labels == "original":
+                        label = row["original"]
+                    fate = _fate(row, label, flips)
+                    if fate != "written":
+                        counts[fate] += 1
+                        continue
+                    if row["pair_id"] in unseen:
+                        raise ValueError(
+                            f"personal = 'leave_out': pair {row['pair_id']} was never looked "
+                            "through for personal data; let `curate run` clean it with clean.pii "
+                            "set, or mask"
+                        )
+                    if row["pair_id"] in with_personal_data:
+                        counts["personal data"] += 1
+                        if personal == "leave_out":
+                            continue
+                    against = _against_original(row, label)
+                    rows.append(row | {"label": label, "original_label": against})
+                yield rows
+
+    written = _write(store, output, labeled(), _PROVENANCE, masking=personal == "mask")
+    return dict(counts + written)
 
 
 def write_labels(store: Store, output: pathlib.Path, labels: Mapping[str, str]) -> None:
@@ -116,7 +125,9 @@ def write_labels(store: Store, output: pathlib.Path, labels: Mapping[str, str]) 
 
     What a reward model is trained on: prompt, chosen, rejected and pair_id, ordered by pair_id.
     """
-    rows = [{"pair_id": pair_id, "label": labels[pair_id]} for pair_id in sorted(labels)]
+    ids = sorted(labels)
+    slices = (ids[start : start + ROWS] for start in range(0, len(ids), ROWS))
+    rows = ([{"pair_id": i, "label": labels[i]} for i in part] for part in slices)
     _write(store, output, rows, {"pair_id": pa.string()})
 
 
@@ -145,12 +156,12 @@ def _against_original(row: Mapping[str, Any], label: str) -> str:
 def _write(
     store: Store,
     output: pathlib.Path,
-    rows: Sequence[dict[str, Any]],
+    parts: Iterable[Sequence[dict[str, Any]]],
     about: Mapping[str, Any],
     *,
     masking: bool = False,
 ) -> collections.Counter[str]:
-    """Write rows with `pair_id`, `label` and the columns `about`; returns counts by fate."""
+    """Write rows, given in parts, with `pair_id`, `label` and the columns `about`; the counts."""
     counts: collections.Counter[str] = collections.Counter()
     as_text = _mentions(store, *TEXT_ONLY)
     messages = pa.list_(pa.struct(_message_fields(store)))
@@ -167,8 +178,8 @@ def _write(
         files.replacing(output) as part,
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
     ):
-        for start in range(0, len(rows), ROWS):
-            records = list(_records(store, rows[start : start + ROWS], about))
+        for rows in parts:
+            records = list(_records(store, rows, about))
             if masking:
                 bare = [_masked(record) for record in records]
                 counts["masked"] += sum(map(operator.ne, bare, records))

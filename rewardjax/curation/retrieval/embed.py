@@ -8,8 +8,9 @@ function.
 
 import dataclasses
 import functools
+import itertools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +34,9 @@ from rewardjax.scoring import rows as scoring
 
 # Hashed features: words and pairs of neighboring words share one half, pieces of words the other.
 BUCKETS = 2**16
+# Texts whose features are in memory at a time: about 0.3 MB each for a text of 1,000 characters,
+# which has some thousand pieces of words.
+TEXTS = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +97,11 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
     projection = _projection(width)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        if not texts:
-            return np.zeros((0, width), np.float32)
-        return unit(np.asarray(projection.transform(weighting.transform(_counts(texts)))))
+        vectors = np.zeros((len(texts), width), np.float32)
+        for first in range(0, len(texts), TEXTS):
+            weighed = weighting.transform(_counts(texts[first : first + TEXTS]))
+            vectors[first : first + TEXTS] = unit(np.asarray(projection.transform(weighed)))
+        return vectors
 
     # Of the projection too: another release of scikit-learn may draw another one.
     signs = projection.components_
@@ -103,16 +109,24 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
     return Embedder(f"static-{width}-{fingerprint.of_bytes(state)}", width, embed)
 
 
-def fit_rarity(texts: Sequence[str]) -> np.ndarray:
+def fit_rarity(texts: Iterable[str]) -> np.ndarray:
     """Inverse document frequency of the features in `texts`, float32 [BUCKETS].
 
     ln((1 + n) / (1 + texts that have it)): what every text says, such as the names of the
-    attributes, weighs nothing.
+    attributes, weighs nothing. The texts are read once and none is kept.
     """
-    if not texts:
+    remaining = iter(texts)
+    total, having = 0, np.zeros(BUCKETS, np.int64)
+    while batch := list(itertools.islice(remaining, TEXTS)):
+        total += len(batch)
+        # A row of a sparse matrix has each of its features once.
+        having += np.bincount(_counts(batch).indices, minlength=BUCKETS)
+    if not total:
         return np.zeros(BUCKETS, np.float32)
-    # scikit-learn adds 1, so that what every text says still counts.
-    return (TfidfTransformer().fit(_counts(texts)).idf_ - 1).astype(np.float32)
+    # In float32, as scikit-learn's TfidfTransformer computes it: vectors depend on every bit.
+    share = np.full(BUCKETS, 1 + total, np.float32) / (1 + having).astype(np.float32)
+    # scikit-learn adds 1, so that what every text says still counts; here it is taken off again.
+    return (np.log(share) + np.float32(1)) - np.float32(1)
 
 
 def _counts(texts: Sequence[str]) -> Any:

@@ -5,11 +5,13 @@ on gold, and "gold", trained on all that people verified (paper, section 1.2). E
 the ledger, lets a plug-in work, and appends; what is in the ledger is not done again.
 """
 
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
@@ -17,7 +19,7 @@ from rewardjax import config as config_lib
 from rewardjax.curation.ledger import cross_fit as cross_fit_lib
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.ledger.stage_names import PairIds, Stage, as_array
 from rewardjax.curation.reward_models import gold_errors
 from rewardjax.curation.reward_models.score_pairs import score_pairs
 from rewardjax.curation.workspace import Training, Workspace
@@ -81,22 +83,22 @@ def _fitted(
 # ------------------------------------------------------------------ asking
 
 
-def score(
-    ws: Workspace, training: Training, seat: str, pair_ids: Sequence[str], stage: Stage
-) -> None:
+def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage: Stage) -> None:
     """Put rewards of both responses of every pair into the ledger.
 
     What cannot be scored becomes a finding with its reason. Raises OwnTrainingPair, before anything
     is computed, where the model was trained on one of the pairs.
     """
     todo = stage.open_units(ws.store, pair_ids)
-    if not todo:
+    first = next(todo, None)
+    if first is None:
         return
     # Once for all units: loading takes longer than scoring one.
     model = ws.plugins.load(ws, training)
     _refuse_own_training_pairs(ws, model.name, pair_ids)
     quiet = not sys.stderr.isatty()
-    for unit, ids in tqdm(todo, stage.name, unit="unit", disable=quiet, leave=False):
+    units = itertools.chain([first], todo)
+    for unit, ids in tqdm(units, stage.name, unit="unit", disable=quiet, leave=False):
         rows, unscorable = score_pairs(model, ws.store.texts(ids), seat=seat)
         findings = [
             {
@@ -112,20 +114,27 @@ def score(
         stage.append(ws.store, "scores", rows, unit)
 
 
-def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: Sequence[str]) -> None:
+def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: PairIds) -> None:
     # The store would refuse the rewards too, but only after a pool was scored in vain.
-    about = {"pair_id": pa.array(pair_ids, pa.string()), "model": [model] * len(pair_ids)}
-    with ws.store.connect() as connection:
+    models = pa.repeat(pa.scalar(model), len(pair_ids))
+    about = {"pair_id": as_array(pair_ids), "model": models}
+    with ws.store.connect(ledgers=["training"]) as connection:
         connection.register("to_judge", pa.table(about))
         cross_fit_lib.refuse_own_training_pairs(connection, "to_judge")
 
 
-def margins(ws: Workspace, stages: Sequence[Stage]) -> dict[str, float]:
-    """pair_id -> reward_a - reward_b, of the rewards that these stages put into the ledger."""
-    rows: list[dict[str, Any]] = []
-    for stage in stages:
-        rows += stage.rows(ws.store, "scores")
-    return {row["pair_id"]: row["reward_a"] - row["reward_b"] for row in rows}
+def margins(ws: Workspace, stage: Stage, pair_ids: PairIds, missing: float) -> np.ndarray:
+    """reward_a - reward_b [n] of pairs by a stage, `missing` for those that it could not score."""
+    # A join gives no order: the place says where a row belongs.
+    places = pa.table({"pair_id": as_array(pair_ids), "place": np.arange(len(pair_ids))})
+    sql = """
+        select coalesce(reward_a::double - reward_b, $missing::double) as margin
+        from places left join (select * from scores where stage = $stage) using (pair_id)
+        order by place"""
+    with ws.store.connect(ledgers=["scores"]) as connection:
+        connection.register("places", places)
+        rows = connection.sql(sql, params={"missing": missing, "stage": stage.name})
+        return rows.to_arrow_table().column("margin").to_numpy()
 
 
 def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, Any]:

@@ -4,26 +4,32 @@ Every function is given pairs in an order that is itself in the ledger, splits t
 those that are not done, and appends them: a run that was killed goes on at the unit it was in.
 """
 
+import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
+import pyarrow as pa
 
 from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
-from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.ledger.stage_names import UNIT, PairIds, Stage, in_slices
+from rewardjax.curation.ledger.store import within
+from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
 from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Row, Waiting, Workspace
 from rewardjax.parallel.mesh import make_mesh
 
+VECTORS = 2**14  # read at a time, as float32
+
 # ------------------------------------------------------------------ attributes, vectors
 
 
-def tag(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
+def tag(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     """Have pairs described that have no attributes yet: the paper's 5-tuple. May raise Paused."""
 
     def attributes(ids: Sequence[str]) -> Iterable[Row]:
@@ -36,7 +42,7 @@ def tag(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
 
 def _append_units(
     ws: Workspace,
-    pair_ids: Sequence[str],
+    pair_ids: PairIds,
     stage: Stage,
     ledger: str,
     answers: Callable[[Sequence[str]], Iterable[Row]],
@@ -58,24 +64,31 @@ def _append_units(
         raise waiting
 
 
-def embed(ws: Workspace, pair_ids: Sequence[str], stage: Stage) -> None:
+def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     """Put vectors of prompt and attributes into the ledger, for the pairs that have none yet."""
     todo = stage.open_units(ws.store, pair_ids)
-    if not todo:
+    first = next(todo, None)
+    if first is None:
         return
     with jax.set_mesh(make_mesh()):
         embedder = ws.plugins.embedder(ws, pair_ids)
         _refuse_other_vectors(ws, embedder.name)
-        # A vector is a function of the pair's text: a second one would say nothing new.
-        missing = set(ws.store.without_embedding(embedder.name))
-        for unit, ids in todo:
-            new = sorted(missing & set(ids))
-            vectors = embedder.embed(embedded_texts(ws, new))
-            rows = [
-                {"pair_id": pair_id, "embedder": embedder.name, "vector": vector.tolist()}
-                for pair_id, vector in zip(new, vectors, strict=True)
-            ]
-            stage.append(ws.store, "embeddings", rows, unit)
+        for unit, ids in itertools.chain([first], todo):
+            # A vector is a function of the pair's text: a second one would say nothing new.
+            new = ws.store.without_embedding(embedder.name, ids)
+            stage.append(ws.store, "embeddings", _embeddings(ws, embedder, new), unit)
+
+
+def _embeddings(ws: Workspace, embedder: embed_lib.Embedder, pair_ids: list[str]) -> pa.Table:
+    """Rows of `embeddings`, as Arrow: a vector as Python numbers takes thirty times the memory."""
+    vectors = np.asarray(embedder.embed(embedded_texts(ws, pair_ids)), np.float32)  # [n, width]
+    offsets = np.arange(len(pair_ids) + 1, dtype=np.int32) * vectors.shape[1]
+    columns = {
+        "pair_id": pa.array(pair_ids, pa.string()),
+        "embedder": pa.repeat(pa.scalar(embedder.name), len(pair_ids)),
+        "vector": pa.ListArray.from_arrays(offsets, vectors.ravel()),
+    }
+    return pa.table(columns)
 
 
 def _refuse_other_vectors(ws: Workspace, embedder: str) -> None:
@@ -99,16 +112,38 @@ def embedded_texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
     return [embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in texts]
 
 
-def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
+def all_texts(ws: Workspace, pair_ids: PairIds) -> Iterator[str]:
+    """`embedded_texts` of any number of pairs, as they are asked for."""
+    for ids in in_slices(pair_ids, UNIT):
+        yield from embedded_texts(ws, ids)
+
+
+def vectors(ws: Workspace, pair_ids: PairIds) -> np.ndarray:
     """Their vectors on retrieval's grid, int8 [n, D]. Raises KeyError for a pair without one."""
+    # Only numbers of one byte are kept of each part: as float32 they would take four times as much.
+    parts = [_on_grid(ws, ids) for ids in in_slices(pair_ids, VECTORS)]
+    if not parts:
+        return np.zeros((0, 0), np.int8)
+    return np.concatenate(parts)
+
+
+def _on_grid(ws: Workspace, pair_ids: list[str]) -> np.ndarray:
+    """`vectors` of some thousand pairs."""
+    places = pa.table({"pair_id": pa.array(pair_ids, pa.string()), "place": range(len(pair_ids))})
     # Any of a pair's vectors: they are equal, as one embedder made them all.
-    rows = ws.store.query(
-        "select pair_id, any_value(vector) as vector from embeddings "
-        "where pair_id in (select unnest($ids)) group by pair_id",
-        {"ids": list(pair_ids)},
-    ).to_pylist()
-    vector_of = {row["pair_id"]: row["vector"] for row in rows}
-    return search.on_grid(np.array([vector_of[pair_id] for pair_id in pair_ids], np.float32))
+    sql = f"""
+        select place, any_value(vector) as vector
+        from places join (from embeddings where {within(pair_ids)}) using (pair_id)
+        group by place order by place"""
+    with ws.store.connect(ledgers=["embeddings"]) as connection:
+        connection.register("places", places)
+        rows = connection.sql(sql).to_arrow_table()
+    if rows.num_rows < len(pair_ids):
+        having = set(rows.column("place").to_pylist())
+        missing = [i for place, i in enumerate(pair_ids) if place not in having]
+        raise KeyError(f"pairs {missing[:3]} have no vector in {ws.folder}")
+    flat = rows.column("vector").combine_chunks().flatten().to_numpy()  # [n * D]
+    return search.on_grid(flat.reshape(len(pair_ids), -1))
 
 
 # ------------------------------------------------------------------ judges
@@ -116,7 +151,7 @@ def vectors(ws: Workspace, pair_ids: Sequence[str]) -> np.ndarray:
 
 def judge(
     ws: Workspace,
-    pair_ids: Sequence[str],
+    pair_ids: PairIds,
     asked: Stage,
     merged: Stage,
     gold: Mapping[str, str | None],
@@ -136,12 +171,16 @@ def judge(
 
     _append_units(ws, pair_ids, asked, "votes", votes_about)
     if not merged.has(ws.store):
-        # In an order of its own: a rule that merges may depend on which vote comes first.
-        votes = asked.rows(ws.store, "votes", order="pair_id, voter, sample")
         needed = quorum.needed(panels.members(ws, asked, "judge"), ws.config.judging.quorum)
-        enough = quorum.with_quorum(votes, needed)
-        merged.append(ws.store, "votes", protocol.panel(enough, **ws.config.panel.to_dict()))
+
+        def enough() -> Iterator[list[Row]]:
+            for votes in asked.votes(ws.store):
+                yield quorum.with_quorum(votes, needed)
+
+        panel = protocol.panel_in_parts(enough, **ws.config.panel.to_dict())
+        merged.append(ws.store, "votes", Tables(panel))
         # Told and not raised: whether such a judge is broken is for a person to see.
+        votes = itertools.chain.from_iterable(asked.votes(ws.store))
         for warning in bias.undecided_judges(votes):
             print(f"warning: {asked.name}: {warning}", file=sys.stderr)
 

@@ -15,7 +15,7 @@ from rewardjax.curation import people_files
 from rewardjax.curation.annotation.desk import open_desk
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.retrieval import embed, encoder
 from rewardjax.curation.retrieval.http_embedder import EmbeddingServer, NotEmbedded, http_embedder
@@ -161,7 +161,7 @@ def check_embedder(settings: Config) -> None:
         EmbeddingServer(**settings.server)
 
 
-def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
+def embedder(ws: Workspace, pair_ids: PairIds) -> embed.Embedder:
     """The config's embedder.
 
     What the static one learns of the first pairs it sees is kept in the workspace, so that later
@@ -179,7 +179,7 @@ def embedder(ws: Workspace, pair_ids: Sequence[str]) -> embed.Embedder:
         return _embedder_over_http(ws)
     path = ws.folder / "rarity.npy"
     if not path.exists():
-        rarity = embed.fit_rarity(labeling.embedded_texts(ws, pair_ids))
+        rarity = embed.fit_rarity(labeling.all_texts(ws, pair_ids))
         with files.replacing(path) as part, open(part, "wb") as file:
             np.save(file, rarity)
     return embed.static(np.load(path), settings.width)

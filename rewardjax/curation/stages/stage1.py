@@ -14,6 +14,7 @@ import json
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from rewardjax.curation.ledger import decisions, pools, stage_names
 from rewardjax.curation.ledger.intake import take_in
@@ -39,14 +40,20 @@ def prepare(ws: Workspace) -> None:
         take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
     # Before judges are paid: what cleaning holds back is never described or labeled.
     cleaning.clean_new(ws)
+    for name in ws.config.sources:
+        # After cleaning, which reads shard by shard. From here on pairs are read by their ids, of
+        # which every shard of an import has some: in one file they are neighbors.
+        ws.store.compact("pairs", stage_names.imported(name).name, least=2)
     describe(ws)
 
 
 def describe(ws: Workspace) -> None:
     """Have the unverified pool and gold described, and embed them. May raise Paused."""
     # Gold that the team owns is shown to judges from the first iteration on, as examples.
-    ids = list(labels(ws.store, "unverified", stage_names.IMPORTED))
-    ids += labels(ws.store, "gold", stage_names.IMPORTED)
+    entered = [
+        pools.ids(ws.store, pool, stage_names.IMPORTED) for pool in ("unverified", "gold")
+    ]
+    ids = pa.chunked_array(entered[0].chunks + entered[1].chunks, pa.string())
     rehearse(ws, ids)
     if ws.config.tag:
         labeling.tag(ws, ids, stage_names.TAG)
@@ -144,7 +151,7 @@ def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
 
 def _choose(ws: Workspace, iteration: int) -> list[Pick]:
     """Pairs that nobody has looked at, in the order in which they should be labeled."""
-    pool = list(labels(ws.store, "unverified", as_of(iteration)))
+    pool = pools.ids(ws.store, "unverified", as_of(iteration))
     size = min(len(pool), budget.pairs(ws.config.stage1, iteration))
     # Each iteration draws anew: with one seed the second would take up where the first one ended.
     seed = ws.config.seed + iteration
@@ -152,11 +159,11 @@ def _choose(ws: Workspace, iteration: int) -> list[Pick]:
     # There is no reward model yet to say what to label first.
     if iteration == 0 or select == "random":
         rows = selection.at_random(len(pool), size, seed)
-        return [Pick(pool[row], {"by": "random"}) for row in rows.tolist()]
+        return [Pick(pair_id, {"by": "random"}) for pair_id in pool.take(rows).to_pylist()]
     if select == "diversity":
         vectors = labeling.vectors(ws, pool).astype(np.float32) / search.GRID
         rows = selection.most_diverse(vectors, size, seed)
-        return [Pick(pool[row], {"by": "diversity"}) for row in rows.tolist()]
+        return [Pick(pair_id, {"by": "diversity"}) for pair_id in pool.take(rows).to_pylist()]
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
     if select == "uncertainty":
         return _most_uncertain(ws, best, pool, size, iteration)
@@ -166,23 +173,23 @@ def _choose(ws: Workspace, iteration: int) -> list[Pick]:
 
 
 def _most_uncertain(
-    ws: Workspace, best: Training, pool: list[str], size: int, iteration: int
+    ws: Workspace, best: Training, pool: pa.ChunkedArray, size: int, iteration: int
 ) -> list[Pick]:
     """The pairs on which the best RM is nearest to even."""
     stage = stage_names.uncertainty(iteration)
     seats.score(ws, best, "best", pool, stage)
-    margin_of = seats.margins(ws, [stage])
     # A pair that it could not score is one that it knows nothing about: p = 1/2.
-    margin = np.array([margin_of.get(pair_id, 0.0) for pair_id in pool])
+    margin = seats.margins(ws, stage, pool, missing=0.0)
     p = gold_errors.probability(margin, 1.0)  # [pool] that a is better
+    rows = selection.most_uncertain(p, size)
     picks = []
-    for row in selection.most_uncertain(p, size).tolist():
-        picks.append(Pick(pool[row], {"by": "uncertainty", "p": round(float(p[row]), 6)}))
+    for pair_id, share in zip(pool.take(rows).to_pylist(), p[rows].tolist(), strict=True):
+        picks.append(Pick(pair_id, {"by": "uncertainty", "p": round(share, 6)}))
     return picks
 
 
 def _retrieve(
-    ws: Workspace, best: Training, pool: list[str], size: int, iteration: int
+    ws: Workspace, best: Training, pool: pa.ChunkedArray, size: int, iteration: int
 ) -> list[Pick]:
     """What the gold pairs pull by the k(p) rule, the best RM's errors first (`rules.retrieve`)."""
     if not seats.sided_labels(ws, "gold", iteration):
@@ -197,7 +204,8 @@ def _retrieve(
     neighbors = rules.neighbors_in(labeling.vectors(ws, gold), labeling.vectors(ws, pool))
     pulled = rules.retrieve(p, neighbors, len(pool), ws.config.stage1.k_max, size)
     picks = []
-    for row, query, rank in zip(*(column.tolist() for column in pulled[:3]), strict=True):
+    ids = pool.take(pulled.row).to_pylist()
+    for pair_id, query, rank in zip(ids, pulled.query.tolist(), pulled.rank.tolist(), strict=True):
         # p is rounded: its last digits differ between platforms, and the ledger's bytes shall not.
         evidence = {
             "by": "retrieval",
@@ -206,5 +214,5 @@ def _retrieve(
             "rank": rank,
             "k_max": pulled.k_max,
         }
-        picks.append(Pick(pool[row], evidence))
+        picks.append(Pick(pair_id, evidence))
     return picks

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax.curation.ledger import decisions, stage_names, write_pairs
+from rewardjax.curation.ledger import decisions, pools, stage_names, write_pairs
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, as_of
+from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, PairIds, as_of
 from rewardjax.curation.reward_models import gold_errors, seats
 from rewardjax.curation.stages import cleaning, gates, labeling, report
 from rewardjax.curation.workspace import Training, Workspace
@@ -41,7 +41,7 @@ def run(ws: Workspace) -> dict[str, int]:
         "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
         [stage_names.WILD_ASKED],
     )
-    label(ws, unsure.column("pair_id").to_pylist(), iteration)
+    label(ws, unsure.column("pair_id"), iteration)
     gates.pass_or_pause(ws, stage_names.GATES_DECIDE, iteration, decided)
     counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **at)
     report.write(ws, iteration)
@@ -77,7 +77,7 @@ def train(ws: Workspace, iteration: int) -> tuple[dict[str, Training], dict[str,
 
 def score_wild(ws: Workspace, trained: dict[str, Training], iteration: int) -> None:
     """Have both reward models score the wild pool."""
-    wild = list(labels(ws.store, "wild", as_of(iteration)))
+    wild = pools.ids(ws.store, "wild", as_of(iteration))
     # Neither model has learned from the wild pool, so both may judge all of it.
     for seat, training in trained.items():
         seats.score(ws, training, seat, wild, stage_names.scored_wild(seat, iteration))
@@ -97,7 +97,7 @@ def gold_margins(ws: Workspace, iteration: int) -> np.ndarray:
     return margin
 
 
-def label(ws: Workspace, pair_ids: list[str], iteration: int) -> None:
+def label(ws: Workspace, pair_ids: PairIds, iteration: int) -> None:
     """Have judges describe and label wild pairs, shown the nearest gold pairs."""
     if ws.config.tag:
         labeling.tag(ws, pair_ids, stage_names.tag_wild(iteration))
