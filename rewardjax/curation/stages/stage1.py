@@ -50,9 +50,7 @@ def prepare(ws: Workspace) -> None:
 def describe(ws: Workspace) -> None:
     """Have the unverified pool and gold described, and embed them. May raise Paused."""
     # Gold that the team owns is shown to judges from the first iteration on, as examples.
-    entered = [
-        pools.ids(ws.store, pool, stage_names.IMPORTED) for pool in ("unverified", "gold")
-    ]
+    entered = [pools.ids(ws.store, pool, stage_names.IMPORTED) for pool in ("unverified", "gold")]
     ids = pa.chunked_array(entered[0].chunks + entered[1].chunks, pa.string())
     rehearse(ws, ids)
     if ws.config.tag:
@@ -61,17 +59,17 @@ def describe(ws: Workspace) -> None:
     labeling.embed(ws, ids, stage_names.EMBED)
 
 
-def rehearse(ws: Workspace, pool: list[str]) -> None:
+def rehearse(ws: Workspace, pool: pa.ChunkedArray) -> None:
     """Have the training settings tried on the pool, unless no model is left to train."""
     stage1 = ws.config.stage1
     last = stage1.iterations
     # Stage 2 trains once more.
     if ws.config.stage2.table:
         last += 1
-    if not pool or last == 0 or stage_names.trained("best", last).has(ws.store):
+    if not len(pool) or last == 0 or stage_names.trained("best", last).has(ws.store):
         return
     # Ids are hashes: the first ones are a sample at random, and always the same.
-    sample = pool[:REHEARSED]
+    sample = pool[:REHEARSED].to_pylist()
     sql = f"""
         select pair_id from pairs join ({pools.sql(stage_names.IMPORTED)}) using (pair_id)
         where pool in ('unverified', 'gold')
