@@ -6,6 +6,12 @@ Writes a synthetic store (made once, kept in --folder): for each pair an origina
 gold and a best RM, and for a third of them a panel vote; people voted on 1 in 1000. Then decides
 them by the preset `flip_both` and prints one JSON line last: seconds of the decision, peak memory
 of this process, disk, actions.
+
+    python -m benchmarks.curation_scale --folder runs/scale --full --pairs 2000000 [--smoke]
+
+Instead takes texts as long as HH's through every step of curation (`curation_growth`), at an
+eighth, a quarter, a half and all of the pairs; the JSON line has CPU seconds and peak memory of
+each step, what they grow by per pair, and what 40M pairs would take if they went on so.
 """
 
 import argparse
@@ -17,6 +23,7 @@ import time
 
 import duckdb
 
+from benchmarks import curation_growth
 from rewardjax.curation.ledger.decisions import decide
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
@@ -88,7 +95,17 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--pairs", type=int, default=40_000_000)
+    parser.add_argument("--full", action="store_true", help="every step of curation, with texts")
+    parser.add_argument("--smoke", action="store_true", help="with --full: 2,000 pairs at most")
     args = parser.parse_args()
+    if args.full:
+        pairs = args.pairs
+        if args.smoke:
+            pairs = min(pairs, 2_000)
+        sizes = [pairs // part for part in (8, 4, 2, 1)]
+        figures = curation_growth.measure(args.folder / "full", sizes, list(curation_growth.STEPS))
+        print(json.dumps({"benchmark": "curation_scale", "full": True, **figures}))
+        return
     store = Store(args.folder / str(args.pairs))
     make(store, args.pairs)
     shutil.rmtree(store.folder / "decisions", ignore_errors=True)

@@ -153,3 +153,19 @@ def test_bad_votes_are_named():
     with pytest.raises(ValueError, match="no votes"):
         dawid_skene([])
     assert consistency([]) == {}
+
+
+@pytest.mark.parametrize("method", list(aggregate.METHODS))
+def test_in_how_many_parts_votes_are_read_does_not_show(method):
+    rows, right = simulated(60, {"one": (0.8, 0.0), "two": (0.75, 0.2), "three": (0.7, 0.0)})
+    (whole,) = aggregate.merge(lambda: [rows], method)
+
+    def in_sevens():
+        names = list(right)
+        for start in range(0, len(names), 7):
+            yield [row for row in rows if row["pair_id"] in names[start : start + 7]]
+
+    in_parts = {}
+    for merged in aggregate.merge(in_sevens, method):
+        in_parts |= merged
+    assert in_parts == whole and list(in_parts) == list(whole)

@@ -131,7 +131,9 @@ def test_decisions_follow_from_the_shards_that_they_saw_when_those_lie_in_packs(
     store = filled(tmp_path / "store")
     rows = [vote(f"p{place:02d}", "original:s") for place in range(60)]
     store.append("votes", "label", "00006", rows)
-    store.append("scores", "wild", "0", [score(f"p{place:02d}", scorer="gold") for place in range(60)])
+    store.append(
+        "scores", "wild", "0", [score(f"p{place:02d}", scorer="gold") for place in range(60)]
+    )
     decide(store, "stage2", table="gold_rm")
     store.append("votes", "label", "00007", [vote("p02", "original:t", "b", sample=9)])
     # The pack holds a shard that the decisions did not see.

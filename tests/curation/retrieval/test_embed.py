@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfTransformer
 
 from rewardjax.curation.retrieval import embed
 from rewardjax.data.chat import ChatTokenizer
@@ -56,6 +57,17 @@ def test_rarity_is_the_inverse_document_frequency():
     in_all, in_one = (counts > 0).sum(axis=0) == 3, (counts > 0).sum(axis=0) == 1
     assert in_all.any() and not weighted[:, in_all].any()
     np.testing.assert_allclose(weighted[:, in_one], counts[:, in_one] * np.log(4 / 2), atol=1e-6)
+
+
+def test_how_many_texts_are_in_memory_does_not_show(monkeypatch):
+    rarity = embed.fit_rarity(iter(TEXTS))
+    vectors = embed.static(rarity).embed(TEXTS)
+    # To the bit, as scikit-learn has it: the name of an embedder is a hash of it.
+    idf = TfidfTransformer().fit(embed._counts(TEXTS)).idf_
+    np.testing.assert_array_equal(rarity, (idf - 1).astype(np.float32))
+    monkeypatch.setattr(embed, "TEXTS", 2)
+    np.testing.assert_array_equal(embed.fit_rarity(iter(TEXTS)), rarity)
+    np.testing.assert_array_equal(embed.static(rarity).embed(TEXTS), vectors)
 
 
 def test_cosines_survive_the_projection():

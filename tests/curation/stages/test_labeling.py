@@ -2,8 +2,11 @@
 
 import dataclasses
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
+from ledgers import vote
 
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
@@ -146,3 +149,28 @@ def attributes(pair_id):
         "desired_attributes": "correct",
         "annotation_guideline": "count",
     }
+
+
+def test_how_much_is_read_at_a_time_does_not_show(tmp_path, monkeypatch):
+    with workspace(tmp_path, Cast()) as ws:
+        prepare(ws)
+        order = [*ASKED, *GOLD]
+        together = labeling.vectors(ws, order)
+        monkeypatch.setattr(labeling, "VECTORS", 3)
+        np.testing.assert_array_equal(labeling.vectors(ws, order), together)
+        # As Arrow, and in another order.
+        backwards = pa.array(order[::-1])
+        np.testing.assert_array_equal(labeling.vectors(ws, backwards), together[::-1])
+        with pytest.raises(KeyError, match="east07"):
+            labeling.vectors(ws, ["north00", "east07"])
+
+        stage = stage_names.judges(1)
+        for unit, part in enumerate((GOLD, ASKED)):
+            rows = [vote(i, sample=sample) for i in part for sample in range(3)]
+            stage.append(ws.store, "votes", rows, f"{unit:05d}")
+        monkeypatch.setattr(stage_names, "VOTES", 2)
+        parts = list(stage.votes(ws.store))
+        pairs = [{row["pair_id"] for row in part} for part in parts]
+        assert sum(map(len, pairs)) == len(order)  # no pair is in two parts
+        together = [(row["pair_id"], row["sample"]) for part in parts for row in part]
+        assert together == sorted((i, sample) for i in order for sample in range(3))
