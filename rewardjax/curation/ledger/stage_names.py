@@ -99,14 +99,14 @@ class Stage:
             # before it.
             store.compact(ledger, self.name)
 
-    def votes(self, store: Store) -> Iterator[list[dict[str, Any]]]:
+    def votes(self, store: Store) -> Iterator[list[Any]]:
         """What this stage voted, some thousand votes at a time, each with all about its pairs.
 
         By pair, voter and sample; without the evidence, which is most of a vote.
         """
         columns = "pair_id, voter, kind, value, sample, shown"
         sql = f"select {columns} from votes where stage = ? order by pair_id, voter, sample"
-        rows: list[dict[str, Any]] = []
+        rows: list[Any] = []
         with store.stream(sql, [self.name], VOTES) as batches:
             for batch in batches:
                 rows += batch.to_pylist()
@@ -135,15 +135,15 @@ def in_slices(pair_ids: PairIds, size: int) -> Iterator[list[str]]:
 
 def as_array(pair_ids: PairIds) -> pa.Array | pa.ChunkedArray:
     """The pairs as Arrow."""
-    if isinstance(pair_ids, pa.Array | pa.ChunkedArray):
-        return pair_ids
-    return pa.array(pair_ids, pa.string())
+    if isinstance(pair_ids, Sequence):
+        return pa.array(pair_ids, pa.string())
+    return pair_ids
 
 
 def _as_list(pair_ids: PairIds) -> list[str]:
-    if isinstance(pair_ids, pa.Array | pa.ChunkedArray):
-        return pair_ids.to_pylist()
-    return list(pair_ids)
+    if isinstance(pair_ids, Sequence):
+        return list(pair_ids)
+    return pair_ids.to_pylist()
 
 
 # ------------------------------------------------------------------ before the first iteration

@@ -430,7 +430,8 @@ class Store:
         path = self._manifest_path(ledger, stage, unit)
         with contextlib.suppress(FileNotFoundError):
             return json.loads(path.read_text())
-        return packs.manifest_in(packs.of_ledger(self.folder / ledger), path.stem)
+        packed = packs.of_ledger(self.folder / ledger)
+        return packs.manifest_in(packed, path.stem)  # pyright: ignore[reportReturnType]
 
     def _checked(
         self,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
+from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import UNIT, PairIds, Stage, in_slices
 from rewardjax.curation.ledger.store import within
 from rewardjax.curation.ledger.tables import Tables
@@ -173,7 +174,7 @@ def judge(
     if not merged.has(ws.store):
         needed = quorum.needed(panels.members(ws, asked, "judge"), ws.config.judging.quorum)
 
-        def enough() -> Iterator[list[Row]]:
+        def enough() -> Iterator[list[VoteRow]]:
             for votes in asked.votes(ws.store):
                 yield quorum.with_quorum(votes, needed)
 
