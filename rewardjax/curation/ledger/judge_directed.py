@@ -141,11 +141,15 @@ def find(text: str) -> dict[str, str]:
     kinds = {}
     for reading in _readings(text):
         for kind, pattern in PATTERNS.items():
-            if all(any(word in reading for word in group) for group in WORDS[kind]):
+            if all(_has_one_of(words, reading) for words in WORDS[kind]):
                 match = pattern.search(reading)
                 if match:
                     kinds.setdefault(kind, match[0].strip())
     return kinds
+
+
+def _has_one_of(words: tuple[str, ...], reading: str) -> bool:
+    return any(word in reading for word in words)
 
 
 def _readings(text: str) -> list[str]:

@@ -61,7 +61,8 @@ def listed(store: Store, limit: int, checks: Sequence[str] = CHECKS) -> list[Fin
     if limit:
         sql += f" limit {limit}"
     rows = store.query(sql, {"checks": list(checks)}).to_pylist()
-    texts = {row["pair_id"]: row for row in store.texts(sorted({r["pair_id"] for r in rows}))}
+    ids = sorted({row["pair_id"] for row in rows})
+    texts = dict(zip(ids, store.texts(ids), strict=True))
     findings = []
     for row in rows:
         pair = pair_texts.of_row(texts[row["pair_id"]])
