@@ -229,10 +229,17 @@ def _rope(raw: dict[str, Any], path: pathlib.Path) -> tuple[float, RopeScaling |
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind == "default":
         return float(theta), None
+    # The only kind that changes nothing within the context it starts from; to leave out any other
+    # one would change every reward.
+    if kind == "dynamic":
+        raise ValueError(
+            f"{path}: rotary scaling 'dynamic' is not implemented; remove it from the file if no "
+            "conversation is longer than max_position_embeddings"
+        )
     if kind != "llama3":
         raise ValueError(
-            f"{path}: rotary scaling {kind!r} is not implemented; remove it if no text "
-            "outgrows the original context"
+            f"{path}: rotary scaling {kind!r} is not implemented, and without it every reward would "
+            "be another; there are 'default' and 'llama3'"
         )
     return float(theta), RopeScaling(
         factor=float(_need(rope, "factor", path)),
