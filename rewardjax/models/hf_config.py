@@ -238,8 +238,8 @@ def _rope(raw: dict[str, Any], path: pathlib.Path) -> tuple[float, RopeScaling |
         )
     if kind != "llama3":
         raise ValueError(
-            f"{path}: rotary scaling {kind!r} is not implemented, and without it every reward would "
-            "be another; there are 'default' and 'llama3'"
+            f"{path}: rotary scaling {kind!r} is not implemented, and without it every reward "
+            "would be another; there are 'default' and 'llama3'"
         )
     return float(theta), RopeScaling(
         factor=float(_need(rope, "factor", path)),
