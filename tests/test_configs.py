@@ -14,13 +14,13 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import evaluators
-from rewardjax.aot.program import abstract_batch
 from rewardjax.defaults import evaluation, training
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import AXES, Layout
 from rewardjax.training import losses, optim
+from rewardjax.training.abstract import abstract_batch
 from rewardjax.training.preflight import fields
 from rewardjax.training.step import make_step, zeros_like
 

@@ -19,14 +19,14 @@ from jax.sharding import PartitionSpec as P
 
 from rewardjax import config as config_lib
 from rewardjax.aot.topology import GIB, Topology
-from rewardjax.data import pack
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
 from rewardjax.models.trainable import split
-from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows
+from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import rows
 from rewardjax.training import losses, optim
+from rewardjax.training.abstract import abstract_batch
 from rewardjax.training.step import make_step, zeros_like
 
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
@@ -125,25 +125,6 @@ MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {
     "train": train,
     "score": score,
 }
-
-
-def abstract_batch(
-    batch: config_lib.Config, layout: Layout, unit: str | None = None
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """What `mesh.place` makes of a micro-batch: the arrays that a model reads, [B, width].
-
-    unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where
-    the rows do not divide over the current mesh.
-    """
-    refuse_uneven_rows(batch.rows)
-    widths = pack.row_widths(batch.row_length, batch.pairs_per_row)
-    if unit is not None:
-        widths |= pack.label_widths(unit, batch.pairs_per_row, batch.responses)
-    sharding = NamedSharding(jax.sharding.get_mesh(), layout.row_BT)
-    return {
-        name: jax.ShapeDtypeStruct((batch.rows, width), dtype, sharding=sharding)
-        for name, (width, dtype) in widths.items()
-    }
 
 
 def _model(config: config_lib.Config, compute: Compute, layout: Layout) -> tuple[nnx.GraphDef, Any]:

@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from rewardjax import errors
-from rewardjax.aot import rehearsal
 from rewardjax.config import Config
 from rewardjax.curation.ledger import write_pairs
 from rewardjax.curation.ledger.rows import PairText
@@ -15,7 +14,7 @@ from rewardjax.defaults import held_out
 from rewardjax.models import checkpoint
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
-from rewardjax.training import loop, metrics
+from rewardjax.training import loop, metrics, rehearsal
 
 # The held-out set on which the best checkpoint is chosen.
 CHOICE = "choice"

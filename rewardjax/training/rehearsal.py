@@ -6,7 +6,6 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rewardjax.aot.program import abstract_batch
 from rewardjax.config import Config
 from rewardjax.models import reward
 from rewardjax.models.build import decoder_config, load_tokenizer
@@ -14,6 +13,7 @@ from rewardjax.models.config import Compute
 from rewardjax.models.trainable import split
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.training import loop, losses, optim
+from rewardjax.training.abstract import abstract_batch
 from rewardjax.training.preflight import tokenized
 from rewardjax.training.step import make_step, zeros_like
 
