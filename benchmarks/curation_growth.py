@@ -26,12 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import fingerprint
+from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import scripted_server
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.ledger import decisions, pools, stage_names, write_pairs
-from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.stage_names import Stage

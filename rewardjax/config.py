@@ -42,8 +42,8 @@ Overrides = dict[str, Any]  # dotted key -> value
 
 # Modules that workspaces name by their old path.
 MOVED = {
-    "rewardjax.curation.clean": "rewardjax.curation.ledger.personal_data",
-    "rewardjax.curation.ledger.clean": "rewardjax.curation.ledger.personal_data",
+    "rewardjax.curation.clean": "rewardjax.curation.cleaning.personal_data",
+    "rewardjax.curation.ledger.clean": "rewardjax.curation.cleaning.personal_data",
 }
 
 

@@ -39,8 +39,9 @@ from rewardjax import errors
 from rewardjax.curation import people, people_quality
 from rewardjax.curation.annotation import acceptance, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
+from rewardjax.curation.cleaning import review
 from rewardjax.curation.judges.paid_calls import CallLedger
-from rewardjax.curation.ledger import decisions, explain, gates, review
+from rewardjax.curation.ledger import decisions, explain, gates
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES

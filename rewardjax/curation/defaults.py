@@ -10,7 +10,7 @@ from rewardjax.defaults import Function
 # Sections that are the keyword arguments of functions, each with what the stages pass themselves.
 # What people are asked and how simulated ones answer stands in one section.
 CURATION = {
-    "clean": (Function("rewardjax.curation.ledger.clean:clean", ("store",)),),
+    "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store",)),),
     "people": (
         Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed", "most")),
         Function("rewardjax.curation.people:simulate", ("tasks", "truth", "seed")),
@@ -27,14 +27,14 @@ def curation() -> Config:
             # data.sources.open_source and ledger.intake.take_in; split=... where the source has
             # several, columns=... and labels=... where only its owner knows what they mean.
             sources={},
-            # ledger.clean.clean
+            # cleaning.clean.clean
             clean=dict(
                 benchmarks={},
                 n=13,
                 modes=("paper", "strict"),
                 # Least similarity (0.8, say) of pairs of which only one stays; None: all stay.
                 near=placeholder(float),
-                pii=FieldReference("rewardjax.curation.ledger.personal_data:find_pii"),
+                pii=FieldReference("rewardjax.curation.cleaning.personal_data:find_pii"),
                 # Checks whose findings keep a pair out until `curate review --restore`; add "pii"
                 # or "judge_directed", which else are only flagged.
                 hold=("contaminated", "near_duplicate"),

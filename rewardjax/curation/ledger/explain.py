@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from rewardjax.curation.ledger import coverage
+from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import files
-from rewardjax.curation.ledger import coverage, personal_data
+from rewardjax.curation.cleaning import coverage, personal_data
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import NO_CONTENT

@@ -4,9 +4,9 @@ import json
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
-from rewardjax.curation.ledger import coverage
-from rewardjax.curation.ledger.clean import clean
-from rewardjax.curation.ledger.cleaning_jobs import Unfinished
+from rewardjax.curation.cleaning import coverage
+from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.cleaning.cleaning_jobs import Unfinished
 from rewardjax.curation.workspace import Paused, Workspace
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from rewardjax import config as config_lib
 from rewardjax.curation import people_quality
+from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.judges import bias as judge_bias
-from rewardjax.curation.ledger import coverage, gates, stage_names
+from rewardjax.curation.ledger import gates, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.stages import budget

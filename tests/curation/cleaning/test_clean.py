@@ -14,8 +14,8 @@ import pytest
 from ledgers import pair
 from tiny import ROOT
 
+from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.clean import clean
 from rewardjax.curation.ledger.store import Store
 
 WORDS = [

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from rewardjax.curation.cleaning.clean import CHECKS, Shard
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.clean import CHECKS, Shard
 from rewardjax.curation.ledger.store import Store
 
 # Where a check is turned on.

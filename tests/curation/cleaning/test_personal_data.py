@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewardjax.curation.ledger.personal_data import find_pii, masked, matches
+from rewardjax.curation.cleaning.personal_data import find_pii, masked, matches
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hand_made import Cast, add_pairs, ids, workspace
 from test_clean import small_store
 from tiny import ROOT
 
-from rewardjax.curation.ledger.clean import clean
-from rewardjax.curation.ledger.cleaning_jobs import Unfinished
+from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.cleaning.cleaning_jobs import Unfinished
 from rewardjax.curation.stages import cleaning, loop
 from rewardjax.curation.workspace import Paused
 

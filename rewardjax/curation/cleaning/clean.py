@@ -23,14 +23,14 @@ import numpy as np
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
-from rewardjax.curation.ledger import (
+from rewardjax.curation.cleaning import (
     cleaning_jobs,
     contamination,
     judge_directed,
     near_duplicates,
     near_findings,
-    pair_texts,
 )
+from rewardjax.curation.ledger import pair_texts
 from rewardjax.curation.ledger.pair_texts import Texts
 from rewardjax.curation.ledger.rows import FindingAction, FindingRow
 from rewardjax.curation.ledger.store import Store
@@ -78,7 +78,7 @@ def clean(
     n: int = 13,
     modes: Sequence[str] = ("paper", "strict"),
     near: float | None = None,
-    pii: str | None = "rewardjax.curation.ledger.personal_data:find_pii",
+    pii: str | None = "rewardjax.curation.cleaning.personal_data:find_pii",
     hold: Sequence[str] = ("contaminated", "near_duplicate"),
     executor: Mapping[str, Any] | None = None,
 ) -> dict[str, int]:

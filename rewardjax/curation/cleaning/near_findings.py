@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from rewardjax.curation.ledger import near_duplicates, pair_texts
-from rewardjax.curation.ledger.near_duplicates import Shingles
+from rewardjax.curation.cleaning import near_duplicates
+from rewardjax.curation.cleaning.near_duplicates import Shingles
+from rewardjax.curation.ledger import pair_texts
 from rewardjax.curation.ledger.rows import FindingAction, FindingRow
 from rewardjax.curation.ledger.store import Store
 

@@ -3,8 +3,9 @@
 from ledgers import pair
 from test_clean import text_pair
 
-from rewardjax.curation.ledger import coverage, explain
-from rewardjax.curation.ledger.clean import clean
+from rewardjax.curation.cleaning import coverage
+from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.ledger import explain
 from rewardjax.curation.ledger.store import Store
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ledgers import pair
 
-from rewardjax.curation.ledger import near_duplicates, near_findings
-from rewardjax.curation.ledger.near_duplicates import shingles, similarity
+from rewardjax.curation.cleaning import near_duplicates, near_findings
+from rewardjax.curation.cleaning.near_duplicates import shingles, similarity
 
 WORDS = [f"{a}{b}" for a in "bcdfghklmnprstvz" for b in ("alo", "enu", "iri", "oka", "ume", "ast")]
 

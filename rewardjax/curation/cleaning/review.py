@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
-from rewardjax.curation.ledger import coverage, explain, judge_directed, pair_texts, personal_data
-from rewardjax.curation.ledger.clean import CHECKS
+from rewardjax.curation.cleaning import coverage, judge_directed, personal_data
+from rewardjax.curation.cleaning.clean import CHECKS
+from rewardjax.curation.ledger import explain, pair_texts
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rewardjax.curation.ledger.judge_directed import find
+from rewardjax.curation.cleaning.judge_directed import find
 
 TALK = {
     "sets instructions aside": [

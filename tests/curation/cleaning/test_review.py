@@ -8,8 +8,9 @@ from ledgers import vote
 from test_clean import text_pair
 
 from rewardjax import curate
-from rewardjax.curation.ledger import pools, review
-from rewardjax.curation.ledger.clean import clean
+from rewardjax.curation.cleaning import review
+from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.ledger import pools
 from rewardjax.curation.ledger.store import Store
 
 PROMPT = "Name the fourteen rivers of the valley from the source in the north to the sea."
