@@ -35,8 +35,9 @@ from rewardjax.scoring import rows as scoring
 # Hashed features: words and pairs of neighboring words share one half, pieces of words the other.
 BUCKETS = 2**16
 # Texts whose features are in memory at a time: about 0.3 MB each for a text of 1,000 characters,
-# which has some thousand pieces of words.
-TEXTS = 128
+# which has some thousand pieces of words. With fewer the projection, whose work per call is that of
+# a hundred texts, would take half as long again.
+TEXTS = 512
 
 
 @dataclasses.dataclass(frozen=True)
