@@ -41,15 +41,6 @@ class Endpoint(Connection):
                 "which finds out how the server wants to be asked"
             )
 
-    async def _is_alive(self, request: Request) -> bool:
-        """Whether anything is answered, by others' requests meanwhile or a small question."""
-        # A first question is small itself.
-        if request.purpose == PURPOSE:
-            return False
-        answered = self._answered
-        async with self._small_question:
-            return self._answered > answered or await self._answers_a_small_question()
-
     async def find_dialect(self, purse: Purse) -> Dialect:
         """How the server wants to be asked, found out once per model and revision.
 

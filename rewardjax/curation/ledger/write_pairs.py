@@ -229,7 +229,7 @@ def _records(
         if row["label"] == "b":
             chosen, rejected = rejected, chosen
         provenance = {name: {**text, **row}[name] for name in about}
-        record = {"prompt": text["prompt"], "chosen": chosen, "rejected": rejected}
+        record: dict[str, Any] = {"prompt": text["prompt"], "chosen": chosen, "rejected": rejected}
         if text["tools"] is not None:
             record["tools"] = json.dumps(text["tools"], ensure_ascii=False)
         yield record | provenance

@@ -231,6 +231,15 @@ class Connection:
             return "server"
         return None
 
+    async def _is_alive(self, request: Request) -> bool:
+        """Whether anything is answered, by others' requests meanwhile or a small question."""
+        # A first question is small itself.
+        if request.purpose == PURPOSE:
+            return False
+        answered = self._answered
+        async with self._small_question:
+            return self._answered > answered or await self._answers_a_small_question()
+
     async def _answers_a_small_question(self) -> bool:
         """Whether the server still answers anything at all."""
         request = self.small_question()

@@ -126,13 +126,15 @@ def _ask_people(ws: Workspace, settings: Mapping[str, Any]) -> None:
 def sentence(row: GateRow) -> str:
     """What failed, and what to do."""
     measured = f"{row['hits']} of {row['pairs']}"
-    if row["pairs"]:
-        measured += f", {row['share']:.3f} (95% interval {row['low']:.3f} - {row['high']:.3f})"
+    share, low, high = row.get("share"), row.get("low"), row.get("high")
+    # Without pairs there is no share.
+    if share is not None:
+        measured += f", {share:.3f} (95% interval {low:.3f} - {high:.3f})"
     relation = "not shown to be above"
     if row["gate"] in gates.AT_MOST:
         relation = "more than"
     return (
         f"gates.{row['gate']}: {gates.MEANS[row['gate']]}: {measured}, {relation} "
-        f"{row['threshold']}; {REMEDIES[row['gate']]}; to go on knowingly, set gates.{row['gate']} "
-        f"to another value, or to None, and run again"
+        f"{row.get('threshold')}; {REMEDIES[row['gate']]}; to go on knowingly, set "
+        f"gates.{row['gate']} to another value, or to None, and run again"
     )

@@ -44,6 +44,7 @@ def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
     """
     try:
         import tensorflow_datasets as tfds
+        from tensorflow_datasets.core import registered
     except ImportError:
         raise ImportError(
             f"{where}: reading TFDS needs tensorflow-datasets: pip install 'rewardjax[tfds]'"
@@ -53,7 +54,7 @@ def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
     else:
         try:
             builder = tfds.builder(where)
-        except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
+        except (registered.DatasetNotFoundError, ValueError) as error:
             # Its message lists every data set there is.
             reason = str(error).strip().split("\n")[0]
             raise FileNotFoundError(
