@@ -346,4 +346,5 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_paid(changes, mes
 def test_a_table_without_the_gold_model_needs_no_folds():
     config = curation()
     config.update_from_flattened_dict({"stage2.folds": 0, "stage2.table": "no_human"})
+    config.judges = (dict(name="m", model="m", base_url="http://127.0.0.1:9/v1"),)
     loop.check(config)
