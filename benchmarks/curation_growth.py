@@ -1,9 +1,9 @@
 """The whole of curation at growing sizes, each step in a process of its own: what grows per pair.
 
-`python -m benchmarks.curation_scale --full` runs it. Texts are synthetic and as long as HH's; a
-sample of the pairs is described and judged over real HTTP, the others by stand-ins in the process
-that answer at once. Reward models are stand-ins too: what is measured is what curation itself costs
-around them.
+`python -m benchmarks.curation_scale --full --folder /tmp/growth` runs it. Texts are synthetic and
+as long as HH's; a sample of the pairs is described and judged over real HTTP, the others by
+stand-ins in the process that answer at once. Reward models are stand-ins too: what is measured is
+what curation itself costs around them.
 
     import  clean  tag  embed  judge  retrieve  score  decide  export  report
 """

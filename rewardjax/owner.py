@@ -3,9 +3,9 @@
     with owner.owning(folder):
         ...                     a second process is refused with host, process and start of this one
 
-On a local disk the kernel holds a lock on `owner.lock` and releases it when the process ends,
+On a local disk the kernel holds a lock on owner.lock and releases it when the process ends,
 however it ends. Network and object storage (NFS, Lustre, mounted buckets) may grant such a lock to
-every host at once. There the owner holds a lease, the file `owner.lease.N`, which a thread renews:
+every host at once. There the owner holds a lease, the file owner.lease.N, which a thread renews:
 whoever wants the folder watches it, and makes lease N + 1 where it is renewed no more. A lease is
 judged by the clock of who watches, so that clocks of hosts need not agree. All processes must see
 the folder through the same kind of file system.

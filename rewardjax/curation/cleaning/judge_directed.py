@@ -76,7 +76,7 @@ PATTERNS = {
     ),
     "gives a verdict": re.compile(
         rf"{_QUOTE}(?:preferred|verdict|winner|choice|better|best|preference|decision|judge?ment)"
-        rf"(?:[ _](?:response|candidate|answer|model))?{_QUOTE}\s?[:=]\s?{_QUOTE}?"
+        rf"(?:[ _]{1}(?:response|candidate|answer|model))?{_QUOTE}\s?[:=]\s?{_QUOTE}?"
         rf"(?:{_REPLY}[ _-]?(?:1|2|a|b)\b|no preference|tie\b|[12ab][\"'\s,}}])"
     ),
     "imitates the layout": re.compile(
