@@ -10,7 +10,7 @@ TEXT = "Plain words of a dialogue. " * 1000
 
 
 def test_the_source_mixes_layouts_and_formats_and_has_a_few_bad_records(tmp_path):
-    real_files.write_source(tmp_path / "mixed", TEXT, 1201)
+    real_files.write_source(tmp_path / "mixed", TEXT, 1201, part=1)
     source = open_source(tmp_path / "mixed")
     assert len(source) == 1201
     layouts = {layout for reading in formats.readings(source) for layout in reading.layouts}

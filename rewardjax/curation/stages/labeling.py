@@ -82,7 +82,10 @@ def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
 
 def _embeddings(ws: Workspace, embedder: embed_lib.Embedder, pair_ids: list[str]) -> pa.Table:
     """Rows of `embeddings`, as Arrow: a vector as Python numbers takes thirty times the memory."""
-    vectors = np.asarray(embedder.embed(embedded_texts(ws, pair_ids)), np.float32)  # [n, width]
+    vectors = np.zeros((0, embedder.width), np.float32)  # [n, width]
+    # A unit may hold nothing new: no embedder is asked about no text.
+    if pair_ids:
+        vectors = np.asarray(embedder.embed(embedded_texts(ws, pair_ids)), np.float32)
     offsets = np.arange(len(pair_ids) + 1, dtype=np.int32) * vectors.shape[1]
     columns = {
         "pair_id": pa.array(pair_ids, pa.string()),
