@@ -39,7 +39,7 @@ def test_what_is_imported_between_iterations_is_cleaned_before_it_is_picked(
 
 
 def test_stage_2_cleans_first(tmp_path, bench, monkeypatch):
-    monkeypatch.setattr(stage2, "score_wild", lambda ws, iteration: 1 / 0)
+    monkeypatch.setattr(stage2, "train", lambda ws, iteration: 1 / 0)
     with workspace(tmp_path / "w", Cast()) as ws:
         ws.config.clean.benchmarks = bench
         add_pairs(ws, ids("north", 3, 8))
