@@ -40,13 +40,13 @@ from rewardjax.curation import people, people_quality
 from rewardjax.curation.annotation import acceptance, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger import decisions, explain, gates
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.workspace import Paused, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source

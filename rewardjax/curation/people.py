@@ -316,7 +316,7 @@ def value(task: Task, choice: str) -> Value:
 
 def simulate(
     tasks: Iterable[Task],
-    truth: Callable[[str], str],
+    truth: Callable[[str], Value],
     *,
     accuracy: float,
     p_undecided: float = 0.0,

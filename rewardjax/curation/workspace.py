@@ -35,12 +35,12 @@ from rewardjax import owner
 from rewardjax.config import Config
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge, judges_of
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.data.groups import BadRecord
 
 # What may change between two starts: where and how much, never what is asked or decided.

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from rewardjax.data.json_text import name_with_two_values
+
 # Names under which a list of records stands in an object.
 LISTS = ("data", "answers", "records", "rows", "items", "results", "annotations", "tasks")
 # The first bytes of what is not text -> what to do instead.
@@ -87,11 +89,10 @@ def _text(content: bytes) -> str:
 
 def _no_contradiction(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, refused where it says two things under one name."""
-    values = dict(members)
-    for name, value in members:
-        if values[name] != value:
-            raise ValueError(f"{name!r} stands twice in the record, with different values")
-    return values
+    name = name_with_two_values(members)
+    if name is not None:
+        raise ValueError(f"{name!r} stands twice in the record, with different values")
+    return dict(members)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_no_contradiction)

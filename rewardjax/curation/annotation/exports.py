@@ -5,14 +5,13 @@ rows of our own task files with an answer filled in. Each becomes a `Given`; whe
 to a task of ours is for `acceptance` to say.
 """
 
-import ast
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax.curation.annotation import choices
 from rewardjax.curation.annotation.answer_files import Raw, Unread
 from rewardjax.curation.people import VALUES
+from rewardjax.data.json_text import literal
 
 # Our names of fields -> other names that they go by, the first that is there counts.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -138,12 +137,7 @@ def _selected(value: Any) -> str | None:
 
 def parsed(text: str) -> Any:
     """The JSON, or the Python literal, that a cell holds; the text itself where it is neither."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return text
+    return literal(text, otherwise=text)
 
 
 def _with_verdict(side: Any, verdict: Any) -> Any:

@@ -15,8 +15,9 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_ori
 import pydantic
 
 from rewardjax.curation.judges.attributes import Attributes
-from rewardjax.curation.judges.paid_calls import Answer
 from rewardjax.curation.judges.prompts import Verdict
+from rewardjax.curation.servers.paid_calls import Answer
+from rewardjax.data.json_text import name_with_two_values
 
 Schema = TypeVar("Schema", bound=pydantic.BaseModel)
 
@@ -201,13 +202,11 @@ def _objects(text: str) -> Iterator[_Candidate]:
 
 
 def _without_contradiction(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    # JSON itself would take the last: two different answers are none.
-    for key, earlier in pairs:
-        # NaN is unequal to itself, and no contradiction.
-        if value[key] != earlier and value[key] == value[key]:
-            raise Contradiction(f"{key} is given twice, with different values")
-    return value
+    # Two different answers are none.
+    name = name_with_two_values(pairs)
+    if name is not None:
+        raise Contradiction(f"{name} is given twice, with different values")
+    return dict(pairs)
 
 
 def _end_of_object(text: str, start: int) -> int:

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.endpoint import Endpoint
-from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import (
     Outcome,
@@ -24,9 +23,10 @@ from rewardjax.curation.judges.protocol import (
     questions,
     settle,
 )
-from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER
+from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER, watched
 from rewardjax.curation.servers.event_loop import run
 from rewardjax.curation.servers.failures import ServerDown
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger, Request
 from rewardjax.curation.servers.purse import Purse
 
 T = TypeVar("T")
@@ -90,10 +90,12 @@ async def _ask(
     with tqdm(total=total, unit="question", disable=not sys.stderr.isatty()) as bar:
         asking = _Asking(ledger, bar)
         await asyncio.gather(*(asking.serve(judge, items, task, purpose) for judge in judges))
+    settled = asking.states.total()
+    answered = sum(asking.states[judge.voter, "answered"] for judge in judges)
     return Report(
         questions=total,
-        settled=asking.settled,
-        unreadable=asking.unreadable,
+        settled=settled,
+        unreadable=settled - answered,
         in_batches=asking.in_batches,
         stopped=asking.stopped,
         out_of_budget=asking.out_of_budget,
@@ -106,20 +108,19 @@ class _Asking:
 
     def __init__(self, ledger: CallLedger, bar: tqdm):
         self.ledger, self.bar, self.purse = ledger, bar, Purse(ledger)
-        self.settled = self.unreadable = self.in_batches = 0
+        self.in_batches = 0
         self.stopped: dict[str, str] = {}
-        # How many questions of a voter ended in which state.
+        # How many settled questions of a voter ended in which state.
         self.states: Counter[tuple[str, str]] = Counter()
         self.out_of_budget: str | None = None
 
     async def serve(self, judge: Judge, items: Sequence[Item], task: str, purpose: str) -> None:
         """Put all questions to one judge, `max_in_flight` at a time for each of its servers."""
         endpoints = [Endpoint(judge, url, self.ledger) for url in judge.urls]
-        watchers = [asyncio.create_task(endpoint.watch()) for endpoint in endpoints]
         # One iterator for all workers, each of which takes the next question: a slow server gets
         # fewer.
         waiting = _all_questions(items, judge, task, purpose)
-        try:
+        async with watched(endpoints):
             dialect = await self._dialect(endpoints)
             if dialect is None:
                 return
@@ -129,10 +130,6 @@ class _Asking:
             for endpoint in endpoints:
                 endpoint.suspect_after = SUSPECT_AGAIN_AFTER
             await self._work_all(endpoints, iter(given_up), dialect)
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
 
     async def _work_all(
         self, endpoints: Sequence[Endpoint], waiting: Iterator[Question], dialect: Dialect
@@ -171,9 +168,7 @@ class _Asking:
                 step = settle(question, dialect, self.ledger)
             if isinstance(step, Request) and self._may_send(endpoint, step):
                 given_up.append(question)
-            self._count(step)
-            if isinstance(step, Outcome):
-                self._stop_if_unreadable(endpoint, step)
+            self._count(endpoint.judge, step)
             # Answers that come from the ledger come without a pause in which others could work.
             await asyncio.sleep(0)
 
@@ -183,25 +178,23 @@ class _Asking:
         stopped = self.out_of_budget or endpoint.url in self.stopped
         return not stopped and self.ledger.in_batch(request.key) is None
 
-    def _count(self, step: Outcome | Request) -> None:
+    def _count(self, judge: Judge, step: Outcome | Request) -> None:
         if isinstance(step, Outcome):
-            self.settled += 1
-            self.unreadable += step.value is None
+            self.states[judge.voter, step.state] += 1
+            self._stop_if_unreadable(judge, step)
         else:
             self.in_batches += self.ledger.in_batch(step.key) is not None
         self.bar.update()
         self.bar.set_postfix_str(f"{self.ledger.spent():.4f} dollars", refresh=False)
 
-    def _stop_if_unreadable(self, endpoint: Endpoint, outcome: Outcome) -> None:
-        voter = endpoint.judge.voter
-        self.states[voter, outcome.state] += 1
-        unreadable = self.states[voter, "unreadable"]
-        if unreadable >= NONE_READABLE_OF and not self.states[voter, "answered"]:
+    def _stop_if_unreadable(self, judge: Judge, outcome: Outcome) -> None:
+        unreadable = self.states[judge.voter, "unreadable"]
+        if unreadable >= NONE_READABLE_OF and not self.states[judge.voter, "answered"]:
             sentence = (
-                f"judge {endpoint.judge.name}: none of its first {unreadable} answers can be read "
+                f"judge {judge.name}: none of its first {unreadable} answers can be read "
                 f"({outcome.problem}); look at them with `curate judges check`"
             )
-            for url in endpoint.judge.urls:
+            for url in judge.urls:
                 self.stopped.setdefault(url, sentence)
 
     async def _unless_stopped(self, endpoint: Endpoint, working: Awaitable[T]) -> T | None:

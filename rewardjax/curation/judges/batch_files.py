@@ -21,12 +21,13 @@ from typing import Any
 
 from rewardjax import files
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.completion import Trouble, read_completion
+from rewardjax.curation.judges.completion import read_completion
 from rewardjax.curation.judges.dialect import FORMATS, Dialect
-from rewardjax.curation.judges.paid_calls import Answer, CallLedger, InBatch, Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import dialect_in, questions, settle
 from rewardjax.curation.servers.failures import REFUSED
+from rewardjax.curation.servers.paid_calls import Answer, CallLedger, InBatch, Request
+from rewardjax.curation.servers.replies import Trouble
 
 URL = "/v1/chat/completions"
 

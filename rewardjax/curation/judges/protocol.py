@@ -24,9 +24,9 @@ from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge, body
 from rewardjax.curation.judges.completion import REFUSALS
 from rewardjax.curation.judges.dialect import Dialect
-from rewardjax.curation.judges.paid_calls import CallLedger, Ending, Request
 from rewardjax.curation.judges.prompts import Item, Verdict
 from rewardjax.curation.ledger.rows import AttributesRow, Shown, VoteRow
+from rewardjax.curation.servers.paid_calls import CallLedger, Ending, Request
 from rewardjax.data.groups import Message
 
 

@@ -5,15 +5,14 @@ or an object {annotator: choice}, or columns annotator_1, annotator_2, ... Each 
 of a person. Without them the record's own label is one vote, by the source.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewardjax.curation.judges import attributes as attributes_lib
-from rewardjax.curation.ledger.rows import AttributesRow, Label, Value, VoteRow
+from rewardjax.curation.ledger.rows import AttributesRow, Label, Value, VoteRow, other
 from rewardjax.data.groups import BadRecord, Group, Pair
-from rewardjax.data.layouts import verdicts
+from rewardjax.data.layouts import fields, verdicts
 from rewardjax.data.layouts.fields import Record
 
 # Columns of a vote; the first that is there counts.
@@ -48,9 +47,9 @@ def votes(
         return []
     if len(group.responses) != 2:
         raise BadRecord("bad_schema", "votes are about two responses, and the record has others")
-    first: Label = chosen
+    first: Value = chosen
     if pair.chosen != 0:
-        first = _other(chosen)
+        first = other(chosen)
     rows: dict[str, VoteRow] = {}
     for who, choice, confidence in unread:
         row = VoteRow(
@@ -68,13 +67,7 @@ def votes(
 
 def _said(record: Record) -> list[tuple[str, Any, Any]]:
     """(who, choice, confidence) of each vote, unread."""
-    column = record.get("votes")
-    if isinstance(column, str):
-        # A cell of a table.
-        try:
-            column = json.loads(column)
-        except ValueError:
-            raise BadRecord("bad_schema", f"votes = {column!r:.40} is not JSON") from None
+    column = fields.decoded(record.get("votes"), "votes")
     if column is None:
         names = verdicts.annotators(record)
         return [(name, record[name], None) for name in names]
@@ -101,7 +94,7 @@ def _first(vote: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def _value(
-    record: Record, choice: Any, first: Label, chosen: Label, labels: Mapping[str, str]
+    record: Record, choice: Any, first: Value, chosen: Label, labels: Mapping[str, str]
 ) -> Value:
     """What a choice says about `a` and `b`."""
     spelled = verdicts.word(choice)
@@ -114,7 +107,7 @@ def _value(
     if not has_columns and spelled in ("chosen", "rejected"):
         if spelled == "chosen":
             return chosen
-        return _other(chosen)
+        return other(chosen)
     share = verdicts.known_share({**record, "choice": spelled}, "choice")
     # Beside chosen and rejected nothing says which of them "a" or "first" would be.
     if share is None or (share != 0.5 and not has_columns and spelled not in labels.values()):
@@ -127,7 +120,7 @@ def _value(
         return "tie"
     if share == 1.0:
         return first
-    return _other(first)
+    return other(first)
 
 
 def _confidence(value: Any) -> float | None:
@@ -139,24 +132,13 @@ def _confidence(value: Any) -> float | None:
     return float(value)
 
 
-def _other(label: Label) -> Label:
-    if label == "a":
-        return "b"
-    return "a"
-
-
 def attributes(record: Record, pair_id: str, name: str) -> AttributesRow | None:
     """The attributes that a record holds, in columns of their own or under `attributes`.
 
     Raises:
         BadRecord: where some are missing, or a value is not one of its taxonomy.
     """
-    values = record.get("attributes")
-    if isinstance(values, str):
-        try:
-            values = json.loads(values)
-        except ValueError:
-            raise BadRecord("bad_schema", f"attributes = {values!r:.40} is not JSON") from None
+    values = fields.decoded(record.get("attributes"), "attributes")
     if values is None:
         names = attributes_lib.FIELDS
         values = {field: record[field] for field in names if record.get(field) is not None}

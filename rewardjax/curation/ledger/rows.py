@@ -323,6 +323,10 @@ def canonical(
     return response_2, response_1, False
 
 
-def other(value: str) -> str:
+def other(value: Value) -> Value:
     """The flipped label. Ties and undecided votes have no other side and stay what they are."""
-    return {"a": "b", "b": "a"}.get(value, value)
+    if value == "a":
+        return "b"
+    if value == "b":
+        return "a"
+    return value

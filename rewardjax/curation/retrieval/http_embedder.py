@@ -14,8 +14,12 @@ from typing import Any
 import numpy as np
 
 from rewardjax import fingerprint
-from rewardjax.curation.judges.completion import Trouble, describe_error, is_count, read_json
-from rewardjax.curation.judges.paid_calls import (
+from rewardjax.curation.judges.protocol import is_too_long
+from rewardjax.curation.retrieval.embed import Embedder, unit
+from rewardjax.curation.servers.connection import PURPOSE, Connection, watched
+from rewardjax.curation.servers.event_loop import run
+from rewardjax.curation.servers.failures import ServerDown
+from rewardjax.curation.servers.paid_calls import (
     TEMPLATE_TOKENS,
     Answer,
     BudgetExceeded,
@@ -23,12 +27,8 @@ from rewardjax.curation.judges.paid_calls import (
     Price,
     Request,
 )
-from rewardjax.curation.judges.protocol import is_too_long
-from rewardjax.curation.retrieval.embed import Embedder, unit
-from rewardjax.curation.servers.connection import PURPOSE, Connection
-from rewardjax.curation.servers.event_loop import run
-from rewardjax.curation.servers.failures import ServerDown
 from rewardjax.curation.servers.purse import Purse
+from rewardjax.curation.servers.replies import Trouble, is_count, read_json, refuse_error
 
 PROBE = "A first question."
 # Fields that this module sets itself.
@@ -168,18 +168,13 @@ class _Asking:
     async def _ask(self, texts: Sequence[str], vectors: dict[int, np.ndarray]) -> None:
         purse = Purse(self.ledger)
         connections = [_Connection(self, url) for url in self.server.urls]
-        watchers = [asyncio.create_task(each.watch()) for each in connections]
         starts = iter(range(0, len(texts), self.server.batch))
         workers = []
         for connection in connections:
             for _ in range(self.server.max_in_flight):
                 workers.append(self._work(connection, purse, texts, starts, vectors))
-        try:
+        async with watched(connections):
             await asyncio.gather(*workers)
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*(each.close() for each in connections))
 
     async def _work(
         self,
@@ -261,12 +256,7 @@ def read_vectors(content: bytes, request: Request) -> Vectors:
     Raises Trouble for a reply that is none: another number of vectors, an index that is missing or
     given twice, a width that differs, a number that is not finite, a vector of zeros.
     """
-    reply = read_json(content)
-    if not isinstance(reply, dict):
-        raise Trouble("status 200 with JSON that is not an object")
-    if reply.get("error"):
-        message, code = describe_error(reply)
-        raise Trouble(f"status 200 with an error: {message}", code)
+    reply = refuse_error(read_json(content))
     data, texts = reply.get("data"), request.body["input"]
     if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
         raise Trouble("status 200 without a list of vectors in data")

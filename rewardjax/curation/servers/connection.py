@@ -19,6 +19,7 @@ charged and stays booked, one that was refused is free, and how often a request 
 the ledger. A library's retries are invisible to it.
 """
 
+import abc
 import asyncio
 import contextlib
 import itertools
@@ -27,17 +28,17 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal, Protocol
 
 import openai
 from tqdm import tqdm
 
-from rewardjax.curation.judges.completion import Trouble, describe_error
-from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Request
 from rewardjax.curation.servers import failures
 from rewardjax.curation.servers.failures import Failure, Kind, ServerDown
+from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Request
 from rewardjax.curation.servers.purse import Purse
+from rewardjax.curation.servers.replies import Trouble, describe_error
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
 FIRST_PAUSE = 0.5  # seconds, doubled with each try; no pause is shorter
@@ -86,7 +87,7 @@ class Server(Protocol):
         ...
 
 
-class Connection:
+class Connection(abc.ABC):
     """A connection to one server, to be used within one event loop.
 
     Whoever asks something of it says where (`path`), how a reply is read, what the smallest
@@ -135,15 +136,16 @@ class Connection:
         finally:
             await purse.settled()
 
+    @abc.abstractmethod
     def read(self, content: bytes, request: Request) -> Answer:
         """The answer in the body of a reply of status 200. Raises Trouble."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def small_question(self) -> Request:
         """A request that every server of this kind can answer."""
-        raise NotImplementedError
 
-    def look_at_refusal(self, row: int, request: Request, failure: Failure) -> None:
+    # Not abstract: of most refusals nothing more is to be learned.
+    def look_at_refusal(self, row: int, request: Request, failure: Failure) -> None:  # noqa: B027
         """Raise ServerDown where a refusal is about settings that all requests share."""
 
     async def watch(self) -> None:
@@ -355,3 +357,15 @@ class Connection:
 
     def _say(self, text: str) -> None:
         tqdm.write(f"{self._who()}: {text}", file=sys.stderr)
+
+
+@contextlib.asynccontextmanager
+async def watched(connections: Sequence[Connection]) -> AsyncIterator[None]:
+    """Watch connections while the block runs, and give them back at its end."""
+    watchers = [asyncio.create_task(connection.watch()) for connection in connections]
+    try:
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*(connection.close() for connection in connections))

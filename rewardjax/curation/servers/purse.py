@@ -2,7 +2,7 @@
 
 import asyncio
 
-from rewardjax.curation.judges.paid_calls import BudgetExceeded, CallLedger, Request
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger, Request
 
 
 class Purse:

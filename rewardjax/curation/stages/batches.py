@@ -19,11 +19,11 @@ from typing import Any
 
 from rewardjax.curation.judges import batch_files, protocol
 from rewardjax.curation.judges.client import Judge, judges_of
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import panels, quorum
-from rewardjax.curation.workspace import Paused, Plugins, Row, Waiting, Workspace
+from rewardjax.curation.workspace import Plugins, Row, Waiting, Workspace
 
 
 class Writer:
@@ -48,7 +48,7 @@ class Writer:
         self._write(ws, items, stage, "judge")
         judges = panels.members(ws, stage, "judge")
         rows = list(protocol.votes(items, judges, ws.calls, stage.name))
-        _pause_if_short(ws, stage, "judge")
+        quorum.pause_if_short(ws, stage, "judge")
         return rows
 
     def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
@@ -56,7 +56,7 @@ class Writer:
         self._write(ws, items, stage, "tag")
         taggers = panels.members(ws, stage, "tag")
         rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
-        _pause_if_short(ws, stage, "tag")
+        quorum.pause_if_short(ws, stage, "tag")
         return rows
 
     def report(self) -> dict[str, Any]:
@@ -99,12 +99,6 @@ class Writer:
         else:
             path.unlink()
         return written
-
-
-def _pause_if_short(ws: Workspace, stage: Stage, task: str) -> None:
-    why = quorum.shortfall_of(ws, stage, task)
-    if why is not None:
-        raise Paused(f"{stage.name}: {why}")
 
 
 def _free_path(folder: pathlib.Path, stem: str) -> pathlib.Path:

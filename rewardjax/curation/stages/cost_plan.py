@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from rewardjax.curation.judges import protocol
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.paid_calls import Request
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import Outcome
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.servers.paid_calls import Request
 from rewardjax.curation.stages import budget, labeling, panels, rules
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data import spelling

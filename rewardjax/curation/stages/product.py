@@ -15,6 +15,7 @@ from rewardjax.curation import people_files
 from rewardjax.curation.annotation.desk import open_desk
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.ledger.rows import Value
 from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.retrieval import embed, encoder
@@ -56,11 +57,10 @@ def _pause_unless_complete(
     ws: Workspace, report: asking.Report, stage: Stage, task: Literal["judge", "tag"]
 ) -> None:
     why = asking.unfinished(report)
-    if why is None:
-        why = quorum.shortfall_of(ws, stage, task)
     # Better no answer than one from half a panel: which half answered would depend on the budget.
     if why is not None:
         raise Paused(f"{stage.name}: {why}")
+    quorum.pause_if_short(ws, stage, task)
 
 
 # ------------------------------------------------------------------ people
@@ -112,7 +112,7 @@ def _answers_by_file(ws: Workspace, tasks: Sequence[Task], stage: Stage) -> Sequ
     raise Paused(message)
 
 
-def truth(ws: Workspace) -> Callable[[str], str]:
+def truth(ws: Workspace) -> Callable[[str], Value]:
     """pair_id -> what is really better, for simulated people: by the world's oracle, or a file."""
     if ws.config.people.truth == "world":
         return _world_truth(ws)
@@ -123,12 +123,12 @@ def truth(ws: Workspace) -> Callable[[str], str]:
     return table.__getitem__
 
 
-def _world_truth(ws: Workspace) -> Callable[[str], str]:
+def _world_truth(ws: Workspace) -> Callable[[str], Value]:
     # A record of the world is named after the task that it was made of, so the oracle can tell.
     rows = ws.store.query("select pair_id, record_id, response_a from pairs").to_pylist()
     table = {row["pair_id"]: row for row in rows}
 
-    def better(pair_id: str) -> str:
+    def better(pair_id: str) -> Value:
         row = table[pair_id]
         answer = json.loads(row["response_a"])[-1]["content"]
         if answer == world.oracle(row["record_id"]):

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import Stage
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import panels
-from rewardjax.curation.workspace import Workspace
+from rewardjax.curation.workspace import Paused, Workspace
 
 LOST = ("unreadable", "refused", "open")  # how a question ends that brings no vote
 
@@ -62,14 +62,14 @@ def shortfall(
     return None
 
 
-def shortfall_of(ws: Workspace, stage: Stage, task: str) -> str | None:
-    """`shortfall` of a stage, by the config's section `judging`."""
+def pause_if_short(ws: Workspace, stage: Stage, task: str) -> None:
+    """Raise Paused where `shortfall` says so of a stage, by the config's section `judging`."""
     settings = ws.config.judging
     # One description of a pair is enough: nobody merges what nobody wrote.
     quorum = 1
     if task == "judge":
         quorum = needed(panels.members(ws, stage, task), settings.quorum)
-    return shortfall(
+    why = shortfall(
         ws.calls,
         stage.name,
         task,
@@ -77,6 +77,8 @@ def shortfall_of(ws: Workspace, stage: Stage, task: str) -> str | None:
         readable=settings.readable,
         covered=settings.covered,
     )
+    if why is not None:
+        raise Paused(f"{stage.name}: {why}")
 
 
 def lost_answers(calls: CallLedger) -> list[str]:

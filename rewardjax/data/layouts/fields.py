@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rewardjax.data import json_text
 from rewardjax.data.groups import BadRecord, Message
 from rewardjax.data.layouts import transcripts, turns
 
@@ -52,7 +53,7 @@ def structure(value: Any) -> Any:
     """The list or object that a text is, as JSON or as Python prints it; else the value itself."""
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
         return value
-    parsed = transcripts.literal(value)
+    parsed = json_text.literal(value)
     if isinstance(parsed, (list, dict)):
         return parsed
     return value
@@ -299,17 +300,22 @@ def transposed(value: Any) -> Any:
     return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
+def decoded(value: Any, name: str) -> Any:
+    """The value of a column, which tables of text hold as JSON. Raises BadRecord("bad_schema")."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise BadRecord("bad_schema", f"{name} = {value!r:.60} is not JSON") from None
+
+
 def tools(record: Record) -> list[dict[str, Any]] | None:
     """The schemas of the functions that the conversation may call, a list or JSON of one."""
     name = first_present(record, ("tools", "functions"))
     if name is None or record[name] in ("", [], ()):
         return None
-    value = record[name]
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise BadRecord("bad_schema", f"{name} = {value!r:.60}, not JSON") from None
+    value = decoded(record[name], name)
     if value is None:
         return None
     if isinstance(value, dict):

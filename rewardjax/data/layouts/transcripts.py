@@ -4,12 +4,11 @@ The first two become messages. The last is refused: the template that wrote it i
 rendered once more its turn markers would be read as words.
 """
 
-import ast
-import json
 import re
 from typing import Any
 
 from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.json_text import literal
 
 SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 # A turn begins a paragraph: a line alone may be part of what somebody says.
@@ -174,18 +173,6 @@ def parsed(text: str, where: str) -> Any:
         )
     # JSON that is not messages is an answer like any other.
     return None
-
-
-def literal(text: str) -> Any:
-    """The value that a text is as JSON or as a Python literal; None where it is neither."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
 
 
 def _is_message(value: Any) -> bool:

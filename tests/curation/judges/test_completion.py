@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from rewardjax.curation.judges.completion import Trouble, read_completion, read_reply
-from rewardjax.curation.judges.paid_calls import Price, Request, cost
+from rewardjax.curation.judges.completion import read_completion, read_reply
+from rewardjax.curation.servers.paid_calls import Price, Request, cost
+from rewardjax.curation.servers.replies import Trouble
 
 MESSAGES = [{"role": "user", "content": "which is better?"}]
 REQUEST = Request(

@@ -7,8 +7,8 @@ from benchmarks.judge_behaviors import BEHAVIORS, Behavior, Exchange, serve
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect, adapted
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.servers import connection, failures
+from rewardjax.curation.servers.paid_calls import CallLedger
 
 ITEMS, RIGHT, TRUTH = world_items(16)
 

@@ -17,13 +17,13 @@ from rewardjax.curation.judges.asking import ask
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect
-from rewardjax.curation.judges.paid_calls import Answer, CallLedger
 from rewardjax.curation.judges.prompts import Example, Item
 from rewardjax.curation.judges.protocol import settle, votes
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.servers.paid_calls import Answer, CallLedger
 
 ITEMS, RIGHT, TRUTH = world_items(40)
 PLAIN = Dialect("plain")
@@ -446,7 +446,7 @@ RUN = """
 import sys
 from judging import STANDARD, world_items
 from rewardjax.curation.judges import asking
-from rewardjax.curation.judges.paid_calls import CallLedger
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.judges.client import Judge
 url, path = sys.argv[1:]
 panel = [Judge(name, name, url, samples=2, max_in_flight=4) for name in ("m", "n")]

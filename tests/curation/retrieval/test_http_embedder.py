@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from rewardjax.curation.judges.completion import Trouble
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.retrieval import http_embedder as http
 from rewardjax.curation.servers import connection
+from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.curation.servers.replies import Trouble
 
 WIDTH = 6
 

@@ -9,11 +9,11 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import curate
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import batches, labeling
 from rewardjax.curation.workspace import Waiting
 from rewardjax.data.sources import open_source

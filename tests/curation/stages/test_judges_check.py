@@ -4,11 +4,11 @@ import pytest
 from judging import judge_at, world_items
 
 from rewardjax.curation.defaults import curation
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import judges_check, product
 from rewardjax.curation.workspace import Workspace
 from rewardjax.data.sources import open_source

@@ -5,12 +5,12 @@ from judging import judge_at, world_items
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import asking, protocol
-from rewardjax.curation.judges.paid_calls import CallLedger
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import labeling, product, quorum
 from rewardjax.curation.workspace import Paused, Workspace
 from rewardjax.data.sources import open_source

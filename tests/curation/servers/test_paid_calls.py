@@ -3,7 +3,7 @@ import sqlite3
 
 import pytest
 
-from rewardjax.curation.judges.paid_calls import Answer, CallLedger, Price, Request, cost
+from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Price, Request, cost
 
 BODY = {
     "model": "m",

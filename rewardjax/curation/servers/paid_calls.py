@@ -386,8 +386,8 @@ class CallLedger:
             [purpose, voter, task, subject, sample, *ending[:2], json.dumps(ending.mercies)],
         )
 
-    def endings(self, purpose: str = "%", task: str = "%") -> list[dict[str, Any]]:
-        """How the questions ended: a row per (purpose, task, voter), of which the first may be set.
+    def endings(self, purpose: str | None = None, task: str | None = None) -> list[dict[str, Any]]:
+        """How the questions ended: a row per (purpose, task, voter), of which two may be given.
 
         It holds how many were answered, unreadable, refused and open, how many answers were read
         with a mercy, and the most frequent problem.
@@ -399,7 +399,7 @@ class CallLedger:
                 WHERE (other.purpose, other.task, other.voter)
                     = (endings.purpose, endings.task, endings.voter) AND problem <> ''
                 GROUP BY problem ORDER BY count(*) DESC, problem LIMIT 1), '') AS problem
-            FROM endings WHERE purpose LIKE ? AND task LIKE ?
+            FROM endings WHERE purpose = coalesce(?, purpose) AND task = coalesce(?, task)
             GROUP BY purpose, task, voter ORDER BY purpose, task, voter"""
         return self._as_dicts(sql, [purpose, task])
 
