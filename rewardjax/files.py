@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, and files that came in place of others."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
@@ -82,6 +83,16 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
         os.replace(part, final)
     finally:
         _remove(part)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; other processes of this machine wait here."""
+    # By flock, and not by a file that exists or not: the kernel releases the lock when the process
+    # ends, however it ends, and what has to be removed would stay behind.
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def unwritable(path: str | os.PathLike) -> str | None:

@@ -8,7 +8,6 @@ manifest.json         what went in (fingerprints, settings), what came out (coun
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import itertools
 import json
@@ -197,11 +196,8 @@ def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
     """Only one process on this machine builds `folder` at a time; the others wait here."""
-    # flock belongs to the open file, so that a killed holder lets go; a lock file that has to be
-    # removed would stay behind.
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with files.locked(folder.with_suffix(".lock")):
         yield
 
 

@@ -13,7 +13,6 @@ The columns of the ledgers are in `rows`; DuckDB answers what is asked of them.
 """
 
 import contextlib
-import fcntl
 import functools
 import itertools
 import json
@@ -217,7 +216,7 @@ class Store:
 
         Another lock than that of a shard, which is taken inside.
         """
-        return self._waiting_for("import.lock")
+        return files.locked(self.folder / "import.lock")
 
     # ------------------------------------------------------------------ reading
 
@@ -474,15 +473,7 @@ class Store:
             cross_fit.refuse_own_training_pairs(connection, "new_scores")
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
-        return self._waiting_for("lock")
-
-    @contextlib.contextmanager
-    def _waiting_for(self, name: str) -> Iterator[None]:
-        # By fcntl and not by a lock file that exists or not: the kernel releases the lock when
-        # the process ends, however it ends.
-        with open(self.folder / name, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        return files.locked(self.folder / "lock")
 
 
 def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:
