@@ -120,13 +120,13 @@ def _of_file(findings: Findings) -> Iterator[str]:
         yield from _wrapped(f"  lost: {' and '.join(counts)}, {reason} ({REASONS[reason]})")
         for number, detail in loss.examples:
             yield from _wrapped(f"    record {number}: {_shortened(detail)}", "      ")
-    if findings.control_records:
-        sentence = accounting.control_strings(findings.control_records, findings.control_example)
+    for sentence in accounting.remarks(
+        findings.control_records,
+        findings.control_example,
+        findings.unprinted,
+        findings.late_columns,
+    ):
         yield from _wrapped(f"  {sentence}")
-    if findings.unprinted:
-        yield from _wrapped(f"  {accounting.not_printed(findings.unprinted)}")
-    if findings.late_columns:
-        yield from _wrapped(f"  {accounting.not_used(findings.late_columns)}")
 
 
 def _counts(files: Sequence[Findings]) -> str:

@@ -258,13 +258,11 @@ def summarize(examples: Examples, scores: Scores) -> Result:
 
 def _remarks(scores: Scores) -> list[str]:
     """Sentences about what the model did not read as it is written in the examples."""
-    sentences = []
-    if "control_records" in scores.meta:
-        records, example = scores.meta["control_records"], scores.meta["control_example"]
-        sentences.append(accounting.control_strings(records, example))
-    if "unprinted" in scores.meta:
-        sentences.append(accounting.not_printed(scores.meta["unprinted"]))
-    return sentences
+    meta = scores.meta
+    # Scores say nothing of it where there is nothing to say.
+    return accounting.remarks(
+        meta.get("control_records", 0), meta.get("control_example", ""), meta.get("unprinted", {})
+    )
 
 
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:

@@ -195,15 +195,14 @@ def score_file(
         contract.save(model.contract, output.with_name(output.name + ".contract.json"))
     if first:
         print(_lost(counts, reasons, first, output), file=sys.stderr)
-    if control_example:
-        records = counts["with_control_strings"]
-        print(accounting.control_strings(records, control_example), file=sys.stderr)
-    if unprinted:
-        print(accounting.not_printed(unprinted), file=sys.stderr)
-    if counts["shortened"]:
-        print(accounting.prompts_cut(counts["shortened"]), file=sys.stderr)
-    if late_columns:
-        print(accounting.not_used(late_columns), file=sys.stderr)
+    for sentence in accounting.remarks(
+        counts["with_control_strings"],
+        control_example,
+        unprinted,
+        late_columns,
+        counts["shortened"],
+    ):
+        print(sentence, file=sys.stderr)
     return counts
 
 

@@ -61,15 +61,14 @@ class FileAccount:
             counts += f", {self.outside_part:,} outside data.part"
         if self.without_pairs:
             counts += f", {self.without_pairs:,} without two responses that differ in their label"
-        if self.control_records:
-            counts += f"; {control_strings(self.control_records, self.control_example)}"
-        if self.unprinted:
-            counts += f"; {not_printed(self.unprinted)}"
-        if self.shortened:
-            counts += f"; {prompts_cut(self.shortened)}"
-        if self.late_columns:
-            counts += f"; {not_used(self.late_columns)}"
-        return f"{self.read_as}; {counts}"
+        told = remarks(
+            self.control_records,
+            self.control_example,
+            self.unprinted,
+            self.late_columns,
+            self.shortened,
+        )
+        return "; ".join([self.read_as, counts, *told])
 
     def warning(self) -> str | None:
         """A sentence where more than 1% of the records are unusable, equal or too long."""
@@ -115,36 +114,40 @@ class FileAccount:
         return f", the first: {self.detail[commonest]:.300}"
 
 
-def control_strings(records: int, example: str) -> str:
-    """A sentence about records whose texts hold what a control token is written as.
+def remarks(
+    control_records: int,
+    control_example: str,
+    unprinted: Mapping[str, int],
+    late_columns: Mapping[str, int] | None = None,
+    shortened: int = 0,
+) -> list[str]:
+    """Sentences about records that are kept and yet not read as their owner may think.
 
-    Nothing is lost, but whoever built the data may have meant a turn to end there.
+    Args: as the fields of FileAccount.
     """
-    return (
-        f"texts of {records:,} records hold control tokens of the tokenizer, read as plain text: "
-        f"{example}"
-    )
-
-
-def not_printed(records: Mapping[str, int]) -> str:
-    """A sentence about fields that the chat template leaves out, with how many records have them.
-
-    Transformers leaves them out too, so that this is no fault of the reading; but a model that
-    never sees the tools cannot tell a call that is right.
-    """
-    fields = " and ".join(f"`{field}` ({count:,} records)" for field, count in records.items())
-    return f"the chat template does not print {fields}: the model never sees them"
-
-
-def prompts_cut(records: int) -> str:
-    """A sentence about records that fit only without the oldest tokens of their prompt."""
-    return f"the oldest tokens of the prompt are cut off in {records:,} records (over_long = left)"
-
-
-def not_used(late_columns: Mapping[str, int]) -> str:
-    """A sentence about columns that are not used, with the first record of each."""
-    columns = ", ".join(f"{name} (from record {row:,} on)" for name, row in late_columns.items())
-    return f"also not used: {columns}"
+    sentences = []
+    # Nothing is lost, but whoever built the data may have meant a turn to end there.
+    if control_records:
+        sentences.append(
+            f"texts of {control_records:,} records hold control tokens of the tokenizer, read as "
+            f"plain text: {control_example}"
+        )
+    # Transformers leaves these out too, so that this is no fault of the reading; but a model that
+    # never sees the tools cannot tell a call that is right.
+    if unprinted:
+        fields = " and ".join(
+            f"`{field}` ({count:,} records)" for field, count in unprinted.items()
+        )
+        sentences.append(f"the chat template does not print {fields}: the model never sees them")
+    if shortened:
+        sentences.append(
+            f"the oldest tokens of the prompt are cut off in {shortened:,} records "
+            "(over_long = left)"
+        )
+    if late_columns:
+        columns = [f"{name} (from record {row:,} on)" for name, row in late_columns.items()]
+        sentences.append(f"also not used: {', '.join(columns)}")
+    return sentences
 
 
 def from_record(records: Iterable[dict[str, Any]]) -> list[FileAccount]:
