@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rewardjax.curation.people import Answer, Task
+from rewardjax.curation.transactions import transaction
 
 FILE = "annotation.sqlite"
 # Seconds that a writer waits for another one.
@@ -86,17 +87,6 @@ class Desk:
         """Let go of the file."""
         self._database.close()
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        # Immediate: two writers that both read first would otherwise find out too late.
-        self._database.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("rollback")
-            raise
-        self._database.execute("commit")
-
     # ------------------------------------------------------------------ tasks
 
     def deal(self, step: str, tasks: Sequence[Task], quota: float) -> None:
@@ -104,7 +94,7 @@ class Desk:
 
         Nothing happens where the step is closed.
         """
-        with self._writing():
+        with transaction(self._database):
             if self._is_closed(step):
                 return
             self._database.execute(
@@ -151,7 +141,7 @@ class Desk:
         Raises:
             StepClosed: where it closed in the meantime.
         """
-        with self._writing():
+        with transaction(self._database):
             if self._is_closed(step):
                 raise StepClosed(f"{step} is closed: its answers are in the ledger")
             for answer in answers:
@@ -197,14 +187,14 @@ class Desk:
         Raises:
             ValueError: where it has no answer: nothing would ever be asked about its pairs again.
         """
-        with self._writing():
+        with transaction(self._database):
             if not self.answers(step):
                 raise ValueError(f"{step} has no answer yet, so it stays open")
             self._database.execute("update steps set closed = 1 where step = ?", [step])
 
     def close_where_met(self, step: str) -> bool:
         """Close a step whose quota is met; whether it is closed now."""
-        with self._writing():
+        with transaction(self._database):
             # In one transaction: an answer that comes in between must be in, or be refused.
             if not self._is_closed(step) and self.open_tasks(step) == 0:
                 self._database.execute("update steps set closed = 1 where step = ?", [step])

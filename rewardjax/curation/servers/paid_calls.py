@@ -12,16 +12,16 @@ reserves the most it can cost; when the answer comes the row takes the answer an
 The file wants a local disk (SQLite's write-ahead log does not work on network file systems).
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
 import pathlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
+from rewardjax.curation.transactions import transaction
 
 # A chat template's own tokens, beyond the bytes of what it renders: generous, since the budget is
 # hard.
@@ -208,7 +208,7 @@ class CallLedger:
     def __init__(self, path: str | pathlib.Path, budget: float | None = None):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path, self.budget = pathlib.Path(path), budget
-        # No isolation level: `_transaction` begins and ends each transaction itself, and says which
+        # No isolation level: `transaction` begins and ends each transaction itself, and says which
         # statements belong together.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
         # A power cut may undo the last commits (synchronous=NORMAL), a kill may not: answers are
@@ -253,7 +253,7 @@ class CallLedger:
         most = request.most() * discount
         # Within one transaction: two processes that both saw room for one request would both send
         # it.
-        with _transaction(self._db):
+        with transaction(self._db):
             if self.budget is not None and most > 0 and self.spent() + most > self.budget:
                 return None
             values = (
@@ -298,7 +298,7 @@ class CallLedger:
             " cached_tokens = ?, completion_tokens = ?, counted = ?, mercies = ?, seconds = ?,"
             " tries = ? WHERE id = ?"
         )
-        with _transaction(self._db):
+        with transaction(self._db):
             state = answer.status
             # Another process may have answered the same request meanwhile. Both were paid, and the
             # first answer stays, since votes may already follow from it.
@@ -317,7 +317,7 @@ class CallLedger:
         What was reserved is free again, but for tries that timed out.
         """
         dollars = lost * request.most()
-        with _transaction(self._db):
+        with transaction(self._db):
             self._book(dollars - self._reserved(row))
             self._db.execute(
                 "UPDATE calls SET state = 'failed', booked = ?, tries = ?, text = ? WHERE id = ?",
@@ -340,7 +340,7 @@ class CallLedger:
 
         Their reservations are free again. Returns how many they were.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             where = "batch = ? AND state = 'sent'"
             count, freed = self._db.execute(
                 f"SELECT count(*), coalesce(sum(booked), 0) FROM calls WHERE {where}", [batch]
@@ -444,17 +444,3 @@ class CallLedger:
     def _book(self, dollars: float) -> None:
         # A running sum and not a sum over all rows: every reservation asks for it.
         self._db.execute("UPDATE booked SET dollars = dollars + ?", [dollars])
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """One process at a time reads what is booked and books more."""
-    # IMMEDIATE takes the write lock at once: a deferred transaction reads first, and fails where
-    # another has written in between.
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
