@@ -4,9 +4,12 @@ from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.judge_prompts import judge_prompt
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import truth_of
+from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.rows import canonical
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import world
 from rewardjax.data.groups import pair_id
+from rewardjax.data.sources import open_source
 
 STANDARD = judge_prompt("standard")
 
@@ -25,6 +28,14 @@ def world_items(num: int, seed: int = 0):
         for item, record in zip(items, records, strict=True)
     }
     return items, right, truth_of(records)
+
+
+def world_store(folder, num: int) -> Store:
+    """A ledger with the pairs of `world_items(num, seed=3)`, none of them labeled."""
+    store = Store(folder / "store")
+    source = open_source(f"world:train?num={num}&seed=3")
+    take_in(store, source, entry="unverified", name="world")
+    return store
 
 
 def judge_at(server, name: str, **more) -> Judge:

@@ -1,17 +1,15 @@
 """`curate judges check`: what each server is worth, on pairs whose answer is known."""
 
 import pytest
-from judging import judge_at, world_items
+from judging import judge_at, world_items, world_store
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import judges_check, product
 from rewardjax.curation.workspace import Workspace
-from rewardjax.data.sources import open_source
 
 _, _, TRUTH = world_items(40, seed=3)
 BEHAVIORS = {
@@ -23,8 +21,7 @@ BEHAVIORS = {
 
 @pytest.fixture
 def ws_of(tmp_path):
-    store = Store(tmp_path / "store")
-    take_in(store, open_source("world:train?num=40&seed=3"), entry="unverified", name="world")
+    store = world_store(tmp_path, 40)
 
     def make(*judges):
         calls = CallLedger(tmp_path / "calls.sqlite")

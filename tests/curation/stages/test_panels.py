@@ -5,18 +5,15 @@ import json
 import pytest
 from hand_made import Cast
 from hand_made import workspace as workspace_by_hand
-from judging import judge_at, world_items
+from judging import judge_at, world_items, world_store
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.intake import take_in
-from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import batches, cost_plan, judges_check, labeling, loop, product
 from rewardjax.curation.workspace import Waiting, Workspace
-from rewardjax.data.sources import open_source
 
 ITEMS, _, TRUTH = world_items(12, seed=3)
 NAMES = ("small", "large", "tagger")
@@ -30,8 +27,7 @@ def server():
 
 @pytest.fixture
 def ws_of(tmp_path):
-    store = Store(tmp_path / "store")
-    take_in(store, open_source("world:train?num=12&seed=3"), entry="unverified", name="world")
+    store = world_store(tmp_path, 12)
     config = curation()
     config.shots = 0
 

@@ -1,19 +1,16 @@
 """A run pauses where too few judges answered, says why and what to do, and then goes on."""
 
 import pytest
-from judging import judge_at, world_items
+from judging import judge_at, world_items, world_store
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.intake import take_in
-from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import labeling, product, quorum
 from rewardjax.curation.workspace import Paused, Workspace
-from rewardjax.data.sources import open_source
 
 ITEMS, _, TRUTH = world_items(12, seed=3)
 STAGE, PANEL = stage_names.judges(0), stage_names.panel(0)
@@ -21,8 +18,7 @@ STAGE, PANEL = stage_names.judges(0), stage_names.panel(0)
 
 @pytest.fixture
 def ws_of(tmp_path):
-    store = Store(tmp_path / "store")
-    take_in(store, open_source("world:train?num=12&seed=3"), entry="unverified", name="world")
+    store = world_store(tmp_path, 12)
     config = curation()
     config.shots = 0
 

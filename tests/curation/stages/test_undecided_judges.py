@@ -1,26 +1,21 @@
 """A run says so where a judge decides nothing: on the console and in the report."""
 
 import pytest
-from judging import judge_at, world_items
+from judging import judge_at, world_items, world_store
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.intake import take_in
-from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import labeling, product, report
 from rewardjax.curation.workspace import Workspace
-from rewardjax.data.sources import open_source
 
 
 @pytest.mark.parametrize("pairs_known", [12, 0])
 def test_a_panel_that_knows_none_of_the_pairs_is_warned_about(tmp_path, capsys, pairs_known):
     _, _, truth = world_items(pairs_known, seed=3)
-    store = Store(tmp_path / "store")
-    source = open_source("world:train?num=12&seed=3")
-    take_in(store, source, entry="unverified", name="world")
+    store = world_store(tmp_path, 12)
     ids = store.query("select pair_id from pairs order by pair_id").column(0).to_pylist()
     config = curation()
     config.shots = 0
