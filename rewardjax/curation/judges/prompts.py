@@ -23,7 +23,8 @@ from rewardjax import fingerprint
 from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
 from rewardjax.curation.judges.judge_prompts import JudgePrompt
-from rewardjax.curation.ledger.rows import Value
+from rewardjax.curation.ledger.rows import Value, canonical
+from rewardjax.data import groups
 from rewardjax.data.groups import NO_CONTENT, Message
 
 PREFERRED = ("Candidate 1", "Candidate 2", "No preference")
@@ -255,12 +256,15 @@ class Shown:
     """A request read back.
 
     Texts are as `conversation` writes them; `examples` are the conversations of the gold pairs.
+    `pair_id` is the ledger's; with `order` "ba" candidate 1 is response b.
     """
 
     task: str  # judge | tag
     conversation: str
     candidates: tuple[str, str]
     examples: tuple[str, ...]
+    pair_id: str
+    order: str
 
 
 def read_back(messages: Sequence[Message]) -> Shown | None:
@@ -278,16 +282,51 @@ def read_back(messages: Sequence[Message]) -> Shown | None:
     number = opening.group(1)
     *examples, asked_about = _inside("conversation", number, text)
     first, second = (_inside(f"candidate-{place}", number, text)[-1] for place in (1, 2))
-    task = "judge"
+    a, b, first_is_a = canonical(_messages(first, number), _messages(second, number))
+    tools = None
+    # Of the pair itself: those of a gold example stand before the end of the examples.
+    _, _, pair = text.rpartition(f"</example {number}>")
+    schemas = _inside("tools", number, pair)
+    if schemas:
+        tools = json.loads(schemas[0])
+    task, order = "judge", "ba"
     if messages[0]["content"] == TAG:
         task = "tag"
-    return Shown(task, asked_about, (first, second), tuple(examples))
+    if first_is_a:
+        order = "ab"
+    return Shown(
+        task,
+        _without(number, asked_about),
+        (_without(number, first), _without(number, second)),
+        tuple(_without(number, example) for example in examples),
+        groups.pair_id(_messages(asked_about, number), a, b, tools),
+        order,
+    )
 
 
 def _inside(tag: str, number: str, text: str) -> list[str]:
     pattern = rf"^<{tag} {number}>\n(.*?)\n</{tag} {number}>$"
+    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)
+
+
+def _without(number: str, text: str) -> str:
+    """A conversation of a request as `conversation` writes it elsewhere."""
     # The number is in no data: where it stands, the layout put it.
-    return [
-        inside.replace(f" {number}]", "]")
-        for inside in re.findall(pattern, text, re.MULTILINE | re.DOTALL)
-    ]
+    return text.replace(f" {number}]", "]")
+
+
+def _messages(text: str, number: str) -> list[Message]:
+    """The messages that `conversation` wrote with this number.
+
+    One whose content was null beside a call of a tool comes back with an empty one.
+    """
+    header = rf"^\[(\w+) {number}\](?: (\{{.*\}}))?\n"
+    _, *parts = re.split(header, text, flags=re.MULTILINE)
+    messages: list[Message] = []
+    for role, more, content in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        # The line break before the next header belongs to the layout.
+        message: Message = {"role": role, "content": content.removesuffix("\n")}
+        messages.append(message | json.loads(more or "{}"))
+    if messages:
+        messages[-1]["content"] = parts[-1]
+    return messages

@@ -1,7 +1,7 @@
 """What a scripted judge answers: known accuracy, known biases, known faults.
 
 For tests, the quickstart and experiments. It is not a language model: it knows the truth from a
-table that no record of the data holds (`truth_of`), and is wrong as often as its `Behavior` says.
+table (`Truth`) that the curation is not shown, and is wrong as often as its `Behavior` says.
 An answer is a function of the seed and the request's body, and of nothing else, so that a run can
 be repeated.
 """
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from rewardjax import fingerprint
 from rewardjax.curation.judges import prompts
 from rewardjax.curation.judges.attributes import TAXONOMIES, Attributes
+from rewardjax.curation.ledger.rows import Value
 from rewardjax.data import formats, world
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.world.draw import Draw
@@ -29,11 +30,12 @@ class Behavior:
 
     accuracy: of naming the better response, when nothing below sways it. systematic: of a mistake
     being the pair's (the same in every sample and order) and not the sample's. position_bias: of
-    naming the first without looking; length_bias: of naming the longer one. no_preference: of
-    declining. examples_help: of an error undone when all gold examples are of the asked pair's task
-    (less, when fewer are): how retrieval can matter to a scripted judge. attribute_accuracy: of
-    each closed attribute being right. malformed: of an unreadable answer. rate_limited, broken: of
-    a try being answered 429, 500. honours: whether the server follows `response_format` of these
+    naming the first without looking; length_bias: of naming the longer one. unknown: of a pair
+    being one that the judge knows nothing about, in every sample. no_preference: of declining in
+    one sample. examples_help: of an error undone when all gold examples are of the asked pair's
+    task (less, when fewer are): how retrieval can matter to a scripted judge. attribute_accuracy:
+    of each closed attribute being right. malformed: of an unreadable answer. rate_limited, broken:
+    of a try being answered 429, 500. honours: whether the server follows `response_format` of these
     types, joined by "+"; others are ignored, as servers do, or refused with 400 (`strict`).
     latency, retry_after: seconds.
     """
@@ -42,6 +44,7 @@ class Behavior:
     systematic: float = 0.5
     position_bias: float = 0.0
     length_bias: float = 0.0
+    unknown: float = 0.0
     no_preference: float = 0.0
     examples_help: float = 0.0
     attribute_accuracy: float = 0.95
@@ -68,9 +71,17 @@ class Facts(NamedTuple):
     attributes: Attributes | None
 
 
-# By conversation; it and the responses as prompts.conversation writes them, since that is all that
-# a request shows.
-Truth = Mapping[str, Facts]
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What all judges of a server know.
+
+    facts: by conversation; it and the responses as prompts.conversation writes them, since that is
+    all that a request shows. labels: by pair_id, from files (truth_labels.py); of a pair that both
+    speak of, these count.
+    """
+
+    facts: Mapping[str, Facts] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, Value] = dataclasses.field(default_factory=dict)
 
 
 class _Records(list[dict[str, Any]]):
@@ -79,10 +90,8 @@ class _Records(list[dict[str, Any]]):
     name = "records"
 
 
-def truth_of(
-    *sources: Iterable[dict[str, Any]], columns: Any = None, labels: Any = None
-) -> dict[str, Facts]:
-    """The table of all sources together. columns, labels: what theirs mean, as for training.
+def truth_of(*sources: Iterable[dict[str, Any]], columns: Any = None, labels: Any = None) -> Truth:
+    """The facts of all sources together. columns, labels: what theirs mean, as for training.
 
     The world's pairs are judged by its oracle, any other group by its `correct`; what has neither
     is left out, and a judge says "No preference" about it.
@@ -108,20 +117,27 @@ def truth_of(
             new = Facts({}, _attributes(record))
             facts = table.setdefault(prompts.conversation(group.prompt), new)
             facts.correct.update(zip(texts, correct, strict=True))
-    return table
+    return Truth(table)
 
 
 def knows(shown: prompts.Shown, truth: Truth) -> bool:
     """Whether the table holds both candidates of a pair: else the judge has no preference."""
-    facts = truth.get(shown.conversation)
+    if shown.pair_id in truth.labels:
+        return True
+    facts = truth.facts.get(shown.conversation)
     return facts is not None and all(text in facts.correct for text in shown.candidates)
 
 
 def _better(shown: prompts.Shown, truth: Truth) -> int | None:
-    """Which candidate is better, 0 or 1; None where both are right or wrong, or one is unknown."""
+    """Which candidate is better, 0 or 1; None where neither is, or one is unknown."""
     if not knows(shown, truth):
         return None
-    first, second = (truth[shown.conversation].correct[text] for text in shown.candidates)
+    label = truth.labels.get(shown.pair_id)
+    if label == "tie":
+        return None
+    if label is not None:
+        return shown.order.index(label)
+    first, second = (truth.facts[shown.conversation].correct[text] for text in shown.candidates)
     if first == second:
         return None
     return int(second)
@@ -166,10 +182,11 @@ def judge(behavior: Behavior, shown: prompts.Shown, truth: Truth, pair: Draw, sa
     takes_first = sample.chance(behavior.position_bias)
     takes_longer = sample.chance(behavior.length_bias)
     declines = sample.chance(behavior.no_preference)
-    luck = sample
-    if sample.chance(behavior.systematic):
-        luck = pair
-    mistaken = luck.unit()
+    mistaken, is_unknown = pair.unit(), pair.chance(behavior.unknown)
+    if not sample.chance(behavior.systematic):
+        mistaken = sample.unit()
+    if is_unknown:
+        better = None
     lengths = [len(text) for text in shown.candidates]
     if takes_first:
         return first
@@ -191,7 +208,7 @@ def _familiar(shown: prompts.Shown, truth: Truth) -> float:
 
 
 def _category(conversation: str, truth: Truth) -> str | None:
-    facts = truth.get(conversation)
+    facts = truth.facts.get(conversation)
     if facts is None or facts.attributes is None:
         return None
     return facts.attributes.task_category
@@ -202,7 +219,7 @@ def tag(behavior: Behavior, shown: prompts.Shown, truth: Truth, sample: Draw) ->
 
     Each field with a taxonomy has another value with probability 1 - attribute_accuracy.
     """
-    facts = truth.get(shown.conversation)
+    facts = truth.facts.get(shown.conversation)
     attributes = _UNKNOWN
     if facts is not None and facts.attributes is not None:
         attributes = facts.attributes

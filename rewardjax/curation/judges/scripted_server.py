@@ -2,6 +2,8 @@ r"""Scripted judges behind real HTTP, for tests, the quickstart and experiments.
 
     python -m rewardjax.curation.judges.scripted_server --judge good:accuracy=0.9 \
         --source "world:train?num=2000&seed=1" --source "world:train?num=2000&seed=2"
+    python -m rewardjax.curation.judges.scripted_server --truth hh.jsonl --judge \
+        two:accuracy=0.8,position_bias=0.2,length_bias=0.1,unknown=0.05
 
     with scripted_server.serve({"good": Behavior(accuracy=0.9)}, truth_of(source)) as server:
         ... server.url ...
@@ -9,7 +11,7 @@ r"""Scripted judges behind real HTTP, for tests, the quickstart and experiments.
 It speaks the chat-completions protocol and recognizes the requests of prompts.py; what its judges
 answer is in scripted_judge.py. `GET /stats` says what it was asked and how many of those pairs it
 knew; the command says so on standard error as well, since a judge has "No preference" about every
-pair that no `--source` holds.
+pair that no `--source` or `--truth` holds.
 """
 
 import argparse
@@ -26,10 +28,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
 from rewardjax import errors, fingerprint
-from rewardjax.curation.judges import prompts
-from rewardjax.curation.judges.scripted_judge import Behavior, Facts, Truth, answer, knows, truth_of
+from rewardjax.curation.judges import prompts, truth_labels
+from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, knows, truth_of
 from rewardjax.data import formats, sources, spelling
 from rewardjax.data.world.draw import Draw
+
+# Fields of Behavior that are no probabilities.
+SECONDS = ("latency", "retry_after")
 
 Response = tuple[int, dict[str, Any], dict[str, str]]  # status, JSON, headers
 
@@ -110,7 +115,9 @@ class JudgeServer:
             asked_pairs, known_pairs = len(self.pairs), sum(self.pairs.values())
         line = f"scripted judges: {known_pairs} of {asked_pairs} pairs asked about are known"
         if known_pairs < asked_pairs:
-            line += '; the answer about the others is "No preference": give their --source, too'
+            line += (
+                '; the answer about the others is "No preference": give their --source or --truth'
+            )
         return line
 
     def stats(self) -> dict[str, Any]:
@@ -261,7 +268,7 @@ def serve(
 
 
 def parse_judge(text: str) -> tuple[str, Behavior]:
-    """NAME or NAME:field=value,field=value. Raises ValueError naming an unknown field."""
+    """NAME or NAME:field=value,field=value. Raises ValueError naming a wrong field or value."""
     name, _, settings = text.partition(":")
     types = {field.name: type(field.default) for field in dataclasses.fields(Behavior)}
     values: dict[str, Any] = {}
@@ -269,11 +276,25 @@ def parse_judge(text: str) -> tuple[str, Behavior]:
         field, _, value = setting.partition("=")
         if field not in types:
             raise ValueError(f"--judge {text}: {field!r} is not one of {', '.join(types)}")
-        if types[field] is bool:
-            values[field] = value == "True"
-        else:
-            values[field] = types[field](value)
+        values[field] = _setting(text, field, value, types[field])
     return name, Behavior(**values)
+
+
+def _setting(judge: str, field: str, value: str, kind: type) -> Any:
+    """The value of a field of Behavior. Raises ValueError where it is none of its kind."""
+    if kind is str:
+        return value
+    if kind is bool:
+        if value not in ("True", "False"):
+            raise ValueError(f"--judge {judge}: {field} is True or False, not {value!r}")
+        return value == "True"
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"--judge {judge}: {field} = {value!r} is not a number") from None
+    if field not in SECONDS and not 0 <= number <= 1:
+        raise ValueError(f"--judge {judge}: {field} = {value} is not in [0, 1]")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -285,8 +306,16 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument(
         "--source",
         action="append",
-        required=True,
+        default=[],
         help="the data to judge: world:..., or groups that say which responses are correct; repeat",
+    )
+    arguments.add_argument(
+        "--truth",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="pairs whose own label is the truth, or a table of pair_id and value (a, b, tie); "
+        "repeat",
     )
     spelling.add_flags(arguments)
     arguments.add_argument(
@@ -301,14 +330,23 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
-def read_truth(args: argparse.Namespace) -> dict[str, Facts]:
-    """The table of the sources that the arguments name; says what each of them was read as."""
+def read_truth(args: argparse.Namespace) -> Truth:
+    """What the sources and files that the arguments name say; says what each was read as."""
+    if not args.source and not args.truth:
+        raise ValueError("give --source or --truth: without either, no pair is known")
+    meaning = {"columns": args.columns, "labels": args.labels}
     opened = []
     for source in args.source:
         opened.append(sources.open_source(source, split=args.split, spelling=spelling.FLAGS))
-        for reading in formats.readings(opened[-1], args.columns, args.labels):
+        for reading in formats.readings(opened[-1], **meaning):
             print(reading.sentence(), file=sys.stderr)
-    return truth_of(*opened, columns=args.columns, labels=args.labels)
+    tables = {}
+    for file in args.truth:
+        source = sources.open_source(file, split=args.split, spelling=spelling.FLAGS)
+        tables[file] = truth_labels.labels_of(source, **meaning)
+        print(f"{file}: the labels of {len(tables[file])} pairs are the truth", file=sys.stderr)
+    facts = truth_of(*opened, **meaning).facts
+    return Truth(facts, truth_labels.merged(tables))
 
 
 @errors.one_line("rewardjax.curation.judges.scripted_server")
@@ -317,10 +355,20 @@ def main() -> None:
     args = parser().parse_args()
     truth = read_truth(args)
     behaviors = dict(map(parse_judge, args.judge))
-    server = JudgeServer(
-        behaviors, truth, host=args.host, port=args.port, seed=args.seed, report=sys.stderr
-    )
-    print(f"{len(truth)} prompts, models {', '.join(behaviors)}: {server.url}", flush=True)
+    if len(behaviors) < len(args.judge):
+        raise ValueError("--judge: two judges have one name, and only one of them would answer")
+    where = {"host": args.host, "port": args.port}
+    try:
+        server = JudgeServer(behaviors, truth, **where, seed=args.seed, report=sys.stderr)
+    except OSError as error:
+        # Most often a server that was started before and still runs.
+        raise ValueError(f"--host {args.host} --port {args.port}: {error.strerror}") from None
+    known = []
+    if truth.facts:
+        known.append(f"{len(truth.facts)} prompts")
+    if truth.labels:
+        known.append(f"{len(truth.labels)} labeled pairs")
+    print(f"{' and '.join(known)}, models {', '.join(behaviors)}: {server.url}", flush=True)
     # `kill` stops it like Ctrl-C, so that the last line is printed either way.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):

@@ -269,7 +269,7 @@ def _pair(
         pair_id=pair_id,
         voter=f"original:{name}",
         kind="original",
-        value=_value(pair, chosen_is_a),
+        value=value_of(pair, chosen_is_a),
         sample=row,
         confidence=max(pair.target, 1 - pair.target),
         evidence=evidence,
@@ -277,7 +277,7 @@ def _pair(
     return text, vote
 
 
-def _value(pair: Pair, chosen_is_a: bool) -> Value:
+def value_of(pair: Pair, chosen_is_a: bool) -> Value:
     """What the label of a pair says about `a` and `b`."""
     if pair.tie or pair.target == 0.5:
         return "tie"

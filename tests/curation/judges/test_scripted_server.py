@@ -17,7 +17,7 @@ from rewardjax import config as config_lib
 from rewardjax.curation.judges import prompts, scripted_server
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import Example
-from rewardjax.curation.judges.scripted_judge import Behavior, answer, truth_of
+from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, truth_of
 from rewardjax.curation.judges.scripted_server import JudgeServer, parse_judge, serve
 from rewardjax.data import world
 from rewardjax.data.sources import open_source
@@ -81,7 +81,7 @@ def test_systematic_mistakes_are_the_pairs_own():
 
 def test_examples_of_the_same_task_help():
     attributes = {
-        item.pair_id: TRUTH[prompts.conversation(item.prompt)].attributes for item in ITEMS
+        item.pair_id: TRUTH.facts[prompts.conversation(item.prompt)].attributes for item in ITEMS
     }
     tagged = []
     for item in ITEMS:
@@ -108,7 +108,7 @@ def test_examples_of_the_same_task_help():
 
 
 def test_what_it_does_not_know_it_does_not_judge():
-    assert set(verdicts(Behavior(accuracy=1.0), "ab", truth={})) == {"tie"}
+    assert set(verdicts(Behavior(accuracy=1.0), "ab", truth=Truth())) == {"tie"}
 
 
 def test_attributes_are_the_worlds():
@@ -117,7 +117,7 @@ def test_attributes_are_the_worlds():
         "messages": prompts.tag_messages(ITEMS[0]),
         "response_format": {"type": "json_schema"},
     }
-    known = TRUTH[prompts.conversation(ITEMS[0].prompt)].attributes
+    known = TRUTH.facts[prompts.conversation(ITEMS[0].prompt)].attributes
     assert (
         Attributes.model_validate_json(answer(Behavior(attribute_accuracy=1.0), body, TRUTH, 0))
         == known
@@ -129,7 +129,7 @@ def test_attributes_are_the_worlds():
     )
     assert (
         Attributes.model_validate_json(
-            answer(Behavior(attribute_accuracy=1.0), body, {}, 0)
+            answer(Behavior(attribute_accuracy=1.0), body, Truth(), 0)
         ).task_category
         == "Other"
     )
@@ -137,13 +137,13 @@ def test_attributes_are_the_worlds():
 
 def test_groups_with_correctness_are_known_too():
     records = list(world.generate_groups(seed=0, num=5, responses=4))
-    table = truth_of(records)
+    table = truth_of(records).facts
     for record in records:
         assert list(table[prompts.conversation(record["prompt"])].correct.values()).count(
             True
         ) <= sum(record["correct"])
     assert (
-        truth_of([{"prompt": "q", "chosen": "a", "rejected": "b"}]) == {}
+        truth_of([{"prompt": "q", "chosen": "a", "rejected": "b"}]) == Truth()
     )  # nobody knows who is right
 
 
@@ -155,7 +155,7 @@ def test_two_sources_are_one_table_even_where_they_share_a_prompt():
         "responses": [reply(text) for text in texts],
         "correct": [text == "right" for text in texts],
     }
-    table = truth_of([group("right", "wrong")], [group("right", "worse")])
+    table = truth_of([group("right", "wrong")], [group("right", "worse")]).facts
     correct = table[prompts.conversation(prompt)].correct
     assert {text.split("\n")[1]: value for text, value in correct.items()} == {
         "right": True,
@@ -178,7 +178,7 @@ def documented_command(path: str) -> argparse.Namespace:
 @pytest.mark.parametrize("path", ["configs/curation/world.py", "docs/curation.md"])
 def test_the_documented_command_knows_every_pair_that_its_config_may_ask_about(path):
     command = documented_command(path)
-    truth = truth_of(*map(open_source, command.source))
+    truth = truth_of(*map(open_source, command.source)).facts
     config = config_lib.load("configs/curation/world.py")
     assert {judge["model"] for judge in config.judges} == {
         name for name, _ in map(parse_judge, command.judge)
@@ -205,7 +205,7 @@ def test_the_server_counts_the_pairs_it_knew_and_says_so_early():
     assert lines.getvalue().splitlines() == [
         "scripted judges: 50 of 50 pairs asked about are known",
         "scripted judges: 60 of 100 pairs asked about are known; "
-        'the answer about the others is "No preference": give their --source, too',
+        'the answer about the others is "No preference": give their --source or --truth',
     ]
 
 
