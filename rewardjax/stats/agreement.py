@@ -103,10 +103,26 @@ def compare(
         seed: of the bootstrap.
     """
     _, table = confusion(a, b, labels)
+    missing = len(a) - int(table.sum())
+    return compare_counts(table, missing, level=level, resamples=resamples, seed=seed)
+
+
+def compare_counts(
+    table: np.ndarray,
+    missing: int = 0,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Comparison:
+    """`compare` of counts int64 [L, L], as `confusion` has them: for more items than memory holds.
+
+    missing: items without both votes.
+    """
     items = int(table.sum())
     result = Comparison(
         items=items,
-        missing=len(a) - items,
+        missing=missing,
         agreement=None,
         agreement_low=None,
         agreement_high=None,

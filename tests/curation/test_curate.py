@@ -92,6 +92,15 @@ def test_reports_and_sets_are_written(finished):
         )
     assert "Gold errors of the best RM" in page and "gold and best RM agree" in page
     assert "Gates" in page and "gold pairs the best RM is right about" in page
+    # The verdict comes first, then where the pairs went.
+    assert re.search(r"<p>Of 120 pairs: \d+ kept, \d+ flipped, .*</p>\s*<p>Gates: 9 off.</p>", page)
+    assert re.search(r"<p>Money: judges \$0.0\d+ \(no limit\), people \$\d.\d\d", page)
+    assert (
+        page.index("Of 120 pairs") < page.index('alt="From the sources') < page.index("Pools</h2>")
+    )
+    for heading in ("flipped", "kept", "discarded"):
+        assert f"{heading}</h2>" in page
+    assert "says what the panel says" in page and "tokens in" in page
     rows = {
         name: pq.read_table(folder / f"data/{name}.parquet").to_pylist()
         for name in ("original", "filtered", "flipped")

@@ -54,6 +54,11 @@ def undecided_judges(votes: Votes) -> list[str]:
         if vote["kind"] == "judge":
             answers[vote["voter"]] += 1
             ties[vote["voter"]] += vote["value"] == "tie"
+    return undecided_warnings(answers, ties)
+
+
+def undecided_warnings(answers: Mapping[str, int], ties: Mapping[str, int]) -> list[str]:
+    """`undecided_judges` of counts: voter -> answers, and voter -> those that are ties."""
     return [
         f'{voter} says "No preference" in {ties[voter]} of {count} answers; '
         "read some of them (`curate explain`), and check its prompt and what its server knows"

@@ -335,6 +335,12 @@ class CallLedger:
             return None
         return InBatch(*row)
 
+    def in_batches(self) -> dict[str, int]:
+        """Batch file (full path) -> its requests whose results were not read yet."""
+        sql = """SELECT batch, count(*) AS requests FROM calls
+            WHERE state = 'sent' AND batch IS NOT NULL GROUP BY batch ORDER BY batch"""
+        return {row["batch"]: row["requests"] for row in self._as_dicts(sql)}
+
     def release(self, batch: str) -> int:
         """Forget the requests of a batch file (its full path) whose results will never come.
 

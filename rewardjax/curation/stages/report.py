@@ -1,4 +1,8 @@
-"""One static HTML page per iteration: what was labeled, decided and paid, and how good it looks."""
+"""One static HTML page per iteration: what was labeled, decided and paid, and how good it looks.
+
+Whatever is counted over pairs or votes is counted by DuckDB (`overview/`, and below): a page takes
+no more memory for more pairs.
+"""
 
 import json
 import pathlib
@@ -7,68 +11,87 @@ from typing import Any
 
 from rewardjax import config as config_lib
 from rewardjax.curation import people_quality
+from rewardjax.curation.annotation import progress
+from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.judges import bias as judge_bias
 from rewardjax.curation.ledger import gates, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.stage_names import as_of
-from rewardjax.curation.stages import budget
+from rewardjax.curation.overview import fates, money, opinions, samples, verdict, voters, waiting
+from rewardjax.curation.stages import budget, quorum
 from rewardjax.curation.workspace import Workspace
-from rewardjax.reporting import page, plots, run_record
-from rewardjax.stats import agreement
+from rewardjax.reporting import flow_plot, page, plots, run_record
+from rewardjax.reporting.page import Section
 
-EXAMPLES = 8
-# Characters of a text.
-SHOWN = 600
-# Whose labels are compared with whose.
-COMPARED = (
-    ("people", "original"),
-    ("panel", "original"),
-    ("panel", "people"),
-    ("best RM", "people"),
-    # Only where the gold RM is cross-fitted: it was trained on what people said.
-    ("gold RM", "people"),
-    ("best RM", "original"),
-    ("gold RM", "best RM"),
-)
+PAUSED = "paused.html"
 
 Rows = list[dict[str, Any]]
 
 
 def write(ws: Workspace, iteration: int) -> pathlib.Path:
     """Write `reports/iteration-N.html` from the ledger, unless it is there; returns the path."""
-    folder = ws.folder / "reports"
-    path = folder / f"iteration-{iteration}.html"
+    path = ws.folder / "reports" / f"iteration-{iteration}.html"
     # Not written anew: the page shows the ledger as it stood when the iteration ended.
-    if path.exists():
-        return path
-    folder.mkdir(exist_ok=True)
-    names = ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
+    if not path.exists():
+        _write(ws, path, iteration, f"Curation, {_names(iteration)[-1]}")
+        # What the run waited for has come.
+        (path.parent / PAUSED).unlink(missing_ok=True)
+    return path
+
+
+def write_paused(ws: Workspace, why: str) -> pathlib.Path:
+    """Write `reports/paused.html`: the ledger as it stands, and why the run does not go on."""
+    # Of the latest step that has left anything; before any, of the import.
+    iteration = max((m["iteration"] for m in ws.store.manifests()), default=0)
+    path = ws.folder / "reports" / PAUSED
+    _write(ws, path, max(0, iteration), "Curation, paused", [why])
+    return path
+
+
+def _write(
+    ws: Workspace, path: pathlib.Path, iteration: int, title: str, why: Sequence[str] = ()
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    names = _names(iteration)
     sizes = [pools_lib.sizes(ws.store, i) for i in range(stage_names.IMPORTED, iteration + 1)]
-    figure = folder / f"pools-{iteration}.png"
+    growth = path.with_name(f"pools-{path.stem}.png")
     layers = {}
     for pool in pools_lib.POOLS:
         layers[pool] = [size[pool] for size in sizes]
-    plots.stacked(layers, names, figure, "Pairs in each pool")
+    plots.stacked(layers, names, growth, "Pairs in each pool")
+    ways = fates.courses(ws.store, iteration)
+    flow = path.with_name(f"flows-{path.stem}.png")
+    flow_plot.sankey(fates.columns(ways), flow, "What became of the pairs", fates.COLUMNS)
+    summary = verdict.sentences(
+        ws.store,
+        ways,
+        money.money(ws.store, ws.calls, ws.config),
+        waiting=why or waiting.sentences(ws.folder, ws.calls),
+        lost=quorum.lost_answers(ws.calls),
+    )
     tables = {
         "Pools": [{"after": name, **size} for name, size in zip(names, sizes, strict=True)],
         "Budget of this iteration": spending(ws, iteration),
         "Flows of this iteration": flows(ws, iteration),
         "Labels against the original ones": against_original(ws, iteration),
-        "Agreement": agreements(ws, iteration),
+        "Agreement": opinions.agreements(ws.store, iteration),
+        "Money": money.table(ws.store, ws.calls, ws.config),
+        "Cost by step": ws.calls.costs(),
+        "People's tasks": tasks(ws),
+        **people_quality.tables(people_quality.votes(ws.store)),
+        "Judges: how good their answers are": judge_quality(ws),
+        "Judges: position and length": leanings(ws),
+        "Judges that hardly ever decide": undecided_judges(ws),
         "Judges: how their questions ended": ws.calls.endings(),
         "Judges: answers that needed a mercy": ws.calls.mercies(),
-        "Cost": costs(ws),
-        **people_quality.tables(people_quality.votes(ws.store)),
-        "Judges: position and length": bias(ws),
-        "Judges that hardly ever decide": undecided_judges(ws),
         "Gold errors of the best RM": errors(ws, iteration),
         "Is another iteration worth it?": worth(ws, iteration),
         "Gates": gates.table(ws.store),
         "Decisions": decisions(ws, iteration),
         "Cleaning: what was looked for": coverage.table(ws.store),
         "Held and flagged": findings(ws),
-        "Labels that were flipped": examples(ws, iteration),
+        **samples.tables(ws.store, iteration, personal=ws.config.clean.pii is None),
     }
     facts = {
         "pairs": sum(sizes[-1].values()),
@@ -76,15 +99,21 @@ def write(ws: Workspace, iteration: int) -> pathlib.Path:
         "ledger": ws.store.fingerprint(),
         **run_record.git_state(),
     }
+    figures = {"From the sources to what became of the pairs": flow}
     page.write_report(
         path,
-        f"Curation, {names[-1]}",
+        title,
         facts,
         tables,
-        {"Pools after each iteration": figure},
+        {"Pools after each iteration": growth},
         config=config_lib.resolve(ws.config),
+        parts=[Section("In short", summary, figures)],
     )
-    return path
+
+
+def _names(iteration: int) -> list[str]:
+    """What the states of the pools are called, up to an iteration."""
+    return ["import", "seed", *(f"iteration {i}" for i in range(1, iteration + 1))]
 
 
 # ------------------------------------------------------------------ pairs
@@ -94,12 +123,14 @@ def spending(ws: Workspace, iteration: int) -> Rows:
     """What an iteration's budget of pairs was spent on; empty for Stage 2, which has none."""
     if iteration > ws.config.stage1.iterations:
         return []
-    picks = stage_names.picks(iteration).rows(ws.store, "picks")
+    sql = """
+        select count(*) filter (labeller = 'people') as people, count(*) as picks
+        from picks where stage = ?"""
+    (row,) = ws.store.query(sql, [stage_names.picks(iteration).name]).to_pylist()
+    people, picks = row["people"], row["picks"]
     pairs = budget.pairs(ws.config.stage1, iteration)
-    people = sum(row["labeller"] == "people" for row in picks)
-    judges = len(picks) - people
-    unspent = pairs - len(picks)
-    return [{"pairs": pairs, "to people": people, "to judges": judges, "unspent": unspent}]
+    row = {"pairs": pairs, "to people": people, "to judges": picks - people}
+    return [row | {"unspent": pairs - picks}]
 
 
 def flows(ws: Workspace, iteration: int) -> Rows:
@@ -141,119 +172,49 @@ def findings(ws: Workspace) -> Rows:
     return ws.store.query(sql).to_pylist()
 
 
-def examples(ws: Workspace, iteration: int) -> Rows:
-    """Pairs whose label this iteration flipped, with why: for a look at whether it was right."""
-    flipped = []
-    for row in pools_lib.pools(ws.store, iteration).to_pylist():
-        if row["since"] == iteration and {row["value"], row["original"]} == {"a", "b"}:
-            flipped.append(row)
-    # The first by pair_id, which is a hash: a sample at random, and always the same.
-    flipped = flipped[:EXAMPLES]
-    texts = ws.store.texts([row["pair_id"] for row in flipped])
+# ------------------------------------------------------------------ people and judges
+
+
+def tasks(ws: Workspace) -> Rows:
+    """Who was given how many tasks in which step, and what is missing."""
+    if not has_desk(ws.folder):
+        return []
+    with open_desk(ws.folder) as desk:
+        return progress.table(desk)
+
+
+def judge_quality(ws: Workspace) -> Rows:
+    """For each judge: how often it says what people say, and what the panel says.
+
+    "gold pairs" are those that both people and the judge looked at: few, where nobody audits.
+    """
+    on_gold, with_panel = voters.against_people(ws.store), voters.with_panel(ws.store)
     rows = []
-    for row, text in zip(flipped, texts, strict=True):
-        responses = {"a": text["response_a"], "b": text["response_b"]}
-        rows.append(
-            {
-                "pair": row["pair_id"],
-                "pool": row["pool"],
-                "because": row["reason"],
-                "prompt": _clipped(text["prompt"]),
-                "now chosen": _clipped(responses[row["value"]]),
-                "was chosen": _clipped(responses[row["original"]]),
-            }
-        )
+    for voter in sorted(on_gold.keys() | with_panel.keys()):
+        row: dict[str, Any] = {"judge": voter, "says what the panel says": with_panel.get(voter)}
+        gold = on_gold.get(voter, {"pairs": 0})
+        for name in ("right", "low", "high"):
+            row[f"{name} on gold"] = gold.get(name)
+        rows.append(row | {"gold pairs": gold["pairs"]})
     return rows
 
 
-def _clipped(messages: Sequence[dict[str, Any]]) -> str:
-    return "\n".join(message["content"] for message in messages)[:SHOWN]
-
-
-# ------------------------------------------------------------------ opinions
-
-
-def agreements(ws: Workspace, iteration: int) -> Rows:
-    """People, panel and reward models against the original label and each other."""
-    labels = {
-        "original": _labels(
-            ws,
-            f"select pair_id, original as value from ({pools_lib.sql()}) "
-            "where original is not null",
-        ),
-        "people": _latest_votes(ws, "human", iteration),
-        "panel": _latest_votes(ws, "panel", iteration),
-        "best RM": _reward_model_labels(ws, "best", iteration),
-        "gold RM": _reward_model_labels(ws, "gold", iteration),
-    }
+def leanings(ws: Workspace) -> Rows:
+    """For each judge: consistency over orders, primacy, and its leaning to longer responses."""
+    longer = voters.prefers_longer(ws.store, "judge")
     rows = []
-    for who, against in COMPARED:
-        shared = sorted(labels[who].keys() & labels[against].keys())
-        if shared:
-            figures = agreement.compare(
-                [labels[who][pair_id] for pair_id in shared],
-                [labels[against][pair_id] for pair_id in shared],
-                resamples=200,
-            )
-            row: dict[str, Any] = {"who": who, "against": against}
-            for name in ("items", "agreement", "agreement_low", "agreement_high", "kappa"):
-                row[name] = figures[name]
-            rows.append(row)
+    for voter, measures in voters.position(ws.store, "judge").items():
+        rows.append({"judge": voter} | measures | {"prefers longer": longer.get(voter)})
     return rows
-
-
-def _latest_votes(ws: Workspace, kind: str, iteration: int) -> dict[str, str]:
-    sql = "select pair_id, value from votes where kind = ? and iteration <= ? order by iteration"
-    return _labels(ws, sql, kind, iteration)
-
-
-def _reward_model_labels(ws: Workspace, seat: str, iteration: int) -> dict[str, str]:
-    sql = """
-        select pair_id,
-            case sign(reward_a - reward_b) when 1 then 'a' when -1 then 'b' else 'tie' end as value
-        from scores where scorer = ? and iteration <= ? order by iteration"""
-    return _labels(ws, sql, seat, iteration)
-
-
-def _labels(ws: Workspace, sql: str, *parameters: Any) -> dict[str, str]:
-    """pair_id -> value of a query's rows, the last row of a pair counting."""
-    rows = ws.store.query(sql, list(parameters) or None).to_pylist()
-    return {row["pair_id"]: row["value"] for row in rows}
-
-
-def judge_votes(ws: Workspace) -> Rows:
-    """Every judgment so far, as rows of the ledger."""
-    return ws.store.query("select * from votes where kind = 'judge'").to_pylist()
 
 
 def undecided_judges(ws: Workspace) -> Rows:
     """Warnings about judges that say "No preference" to nearly everything."""
-    return [{"warning": line} for line in judge_bias.undecided_judges(judge_votes(ws))]
+    lines = judge_bias.undecided_warnings(*voters.answers_and_ties(ws.store))
+    return [{"warning": line} for line in lines]
 
 
-def bias(ws: Workspace) -> Rows:
-    """For each judge: consistency over orders, primacy, and its leaning to longer responses.
-
-    Leaning is measured against what people say about the same pairs.
-    """
-    votes = judge_votes(ws)
-    if not votes:
-        return []
-    ids = sorted({row["pair_id"] for row in votes})
-    texts = zip(ids, ws.store.texts(ids), strict=True)
-    longer = judge_bias.longer((i, text["response_a"], text["response_b"]) for i, text in texts)
-    people = _labels(ws, "select * from votes where kind = 'human'")
-    leaning = judge_bias.leaning(votes, longer, people)
-    rows = []
-    for voter, measures in judge_bias.position(votes).items():
-        row: dict[str, Any] = {"judge": voter}
-        for name in ("said_first", "said_tie", "consistency", "repetition", "primacy"):
-            row[name] = measures[name]["share"]
-        rows.append(row | {"prefers longer": leaning[voter]["prefers_more"]["share"]})
-    return rows
-
-
-# ------------------------------------------------------------------ reward models and money
+# ------------------------------------------------------------------ reward models
 
 
 def _gold_report(ws: Workspace, iteration: int) -> dict[str, Any] | None:
@@ -288,7 +249,7 @@ def worth(ws: Workspace, iteration: int) -> Rows:
             continue
         compared = report["against_previous"]
         # The silver pairs that the two models were trained on.
-        before, now = (len(pools_lib.labels(ws.store, "silver", as_of(j))) for j in (i - 1, i))
+        before, now = (pools_lib.sizes(ws.store, as_of(j))["silver"] for j in (i - 1, i))
         if compared["pairs"] and now > before:
             points = 100 * compared["difference"]
             rows.append(
@@ -302,18 +263,3 @@ def worth(ws: Workspace, iteration: int) -> Rows:
                 }
             )
     return rows
-
-
-def costs(ws: Workspace) -> Rows:
-    """What judges were paid by the ledger of calls, and people by the price of a label."""
-    sql = f"select count(*) from votes where {people_quality.PAID}"
-    answers = ws.store.query(sql).column(0)[0].as_py()
-    people = {
-        "purpose": "all",
-        "voter": "people",
-        "answered": answers,
-        "dollars": answers * ws.config.prices.gold,
-    }
-    judges = ws.calls.costs()
-    dollars = people["dollars"] + sum(row["dollars"] for row in judges)
-    return [*judges, people, {"purpose": "all", "voter": "all", "dollars": dollars}]
