@@ -23,6 +23,7 @@ from rewardjax.curation.judges.protocol import (
     questions,
     settle,
 )
+from rewardjax.curation.servers import open_files
 from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER, watched
 from rewardjax.curation.servers.event_loop import run
 from rewardjax.curation.servers.failures import ServerDown
@@ -58,10 +59,12 @@ def ask(
     """Put every question about `items` to every judge, paying only for what `ledger` lacks.
 
     All judges work at the same time. Call it again to go on where it stopped. Raises ValueError for
-    a pair or a judge's name that occurs twice.
+    a pair or a judge's name that occurs twice, and for more requests in flight than this process
+    may have connections.
     """
     _refuse_repeats("pair", [item.pair_id for item in items])
     _refuse_repeats("judge", [judge.name for judge in judges])
+    open_files.make_room(sum(judge.max_in_flight * len(judge.urls) for judge in judges))
     return run(_ask(items, judges, ledger, task, purpose))
 
 

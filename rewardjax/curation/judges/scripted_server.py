@@ -70,8 +70,7 @@ class JudgeServer:
         self._report, self._next_report = report, FIRST_REPORT
         self._tries: Counter[str] = Counter()
         self._at_once, self._lock = 0, threading.Lock()
-        self.http = ThreadingHTTPServer((host, port), _handler(self))
-        self.http.daemon_threads = True
+        self.http = _Http((host, port), _handler(self))
         self.url = f"http://{host}:{self.http.server_address[1]}/v1"
 
     def respond(self, body: Mapping[str, Any]) -> Response:
@@ -143,6 +142,13 @@ class JudgeServer:
         finally:
             with self._lock:
                 self._at_once -= 1
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    # Connections that wait to be taken. With the usual five, of hundreds that come at once most
+    # would be dropped and tried again seconds later.
+    request_queue_size = 4096
 
 
 def _refusal(

@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal, Protocol
 
+import httpx2
 import openai
 from tqdm import tqdm
 
@@ -86,6 +87,11 @@ class Server(Protocol):
         """Tries after the first one."""
         ...
 
+    @property
+    def max_in_flight(self) -> int:
+        """Requests at a time, per server."""
+        ...
+
 
 class Connection(abc.ABC):
     """A connection to one server, to be used within one event loop.
@@ -104,7 +110,12 @@ class Connection(abc.ABC):
             api_key=os.environ.get(server.key_env, "none"),
             max_retries=0,
             timeout=server.timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=server.timeout),
+            http_client=openai.DefaultAioHttpClient(
+                timeout=server.timeout,
+                # By default a thousand: the others would wait here, their time running already.
+                # One more than requests, for the small question.
+                limits=httpx2.Limits(max_connections=server.max_in_flight + 1),
+            ),
         )
         self.suspect_after = SUSPECT_AFTER
         self._resume_at = 0.0

@@ -22,6 +22,8 @@ class Purse:
         async with self._change:
             while (row := self._ledger.reserve(request)) is None:
                 if not self._in_flight:
+                    # The next one may be cheaper, or is told the same.
+                    self._change.notify()
                     raise BudgetExceeded(
                         f"budget: {self._ledger.spent():.4f} of {self._ledger.budget:.4f} dollars "
                         f"are booked, the next request of {request.voter} may cost "
@@ -29,10 +31,14 @@ class Purse:
                     )
                 await self._change.wait()
             self._in_flight += 1
+            # Perhaps there is room for one more.
+            self._change.notify()
         return row
 
     async def settled(self) -> None:
         """A request has come back: what it did not cost is free again."""
         async with self._change:
             self._in_flight -= 1
-            self._change.notify_all()
+            # One of those that wait, and it the next one: if thousands all asked the ledger each
+            # time, it would do nothing else.
+            self._change.notify()

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import threading
 from collections import Counter
 
+import httpx2
 import pytest
 from judging import judge_at, world_items
 
@@ -101,6 +103,32 @@ def test_no_more_requests_at_a_time_than_allowed(ledger):
     with serve({"m": Behavior(latency=0.02)}, TRUTH) as server:
         asking.ask(ITEMS, [judge_at(server, "m", max_in_flight=3)], ledger)
         assert 2 <= server.most_at_once <= 3
+
+
+def test_hundreds_of_requests_are_in_flight_whatever_the_library_has_as_its_limit(
+    ledger, monkeypatch
+):
+    # The client library lets a thousand through and httpx a hundred; fewer here, as a test of more
+    # than a thousand would take long.
+    few = httpx2.Limits(max_connections=20)
+    monkeypatch.setattr("openai._base_client.DEFAULT_CONNECTION_LIMITS", few)
+    in_flight, everyone_is_here = 240, threading.Event()
+    with serve({"m": Behavior()}, TRUTH) as server:
+        respond = server.respond
+
+        def when_all_are_here(body):
+            # Its first question is alone.
+            if server.most_at_once >= in_flight:
+                everyone_is_here.set()
+            if len(server.paid) and not everyone_is_here.wait(20):
+                everyone_is_here.set()
+            return respond(body)
+
+        server.respond = when_all_are_here
+        judge = judge_at(server, "m", samples=12, max_in_flight=in_flight)
+        report = asking.ask(ITEMS, [judge], ledger)
+    assert report["settled"] == 24 * 12 and server.most_at_once == in_flight
+    assert server.stats()["answered_twice"] == 0
 
 
 def test_timeouts_are_tried_again_and_booked(ledger, monkeypatch):
