@@ -46,11 +46,12 @@ from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
+from rewardjax.curation.overview import evidence
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.workspace import Paused, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
-from rewardjax.reporting import text_table
+from rewardjax.reporting import terminal, text_table
 
 WAITING = 3
 
@@ -59,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
-        return args.verb(args)
+        # Whatever a verb prints may hold a text of the data, a reply or a name.
+        with contextlib.redirect_stdout(terminal.Visible(sys.stdout)):
+            return args.verb(args)
     except Exception as error:
         # A bug keeps its traceback, a user's mistake is one line.
         if not errors.is_mistake(error):
@@ -200,6 +203,11 @@ def _store(folder: pathlib.Path) -> Store:
     return Store(folder / "store")
 
 
+def _warn(text: str) -> None:
+    """Say something on standard error, where bars move the cursor: so no `Visible` stands there."""
+    print(terminal.visible(text), file=sys.stderr)
+
+
 def _run(args: argparse.Namespace) -> int:
     # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
     from rewardjax.curation.stages import cost_plan, loop, product, quorum
@@ -213,11 +221,11 @@ def _run(args: argparse.Namespace) -> int:
         try:
             loop.run(ws)
         except Paused as error:
-            print(f"paused: {error}", file=sys.stderr)
+            _warn(f"paused: {error}")
             return WAITING
         print(text_table.table(explain.status(ws.store)["Pools"]))
         for sentence in quorum.lost_answers(ws.calls):
-            print(f"warning: {sentence}", file=sys.stderr)
+            _warn(f"warning: {sentence}")
         summary = {
             "pools": pools_lib.sizes(ws.store),
             "dollars": ws.calls.spent(),
@@ -300,7 +308,10 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _explain(args: argparse.Namespace) -> int:
-    print(explain.as_text(explain.explain(_store(args.folder), args.pair_id)))
+    store = _store(args.folder)
+    explained = explain.explain(store, args.pair_id)
+    print(explain.as_text(explained))
+    print("\n".join(evidence.lines(args.folder, store, explained)))
     return 0
 
 
@@ -328,10 +339,9 @@ def _export(args: argparse.Namespace) -> int:
     }
     counts = export(_store(args.folder), args.output, **options)
     if args.personal == "keep" and counts.get("personal data"):
-        print(
+        _warn(
             f"warning: {counts['personal data']} of the written pairs hold personal data: "
-            "--personal leave_out or mask",
-            file=sys.stderr,
+            "--personal leave_out or mask"
         )
     print(json.dumps(counts))
     return 0
@@ -380,7 +390,7 @@ def _judges_check(args: argparse.Namespace) -> int:
         rows, sentences = judges_check.check(ws)
     print(text_table.table(rows))
     for sentence in sentences:
-        print(sentence, file=sys.stderr)
+        _warn(sentence)
     return 0
 
 
@@ -396,7 +406,7 @@ def _batch_write(args: argparse.Namespace) -> int:
         try:
             loop.run(ws)
         except Paused as error:
-            print(f"paused: {error}", file=sys.stderr)
+            _warn(f"paused: {error}")
             status = WAITING
     print(json.dumps(writer.report()))
     return status

@@ -16,6 +16,8 @@ from typing import NoReturn, TypeVar
 
 from absl import flags
 
+from rewardjax.reporting.terminal import visible
+
 EXIT_CODE = 2  # as argparse's
 PACKAGE = pathlib.Path(__file__).parent
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
@@ -80,7 +82,8 @@ def one_line(command: str) -> Iterator[None]:
 def tell(command: str, error: BaseException) -> None:
     """Say on stderr what a user has to change, one line per mistake."""
     for line in sentences(error):
-        print(f"{command}: {line}", file=sys.stderr)
+        # It may quote a file, a server or a text.
+        print(f"{command}: {visible(line)}", file=sys.stderr)
 
 
 def is_mistake(error: BaseException) -> bool:

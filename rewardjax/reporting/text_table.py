@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewardjax.reporting.terminal import on_one_line
+
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of flat values as aligned text; the columns are all keys, in order of appearance."""
@@ -24,4 +26,5 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return str(value)
+    # Of a data set or a server: a cell shall neither steer the terminal nor begin a line.
+    return on_one_line(str(value))

@@ -9,6 +9,7 @@ from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import Message
+from rewardjax.reporting.terminal import indented, on_one_line
 
 # The ledgers that speak of a pair, in the order in which a pair goes through them.
 _ABOUT = ("findings", "picks", "attributes", "votes", "scores", "training", "decisions")
@@ -83,14 +84,20 @@ def pair_named(store: Store, prefix: str) -> str:
 
 
 def as_text(explained: dict[str, Any]) -> str:
-    """What `explain` returns, for reading: the text first, then one line for each row."""
+    """What `explain` returns, for reading: the text first, then one line for each row.
+
+    Texts are somebody else's: what would steer a terminal is written out, and their lines are
+    indented, so that none is taken for one of the ledger's.
+    """
     pair, standing = explained["pair"], explained["standing"]
     lines = [
-        f"pair {pair['pair_id']} of {pair['source']} "
-        f"(row {pair['row']}, record {pair['record_id']})"
+        on_one_line(
+            f"pair {pair['pair_id']} of {pair['source']} "
+            f"(row {pair['row']}, record {pair['record_id']})"
+        )
     ]
     if pair["tools"] is not None:
-        lines += ["tools:", f"  {json.dumps(pair['tools'], ensure_ascii=False)}"]
+        lines += ["tools:", f"  {on_one_line(json.dumps(pair['tools'], ensure_ascii=False))}"]
     for name in ("prompt", "response_a", "response_b"):
         lines += [f"{name.replace('_', ' ')}:", _conversation(pair[name])]
     lines.append(
@@ -105,7 +112,10 @@ def as_text(explained: dict[str, Any]) -> str:
 
 
 def _conversation(messages: Sequence[Message]) -> str:
-    return "\n".join(f"  {message['role']}: {message['content']}" for message in messages)
+    return "\n".join(
+        f"  {on_one_line(message['role'])}: {indented(message['content'], '      ')}"
+        for message in messages
+    )
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -113,5 +123,5 @@ def _row(row: dict[str, Any]) -> str:
     values = []
     for name, value in row.items():
         if value is not None and name not in shard:
-            values.append(f"{name} {value}")
+            values.append(f"{name} {on_one_line(str(value))}")
     return f"  iteration {row['iteration']}, {row['stage']}.{row['unit']}: {', '.join(values)}"

@@ -292,7 +292,7 @@ def human_verdicts(connection: duckdb.DuckDBPyConnection) -> dict[str, str | Non
 def latest(store: Store) -> list[dict[str, Any]]:
     """What the gates last measured, point by point: rows of the ledger with their `point`."""
     sql = """
-        select stage as point, * exclude (stage, unit, iteration) from gates
+        select stage as point, * exclude (stage, unit) from gates
         qualify rank() over (partition by stage order by iteration desc, unit desc) = 1"""
     rows = store.query(sql).to_pylist()
     order = list(MEANS)

@@ -40,6 +40,7 @@ from rewardjax.curation.servers.failures import Failure, Kind, ServerDown
 from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Request
 from rewardjax.curation.servers.purse import Purse
 from rewardjax.curation.servers.replies import Trouble, describe_error
+from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
 FIRST_PAUSE = 0.5  # seconds, doubled with each try; no pause is shorter
@@ -367,7 +368,8 @@ class Connection(abc.ABC):
         return f"{self.server.kind} {self.server.name} ({self.server.model} at {self.url})"
 
     def _say(self, text: str) -> None:
-        tqdm.write(f"{self._who()}: {text}", file=sys.stderr)
+        # What a server says of itself is part of it.
+        tqdm.write(visible(f"{self._who()}: {text}"), file=sys.stderr)
 
 
 @contextlib.asynccontextmanager

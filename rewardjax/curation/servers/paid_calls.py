@@ -341,6 +341,13 @@ class CallLedger:
             WHERE state = 'sent' AND batch IS NOT NULL GROUP BY batch ORDER BY batch"""
         return {row["batch"]: row["requests"] for row in self._as_dicts(sql)}
 
+    def about(self, subject: str) -> list[dict[str, Any]]:
+        """Every request about a pair, in the order of asking, with what came back as `text`."""
+        sql = """SELECT voter, purpose, sample, attempt, shown, state, text, finish, prompt_tokens,
+            completion_tokens, seconds, booked AS dollars FROM calls WHERE subject = ?
+            ORDER BY purpose, voter, sample, attempt, id"""
+        return self._as_dicts(sql, [subject])
+
     def release(self, batch: str) -> int:
         """Forget the requests of a batch file (its full path) whose results will never come.
 

@@ -1,0 +1,50 @@
+"""Text of data sets, servers and people on a terminal: what would steer it is shown, not sent.
+
+An escape sequence in a response could clear the screen, move the cursor over what stands there, or
+set the clipboard; marks of direction let a sentence read as another one.
+"""
+
+import re
+from typing import TextIO
+
+# C0 without tab and line feed, delete and C1; separators that some terminals take for a line end;
+# marks and overrides of direction; lone surrogates, which cannot be written at all.
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""The text with every character that would steer a terminal written out, as in `\x1b`."""
+    return _STEERING.sub(_written_out, text)
+
+
+def on_one_line(text: str) -> str:
+    r"""`visible`, with line feeds and tabs written out too: a text shall not imitate a line."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def indented(text: str, by: str) -> str:
+    """`visible`, each line after the first indented, so that none looks like one of ours."""
+    return visible(text).replace("\n", f"\n{by}")
+
+
+def _written_out(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}"
+
+
+class Visible:
+    """A stream that writes `visible` text to another one."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, whatever in it would steer a terminal written out."""
+        return self._stream.write(visible(text))
+
+    def __getattr__(self, name: str):
+        return getattr(self._stream, name)
