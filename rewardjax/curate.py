@@ -37,7 +37,7 @@ from collections.abc import Sequence
 from rewardjax import config as config_lib
 from rewardjax import errors
 from rewardjax.curation import people, people_quality
-from rewardjax.curation.annotation import acceptance, progress
+from rewardjax.curation.annotation import acceptance, meanings, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
 from rewardjax.curation.ledger import decisions, explain, gates
@@ -97,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
         "--close",
         action="store_true",
         help="end the open step with the answers it has: nothing is added to it afterwards",
+    )
+    back.add_argument(
+        "--retract",
+        action="store_true",
+        help="take back the stored answers that say what the files say, given with the same flags",
     )
     back.add_argument(
         "--person",
@@ -244,8 +249,8 @@ def _answers(args: argparse.Namespace) -> int:
         )
     if args.close and args.files and not args.commit:
         raise ValueError("--close with files needs --commit too: what they hold is stored first")
-    if args.commit and not args.files:
-        raise ValueError("--commit needs the files to store")
+    if not args.files and (args.commit or args.retract):
+        raise ValueError("--commit and --retract need the files with the answers")
     with open_desk(args.folder) as desk:
         if args.files:
             _take_answers(args, store, desk)
@@ -259,22 +264,31 @@ def _answers(args: argparse.Namespace) -> int:
 
 
 def _take_answers(args: argparse.Namespace, store: Store, desk: Desk) -> None:
-    """Say what the files hold, and store it with --commit. Raises ValueError for no answer."""
-    names = acceptance.names_of(desk, args.person, args.choice, ignores_texts=args.ignore_texts)
-    outcome = acceptance.read(store, desk, args.files, names)
-    print("\n".join(progress.lines(outcome, desk)))
+    """Say what the files hold, and store it, or take it back, with --commit.
+
+    Raises:
+        ValueError: where nothing in the files is an answer.
+    """
+    names = meanings.names_of(desk, args.person, args.choice, ignores_texts=args.ignore_texts)
+    if args.retract:
+        outcome = acceptance.read_retraction(store, desk, args.files, names)
+        shown, done, change = progress.retraction_lines(outcome), "taken back", desk.retract
+    else:
+        outcome = acceptance.read(store, desk, args.files, names)
+        shown, done, change = progress.lines(outcome, desk), "stored", desk.take
+    print("\n".join(shown))
     # A tool exports everything each time: what is stored already, or still open, is no mistake.
     mistakes = [each for each in outcome.refused if not each.is_unanswered]
     if not outcome.accepted and (mistakes or not outcome.repeated):
         why = progress.grouped(mistakes or outcome.refused)[0]
-        raise ValueError(f"nothing in the files can be stored, so nothing changes: {why}")
+        raise ValueError(f"nothing in the files can be {done}, so nothing changes: {why}")
     if not args.commit:
-        print("nothing is stored yet: give --commit to store what was read")
+        print(f"nothing is {done} yet: give --commit to have it {done}")
         return
     for step in sorted({each.step for each in outcome.accepted}):
-        desk.take(step, [each.answer for each in outcome.accepted if each.step == step])
+        change(step, [each.answer for each in outcome.accepted if each.step == step])
     print(
-        f"{len(outcome.accepted)} answers are stored; until the step closes, a later file corrects"
+        f"{len(outcome.accepted)} answers are {done}; until the step closes, a later file corrects"
     )
 
 

@@ -18,6 +18,7 @@ from rewardjax.curation.annotation import answer_files, choices, exports
 from rewardjax.curation.annotation.answer_files import Unread
 from rewardjax.curation.annotation.desk import Desk
 from rewardjax.curation.annotation.exports import Given
+from rewardjax.curation.annotation.meanings import Names
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
 
@@ -78,56 +79,13 @@ class Accepted(NamedTuple):
 class Outcome(NamedTuple):
     """What became of the records of some files."""
 
-    # To be stored: new answers and corrections.
+    # To be stored, new answers and corrections; or to be taken back.
     accepted: list[Accepted]
     # Of these, what they replace: "left -> right".
     corrections: list[Refusal]
     # Answers that are stored already, or that another line repeats.
     repeated: list[Refusal]
     refused: list[Refusal]
-
-
-class Names(NamedTuple):
-    """What the user said about the words in the files."""
-
-    # A person as the files name them -> an annotator.
-    persons: Mapping[str, str]
-    # `choices.spelling` of a word -> one of people.CHOICES.
-    words: Mapping[str, str]
-    # Whether a text in a file may differ from what its task showed, as where a spreadsheet cut it.
-    ignores_texts: bool = False
-
-
-def names_of(
-    desk: Desk, persons: Sequence[str], words: Sequence[str], *, ignores_texts: bool = False
-) -> Names:
-    """What `--person WHO=NAME`, `--choice WORD=CHOICE` and `--ignore-texts` say.
-
-    Raises:
-        ValueError: for a flag without `=`, a name that no step gave a task to, another choice than
-            people.CHOICES, or one word with two meanings.
-    """
-    annotators = set()
-    for step in desk.steps():
-        annotators |= {task.annotator for task in desk.tasks(step.name)}
-        annotators |= {task.annotator for task in desk.tasks(step.name, withdrawn=True)}
-    by_person = _pairs("--person", persons, sorted(annotators))
-    by_word = _pairs("--choice", words, people.CHOICES)
-    spelled = {choices.spelling(word): choice for word, choice in by_word.items()}
-    return Names(by_person, spelled, ignores_texts)
-
-
-def _pairs(flag: str, values: Sequence[str], legal: Sequence[str]) -> dict[str, str]:
-    """`KEY=NAME` of a repeated flag."""
-    pairs: dict[str, str] = {}
-    for value in values:
-        # At the last one: an e-mail may hold `=`, a name of ours is one of a few.
-        key, separator, name = value.rpartition("=")
-        if not separator or name.strip() not in legal:
-            raise ValueError(f"{flag} {value}: {name.strip()!r} is not one of {', '.join(legal)}")
-        if pairs.setdefault(key.strip(), name.strip()) != name.strip():
-            raise ValueError(f"{flag} {value}: {key.strip()} was given as {pairs[key.strip()]} too")
-    return pairs
 
 
 def read(store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: Names) -> Outcome:
@@ -142,6 +100,41 @@ def read(store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: N
     Raises:
         OSError: for a file that is not there.
     """
+    single, checks, outcome = _understood(store, desk, paths, names)
+    for candidate in single:
+        _against_stored(candidate, checks, outcome)
+    return outcome
+
+
+def read_retraction(
+    store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: Names
+) -> Outcome:
+    """Which stored answers say what the files say, and can be taken back: arguments as of `read`.
+
+    An answer that was corrected since is another one, and stays.
+
+    Raises:
+        OSError: for a file that is not there.
+    """
+    single, checks, outcome = _understood(store, desk, paths, names)
+    for candidate in single:
+        stored = checks.stored.get(candidate.key)
+        reason = None
+        if stored is None or stored.content != candidate.content:
+            reason = f"task {candidate.answer.task}: no such answer is stored"
+        elif checks.dealt[candidate.answer.task].is_closed:
+            reason = _closed(candidate.step)
+        if reason is None:
+            outcome.accepted.append(candidate)
+        else:
+            outcome.refused.append(Refusal(candidate.file, candidate.place, reason))
+    return outcome
+
+
+def _understood(
+    store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: Names
+) -> tuple[list[Accepted], "_Checks", Outcome]:
+    """The answers that stand alone in the files, and an outcome with those that do not."""
     refused: list[Refusal] = []
     records: list[tuple[str, Given]] = []
     for path in paths:
@@ -158,10 +151,7 @@ def read(store: Store, desk: Desk, paths: Sequence[str | pathlib.Path], names: N
         except ValueError as error:
             refused.append(Refusal(file, answer.place, str(error)))
     single, repeated, contradicting = _one_per_person(candidates)
-    outcome = Outcome([], [], repeated, refused + contradicting)
-    for candidate in single:
-        _against_stored(candidate, checks, outcome)
-    return outcome
+    return single, checks, Outcome([], [], repeated, refused + contradicting)
 
 
 def _records(path: str | pathlib.Path) -> Iterator[Given | Unread]:
@@ -188,12 +178,30 @@ def _one_per_person(
                     Refusal(again.file, again.place, "says again what another one says")
                 )
             continue
-        different = [f"{each.answer.choice} ({each.place})" for each in same]
+        # Lines of two files may have one number.
+        is_one_file = len({candidate.file for candidate in same}) == 1
+        different = [
+            f"{each.answer.choice} ({_where(each, with_file=not is_one_file)})" for each in same
+        ]
         reason = (
             f"task {same[0].answer.task}: contradicting answers, {', '.join(different)}: keep one"
         )
         contradicting += [Refusal(each.file, each.place, reason) for each in same]
     return single, repeated, contradicting
+
+
+def _where(candidate: Accepted, *, with_file: bool) -> str:
+    if with_file:
+        return f"{candidate.file}, {candidate.place}"
+    return candidate.place
+
+
+def _closed(step: str) -> str:
+    """Why an answer to a closed step is not taken."""
+    return (
+        f"{step} is closed, and its answers are in the ledger: "
+        "nothing is added to it or corrected any more"
+    )
 
 
 def _against_stored(candidate: Accepted, checks: "_Checks", outcome: Outcome) -> None:
@@ -203,11 +211,7 @@ def _against_stored(candidate: Accepted, checks: "_Checks", outcome: Outcome) ->
     if stored is not None and stored.content == candidate.content:
         outcome.repeated.append(Refusal(*where, "is stored already"))
     elif checks.dealt[candidate.answer.task].is_closed:
-        reason = (
-            f"{candidate.step} is closed, and its answers are in the ledger: "
-            "nothing is added to it or corrected any more"
-        )
-        outcome.refused.append(Refusal(*where, reason))
+        outcome.refused.append(Refusal(*where, _closed(candidate.step)))
     else:
         if stored is not None:
             change = f"task {candidate.answer.task}: {stored.answer.choice}"
@@ -258,8 +262,12 @@ class _Checks:
         dealt = self._task(given)
         if given.unanswered:
             raise ValueError(f"{UNANSWERED}{given.unanswered}")
-        if choices.is_blank(given.values.get("choice")):
-            raise ValueError(f"{UNANSWERED}its choice is empty")
+        choice = given.values.get("choice")
+        if choices.is_blank(choice):
+            why = "its choice is empty"
+            if isinstance(choice, str) and choice.strip():
+                why = f"choice = {choices.short(choice)} says nothing"
+            raise ValueError(f"{UNANSWERED}{why}")
         if dealt.is_withdrawn:
             raise ValueError(
                 f"the task was withdrawn from {dealt.task.annotator}, whose answers to checks are "
@@ -268,7 +276,7 @@ class _Checks:
         annotator = self._person(given, dealt)
         answer = Answer(
             dealt.task.id,
-            choices.read(given.values["choice"], self.names.words),
+            choices.read(choice, self.names.words),
             confidence=_number(given.values, "confidence", 1.0),
             seconds=_number(given.values, "seconds", math.inf),
             edits=self._edits(given, dealt.task.pair_id),
@@ -284,9 +292,6 @@ class _Checks:
 
     def _task(self, given: Given) -> Dealt:
         value = given.values.get("task")
-        if choices.is_blank(value):
-            there = ", ".join(sorted(given.values)) or "none of ours"
-            raise ValueError(f"no field `task` says which task it answers (fields: {there})")
         id = str(value).strip()
         if id in self.dealt:
             return self.dealt[id]
@@ -302,14 +307,15 @@ class _Checks:
         owner, annotators = dealt.task.annotator, self.annotators[dealt.step]
         if not given.people:
             return owner
-        name = None
+        names = []
         for each in given.people:
-            name = self.names.persons.get(each)
-            if name is None and each in annotators:
-                name = each
-            if name is not None:
-                break
-        if name is None:
+            name = self.names.persons.get(each, each)
+            if name in annotators or each in self.names.persons:
+                names.append(name)
+        distinct = list(dict.fromkeys(names))
+        if len(distinct) > 1:
+            raise ValueError(f"it names different people, {' and '.join(distinct)}: keep one")
+        if not distinct:
             who = given.people[0]
             # What would move the cursor of a terminal, or cannot be printed at all.
             if not who.isprintable():
@@ -318,6 +324,7 @@ class _Checks:
                 f"{' or '.join(map(choices.short, given.people))} is not an annotator "
                 f"({', '.join(annotators)}): say who it is with --person {who}=NAME"
             )
+        (name,) = distinct
         if name == owner:
             return owner
         if not given.is_shared:

@@ -25,8 +25,6 @@ NOT_TEXT = {
     b"%PDF": "PDF: send the answers as JSON lines or CSV",
     b"\xd0\xcf\x11\xe0": "an old spreadsheet: save it as CSV UTF-8",
 }
-# A record on lines of its own, after one that is damaged.
-NEXT_RECORD = re.compile(r"^[ \t]*\{", re.MULTILINE)
 DELIMITERS = ",;\t|"
 BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -51,6 +49,8 @@ def read(path: str | pathlib.Path) -> list[Raw | Unread]:
     Raises:
         OSError: where there is no such file.
     """
+    if pathlib.Path(path).is_dir():
+        return [Unread("", "it is a folder: name the files in it")]
     content = pathlib.Path(path).read_bytes()
     try:
         text = _text(content)
@@ -79,6 +79,9 @@ def _text(content: bytes) -> str:
         line = content[: error.start].count(b"\n") + 1
         # Not guessed: in another encoding names and edits would come out as other words.
         raise ValueError(f"line {line} is not UTF-8: save the file as UTF-8") from None
+    # As text these would be columns and words that look right on the screen and match nothing.
+    if "\0" in text:
+        raise ValueError("zero bytes are in it, as in UTF-16 without a mark: save it as UTF-8")
     # Not str.splitlines, here and below: it also ends lines at U+2028, which JSON texts may hold
     # and which would shift every line number after it.
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -142,11 +145,26 @@ def _lines(text: str) -> Iterator[Raw | Unread]:
         if not line.strip():
             continue
         try:
-            record = _whole(line)
+            for record in _records_of(line):
+                yield _record(f"line {number}", record)
         except ValueError as error:
             yield Unread(f"line {number}", _said(error))
-            continue
-        yield _record(f"line {number}", record)
+
+
+def _records_of(line: str) -> list[Any]:
+    """The values of a line: one, with or without a comma after it, or several without line ends.
+
+    Raises:
+        ValueError: where a part of the line is not JSON.
+    """
+    records = []
+    position = len(line) - len(line.lstrip())
+    while position < len(line):
+        record, position = _decoded(line, position)
+        records.append(record)
+        while position < len(line) and line[position] in " \t,":
+            position += 1
+    return records
 
 
 def _array(text: str) -> Iterator[Raw | Unread]:
@@ -161,24 +179,44 @@ def _array(text: str) -> Iterator[Raw | Unread]:
 
 
 def _one_after_another(text: str, position: int, unit: str) -> Iterator[Raw | Unread]:
-    """Objects separated by commas or white space; goes on after a damaged one."""
+    """Objects separated by commas or white space; goes on after a damaged one.
+
+    The brackets of an array separate them too: a file may be two arrays, one after the other.
+    """
     while True:
-        while position < len(text) and text[position] in " \t\n,":
+        while position < len(text) and text[position] in " \t\n,[]":
             position += 1
         if position >= len(text):
             return
         place = f"{unit} {text.count(chr(10), 0, position) + 1}"
-        if text[position] == "]":
-            return
         try:
             record, position = _decoded(text, position)
-            yield _record(place, record)
         except ValueError as error:
-            yield Unread(place, _said(error).partition(" at column")[0])
-            following = NEXT_RECORD.search(text, text.find("\n", position) + 1 or len(text))
+            reason = _said(error).partition(" at column")[0]
+            following = _next_record(text, position)
             if following is None:
+                yield Unread(place, f"{reason}; nothing after it in the file is read")
                 return
-            position = following.start()
+            yield Unread(place, reason)
+            position = following
+        else:
+            yield _record(place, record)
+
+
+def _next_record(text: str, damaged: int) -> int | None:
+    """Where the record after a damaged one begins; None where that cannot be told.
+
+    Records that begin a line can be told apart from the objects within them, which are indented
+    more. Of several on one line nobody knows where the damaged one ends.
+    """
+    before = text[text.rfind("\n", 0, damaged) + 1 : damaged]
+    if before.strip(" \t[,"):
+        return None
+    begins_line = re.compile(rf"^[ \t]{{0,{len(before)}}}\{{", re.MULTILINE)
+    following = begins_line.search(text, text.find("\n", damaged) + 1 or len(text))
+    if following is None:
+        return None
+    return following.start()
 
 
 def _record(place: str, record: Any) -> Raw | Unread:
@@ -269,4 +307,9 @@ def _table(text: str) -> Iterator[Raw | Unread]:
             # A comma inside a text that nobody quoted moves every cell after it.
             yield Unread(place, f"{len(cells)} cells under {len(names)} names")
         else:
-            yield Raw(place, dict(zip(names, cells, strict=False)))
+            # Columns without a name are many in spreadsheets, and say nothing.
+            members = [pair for pair in zip(names, cells, strict=False) if pair[0].strip()]
+            try:
+                yield Raw(place, _no_contradiction(members))
+            except ValueError as error:
+                yield Unread(place, str(error))

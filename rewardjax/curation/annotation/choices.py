@@ -30,7 +30,10 @@ def spelling(word: Any) -> str:
 
 def is_blank(value: Any) -> bool:
     """Whether a value says that nobody answered."""
-    return value is None or (isinstance(value, str) and value.strip().casefold() in BLANKS)
+    # NaN is what pandas writes for an empty cell.
+    if value is None or value == [] or value != value:
+        return True
+    return isinstance(value, str) and value.strip().casefold() in BLANKS
 
 
 def read(value: Any, own_words: Mapping[str, str]) -> str:
@@ -43,6 +46,9 @@ def read(value: Any, own_words: Mapping[str, str]) -> str:
     Raises:
         ValueError: for a word that could mean several things, or nothing; says how to explain it.
     """
+    # Tools in which several labels can be picked write a list also where one may be.
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     # A number may come as 1, "1" or 1.0, and a user explains it once.
     if isinstance(value, float) and value.is_integer():
         value = int(value)

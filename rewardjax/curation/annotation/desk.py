@@ -2,9 +2,10 @@
 
 One SQLite file of the workspace, `annotation.sqlite`, with a write-ahead log and full
 synchronization: `curate answers` writes beside a run, several at a time, and what was committed
-survives a kill and a power cut. The answers are only ever added; the view `current_answers` has the
-last one of each person about each pair of a step, and is all that becomes votes. The ledger learns
-of a step when it closes, once: until then everything here may be corrected.
+survives a kill and a power cut. The answers are only ever added; the view `standing_answers` has
+the last one of each person about each pair of a step, unless it was taken back, and is all that
+becomes votes. The ledger learns of a step when it closes, once: until then everything here may be
+corrected.
 
 The file wants a local disk (SQLite's write-ahead log does not work on network file systems).
 """
@@ -21,10 +22,12 @@ from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.transactions import transaction
 
 FILE = "annotation.sqlite"
+# The choice of an answer that takes back the person's earlier one.
+RETRACTED = "retracted"
 # Seconds that a writer waits for another one.
 PATIENCE = 60.0
 
-_TABLES = """
+_TABLES = f"""
 create table if not exists steps (
     step text primary key,
     quota real not null,
@@ -49,9 +52,9 @@ create table if not exists answers (
     seconds real,
     edits text
 );
-create view if not exists current_answers as
+create view if not exists standing_answers as
     select step, pair_id, place, answers.* from answers join tasks using (task)
-    where number in (
+    where choice != '{RETRACTED}' and number in (
         select max(number) from answers join tasks using (task)
         group by step, pair_id, answers.annotator
     );
@@ -161,11 +164,21 @@ class Desk:
                     ],
                 )
 
+    def retract(self, step: str, answers: Iterable[Answer]) -> None:
+        """Take answers back, all of them or none: they stay in the file, and stand no more.
+
+        Raises:
+            StepClosed: where it closed in the meantime.
+        """
+        self.take(
+            step, [Answer(each.task, RETRACTED, annotator=each.annotator) for each in answers]
+        )
+
     def answers(self, step: str) -> list[Answer]:
         """The current answers of a step, in the order of its tasks."""
         # In no order of time: what enters the ledger must not depend on who was first.
         rows = self._database.execute(
-            "select task, choice, confidence, seconds, edits, annotator from current_answers "
+            "select task, choice, confidence, seconds, edits, annotator from standing_answers "
             "where step = ? order by place, task, annotator",
             [step],
         )

@@ -5,6 +5,7 @@ rows of our own task files with an answer filled in. Each becomes a `Given`; whe
 to a task of ours is for `acceptance` to say.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +25,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "left": ("left",),
     "right": ("right",),
     "attributes": ("attributes",),
-    "person": ("completed_by", "annotator", "annotator_id", "user_id", "user", "worker_id"),
 }
+# Under which a row says who answered: a name, a number of a tool, an e-mail.
+PERSONS = ("completed_by", "annotator", "annotator_id", "user_id", "user", "worker_id", "worker")
 # Under these a tool keeps its own number of a record; ours only where nothing else names the task.
 OTHER_IDS = ("external_id", "record_id", "id")
 # Of Label Studio's `verdict`: that the side counts.
@@ -63,28 +65,55 @@ def answers(raw: Raw) -> Iterator[Given | Unread]:
 
 def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields by our names. Raises ValueError where two of them contradict each other."""
-    by_spelling: dict[str, Any] = {}
-    for name, value in fields.items():
-        spelled = choices.spelling(name)
-        # A column that nobody filled in says nothing beside one that somebody did.
-        if choices.is_blank(by_spelling.get(spelled)):
-            by_spelling[spelled] = value
+    by_spelling = _by_spelling(fields)
     named = {}
     for ours, names in NAMES.items():
-        present = [name for name in names if not choices.is_blank(by_spelling.get(name))]
+        there = [name for name in names if name in by_spelling]
+        present = [name for name in there if not choices.is_blank(by_spelling[name])]
         if not present:
+            if there and ours == "choice":
+                # Kept as it is written: a person who writes "none" may mean a tie, and is told.
+                named[ours] = by_spelling[there[0]]
             continue
         named[ours] = by_spelling[present[0]]
         for name in present[1:]:
             is_other = str(by_spelling[name]) != str(named[ours])
             if is_other and ours in ("task", "choice"):
                 raise ValueError(f"{present[0]} and {name} say different things: delete one")
-    if "task" not in named:
-        for name in OTHER_IDS:
-            if name in by_spelling:
-                named["task"] = by_spelling[name]
-                break
     return named
+
+
+def _by_spelling(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by one spelling of their names. Raises ValueError where one is there twice."""
+    ours = set(itertools.chain.from_iterable(NAMES.values()))
+    by_spelling: dict[str, Any] = {}
+    for name, value in fields.items():
+        spelled = choices.spelling(name)
+        earlier = by_spelling.get(spelled)
+        # A column that nobody filled in says nothing beside one that somebody did.
+        if choices.is_blank(earlier):
+            by_spelling[spelled] = value
+        elif spelled in ours and not choices.is_blank(value) and value != earlier:
+            raise ValueError(f"{spelled!r} stands twice in the record, with different values")
+    return by_spelling
+
+
+def _task(named: Mapping[str, Any], fields: Mapping[str, Any]) -> Any:
+    """What names the task. Raises ValueError, with the names that there are, where nothing does."""
+    by_spelling = _by_spelling(fields)
+    candidates = [named.get("task"), *map(by_spelling.get, OTHER_IDS)]
+    for value in candidates:
+        if not choices.is_blank(value):
+            return value
+    raise ValueError(
+        f"no field `task` says which task it answers: there are {_names(fields)}, and the first "
+        "row of a table names its columns"
+    )
+
+
+def _names(fields: Mapping[str, Any]) -> str:
+    """The names of fields as an error shows them."""
+    return ", ".join(map(choices.short, fields)) or "none"
 
 
 def _people(value: Any) -> tuple[str, ...]:
@@ -102,37 +131,77 @@ def _people(value: Any) -> tuple[str, ...]:
     return tuple(people)
 
 
+def _persons(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every name under which a row says who answered it."""
+    by_spelling = _by_spelling(fields)
+    people: list[str] = []
+    for name in PERSONS:
+        people += _people(by_spelling.get(name))
+    return tuple(dict.fromkeys(people))
+
+
 # ------------------------------------------------------------------ rows
 
 
 def _row(place: str, fields: Mapping[str, Any]) -> Given:
     """A row of JSON lines or of a table: ours, or Label Studio's JSON_MIN and CSV."""
-    selected = {name: _selected(value) for name, value in fields.items()}
-    sides = [side for side in selected.values() if side is not None]
+    sides: list[Any] = []
+    for value in fields.values():
+        sides += _selected(value)
     is_label_studio = LABEL_STUDIO_ROW in fields or bool(sides)
     values = _named(fields)
+    values["task"] = _task(values, fields)
+    verdict = fields.get("verdict")
     if is_label_studio:
         if not sides and not choices.is_blank(fields.get("pw")):
             sides = [fields["pw"]]
-        verdict = fields.get("verdict")
-        if sides or verdict:
-            values["choice"] = _with_verdict(next(iter(sides), None), verdict)
+        side = _one_side(sides)
+        if side is None:
+            side = values.get("choice")
+        overruling = _with_verdict(side, verdict)
+        if overruling is not None or "pw" in fields:
+            values["choice"] = overruling
+    else:
+        _refuse_contradiction(values.get("choice"), verdict)
+    unanswered = ""
+    if "choice" not in values:
+        unanswered = f"it has no field `choice`, only {_names(fields)}"
     # Cells of a table hold JSON as text.
     for name in ("edits", "attributes"):
         if isinstance(values.get(name), str):
             values[name] = parsed(values[name])
-    return Given(place, values, _people(values.pop("person", None)), is_label_studio)
+    return Given(place, values, _persons(fields), is_label_studio, unanswered)
 
 
-def _selected(value: Any) -> str | None:
-    """The side in Label Studio's region `[{"selected": "left"}]`, which a table holds as text."""
+def _refuse_contradiction(choice: Any, verdict: Any) -> None:
+    """Raise ValueError for a verdict beside the choice that says something else."""
+    word = choices.WORDS.get(choices.spelling(verdict))
+    if choices.is_blank(choice):
+        return
+    if word in VALUES and choices.WORDS.get(choices.spelling(choice)) != word:
+        raise ValueError("choice and verdict say different things: delete one")
+
+
+def _one_side(sides: Sequence[Any]) -> Any:
+    """The side that all of them name, None without any. Raises ValueError for two."""
+    distinct = list(dict.fromkeys(map(choices.short, sides)))
+    if len(distinct) > 1:
+        raise ValueError(f"different sides in one record, {', '.join(distinct)}: keep one")
+    return next(iter(sides), None)
+
+
+def _selected(value: Any) -> list[Any]:
+    """The sides in Label Studio's `[{"selected": "left"}]`, which a table holds as text."""
     if isinstance(value, str) and '"selected"' in value:
         value = parsed(value)
     if isinstance(value, dict):
         value = [value]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return value[0].get("selected")
-    return None
+    sides = []
+    if isinstance(value, list):
+        for each in value:
+            if isinstance(each, dict) and "selected" in each:
+                sides.append(each["selected"])
+    return sides
 
 
 def parsed(text: str) -> Any:
@@ -167,8 +236,9 @@ def _with_verdict(side: Any, verdict: Any) -> Any:
 def _label_studio(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unread]:
     """The annotations of one exported task."""
     task = _named(fields["data"])
+    task["task"] = _task(task, fields["data"])
     # What the task itself shows: never an answer, whatever its columns are called.
-    for name in ("choice", "confidence", "seconds", "edits", "person"):
+    for name in ("choice", "confidence", "seconds", "edits"):
         task.pop(name, None)
     annotations = fields.get("annotations", fields.get("completions")) or []
     if not annotations:
@@ -195,21 +265,30 @@ def _label_studio(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unr
 
 def _of_regions(regions: Sequence[Any]) -> Any:
     """The choice that the regions of an annotation make, None where they make none."""
-    side = verdict = None
-    choices_by_name: dict[str, Any] = {}
+    sides: list[Any] = []
+    picked_by_name: dict[str, list[Any]] = {}
     for region in regions:
         value = _object(_object(region, "a region").get("value"), "the value of a region")
         if region.get("type") == "pairwise":
-            side = value.get("selected")
+            # Its `left` is the first of the texts that the tag compares.
+            if str(region.get("to_name")).startswith("right"):
+                raise ValueError("to_name of the pairwise tag is `right` and not `left,right`")
+            sides.append(value.get("selected"))
         elif region.get("type") == "choices":
-            choices_by_name[str(region.get("from_name"))] = value.get("choices")
-    verdict = choices_by_name.pop("verdict", None)
+            name = str(region.get("from_name"))
+            picked_by_name.setdefault(name, []).extend(_as_list(value.get("choices")))
+    verdict = picked_by_name.pop("verdict", None)
     # A labeling interface of the team's own, with choices instead of a pairwise tag.
-    if side is None and len(choices_by_name) == 1:
-        (picked,) = choices_by_name.values()
-        if isinstance(picked, list) and len(picked) == 1:
-            side = picked[0]
-    return _with_verdict(side, verdict)
+    if not sides and len(picked_by_name) == 1:
+        (sides,) = picked_by_name.values()
+    choice = _with_verdict(_one_side(sides), verdict)
+    if choice is None and regions:
+        kinds = dict.fromkeys(choices.short(region.get("type")) for region in regions)
+        raise ValueError(
+            f"nothing in it says a side: there are {', '.join(kinds)}, and a pairwise tag or one "
+            "tag of choices would"
+        )
+    return choice
 
 
 # ------------------------------------------------------------------ Argilla
@@ -221,18 +300,21 @@ def _flat_argilla(fields: Mapping[str, Any]) -> bool:
 
 def _argilla(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unread]:
     """The responses of one record, whichever version of Argilla wrote it."""
-    task: dict[str, Any] = {"task": fields.get("external_id") or fields.get("id")}
+    texts: dict[str, Any] = {}
     for part in ("fields", "metadata"):
         content = fields.get(part)
         if isinstance(content, str):
             content = parsed(content)
         if isinstance(content, dict):
-            task |= _named(content)
+            texts |= content
     # In flat records metadata and fields stand beside the rest.
     if _flat_argilla(fields):
-        task |= {name: v for name, v in _named(fields).items() if name not in ("choice", "person")}
-    for name in ("choice", "person"):
-        task.pop(name, None)
+        texts |= fields
+    task = _named(texts)
+    # What the record shows is not what somebody answered.
+    task.pop("choice", None)
+    # Its own id names the task where neither a field nor the metadata does.
+    task["task"] = _task(task, {**fields, **texts})
     responses = list(_responses(fields))
     if not responses:
         yield Given(place, task, is_shared=True, unanswered="nobody answered it")
@@ -241,7 +323,7 @@ def _argilla(place: str, fields: Mapping[str, Any]) -> Iterator[Given | Unread]:
     for _, value, person, status in about_choice or responses:
         unanswered = ""
         if status not in (None, "", "submitted"):
-            unanswered = f"its status is {status}: submit it"
+            unanswered = f"its status is {choices.short(status)}: submit it"
         values = task | {"choice": value}
         yield Given(place, values, _people(person), is_shared=True, unanswered=unanswered)
 

@@ -67,6 +67,19 @@ def lines(outcome: Outcome, desk: Desk) -> list[str]:
             f"{step.name}: {len(tasks)} tasks: {len(read)} read, {len(outcome.refused)} not; "
             f"missing: {_missing(missing)}"
         )
+    return sentences + _details(outcome)
+
+
+def retraction_lines(outcome: Outcome) -> list[str]:
+    """What `--retract` takes back: a sentence per step, then what it does not, and why."""
+    by_step = Counter(each.step for each in outcome.accepted)
+    sentences = [f"{step}: {count} answers to take back" for step, count in by_step.items()]
+    return sentences + _details(outcome)
+
+
+def _details(outcome: Outcome) -> list[str]:
+    """A line for each file and reason."""
+    sentences = []
     for heading, refusals in (
         ("not read", outcome.refused),
         ("correction", outcome.corrections),

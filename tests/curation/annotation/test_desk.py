@@ -147,3 +147,42 @@ def test_status_shows_who_owes_what_and_how_checks_went(board):
     assert lines["ann"][3:5] == [str(len(board.of("ann"))), "0"]
     assert lines["bob"][3:5] == ["0", str(len(board.of("bob")))]
     assert "annotator" in shown and "checks" in shown
+
+
+def test_what_a_wrong_file_said_is_taken_back(board):
+    assert board.take("right", rows_of(board, of=board.ids[:3]))[0] == 0
+    assert board.take("wrong", rows_of(board, "right", of=board.ids[2:8]))[0] == 0
+    code, said, _ = board.take("wrong", rows_of(board, "right", of=board.ids[2:8]), ("--retract",))
+    assert code == 0 and "6 answers to take back" in said and len(board.choices()) == 8
+    code, said, _ = board.give(board.folder / "wrong", flags=("--retract", "--commit"))
+    assert code == 0 and "6 answers are taken back" in said
+    assert board.choices() == dict.fromkeys(board.ids[:2], "left")
+    # An answer that is another one by now stays.
+    code, _, said = board.take("old", rows_of(board, "right", of=[board.ids[0]]), ("--retract",))
+    assert code == 2 and said.count("\n") == 1 and "no such answer is stored" in said
+    # What was taken back can be given again, and is owed until it is.
+    code, said, _ = board.take("right", rows_of(board))
+    assert code == 0 and counts(said) == (14, 0, 0)
+    assert board.choices() == dict.fromkeys(board.ids, "left")
+
+
+def test_answers_booked_to_the_wrong_person_are_taken_back(board):
+    def annotated(task):
+        region = {"type": "pairwise", "value": {"selected": "left"}}
+        return {"data": {"task": task.id}, "annotations": [{"completed_by": 1, "result": [region]}]}
+
+    export = board.file("export.json", json.dumps(list(map(annotated, board.of("ann")))))
+    assert board.give(export, flags=("--person", "1=bob", "--commit"))[0] == 0
+    assert {who for _, who in board.stored()} == {"bob"}
+    assert board.give(export, flags=("--person", "1=bob", "--retract", "--commit"))[0] == 0
+    assert board.give(export, flags=("--person", "1=ann", "--commit"))[0] == 0
+    assert {who for _, who in board.stored()} == {"ann"}
+
+
+def test_nothing_is_taken_back_from_a_closed_step(board):
+    assert board.take("back", rows_of(board), ("--commit", "--close"))[0] == 0
+    code, _, said = board.give(board.folder / "back", flags=("--retract", "--commit"))
+    assert code == 2 and f"{STEP} is closed" in said and said.count("\n") == 1
+    assert len(board.choices()) == 16
+    code, _, said = board.give(flags=("--retract",))
+    assert code == 2 and "--retract need the files" in said
