@@ -55,9 +55,8 @@ def random_groups(lengths: np.ndarray, vocab_size: int, seed: int) -> list[Token
         prefix, *suffixes = (
             generator.integers(PAD + 1, vocab_size, n, dtype=np.int32) for n in (prompt, *responses)
         )
-        first = generator.permutation(np.arange(PAD + 1, vocab_size, dtype=np.int32))[
-            : len(suffixes)
-        ]
+        # Drawn without the whole vocabulary being shuffled for every group.
+        first = PAD + 1 + generator.choice(vocab_size - PAD - 1, len(suffixes), replace=False)
         for suffix, token in zip(suffixes, first, strict=True):
             suffix[0] = token
         groups.append(TokenGroup(prefix, suffixes))

@@ -8,6 +8,7 @@ bfloat16 autocast over float32 weights, pairs with more than 1024 tokens left ou
 `benchmarks.trl_step` compares this file with the real one.
 """
 
+import gc
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -42,6 +43,12 @@ def load(folder: pathlib.Path, platform: str, checkpointing: bool = False) -> Pr
     if checkpointing:
         model.gradient_checkpointing_enable()
     return model.train().to("cuda" if platform == "gpu" else "cpu")
+
+
+def free_memory() -> None:
+    """Gives the memory of models that nobody holds any more back to the GPU, where there is one."""
+    gc.collect()  # a model and its hooks refer to each other
+    torch.cuda.empty_cache()
 
 
 def collate(pairs: Sequence[TokenGroup]) -> dict[str, torch.Tensor]:

@@ -3,9 +3,10 @@ and making the batch from token ids.
 
     python -m benchmarks.train_step [--platform=gpu] [--smoke] [--shared=../shared/data]
 
-Both sides take turns, step by step. On the CPU a step costs CPU seconds of one core, in float32; on
-a GPU wall seconds, in bfloat16, with MFU on useful FLOPs (each token once, each visible (query,
-key) entry once, no recomputation). A ratio is the peer's cost of a needed token over ours.
+On the CPU a step costs CPU seconds of one core, in float32, and both sides take turns, step by
+step; on a GPU it costs wall seconds, in bfloat16, the sides come one after another, as its memory
+does not hold all of them, and MFU is on useful FLOPs (each token once, each visible (query, key)
+entry once, no recomputation). A ratio is the peer's cost of a needed token over ours.
 `ratio_short` and `ratio_long`: one padded batch without checkpointing, its fastest form;
 `ratio_trl_default`: TRL's defaults, which are checkpointing and batches of 8;
 `ratio_both_checkpoint`: and all of a layer recomputed on our side too; `ratio_sorted`: the peer's
@@ -13,6 +14,7 @@ batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text.
 line last.
 """
 
+import functools
 import json
 import pathlib
 import statistics
@@ -77,18 +79,31 @@ def _sorted_steps(size: Size, pairs: TokenizedPairs) -> np.ndarray:
 
 
 def measure(
-    size: Size, pairs: TokenizedPairs, sides: dict[str, Side], name: str
+    size: Size,
+    pairs: TokenizedPairs,
+    sides: dict[str, Callable[[], Side]],
+    name: str,
+    platform: str,
 ) -> dict[str, dict[str, float]]:
     """Cost of each side: median seconds of a step; seconds of a thousand needed tokens over all
     steps, as how much a batch pads is chance; and how far its steps are apart.
     """
     needed = pairs.lengths.sum(1)
     found: dict[str, list[tuple[float, int]]] = {side: [] for side in sides}
-    for k in tqdm(range(size.steps + 1), f"{name}: {', '.join(sides)}", unit="steps"):
-        for side, step in sides.items():
-            seconds, chosen = step(k)
-            if k:  # the first compiles and warms up
-                found[side].append((seconds, int(needed[chosen].sum())))
+    # Turns, so that whatever else the machine does meets all sides alike; but every side has
+    # weights and moments of its own, which would not fit a GPU at the same time.
+    turns = [list(sides)]
+    if platform == "gpu":
+        turns = [[side] for side in sides]
+    for together in turns:
+        steps = {side: sides[side]() for side in together}
+        for k in tqdm(range(size.steps + 1), f"{name}: {', '.join(together)}", unit="steps"):
+            for side, step in steps.items():
+                seconds, chosen = step(k)
+                if k:  # the first compiles and warms up
+                    found[side].append((seconds, int(needed[chosen].sum())))
+        del steps, step
+        peer.free_memory()
     per_token = lambda steps: [seconds / tokens for seconds, tokens in steps]
     over_all = lambda steps: (
         sum(seconds for seconds, _ in steps) / sum(tokens for _, tokens in steps)
@@ -187,18 +202,18 @@ def compare(
         else:
             print(f"{case}: no real text at {shared}", flush=True)
             continue
-        sides = {
-            "ours": our_side(size, params, pairs, size.remat, platform),
-            "peer": peer_side(size, folder / "hf", pairs, platform),
-        }
+        our = functools.partial(our_side, size, params, pairs, platform=platform)
+        their = functools.partial(peer_side, size, folder / "hf", pairs, platform)
+        sides = {"ours": functools.partial(our, remat=size.remat), "peer": their}
         if case == "short":
             result |= differences(size, params, pairs, folder / "hf", platform)
+            peer.free_memory()
             sides |= {
-                "ours_full_remat": our_side(size, params, pairs, "full", platform),
-                "trl_default": peer_side(size, folder / "hf", pairs, platform, default=True),
-                "peer_sorted": peer_side(size, folder / "hf", pairs, platform, by_length=True),
+                "ours_full_remat": functools.partial(our, remat="full"),
+                "trl_default": functools.partial(their, default=True),
+                "peer_sorted": functools.partial(their, by_length=True),
             }
-        costs[case] = measure(size, pairs, sides, case)
+        costs[case] = measure(size, pairs, sides, case, platform)
         result[f"ratio_{case}"] = ratio(costs[case], "peer")
         if case == "short":
             result["ratio_trl_default"] = ratio(costs[case], "trl_default")

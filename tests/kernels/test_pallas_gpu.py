@@ -1,4 +1,7 @@
-"""The GPU kernels interpreted on CPU, and lowered for a GPU that is not there."""
+"""The GPU kernels interpreted on CPU, lowered for a GPU that is not there, and run on one that is.
+
+JAX_PLATFORMS=cuda XLA_FLAGS= python -m pytest tests/kernels/test_pallas_gpu.py
+"""
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +16,12 @@ CASES = {
     "head dim 128, one kv head": (dict(heads=2, kv_heads=1, head_dim=128), 32, 128),
     "a head dim that is filled up": (dict(heads=2, kv_heads=2, head_dim=12), 16, 64),
 }
+
+
+@pytest.fixture
+def gpu():
+    if jax.default_backend() != "gpu":
+        pytest.skip("no GPU, or JAX_PLATFORMS is not cuda")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -44,3 +53,27 @@ def test_lowers_for_cuda():
         )
     text = lowered.as_text()
     assert all(f"attention_{kernel}" in text for kernel in ("forward", "dq", "dkv"))
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("head_dim", (12, 64, 128))
+@pytest.mark.parametrize(("dtype", "tolerance"), ((jnp.float32, 1e-5), (jnp.bfloat16, 2e-2)))
+def test_the_compiled_kernels_equal_dense_in_float32(dtype, tolerance, head_dim):
+    see = intervals(3, rows=4, length=1000)
+    exact = inputs(5, see[0], heads=8, kv_heads=2, head_dim=head_dim)
+    args = [jnp.asarray(x, dtype) for x in exact]
+    found = output_and_grads(pallas_gpu)(*args, *see)
+    # The reference reads the same rounded numbers; by default a GPU would round its products too.
+    with jax.default_matmul_precision("highest"):
+        rounded = [x.astype(jnp.float32) for x in args]
+        expected = output_and_grads(attention.dense)(*rounded, *see)
+    assert_same(found, expected, tolerance)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_compiled_kernels_give_the_same_bits_in_every_run():
+    see = intervals(4, rows=3, length=512)
+    args = inputs(6, see[0], heads=4, kv_heads=2, head_dim=64, dtype=jnp.bfloat16)
+    run = output_and_grads(pallas_gpu)
+    for first, second in zip(run(*args, *see), run(*args, *see), strict=True):
+        assert jnp.array_equal(first, second)
