@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ from rewardjax.curation.ledger.rows import (
     VoteRow,
     canonical,
 )
-from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.ledger.store import Store, StoreConflict
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.layouts import fields, mapping, verdicts
@@ -92,7 +92,8 @@ def take_in(
         and of gold the `votes` of people.
 
     Raises:
-        StoreConflict: where another source was imported under this name.
+        StoreConflict: where another source, or the same one otherwise, was imported under this
+            name.
         ValueError: for a file of the source that cannot be read.
     """
     stage = stage_names.imported(name).name
@@ -106,9 +107,8 @@ def take_in(
     # Pairs are written last: a unit that has them is done.
     done = {unit for unit in units if store.has("pairs", stage, unit)}
     for unit in sorted(done)[:1]:
-        if store.manifest("pairs", stage, unit)["inputs"] != inputs:
-            # Is refused, with what differs.
-            store.append("pairs", stage, unit, [], **how)
+        before = store.manifest("pairs", stage, unit)["inputs"]
+        _refuse_other(store, name, entry, before, inputs)
     quiet = not sys.stderr.isatty()
     read = formats.groups_of(source, columns, labels)
     bar = tqdm(read, f"import {name}", len(source), unit="row", disable=quiet, leave=False)
@@ -150,6 +150,30 @@ def take_in(
     if entry == "gold":
         summary["votes"] = counts["people"]
     return summary
+
+
+def _refuse_other(
+    store: Store, name: str, entry: Entry, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    """Raise StoreConflict where the import of this name that the store has is not this one."""
+    entered = store.query(
+        "select distinct entry from pairs where stage = ?", [stage_names.imported(name).name]
+    )
+    differences = []
+    if before["source"] != now["source"]:
+        differences.append("its source held other records")
+    if before.get("mapping") != now.get("mapping"):
+        differences.append("its columns or labels meant something else")
+    for earlier in entered.column("entry").to_pylist():
+        # Taken for done, the pairs would stay in the pool that they entered first.
+        if earlier != entry:
+            differences.append(f"its pairs entered as {earlier}, not as {entry}")
+    if differences:
+        raise StoreConflict(
+            f"import {name}: the workspace has an import of this name, and {'; '.join(differences)}"
+            "; it stays as it is: give these records another name (--name, or another key of "
+            "`sources`)"
+        )
 
 
 def _read(

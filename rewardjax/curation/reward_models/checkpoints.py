@@ -1,7 +1,13 @@
 """Reward models of the product: trained by `rewardjax.training.loop`, asked through `scoring`."""
 
+import contextlib
+import io
 import pathlib
+import re
+import sys
 from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
 
 from rewardjax import errors
 from rewardjax.config import Config
@@ -18,6 +24,8 @@ from rewardjax.training import loop, metrics, rehearsal
 
 # The held-out set on which the best checkpoint is chosen.
 CHOICE = "choice"
+# What training settings are tried on, and where that would run.
+REHEARSAL = "rehearsal"
 
 
 def train(ws: Workspace, training: Training) -> None:
@@ -48,21 +56,54 @@ def rehearse(ws: Workspace, pair_ids: Sequence[str], longest: Sequence[str], pai
     steps = settings.steps or steps_for(max(1, pairs), settings.batch.pairs, settings.epochs)
     # That many of the longest are dropped as too long says nothing about the whole pool.
     trials = {"sample": (pair_ids, settings.data.max_dropped), "longest": (longest, 1.0)}
-    complaints = errors.Complaints()
+    complaints: list[str] = []
+    remarks: list[str] = []
     for name, (ids, max_dropped) in trials.items():
         # Any label will do. With the sample, as all of the longest may be dropped.
-        data = _written(ws, f"rehearsal-{name}", dict.fromkeys([*pair_ids, *ids], "a"))
+        labels: dict[str, str] = dict.fromkeys([*pair_ids, *ids], "a")
+        data = _written(ws, f"{REHEARSAL}-{name}", labels)
         config = _config(ws, data, data)
         with config.unlocked():
             config.data.max_dropped = config.evals[CHOICE].max_dropped = max_dropped
-        complaints.of(rehearsal.rehearse, config, ws.folder / "models" / "rehearsal", steps)
+        refused, told = errors.Complaints(), io.StringIO()
+        # The trainer speaks of a file that is gone a moment later, once as data and once as
+        # held-out data.
+        with contextlib.redirect_stderr(told):
+            refused.of(rehearsal.rehearse, config, ws.folder / "models" / REHEARSAL, steps)
         data.unlink()
+        complaints += [_of_pool(line, sorted(labels), settings) for line in refused.sentences()]
+        warnings = [line for line in told.getvalue().splitlines() if line.startswith("warning:")]
+        remarks += [_of_pool(line, sorted(labels), settings) for line in warnings]
+    for remark in dict.fromkeys(remarks):
+        print(remark, file=sys.stderr, flush=True)
     if complaints:
         raise errors.Refusal(
             f"train, tried on {len(pair_ids)} pairs and the {len(longest)} longest ones before "
             f"anybody is paid: {sentence}"
-            for sentence in complaints.sentences()
+            for sentence in complaints
         )
+
+
+def _of_pool(sentence: str, pair_ids: Sequence[str], settings: Config) -> str:
+    """A sentence of the trainer for whoever has a curation: his fields, his pairs.
+
+    Its fields are those of the section `train`, and a record of the rehearsal's file, in which
+    `pair_ids` are in order, is a pair of the workspace.
+    """
+
+    def field(match: re.Match[str]) -> str:
+        section, name = match.groups()
+        fields = settings.get(section)
+        if isinstance(fields, ConfigDict) and name in fields:
+            return f"train.{section}.{name}"
+        return match.group()
+
+    def pair(match: re.Match[str]) -> str:
+        return f"pair {pair_ids[int(match.group(1))]}"
+
+    sentence = re.sub(r"\b(\w+)\.(\w+)", field, sentence)
+    sentence = re.sub(rf"pair \d+ \(record (\d+) of {REHEARSAL}-\w+\)", pair, sentence)
+    return re.sub(rf"{REHEARSAL}-\w+\.parquet loses", "training would lose", sentence)
 
 
 def _written(ws: Workspace, name: str, labels: Mapping[str, str]) -> pathlib.Path:

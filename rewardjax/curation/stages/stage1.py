@@ -11,6 +11,7 @@ where the shard is there: killed at any point, the same call leaves the same sto
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,13 +32,21 @@ from rewardjax.data.sources import open_named
 # near enough to the longest by tokens.
 REHEARSED, LONGEST = 1000, 100
 
+# What else `intake.take_in` counts, in words.
+FATES = {
+    "duplicates": "repeat a pair",
+    "rejects": "are no pair (`curate status` has the reasons)",
+    "votes": "votes of people",
+}
+
 
 def prepare(ws: Workspace) -> None:
     """Import and clean every source; describe and embed the unverified pool and gold."""
     for name, source in ws.config.sources.items():
         opened = open_named(source, spelling.of_entry(f"sources.{name}"))
         meaning = {field: source.get(field) for field in ("columns", "labels")}
-        take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
+        counts = take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
+        print(taken_in(name, counts))
     # Before judges are paid: what cleaning holds back is never described or labeled.
     cleaning.clean_new(ws)
     for name in ws.config.sources:
@@ -45,6 +54,15 @@ def prepare(ws: Workspace) -> None:
         # which every shard of an import has some: in one file they are neighbors.
         ws.store.compact("pairs", stage_names.imported(name).name, least=2)
     describe(ws)
+
+
+def taken_in(name: str, counts: Mapping[str, int]) -> str:
+    """One line about an import: what became of the rows of its source."""
+    line = f"import {name}: {counts['rows']} rows, {counts['pairs']} pairs"
+    for fate, words in FATES.items():
+        if counts.get(fate):
+            line += f", {counts[fate]} {words}"
+    return line
 
 
 def describe(ws: Workspace) -> None:

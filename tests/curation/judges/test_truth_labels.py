@@ -101,6 +101,13 @@ def test_a_table_names_pairs_by_their_id(tmp_path):
     assert labels_of(written(tmp_path / "truth.jsonl", rows)) == TRUTH.labels
 
 
+def test_records_with_texts_are_no_table_whatever_ids_they_carry(tmp_path):
+    item, right = item_of(ask("q"), say("good"), say("bad"))
+    texts = {"prompt": ask("q"), "chosen": say("good"), "rejected": say("bad")}
+    source = written(tmp_path / "out.jsonl", [texts | {"pair_id": "x", "value": "tie"}])
+    assert labels_of(source) == {item.pair_id: right}
+
+
 @pytest.mark.parametrize("value", ["A", None, "undecided", 1])
 def test_a_table_with_another_value_is_refused_with_its_record(tmp_path, value):
     rows = [{"pair_id": "x", "value": "a"}, {"pair_id": "y", "value": value}]

@@ -154,7 +154,7 @@ def test_an_import_that_was_interrupted_goes_on(store, source, tmp_path):
     assert broken.fingerprint() == whole
     changed = tmp_path / "changed.jsonl"
     changed.write_text('{"prompt": "New?", "chosen": "x", "rejected": "y"}\n')
-    with pytest.raises(StoreConflict, match="inputs.source"):
+    with pytest.raises(StoreConflict, match="import s: .* its source held other records"):
         take_in(broken, sources.open_source(changed), entry="unverified", name="s", rows=3)
 
 
@@ -169,8 +169,19 @@ def test_columns_and_labels_of_a_source_are_explained(tmp_path):
     assert take_in(store, sources.open_source(path), **how)["pairs"] == 1
     (row,) = store.query("select * from pairs join votes using (pair_id)").to_pylist()
     assert json.loads(row[f"response_{row['value']}"])[0]["content"] == "y"
-    with pytest.raises(StoreConflict, match="mapping"):
+    with pytest.raises(StoreConflict, match="its columns or labels meant something else"):
         take_in(store, sources.open_source(path), **how | {"labels": {0: "second", 1: "first"}})
+
+
+def test_what_was_imported_into_one_pool_is_not_silently_taken_for_another(tmp_path):
+    path = tmp_path / "s.jsonl"
+    path.write_text('{"prompt": "New?", "chosen": "x", "rejected": "y"}\n')
+    store = Store(tmp_path / "store")
+    take_in(store, sources.open_source(path), entry="unverified", name="s")
+    with pytest.raises(StoreConflict, match="entered as unverified, not as wild; .* another name"):
+        take_in(store, sources.open_source(path), entry="wild", name="s")
+    again = take_in(store, sources.open_source(path), entry="unverified", name="s")
+    assert (again["pairs"], again["duplicates"]) == (1, 0)
 
 
 def exported(store, path, **options):

@@ -177,6 +177,18 @@ def test_preparing_imports_cleans_and_embeds(tmp_path):
         assert embedded.to_pylist() == clean
 
 
+def test_what_an_import_loses_is_said(tmp_path, capsys):
+    pair = {"prompt": "Question north01?", "chosen": "x", "rejected": "y"}
+    records = [pair, pair, pair | {"chosen": " "}, pair | {"prompt": "Question north02?"}]
+    path = tmp_path / "s.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    sources = {"mine": dict(source=str(path), entry="unverified")}
+    with workspace(tmp_path / "w", Cast(), sources=sources) as ws:
+        stage1.prepare(ws)
+    expected = "import mine: 4 rows, 2 pairs, 1 repeat a pair, 1 are no pair (`curate status` has"
+    assert expected in capsys.readouterr().out
+
+
 def test_gold_of_the_teams_own_is_used_in_the_first_iteration(tmp_path):
     """As examples for judges and as checks for people."""
     sources = {}
