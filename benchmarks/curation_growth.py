@@ -268,7 +268,7 @@ def _export(ws: Workspace) -> Any:
 
 def _report(ws: Workspace) -> Any:
     (ws.folder / "reports" / "iteration-0.html").unlink(missing_ok=True)
-    report.write(ws, 0)
+    report.write(ws, 0, report.stage1_page(0))
 
 
 STEPS: dict[str, Callable[[Workspace], Any]] = {

@@ -96,7 +96,7 @@ def curate(ws: Workspace, arm: Arm, config: Config) -> dict[str, Any]:
     if not table:
         return {"stages": stages}
     stage2.run(ws)
-    wild = measures.decided(ws, stage_names.WILD_DECIDED)
+    wild = measures.decided(ws, stage_names.decided_wild(stage2.number(ws)))
     pairs = measures.picked(ws, iterations) + wild
     stages.append({"stage": "stage 2", **worth(ws, arm, config.sets, pairs)})
     return {"stages": stages, **audit(ws, arm, wild)}

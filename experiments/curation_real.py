@@ -207,7 +207,7 @@ def of_loop(paths: Mapping[str, pathlib.Path], pairs: int, seed: int, judges: st
 def measure(ws: Workspace, arm: Arm, pools: Mapping[str, Pool]) -> dict[str, Any]:
     """Everything that is reported of one seed, as JSON values."""
     wild = pools["wild"].oracle
-    decisions = measures.decided(ws, stage_names.WILD_DECIDED)
+    decisions = measures.decided(ws, stage_names.decided_wild(stage2.number(ws)))
     ids = [decision.pair_id for decision in decisions]
     judged = judged_everywhere(ws, ids)
     sides = measures.wild_sides(ws, ids, judged)

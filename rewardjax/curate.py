@@ -14,6 +14,8 @@
         records of any known format into the ledger
     python -m rewardjax.curate export FOLDER --output OUT.parquet [--pools gold silver]
         chosen and rejected, with provenance
+    python -m rewardjax.curate erase FOLDER PAIR_ID... [--ids FILE]
+        the text of pairs out of the workspace; votes and decisions stay
     python -m rewardjax.curate audit FOLDER
         whether the shards are sound, and the decisions follow from the ledger
     python -m rewardjax.curate judges check FOLDER --config configs/curation/world.py
@@ -36,7 +38,8 @@ from collections.abc import Sequence
 
 from rewardjax import config as config_lib
 from rewardjax import errors
-from rewardjax.curation import people, people_quality
+from rewardjax.curation import erase as erase_lib
+from rewardjax.curation import people, people_quality, settings
 from rewardjax.curation.annotation import acceptance, meanings, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
@@ -161,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         help="unverified: people made the labels; wild: they did not; gold: your own people did, "
         "and their votes and attributes are kept",
     )
+    gone = verb("erase", _erase, "take the text of pairs out of the workspace")
+    gone.add_argument("pair_ids", nargs="*", metavar="PAIR_ID", help="or the beginning of it")
+    gone.add_argument("--ids", type=pathlib.Path, help="a file with one id per line")
     verb("audit", _audit, "check the shards, and decide again")
     text = "the config's judges"
     judges = verbs.add_parser("judges", help=text, description=text)
@@ -313,6 +319,7 @@ def _status(args: argparse.Namespace) -> int:
             votes += progress.waiting_votes(store, desk)
     tables |= people_quality.tables(votes)
     with contextlib.closing(CallLedger(args.folder / "calls.sqlite")) as calls:
+        tables["Settings that changed between steps"] = settings.applied(store)
         tables["Judges: how their questions ended"] = calls.endings()
         tables["Judges: answers that needed a mercy"] = calls.mercies()
     for heading, rows in tables.items():
@@ -326,6 +333,11 @@ def _explain(args: argparse.Namespace) -> int:
     explained = explain.explain(store, args.pair_id)
     print(explain.as_text(explained))
     print("\n".join(evidence.lines(args.folder, store, explained)))
+    shards = []
+    for ledger in explain.LEDGERS:
+        shards += [(ledger, row["stage"], row["unit"]) for row in explained[ledger]]
+    for line in settings.of_shards(store, shards):
+        print(f"setting of {line}")
     return 0
 
 
@@ -367,6 +379,34 @@ def _import(args: argparse.Namespace) -> int:
     meaning = {"columns": args.columns, "labels": args.labels}
     counts = take_in(store, source, entry=args.entry, name=args.name, **meaning)
     print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))
+    return 0
+
+
+def _erase(args: argparse.Namespace) -> int:
+    prefixes = list(args.pair_ids)
+    if args.ids is not None:
+        prefixes += args.ids.read_text().split()
+    if not prefixes:
+        raise ValueError("no pair is named: give ids, or --ids with a file of them")
+    store = _store(args.folder)
+    report = erase_lib.erase(
+        args.folder, [explain.pair_named(store, prefix) for prefix in prefixes]
+    )
+    for name in report["models"]:
+        _warn(f"warning: models/{name} has learned from it; its weights stay")
+    for name in report["still_in"]:
+        _warn(f"warning: {name} still has a text of it")
+    if report["others"]:
+        _warn(
+            f"warning: {len(report['others'])} other pairs have the prompt or a response of it, "
+            f"such as {report['others'][0]}; name them too to erase those"
+        )
+    if report["examples"]:
+        print(
+            f"it was shown as an example to judges of {report['examples']} other pairs, whose "
+            "votes stay without the judges' words"
+        )
+    print(json.dumps(report))
     return 0
 
 

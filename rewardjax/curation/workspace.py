@@ -1,4 +1,4 @@
-"""The folder of one curation, the config it is bound to, and who answers in it.
+"""The folder of one curation, the config of its last start, and who answers in it.
 
     FOLDER/store/  calls.sqlite  annotation.sqlite  models/SEAT-ITERATION/  data/  queue/  reports/
            config.json
@@ -25,6 +25,7 @@ answer. It may raise Paused where it cannot answer yet.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from typing import Any, NamedTuple
 from rewardjax import config as config_lib
 from rewardjax import owner
 from rewardjax.config import Config
+from rewardjax.curation import settings
+from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.prompts import Item
@@ -42,38 +45,6 @@ from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.data.groups import BadRecord
-
-# What may change between two starts: where and how much, never what is asked or decided.
-MAY_CHANGE = (
-    "budget.",
-    "judging.",
-    "gates.",
-    "clean.executor",
-    "embedder.server.base_url",
-    "embedder.server.batch",
-    "embedder.server.max_in_flight",
-    "embedder.server.timeout",
-    "embedder.server.retries",
-    "embedder.server.price_input",
-    "embedder.server.key_env",
-    "people.quota",
-    "people.suspend_below",
-    "people.suspend_after",
-    "train.mesh",
-    "train.compute",
-    "train.log",
-    "train.data.cache",
-)
-# The last two ask again only what was cut off or could not be read.
-MAY_CHANGE_OF_JUDGES = (
-    "base_url",
-    "max_in_flight",
-    "timeout",
-    "retries",
-    "key_env",
-    "max_tokens",
-    "asks",
-)
 
 Row = Mapping[str, Any]  # of a ledger: rows.ROWS has the classes
 
@@ -93,7 +64,7 @@ class Waiting(Paused):
 
 
 class ConfigChanged(ValueError):
-    """The workspace was started with another config; the message names each field."""
+    """A setting changed that steps which are done were made with; the message names both."""
 
 
 class Training(NamedTuple):
@@ -162,13 +133,13 @@ def open_workspace(
         folder: the workspace.
         config: the fields of `defaults.curation`.
         plugins: who answers; the product's are `stages.product.PLUGINS`.
-        bind: whether a new workspace is this config's from now on, and this process its owner while
-            the block runs.
+        bind: whether this process is the workspace's owner while the block runs, and this config
+            its own from now on.
 
     Raises:
         owner.Owned: where another process is the workspace's owner.
-        ConfigChanged: naming the fields in which the workspace was started with another config,
-            beyond MAY_CHANGE.
+        ConfigChanged: where a setting differs from that of the last start, and a step that is done
+            was made with it and later ones build on it.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,45 +153,39 @@ def open_workspace(
 def _opened(
     folder: pathlib.Path, config: Config, plugins: Plugins, bind: bool
 ) -> Iterator[Workspace]:
-    record, now = folder / "config.json", _bound(config_lib.resolve(config))
+    record, now = folder / "config.json", settings.recorded(config_lib.resolve(config))
+    store = Store(folder / "store", functools.partial(settings.read_by, now))
     if record.exists():
-        # A field that did not exist when the workspace was made had its default then.
-        before = config_lib.complete(_recorded(record), curation())
-        changed = [
-            line
-            for line in config_lib.difference(before, config_lib.complete(now, curation()))
-            if not line.startswith(MAY_CHANGE)
-        ]
-        if changed:
-            lines = "\n  ".join(changed)
-            raise ConfigChanged(
-                f"{folder} was started with another config; use another folder, or change back:"
-                f"\n  {lines}"
-            )
-    elif bind:
+        try:
+            _say_changes(store, _recorded(record), now, _dealt(folder))
+        except ValueError as error:
+            raise ConfigChanged(f"{folder}: {error}") from None
+    if bind and (not record.exists() or json.loads(record.read_text()) != now):
         config_lib.write_json(record, now)
     judges = judges_of(config.judges, "judges", shots=config.shots)
     taggers = judges_of(config.taggers, "taggers", shots=config.shots)
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
-        yield Workspace(folder, config, Store(folder / "store"), calls, judges, plugins, taggers)
+        yield Workspace(folder, config, store, calls, judges, plugins, taggers)
+
+
+def _dealt(folder: pathlib.Path) -> set[str]:
+    """The steps whose tasks people have."""
+    if not has_desk(folder):
+        return set()
+    with open_desk(folder) as desk:
+        return {step.name for step in desk.steps()}
+
+
+def _say_changes(store: Store, before: dict, now: dict, dealt: set[str]) -> None:
+    # A field that did not exist at the last start had its default then.
+    before, now = (config_lib.complete(config, curation()) for config in (before, now))
+    for change in settings.changes(store, before, now, dealt):
+        print(f"changed since the last start: {settings.sentence(change)}", flush=True)
 
 
 def _recorded(path: pathlib.Path) -> dict:
-    """The config that a workspace was started with, functions by the names they have today."""
+    """The config of a workspace's last start, functions by the names they have today."""
     config = json.loads(path.read_text())
     if config["clean"].get("pii"):
         config["clean"]["pii"] = config_lib.current_path(config["clean"]["pii"])
     return config
-
-
-def _bound(config: dict) -> dict:
-    """The config without what may change of a judge or tagger."""
-    return config | {name: _bound_judges(config[name]) for name in ("judges", "taggers")}
-
-
-def _bound_judges(judges: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    bound = []
-    for judge in judges:
-        kept = set(judge) - set(MAY_CHANGE_OF_JUDGES)
-        bound.append({name: judge[name] for name in judge if name in kept})
-    return bound

@@ -111,7 +111,7 @@ def add_pairs(ws, pair_ids, entry="unverified", original=None, source=None):
     labels = original or {}
     votes = [vote(i, "original:s", labels.get(i, truth(i))) for i in pair_ids]
     ws.store.append("votes", f"import-{source}", "0", votes)
-    stage = dataclasses.replace(stage_names.EMBED, name=f"embed-{source}")
+    stage = dataclasses.replace(stage_names.EMBED, name=f"by-hand-{source}")
     labeling.embed(ws, pair_ids, stage)
 
 

@@ -66,7 +66,7 @@ def test_every_pair_ends_in_one_pool_and_every_decision_follows_from_the_ledger(
     assert sizes["gold"] > 5 and sizes["silver"] > 5 and sizes["curated"] > 0
     assert curate.main(["audit", str(folder)]) == 0
     assert "sound" in capsys.readouterr().out
-    assert decisions.audit(store, "stage2-final") == []
+    assert decisions.audit(store, "stage2-final-2") == []
     picked = store.query("select pair_id, count(*) from picks group by pair_id having count(*) > 1")
     assert picked.num_rows == 0
     retrieved = (
@@ -85,8 +85,8 @@ def test_every_pair_ends_in_one_pool_and_every_decision_follows_from_the_ledger(
 
 def test_reports_and_sets_are_written(finished):
     folder, _, _ = finished
-    for iteration in range(3):
-        page = (folder / f"reports/iteration-{iteration}.html").read_text()
+    for page in ("iteration-0", "iteration-1", "stage2-2"):
+        page = (folder / f"reports/{page}.html").read_text()
         assert (
             "Pools" in page and "Judges: position and length" in page and "judge:lopsided" in page
         )
@@ -141,7 +141,7 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
     assert "Gates" in shown and "labels that would be flipped" in shown
     store = Store(folder / "store")
     (flipped,) = store.query(
-        "select pair_id from decisions where stage = 'stage2-final' and action = 'flip' order by 1 limit 1"
+        "select pair_id from decisions where stage = 'stage2-final-2' and action = 'flip' order by 1 limit 1"
     ).column(0)
     assert curate.main(["explain", str(folder), flipped.as_py()[:12]]) == 0
     shown = capsys.readouterr().out

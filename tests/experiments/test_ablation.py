@@ -70,12 +70,12 @@ def test_an_arm_with_people(with_people):
         for name in ("original", "filtered", "flipped"):
             assert 0 <= stage[name]["accuracy"] <= 1
     seed, first, last = measured["stages"]
-    wild = len(measures.decided(_Reading(store), stage_names.WILD_DECIDED))
+    wild = len(measures.decided(_Reading(store), stage_names.decided_wild(2)))
     assert (seed["original"]["pairs"], first["original"]["pairs"]) == (22, 40)
     assert last["original"]["pairs"] == 40 + wild
     # The labels that models were trained on are those that follow from the ledger.
     labeled = set(store.query("select pair_id from picks").column("pair_id").to_pylist())
-    rows = decisions.recompute(store, stage_names.WILD_DECIDED).to_pylist()
+    rows = decisions.recompute(store, stage_names.decided_wild(2)).to_pylist()
     for row in decisions.recompute(store, stage_names.decided(1)).to_pylist():
         if row["pair_id"] in labeled:
             rows.append(row)
@@ -94,7 +94,7 @@ class _Reading:
 
 def test_precision_is_of_every_wild_pair(with_people):
     measured, store = with_people
-    wild = len(measures.decided(_Reading(store), stage_names.WILD_DECIDED))
+    wild = len(measures.decided(_Reading(store), stage_names.decided_wild(2)))
     assert sum(row["pairs"] for row in measured["votes"]) == wild
     for precision in measured["precision"].values():
         assert precision["keep"]["pairs"] + precision["flip"]["pairs"] <= wild
@@ -132,7 +132,7 @@ def test_an_arm_without_people_is_labeled_by_judges_in_their_place(opened, tmp_p
         opinions = panel.opinions(vote["pair_id"])
         assert opinions.count(vote["value"]) >= 2
     # What the gold seat says decides nothing by this table.
-    gold = store.query("select distinct rule from decisions where stage = 'stage2-final'")
+    gold = store.query("select distinct rule from decisions where stage = 'stage2-final-2'")
     assert not any("gold" in rule for rule in gold.column("rule").to_pylist())
 
 

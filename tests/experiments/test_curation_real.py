@@ -164,7 +164,7 @@ def test_people_label_half_of_the_pool_and_judges_the_rest(small_run):
 def test_what_stage_2_decided_is_what_is_audited(small_run):
     measured, store = small_run
     decided = store.query(
-        "select action from decisions where stage = ?", [stage_names.WILD_DECIDED]
+        "select action from decisions where stage = ?", [stage_names.decided_wild(1)]
     )
     actions = decided.column("action").to_pylist()
     assert len(actions) == measured["pools"]["wild"]

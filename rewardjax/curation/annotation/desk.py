@@ -192,6 +192,24 @@ class Desk:
         answered = {answer.task for answer in self.answers(step)}
         return [task for task in self.tasks(step) if task.id not in answered]
 
+    def erase(self, pair_ids: Sequence[str]) -> None:
+        """Erase what people wrote about pairs, and ask nobody about them any more."""
+        self._database.execute("pragma secure_delete = on")
+        with transaction(self._database):
+            for pair_id in pair_ids:
+                self._database.execute(
+                    "update answers set edits = null where task in "
+                    "(select task from tasks where pair_id = ?)",
+                    [pair_id],
+                )
+                self._database.execute(
+                    "update tasks set withdrawn = 1 "
+                    "where pair_id = ? and task not in (select task from answers)",
+                    [pair_id],
+                )
+        self._database.execute("vacuum")
+        self._database.execute("pragma wal_checkpoint(truncate)")
+
     # ------------------------------------------------------------------ closing
 
     def close(self, step: str) -> None:

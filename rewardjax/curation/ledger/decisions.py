@@ -5,7 +5,7 @@ A decision can be made again from the ledger alone: its shard names the shards t
 """
 
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -15,7 +15,7 @@ import pyarrow as pa
 from rewardjax.curation.ledger import cross_fit, decision_tables
 from rewardjax.curation.ledger.decision_tables import LABELS, SEATS, Rule, Sides
 from rewardjax.curation.ledger.rows import ACTIONS, OPINIONS
-from rewardjax.curation.ledger.store import Manifest, Store
+from rewardjax.curation.ledger.store import Manifest, Store, contents_of
 
 LAST = 2**31 - 1  # later than any iteration
 READS = ("pairs", "votes", "scores", "training", "findings")  # the ledgers that decisions look at
@@ -146,6 +146,7 @@ def decide(
     table: str | Sequence[Rule],
     iteration: int = 0,
     round: int = 0,
+    pairs: Collection[str] | None = None,
     **settings: Any,
 ) -> dict[str, int]:
     """Decide every pair that is not held, in shards of the ledger `decisions`.
@@ -156,6 +157,7 @@ def decide(
         table: a preset, or rules.
         iteration: of the rows.
         round: of an iteration's decisions about a pair the one of the highest round counts.
+        pairs: names of the shards of pairs that are decided (`pairs_seen`); None: all there are.
         **settings: of `Settings`.
 
     Returns:
@@ -166,10 +168,18 @@ def decide(
         OwnTrainingPair: where a reward model scored a pair that it was trained on.
     """
     config = checked(table, **settings)
-    shards = []
-    for ledger in READS:
-        shards += store.manifests(ledger)
-    inputs = {"settings": config, "shards": contents(shards)}
+    begun = [m for m in store.manifests("decisions") if m["stage"] == stage]
+    if begun:
+        # Pairs may have been imported since: one stage decides on one state of the ledger, or its
+        # ranges of ids would not fit together.
+        seen = begun[0]["inputs"]["shards"]
+        shards = same_shards(store, seen, f"the decisions of {stage!r}")
+    else:
+        shards = []
+        for ledger in READS:
+            shards += among(store.manifests(ledger), pairs)
+        seen = contents(shards)
+    inputs = {"settings": config, "shards": seen}
     with store.connect(shards) as connection:
         # The store refuses such scores when they come, but not training that is recorded later.
         judged = "(select pair_id, model from scores where scorer in ($gold, $best))"
@@ -180,8 +190,7 @@ def decide(
             if not store.has("decisions", stage, unit):
                 rows = _decided(connection, config, low, high)
                 rows = rows.append_column("round", pa.repeat(pa.scalar(round), rows.num_rows))
-                about = {"iteration": iteration, "inputs": inputs, "config": config}
-                store.append("decisions", stage, unit, rows, **about)
+                store.append("decisions", stage, unit, rows, iteration=iteration, inputs=inputs)
     counts = store.query(
         "select action, count(*) from decisions where stage = ? group by action", [stage]
     )
@@ -217,6 +226,19 @@ def provisional(
         yield _decided(connection, config, low, high)
 
 
+def pairs_seen(store: Store, stage: str | None = None) -> set[str]:
+    """The names of the shards of pairs that a stage decided about; None: of all there are now."""
+    if stage is None:
+        return {_name(m) for m in store.manifests("pairs")}
+    (first, *_) = [m for m in store.manifests("decisions") if m["stage"] == stage]
+    return {name for name in first["inputs"]["shards"] if name.startswith("pairs/")}
+
+
+def among(shards: Iterable[Manifest], pairs: Collection[str] | None) -> list[Manifest]:
+    """These shards, of those of pairs only the ones named; None: all."""
+    return [m for m in shards if pairs is None or m["ledger"] != "pairs" or _name(m) in pairs]
+
+
 def contents(shards: Sequence[Manifest]) -> dict[str, str]:
     """LEDGER/STAGE.UNIT -> fingerprint of what it holds: what a later step was computed from."""
     return {_name(m): m["content"] for m in shards}
@@ -229,7 +251,8 @@ def same_shards(store: Store, seen: Mapping[str, str], what: str) -> list[Manife
     """
     now = {_name(m): m for m in store.manifests()}
     for name, content in seen.items():
-        if name not in now or now[name]["content"] != content:
+        # A shard of which a pair's text was erased says the same about every pair's label.
+        if name not in now or content not in contents_of(now[name]):
             raise ValueError(
                 f"{store.folder}: {name}, which {what} were made from, is gone or has changed"
             )

@@ -12,7 +12,7 @@ from rewardjax.data.groups import Message
 from rewardjax.reporting.terminal import indented, on_one_line
 
 # The ledgers that speak of a pair, in the order in which a pair goes through them.
-_ABOUT = ("findings", "picks", "attributes", "votes", "scores", "training", "decisions")
+LEDGERS = ("findings", "picks", "attributes", "votes", "scores", "training", "decisions")
 
 _COUNTS = {
     "Sources": """
@@ -61,7 +61,7 @@ def explain(store: Store, pair_id: str) -> dict[str, Any]:
         f"select * from ({pools_lib.sql()}) where pair_id = ?", ids
     ).to_pylist()
     about = {}
-    for ledger in _ABOUT:
+    for ledger in LEDGERS:
         sql = f"""
             select * exclude (pair_id) from {ledger} where pair_id = ?
             order by iteration, stage, unit"""
@@ -104,7 +104,7 @@ def as_text(explained: dict[str, Any]) -> str:
         f"stands in {standing['pool']} with label {standing['value']} "
         f"(came with {standing['original']}) because of: {standing['reason']}"
     )
-    for ledger in _ABOUT:
+    for ledger in LEDGERS:
         if explained[ledger]:
             lines.append(f"{ledger}:")
             lines += [_row(row) for row in explained[ledger]]

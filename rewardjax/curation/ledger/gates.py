@@ -103,9 +103,13 @@ def sources(store: Store, point: str, iteration: int) -> list[Manifest]:
     scored = {stage_names.scored_gold(iteration).name}
     if point != GATES_SCORE:
         scored |= {stage_names.scored_wild(seat, iteration).name for seat in ("gold", "best")}
+    # Pairs that were imported after judges were asked are not decided.
+    pairs = None
+    if point == GATES_DECIDE:
+        pairs = decisions.pairs_seen(store, stage_names.asked_wild(iteration))
     shards = []
     for ledger in (*decisions.READS, "decisions"):
-        for m in store.manifests(ledger):
+        for m in decisions.among(store.manifests(ledger), pairs):
             is_fold = m["stage"].startswith(f"{stage_names.trained('gold', iteration).name}-fold-")
             is_before = m["iteration"] <= as_of(iteration)
             if point == GATES_DECIDE and ledger != "decisions":

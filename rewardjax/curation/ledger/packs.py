@@ -62,10 +62,16 @@ def of_ledger(folder: pathlib.Path) -> list[Pack]:
     packed = folder / FOLDER
     if not packed.is_dir():
         return []
-    # Remembered by the names of the files, which never change what they say. A time of change
-    # would not do: file systems count it in milliseconds, in which two packs can be written.
+    # Remembered by the names of the files, which only an erasure (`erasure.py`) writes anew. A time
+    # of change would not do: file systems count it in milliseconds, in which two packs can be
+    # written.
     names = sorted(name for name in os.listdir(packed) if name.endswith(".json"))
     return _packs(packed, tuple(names))
+
+
+def forget_what_was_read() -> None:
+    """Read packs anew: one of them was written again under its name."""
+    _packs.cache_clear()
 
 
 @functools.lru_cache(maxsize=64)

@@ -6,12 +6,14 @@ done. The names are stored in every workspace: another name makes its work look 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.ledger.store import Manifest, Store
 from rewardjax.curation.ledger.tables import Tables
 
 # As Arrow where there may be millions: a list of as many Python texts takes five times the memory.
@@ -21,6 +23,8 @@ VOTES = 2**13  # read at a time
 
 WHOLE = "all"  # the unit of a stage that is written at once
 UNIT = 500  # pairs in a unit of work: what is done again after a kill
+# In a manifest's inputs: the pairs that the unit is about and has no row for.
+WITHOUT_ROW = "without a row"
 
 # Decisions of one iteration about one pool, in order: the highest counts.
 ASKING, DECIDING = 0, 1
@@ -55,33 +59,74 @@ class Stage:
         """The state of the pools that this stage reads."""
         return as_of(self.iteration)
 
-    def units(self, pair_ids: PairIds) -> Iterator[tuple[str, list[str]]]:
-        """The units of this work, each with its pairs.
-
-        The order of the pairs decides, so it must itself come from the ledger.
-        """
-        if not self.sliced:
-            yield WHOLE, _as_list(pair_ids)
-            return
-        for place, ids in enumerate(in_slices(pair_ids, UNIT)):
-            yield f"{place:05d}", ids
-
     def has(self, store: Store, unit: str = WHOLE) -> bool:
         """Whether a unit is finished in every ledger of this stage."""
         return all(store.has(ledger, self.name, unit) for ledger in self.ledgers)
 
+    def missing(self, store: Store, pair_ids: PairIds) -> pa.Array | pa.ChunkedArray:
+        """Those of these pairs that no finished unit is about, in the same order."""
+        ids = as_array(pair_ids)
+        without = [m["inputs"].get(WITHOUT_ROW, ()) for m in self.manifests(store)]
+        places = pa.table({"pair_id": ids, "place": np.arange(len(ids))})
+        rowless = pa.array(itertools.chain.from_iterable(without), pa.string())
+        ledger = self.ledgers[-1]
+        # An anti-join, whatever stands where in the list. It gives no order: the places do.
+        sql = f"""
+            select place from places
+            anti join (select pair_id from {ledger} where stage = $stage) using (pair_id)
+            anti join rowless using (pair_id)
+            order by place"""
+        with store.connect(ledgers=[ledger]) as connection:
+            connection.register("places", places)
+            connection.register("rowless", pa.table({"pair_id": rowless}))
+            rows = connection.sql(sql, params={"stage": self.name}).to_arrow_table()
+        return ids.take(rows.column("place").combine_chunks())
+
     def open_units(self, store: Store, pair_ids: PairIds) -> Iterator[tuple[str, list[str]]]:
-        """The units that are not finished, one after another: what is left to do."""
-        for unit, ids in self.units(pair_ids):
-            if not self.has(store, unit):
-                yield unit, ids
+        """What is left to do about these pairs, in units, each with its pairs.
+
+        The pairs are those that no unit is about, whatever others there were when it was made: more
+        of them may come at any time. A run that was killed gets the same units, as long as the
+        pairs are the same, in the same order.
+        """
+        if not self.sliced:
+            if not self.has(store):
+                yield WHOLE, _as_list(pair_ids)
+            return
+        finished = self._finished(store)
+        self._forget_halves(store, finished)
+        missing = self.missing(store, pair_ids)
+        yield from zip(_free(finished), in_slices(missing, UNIT), strict=False)
+
+    def free_unit(self, store: Store) -> str:
+        """The name of one more unit of a stage whose units are all finished."""
+        return next(_free(self._finished(store)))
+
+    def manifests(self, store: Store) -> list[Manifest]:
+        """Of its finished units, in the last of its ledgers."""
+        return [m for m in store.manifests(self.ledgers[-1]) if m["stage"] == self.name]
 
     def finished(self, store: Store, pairs: int) -> bool:
         """Whether so many pairs are done."""
         if not self.sliced:
             return self.has(store)
-        # Units are finished in order, so the last one tells.
-        return self.has(store, f"{max(0, pairs - 1) // UNIT:05d}")
+        ledger = self.ledgers[-1]
+        sql = f"select count(distinct pair_id) from {ledger} where stage = ?"
+        done = store.query(sql, [self.name]).column(0)[0].as_py()
+        without = sum(len(m["inputs"].get(WITHOUT_ROW, ())) for m in self.manifests(store))
+        return done + without >= pairs
+
+    def _finished(self, store: Store) -> set[str]:
+        """The units that the last of the stage's ledgers has."""
+        return {manifest["unit"] for manifest in self.manifests(store)}
+
+    def _forget_halves(self, store: Store, finished: set[str]) -> None:
+        """Remove what a killed run left of units that are not in all of the stage's ledgers."""
+        # Pairs may have come since, and the unit of this name may be about others now.
+        for ledger in self.ledgers[:-1]:
+            for manifest in store.manifests(ledger):
+                if manifest["stage"] == self.name and manifest["unit"] not in finished:
+                    store.forget(ledger, self.name, manifest["unit"])
 
     def append(
         self,
@@ -89,22 +134,35 @@ class Stage:
         ledger: str,
         rows: Iterable[Mapping[str, Any]] | pa.Table | Tables,
         unit: str = WHOLE,
+        about: Sequence[str] = (),
     ) -> None:
-        """Write a unit in `ledger`. Raises ValueError for a ledger that is not one of its own."""
+        """Write a unit in `ledger`; `about` are the pairs of the unit.
+
+        Raises ValueError for a ledger that is not one of the stage's own.
+        """
         if ledger not in self.ledgers:
             raise ValueError(f"stage {self.name} writes {', '.join(self.ledgers)}, not {ledger}")
-        store.append(ledger, self.name, unit, rows, iteration=self.iteration)
-        if self.sliced:
+        inputs = {}
+        if about:
+            if not isinstance(rows, pa.Table):
+                rows = list(rows)
+            # Kept, because a pair that nobody could say anything about is done as well.
+            without = sorted(set(about) - _pairs_of(rows))
+            if without:
+                inputs[WITHOUT_ROW] = without
+        store.append(ledger, self.name, unit, rows, iteration=self.iteration, inputs=inputs)
+        if self.sliced and ledger == self.ledgers[-1]:
             # While the stage goes on and not at its end: the next unit looks at what was said
-            # before it.
-            store.compact(ledger, self.name)
+            # before it. Only finished units: half of one may have to be forgotten.
+            for each in self.ledgers:
+                store.compact(each, self.name)
 
     def votes(self, store: Store) -> Iterator[list[Any]]:
         """What this stage voted, some thousand votes at a time, each with all about its pairs.
 
         By pair, voter and sample; without the evidence, which is most of a vote.
         """
-        columns = "pair_id, voter, kind, value, sample, shown"
+        columns = "pair_id, voter, kind, value, sample, shown, unit"
         sql = f"select {columns} from votes where stage = ? order by pair_id, voter, sample"
         rows: list[Any] = []
         with store.stream(sql, [self.name], VOTES) as batches:
@@ -138,6 +196,20 @@ def as_array(pair_ids: PairIds) -> pa.Array | pa.ChunkedArray:
     if isinstance(pair_ids, Sequence):
         return pa.array(pair_ids, pa.string())
     return pair_ids
+
+
+def _pairs_of(rows: pa.Table | list[Mapping[str, Any]]) -> set[str]:
+    """The pairs that rows are about."""
+    if isinstance(rows, pa.Table):
+        return set(rows.column("pair_id").to_pylist())
+    return {row["pair_id"] for row in rows}
+
+
+def _free(finished: set[str]) -> Iterator[str]:
+    """Names of units that are not taken, without end."""
+    for number in itertools.count():
+        if f"{number:05d}" not in finished:
+            yield f"{number:05d}"
 
 
 def _as_list(pair_ids: PairIds) -> list[str]:
@@ -216,31 +288,32 @@ def cross_fitted(seat: str, iteration: int, fold: int) -> Stage:
 
 
 # ------------------------------------------------------------------ Stage 2
+# With its number in each name: where Stage 1 goes on, Stage 2 comes again, and decides anew.
 
 
 def scored_wild(seat: str, iteration: int) -> Stage:
     """Rewards of the wild pool by a seat's reward model."""
-    return Stage(f"wild-{seat}", iteration, ("findings", "scores"), sliced=True)
+    return Stage(f"wild-{iteration}-{seat}", iteration, ("findings", "scores"), sliced=True)
 
 
 def tag_wild(iteration: int) -> Stage:
     """Attributes of the wild pairs that judges are asked about."""
-    return Stage("tag-wild", iteration, ("attributes",), sliced=True)
+    return Stage(f"tag-wild-{iteration}", iteration, ("attributes",), sliced=True)
 
 
 def embed_wild(iteration: int) -> Stage:
     """Their vectors."""
-    return Stage("embed-wild", iteration, ("embeddings",), sliced=True)
+    return Stage(f"embed-wild-{iteration}", iteration, ("embeddings",), sliced=True)
 
 
 def judges_wild(iteration: int) -> Stage:
     """What each judge said about them."""
-    return Stage("label-wild-judges", iteration, ("votes",), sliced=True)
+    return Stage(f"label-wild-{iteration}-judges", iteration, ("votes",), sliced=True)
 
 
 def panel_wild(iteration: int) -> Stage:
     """The judges merged."""
-    return Stage("label-wild-panel", iteration, ("votes",))
+    return Stage(f"label-wild-{iteration}-panel", iteration, ("votes",))
 
 
 def audited(iteration: int, pairs: int) -> Stage:
@@ -251,8 +324,16 @@ def audited(iteration: int, pairs: int) -> Stage:
 
 AUDIT = "audit"
 
-# The decisions about the wild pool: which pairs judges are asked about, then what becomes of each.
-WILD_ASKED, WILD_DECIDED = "stage2-ask", "stage2-final"
+
+def asked_wild(iteration: int) -> str:
+    """The decisions which wild pairs judges are asked about; their units are ranges of ids."""
+    return f"{GATES_ASK}-{iteration}"
+
+
+def decided_wild(iteration: int) -> str:
+    """The decisions what becomes of each wild pair."""
+    return f"{GATES_DECIDE}-{iteration}"
+
 
 # Where gates stand: before the wild pool is scored, before judges are asked, before it is decided.
-GATES_SCORE, GATES_ASK, GATES_DECIDE = "stage2-score", WILD_ASKED, WILD_DECIDED
+GATES_SCORE, GATES_ASK, GATES_DECIDE = "stage2-score", "stage2-ask", "stage2-final"

@@ -18,8 +18,8 @@ import itertools
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
 
 import duckdb
 import pyarrow as pa
@@ -58,6 +58,10 @@ qualify row_number() over (
 """
 
 
+# (ledger, stage) -> settings by the name of their field, or None.
+ReadBy = Callable[[str, str], dict[str, Any] | None]
+
+
 class StoreConflict(ValueError):
     """A shard of this name exists and was written from something else."""
 
@@ -75,8 +79,15 @@ class Manifest(TypedDict):
     content: str
     # Name -> fingerprint, or any JSON value, of what the rows were computed from.
     inputs: dict[str, Any]
-    # Fingerprint of the settings.
+    # Fingerprint of the settings; `Store.settings` has them.
     config: str | None
+    # What `content` was before texts were erased from the file.
+    erased_from: NotRequired[list[str]]
+
+
+def contents_of(record: Mapping[str, Any]) -> list[str]:
+    """Every content that a shard or pack has had: it differs only where texts were erased."""
+    return [record["content"], *record.get("erased_from", ())]
 
 
 class Store:
@@ -86,8 +97,13 @@ class Store:
     shard; processes may write different ones at the same time.
     """
 
-    def __init__(self, folder: str | pathlib.Path):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder: str | pathlib.Path, read_by: ReadBy | None = None):
+        """Open the store in `folder`, made where there is none.
+
+        read_by: (ledger, stage) -> the settings that its rows depend on, which are kept with every
+            shard that is written without settings of its own.
+        """
+        self.folder, self._read_by = pathlib.Path(folder), read_by
         record = self.folder / "store.json"
         if not record.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,7 +141,8 @@ class Store:
                 order; or `Tables`, such tables one after another, in the order of the key.
             iteration: of the curation loop.
             inputs: name -> fingerprint of what the rows were computed from.
-            config: any JSON value, of which the fingerprint is kept.
+            config: any JSON value, which is kept once; None: what `read_by` says, which another
+                try may say otherwise.
 
         Raises:
             StoreConflict: where the shard exists with other rows, inputs, config or iteration.
@@ -135,12 +152,13 @@ class Store:
         path = self._path(ledger, stage, unit)
         manifest_path = self._manifest_path(ledger, stage, unit)
         tables = self._checked(ledger, rows, iteration, stage, unit)
-        config_fingerprint = None
-        if config is not None:
-            config_fingerprint = fingerprint.of_json(config)
+        has_own_config = config is not None
+        if not has_own_config and self._read_by is not None:
+            config = self._read_by(ledger, stage)
+        config_fingerprint = self._kept_settings(config)
         path.parent.mkdir(parents=True, exist_ok=True)
         # One process at a time: what a killed one left half written is then nobody's.
-        with self._locked():
+        with self.locked():
             with files.replacing(path) as part:
                 manifest = Manifest(
                     ledger=ledger,
@@ -154,6 +172,9 @@ class Store:
                 )
                 finished = self._finished(ledger, stage, unit)
                 if finished is not None:
+                    # The rows are what they were: the settings of the first try have made them.
+                    if not has_own_config:
+                        manifest["config"] = finished["config"]
                     # What differs is refused here; what does not, replaces itself.
                     _refuse_change(finished, manifest, path)
             # Last: a shard exists from the moment that its manifest does. A finished one is not
@@ -165,6 +186,24 @@ class Store:
                 path.unlink()
         return manifest
 
+    def _kept_settings(self, config: Any) -> str | None:
+        """Keep settings under their fingerprint, which is returned."""
+        if config is None:
+            return None
+        name = fingerprint.of_json(config)
+        path = self.folder / "settings" / f"{name}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            config_lib.write_json(path, config)
+        return name
+
+    def forget(self, ledger: str, stage: str, unit: str) -> None:
+        """Remove a shard that nothing was made from: half of a unit that was never finished."""
+        with self.locked():
+            # The manifest first: without it the shard does not exist.
+            self._manifest_path(ledger, stage, unit).unlink(missing_ok=True)
+            self._path(ledger, stage, unit).unlink(missing_ok=True)
+
     def compact(self, ledger: str, stage: str, least: int = packs.FANOUT) -> None:
         """Put the small shards of a stage together, where it has `least` or more (`packs`).
 
@@ -174,7 +213,7 @@ class Store:
         loose = sorted(folder.glob(f"{stage}.*.json"))
         if len(loose) < least:
             return
-        with self._locked():
+        with self.locked():
             packs.sweep(folder, loose)
             shards = [json.loads(path.read_text()) for path in loose if path.exists()]
             for group in packs.groups([shard["rows"] for shard in shards], least):
@@ -211,6 +250,10 @@ class Store:
             schema, words = FULL_SCHEMAS[ledger], word_columns(ledger)
             packs.write(self.folder / ledger, level, parts, batches, schema, words)
 
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Hold off all other writers of shards."""
+        return files.locked(self.folder / "lock")
+
     def importing(self) -> contextlib.AbstractContextManager[None]:
         """Hold off other imports: of two that look for a pair at the same time both would add it.
 
@@ -242,6 +285,22 @@ class Store:
                     by_name[packs.name_of(part)] = part
             manifests += [by_name[shard] for shard in sorted(by_name)]
         return manifests
+
+    def files_of(self, ledger: str) -> list[pathlib.Path]:
+        """The Parquet files of a ledger, each with a .json: its packs, and the shards in none."""
+        packed = packs.of_ledger(self.folder / ledger)
+        paths = [pack.path for pack in packed]
+        for path in sorted((self.folder / ledger).glob("*.json")):
+            if packs.manifest_in(packed, path.stem) is None:
+                paths.append(path.with_suffix(".parquet"))
+        return paths
+
+    def settings(self, manifest: Manifest) -> Any:
+        """The settings that a shard's rows depend on; None where none were kept."""
+        path = self.folder / "settings" / f"{manifest['config']}.json"
+        if not path.exists():
+            return None
+        return json.loads(path.read_text())
 
     def fingerprint(self, *ledgers: str) -> str:
         """Hash of the contents of all shards (of these ledgers): equal stores, equal hashes."""
@@ -393,8 +452,18 @@ class Store:
         """
         problems = []
         for ledger in SCHEMAS:
-            for path, content, stage in self._files(ledger):
-                if not path.exists() or fingerprint.of_file(path) != content:
+            for path in self.files_of(ledger):
+                record = json.loads(path.with_suffix(".json").read_text())
+                content = None
+                if path.exists():
+                    content = fingerprint.of_file(path)
+                if content in record.get("erased_from", ()):
+                    problems.append(
+                        f"{path}: has texts that were to be erased; run `curate erase` again for "
+                        "the same pairs"
+                    )
+                elif content != record["content"]:
+                    stage = path.name.partition(".")[0]
                     problems.append(
                         f"{path}: missing or changed since it was written; "
                         f"delete it and its .json, and run {stage} again"
@@ -413,16 +482,6 @@ class Store:
         return problems
 
     # ------------------------------------------------------------------ inside
-
-    def _files(self, ledger: str) -> Iterator[tuple[pathlib.Path, str, str]]:
-        """The files of a ledger, each with the fingerprint that it should have and its stage."""
-        packed = packs.of_ledger(self.folder / ledger)
-        for pack in packed:
-            yield pack.path, pack.content, pack.parts[0]["stage"]
-        for path in sorted((self.folder / ledger).glob("*.json")):
-            if packs.manifest_in(packed, path.stem) is None:
-                manifest = json.loads(path.read_text())
-                yield path.with_suffix(".parquet"), manifest["content"], manifest["stage"]
 
     def _finished(self, ledger: str, stage: str, unit: str) -> Manifest | None:
         """The manifest of a shard; None where it is not finished."""
@@ -471,9 +530,6 @@ class Store:
         with self.connect(ledgers=["training"]) as connection:
             connection.register("new_scores", scores)
             cross_fit.refuse_own_training_pairs(connection, "new_scores")
-
-    def _locked(self) -> contextlib.AbstractContextManager[None]:
-        return files.locked(self.folder / "lock")
 
 
 def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:

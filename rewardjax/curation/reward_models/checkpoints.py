@@ -4,11 +4,13 @@ import contextlib
 import io
 import pathlib
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from rewardjax import config as config_lib
 from rewardjax import errors
 from rewardjax.config import Config
 from rewardjax.curation.ledger import write_pairs
@@ -18,9 +20,11 @@ from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.plan import steps_for
 from rewardjax.defaults import held_out
 from rewardjax.models import checkpoint
+from rewardjax.reporting import run_record
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
 from rewardjax.training import loop, metrics, rehearsal
+from rewardjax.training.resume import ResumeRefused, refuse_if_changed
 
 # The held-out set on which the best checkpoint is chosen.
 CHOICE = "choice"
@@ -35,9 +39,25 @@ def train(ws: Workspace, training: Training) -> None:
     choice = None
     if training.choose_on:
         choice = _written(ws, f"{name}-{CHOICE}", training.choose_on)
+    config = _config(ws, data, choice)
+    _start_over_if_changed(training.folder, config)
     # A run that was killed after its training, but before the ledger knew of it.
     if not (training.folder / "DONE").exists():
-        loop.run(_config(ws, data, choice), training.folder)
+        loop.run(config, training.folder)
+
+
+def _start_over_if_changed(folder: pathlib.Path, config: Config) -> None:
+    """Remove a model that the ledger does not know and that other settings had begun."""
+    if not (folder / "config.json").exists():
+        return
+    saved, now = run_record.read_config(folder), config_lib.resolve(config)
+    try:
+        refuse_if_changed({"config": saved}, {"config": now}, folder)
+    except ResumeRefused as error:
+        # Of a model that is trained by half no opinion is in the ledger, so nothing is lost but
+        # time; going on would mix two settings in one model.
+        print(f"{folder.name} starts over, as its settings changed: {error}", file=sys.stderr)
+        shutil.rmtree(folder)
 
 
 def rehearse(ws: Workspace, pair_ids: Sequence[str], longest: Sequence[str], pairs: int) -> None:

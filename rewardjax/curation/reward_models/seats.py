@@ -111,7 +111,7 @@ def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage
         ]
         # Also where there are none: a unit is done when each of its ledgers has a shard.
         stage.append(ws.store, "findings", findings, unit)
-        stage.append(ws.store, "scores", rows, unit)
+        stage.append(ws.store, "scores", rows, unit, about=ids)
 
 
 def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: PairIds) -> None:

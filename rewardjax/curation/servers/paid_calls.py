@@ -17,7 +17,7 @@ import functools
 import json
 import pathlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
@@ -416,11 +416,22 @@ class CallLedger:
             GROUP BY purpose, task, voter ORDER BY purpose, task, voter"""
         return self._as_dicts(sql, [purpose, task])
 
-    def voters_per_pair(self, purpose: str, task: str) -> list[int]:
-        """How many judges answered about each pair that they were asked about."""
-        sql = """SELECT count(DISTINCT CASE WHEN state = 'answered' THEN voter END) AS voters
-            FROM endings WHERE purpose = ? AND task = ? GROUP BY subject"""
-        return [row["voters"] for row in self._as_dicts(sql, [purpose, task])]
+    def voters_per_pair(
+        self, purpose: str, task: str, voters: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        """For each pair how many of these judges were asked about it, and how many answered."""
+        marks = ", ".join("?" * len(voters))
+        sql = f"""SELECT count(DISTINCT voter) AS asked,
+            count(DISTINCT CASE WHEN state = 'answered' THEN voter END) AS answered
+            FROM endings WHERE purpose = ? AND task = ? AND voter IN ({marks}) GROUP BY subject"""
+        rows = self._as_dicts(sql, [purpose, task, *voters])
+        return [(row["asked"], row["answered"]) for row in rows]
+
+    def unanswered(self, purpose: str, task: str, voter: str) -> set[str]:
+        """The pairs about which some question to a judge came to no answer."""
+        sql = """SELECT DISTINCT subject FROM endings
+            WHERE purpose = ? AND task = ? AND voter = ? AND state <> 'answered'"""
+        return {row["subject"] for row in self._as_dicts(sql, [purpose, task, voter])}
 
     def mercies(self) -> list[dict[str, Any]]:
         """Which liberties were taken with each voter's answers, and how often."""
@@ -433,6 +444,24 @@ class CallLedger:
         rows = self._db.execute(sql, values)
         names = [column[0] for column in rows.description]
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def erase(self, subjects: Iterable[str]) -> int:
+        """Erase what was answered about pairs, also from the file's free pages; how many answers.
+
+        That they were asked, answered and paid stays.
+        """
+        self._db.execute("PRAGMA secure_delete = ON")
+        count = 0
+        with transaction(self._db):
+            for subject in subjects:
+                sql = "UPDATE calls SET text = '' WHERE subject = ? AND text <> ''"
+                count += self._db.execute(sql, [subject]).rowcount
+                # A problem quotes the answer.
+                self._db.execute("UPDATE endings SET problem = '' WHERE subject = ?", [subject])
+        self._db.execute("VACUUM")
+        # The log of what was written before has the texts too.
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return count
 
     def costs(self) -> list[dict[str, Any]]:
         """The cost ledger: a row per (purpose, voter).

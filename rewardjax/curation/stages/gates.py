@@ -17,16 +17,16 @@ from rewardjax.curation.ledger.stage_names import (
     GATES_ASK,
     GATES_DECIDE,
     GATES_SCORE,
-    WILD_ASKED,
-    WILD_DECIDED,
     as_of,
+    asked_wild,
     audited,
+    decided_wild,
 )
 from rewardjax.curation.stages import people_steps
 from rewardjax.curation.workspace import Paused, Workspace
 
-# The decisions behind each point.
-GUARDED = {GATES_SCORE: WILD_ASKED, GATES_ASK: WILD_ASKED, GATES_DECIDE: WILD_DECIDED}
+# The decisions behind each point, of an iteration.
+GUARDED = {GATES_SCORE: asked_wild, GATES_ASK: asked_wild, GATES_DECIDE: decided_wild}
 
 # What helps besides another threshold, by gate.
 REMEDIES = {
@@ -82,7 +82,8 @@ def pass_or_pause(ws: Workspace, point: str, iteration: int, decided: Mapping[st
         Paused: where a gate fails, or people have not answered about the audit's sample.
     """
     # Its decisions are made: nothing that is measured now could have stood before them.
-    if any(m["stage"] == GUARDED[point] for m in ws.store.manifests("decisions")):
+    behind = GUARDED[point](iteration)
+    if any(m["stage"] == behind for m in ws.store.manifests("decisions")):
         return
     settings = {
         "iteration": iteration,

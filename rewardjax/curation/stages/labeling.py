@@ -1,7 +1,7 @@
 """Having pairs described, embedded and labeled, by whomever the workspace's plug-ins stand for.
 
-Every function is given pairs in an order that is itself in the ledger, splits them into units, does
-those that are not done, and appends them: a run that was killed goes on at the unit it was in.
+Every function is given pairs, splits those that its stage is not done with into units, and appends
+these one by one: a run that was killed goes on at the unit it was in.
 """
 
 import itertools
@@ -12,11 +12,13 @@ import jax
 import numpy as np
 import pyarrow as pa
 
+from rewardjax import config as config_lib
+from rewardjax.curation import settings
 from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.rows import VoteRow
-from rewardjax.curation.ledger.stage_names import UNIT, PairIds, Stage, in_slices
+from rewardjax.curation.ledger.stage_names import UNIT, WITHOUT_ROW, PairIds, Stage, in_slices
 from rewardjax.curation.ledger.store import within
 from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.retrieval import embed as embed_lib
@@ -60,7 +62,7 @@ def _append_units(
         except Waiting as error:
             waiting = error
             continue
-        stage.append(ws.store, ledger, rows, unit)
+        stage.append(ws.store, ledger, rows, unit, about=ids)
     if waiting is not None:
         raise waiting
 
@@ -77,7 +79,7 @@ def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
         for unit, ids in itertools.chain([first], todo):
             # A vector is a function of the pair's text: a second one would say nothing new.
             new = ws.store.without_embedding(embedder.name, ids)
-            stage.append(ws.store, "embeddings", _embeddings(ws, embedder, new), unit)
+            stage.append(ws.store, "embeddings", _embeddings(ws, embedder, new), unit, about=ids)
 
 
 def _embeddings(ws: Workspace, embedder: embed_lib.Embedder, pair_ids: list[str]) -> pa.Table:
@@ -173,20 +175,81 @@ def judge(
     def votes_about(ids: Sequence[str]) -> Iterable[Row]:
         return ws.plugins.judge(ws, as_items(ws, ids, examples(ws, ids, gold)), asked)
 
+    # A merged panel stands: what single judges would say today changes nothing about it.
+    if merged.has(ws.store):
+        return
     _append_units(ws, pair_ids, asked, "votes", votes_about)
-    if not merged.has(ws.store):
-        needed = quorum.needed(panels.members(ws, asked, "judge"), ws.config.judging.quorum)
+    _ask_again(ws, asked, votes_about)
+    judges_of_unit = _judges_of_units(ws, asked)
 
-        def enough() -> Iterator[list[VoteRow]]:
-            for votes in asked.votes(ws.store):
-                yield quorum.with_quorum(votes, needed)
+    def enough() -> Iterator[list[VoteRow]]:
+        for votes in asked.votes(ws.store):
+            yield quorum.with_quorum(votes, judges_of_unit, ws.config.judging.quorum)
 
-        panel = protocol.panel_in_parts(enough, **ws.config.panel.to_dict())
-        merged.append(ws.store, "votes", Tables(panel))
-        # Told and not raised: whether such a judge is broken is for a person to see.
-        votes = itertools.chain.from_iterable(asked.votes(ws.store))
-        for warning in bias.undecided_judges(votes):
-            print(f"warning: {asked.name}: {warning}", file=sys.stderr)
+    panel = protocol.panel_in_parts(enough, **ws.config.panel.to_dict())
+    merged.append(ws.store, "votes", Tables(panel))
+    # Told and not raised: whether such a judge is broken is for a person to see.
+    votes = itertools.chain.from_iterable(asked.votes(ws.store))
+    for warning in bias.undecided_judges(votes):
+        print(f"warning: {asked.name}: {warning}", file=sys.stderr)
+
+
+def _judges_of_units(ws: Workspace, asked: Stage) -> dict[str, int]:
+    """How many judges were asked in each unit of a stage: a judge may have come in its middle."""
+    counts = {}
+    for manifest in asked.manifests(ws.store):
+        read = ws.store.settings(manifest)
+        if read is None:
+            counts[manifest["unit"]] = len(panels.members(ws, asked, "judge"))
+        else:
+            counts[manifest["unit"]] = len(settings.judges_in(read))
+    return counts
+
+
+def _ask_again(
+    ws: Workspace, asked: Stage, votes_about: Callable[[Sequence[str]], Iterable[Row]]
+) -> None:
+    """Ask anew what came to no answer in units whose judges had other settings. May raise Paused.
+
+    Only of a judge whose own settings changed, a larger `max_tokens` for example: asked in the same
+    way, the question would end as it did.
+    """
+    lost = _lost(ws, asked)
+    if not lost:
+        return
+    sql = """
+        select distinct pair_id, voter, sample from votes
+        where stage = ? and pair_id in (select unnest(?))"""
+    rows = ws.store.query(sql, [asked.name, list(lost)]).to_pylist()
+    known = {(row["pair_id"], row["voter"], row["sample"]) for row in rows}
+    new = []
+    for row in votes_about(sorted(lost)):
+        key = row["pair_id"], row["voter"], row["sample"]
+        # The other judges' votes stay what they were, and one who came later stays out.
+        if row["voter"] in lost[row["pair_id"]] and key not in known:
+            new.append(row)
+    if new:
+        asked.append(ws.store, "votes", new, asked.free_unit(ws.store))
+
+
+def _lost(ws: Workspace, asked: Stage) -> dict[str, set[str]]:
+    """pair_id -> the voters who left it unanswered in its unit and have other settings today."""
+    now = settings.read_by(settings.recorded(config_lib.resolve(ws.config)), "votes", asked.name)
+    lost: dict[str, set[str]] = {}
+    for manifest in asked.manifests(ws.store):
+        changed = settings.judges_that_changed(ws.store.settings(manifest) or {}, now or {})
+        if not changed:
+            continue
+        # The unit's own pairs, as far as they have a row; those without one are in its inputs.
+        rows = ws.store.query(
+            "select distinct pair_id from votes where stage = ? and unit = ?",
+            [asked.name, manifest["unit"]],
+        )
+        about = {*rows.column("pair_id").to_pylist(), *manifest["inputs"].get(WITHOUT_ROW, ())}
+        for name in changed:
+            for pair_id in ws.calls.unanswered(asked.name, "judge", f"judge:{name}") & about:
+                lost.setdefault(pair_id, set()).add(f"judge:{name}")
+    return lost
 
 
 def examples(

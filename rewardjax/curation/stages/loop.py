@@ -70,3 +70,9 @@ def run(ws: Workspace) -> None:
     if ws.config.stage2.table:
         print("Stage 2", flush=True)
         stage2.run(ws)
+        late = stage2.undecided(ws)
+        if late:
+            print(
+                f"  {late} wild pairs came after Stage 2 had begun and are not decided; raise "
+                "stage1.iterations, and they are with the next Stage 2"
+            )

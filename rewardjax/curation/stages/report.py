@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax.curation import people_quality
+from rewardjax.curation import people_quality, settings
 from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.cleaning import coverage
@@ -29,9 +29,19 @@ PAUSED = "paused.html"
 Rows = list[dict[str, Any]]
 
 
-def write(ws: Workspace, iteration: int) -> pathlib.Path:
-    """Write `reports/iteration-N.html` from the ledger, unless it is there; returns the path."""
-    path = ws.folder / "reports" / f"iteration-{iteration}.html"
+def stage1_page(iteration: int) -> str:
+    """The page of an iteration of Stage 1."""
+    return f"iteration-{iteration}.html"
+
+
+def stage2_page(iteration: int) -> str:
+    """The page of Stage 2, which an iteration of Stage 1 with the same number may follow."""
+    return f"stage2-{iteration}.html"
+
+
+def write(ws: Workspace, iteration: int, name: str) -> pathlib.Path:
+    """Write the page `reports/NAME` from the ledger, unless it is there; returns the path."""
+    path = ws.folder / "reports" / name
     # Not written anew: the page shows the ledger as it stood when the iteration ended.
     if not path.exists():
         _write(ws, path, iteration, f"Curation, {_names(iteration)[-1]}")
@@ -83,6 +93,7 @@ def _write(
         "Judges: how good their answers are": judge_quality(ws),
         "Judges: position and length": leanings(ws),
         "Judges that hardly ever decide": undecided_judges(ws),
+        "Settings that changed between steps": settings.applied(ws.store),
         "Judges: how their questions ended": ws.calls.endings(),
         "Judges: answers that needed a mercy": ws.calls.mercies(),
         "Gold errors of the best RM": errors(ws, iteration),

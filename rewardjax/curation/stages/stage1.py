@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from rewardjax.curation.ledger import decisions, pools, stage_names
+from rewardjax.curation.ledger import decisions, erasure, pools, stage_names
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import as_of
@@ -81,9 +81,12 @@ def rehearse(ws: Workspace, pool: pa.ChunkedArray) -> None:
     """Have the training settings tried on the pool, unless no model is left to train."""
     stage1 = ws.config.stage1
     last = stage1.iterations
+    # Selections that ask no model train none.
+    if stage1.select in ("random", "diversity"):
+        last = 0
     # Stage 2 trains once more.
     if ws.config.stage2.table:
-        last += 1
+        last = stage1.iterations + 1
     if not len(pool) or last == 0 or stage_names.trained("best", last).has(ws.store):
         return
     # Ids are hashes: the first ones are a sample at random, and always the same.
@@ -131,7 +134,7 @@ def iterate(ws: Workspace, iteration: int) -> Labeled:
         entry="unverified",
         iteration=iteration,
     )
-    report.write(ws, iteration)
+    report.write(ws, iteration, report.stage1_page(iteration))
     people, judges = len(picks["people"]), len(picks["judges"])
     return Labeled(people, judges, budget.pairs(ws.config.stage1, iteration) - people - judges)
 
@@ -160,14 +163,22 @@ def pick(ws: Workspace, iteration: int) -> dict[str, list[str]]:
             rows.append(row | {"labeller": rules.labeler(place, to_people)})
         stage.append(ws.store, "picks", rows)
     by_labeler: dict[str, list[str]] = {"people": [], "judges": []}
+    # Nobody is asked about a pair whose text was erased since it was picked.
+    gone = erasure.erased(ws.store)
     for row in stage.rows(ws.store, "picks", order="place"):
-        by_labeler[row["labeller"]].append(row["pair_id"])
+        if row["pair_id"] not in gone:
+            by_labeler[row["labeller"]].append(row["pair_id"])
     return by_labeler
 
 
 def _choose(ws: Workspace, iteration: int) -> list[Pick]:
     """Pairs that nobody has looked at, in the order in which they should be labeled."""
-    pool = pools.ids(ws.store, "unverified", as_of(iteration))
+    # What was imported beside the run since it was last looked through waits for the next pick.
+    sql = f"""
+        select pair_id from ({pools.sql(as_of(iteration))})
+        where pool = 'unverified' and pair_id in (select pair_id from embeddings)
+        order by pair_id"""
+    pool = ws.store.query(sql).column("pair_id")
     size = min(len(pool), budget.pairs(ws.config.stage1, iteration))
     # Each iteration draws anew: with one seed the second would take up where the first one ended.
     seed = ws.config.seed + iteration

@@ -8,8 +8,10 @@ than chance.
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from rewardjax.curation.ledger import decisions, pools, stage_names, write_pairs
+from rewardjax.curation.ledger import decisions, erasure, pools, stage_names, write_pairs
+from rewardjax.curation.ledger.decisions import HELD
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import ASKING, DECIDING, PairIds, as_of
 from rewardjax.curation.reward_models import gold_errors, seats
@@ -18,9 +20,29 @@ from rewardjax.curation.workspace import Training, Workspace
 
 
 def run(ws: Workspace) -> dict[str, int]:
-    """Decide the wild pool; how many pairs got which action. Resumes; may raise Paused."""
+    """Decide the wild pool; how many pairs got which action. Resumes; may raise Paused.
+
+    Where Stage 1 went on after an earlier Stage 2, all of the pool is decided anew.
+    """
     cleaning.clean_new(ws)
     iteration = number(ws)
+    stage = stage_names.decided_wild(iteration)
+    decided = [m for m in ws.store.manifests("decisions") if m["stage"] == stage]
+    # Once decided, what was imported since waits for another Stage 2.
+    if decided:
+        settings = decided[0]["inputs"]["settings"]
+        counts = decisions.decide(ws.store, stage, round=DECIDING, iteration=iteration, **settings)
+    else:
+        counts = _ask_and_decide(ws, iteration)
+    report.write(ws, iteration, report.stage2_page(iteration))
+    write_sets(ws)
+    return counts
+
+
+def _ask_and_decide(ws: Workspace, iteration: int) -> dict[str, int]:
+    # Others may be imported beside the run, and wait for another Stage 2: nobody has looked through
+    # them or scored them.
+    pairs = decisions.pairs_seen(ws.store)
     trained, temperatures = train(ws, iteration)
     settings = {
         "table": ws.config.stage2.table,
@@ -36,22 +58,30 @@ def run(ws: Workspace) -> dict[str, int]:
     # The table is asked twice: before the judges, where it may say "annotate", and after them. Of
     # the first only these are stored: a keep or flip would count as decided while a gate waits.
     at = {"iteration": iteration, **settings}
-    decisions.decide(ws.store, stage_names.WILD_ASKED, round=ASKING, only="annotate", **at)
-    unsure = ws.store.query(
-        "select pair_id from decisions where stage = ? and action = 'annotate' order by pair_id",
-        [stage_names.WILD_ASKED],
-    )
-    label(ws, unsure.column("pair_id"), iteration)
+    asked = stage_names.asked_wild(iteration)
+    decisions.decide(ws.store, asked, round=ASKING, only="annotate", pairs=pairs, **at)
+    # On resuming they are those that the first start saw.
+    pairs = decisions.pairs_seen(ws.store, asked)
+    # Nobody is asked about a pair whose text was erased since.
+    sql = f"""
+        select pair_id from decisions where stage = ? and action = 'annotate'
+            and pair_id not in ({erasure.ERASED_PAIRS})
+        order by pair_id"""
+    label(ws, ws.store.query(sql, [asked]).column("pair_id"), iteration)
     gates.pass_or_pause(ws, stage_names.GATES_DECIDE, iteration, decided)
-    counts = decisions.decide(ws.store, stage_names.WILD_DECIDED, round=DECIDING, **at)
-    report.write(ws, iteration)
-    write_sets(ws)
-    return counts
+    return decisions.decide(
+        ws.store, stage_names.decided_wild(iteration), round=DECIDING, pairs=pairs, **at
+    )
 
 
 def number(ws: Workspace) -> int:
     """The iteration that Stage 2 counts as: the one after Stage 1's last."""
     return ws.config.stage1.iterations + 1
+
+
+def undecided(ws: Workspace) -> int:
+    """Pairs of the wild pool that came too late for Stage 2."""
+    return pools.sizes(ws.store)["wild"]
 
 
 def train(ws: Workspace, iteration: int) -> tuple[dict[str, Training], dict[str, Any]]:
@@ -77,10 +107,20 @@ def train(ws: Workspace, iteration: int) -> tuple[dict[str, Training], dict[str,
 
 def score_wild(ws: Workspace, trained: dict[str, Training], iteration: int) -> None:
     """Have both reward models score the wild pool."""
-    wild = pools.ids(ws.store, "wild", as_of(iteration))
+    wild = _to_score(ws, iteration)
     # Neither model has learned from the wild pool, so both may judge all of it.
     for seat, training in trained.items():
         seats.score(ws, training, seat, wild, stage_names.scored_wild(seat, iteration))
+
+
+def _to_score(ws: Workspace, iteration: int) -> pa.ChunkedArray:
+    """The pairs that came as wild and that no model may have learned from, in order."""
+    # Also what an earlier Stage 2 decided, with models that knew less; but not what people then
+    # said of an audit's sample, which is gold.
+    sql = f"""
+        select pair_id from ({pools.sql(as_of(iteration))}) anti join ({HELD}) using (pair_id)
+        where entry = 'wild' and pool in ('wild', 'curated', 'discarded') order by pair_id"""
+    return ws.store.query(sql).column("pair_id")
 
 
 def gold_margins(ws: Workspace, iteration: int) -> np.ndarray:

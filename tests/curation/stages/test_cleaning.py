@@ -20,7 +20,7 @@ def bench(tmp_path):
 def test_what_is_imported_between_iterations_is_cleaned_before_it_is_picked(
     tmp_path, bench, capsys, monkeypatch
 ):
-    monkeypatch.setattr(report, "write", lambda ws, iteration: None)
+    monkeypatch.setattr(report, "write", lambda ws, iteration, name: None)
     with workspace(tmp_path / "w", Cast(), stage1__select="random", stage1__budget=20) as ws:
         ws.config.clean.benchmarks = bench
         add_pairs(ws, ids("north", 0, 3))

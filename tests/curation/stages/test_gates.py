@@ -28,7 +28,7 @@ WRONG = WILD[::3]
 @pytest.fixture(autouse=True)
 def without_pages(monkeypatch):
     """The report of an iteration takes longer than the iteration, as do the sets."""
-    monkeypatch.setattr(report, "write", lambda ws, iteration: None)
+    monkeypatch.setattr(report, "write", lambda ws, iteration, name: None)
     monkeypatch.setattr(stage2, "write_sets", lambda ws: {})
 
 
@@ -228,7 +228,7 @@ def test_people_are_asked_about_as_many_keeps_as_flips_and_waited_for(tmp_path):
     assert said == "audit-1-8: 16 tasks are not answered"
     asked = {task.pair_id for task in people.tasks}
     assert len(asked & set(WRONG)) == len(asked - set(WRONG)) == 8
-    assert not any(m["stage"] == "stage2-final" for m in store.manifests("decisions"))
+    assert not any(m["stage"] == "stage2-final-1" for m in store.manifests("decisions"))
     assert not labels(store, "curated")
 
     people.mood = "right"
@@ -240,7 +240,7 @@ def test_people_are_asked_about_as_many_keeps_as_flips_and_waited_for(tmp_path):
         assert (row["hits"], row["pairs"], row["verdict"]) == (8, 8, "passed")
     # What people looked at is verified by people.
     assert asked <= labels(store, "gold").keys()
-    assert gates.audit(store) == [] and decisions.audit(store, "stage2-final") == []
+    assert gates.audit(store) == [] and decisions.audit(store, "stage2-final-1") == []
 
 
 def test_people_who_contradict_the_decisions_pause_and_a_larger_sample_asks_about_the_rest(

@@ -20,7 +20,7 @@ POOL = [*ids("north", 0, 20), *ids("south", 0, 20), *ids("east", 0, 20), *ids("w
 @pytest.fixture(autouse=True)
 def without_pages(monkeypatch):
     """The report of an iteration takes longer than the iteration; one test asks for it."""
-    monkeypatch.setattr(report, "write", lambda ws, iteration: None)
+    monkeypatch.setattr(report, "write", lambda ws, iteration, name: None)
 
 
 def prepare(ws):

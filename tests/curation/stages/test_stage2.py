@@ -26,7 +26,7 @@ WRONG = ("east02", "east03")
 @pytest.fixture(autouse=True)
 def without_pages(monkeypatch):
     """The report of an iteration takes longer than the iteration."""
-    monkeypatch.setattr(report, "write", lambda ws, iteration: None)
+    monkeypatch.setattr(report, "write", lambda ws, iteration, name: None)
 
 
 def prepare(ws):
@@ -72,7 +72,7 @@ def test_judges_are_asked_only_where_the_best_model_does_not_confirm_the_label(t
         # Both models are right: they confirm four labels and contradict the two wrong ones.
         assert sorted(item.pair_id for item in cast.items) == list(WRONG)
         assert counts == {"keep": 4, "flip": 2}
-        for pair_id, row in wild_decisions(ws, stage_names.WILD_DECIDED).items():
+        for pair_id, row in wild_decisions(ws, stage_names.decided_wild(1)).items():
             assert row["value"] == truth(pair_id)
 
 
@@ -86,7 +86,7 @@ def test_by_default_no_judge_is_asked_whose_answer_cannot_matter(tmp_path):
         stage2.run(ws)
         # What the gold model does not confirm is flipped or discarded, whatever judges say.
         assert [item.pair_id for item in cast.items] == ["south10"]
-        decided = wild_decisions(ws, stage_names.WILD_DECIDED)
+        decided = wild_decisions(ws, stage_names.decided_wild(1))
         actions = {pair_id: row["action"] for pair_id, row in decided.items()}
         assert actions["south10"] == "keep" and actions["east03"] == "flip"
         assert actions["east02"] == "discard"
@@ -96,7 +96,7 @@ def test_the_last_decision_of_an_iteration_counts(tmp_path):
     with workspace(tmp_path, Cast(), **FLIP_BOTH) as ws:
         prepare(ws)
         stage2.run(ws)
-        asked = wild_decisions(ws, stage_names.WILD_ASKED)
+        asked = wild_decisions(ws, stage_names.asked_wild(1))
         # Keeps and flips of the first round would count as decided before the gates have spoken.
         assert asked.keys() == set(WRONG)
         assert {asked[pair_id]["action"] for pair_id in WRONG} == {"annotate"}
@@ -144,7 +144,7 @@ def test_gold_pairs_are_cross_fitted_when_folds_are_set(tmp_path):
         assert left_out == 0
         assert stage2.gold_margins(ws, 1).tolist() == margin.tolist()
         (manifest, *_) = [
-            m for m in ws.store.manifests("decisions") if m["stage"] == stage_names.WILD_DECIDED
+            m for m in ws.store.manifests("decisions") if m["stage"] == stage_names.decided_wild(1)
         ]
         settings = manifest["inputs"]["settings"]
         assert settings["gold_temperature"] == gold_errors.fit_temperature(margin)
@@ -173,7 +173,7 @@ def test_a_pair_that_came_with_a_tie_is_neither_kept_nor_flipped(tmp_path):
         votes = [vote(i, "original:s", "tie") for i in ties]
         ws.store.append("votes", "import-ties", "0", votes)
         stage2.run(ws)
-        decided = wild_decisions(ws, stage_names.WILD_DECIDED)
+        decided = wild_decisions(ws, stage_names.decided_wild(1))
         # Both models prefer a in the north and b in the west.
         for pair_id in ties:
             assert decided[pair_id]["original"] == "even"
