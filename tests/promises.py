@@ -416,7 +416,7 @@ def config_fields() -> frozenset[str]:
 
 
 # What users name themselves: held-out sets, benchmarks, sources, judges.
-FREE = ("evals", "benchmarks", "overlap", "sources", "clean.benchmarks", "clean.executor", "train")
+FREE = ("evals", "benchmarks", "overlap", "sources", "clean.benchmarks", "engine.options", "train")
 
 
 # Names that begin like ours: a tensor and a field of other folders, a method of optax, a server of models.

@@ -57,6 +57,7 @@ def test_a_section_holds_every_argument_of_the_function_beside_it(make, path, fu
 # Read by the plug-ins and not by a function: who answers, and what simulated people know.
 OF_PLUGINS = {
     "clean": set(),
+    "engine": set(),
     "people": {"kind", "truth", "quota", "suspend_below", "suspend_after"},
 }
 

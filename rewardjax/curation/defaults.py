@@ -10,7 +10,8 @@ from rewardjax.defaults import Function
 # Sections that are the keyword arguments of functions, each with what the stages pass themselves.
 # What people are asked and how simulated ones answer stands in one section.
 CURATION = {
-    "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store",)),),
+    "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store", "engine")),),
+    "engine": (Function("rewardjax.curation.engine.executors:Engine", ()),),
     "people": (
         Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed", "most")),
         Function("rewardjax.curation.people:simulate", ("tasks", "truth", "seed")),
@@ -38,8 +39,10 @@ def curation() -> Config:
                 # Checks whose findings keep a pair out until `curate review --restore`; add "pii"
                 # or "judge_directed", which else are only flagged.
                 hold=("contaminated", "near_duplicate"),
-                executor={},
             ),
+            # engine.executors.Engine: where pairs are cleaned, tagged, judged and embedded. "" in
+            # this process; "local", "slurm" or "ray" with further options of that executor.
+            engine=dict(name="", tasks=1, options={}),
             # judges.client.Judge, one dict each; `prompt` names what it is told (judge_prompts.py).
             # `first` and `last` are the iterations in which it is asked (stages/panels.py).
             judges=(),

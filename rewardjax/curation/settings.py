@@ -21,6 +21,8 @@ from rewardjax.curation.ledger.store import Manifest, Store
 
 # Where and how fast, never what: no step keeps these, and they may always change.
 ELSEWHERE = (
+    "engine",
+    # Its name in workspaces of earlier versions.
     "clean.executor",
     *(f"embedder.server.{name}" for name in ("base_url", "batch", "max_in_flight", "timeout")),
     *(f"embedder.server.{name}" for name in ("retries", "price_input", "key_env")),

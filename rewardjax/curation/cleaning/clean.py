@@ -6,12 +6,10 @@ first 13-gram pass flagged), `flag` only notes it. Unusable rows and exact dupli
 far: `intake` lists and merges them. What was looked at is recorded too, as a shard without findings
 (`coverage` tells): to have found nothing is not to have looked for nothing.
 
-The work is functions of (shards, rank, world size), shard by shard and then once over all: run in
-this process, or by datatrove's executors on the cores of a machine, on Slurm or on Ray, which are
-waited for (`cleaning_jobs`). Every task writes shards of its own and may be killed and repeated.
+The work is done shard by shard, in this process or on an engine (`engine`), and then once over all
+in this process, which only compares signatures.
 """
 
-import collections
 import functools
 import importlib
 import json
@@ -20,17 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
+import pyarrow as pa
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
 from rewardjax.curation.cleaning import (
-    cleaning_jobs,
     contamination,
     judge_directed,
     near_duplicates,
     near_findings,
 )
-from rewardjax.curation.ledger import pair_texts
+from rewardjax.curation.engine import spread
+from rewardjax.curation.engine.executors import Engine
+from rewardjax.curation.engine.tasks import Unit
+from rewardjax.curation.ledger import pair_texts, tables
 from rewardjax.curation.ledger.pair_texts import Texts
 from rewardjax.curation.ledger.rows import FindingAction, FindingRow
 from rewardjax.curation.ledger.store import Store
@@ -80,7 +81,7 @@ def clean(
     near: float | None = None,
     pii: str | None = "rewardjax.curation.cleaning.personal_data:find_pii",
     hold: Sequence[str] = ("contaminated", "near_duplicate"),
-    executor: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, int]:
     """Look through every pair of the store that was not cleaned yet with these settings.
 
@@ -96,15 +97,14 @@ def clean(
         pii: "module:function", text -> the kinds of personal data in it; None: not looked for.
         hold: the checks whose findings keep a pair out until a reviewer restores it, of CHECKS; the
             others only flag.
-        executor: None to work in this process, or {"name": "local" | "slurm" | "ray", "tasks": N,
-            ...} with that datatrove executor's own keyword arguments.
+        engine: where pairs are looked through; None: in this process.
 
     Returns:
         Counts of pairs by finding.
 
     Raises:
-        Unfinished: while tasks of an executor have not reported.
-        ValueError: for an unknown executor, mode or check, or an unreadable or empty benchmark.
+        Unfinished: where tasks of an engine did not do their work.
+        ValueError: for an unknown mode or check, or an unreadable or empty benchmark.
     """
     benchmarks = benchmarks or {}
     for check in hold:
@@ -126,29 +126,29 @@ def clean(
     shards = [(m["stage"], m["unit"]) for m in store.manifests("pairs")]
     name = fingerprint.of_json(settings)
     work = store.folder / "work" / f"clean-{name}"
-    # Partial functions of plain values, as executors send them to other processes.
+    # A partial function of plain values, as engines send it to other processes.
     look = functools.partial(
-        _look_through,
-        name=name,
-        folder=str(store.folder),
-        work=str(work),
-        shards=shards,
-        settings=settings,
+        _look_through, folder=str(store.folder), signatures=str(work), settings=settings
     )
 
-    def waiting() -> list[Shard]:
-        return _to_look_through(store, shards, name, str(work), settings)
+    def missing() -> list[Unit]:
+        shards_left = _to_look_through(store, shards, name, str(work), settings)
+        return [Unit(f"{stage}.{unit}", [stage, unit]) for stage, unit in shards_left]
 
-    if executor:
-        cleaning_jobs.check(executor)
-    if waiting():
+    def join(unit: Unit, rows: pa.Table) -> None:
+        looked = Looked(checks=looked_for(settings), shards=[tuple(unit.about)])
+        shard = "-".join((*unit.about, name))
+        store.append("findings", STAGE, shard, rows, inputs=_as_json(looked), config=settings)
+
+    if units := missing():
         work.mkdir(parents=True, exist_ok=True)
         prompts = contamination.read_prompts(benchmarks)
         config_lib.write_json(work / "prompts.json", prompts)
-        if executor:
-            cleaning_jobs.run(work, look, executor, waiting)
+        if engine is not None and engine.name:
+            spread.run(engine, spread.Work("cleaning", work, missing, look, join))
         else:
-            collections.deque(look(None, 0, 1), maxlen=0)
+            for unit, rows in look(units, work):
+                join(unit, rows)
     if near is not None:
         # In this process also where other machines looked: it only compares what they left.
         _add_near_duplicates(store, shards, name, str(work), settings)
@@ -188,47 +188,32 @@ def _to_look_through(
 
 
 def _look_through(
-    _: Any,
-    rank: int,
-    world_size: int,
+    units: Sequence[Unit],
+    _: pathlib.Path,
     *,
-    name: str,
     folder: str,
-    work: str,
-    shards: list[Shard],
+    signatures: str,
     settings: Settings,
-) -> Iterator[Any]:
-    """A task: its share of the shards, one after another.
-
-    Findings go to the ledger, signatures to `work`.
-    """
-    store = Store(folder)
-    todo = _to_look_through(store, shards[rank::world_size], name, work, settings)
-    if not todo:
+) -> Iterator[tuple[Unit, pa.Table]]:
+    """The findings of shards, one after another; their signatures go to the folder `signatures`."""
+    if not units:
         return
-    prompts = json.loads(pathlib.Path(work, "prompts.json").read_text())
-    for stage, unit in todo:
-        pairs = pair_texts.of_shard(store, stage, unit)
+    store = Store(folder)
+    prompts = json.loads(pathlib.Path(signatures, "prompts.json").read_text())
+    for unit in units:
+        stage, name = unit.about
+        pairs = pair_texts.of_shard(store, stage, name)
         findings = list(_contaminated(pairs, prompts, settings))
         if settings["pii"] is not None:
             findings += _in_texts(pairs, "pii", _hook(settings["pii"]), settings)
         findings += _in_texts(pairs, "judge_directed", _kinds_of_talk, settings)
         if settings["near"] is not None:
-            signatures = [near_duplicates.signature(pair_texts.compared(pair)) for pair in pairs]
-            path = _signatures_path(work, stage, unit)
+            near = [near_duplicates.signature(pair_texts.compared(pair)) for pair in pairs]
+            path = _signatures_path(signatures, stage, name)
             with files.replacing(path) as part, open(part, "wb") as file:
-                np.save(file, near_duplicates.stack(signatures))
+                np.save(file, near_duplicates.stack(near))
         # After the signatures: the findings say that the shard is done.
-        looked = Looked(checks=looked_for(settings), shards=[(stage, unit)])
-        store.append(
-            "findings",
-            STAGE,
-            f"{stage}-{unit}-{name}",
-            findings,
-            inputs=_as_json(looked),
-            config=settings,
-        )
-        yield stage, unit
+        yield unit, tables.from_dicts("findings", list(map(dict, findings)), unit.name)
 
 
 def _as_json(looked: Looked) -> dict[str, Any]:

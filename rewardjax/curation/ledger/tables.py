@@ -54,7 +54,7 @@ def checked_table(
     """
     table: Any = rows
     if not isinstance(rows, pa.Table):
-        table = _from_dicts(ledger, list(map(dict, rows)), where)
+        table = from_dicts(ledger, list(map(dict, rows)), where)
     missing = set(SCHEMAS[ledger].names) - set(table.column_names)
     if missing:
         raise ValueError(
@@ -130,7 +130,8 @@ def word_columns(ledger: str) -> list[str]:
     return sorted(column.name for column in COLUMNS[ledger] + STAMP if column.is_word)
 
 
-def _from_dicts(ledger: str, rows: list[dict[str, Any]], where: str) -> pa.Table:
+def from_dicts(ledger: str, rows: list[dict[str, Any]], where: str) -> pa.Table:
+    """Rows as a table, not checked further. Raises ValueError for a column that is not one."""
     schema = SCHEMAS[ledger]
     # from_pylist drops keys that the schema lacks: a misspelt column would vanish.
     unknown = set().union(*rows) - set(schema.names)

@@ -6,7 +6,8 @@ from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.cleaning.cleaning_jobs import Unfinished
+from rewardjax.curation.engine.executors import Engine
+from rewardjax.curation.engine.jobs import Unfinished
 from rewardjax.curation.workspace import Paused, Workspace
 
 
@@ -17,7 +18,7 @@ def clean_new(ws: Workspace) -> bool:
     reported: pairs that nobody looked through must not reach people, judges and reward models.
     """
     try:
-        clean(ws.store, **ws.config.clean.to_dict())
+        clean(ws.store, **ws.config.clean.to_dict(), engine=Engine(**ws.config.engine.to_dict()))
     except Unfinished as error:
         raise Paused(str(error)) from error
     looked = [m["content"] for m in ws.store.manifests("findings") if "checks" in m["inputs"]]

@@ -5,38 +5,15 @@ is spread.
 """
 
 import json
-import os
-import pathlib
 import random
-import sys
 
 import pytest
-from ledgers import pair
-from tiny import ROOT
+from cleaning_texts import sentence, small_store, text_pair
 
 from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
-
-WORDS = [
-    f"{first}{second}"
-    for first in "bcdfghklmnprstvz"
-    for second in ("alo", "enu", "iri", "oka", "ume", "ast")
-]
-
-
-def sentence(rng, words):
-    return " ".join(rng.choice(WORDS) for _ in range(words))
-
-
-def text_pair(index, prompt, a="One answer.", b="Another answer."):
-    side = lambda role, content: json.dumps([{"role": role, "content": content}])
-    texts = {
-        "prompt": side("user", prompt),
-        "response_a": side("assistant", a),
-        "response_b": side("assistant", b),
-    }
-    return pair(f"{index:016x}", row=index, **texts)
 
 
 def findings(store, finding):
@@ -131,42 +108,6 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     assert pools_lib.sizes(store)["discarded"] == len(planted) - 1
 
 
-def small_store(folder):
-    rng = random.Random(3)
-    texts = [sentence(rng, 60) for _ in range(60)]
-    copy = lambda text: " ".join(
-        word if i != 30 else "changed" for i, word in enumerate(text.split())
-    )
-    rows = [
-        text_pair(i, text, sentence(rng, 20), sentence(rng, 20)) for i, text in enumerate(texts)
-    ]
-    for i in (
-        100,
-        101,
-    ):  # two copies of pair 5 with one word changed each; of pair 9, one of another prompt
-        rows.append(
-            text_pair(
-                i,
-                copy(texts[5]),
-                *(json.loads(rows[5][f"response_{side}"])[0]["content"] for side in "ab"),
-            )
-        )
-    rows.append(
-        text_pair(
-            102,
-            sentence(rng, 60),
-            *(json.loads(rows[9][f"response_{side}"])[0]["content"] for side in "ab"),
-        )
-    )
-    rows[20] = text_pair(
-        20, "Write to jane.doe@example.org", "Call (415) 555-0134.", "4111 1111 1111 1111"
-    )
-    store = Store(folder)
-    for unit in range(3):
-        store.append("pairs", "import", str(unit), rows[unit::3])
-    return store
-
-
 def test_near_duplicates_and_personal_data_are_found(tmp_path):
     store = small_store(tmp_path / "store")
     assert clean(store, near=0.8) == {"near_duplicate": 2, "pii": 1}
@@ -185,52 +126,13 @@ def test_near_duplicates_and_personal_data_are_found(tmp_path):
     assert pools_lib.sizes(store)["discarded"] == 2  # a flag keeps nothing out
 
 
-@pytest.mark.parametrize(
-    "executor",
-    [{"name": "local", "tasks": 3, "workers": 2}, {"name": "local", "tasks": 5, "workers": 1}],
-)
-def test_the_findings_do_not_depend_on_how_the_work_is_spread(tmp_path, executor):
+@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2}])
+def test_the_findings_do_not_depend_on_where_the_work_is_done(tmp_path, options):
     stores = [small_store(tmp_path / name) for name in "xy"]
     clean(stores[0], near=0.8)
-    clean(stores[1], near=0.8, executor=executor)
+    clean(stores[1], near=0.8, engine=Engine("local", tasks=3, options=options))
     assert stores[0].fingerprint() == stores[1].fingerprint()
-
-
-SBATCH = """#!/bin/bash
-# What Slurm would do with a job array, one task after another, here and now.
-script="${@: -1}"
-for argument in "$@"; do case $argument in --export=*) export RUN_OFFSET="${argument##*RUN_OFFSET=}";; esac; done
-tasks=$(grep -oP '^#SBATCH --array=\\K[0-9]+-[0-9]+' "$script" || echo 0-0)
-for id in $(seq "${tasks%-*}" "${tasks#*-}"); do
-  SLURM_ARRAY_TASK_ID=$id SLURM_NODELIST=localhost SLURM_PROCID=0 SLURM_NODEID=0 bash "$script" >&2 || exit 1
-done
-echo Submitted batch job 7
-"""
-
-
-def test_the_same_code_runs_as_slurm_jobs(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    for name, script in (("sbatch", SBATCH), ("scontrol", "#!/bin/bash\necho localhost\n")):
-        (tmp_path / "bin" / name).write_text(script)
-        (tmp_path / "bin" / name).chmod(0o755)
-    monkeypatch.setenv(
-        "PATH", f"{tmp_path}/bin:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    )
-    monkeypatch.setenv(
-        "PYTHONPATH", f"{pathlib.Path(__file__).parent}:{ROOT}:{ROOT}/tests/curation:{ROOT}/tests"
-    )
-    stores = [small_store(tmp_path / name) for name in "xy"]
-    clean(stores[0], near=0.8)
-    slurm = {
-        "name": "slurm",
-        "tasks": 2,
-        "time": "1:00:00",
-        "partition": "any",
-        "with_srun": False,
-        "env_command": "true",
-    }
-    clean(stores[1], near=0.8, executor=slurm)
-    assert stores[0].fingerprint() == stores[1].fingerprint()
+    assert stores[0].manifests() == stores[1].manifests()
 
 
 def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
@@ -255,8 +157,6 @@ def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
 
 def test_bad_settings_are_refused(tmp_path, benchmark):
     store = small_store(tmp_path / "store")
-    with pytest.raises(ValueError, match="clean.executor.name = 'cloud' is not one of local"):
-        clean(store, executor={"name": "cloud"})
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"text": "no prompt"}\n')
     with pytest.raises(ValueError, match="benchmark b: .*row 0: no prompt"):
@@ -268,5 +168,3 @@ def test_bad_settings_are_refused(tmp_path, benchmark):
         clean(store, hold=("near",))
     with pytest.raises(ValueError, match=r"clean.near = 80 is not in \(0, 1\]"):
         clean(store, near=80)
-    with pytest.raises(ValueError, match="clean.executor: local does not take .*'workrs'"):
-        clean(store, executor={"name": "local", "workrs": 2})

@@ -1,7 +1,7 @@
 """What was looked at is known: nothing found is not the same as nothing looked for."""
 
+from cleaning_texts import text_pair
 from ledgers import pair
-from test_clean import text_pair
 
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean

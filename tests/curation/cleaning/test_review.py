@@ -4,8 +4,8 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from cleaning_texts import text_pair
 from ledgers import vote
-from test_clean import text_pair
 
 from rewardjax import curate
 from rewardjax.curation.cleaning import review
