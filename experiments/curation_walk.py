@@ -80,7 +80,9 @@ class Walk:
         """Run a verb; returns what it said on standard error, and printed. May raise Stumble."""
         command = [sys.executable, "-m", "rewardjax.curate", *map(str, words)]
         started = time.monotonic()
-        done = subprocess.run(command, capture_output=True, text=True, env=_environment())
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=_environment(self.folder)
+        )
         seconds = round(time.monotonic() - started, 1)
         self.steps.append({"step": step, "exit": done.returncode, "seconds": seconds})
         said = done.stdout + done.stderr
@@ -102,9 +104,11 @@ class Stumble(Exception):
     """A command that did not end as the docs promise."""
 
 
-def _environment() -> dict[str, str]:
-    # The models are tiny, and an accelerator would be looked for in vain, with many words.
-    return os.environ | {"JAX_PLATFORMS": "cpu"}
+def _environment(folder: pathlib.Path) -> dict[str, str]:
+    # The models are tiny, and an accelerator would be looked for in vain, with many words. Every
+    # process would compile the same step again, which takes longer than its training.
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.resolve() / "compiled")}
+    return os.environ | {"JAX_PLATFORMS": "cpu"} | cache
 
 
 def _last_line(said: str) -> str:
