@@ -32,7 +32,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_flags import tuple_parser
 
 from rewardjax import errors, files
@@ -203,7 +203,8 @@ def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -
     """Set dotted keys of `config` in place and return it.
 
     Text is parsed only in the `["key=text"]` form; in the other an int is accepted where a float
-    stands. What passes here passes as a flag too. Raises ValueError on an unknown key, TypeError on
+    stands. What passes here passes as a flag too, but for "None" of a field that has another type:
+    absl's parsers know no such word. Raises ValueError on an unknown key, TypeError on
     another type, and errors.Refusal on several of them.
     """
     complaints = errors.Complaints()
@@ -225,7 +226,17 @@ def _set_value(config: ConfigDict, key: str, value: Any) -> None:
 
 def _set_text(config: ConfigDict, key: str, text: str) -> None:
     section, name = _leaf(config, key)
+    if text == "None" and _may_be_none(section, name):
+        section[name] = None
+        return
     section[name] = _parse(text, _type_of(section, name, key), f"override {key!r}")
+
+
+def _may_be_none(section: ConfigDict, name: str) -> bool:
+    """Whether a field was made to hold None too, by a placeholder or a reference (defaults.py)."""
+    # Any other way of reading a field gives its value, and not what holds it.
+    fields = dict(section.iteritems(preserve_field_references=True))
+    return isinstance(fields[name], FieldReference)
 
 
 def _leaf(config: ConfigDict, key: str) -> tuple[ConfigDict, str]:

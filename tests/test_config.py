@@ -156,6 +156,22 @@ def test_an_int_may_stand_for_a_float_and_a_placeholder_keeps_its_type():
         override(config, {"limit": "x"})
 
 
+def test_none_is_a_value_of_fields_that_were_made_to_hold_it(file):
+    fields = dict(bar=FieldReference(0.5), limit=placeholder(int), hook=FieldReference("a:b"))
+    config = override(ConfigDict(fields | {"lr": 0.5, "name": "x"}), ["bar=None", "hook=None"])
+    assert config.bar is None and config.hook is None
+    assert override(config, ["limit=3", "bar=0.7"]).limit == 3 and config.bar == 0.7
+    assert override(config, ["limit=None"]).limit is None
+    with pytest.raises(ValueError, match="'lr': 'None' is not a float"):
+        override(config, ["lr=None"])
+    assert override(config, ["name=None"]).name == "None"
+
+
+def test_what_the_docs_turn_off_by_none_can_be_turned_off():
+    gates = load("configs/curation/world.py", ["gates.best_accuracy=None"]).gates
+    assert gates.best_accuracy is None and gates.gold_accuracy == 0.5
+
+
 def test_missing_files_and_functions_are_named(tmp_path, file):
     with pytest.raises(FileNotFoundError, match="nothing.py"):
         load(tmp_path / "nothing.py")
