@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 from rewardjax import config as config_lib
 from rewardjax import owner
 from rewardjax.config import Config
-from rewardjax.curation import settings
+from rewardjax.curation import setting_changes, settings
 from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.client import Judge, judges_of
@@ -179,8 +179,8 @@ def _dealt(folder: pathlib.Path) -> set[str]:
 def _say_changes(store: Store, before: dict, now: dict, dealt: set[str]) -> None:
     # A field that did not exist at the last start had its default then.
     before, now = (config_lib.complete(config, curation()) for config in (before, now))
-    for change in settings.changes(store, before, now, dealt):
-        print(f"changed since the last start: {settings.sentence(change)}", flush=True)
+    for change in setting_changes.changes(store, before, now, dealt):
+        print(f"changed since the last start: {setting_changes.sentence(change)}", flush=True)
 
 
 def _recorded(path: pathlib.Path) -> dict:

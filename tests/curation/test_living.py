@@ -3,19 +3,24 @@
 Judges over HTTP and simulated people; no reward model is trained, so that it takes seconds.
 """
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from tiny import ROOT
 
 from rewardjax import curate
+from rewardjax.curation import people_files
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import pools
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.people import Task
 from rewardjax.data.sources import open_source
 
 SOURCES = {"hard": "world:train?num=30&seed=1", "more": "world:train?num=30&seed=7"}
@@ -151,6 +156,51 @@ def test_a_source_whose_entry_is_taken_out_stays_in_the_ledger(begun, start, cap
     assert start(begun, changes="config.sources = {}") == 0
     assert "sources.hard.entry" in capsys.readouterr().out
     assert column(begun, "select count(*) from pairs") == [30]
+
+
+# ------------------------------------------------------------------ erasure
+
+
+def all_text(folder):
+    """What every file under a folder says: rows of Parquet and SQLite, and the bytes of the rest."""
+    parts = []
+    for path in folder.rglob("*"):
+        if path.suffix == ".parquet":
+            parts.append(str(pq.ParquetFile(path).read().to_pylist()))
+        elif path.suffix == ".sqlite":
+            with contextlib.closing(sqlite3.connect(path)) as database:
+                parts += database.iterdump()
+        if path.is_file():
+            parts.append(path.read_bytes().decode("latin-1"))
+    return "\n".join(parts)
+
+
+def test_the_text_of_an_erased_pair_is_in_no_file_and_the_workspace_goes_on(begun, start, capsys):
+    store = Store(begun / "store")
+    judged = column(begun, "select pair_id from picks where labeller = 'judges'")
+    prompts = column(begun, "select prompt from pairs")
+    words = {}
+    for row in store.texts(judged):
+        words[row["pair_id"]] = row["prompt"][-1]["content"]
+    # One whose prompt no other pair has.
+    (pair_id, *_) = [i for i in judged if sum(words[i] in prompt for prompt in prompts) == 1]
+    exported = begun / "out.parquet"
+    assert curate.main(["export", str(begun), "--output", str(exported)]) == 0
+    (begun / "queue").mkdir(exist_ok=True)
+    people_files.write_tasks(
+        store, [Task("t", pair_id, "one", "ab", False)], begun / "queue/mine.jsonl"
+    )
+    assert all_text(begun).count(words[pair_id]) > 3
+    assert curate.main(["erase", str(begun), pair_id]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert words[pair_id] not in all_text(begun)
+    assert curate.main(["audit", str(begun)]) == 0
+    # What was said about it stays, and the next iteration does without it.
+    votes = column(begun, f"select kind from votes where pair_id = '{pair_id}'")
+    assert {"original", "judge", "panel"} == set(votes)
+    assert start(begun, changes="config.stage1.iterations = 1") == 0
+    assert words[pair_id] not in all_text(begun)
+    assert curate.main(["audit", str(begun)]) == 0
 
 
 # ------------------------------------------------------------------ beside a run

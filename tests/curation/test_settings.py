@@ -179,6 +179,20 @@ def test_a_unit_is_about_the_pairs_that_are_missing_wherever_they_stand_in_the_l
         ]
 
 
+def test_half_of_a_unit_is_forgotten_as_other_pairs_may_be_in_it_now(tmp_path):
+    stage = stage_names.scored_gold(1)
+    with workspace(tmp_path, Cast()) as ws:
+        ws.store.append("pairs", "import-n", "0", [pair(i) for i in ids("north", 0, 2)])
+        half = {"pair_id": "north01", "finding": "unscorable", "action": "flag"}
+        stage.append(ws.store, "findings", [half], "00000")
+        units = list(stage.open_units(ws.store, ids("north", 0, 2)))
+        assert units == [("00000", ids("north", 0, 2))]
+        # Killed after the first of its two ledgers, and now about another pair.
+        stage.append(ws.store, "findings", [], "00000")
+        stage.append(ws.store, "scores", [], "00000", about=["north00"])
+        assert ws.store.query("select * from findings").num_rows == 0
+
+
 class Panel(Cast):
     """A cast whose judges are those of the workspace, some of whose answers are cut off."""
 

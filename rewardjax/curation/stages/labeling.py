@@ -221,12 +221,12 @@ def _ask_again(
         select distinct pair_id, voter, sample from votes
         where stage = ? and pair_id in (select unnest(?))"""
     rows = ws.store.query(sql, [asked.name, list(lost)]).to_pylist()
-    known = {(row["pair_id"], row["voter"], row["sample"]) for row in rows}
+    voted = {(row["pair_id"], row["voter"], row["sample"]) for row in rows}
     new = []
     for row in votes_about(sorted(lost)):
         key = row["pair_id"], row["voter"], row["sample"]
         # The other judges' votes stay what they were, and one who came later stays out.
-        if row["voter"] in lost[row["pair_id"]] and key not in known:
+        if row["voter"] in lost[row["pair_id"]] and key not in voted:
             new.append(row)
     if new:
         asked.append(ws.store, "votes", new, asked.free_unit(ws.store))

@@ -78,9 +78,9 @@ def shortfall(
         if row["voter"] in voters and row["answered"] < readable * total:
             return f"{_counts(row, total)}; {_remedy(row)}, or lower judging.readable = {readable}"
     pairs = calls.voters_per_pair(purpose, task, voters)
-    enough = sum(answered >= needed(asked, quorum) for asked, answered in pairs)
+    enough = sum(answered >= needed(judges, quorum) for judges, answered in pairs)
     if enough < covered * len(pairs):
-        most = needed(max(asked for asked, _ in pairs), quorum)
+        most = needed(max(judges for judges, _ in pairs), quorum)
         return (
             f"{enough} of {len(pairs)} pairs have answers of {most} judges or more; look at "
             f"`curate status`, or lower judging.quorum or judging.covered = {covered}"

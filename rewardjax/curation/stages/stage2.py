@@ -58,16 +58,16 @@ def _ask_and_decide(ws: Workspace, iteration: int) -> dict[str, int]:
     # The table is asked twice: before the judges, where it may say "annotate", and after them. Of
     # the first only these are stored: a keep or flip would count as decided while a gate waits.
     at = {"iteration": iteration, **settings}
-    asked = stage_names.asked_wild(iteration)
-    decisions.decide(ws.store, asked, round=ASKING, only="annotate", pairs=pairs, **at)
+    asking = stage_names.asked_wild(iteration)
+    decisions.decide(ws.store, asking, round=ASKING, only="annotate", pairs=pairs, **at)
     # On resuming they are those that the first start saw.
-    pairs = decisions.pairs_seen(ws.store, asked)
+    pairs = decisions.pairs_seen(ws.store, asking)
     # Nobody is asked about a pair whose text was erased since.
     sql = f"""
         select pair_id from decisions where stage = ? and action = 'annotate'
             and pair_id not in ({erasure.ERASED_PAIRS})
         order by pair_id"""
-    label(ws, ws.store.query(sql, [asked]).column("pair_id"), iteration)
+    label(ws, ws.store.query(sql, [asking]).column("pair_id"), iteration)
     gates.pass_or_pause(ws, stage_names.GATES_DECIDE, iteration, decided)
     return decisions.decide(
         ws.store, stage_names.decided_wild(iteration), round=DECIDING, pairs=pairs, **at
