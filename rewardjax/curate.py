@@ -39,10 +39,11 @@ from collections.abc import Sequence
 from rewardjax import config as config_lib
 from rewardjax import errors
 from rewardjax.curation import erase as erase_lib
-from rewardjax.curation import people, people_quality, settings
+from rewardjax.curation import people, settings
 from rewardjax.curation.annotation import acceptance, meanings, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
+from rewardjax.curation.judges import lost
 from rewardjax.curation.ledger import decisions, explain, gates
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
@@ -50,8 +51,9 @@ from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
 from rewardjax.curation.overview import evidence
+from rewardjax.curation.running import Running
 from rewardjax.curation.servers.paid_calls import CallLedger
-from rewardjax.curation.workspace import Paused, open_workspace
+from rewardjax.curation.workspace import Paused, Workspace, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
 from rewardjax.reporting import terminal, text_table
@@ -221,7 +223,7 @@ def _warn(text: str) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
-    from rewardjax.curation.stages import cost_plan, loop, product, quorum
+    from rewardjax.curation.stages import cost_plan, loop, product
 
     config = config_lib.load(args.config, args.set)
     loop.check(config)
@@ -229,13 +231,10 @@ def _run(args: argparse.Namespace) -> int:
         if args.plan:
             print(text_table.table(cost_plan.plan(ws)))
             return 0
-        try:
-            loop.run(ws)
-        except Paused as error:
-            _warn(f"paused: {error}")
+        if not _goes_through(ws):
             return WAITING
         print(text_table.table(explain.status(ws.store)["Pools"]))
-        for sentence in quorum.lost_answers(ws.calls):
+        for sentence in lost.lost_answers(ws.calls):
             _warn(f"warning: {sentence}")
         summary = {
             "pools": pools_lib.sizes(ws.store),
@@ -244,6 +243,20 @@ def _run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(summary))
     return 0
+
+
+def _goes_through(ws: Workspace) -> bool:
+    """Run the loop; whether it came to its end. Where it pauses, that is said, with a page."""
+    # Not at the top, for the reason given in `_run`.
+    from rewardjax.curation.stages import loop, report
+
+    try:
+        loop.run(ws)
+    except Paused as error:
+        _warn(f"paused: {error}")
+        _warn(f"as things stand: {report.write_paused(ws, str(error))}")
+        return False
+    return True
 
 
 def _answers(args: argparse.Namespace) -> int:
@@ -311,17 +324,13 @@ def _close_steps(desk: Desk) -> None:
 
 def _status(args: argparse.Namespace) -> int:
     store = _store(args.folder)
-    tables = explain.status(store) | {"Gates": gates.table(store)}
-    votes = people_quality.votes(store)
-    if has_desk(args.folder):
-        with open_desk(args.folder) as desk:
-            tables["People's tasks"] = progress.table(desk)
-            votes += progress.waiting_votes(store, desk)
-    tables |= people_quality.tables(votes)
+    # Not at the top, for the reason given in `_run`.
+    from rewardjax.curation.overview import status
+
     with contextlib.closing(CallLedger(args.folder / "calls.sqlite")) as calls:
-        tables["Settings that changed between steps"] = settings.applied(store)
-        tables["Judges: how their questions ended"] = calls.endings()
-        tables["Judges: answers that needed a mercy"] = calls.mercies()
+        lines = status.lines(args.folder, store, calls)
+        tables = status.tables(args.folder, store, calls)
+    print("\n".join(lines) + "\n")
     for heading, rows in tables.items():
         if rows:
             print(f"{heading}\n{text_table.table(rows)}\n")
@@ -377,7 +386,12 @@ def _import(args: argparse.Namespace) -> int:
     store = Store(args.folder / "store")
     source = open_source(args.source, split=args.split, spelling=spelling.FLAGS)
     meaning = {"columns": args.columns, "labels": args.labels}
-    counts = take_in(store, source, entry=args.entry, name=args.name, **meaning)
+    running = Running()
+    # Around all of it: large files are hashed before their first row is read.
+    with running.step(f"import {args.name}"):
+        counts = take_in(
+            store, source, entry=args.entry, name=args.name, running=running, **meaning
+        )
     print(json.dumps(counts | {"contradicting": sum(1 for _ in conflicts(store))}))
     return 0
 
@@ -455,15 +469,12 @@ def _batch_write(args: argparse.Namespace) -> int:
     config = config_lib.load(args.config, args.set)
     loop.check(config)
     writer = batches.Writer(args.judge, args.discount)
-    status = 0
     with open_workspace(args.folder, config, writer.plugins(product.PLUGINS)) as ws:
-        try:
-            loop.run(ws)
-        except Paused as error:
-            _warn(f"paused: {error}")
-            status = WAITING
+        is_done = _goes_through(ws)
     print(json.dumps(writer.report()))
-    return status
+    if is_done:
+        return 0
+    return WAITING
 
 
 def _batch_read(args: argparse.Namespace) -> int:

@@ -43,6 +43,7 @@ from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
+from rewardjax.curation.running import Running
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.data.groups import BadRecord
 
@@ -121,6 +122,8 @@ class Workspace:
     plugins: Plugins
     # Who describes pairs; the judges where there are none (stages/panels.py).
     taggers: list[Judge] = dataclasses.field(default_factory=list)
+    # What it is at, on the screen and for `curate status`.
+    running: Running = dataclasses.field(default_factory=Running)
 
 
 @contextlib.contextmanager
@@ -164,8 +167,12 @@ def _opened(
         config_lib.write_json(record, now)
     judges = judges_of(config.judges, "judges", shots=config.shots)
     taggers = judges_of(config.taggers, "taggers", shots=config.shots)
+    # Who only looks says nothing about the run.
+    running = Running()
+    if bind:
+        running = Running(folder)
     with contextlib.closing(CallLedger(folder / "calls.sqlite", config.budget.judges)) as calls:
-        yield Workspace(folder, config, store, calls, judges, plugins, taggers)
+        yield Workspace(folder, config, store, calls, judges, plugins, taggers, running)
 
 
 def _dealt(folder: pathlib.Path) -> set[str]:

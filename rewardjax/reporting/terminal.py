@@ -46,5 +46,9 @@ class Visible:
         """Write the text, whatever in it would steer a terminal written out."""
         return self._stream.write(visible(text))
 
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
+
     def __getattr__(self, name: str):
         return getattr(self._stream, name)

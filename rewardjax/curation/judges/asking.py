@@ -5,12 +5,9 @@ if why := asking.unfinished(report): ...
 """
 
 import asyncio
-import sys
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypedDict, TypeVar
-
-from tqdm import tqdm
 
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect
@@ -31,6 +28,8 @@ from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger, Re
 from rewardjax.curation.servers.purse import Purse
 
 T = TypeVar("T")
+# Told how many pairs more are settled, a part of one for each question, and what was paid so far.
+Advance = Callable[[float, str], None]
 
 # A judge that cannot be read in its first questions is asked no more: each of them was paid for.
 NONE_READABLE_OF = 8
@@ -55,6 +54,7 @@ def ask(
     *,
     task: str = "judge",
     purpose: str = "",
+    advance: Advance = lambda pairs, note: None,
 ) -> Report:
     """Put every question about `items` to every judge, paying only for what `ledger` lacks.
 
@@ -65,7 +65,7 @@ def ask(
     _refuse_repeats("pair", [item.pair_id for item in items])
     _refuse_repeats("judge", [judge.name for judge in judges])
     open_files.make_room(sum(judge.max_in_flight * len(judge.urls) for judge in judges))
-    return run(_ask(items, judges, ledger, task, purpose))
+    return run(_ask(items, judges, ledger, task, purpose, advance))
 
 
 def unfinished(report: Report) -> str | None:
@@ -87,12 +87,17 @@ def unfinished(report: Report) -> str | None:
 
 
 async def _ask(
-    items: Sequence[Item], judges: Sequence[Judge], ledger: CallLedger, task: str, purpose: str
+    items: Sequence[Item],
+    judges: Sequence[Judge],
+    ledger: CallLedger,
+    task: str,
+    purpose: str,
+    advance: Advance,
 ) -> Report:
-    total = len(items) * sum(question_count(judge, task) for judge in judges)
-    with tqdm(total=total, unit="question", disable=not sys.stderr.isatty()) as bar:
-        asking = _Asking(ledger, bar)
-        await asyncio.gather(*(asking.serve(judge, items, task, purpose) for judge in judges))
+    per_pair = sum(question_count(judge, task) for judge in judges)
+    total = len(items) * per_pair
+    asking = _Asking(ledger, lambda questions, note: advance(questions / per_pair, note))
+    await asyncio.gather(*(asking.serve(judge, items, task, purpose) for judge in judges))
     settled = asking.states.total()
     answered = sum(asking.states[judge.voter, "answered"] for judge in judges)
     return Report(
@@ -109,8 +114,8 @@ async def _ask(
 class _Asking:
     """One call of `ask`: what its judges and their workers share."""
 
-    def __init__(self, ledger: CallLedger, bar: tqdm):
-        self.ledger, self.bar, self.purse = ledger, bar, Purse(ledger)
+    def __init__(self, ledger: CallLedger, advance: Advance):
+        self.ledger, self.purse, self._advance = ledger, Purse(ledger), advance
         self.in_batches = 0
         self.stopped: dict[str, str] = {}
         # How many settled questions of a voter ended in which state.
@@ -129,7 +134,7 @@ class _Asking:
                 return
             given_up = await self._work_all(endpoints, waiting, dialect)
             # Once more at the end: what failed among others may have had bad luck with the server.
-            self.bar.update(-len(given_up))
+            self._advance(-len(given_up), "")
             for endpoint in endpoints:
                 endpoint.suspect_after = SUSPECT_AGAIN_AFTER
             await self._work_all(endpoints, iter(given_up), dialect)
@@ -187,8 +192,7 @@ class _Asking:
             self._stop_if_unreadable(judge, step)
         else:
             self.in_batches += self.ledger.in_batch(step.key) is not None
-        self.bar.update()
-        self.bar.set_postfix_str(f"{self.ledger.spent():.4f} dollars", refresh=False)
+        self._advance(1, f"{self.ledger.spent():.4f} dollars")
 
     def _stop_if_unreadable(self, judge: Judge, outcome: Outcome) -> None:
         unreadable = self.states[judge.voter, "unreadable"]

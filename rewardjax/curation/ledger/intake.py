@@ -7,12 +7,10 @@ and the same two responses, whichever was chosen, are one pair with two votes.
 import dataclasses
 import itertools
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from rewardjax.curation.ledger import gold, stage_names
 from rewardjax.curation.ledger.rows import (
@@ -26,6 +24,7 @@ from rewardjax.curation.ledger.rows import (
     canonical,
 )
 from rewardjax.curation.ledger.store import Store, StoreConflict
+from rewardjax.curation.running import Running, Step
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.layouts import fields, mapping, verdicts
@@ -49,6 +48,9 @@ HELD = {
 NO_PAIR = "no_pair"
 
 
+Row = TypeVar("Row")
+
+
 class Intake(NamedTuple):
     """What some rows of a source become."""
 
@@ -70,6 +72,7 @@ def take_in(
     rows: int = ROWS,
     columns: Any = None,
     labels: Any = None,
+    running: Running | None = None,
 ) -> dict[str, int]:
     """Import every record of `source` as stage `import-NAME`.
 
@@ -86,6 +89,7 @@ def take_in(
         rows: of the source, per unit.
         columns: our field -> the source's column, as for training.
         labels: the source's verdicts -> "first", "second" or "tie", as for training.
+        running: told of each row; None: one that speaks for this import alone.
 
     Returns:
         Counts of `rows`, `pairs` new to the store, `duplicates` of pairs that it has, `rejects`,
@@ -109,28 +113,27 @@ def take_in(
     for unit in sorted(done)[:1]:
         before = store.manifest("pairs", stage, unit)["inputs"]
         _refuse_other(store, name, entry, before, inputs)
-    quiet = not sys.stderr.isatty()
-    read = formats.groups_of(source, columns, labels)
-    bar = tqdm(read, f"import {name}", len(source), unit="row", disable=quiet, leave=False)
-    # One iterator for all units: a bar that is iterated anew would lose what it had read ahead.
-    records = iter(bar)
     if len(done) < len(units):
-        for unit in units:
-            # Also of a unit that is done: a source is read from its start.
-            batch = list(itertools.islice(records, rows))
-            if unit not in done:
-                intake = _read(batch, name, entry, meaning)
-                how_people: dict[str, Any] = how
-                if entry == "gold":
-                    # Known before the first iteration, whose checks and examples come of it.
-                    how_people = {**how, "iteration": stage_names.IMPORTED}
-                with store.importing():
+        running = running or Running()
+        with running.step(f"import {name}", len(source), unit="row") as step:
+            # One iterator for all units, as a source is read from its start.
+            records = _counted(formats.groups_of(source, columns, labels), step)
+            for unit in units:
+                # Also of a unit that is done.
+                batch = list(itertools.islice(records, rows))
+                if unit not in done:
+                    intake = _read(batch, name, entry, meaning)
+                    how_people: dict[str, Any] = how
                     if entry == "gold":
-                        attributes = intake.attributes
-                        store.append("attributes", stage, unit, attributes, **how_people)
-                    store.append("votes", stage, unit, intake.votes, **how_people)
-                    store.append("rejects", stage, unit, intake.rejects, **how)
-                    store.append("pairs", stage, unit, _unseen(store, intake.pairs), **how)
+                        # Known before the first iteration, whose checks and examples come of it.
+                        how_people = {**how, "iteration": stage_names.IMPORTED}
+                    with store.importing():
+                        if entry == "gold":
+                            attributes = intake.attributes
+                            store.append("attributes", stage, unit, attributes, **how_people)
+                        store.append("votes", stage, unit, intake.votes, **how_people)
+                        store.append("rejects", stage, unit, intake.rejects, **how)
+                        store.append("pairs", stage, unit, _unseen(store, intake.pairs), **how)
     counts = {}
     for ledger, of_kind in (
         ("pairs", "true"),
@@ -174,6 +177,13 @@ def _refuse_other(
             "; it stays as it is: give these records another name (--name, or another key of "
             "`sources`)"
         )
+
+
+def _counted(records: Iterable[Row], step: Step) -> Iterator[Row]:
+    """The records, each told to `step` when it is read."""
+    for record in records:
+        step.advance()
+        yield record
 
 
 def _read(

@@ -81,7 +81,7 @@ def courses(store: Store, iteration: int | None = None) -> list[Course]:
 
 def counts(ways: list[Course]) -> dict[str, int]:
     """Pairs by fate, in the order of FATES, zeros included."""
-    totals = dict.fromkeys(FATES, 0)
+    totals: dict[str, int] = dict.fromkeys(FATES, 0)
     for way in ways:
         totals[way.fate] += way.pairs
     return totals

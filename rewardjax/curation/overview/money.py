@@ -32,7 +32,7 @@ def _of(spent: float, budget: float | None) -> str:
 
 def dollars(amount: float) -> str:
     """An amount as people read it; cents of a small one say nothing."""
-    if 0 < amount < 1:
+    if 0 < amount < 0.1:
         return f"${amount:.2g}"
     return f"${amount:,.2f}"
 

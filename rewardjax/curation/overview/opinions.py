@@ -69,7 +69,7 @@ def agreements(store: Store, iteration: int) -> list[dict[str, Any]]:
         if not table.any():
             continue
         figures = agreement.compare_counts(table, resamples=200)
-        row = {"who": who, "against": against}
+        row: dict[str, Any] = {"who": who, "against": against}
         for name in ("items", "agreement", "agreement_low", "agreement_high", "kappa"):
             row[name] = figures[name]
         rows.append(row)

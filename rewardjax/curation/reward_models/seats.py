@@ -7,13 +7,11 @@ the ledger, lets a plug-in work, and appends; what is in the ledger is not done 
 
 import itertools
 import json
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax.curation.ledger import cross_fit as cross_fit_lib
@@ -22,7 +20,7 @@ from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import PairIds, Stage, as_array
 from rewardjax.curation.reward_models import gold_errors
 from rewardjax.curation.reward_models.score_pairs import score_pairs
-from rewardjax.curation.workspace import Training, Workspace
+from rewardjax.curation.workspace import RewardModel, Training, Workspace
 
 # ------------------------------------------------------------------ training
 
@@ -71,7 +69,8 @@ def _fitted(
         )
     training = Training(stage, learned, choice, ws.folder / "models" / stage.name)
     if not stage.has(ws.store):
-        ws.plugins.train(ws, training)
+        with ws.running.step(stage.name):
+            ws.plugins.train(ws, training)
         # Under the fingerprint of its weights: what a seat was trained on must not depend on its
         # name, which the next iteration's model has too.
         model = ws.plugins.load(ws, training).name
@@ -96,22 +95,31 @@ def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage
     # Once for all units: loading takes longer than scoring one.
     model = ws.plugins.load(ws, training)
     _refuse_own_training_pairs(ws, model.name, pair_ids)
-    quiet = not sys.stderr.isatty()
-    units = itertools.chain([first], todo)
-    for unit, ids in tqdm(units, stage.name, unit="unit", disable=quiet, leave=False):
-        rows, unscorable = score_pairs(model, ws.store.texts(ids), seat=seat)
-        findings = [
-            {
-                "pair_id": pair_id,
-                "finding": "unscorable",
-                "action": "flag",
-                "evidence": json.dumps({"reason": error.reason}),
-            }
-            for pair_id, error in unscorable.items()
-        ]
-        # Also where there are none: a unit is done when each of its ledgers has a shard.
-        stage.append(ws.store, "findings", findings, unit)
-        stage.append(ws.store, "scores", rows, unit, about=ids)
+    sql = "select count(*) from scores where stage = ?"
+    done = ws.store.query(sql, [stage.name]).column(0)[0].as_py()
+    with ws.running.step(stage.name, len(pair_ids), done=done) as step:
+        for unit, ids in itertools.chain([first], todo):
+            _score_unit(ws, model, seat, stage, unit, ids)
+            step.advance(len(ids))
+
+
+def _score_unit(
+    ws: Workspace, model: RewardModel, seat: str, stage: Stage, unit: str, ids: Sequence[str]
+) -> None:
+    """Score one unit; what it could not score is a finding."""
+    rows, unscorable = score_pairs(model, ws.store.texts(ids), seat=seat)
+    findings = [
+        {
+            "pair_id": pair_id,
+            "finding": "unscorable",
+            "action": "flag",
+            "evidence": json.dumps({"reason": error.reason}),
+        }
+        for pair_id, error in unscorable.items()
+    ]
+    # Also where there are none: a unit is done when each of its ledgers has a shard.
+    stage.append(ws.store, "findings", findings, unit)
+    stage.append(ws.store, "scores", rows, unit, about=ids)
 
 
 def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: PairIds) -> None:

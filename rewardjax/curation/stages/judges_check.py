@@ -92,7 +92,10 @@ def _check_server(
     revision = f"{judge.revision} {PURPOSE} {url}".strip()
     server = dataclasses.replace(judge, base_url=url, revision=revision, samples=2)
     before, started = ws.calls.spent(), time.monotonic()
-    report = asking.ask(items, [server], ws.calls, task=task, purpose=PURPOSE)
+    with ws.running.step(f"{judge.name} at {url}", len(items)) as step:
+        report = asking.ask(
+            items, [server], ws.calls, task=task, purpose=PURPOSE, advance=step.advance
+        )
     seconds = time.monotonic() - started
     settled = protocol.outcomes(items, [server], ws.calls, task=task, purpose=PURPOSE)
     votes: list[VoteRow] = []

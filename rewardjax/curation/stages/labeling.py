@@ -56,15 +56,23 @@ def _append_units(
     Raises Waiting at the end if one did.
     """
     waiting = None
-    for unit, ids in stage.open_units(ws.store, pair_ids):
-        try:
-            rows = answers(ids)
-        except Waiting as error:
-            waiting = error
-            continue
-        stage.append(ws.store, ledger, rows, unit, about=ids)
+    # The product's plug-ins advance it, question by question.
+    with ws.running.step(stage.name, len(pair_ids), done=_done(ws, stage, ledger)):
+        for unit, ids in stage.open_units(ws.store, pair_ids):
+            try:
+                rows = answers(ids)
+            except Waiting as error:
+                waiting = error
+                continue
+            stage.append(ws.store, ledger, rows, unit, about=ids)
     if waiting is not None:
         raise waiting
+
+
+def _done(ws: Workspace, stage: Stage, ledger: str) -> int:
+    """About how many pairs a stage has rows."""
+    sql = f"select count(distinct pair_id) from {ledger} where stage = ?"
+    return ws.store.query(sql, [stage.name]).column(0)[0].as_py()
 
 
 def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
@@ -73,13 +81,17 @@ def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     first = next(todo, None)
     if first is None:
         return
-    with jax.set_mesh(make_mesh()):
+    with (
+        jax.set_mesh(make_mesh()),
+        ws.running.step(stage.name, len(pair_ids), done=_done(ws, stage, "embeddings")) as step,
+    ):
         embedder = ws.plugins.embedder(ws, pair_ids)
         _refuse_other_vectors(ws, embedder.name)
         for unit, ids in itertools.chain([first], todo):
             # A vector is a function of the pair's text: a second one would say nothing new.
             new = ws.store.without_embedding(embedder.name, ids)
             stage.append(ws.store, "embeddings", _embeddings(ws, embedder, new), unit, about=ids)
+            step.advance(len(ids))
 
 
 def _embeddings(ws: Workspace, embedder: embed_lib.Embedder, pair_ids: list[str]) -> pa.Table:

@@ -5,7 +5,7 @@ from rewardjax.curation.judges import aggregate
 from rewardjax.curation.ledger import decision_tables
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.stages import gates, panels, product, rules, stage1, stage2
-from rewardjax.curation.workspace import Workspace
+from rewardjax.curation.workspace import Paused, Workspace
 
 
 def check(config: Config) -> None:
@@ -59,17 +59,30 @@ def _one_of(field: str, value: str, legal: tuple[str, ...]) -> None:
 
 def run(ws: Workspace) -> None:
     """Both stages from wherever the workspace stands, saying what it is at. May raise Paused."""
-    stage1.prepare(ws)
+    try:
+        _run(ws)
+    except Paused as error:
+        ws.running.pause(str(error))
+        raise
+    ws.running.end()
+
+
+def _run(ws: Workspace) -> None:
+    # Steps of their own speak inside of these; the rest, such as decisions, would be silent.
+    with ws.running.step("sources and cleaning"):
+        stage1.prepare(ws)
     last = ws.config.stage1.iterations
     for iteration in range(last + 1):
         print(f"Stage 1, iteration {iteration} of {last}", flush=True)
-        labeled = stage1.iterate(ws, iteration)
+        with ws.running.step(f"iteration {iteration}"):
+            labeled = stage1.iterate(ws, iteration)
         if labeled.unspent:
             print(f"  {labeled.unspent} pairs of the budget are unspent: nothing more to pick")
     # No table, no Stage 2: an experiment may be about Stage 1 alone.
     if ws.config.stage2.table:
         print("Stage 2", flush=True)
-        stage2.run(ws)
+        with ws.running.step("Stage 2"):
+            stage2.run(ws)
         late = stage2.undecided(ws)
         if late:
             print(

@@ -38,7 +38,8 @@ def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     what they answered can be used.
     """
     judges = panels.members(ws, stage, "judge")
-    report = asking.ask(items, judges, ws.calls, purpose=stage.name)
+    advance = ws.running.advance
+    report = asking.ask(items, judges, ws.calls, purpose=stage.name, advance=advance)
     rows = list(protocol.votes(items, judges, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "judge")
     return rows
@@ -47,7 +48,8 @@ def judge(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
 def describe(ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
     """Ask the taggers that serve this iteration. Raises Paused as `judge` does."""
     taggers = panels.members(ws, stage, "tag")
-    report = asking.ask(items, taggers, ws.calls, task="tag", purpose=stage.name)
+    about = {"task": "tag", "purpose": stage.name}
+    report = asking.ask(items, taggers, ws.calls, **about, advance=ws.running.advance)
     rows = list(protocol.tags(items, taggers, ws.calls, stage.name))
     _pause_unless_complete(ws, report, stage, "tag")
     return rows

@@ -5,16 +5,14 @@ answers can hardly be read, or a stage in which many pairs lack a quorum, stops 
 votes become labels: what is wrong is easier to mend before than after.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rewardjax.curation.judges.lost import LOST
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import panels
 from rewardjax.curation.workspace import Paused, Workspace
-
-LOST = ("unreadable", "refused", "open")  # how a question ends that brings no vote
 
 
 def needed(asked: int, quorum: int | None) -> int:
@@ -106,20 +104,6 @@ def pause_if_short(ws: Workspace, stage: Stage, task: str) -> None:
     )
     if why is not None:
         raise Paused(f"{stage.name}: {why}")
-
-
-def lost_answers(calls: CallLedger) -> list[str]:
-    """A sentence for each judge some of whose questions came to no answer, over all stages."""
-    totals: dict[str, Counter[str]] = {}
-    for row in calls.endings():
-        states = {state: row[state] for state in ("answered", *LOST)}
-        totals.setdefault(row["voter"], Counter()).update(states)
-    sentences = []
-    for voter, counts in totals.items():
-        if counts["answered"] < counts.total():
-            lost = ", ".join(f"{counts[state]} {state}" for state in LOST if counts[state])
-            sentences.append(f"{voter} answered {counts['answered']} of {counts.total()}: {lost}")
-    return sentences
 
 
 def _counts(row: dict[str, Any], total: int) -> str:

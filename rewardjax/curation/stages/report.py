@@ -15,11 +15,12 @@ from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.judges import bias as judge_bias
+from rewardjax.curation.judges import lost
 from rewardjax.curation.ledger import gates, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.overview import fates, money, opinions, samples, verdict, voters, waiting
-from rewardjax.curation.stages import budget, quorum
+from rewardjax.curation.stages import budget
 from rewardjax.curation.workspace import Workspace
 from rewardjax.reporting import flow_plot, page, plots, run_record
 from rewardjax.reporting.page import Section
@@ -78,7 +79,7 @@ def _write(
         ways,
         money.money(ws.store, ws.calls, ws.config),
         waiting=why or waiting.sentences(ws.folder, ws.calls),
-        lost=quorum.lost_answers(ws.calls),
+        lost=lost.lost_answers(ws.calls),
     )
     tables = {
         "Pools": [{"after": name, **size} for name, size in zip(names, sizes, strict=True)],

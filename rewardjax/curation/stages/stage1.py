@@ -45,7 +45,9 @@ def prepare(ws: Workspace) -> None:
     for name, source in ws.config.sources.items():
         opened = open_named(source, spelling.of_entry(f"sources.{name}"))
         meaning = {field: source.get(field) for field in ("columns", "labels")}
-        counts = take_in(ws.store, opened, entry=source.entry, name=name, **meaning)
+        counts = take_in(
+            ws.store, opened, entry=source.entry, name=name, running=ws.running, **meaning
+        )
         print(taken_in(name, counts))
     # Before judges are paid: what cleaning holds back is never described or labeled.
     cleaning.clean_new(ws)

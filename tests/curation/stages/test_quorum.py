@@ -4,7 +4,7 @@ import pytest
 from judging import judge_at, world_items, world_store
 
 from rewardjax.curation.defaults import curation
-from rewardjax.curation.judges import asking, protocol
+from rewardjax.curation.judges import asking, lost, protocol
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
@@ -57,7 +57,7 @@ def test_answers_that_were_cut_off_are_asked_again_with_a_larger_limit(ws_of):
             label(ws)
         ws.judges[:] = [judge_at(server, "m", max_tokens=400, answer_format="plain")]
         assert len(label(ws)) == 12
-        assert quorum.lost_answers(ws.calls) == []
+        assert lost.lost_answers(ws.calls) == []
 
 
 def test_pairs_without_a_quorum_get_no_label_of_the_panel(ws_of):
@@ -72,7 +72,7 @@ def test_pairs_without_a_quorum_get_no_label_of_the_panel(ws_of):
             voters.setdefault(row["pair_id"], set()).add(row["voter"])
         assert labeled == {pair for pair, names in voters.items() if len(names) == 2}
         assert 0 < len(labeled) < 12
-        (sentence,) = quorum.lost_answers(ws.calls)
+        (sentence,) = lost.lost_answers(ws.calls)
         assert sentence.startswith("judge:messy answered") and "unreadable" in sentence
 
 
