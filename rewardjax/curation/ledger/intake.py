@@ -48,7 +48,7 @@ HELD = {
 NO_PAIR = "no_pair"
 
 
-Row = TypeVar("Row")
+Read = TypeVar("Read")
 
 
 class Intake(NamedTuple):
@@ -179,7 +179,16 @@ def _refuse_other(
         )
 
 
-def _counted(records: Iterable[Row], step: Step) -> Iterator[Row]:
+def first_pairs(
+    source: Source, count: int, *, entry: Entry, name: str, columns: Any = None, labels: Any = None
+) -> list[PairRow]:
+    """The pairs that the first `count` records of a source would be, without a store."""
+    meaning = formats.meaning(source, columns, labels)
+    records = itertools.islice(formats.groups_of(source, columns, labels), count)
+    return list(_read(list(records), name, entry, meaning).pairs.values())
+
+
+def _counted(records: Iterable[Read], step: Step) -> Iterator[Read]:
     """The records, each told to `step` when it is read."""
     for record in records:
         step.advance()

@@ -26,6 +26,8 @@ from rewardjax.curation.transactions import transaction
 # A chat template's own tokens, beyond the bytes of what it renders: generous, since the budget is
 # hard.
 TEMPLATE_TOKENS = 64
+# Answers of a judge that tell what its next ones cost: all of a large ledger would take minutes.
+LATEST = 20_000
 # The fields of a body that say how long an answer may be; a body has one of them.
 LIMITS = ("max_tokens", "max_completion_tokens")
 
@@ -340,6 +342,19 @@ class CallLedger:
         sql = """SELECT batch, count(*) AS requests FROM calls
             WHERE state = 'sent' AND batch IS NOT NULL GROUP BY batch ORDER BY batch"""
         return {row["batch"]: row["requests"] for row in self._as_dicts(sql)}
+
+    def tokens_per_question(self, voter: str, task: str) -> list[tuple[int, int, int]]:
+        """Tokens of a judge's latest questions: prompt, cached ones among them, completion.
+
+        Each of a question with all its requests.
+        """
+        sql = """SELECT sum(coalesce(prompt_tokens, 0)), sum(coalesce(cached_tokens, 0)),
+                sum(coalesce(completion_tokens, 0))
+            FROM (SELECT * FROM calls WHERE voter = ? AND state = 'answered' AND counted
+                ORDER BY id DESC LIMIT ?) AS latest
+            JOIN endings USING (purpose, voter, subject, sample)
+            WHERE task = ? GROUP BY purpose, subject, sample"""
+        return self._db.execute(sql, [voter, LATEST, task]).fetchall()
 
     def about(self, subject: str) -> list[dict[str, Any]]:
         """Every request about a pair, in the order of asking, with what came back as `text`."""

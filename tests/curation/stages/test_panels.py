@@ -109,7 +109,7 @@ def test_a_step_costs_what_those_cost_whom_it_asks(ws_of, server):
     ws = ws_of([cheap, dear])
     ws.config.tag = False
     ws.config.stage1.update(iterations=1, first=6, budget=6, human_share=0.0)
-    steps = {step["step"]: step["judges $"] for step in cost_plan.plan(ws)}
+    steps = {step["step"]: step["judges $ at most"] for step in cost_plan.plan(ws)}
     assert 0 < 90 * steps["iteration 0: judges"] < steps["iteration 1: judges"]
 
 
