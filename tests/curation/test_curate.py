@@ -137,6 +137,14 @@ def test_status_and_explain_show_what_the_ledger_holds(finished, capsys):
     assert curate.main(["status", str(folder)]) == 0
     shown = capsys.readouterr().out
     assert "curated" in shown and "judge:sharp" in shown and "stage2-final" in shown
+    # The guide shows these lines; amounts may be others.
+    guide = (ROOT / "docs/curation.md").read_text()
+    lines = re.search(r"    Run: the last run(?:.+\n)+", guide)[0].splitlines()
+    assert len(lines) == 5
+    for said, in_guide in zip(shown.splitlines(), lines, strict=False):
+        assert re.sub(r"\d[\d.,]*\d|\d", "0", said) == re.sub(
+            r"\d[\d.,]*\d|\d", "0", in_guide.strip()
+        )
     assert "annotator" in shown and "checks" in shown
     assert "Gates" in shown and "labels that would be flipped" in shown
     store = Store(folder / "store")
