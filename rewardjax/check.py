@@ -22,6 +22,7 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, Group, Message
 from rewardjax.reporting import examine
 from rewardjax.reporting.examine import Example, Findings
+from rewardjax.reporting.terminal import visible
 
 SHOWN = 3  # pairs
 MOST_TEXT = 1500  # characters of a text that are shown
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     files, pairs = examine.examine(source, measure, tokenizer, SHOWN, args.columns, args.labels)
     try:
         for line in report(source.name, files, pairs, tokenizer):
-            print(line)
+            # Its samples are somebody else's texts.
+            print(visible(line))
         sys.stdout.flush()
     except BrokenPipeError:
         # `| head` has seen enough. What is still in the buffer must go somewhere when Python ends.

@@ -32,6 +32,7 @@ in one line; 3: the run waits for people, money or a server, and says for what.
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -67,7 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # Whatever a verb prints may hold a text of the data, a reply or a name.
         with contextlib.redirect_stdout(terminal.Visible(sys.stdout)):
-            return args.verb(args)
+            code = args.verb(args)
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # `| head` has seen enough. What is still in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         # A bug keeps its traceback, a user's mistake is one line.
         if not errors.is_mistake(error):
@@ -372,7 +379,8 @@ def _export(args: argparse.Namespace) -> int:
         "iteration": args.iteration,
         "personal": args.personal,
     }
-    counts = export(_store(args.folder), args.output, **options)
+    with Running().step("export"):
+        counts = export(_store(args.folder), args.output, **options)
     if args.personal == "keep" and counts.get("personal data"):
         _warn(
             f"warning: {counts['personal data']} of the written pairs hold personal data: "
@@ -425,18 +433,8 @@ def _erase(args: argparse.Namespace) -> int:
 
 
 def _audit(args: argparse.Namespace) -> int:
-    store = _store(args.folder)
-    problems = store.verify()
-    # From a damaged ledger nothing can be decided again.
-    if not problems:
-        problems += gates.audit(store)
-        for stage in sorted({m["stage"] for m in store.manifests("decisions")}):
-            wrong = decisions.audit(store, stage)
-            if wrong:
-                problems.append(
-                    f"decisions {stage}: {len(wrong)} do not follow from the ledger, "
-                    f"such as {wrong[0]}"
-                )
+    with Running().step("audit"):
+        problems = _problems(_store(args.folder))
     if problems:
         print("\n".join(problems))
         return 1
@@ -445,6 +443,22 @@ def _audit(args: argparse.Namespace) -> int:
         "ledger"
     )
     return 0
+
+
+def _problems(store: Store) -> list[str]:
+    """What is not as it was written, or does not follow from the ledger."""
+    problems = store.verify()
+    # From a damaged ledger nothing can be decided again.
+    if problems:
+        return problems
+    problems += gates.audit(store)
+    for stage in sorted({m["stage"] for m in store.manifests("decisions")}):
+        wrong = decisions.audit(store, stage)
+        if wrong:
+            problems.append(
+                f"decisions {stage}: {len(wrong)} do not follow from the ledger, such as {wrong[0]}"
+            )
+    return problems
 
 
 def _judges_check(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.store import Store
 from rewardjax.stats import agreement
+from rewardjax.stats.intervals import wilson
 
 # Of the ledger `votes`: what people were paid for. Gold that a team owned was there before.
 PAID = "kind in ('human', 'check', 'suspended') and iteration >= 0"
@@ -78,8 +79,8 @@ def tables(rows: Iterable[VoteRow]) -> dict[str, list[dict[str, Any]]]:
 
     "People": for each annotator the answers, those that do not count because the person was
     suspended, the checks among them whose pair others labeled, and the share of these that say
-    what most others said. "People who answered the same pair": `agreement.compare` of the first
-    two, empty where nobody did.
+    what most others said, with its interval (Wilson, 95%). "People who answered the same pair":
+    `agreement.compare` of the first two, empty where nobody did.
     """
     rows = list(rows)
     measured = checks(rows)
@@ -91,9 +92,10 @@ def tables(rows: Iterable[VoteRow]) -> dict[str, list[dict[str, Any]]]:
         row: dict[str, Any] = {"annotator": name, "answers": answers[voter]}
         if not_counted:
             row["not counted"] = not_counted[voter]
-        row |= {"checks": 0, "right": None}
+        row |= {"checks": 0, "right": None, "low": None, "high": None}
         if name in measured:
             row |= {"checks": measured[name].total, "right": measured[name].accuracy}
+            row["low"], row["high"] = wilson(measured[name].right, measured[name].total)
         people.append(row)
     return {"People": people, "People who answered the same pair": _overlap(_opinions(rows))}
 

@@ -100,7 +100,7 @@ def test_reports_and_sets_are_written(finished):
     )
     for heading in ("flipped", "kept", "discarded"):
         assert f"{heading}</h2>" in page
-    assert "says what the panel says" in page and "tokens in" in page
+    assert "says what the panel says" in page and "tokens in" in page and "said left" in page
     rows = {
         name: pq.read_table(folder / f"data/{name}.parquet").to_pylist()
         for name in ("original", "filtered", "flipped")

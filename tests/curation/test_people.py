@@ -260,6 +260,8 @@ def test_quality_tells_a_careless_annotator(tmp_path):
         store.append("votes", f"people-{tasks[0].annotator}", "0", rows, iteration=1)
     tables = people_quality.tables(people_quality.votes(store))
     by_name = {row["annotator"]: row for row in tables["People"]}
+    for row in by_name.values():
+        assert row["right"] is None or row["low"] < row["right"] < row["high"] + 1e-9
     assert by_name["good"]["right"] > 0.85 and by_name["bad"]["right"] < 0.7
     assert by_name["bad"]["checks"] == sum(task.check for task in bad)
     assert by_name["bad"]["answers"] == len(bad)

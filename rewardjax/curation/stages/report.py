@@ -6,6 +6,7 @@ no more memory for more pairs.
 
 import json
 import pathlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,7 +91,7 @@ def _write(
         "Money": money.table(ws.store, ws.calls, ws.config),
         "Cost by step": ws.calls.costs(),
         "People's tasks": tasks(ws),
-        **people_quality.tables(people_quality.votes(ws.store)),
+        **people(ws),
         "Judges: how good their answers are": judge_quality(ws),
         "Judges: position and length": leanings(ws),
         "Judges that hardly ever decide": undecided_judges(ws),
@@ -193,6 +194,22 @@ def tasks(ws: Workspace) -> Rows:
         return []
     with open_desk(ws.folder) as desk:
         return progress.table(desk)
+
+
+def people(ws: Workspace) -> dict[str, Rows]:
+    """`people_quality.tables`, and for each person what sways them and what they were paid."""
+    votes = people_quality.votes(ws.store)
+    tables = people_quality.tables(votes)
+    paid = Counter(row["voter"] for row in votes if row["iteration"] >= 0)
+    places = voters.position(ws.store, "human")
+    longer = voters.prefers_longer(ws.store, "human")
+    for row in tables["People"]:
+        voter = f"human:{row['annotator']}"
+        # The first response stands on the left.
+        row["said left"] = places.get(voter, {}).get("said_first")
+        row["prefers longer"] = longer.get(voter)
+        row["$"] = paid[voter] * ws.config.prices.gold
+    return tables
 
 
 def judge_quality(ws: Workspace) -> Rows:
