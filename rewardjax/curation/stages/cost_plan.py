@@ -148,7 +148,7 @@ def _stage2(ws: Workspace, wild: int) -> Iterator[Step | Asking]:
     if ws.config.tag:
         duties += _duties(ws, stage_names.tag_wild(iteration), "tag")
     done = stage_names.panel_wild(iteration).has(ws.store)
-    likely = expected_cost.asked_of_wild(ws, wild, stage_names.WILD_ASKED)
+    likely = expected_cost.asked_of_wild(ws, wild, stage_names.asked_wild(iteration))
     yield Asking("Stage 2: judges, at most", done, wild, duties, "stage2", likely)
     size = ws.config.gates.audit.pairs
     if size:

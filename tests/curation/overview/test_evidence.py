@@ -53,6 +53,11 @@ def test_texts_replies_and_names_do_not_steer_the_terminal(tmp_path, capsys):
     assert r"\x1b[2J" in "\n".join(lines)
     assert curate.main(["status", str(tmp_path)]) == 0
     assert r"\x1b[2J" in shown(capsys)
+    flagged = {"pair_id": "00", "finding": "pii", "action": "flag"}
+    flagged["evidence"] = json.dumps({"prompt": ["e-mail"]})
+    store.append("findings", "clean", "0", [flagged])
+    assert curate.main(["review", str(tmp_path)]) == 0
+    assert r"\x1b[2J" in shown(capsys)
     assert curate.main(["explain", str(tmp_path), HOSTILE]) == 2
     shown(capsys)
 
