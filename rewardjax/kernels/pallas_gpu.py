@@ -18,6 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
+
+# Deprecated by JAX 0.11 and still there in 0.12, below whose end setup.py pins it. The kernels move
+# to Mosaic GPU, or to jax_triton, before that pin does.
 from jax.experimental.pallas import triton
 
 from rewardjax.kernels import tiles
@@ -40,7 +43,9 @@ def pallas_gpu(
 
     `block`: tokens of a tile. `interpret` runs it on any platform, slowly.
     """
-    # Tiles of 64 tokens in bfloat16 and of 32 in float32 fit the memory of a core.
+    # Tiles of 64 tokens in bfloat16 and of 32 in float32 fit the memory of a core. Larger and
+    # smaller ones, square or not, and other numbers of warps and stages than those below were all
+    # slower in bfloat16 on an H200 (docs/log.md).
     block = block or 128 // q_BTNH.dtype.itemsize
     T, H = q_BTNH.shape[1], q_BTNH.shape[3]
     width = pl.next_power_of_2(max(H, 16))  # what a tensor core takes

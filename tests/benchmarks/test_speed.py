@@ -3,6 +3,8 @@
 that both sides compute the same, and what is reported. Times mean nothing here.
 """
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,31 @@ def test_a_gpu_is_asked_for_where_there_is_none(monkeypatch):
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with pytest.raises(SystemExit, match="JAX runs on cpu"):
         command.run("train_step", "", train_step.compare, ["--platform=gpu"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [("cpu", "make a, make b, a, b, a, b"), ("gpu", "make a, a, a, make b, b, b")],
+)
+def test_sides_take_turns_but_on_a_gpu_one_is_gone_before_the_next(
+    mesh, tmp_path, platform, expected
+):
+    pairs = lengths.random_pairs(tmp_path / "pairs", "short", 4, 512, 100)
+    events = []
+
+    def make(name):
+        events.append(f"make {name}")
+
+        def step(k):
+            events.append(name)
+            return 1.0 + k, np.arange(4)
+
+        return step
+
+    sides = {name: functools.partial(make, name) for name in ("a", "b")}
+    found = train_step.measure(SMOKE, pairs, sides, "case", platform)
+    assert ", ".join(events) == expected
+    assert found["a"]["step_s"] == found["b"]["step_s"] == 2.0  # the first step does not count
 
 
 def test_mfu_is_useful_flops_over_time_and_peak(mesh, tmp_path, monkeypatch):
