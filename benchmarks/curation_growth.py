@@ -9,8 +9,10 @@ what curation itself costs around them.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import pathlib
 import resource
@@ -25,15 +27,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import fingerprint
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import scripted_server
 from rewardjax.curation.judges.prompts import Item
-from rewardjax.curation.judges.scripted_judge import Behavior
+from rewardjax.curation.judges.scripted_judge import Behavior, Truth
 from rewardjax.curation.ledger import decisions, pools, stage_names, write_pairs
 from rewardjax.curation.ledger.intake import take_in
-from rewardjax.curation.ledger.rows import PairText
+from rewardjax.curation.ledger.rows import SCHEMAS, PairText
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.retrieval import embed
 from rewardjax.curation.reward_models import seats
@@ -48,9 +49,15 @@ PROMPT, RESPONSE = (5.63, 1.12), (4.79, 1.01)
 # the hashed features of the embedder no common ones.
 WORDS = 30_000
 WRITTEN = 10_000  # pairs written to the source at a time
-GOLD_SHARE, MOST_GOLD = 0.001, 2_000
+# Pairs that people are simulated to have seen, the same number at all real sizes: what a pair takes
+# in retrieval grows with it.
+GOLD_SHARE, MOST_GOLD = 0.01, 2_000
+# Pairs that are retrieved.
+BUDGET_SHARE, MOST_BUDGET = 0.01, 4_000
 # Pairs that are asked about over HTTP.
 ASKED_SHARE, MOST_ASKED = 0.01, 20_000
+# Pairs of a pool per unit of distance between the units that ask, so that small pools ask too.
+PER_STRIDE = 2_500
 MANY = 40_000_000  # pairs of the paper's curation, which figures are extrapolated to
 JUDGES, SAMPLES = ("one", "two"), 2
 
@@ -98,36 +105,62 @@ def _texts(
 # ------------------------------------------------------------------ who answers
 
 
-def _luck(*key: str | int) -> float:
-    """A number in [0, 1) that depends on the key alone."""
-    return int(fingerprint.of_json(key), 16) / 16**16
+def _luck(pair_ids: Sequence[str], salt: int) -> np.ndarray:
+    """Numbers in [0, 1) that depend on each id and the salt alone, [n]."""
+    # SplitMix64's last steps (Steele, Lea and Flood 2014): ids are hashes already, and each salt
+    # must give numbers that have nothing to do with another's.
+    mixed = np.array([int(pair_id[:16], 16) for pair_id in pair_ids], np.uint64)
+    mixed += np.uint64(0x9E3779B97F4A7C15 * (salt + 1) % 2**64)
+    mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return (mixed >> np.uint64(11)) / 2**53
+
+
+def _either(pair_ids: Sequence[str], salt: int) -> np.ndarray:
+    """One of the two sides for each pair, text [n]."""
+    return np.where(_luck(pair_ids, salt) < 0.5, "a", "b")
 
 
 @dataclasses.dataclass(frozen=True)
 class Answering:
-    """Plug-ins that answer at once, but about a sample that the servers are asked about."""
+    """Plug-ins that answer at once, but about a sample that the servers are asked about.
+
+    They answer in Arrow: as Python rows they would take longer than what is measured.
+    """
 
     asked_share: float
+    # Units from one that asks the servers to the next, which asks all the more of its pairs: to
+    # open a connection for a few pairs of every unit would take longer than to ask them.
+    stride: int
+    units: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
-    def judge(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
+    def judge(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> pa.Table:
         """Votes of two judges with two samples each, with evidence as long as a real one's."""
-        asked = [item for item in items if _luck(item.pair_id) < self.asked_share]
-        if asked:
-            yield from product.judge(ws, asked, stage)
-        over_http = {item.pair_id for item in asked}
-        for item in items:
-            if item.pair_id not in over_http:
-                yield from _votes(item)
+        return self._answers(ws, items, stage, "votes", product.judge, _votes)
 
-    def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> Iterable[Row]:
+    def describe(self, ws: Workspace, items: Sequence[Item], stage: Stage) -> pa.Table:
         """Attributes by one judge."""
-        asked = [item for item in items if _luck(item.pair_id) < self.asked_share]
+        return self._answers(ws, items, stage, "attributes", product.describe, _attributes)
+
+    def _answers(
+        self,
+        ws: Workspace,
+        items: Sequence[Item],
+        stage: Stage,
+        ledger: str,
+        over_http: Callable[..., Iterable[Row]],
+        at_once: Callable[[Sequence[Item]], pa.Table],
+    ) -> pa.Table:
+        count = 0
+        if next(self.units) % self.stride == 0:
+            count = round(self.asked_share * self.stride * len(items))
+        # Ids are hashes: the first ones are a sample at random.
+        asked, others = items[:count], items[count:]
+        schema = pa.schema([field.with_nullable(True) for field in SCHEMAS[ledger]])
+        rows: list[Row] = []
         if asked:
-            yield from product.describe(ws, asked, stage)
-        over_http = {item.pair_id for item in asked}
-        for item in items:
-            if item.pair_id not in over_http:
-                yield _attributes(item.pair_id)
+            rows = list(over_http(ws, asked, stage))
+        return pa.concat_tables([pa.Table.from_pylist(rows, schema), at_once(others).cast(schema)])
 
     def train(self, ws: Workspace, training: Training) -> None:
         """Nothing: the reward models are stand-ins."""
@@ -137,42 +170,56 @@ class Answering:
         name = training.stage.name
 
         def rewards(pairs: Sequence[PairText]) -> list[tuple[float, float]]:
-            return [(_luck(name, pair["pair_id"]) - 0.5, 0.0) for pair in pairs]
+            salt = 5 + name.startswith("gold")
+            luck = _luck([pair["pair_id"] for pair in pairs], salt) - 0.5
+            return [(reward, 0.0) for reward in luck.tolist()]
 
         return RewardModel(name, "stand-in", rewards)
 
 
-def _votes(item: Item) -> Iterator[Row]:
-    for judge in JUDGES:
+def _votes(items: Sequence[Item]) -> pa.Table:
+    pair_ids = [item.pair_id for item in items]
+    rationale = "The first is more to the point and says how sure it is. " * 4
+    evidence = []
+    for item in items:
+        shown = json.dumps([example.pair_id for example in item.examples])
+        evidence.append(
+            f'{{"call": "{item.pair_id}", "examples": {shown}, "rationale": "{rationale}"}}'
+        )
+    tables = []
+    for salt, judge in enumerate(JUDGES, start=1):
         for sample, shown in enumerate(("ab", "ba")):
-            evidence = {
-                "call": fingerprint.of_json([item.pair_id, judge, sample]),
-                "examples": [example.pair_id for example in item.examples],
-                "rationale": "The first is more to the point and says how sure it is. " * 4,
+            columns = {
+                "pair_id": pair_ids,
+                "voter": pa.repeat(f"judge:{judge}", len(items)),
+                "kind": pa.repeat("judge", len(items)),
+                "value": _either(pair_ids, salt),
+                "sample": pa.repeat(sample, len(items)),
+                "confidence": pa.nulls(len(items), pa.float32()),
+                "shown": pa.repeat(shown, len(items)),
+                "evidence": evidence,
             }
-            yield {
-                "pair_id": item.pair_id,
-                "voter": f"judge:{judge}",
-                "kind": "judge",
-                "value": ("a", "b")[_luck(item.pair_id, judge) < 0.5],
-                "sample": sample,
-                "shown": shown,
-                "evidence": json.dumps(evidence),
-            }
+            tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
 
 
-def _attributes(pair_id: str) -> Row:
-    return {
-        "pair_id": pair_id,
-        "voter": "judge:one",
-        "kind": "judge",
-        "task_category": "Advice seeking",
-        "objectivity": "Subjective",
-        "controversiality": ("Low", "Medium", "High")[int(3 * _luck(pair_id))],
-        "desired_attributes": "helpful, harmless, honest",
-        "annotation_guideline": f"Prefer what answers the question; case {pair_id[:4]}.",
-        "evidence": None,
+def _attributes(items: Sequence[Item]) -> pa.Table:
+    pair_ids = [item.pair_id for item in items]
+    degree = (3 * _luck(pair_ids, 1)).astype(int)
+    columns = {
+        "pair_id": pair_ids,
+        "voter": pa.repeat("judge:one", len(items)),
+        "kind": pa.repeat("judge", len(items)),
+        "task_category": pa.repeat("Advice seeking", len(items)),
+        "objectivity": pa.repeat("Subjective", len(items)),
+        "controversiality": np.array(("Low", "Medium", "High"))[degree],
+        "desired_attributes": pa.repeat("helpful, harmless, honest", len(items)),
+        "annotation_guideline": [
+            f"Prefer what answers the question; case {pair_id[:4]}." for pair_id in pair_ids
+        ],
+        "evidence": pa.nulls(len(items), pa.string()),
     }
+    return pa.table(columns)
 
 
 @contextlib.contextmanager
@@ -182,7 +229,8 @@ def workspace(folder: pathlib.Path, pairs: int, server: str) -> Iterator[Workspa
     config.sources = {"hh": {"source": str(folder / "source.parquet"), "entry": "unverified"}}
     settings = {"base_url": server, "samples": SAMPLES, "answer_format": "json_object"}
     config.judges = tuple({"name": name, "model": name, **settings} for name in JUDGES)
-    answering = Answering(min(ASKED_SHARE, MOST_ASKED / pairs))
+    share = min(ASKED_SHARE, MOST_ASKED / pairs)
+    answering = Answering(share, stride=min(round(1 / share), max(1, pairs // PER_STRIDE)))
     plugins = dataclasses.replace(
         product.PLUGINS,
         judge=answering.judge,
@@ -203,7 +251,8 @@ def _import(ws: Workspace) -> Any:
 
 
 def _clean(ws: Workspace) -> Any:
-    counts = clean(ws.store, near=0.8)
+    # As the product does by default, which looks for no near duplicates.
+    counts = clean(ws.store)
     # As `stage1.prepare` does.
     ws.store.compact("pairs", stage_names.imported("hh").name, least=2)
     return counts
@@ -223,7 +272,7 @@ def _embed(ws: Workspace) -> Any:
 
 def _gold(ws: Workspace, pairs: int) -> list[str]:
     """What people are simulated to have seen: the first pairs by id, which is a hash."""
-    count = int(min(MOST_GOLD, max(10, GOLD_SHARE * pairs)))
+    count = int(min(MOST_GOLD, GOLD_SHARE * pairs))
     return _pool(ws)[:count].to_pylist()
 
 
@@ -233,7 +282,7 @@ def _judge(ws: Workspace) -> Any:
     votes = []
     for pair_id in gold:
         vote = {"pair_id": pair_id, "voter": "human:ann", "kind": "human", "sample": 0}
-        votes.append(vote | {"value": ("a", "b")[_luck(pair_id, "ann") < 0.5]})
+        votes.append(vote | {"value": str(_either([pair_id], 3)[0])})
     stage_names.people(0).append(ws.store, "votes", votes)
     asked, merged = stage_names.judges(0), stage_names.panel(0)
     labels = pools.labels(ws.store, "gold", 0)
@@ -244,9 +293,10 @@ def _retrieve(ws: Workspace) -> Any:
     pool = _pool(ws)
     gold = _gold(ws, len(pool))
     rest = pool[len(gold) :]
-    p = np.array([_luck(pair_id, "p") for pair_id in gold])
+    p = _luck(gold, 4)
     neighbors = rules.neighbors_in(labeling.vectors(ws, gold), labeling.vectors(ws, rest))
-    retrieved = rules.retrieve(p, neighbors, len(rest), 8, min(len(rest) // 100, 5_000))
+    budget = int(min(MOST_BUDGET, BUDGET_SHARE * len(rest)))
+    retrieved = rules.retrieve(p, neighbors, len(rest), 8, budget)
     return {"retrieved": len(retrieved.row), "k_max": retrieved.k_max}
 
 
@@ -267,8 +317,9 @@ def _export(ws: Workspace) -> Any:
 
 
 def _report(ws: Workspace) -> Any:
-    (ws.folder / "reports" / "iteration-0.html").unlink(missing_ok=True)
-    report.write(ws, 0, report.stage1_page(0))
+    page = report.stage1_page(0)
+    (ws.folder / "reports" / page).unlink(missing_ok=True)
+    report.write(ws, 0, page)
 
 
 STEPS: dict[str, Callable[[Workspace], Any]] = {
@@ -294,6 +345,11 @@ def _cpu_seconds() -> float:
 
 
 def _peak_mb() -> float:
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        # Since this program began: `ru_maxrss` also counts the process that started it.
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -322,28 +378,65 @@ def _in_a_child(folder: pathlib.Path, pairs: int, step: str, server: str) -> dic
     return json.loads(output.splitlines()[-1])
 
 
-def measure(folder: pathlib.Path, sizes: Sequence[int], steps: Sequence[str]) -> dict[str, Any]:
-    """Every step at every size, smallest first; prints a line per step, returns all figures."""
+def measure(
+    folder: pathlib.Path, sizes: Sequence[int], steps: Sequence[str], at_once: int = 1
+) -> dict[str, Any]:
+    """Every step at every size, prints a line per step, returns all figures.
+
+    A failed step or an interruption ends the run and not the report: what was measured until then
+    is returned, and `stopped` says why.
+
+    Args:
+        folder: a folder in it for each size.
+        sizes: pairs; the smallest first.
+        steps: names of STEPS, in order.
+        at_once: sizes that are measured side by side; with 2, the largest beside all others.
+    """
     sizes = sorted(sizes)
+    lanes = [sizes]
+    if at_once == 2:
+        lanes = [sizes[:-1], sizes[-1:]]
+    started = time.monotonic()
     figures: dict[str, dict[int, dict[str, Any]]] = {step: {} for step in steps}
+    disk: dict[int, float] = {}
     behaviors = {name: Behavior() for name in JUDGES}
-    with scripted_server.serve(behaviors, {}) as server:
-        for pairs in sizes:
-            here = folder / str(pairs)
-            write_source(here / "source.parquet", pairs)
-            # A step that is done costs nothing when it runs again.
-            shutil.rmtree(here / "workspace", ignore_errors=True)
-            for step in steps:
-                figures[step][pairs] = _in_a_child(here, pairs, step, server.url)
-                print(
-                    json.dumps({"step": step, "pairs": pairs, **figures[step][pairs]}), flush=True
-                )
-    disk = {}
-    for pairs in sizes:
-        paths = (folder / str(pairs)).rglob("*")
-        disk[pairs] = sum(path.stat().st_size for path in paths if path.is_file()) / 1e9
-    growth = {step: grown(by_size) for step, by_size in figures.items()}
-    return {"sizes": sizes, "disk_gb": disk, "steps": growth}
+    stopped = []
+    with (
+        scripted_server.serve(behaviors, Truth()) as server,
+        concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool,
+    ):
+
+        def walk(lane: Sequence[int]) -> None:
+            for pairs in lane:
+                here = folder / str(pairs)
+                write_source(here / "source.parquet", pairs)
+                # A step that is done costs nothing when it runs again.
+                shutil.rmtree(here / "workspace", ignore_errors=True)
+                for step in steps:
+                    measured = _in_a_child(here, pairs, step, server.url)
+                    figures[step][pairs] = measured
+                    print(json.dumps({"step": step, "pairs": pairs, **measured}), flush=True)
+                    disk[pairs] = _gigabytes(here)
+
+        try:
+            for each in [pool.submit(walk, lane) for lane in lanes]:
+                each.result()
+        except (subprocess.CalledProcessError, KeyboardInterrupt) as error:
+            stopped.append(str(error) or type(error).__name__)
+    measured = {step: grown(by_size) for step, by_size in figures.items() if by_size}
+    return {
+        "sizes": sizes,
+        "at_once": at_once,
+        "seconds": round(time.monotonic() - started),
+        "stopped": stopped,
+        "disk_gb": dict(sorted(disk.items())),
+        "steps": measured,
+    }
+
+
+def _gigabytes(folder: pathlib.Path) -> float:
+    paths = folder.rglob("*")
+    return round(sum(path.stat().st_size for path in paths if path.is_file()) / 1e9, 3)
 
 
 def grown(by_size: dict[int, dict[str, Any]]) -> dict[str, Any]:
@@ -366,6 +459,7 @@ def grown(by_size: dict[int, dict[str, Any]]) -> dict[str, Any]:
             "cpu_hours": round(at_many["cpu_seconds"] / 3600, 2),
             "peak_gb": round(at_many["peak_mb"] / 1024, 1),
         },
+        "pairs": sizes,
         "cpu_ms_per_pair": [round(1e3 * by_size[n]["cpu_seconds"] / n, 4) for n in sizes],
         "peak_mb": [by_size[n]["peak_mb"] for n in sizes],
         "bytes_per_pair": round(grown_mb * 2**20 / max(1, last - first)),

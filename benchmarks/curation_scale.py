@@ -11,7 +11,8 @@ of this process, disk, actions.
 
 Instead takes texts as long as HH's through every step of curation (`curation_growth`), at an
 eighth, a quarter, a half and all of the pairs; the JSON line has CPU seconds and peak memory of
-each step, what they grow by per pair, and what 40M pairs would take if they went on so.
+each step, what they grow by per pair, and what 40M pairs would take if they went on so. On two
+cores `--at-once 2` takes the largest size on one and the others on the other.
 """
 
 import argparse
@@ -97,13 +98,22 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40_000_000)
     parser.add_argument("--full", action="store_true", help="every step of curation, with texts")
     parser.add_argument("--smoke", action="store_true", help="with --full: 2,000 pairs at most")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="with --full: 2 measures the largest size beside the others",
+    )
     args = parser.parse_args()
     if args.full:
         pairs = args.pairs
         if args.smoke:
             pairs = min(pairs, 2_000)
         sizes = [pairs // part for part in (8, 4, 2, 1)]
-        figures = curation_growth.measure(args.folder / "full", sizes, list(curation_growth.STEPS))
+        figures = curation_growth.measure(
+            args.folder / "full", sizes, list(curation_growth.STEPS), args.at_once
+        )
         print(json.dumps({"benchmark": "curation_scale", "full": True, **figures}))
         return
     store = Store(args.folder / str(args.pairs))

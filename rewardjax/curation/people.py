@@ -106,7 +106,7 @@ def queue(
             f"annotators = {list(annotators)}, overlap = {overlap}, checks = {checks}: "
             "distinct names, and shares in [0, 1]"
         )
-    ordered = sorted(dict.fromkeys(pair_ids), key=priority(attributes_of(store)))
+    ordered = sorted(dict.fromkeys(pair_ids), key=priority(attributes_of(store, pair_ids)))
     candidates = set(gold) - set(ordered)
     answered = _answered(store)
     work: dict[str, list[str]] = {name: [] for name in annotators}
@@ -221,9 +221,9 @@ def _with_checks(pair_ids: list[str], checks: list[str]) -> list[tuple[str, bool
     return items
 
 
-def attributes_of(store: Store) -> dict[str, AttributesRow]:
-    """pair_id -> the attributes that count."""
-    return {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
+def attributes_of(store: Store, pair_ids: Sequence[str]) -> dict[str, AttributesRow]:
+    """pair_id -> the attributes that count, of those of these pairs that have any."""
+    return {row["pair_id"]: row for row in store.current_attributes(pair_ids).to_pylist()}
 
 
 def _draw(*parts: Any) -> float:

@@ -34,7 +34,7 @@ def edited_attributes(
             stop every later step that reads attributes.
     """
     task_of = {task.id: task for task in tasks}
-    current = attributes_of(store)
+    current = attributes_of(store, [task.pair_id for task in task_of.values()])
     rows: dict[tuple[str, str], AttributesRow] = {}
     for answer in answers:
         if not answer.edits or answer.task not in task_of:

@@ -63,8 +63,9 @@ def write_tasks(
 
 def _shown(store: Store, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
     """What an annotator sees of each task."""
-    attributes = {row["pair_id"]: row for row in store.current_attributes().to_pylist()}
-    texts = store.texts([task.pair_id for task in tasks])
+    pair_ids = [task.pair_id for task in tasks]
+    attributes = {row["pair_id"]: row for row in store.current_attributes(pair_ids).to_pylist()}
+    texts = store.texts(pair_ids)
     for task, text in zip(tasks, texts, strict=True):
         shown = {}
         if task.pair_id in attributes:

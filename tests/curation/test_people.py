@@ -167,7 +167,7 @@ def test_what_cannot_be_a_vote_is_listed(store):
 def test_a_budget_takes_the_most_important_pairs_over_all_annotators(store):
     todo = IDS[:200]
     whole = queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=IDS[200:])
-    order = people.priority(people.attributes_of(store))
+    order = people.priority(people.attributes_of(store, todo))
     for most in (0, 1, 17, 60):
         tasks = queue(store, todo, NAMES, overlap=0.2, checks=0.1, gold=IDS[200:], most=most)
         assert most - 1 <= len(tasks) <= most

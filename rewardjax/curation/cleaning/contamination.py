@@ -88,6 +88,10 @@ def find(
         n: words of a run.
         modes: how a text is cut into words, names of ngrams.TOKENS.
     """
+    if not prompts:
+        # Nothing to meet: to cut every text into words would take a quarter of cleaning.
+        yield from ([] for _ in texts)
+        return
     prompt_texts = [prompt["text"] for prompt in prompts]
     indices = {mode: ngrams.build(prompt_texts, n, mode) for mode in modes}
     for first in range(0, len(texts), BATCH):

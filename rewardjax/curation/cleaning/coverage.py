@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 
 from rewardjax.curation.cleaning.clean import CHECKS, Shard
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
+
+# The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
+pc: Any = pyarrow.compute
 
 # Where a check is turned on.
 FIELDS = {
@@ -59,26 +63,23 @@ def table(store: Store) -> list[dict[str, Any]]:
     return [row | {"result": _result(row)} for row in rows]
 
 
-def not_looked_at(store: Store, check: str) -> set[str]:
-    """Ids of the pairs that a check never saw."""
-    sql = """
-        select pair_id from pairs
-        anti join (select stage, unit from looked where "check" = $check) as seen
-            using (stage, unit)"""
-    with store.connect(ledgers=["pairs"]) as connection:
-        connection.register("looked", _looked(store))
-        ids = connection.sql(sql, params={"check": check}).to_arrow_table().column("pair_id")
-    return set(ids.to_pylist())
+def looked_at_sql(store: Store, check: str) -> str:
+    """The query for the ids of the pairs that a check has seen."""
+    looked = _looked(store).filter(pc.field("check") == check)
+    shards = [f"('{row['stage']}', '{row['unit']}')" for row in looked.to_pylist()]
+    if not shards:
+        return "select pair_id from pairs where false"
+    return f"select pair_id from pairs where (stage, unit) in ({', '.join(shards)})"
 
 
-def open_findings(store: Store, check: str) -> set[str]:
-    """Ids of the pairs about which a check found something that no reviewer has let pass."""
-    sql = """
-        select distinct pair_id from findings where finding = $check and action in ('hold', 'flag')
+def open_findings_sql(check: str) -> str:
+    """The query for the ids of pairs about which a check found what no reviewer has let pass."""
+    return f"""
+        select distinct pair_id from findings
+        where finding = '{check}' and action in ('hold', 'flag')
             and pair_id not in (
-                select pair_id from findings where finding = $check and action = 'restore'
+                select pair_id from findings where finding = '{check}' and action = 'restore'
             )"""
-    return set(store.query(sql, {"check": check}).column("pair_id").to_pylist())
 
 
 def _looked(store: Store) -> pa.Table:

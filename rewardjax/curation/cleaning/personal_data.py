@@ -5,6 +5,7 @@ and know neither phone nor card numbers. By themselves they only flag: a false a
 """
 
 import re
+from collections.abc import Iterator
 
 PATTERNS = {
     "e-mail": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b"),
@@ -19,15 +20,25 @@ PATTERNS = {
     ),
     "card number": re.compile(r"(?<![\w-])(?:\d[ -]?){12,18}\d(?![\w-])"),
 }
+DIGIT = re.compile(r"\d")
 
 
 def find_pii(text: str) -> list[str]:
     """Kinds of personal data that patterns find in a text: a hook's contract and its default."""
-    return [
-        kind
-        for kind, pattern in PATTERNS.items()
-        if any(_is_valid(kind, match[0]) for match in pattern.finditer(text))
-    ]
+    kinds = []
+    for kind in _possible(text):
+        if any(_is_valid(kind, match[0]) for match in PATTERNS[kind].finditer(text)):
+            kinds.append(kind)
+    return kinds
+
+
+def _possible(text: str) -> Iterator[str]:
+    """The kinds of which the text has a character that each of them has."""
+    # To look for one character is ten times as fast as a pattern, and most texts have neither.
+    has_digit = DIGIT.search(text) is not None
+    for kind in PATTERNS:
+        if (kind == "e-mail" and "@" in text) or (kind != "e-mail" and has_digit):
+            yield kind
 
 
 def matches(text: str) -> list[str]:

@@ -86,25 +86,38 @@ def consistency(votes: Iterable[Vote], threshold: float = 0.5) -> dict[str, Merg
     did).
     """
     merged = {}
+    # What was said of a pair is one of few patterns, of which each is merged once.
+    of_pattern: dict[tuple[Any, ...], Merged] = {}
     for pair_id, by_voter in _by_pair(votes).items():
-        opinions: dict[str, Value] = {}
-        for voter, own_votes in by_voter.items():
-            opinion = self_consistent(own_votes, threshold)
-            if opinion is not None:
-                opinions[voter] = opinion
-        counts: Counter[Value] = Counter(opinions.values())
-        most_frequent: list[Value] = [
-            opinion for opinion in counts if counts[opinion] == max(counts.values())
-        ]
-        value: Value = "tie"
-        if len(most_frequent) == 1:
-            value = most_frequent[0]
-        confidence = 0.0
-        if opinions:
-            confidence = float(np.mean([shares(by_voter[voter])[value] for voter in opinions]))
-        own = {voter: opinions.get(voter, "inconsistent") for voter in by_voter}
-        merged[pair_id] = Merged(value, confidence, own)
+        answers = []
+        for voter, own in by_voter.items():
+            answers += [(voter, vote["shown"], vote["value"]) for vote in own]
+        pattern = tuple(answers)
+        if pattern not in of_pattern:
+            of_pattern[pattern] = _by_majority(by_voter, threshold)
+        merged[pair_id] = of_pattern[pattern]
     return merged
+
+
+def _by_majority(by_voter: Mapping[str, Sequence[Vote]], threshold: float) -> Merged:
+    """What the votes about one pair come to by `consistency`."""
+    opinions: dict[str, Value] = {}
+    for voter, own_votes in by_voter.items():
+        opinion = self_consistent(own_votes, threshold)
+        if opinion is not None:
+            opinions[voter] = opinion
+    counts: Counter[Value] = Counter(opinions.values())
+    most_frequent: list[Value] = [
+        opinion for opinion in counts if counts[opinion] == max(counts.values())
+    ]
+    value: Value = "tie"
+    if len(most_frequent) == 1:
+        value = most_frequent[0]
+    confidence = 0.0
+    if opinions:
+        confidence = float(np.mean([shares(by_voter[voter])[value] for voter in opinions]))
+    own = {voter: opinions.get(voter, "inconsistent") for voter in by_voter}
+    return Merged(value, confidence, own)
 
 
 def consistency_in_parts(parts: Parts, threshold: float = 0.5) -> Iterator[dict[str, Merged]]:

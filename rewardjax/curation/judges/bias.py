@@ -47,18 +47,13 @@ def share(hits: int, total: int) -> dict[str, Any]:
     return {"share": hits / total, "low": low, "high": high, "count": total}
 
 
-def undecided_judges(votes: Votes) -> list[str]:
-    """A warning per judge that says "No preference" to nearly everything: it learned nothing."""
-    answers, ties = Counter(), Counter()
-    for vote in votes:
-        if vote["kind"] == "judge":
-            answers[vote["voter"]] += 1
-            ties[vote["voter"]] += vote["value"] == "tie"
-    return undecided_warnings(answers, ties)
+def undecided_judges(answers: Mapping[str, int], ties: Mapping[str, int]) -> list[str]:
+    """A warning per judge that says "No preference" to nearly everything: it learned nothing.
 
-
-def undecided_warnings(answers: Mapping[str, int], ties: Mapping[str, int]) -> list[str]:
-    """`undecided_judges` of counts: voter -> answers, and voter -> those that are ties."""
+    Args:
+        answers: voter -> how many.
+        ties: voter -> how many of these are ties.
+    """
     return [
         f'{voter} says "No preference" in {ties[voter]} of {count} answers; '
         "read some of them (`curate explain`), and check its prompt and what its server knows"

@@ -5,7 +5,6 @@ list, STANDINGS, of which the first entry that fits a pair's facts counts: `stan
 for one pair, as a simulation may, and `sql` is the same list as a query over the ledger.
 """
 
-import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -168,13 +167,6 @@ def pools(store: Store, iteration: int | None = None, judges: str = "panel") -> 
     there). judges: the voter whose merged votes count.
     """
     return store.query(f"{sql(iteration, judges)} order by pair_id")
-
-
-def stream(
-    store: Store, iteration: int | None, judges: str, rows: int
-) -> contextlib.AbstractContextManager[pa.RecordBatchReader]:
-    """`pools` in batches of about `rows` rows."""
-    return store.stream(f"{sql(iteration, judges)} order by pair_id", rows=rows)
 
 
 def sizes(store: Store, iteration: int | None = None, judges: str = "panel") -> dict[str, int]:

@@ -82,14 +82,17 @@ def export(
     if personal not in PERSONAL:
         raise ValueError(f"personal = {personal!r} is not one of {', '.join(PERSONAL)}")
     counts: collections.Counter[str] = collections.Counter()
-    with_personal_data = coverage.open_findings(store, "pii")
-    unseen: set[str] = set()
-    if personal == "leave_out":
-        unseen = coverage.not_looked_at(store, "pii")
 
     def labeled() -> Iterator[list[dict[str, Any]]]:
         """The rows that are written, some thousand at a time; counts the others."""
-        with pools_lib.stream(store, iteration, judges, ROWS) as batches:
+        sql = f"""
+            select standing.*, seen.pair_id is not null as is_seen,
+                personal.pair_id is not null as has_personal_data
+            from ({pools_lib.sql(iteration, judges)}) as standing
+            left join ({coverage.looked_at_sql(store, "pii")}) as seen using (pair_id)
+            left join ({coverage.open_findings_sql("pii")}) as personal using (pair_id)
+            order by pair_id"""
+        with store.stream(sql, rows=ROWS) as batches:
             for batch in batches:
                 rows = []
                 for row in batch.to_pylist():
@@ -102,13 +105,13 @@ def export(
                     if fate != "written":
                         counts[fate] += 1
                         continue
-                    if row["pair_id"] in unseen:
+                    if personal == "leave_out" and not row["is_seen"]:
                         raise ValueError(
                             f"personal = 'leave_out': pair {row['pair_id']} was never looked "
                             "through for personal data; let `curate run` clean it with clean.pii "
                             "set, or mask"
                         )
-                    if row["pair_id"] in with_personal_data:
+                    if row["has_personal_data"]:
                         counts["personal data"] += 1
                         if personal == "leave_out":
                             continue

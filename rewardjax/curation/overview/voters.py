@@ -133,12 +133,13 @@ def with_panel(store: Store) -> dict[str, float | None]:
     return {voter: _share(row["same"], row["pairs"]) for voter, row in rows.items()}
 
 
-def answers_and_ties(store: Store) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Judge -> its answers, and judge -> those of them that are ties."""
+def answers_and_ties(store: Store, stage: str = "") -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Judge -> its answers (at a stage), and judge -> those of them that are ties."""
     sql = """
         select voter, count(*) as answers, count(*) filter (value = 'tie') as ties
-        from votes where kind = 'judge' group by voter order by voter"""
-    rows = _by_voter(store, sql)
+        from votes where kind = 'judge' and ($stage = '' or stage = $stage)
+        group by voter order by voter"""
+    rows = _by_voter(store, sql, stage=stage)
     answers = {voter: row["answers"] for voter, row in rows.items()}
     return answers, {voter: row["ties"] for voter, row in rows.items()}
 

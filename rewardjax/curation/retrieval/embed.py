@@ -20,6 +20,7 @@ import scipy.sparse
 from flax import nnx
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.random_projection import SparseRandomProjection
+from sklearn.utils import murmurhash3_32
 
 from rewardjax import assets, fingerprint
 from rewardjax.curation.judges.attributes import FIELDS
@@ -34,9 +35,9 @@ from rewardjax.scoring import rows as scoring
 
 # Hashed features: words and pairs of neighboring words share one half, pieces of words the other.
 BUCKETS = 2**16
-# Texts whose features are in memory at a time: about 0.3 MB each for a text of 1,000 characters,
-# which has some thousand pieces of words. With fewer the projection, whose work per call is that of
-# a hundred texts, would take half as long again.
+# Letters of a piece of a word.
+PIECES = (3, 4, 5)
+# Texts whose features are in memory at a time, some thousand numbers each.
 TEXTS = 512
 
 
@@ -95,17 +96,19 @@ def static(rarity: np.ndarray | None = None, width: int = 256) -> Embedder:
     weighting: Any = TfidfTransformer(sublinear_tf=True)
     weighting.norm = None
     weighting.idf_ = rarity.astype(np.float64)
-    projection = _projection(width)
+    signs = _projection(width).components_
+    # [BUCKETS, width], dense: the same sums in the same order as `projection.transform`, in less
+    # than half the time, for two thirds of the places that are zero.
+    columns = np.ascontiguousarray(signs.toarray().T, np.float32)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         vectors = np.zeros((len(texts), width), np.float32)
         for first in range(0, len(texts), TEXTS):
             weighed = weighting.transform(_counts(texts[first : first + TEXTS]))
-            vectors[first : first + TEXTS] = unit(np.asarray(projection.transform(weighed)))
+            vectors[first : first + TEXTS] = unit(weighed @ columns)
         return vectors
 
     # Of the projection too: another release of scikit-learn may draw another one.
-    signs = projection.components_
     state = rarity.tobytes() + signs.indices.tobytes() + np.sign(signs.data).tobytes()
     return Embedder(f"static-{width}-{fingerprint.of_bytes(state)}", width, embed)
 
@@ -143,8 +146,40 @@ def _counts(texts: Sequence[str]) -> Any:
     words = HashingVectorizer(
         analyzer="word", ngram_range=(1, 2), token_pattern=r"[^\W_]+|[^\w\s]", **hashed
     )
-    pieces = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), **hashed)
-    return scipy.sparse.hstack([words.transform(texts), pieces.transform(texts)], format="csr")
+    return scipy.sparse.hstack([words.transform(texts), _piece_counts(texts)], format="csr")
+
+
+def _piece_counts(texts: Sequence[str]) -> scipy.sparse.csr_matrix:
+    """How often each piece of a word occurs in each text, sparse [texts, BUCKETS / 2].
+
+    What `HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5))` counts.
+    """
+    starts = np.zeros(len(texts) + 1, np.int64)
+    places = [np.zeros(0, np.int32)]
+    for row, text in enumerate(texts):
+        of_words = [_pieces_of(word) for word in text.lower().split()]
+        places += of_words
+        starts[row + 1] = starts[row] + sum(map(len, of_words))
+    place = np.concatenate(places)
+    ones = np.ones(len(place), np.float32)
+    counts = scipy.sparse.csr_matrix((ones, place, starts), (len(texts), BUCKETS // 2))
+    # In order too: the projection adds numbers up in the order in which it meets them.
+    counts.sum_duplicates()
+    return counts
+
+
+# A text repeats words, and a language does: to hash all pieces of a word again took half of the
+# time of an embedding.
+@functools.lru_cache(maxsize=2**16)
+def _pieces_of(word: str) -> np.ndarray:
+    """The features of the 3 to 5 letters long pieces of a word between blanks, int32 [pieces]."""
+    padded = f" {word} "
+    places = []
+    for size in PIECES:
+        for start in range(len(padded) - size + 1):
+            hashed = murmurhash3_32(padded[start : start + size], seed=0)
+            places.append(abs(int(hashed)) % (BUCKETS // 2))
+    return np.array(places, np.int32)
 
 
 @functools.cache

@@ -74,8 +74,13 @@ def _fitted(
         # Under the fingerprint of its weights: what a seat was trained on must not depend on its
         # name, which the next iteration's model has too.
         model = ws.plugins.load(ws, training).name
-        rows = [{"pair_id": i, "model": model, "value": value} for i, value in learned.items()]
-        stage.append(ws.store, "training", rows)
+        # As Arrow: a row as a Python dict takes ten times the memory, and silver may be millions.
+        rows = {
+            "pair_id": pa.array(learned.keys(), pa.string()),
+            "model": pa.repeat(pa.scalar(model), len(learned)),
+            "value": pa.array(learned.values(), pa.string()),
+        }
+        stage.append(ws.store, "training", pa.table(rows))
     return training
 
 
@@ -155,7 +160,8 @@ def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, A
     stage = stage_names.scored_gold(iteration)
     score(ws, best, "best", list(gold), stage)
     rows = stage.rows(ws.store, "scores")
-    attributes = {row["pair_id"]: row for row in ws.store.current_attributes().to_pylist()}
+    described = ws.store.current_attributes(list(gold)).to_pylist()
+    attributes = {row["pair_id"]: row for row in described}
     reports = ws.folder / "reports"
     # Whether the model gained is asked on the pairs that both have judged: gold grows.
     previous = None

@@ -4,13 +4,17 @@ Every function is given pairs, splits those that its stage is not done with into
 these one by one: a run that was killed goes on at the unit it was in.
 """
 
+import functools
 import itertools
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from rewardjax import config as config_lib
 from rewardjax.curation import settings
@@ -19,13 +23,17 @@ from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import UNIT, WITHOUT_ROW, PairIds, Stage, in_slices
-from rewardjax.curation.ledger.store import within
+from rewardjax.curation.ledger.store import decoded, within
 from rewardjax.curation.ledger.tables import Tables
+from rewardjax.curation.overview import voters
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
 from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Row, Waiting, Workspace
 from rewardjax.parallel.mesh import make_mesh
+
+# The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
+pc: Any = pyarrow.compute
 
 VECTORS = 2**14  # read at a time, as float32
 
@@ -125,9 +133,13 @@ def _refuse_other_vectors(ws: Workspace, embedder: str) -> None:
 
 def embedded_texts(ws: Workspace, pair_ids: Sequence[str]) -> list[str]:
     """The text of each pair whose vector is taken: prompt and attributes, never the responses."""
-    attributes = {row["pair_id"]: row for row in ws.store.current_attributes(pair_ids).to_pylist()}
-    texts = ws.store.texts(pair_ids)
-    return [embed_lib.text_of(row["prompt"], attributes.get(row["pair_id"])) for row in texts]
+    attributes = {row["pair_id"]: row for row in _attribute_rows(ws, pair_ids).to_pylist()}
+    # Responses are most of a pair's text, and are not part of this one.
+    prompts = ws.store.text_rows(pair_ids, ("prompt",)).column("prompt").to_pylist()
+    texts = []
+    for pair_id, prompt in zip(pair_ids, prompts, strict=True):
+        texts.append(embed_lib.text_of(json.loads(prompt), attributes.get(pair_id)))
+    return texts
 
 
 def all_texts(ws: Workspace, pair_ids: PairIds) -> Iterator[str]:
@@ -183,9 +195,11 @@ def judge(
         merged: the stage of the panel's votes.
         gold: the pairs that may be shown as examples, with their labels.
     """
+    # Read when the first unit asks: where all are finished nothing is.
+    shown = functools.cache(lambda: _examples(ws, gold))
 
     def votes_about(ids: Sequence[str]) -> Iterable[Row]:
-        return ws.plugins.judge(ws, as_items(ws, ids, examples(ws, ids, gold)), asked)
+        return ws.plugins.judge(ws, as_items(ws, ids, _nearest(ws, ids, shown())), asked)
 
     # A merged panel stands: what single judges would say today changes nothing about it.
     if merged.has(ws.store):
@@ -201,8 +215,7 @@ def judge(
     panel = protocol.panel_in_parts(enough, **ws.config.panel.to_dict())
     merged.append(ws.store, "votes", Tables(panel))
     # Told and not raised: whether such a judge is broken is for a person to see.
-    votes = itertools.chain.from_iterable(asked.votes(ws.store))
-    for warning in bias.undecided_judges(votes):
+    for warning in bias.undecided_judges(*voters.answers_and_ties(ws.store, asked.name)):
         print(f"warning: {asked.name}: {warning}", file=sys.stderr)
 
 
@@ -264,49 +277,74 @@ def _lost(ws: Workspace, asked: Stage) -> dict[str, set[str]]:
     return lost
 
 
-def examples(
-    ws: Workspace, pair_ids: Sequence[str], gold: Mapping[str, str | None]
+class _Examples(NamedTuple):
+    """The G gold pairs that judges may be shown, by id.
+
+    Read once: they lie all over the ledger, so that to look up a few of them for each unit would
+    read all of it every time. As Arrow: decoded, a text takes several times the memory.
+    """
+
+    ids: list[str]
+    values: list[str]
+    vectors: np.ndarray  # int8 [G, D]
+    texts: pa.Table
+    attributes: pa.Table  # null where nobody described the pair
+
+
+def _examples(ws: Workspace, gold: Mapping[str, str | None]) -> _Examples:
+    usable = {}
+    # What nobody is shown need not have a vector.
+    if _most_shots(ws):
+        usable = {pair_id: value for pair_id, value in gold.items() if value in LEGAL}
+    ids = sorted(usable)
+    rows = _attribute_rows(ws, ids)
+    attributes = rows.take(pc.index_in(pa.array(ids, pa.string()), rows.column("pair_id")))
+    values = [usable[pair_id] for pair_id in ids]
+    return _Examples(ids, values, vectors(ws, ids), ws.store.text_rows(ids), attributes)
+
+
+def _most_shots(ws: Workspace) -> int:
+    """Of the judge that is shown most; each takes the nearest of them (`Judge.shots`)."""
+    return max([ws.config.shots, *(judge.shots or 0 for judge in ws.judges)])
+
+
+def _nearest(
+    ws: Workspace, pair_ids: Sequence[str], gold: _Examples
 ) -> dict[str, tuple[Example, ...]]:
     """For each pair its nearest gold pairs, best first, as a judge is shown them.
 
     This is retrieval #2 of the paper (section 1.3): `shots` of them at most.
     """
-    # As many as the judge that is shown most wants; each takes the nearest of them (`Judge.shots`).
-    shots = max([ws.config.shots, *(judge.shots or 0 for judge in ws.judges)])
-    usable = {pair_id: value for pair_id, value in gold.items() if value in LEGAL}
-    if not shots or not usable or not pair_ids:
+    if not gold.ids or not pair_ids:
         return {}
-    ids = sorted(usable)
-    shots = min(shots, len(ids))
+    shots = min(_most_shots(ws), len(gold.ids))
     with jax.set_mesh(make_mesh()):
-        # [pairs, shots] places in `ids`
-        near, _ = search.nearest(vectors(ws, pair_ids), vectors(ws, ids), shots)
-    shown = [ids[place] for place in np.unique(near[near >= 0])]
-    attributes = _attributes(ws, shown)
-    example_of = {}
-    for pair_id, text in zip(shown, ws.store.texts(shown), strict=True):
+        # [pairs, shots] places in `gold`, -1 where there are fewer gold pairs
+        near, _ = search.nearest(vectors(ws, pair_ids), gold.vectors, shots)
+    places = np.unique(near[near >= 0])
+    example_of = dict(zip(places.tolist(), _shown(gold, places), strict=True))
+    nearest = {}
+    for pair_id, row in zip(pair_ids, near.tolist(), strict=True):
+        examples = [example_of[place] for place in row if place >= 0]
+        # Never the pair itself: its label would be shown to who is asked for it.
+        nearest[pair_id] = tuple(each for each in examples if each.pair_id != pair_id)
+    return nearest
+
+
+def _shown(gold: _Examples, places: np.ndarray) -> Iterator[Example]:
+    """The gold pairs at these places, as judges see them."""
+    texts = decoded(gold.texts.take(places))
+    described = _as_attributes(gold.attributes.take(places).drop_null())
+    for place, text in zip(places.tolist(), texts, strict=True):
         responses = text["response_a"], text["response_b"]
-        example_of[pair_id] = Example(
-            pair_id,
+        yield Example(
+            text["pair_id"],
             text["prompt"],
             responses,
-            usable[pair_id],
-            attributes.get(pair_id),
+            gold.values[place],
+            described.get(text["pair_id"]),
             text["tools"],
         )
-    return {
-        pair_id: _nearest(pair_id, places, ids, example_of)
-        for pair_id, places in zip(pair_ids, near.tolist(), strict=True)
-    }
-
-
-def _nearest(
-    pair_id: str, places: Sequence[int], ids: Sequence[str], example_of: Mapping[str, Example]
-) -> tuple[Example, ...]:
-    # Never the pair itself: its label would be shown to who is asked for it. A place of -1 says
-    # that there are fewer gold pairs.
-    nearest = [ids[place] for place in places if place >= 0]
-    return tuple(example_of[i] for i in nearest if i != pair_id)
 
 
 def as_items(
@@ -334,6 +372,13 @@ def as_items(
 
 
 def _attributes(ws: Workspace, pair_ids: Sequence[str]) -> dict[str, Attributes]:
+    return _as_attributes(_attribute_rows(ws, pair_ids))
+
+
+def _attribute_rows(ws: Workspace, pair_ids: Sequence[str]) -> pa.Table:
     names = list(Attributes.model_fields)
-    rows = ws.store.current_attributes(pair_ids).select(["pair_id", *names]).to_pylist()
-    return {row.pop("pair_id"): Attributes(**row) for row in rows}
+    return ws.store.current_attributes(pair_ids).select(["pair_id", *names])
+
+
+def _as_attributes(rows: pa.Table) -> dict[str, Attributes]:
+    return {row.pop("pair_id"): Attributes(**row) for row in rows.to_pylist()}

@@ -26,6 +26,9 @@ from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
 
 PEOPLE = ("simulated", "files")
+# Pairs whose texts say how rare words are: more would hardly change it, and take half of the time
+# of an embedding.
+RARITY = 50_000
 EMBEDDERS = ("static", "backbone", "minilm", "encoder", "http")
 
 # ------------------------------------------------------------------ judges
@@ -181,7 +184,8 @@ def embedder(ws: Workspace, pair_ids: PairIds) -> embed.Embedder:
         return _embedder_over_http(ws)
     path = ws.folder / "rarity.npy"
     if not path.exists():
-        rarity = embed.fit_rarity(labeling.all_texts(ws, pair_ids))
+        # Ids are hashes: the first ones are a sample at random, and always the same.
+        rarity = embed.fit_rarity(labeling.all_texts(ws, pair_ids[:RARITY]))
         with files.replacing(path) as part, open(part, "wb") as file:
             np.save(file, rarity)
     return embed.static(np.load(path), settings.width)

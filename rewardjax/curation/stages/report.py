@@ -239,7 +239,7 @@ def leanings(ws: Workspace) -> Rows:
 
 def undecided_judges(ws: Workspace) -> Rows:
     """Warnings about judges that say "No preference" to nearly everything."""
-    lines = judge_bias.undecided_warnings(*voters.answers_and_ties(ws.store))
+    lines = judge_bias.undecided_judges(*voters.answers_and_ties(ws.store))
     return [{"warning": line} for line in lines]
 
 

@@ -10,6 +10,7 @@ import random
 import pytest
 from cleaning_texts import sentence, small_store, text_pair
 
+from rewardjax.curation.cleaning import contamination
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.ledger import pools as pools_lib
@@ -106,6 +107,12 @@ def test_all_contamination_planted_in_20000_pairs_is_found_and_nothing_else(tmp_
     clean(store, benchmarks={"bench": entry}, pii=None)
     assert store.fingerprint() == before
     assert pools_lib.sizes(store)["discarded"] == len(planted) - 1
+
+
+def test_without_benchmarks_no_text_is_cut_into_words(monkeypatch):
+    monkeypatch.setattr(contamination.ngrams, "look_up", None)
+    texts = ["one", "two"]
+    assert list(contamination.find(texts, [], n=13, modes=["paper"])) == [[], []]
 
 
 def test_near_duplicates_and_personal_data_are_found(tmp_path):

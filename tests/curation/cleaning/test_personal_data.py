@@ -15,6 +15,8 @@ from rewardjax.curation.cleaning.personal_data import find_pii, masked, matches
         ("078-05-1120", ["social security number"]),
         ("4111-1111-1111-1111", ["card number"]),
         ("4111-1111-1111-1112", []),  # the check digit is wrong
+        ("no digit, one @ sign", []),
+        ("٤١٥-٥٥٥-٠١٣٤ in other digits", ["phone"]),
         ("12 * 7 = 84, 2 + 3 = 5, 1234567", []),
     ],
 )

@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 from judging import accuracy
@@ -54,6 +56,22 @@ def test_a_voter_says_what_most_of_its_votes_say_or_nothing():
     assert self_consistent(votes("p", "j", "ab:a", "ba:b")) is None  # always the first
     assert self_consistent(votes("p", "j", "ab:tie", "ba:tie", "ab:a", "ba:tie")) == "tie"
     assert self_consistent(votes("p", "j", "ab:a", "ba:a", "ab:b", "ba:a"), threshold=0.8) is None
+
+
+def test_pairs_of_which_the_same_was_said_are_merged_alike():
+    rng = random.Random(0)
+    by_pair = {}
+    for place in range(300):
+        rows = []
+        for voter in ("x", "y"):
+            said = []
+            for _ in range(3):
+                said.append(f"{rng.choice(('ab', 'ba'))}:{rng.choice(('a', 'b', 'tie'))}")
+            rows += votes(f"p{place}", voter, *said)
+        by_pair[f"p{place}"] = rows
+    together = consistency([row for rows in by_pair.values() for row in rows])
+    for pair_id, rows in by_pair.items():
+        assert together[pair_id] == consistency(rows)[pair_id]
 
 
 def test_across_judges_the_most_frequent_value_wins_and_the_inconsistent_abstain():

@@ -24,18 +24,9 @@ def test_position_measures_of_three_plain_characters():
 
 
 def test_a_judge_that_hardly_ever_decides_is_named_and_an_honest_tie_is_not():
-    judgments = lambda voter, ties, others: [
-        {"voter": voter, "kind": "judge", "value": value}
-        for value, count in (("tie", ties), ("a", others))
-        for _ in range(count)
-    ]
-    rows = [
-        *judgments("judge:blind", 19, 1),
-        *judgments("judge:careful", 18, 2),
-        *judgments("judge:new", 19, 0),
-        *({"voter": "panel", "kind": "panel", "value": "tie"} for _ in range(40)),
-    ]
-    (warning,) = bias.undecided_judges(rows)
+    ties = {"judge:blind": 19, "judge:careful": 18, "judge:new": 19, "judge:sure": 0}
+    answers = {"judge:blind": 20, "judge:careful": 20, "judge:new": 19, "judge:sure": 40}
+    (warning,) = bias.undecided_judges(answers, ties)
     assert warning.startswith('judge:blind says "No preference" in 19 of 20 answers')
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
 from rewardjax.curation.retrieval import embed
 from rewardjax.data.chat import ChatTokenizer
@@ -48,6 +48,33 @@ def test_static_embedder_is_pinned():
         embed.static(width=0)
     with pytest.raises(ValueError, match="use fit_rarity"):
         embed.static(np.ones(5))
+
+
+def test_pieces_of_words_are_those_of_scikit_learn():
+    texts = [
+        "",
+        " ",
+        "a",
+        "Ab  ab\tAB\n\nabcdefgh",
+        "Straße İstanbul \U0001f600 你好世界 \x00 e\u0301",
+    ]
+    texts += TEXTS
+    expected = HashingVectorizer(
+        analyzer="char_wb",
+        ngram_range=(3, 5),
+        n_features=embed.BUCKETS // 2,
+        alternate_sign=False,
+        norm=None,
+        dtype=np.float32,
+    ).transform(texts)
+    counts = embed._piece_counts(texts)
+    for part in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(counts, part), getattr(expected, part))
+
+
+def test_the_dense_projection_gives_the_numbers_of_scikit_learn():
+    projected = embed._projection(64).transform(embed._counts(TEXTS))
+    np.testing.assert_array_equal(embed.static(width=64).embed(TEXTS), embed.unit(projected))
 
 
 def test_rarity_is_the_inverse_document_frequency():

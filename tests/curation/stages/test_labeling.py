@@ -10,7 +10,8 @@ from ledgers import vote
 
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
-from rewardjax.curation.stages import labeling, people_steps
+from rewardjax.curation.retrieval import embed
+from rewardjax.curation.stages import labeling, people_steps, product
 from rewardjax.curation.workspace import Paused
 
 GOLD = ids("north", 0, 6) + ids("south", 0, 6)
@@ -40,6 +41,35 @@ def test_judges_are_shown_the_nearest_gold_pairs_the_nearest_first(tmp_path):
             assert all(example.value == right(GOLD)[example.pair_id] for example in item.examples)
 
 
+def test_examples_carry_what_is_known_about_their_pairs(tmp_path):
+    cast = Cast()
+    with workspace(tmp_path, cast, shots=2) as ws:
+        prepare(ws)
+        ws.store.append("attributes", "tag", "0", [attributes("north05")])
+        judge(ws, ["north07"], right(GOLD))
+        (item,) = cast.items
+        (described,) = [each.attributes for each in item.examples if each.pair_id == "north05"]
+        assert described.annotation_guideline == "count"
+        assert [e.attributes for e in item.examples if e.pair_id != "north05"] == [None]
+        (text,) = ws.store.texts(["north05"])
+        (example,) = [each for each in item.examples if each.pair_id == "north05"]
+        assert example.prompt == text["prompt"]
+        assert example.responses == (text["response_a"], text["response_b"])
+
+
+def test_gold_is_read_once_however_many_units_are_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_names, "UNIT", 1)
+    read = []
+    vectors = labeling.vectors
+    monkeypatch.setattr(labeling, "vectors", lambda ws, ids: read.append(ids) or vectors(ws, ids))
+    cast = Cast()
+    with workspace(tmp_path, cast, shots=3) as ws:
+        prepare(ws)
+        judge(ws, ASKED, right(GOLD))
+        assert [len(item.examples) for item in cast.items] == [3, 3]
+        assert sorted(map(len, read)) == [1, 1, len(GOLD)]
+
+
 def test_a_pair_is_never_its_own_example(tmp_path):
     cast = Cast()
     with workspace(tmp_path, cast, shots=3) as ws:
@@ -56,6 +86,15 @@ def test_vectors_of_another_embedder_are_refused(tmp_path):
         ws.store.append("embeddings", "embed", "earlier", [row])
         with pytest.raises(ValueError, match="vectors of the embedder an earlier one"):
             labeling.embed(ws, ASKED, dataclasses.replace(stage_names.EMBED, name="embed-later"))
+
+
+def test_how_rare_words_are_is_learned_from_a_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(product, "RARITY", 3)
+    with workspace(tmp_path, Cast()) as ws:
+        prepare(ws)
+        product.embedder(ws, GOLD)
+        sample = embed.fit_rarity(labeling.embedded_texts(ws, GOLD[:3]))
+        np.testing.assert_array_equal(np.load(ws.folder / "rarity.npy"), sample)
 
 
 def test_without_shots_or_without_gold_nothing_is_shown(tmp_path):

@@ -1,0 +1,64 @@
+"""The benchmark of curation at growing sizes: every step runs, and its figures mean what they say."""
+
+import subprocess
+
+import pytest
+
+from benchmarks import curation_growth
+from rewardjax.curation.judges import scripted_server
+from rewardjax.curation.judges.scripted_judge import Behavior, Truth
+
+PAIRS = 400
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What each step came to, run in this process one after another."""
+    folder = tmp_path_factory.mktemp("growth")
+    curation_growth.write_source(folder / "source.parquet", PAIRS)
+    behaviors = {name: Behavior() for name in curation_growth.JUDGES}
+    figures = {}
+    with scripted_server.serve(behaviors, Truth()) as server:
+        for step in curation_growth.STEPS:
+            figures[step] = curation_growth.run_step(folder, PAIRS, step, server.url)
+        asked = dict(server.paid)
+    return {step: each["outcome"] for step, each in figures.items()}, asked
+
+
+def test_no_pair_gets_lost_on_the_way(outcomes):
+    outcome, _ = outcomes
+    assert outcome["import"]["pairs"] == PAIRS
+    # People's pairs are gold: nobody decides about them.
+    assert sum(outcome["decide"].values()) == PAIRS
+    assert 0 < outcome["export"]["written"] <= PAIRS
+    assert outcome["retrieve"]["retrieved"] == 3
+
+
+def test_a_sample_is_asked_over_http(outcomes):
+    _, asked = outcomes
+    # Of 400 pairs 4 are described, of the 396 that are no gold 4 judged, by both models.
+    questions = 4 * 1 + 4 * curation_growth.SAMPLES
+    assert set(asked) and sum(asked.values()) >= len(curation_growth.JUDGES) * questions
+
+
+def test_growth_is_read_along_the_last_two_sizes():
+    by_size = {
+        10: {"cpu_seconds": 1.0, "peak_mb": 100.0},
+        20: {"cpu_seconds": 2.0, "peak_mb": 100.0},
+    }
+    grown = curation_growth.grown(by_size)
+    assert grown["cpu_ms_per_pair"] == [100.0, 100.0] and grown["bytes_per_pair"] == 0
+    assert grown["at_40m"]["cpu_hours"] == round(curation_growth.MANY * 0.1 / 3600, 2)
+
+
+def test_what_was_measured_is_reported_when_a_step_fails(tmp_path, monkeypatch):
+    def child(folder, pairs, step, server):
+        if (pairs, step) == (20, "clean"):
+            raise subprocess.CalledProcessError(1, "clean")
+        return {"cpu_seconds": 1.0, "peak_mb": 1.0}
+
+    monkeypatch.setattr(curation_growth, "_in_a_child", child)
+    figures = curation_growth.measure(tmp_path, [10, 20], ["import", "clean"])
+    assert figures["steps"]["import"]["pairs"] == [10, 20]
+    assert figures["steps"]["clean"]["pairs"] == [10]
+    assert "clean" in figures["stopped"][0]
