@@ -242,7 +242,11 @@ def _strings(value: Any) -> Iterator[str]:
 def _replaced(value: Any, contents: Sequence[str]) -> Any:
     if isinstance(value, str):
         for content in contents:
-            value = value.replace(content, ERASED)
+            # A word such as "2" is part of ids and numbers too: only where it stands alone.
+            if value == content:
+                value = ERASED
+            elif " " in content or len(content.encode()) >= TELLING:
+                value = value.replace(content, ERASED)
         return value
     if isinstance(value, dict):
         return {name: _replaced(item, contents) for name, item in value.items()}

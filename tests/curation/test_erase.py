@@ -162,6 +162,19 @@ def test_an_erasure_that_is_interrupted_is_told_by_audit_and_goes_on(
     assert files_with(folder, "Zanzibar") == set()
 
 
+def test_a_short_answer_is_erased_where_it_stands_alone_and_ids_stay(folder):
+    store = Store(folder / "store")
+    answers = {"response_a": messages("assistant", "2"), "response_b": messages("assistant", "3")}
+    short = pair("p3", prompt=messages("user", "Is it 2 or 3?"), **answers)
+    store.append("pairs", "import-short", "00000", [short])
+    queue = folder / "queue/people-1.tasks.jsonl"
+    people_files.write_tasks(store, [Task("task-23", "p3", "ana", "ab", False)], queue)
+    assert curate.main(["erase", str(folder), "p3"]) == 0
+    task = json.loads(queue.read_text())
+    assert task["task"] == "task-23" and "Is it" not in queue.read_text()
+    assert [side[0]["content"] for side in (task["left"], task["right"])] == ["(erased)"] * 2
+
+
 def test_ids_may_come_in_a_file_and_must_be_those_of_pairs(folder, tmp_path, capsys):
     (tmp_path / "ids").write_text("p0\np2\n")
     assert curate.main(["erase", str(folder), "--ids", str(tmp_path / "ids")]) == 0

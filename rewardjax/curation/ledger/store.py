@@ -300,7 +300,7 @@ class Store:
         path = self.folder / "settings" / f"{manifest['config']}.json"
         if not path.exists():
             return None
-        return json.loads(path.read_text())
+        return _settings_in(path)
 
     def fingerprint(self, *ledgers: str) -> str:
         """Hash of the contents of all shards (of these ledgers): equal stores, equal hashes."""
@@ -539,6 +539,12 @@ class Store:
         with self.connect(ledgers=["training"]) as connection:
             connection.register("new_scores", scores)
             cross_fit.refuse_own_training_pairs(connection, "new_scores")
+
+
+# Thousands of shards share a few: a file is named after what is in it.
+@functools.lru_cache(maxsize=256)
+def _settings_in(path: pathlib.Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:
