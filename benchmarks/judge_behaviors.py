@@ -282,6 +282,88 @@ def _too_long(exchange: Exchange) -> None:
         exchange.reply()
 
 
+def _too_long_for(status: int, document: Callable[[int], Any]) -> Callable[[Exchange], None]:
+    """Examples do not fit into the context, which each server says in a document of its own."""
+
+    def reply(exchange: Exchange) -> None:
+        shown = prompts.read_back(list(exchange.body["messages"]))
+        if shown is not None and shown.examples:
+            length = sum(len(message["content"]) for message in exchange.body["messages"])
+            exchange.json(document(length), status)
+        else:
+            exchange.reply()
+
+    return reply
+
+
+def _vllm_too_long(length: int) -> Any:
+    message = (
+        "This model's maximum context length is 4096 tokens. However, you requested "
+        f"{length} tokens in the messages. Please reduce the length of the messages."
+    )
+    return {"object": "error", "message": message, "type": "BadRequestError", "code": 400}
+
+
+def _tgi_too_long(length: int) -> Any:
+    message = f"`inputs` tokens + `max_new_tokens` must be <= 4096. Given: {length} `inputs` tokens"
+    return {"error": f"Input validation error: {message}", "error_type": "validation"}
+
+
+def _llama_cpp_too_long(length: int) -> Any:
+    message = "the request exceeds the available context size, try increasing it"
+    details = {"code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": length}
+    return {"error": {"message": message, **details, "n_ctx": 4096}}
+
+
+def _filtered_by_status(exchange: Exchange) -> None:
+    """Azure refuses a third of the prompts with status 400."""
+    text = json.dumps(exchange.body["messages"])
+    if not exchange.is_probe and sum(text.encode()) % 3 == 0:
+        message = "The response was filtered due to the prompt triggering content management policy"
+        exchange.error(400, message, "content_filter")
+    else:
+        exchange.reply()
+
+
+def _error_in_choice(exchange: Exchange) -> None:
+    """OpenRouter passes a provider's error on within a choice."""
+    completion = exchange.completion("", "error")
+    completion["choices"][0]["error"] = {"code": 502, "message": "Provider returned error"}
+    exchange.json(completion)
+
+
+def _without_content(exchange: Exchange) -> None:
+    """Gemini, where thinking took all that the answer might have."""
+    completion = exchange.completion(None, "length")
+    completion["choices"][0]["message"] = {"role": "assistant"}
+    exchange.json(completion)
+
+
+def _two_choices(exchange: Exchange) -> None:
+    completion = exchange.completion(exchange.right, "stop")
+    other = exchange.completion(exchange.other, "stop")["choices"][0]
+    completion["choices"].append(other | {"index": 1})
+    exchange.json(completion)
+
+
+def _events(exchange: Exchange) -> None:
+    """A gateway that streams whatever it is asked for."""
+    chunk = {"choices": [{"index": 0, "delta": {"content": exchange.right}}]}
+    content = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+    exchange.bytes(content, 200, "text/event-stream")
+
+
+def _with_byte_order_mark(exchange: Exchange) -> None:
+    content = json.dumps(exchange.completion(exchange.right, "stop")).encode("utf-8-sig")
+    exchange.bytes(content, 200, "application/json")
+
+
+def _latin_1(exchange: Exchange) -> None:
+    completion = exchange.completion(f"Voil\u00e0: {exchange.right}", "stop")
+    content = json.dumps(completion, ensure_ascii=False).encode("latin-1")
+    exchange.bytes(content, 200, "application/json")
+
+
 def _no_system(exchange: Exchange) -> None:
     if any(message["role"] == "system" for message in exchange.body["messages"]):
         exchange.error(400, "System role not supported")
@@ -461,6 +543,44 @@ BEHAVIORS: dict[str, Behavior] = {
     ),
     "unsaid": Behavior(_refuses_unsaid),
     "context": Behavior(_too_long),
+    # One server's or gateway's own way to say the same.
+    "vllm_context": Behavior(_too_long_for(400, _vllm_too_long)),
+    "tgi_context": Behavior(_too_long_for(422, _tgi_too_long)),
+    "llama_cpp_context": Behavior(_too_long_for(400, _llama_cpp_too_long)),
+    "azure_filter": Behavior(_filtered_by_status, "some"),
+    "openrouter_error_in_choice": Behavior(_every_third(_error_in_choice)),
+    "openrouter_reasoning": Behavior(
+        lambda exchange: exchange.text(None, reasoning=exchange.right)
+    ),
+    "gemini_without_content": Behavior(_without_content, "none"),
+    "gemini_error_in_list": Behavior(
+        _every_third(
+            lambda exchange: exchange.json(
+                [{"error": {"code": 429, "message": "Resource has been exhausted"}}], 429
+            )
+        ),
+        slow=True,
+    ),
+    "anthropic_overloaded": Behavior(_every_third(_say(529, "Overloaded")), slow=True),
+    "sglang_abort": Behavior(_every_third(lambda exchange: exchange.text("", "abort"))),
+    "ollama_native": Behavior(
+        lambda exchange: exchange.json(
+            {"model": "m", "message": {"role": "assistant", "content": exchange.right}}
+        ),
+        "stopped",
+        "without choices",
+    ),
+    "legacy_text": Behavior(
+        lambda exchange: exchange.json({"choices": [{"index": 0, "text": exchange.right}]}),
+        "stopped",
+        "a choice that has no message",
+    ),
+    "streams_unasked": Behavior(_events, "stopped", "not JSON"),
+    "two_choices": Behavior(_two_choices),
+    "byte_order_mark": Behavior(_with_byte_order_mark),
+    "latin_1": Behavior(_latin_1),
+    "usage_total_only": Behavior(_with_usage({"total_tokens": 340})),
+    "zero_byte": Behavior(_wrapped("RIGHT\n\u0000")),
 }
 
 

@@ -56,6 +56,8 @@ SMOKE = (
     "nomax",
     "surrogate",
     "quota",
+    "tgi_context",
+    "byte_order_mark",
 )
 KILLS = 10
 LATENCY = 1.0  # seconds per answer, as of a small model: a healthy run takes about ten

@@ -144,10 +144,11 @@ class _Asking:
     ) -> list[Question]:
         """Put questions to all servers of a judge; those that stay open come back."""
         given_up: list[Question] = []
-        # Each of them is one request at a time.
+        # Each of them is one question at a time; those beyond the server's slots work while others
+        # wait to try again.
         workers = []
         for endpoint in endpoints:
-            for _ in range(endpoint.judge.max_in_flight):
+            for _ in range(2 * endpoint.judge.max_in_flight):
                 workers.append(self._work(endpoint, waiting, dialect, given_up))
         await asyncio.gather(*workers)
         return given_up

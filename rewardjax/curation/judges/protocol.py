@@ -146,7 +146,7 @@ def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome 
 _TOO_LONG = re.compile(
     r"context.(length|size|window)|maximum (input|prompt|sequence) length|too many tokens"
     r"|longer than the model|exceeds? the (available|maximum|model)|must have less than|too long"
-    r"|\b413\b",
+    r"|tokens.{0,20} must be <= \d|\b413\b",
     re.IGNORECASE,
 )
 

@@ -43,7 +43,7 @@ from rewardjax.curation.servers.replies import Trouble, describe_error
 from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
-FIRST_PAUSE = 0.5  # seconds, doubled with each try; no pause is shorter
+FIRST_PAUSE = 0.5  # seconds, doubled with each try in vain; no pause is shorter
 LOADING_PAUSE = 5.0  # seconds between looks at a server that loads its model
 LOADING_LOOKS = 180  # a quarter of an hour in all
 SILENT_AFTER = 30.0  # seconds without any reply after which it is said, and again each minute
@@ -125,6 +125,10 @@ class Connection(abc.ABC):
         self._in_flight = self._failed_in_a_row = 0
         self._said_loading = False
         self._one_at_a_time, self._small_question = asyncio.Lock(), asyncio.Lock()
+        # Why it cannot be used, once that is known.
+        self._down: str | None = None
+        # One for each request that the server may have at a time.
+        self._slots = asyncio.Semaphore(server.max_in_flight)
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -142,11 +146,17 @@ class Connection(abc.ABC):
 
     async def pay(self, request: Request, purse: Purse) -> Answer | None:
         """`call` of a request whose answer the ledger does not keep."""
-        row = await purse.reserve(request)
-        try:
-            return await self._settle(row, request)
-        finally:
-            await purse.settled()
+        # A slot first: what is reserved when a process dies stays booked, so that it should be what
+        # was sent.
+        async with self._slots:
+            # Found out while this request waited for its slot.
+            if self._down is not None:
+                raise ServerDown(self._down)
+            row = await purse.reserve(request)
+            try:
+                return await self._settle(row, request)
+            finally:
+                await purse.settled()
 
     @abc.abstractmethod
     def read(self, content: bytes, request: Request) -> Answer:
@@ -200,9 +210,14 @@ class Connection(abc.ABC):
                 lost = failed[Kind.TIMED_OUT]
                 self.ledger.abandon(row, request, tries=tries, lost=lost, reason=reason)
                 if at_fault == "server":
-                    raise ServerDown(f"{self._who()}: {reason}")
+                    self._down = f"{self._who()}: {reason}"
+                    raise ServerDown(self._down)
                 return None
-            await self._pause(failure, tries)
+            doublings = tries - 1
+            # A server that answers others needs no relief, unless it asks for it.
+            if failure.kind is Kind.BROKEN and self._answered > answered_before:
+                doublings = 0
+            await self._pause(failure, doublings)
         seconds, lost = time.monotonic() - started, failed[Kind.TIMED_OUT]
         self.ledger.settle(row, request, answer, seconds=seconds, tries=tries, lost=lost)
         return answer
@@ -220,6 +235,9 @@ class Connection(abc.ABC):
             return "server"
         suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
         limit = min(suspect_after.get(failure.kind, self.suspect_after), patience)
+        # A gateway's 502 says nothing about the request; a model that fails on it says 500.
+        if failure.reason.startswith("500"):
+            limit = max(1, limit - 1)
         # Of this kind alone: that a server was busy before says nothing about the request.
         if failed[failure.kind] < limit:
             return None
@@ -344,11 +362,11 @@ class Connection(abc.ABC):
                 status = int(str(trouble.code))
             raise failures.of_status(status, str(trouble), trouble.code, {}) from None
 
-    async def _pause(self, failure: Failure, tries: int) -> None:
-        """Wait after a failed try: FIRST_PAUSE, doubled with each, or as the server asks."""
+    async def _pause(self, failure: Failure, doublings: int) -> None:
+        """Wait after a failed try: FIRST_PAUSE, doubled so often, or as the server asks."""
         seconds = failure.pause
         if seconds is None:
-            seconds = FIRST_PAUSE * 2 ** (tries - 1)
+            seconds = FIRST_PAUSE * 2**doublings
         # With jitter, so that the waiting requests do not all come back at once.
         seconds = min(max(seconds, FIRST_PAUSE), LONGEST_PAUSE) * random.uniform(1.0, 1.25)
         if failure.kind in (Kind.SLOW_DOWN, Kind.UNREACHED):
@@ -357,8 +375,19 @@ class Connection(abc.ABC):
             # In its own time and not in the request's: each of many requests has failed seldom.
             steps = self._failed_in_a_row - BREAK_AFTER
             self._hold_back(min(FIRST_PAUSE * 2**steps, LONGEST_PAUSE))
+        elif self._answered and self._failed_in_a_row <= BREAK_AFTER // 2:
+            await self._sleep_outside(seconds)
         else:
+            # A server that answers nothing is not asked more.
             await asyncio.sleep(seconds)
+
+    async def _sleep_outside(self, seconds: float) -> None:
+        """Let another request have this one's slot for some time: the server has time for it."""
+        self._slots.release()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self._slots.acquire()
 
     def _hold_back(self, seconds: float) -> None:
         """Send nothing to this server for some time."""

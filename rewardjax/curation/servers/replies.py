@@ -23,8 +23,9 @@ class Trouble(Exception):
 def read_json(content: bytes) -> Any:
     """The JSON in the body of a reply of status 200. Raises Trouble."""
     try:
-        # Servers that mean to keep a connection alive send blanks before the JSON.
-        return json.loads(content.decode("utf-8", errors="replace"))
+        # Servers that mean to keep a connection alive send blanks before the JSON, and gateways on
+        # Windows a byte order mark.
+        return json.loads(content.decode("utf-8-sig", errors="replace"))
     except (ValueError, RecursionError):
         kind = f"{len(content)} bytes that are not JSON"
         if content.lstrip().startswith(b"<"):

@@ -3,7 +3,8 @@
 Each server is asked about ten pairs whose better response is known, in both orders: how much of it
 can be read, with which mercies, how often it is right, whether it looks at place or length, and
 what the plan would cost in money and hours at that rate. A tagger is asked to describe them: what
-is right about a description nobody knows, so that its answers can only be read or not.
+is right about a description nobody knows, so that its answers can only be read or not. Where
+vectors come from a server, it is asked for those of the ten pairs.
 """
 
 import dataclasses
@@ -17,6 +18,11 @@ from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import Outcome
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import VoteRow
+from rewardjax.curation.retrieval.http_embedder import (
+    EmbeddingServer,
+    NotEmbedded,
+    http_embedder,
+)
 from rewardjax.curation.stages import cost_plan, labeling
 from rewardjax.curation.workspace import Workspace
 
@@ -54,7 +60,33 @@ def check(ws: Workspace) -> tuple[list[dict[str, Any]], list[str]]:
                 rows.append(row | _of_plan(server, planned[task, judge.name]))
                 if server.why is not None:
                     sentences.append(server.why)
+    if ws.config.embedder.name == "http":
+        for url in EmbeddingServer(**ws.config.embedder.server.to_dict()).urls:
+            row, why = _check_embedder(ws, url, list(reference.right))
+            rows.append(row)
+            sentences += why
     return rows, sentences
+
+
+def _check_embedder(
+    ws: Workspace, url: str, pair_ids: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Ask one server for the vectors of the pairs, and keep none; its row, and why it gives none.
+
+    What the plan would cost is not told: how many texts there will be to embed nobody knows.
+    """
+    settings = ws.config.embedder
+    server = dataclasses.replace(EmbeddingServer(**settings.server.to_dict()), base_url=url)
+    row = {"judge": server.model, "asked to": "embed", "server": url}
+    texts = labeling.embedded_texts(ws, pair_ids)
+    before = ws.calls.spent()
+    try:
+        embedder = http_embedder(server, ws.calls, width=settings.width, purpose=PURPOSE)
+        read, why = len(embedder.embed(texts)), []
+    except NotEmbedded as error:
+        read, why = 0, [str(error)]
+    dollars = (ws.calls.spent() - before) / len(texts)
+    return row | {"readable": _share(read, len(texts)), "$ per question": round(dollars, 6)}, why
 
 
 def _reference(ws: Workspace) -> Reference:

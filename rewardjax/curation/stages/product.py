@@ -163,7 +163,7 @@ def check_embedder(settings: Config) -> None:
     if name == "minilm":
         encoder.minilm_folder()
     if name == "http":
-        EmbeddingServer(**settings.server)
+        EmbeddingServer(**settings.server.to_dict())
 
 
 def embedder(ws: Workspace, pair_ids: PairIds) -> embed.Embedder:
@@ -194,7 +194,7 @@ def embedder(ws: Workspace, pair_ids: PairIds) -> embed.Embedder:
 def _embedder_over_http(ws: Workspace) -> embed.Embedder:
     """The server's vectors; Paused, not lost, where it gives none."""
     settings = ws.config.embedder
-    server = EmbeddingServer(**settings.server)
+    server = EmbeddingServer(**settings.server.to_dict())
     try:
         over_http = http_embedder(server, ws.calls, width=settings.width, purpose="embed")
     except NotEmbedded as error:

@@ -55,6 +55,79 @@ def test_a_poisoned_request_costs_itself_and_no_other(ledger):
     assert ending["open"] == 1 and "illegal memory access" in ending["problem"]
 
 
+def pair_asked(exchange: Exchange) -> int:
+    """Which of ITEMS a request is about; -1 for a first question."""
+    text = str(exchange.body["messages"][-1]["content"])
+    for i, item in enumerate(ITEMS):
+        if item.prompt[-1]["content"] in text:
+            return i
+    return -1
+
+
+def test_others_are_asked_while_a_request_waits_to_be_tried_again(ledger, monkeypatch):
+    monkeypatch.setattr(connection, "FIRST_PAUSE", 0.3)
+    monkeypatch.setattr(connection, "LONGEST_PAUSE", 1.0)
+    order = []
+
+    def reply(exchange: Exchange) -> None:
+        asked = pair_asked(exchange)
+        order.append(asked)
+        if asked == 2 and order.count(2) == 1:
+            exchange.error(502, "bad gateway")
+        else:
+            exchange.reply()
+
+    _, votes, _ = ask_with(Behavior(reply), ledger, max_in_flight=1)
+    assert len(votes) == 16
+    asked = [i for i in order if i >= 0]
+    first, again = (place for place, i in enumerate(asked) if i == 2)
+    assert again - first > 2
+
+
+def test_who_says_500_has_tried_and_is_asked_three_times_in_all(ledger):
+    tries = {"500": 0, "502": 0}
+
+    def reply(exchange: Exchange) -> None:
+        for pair, status in ((3, "500"), (5, "502")):
+            if pair_asked(exchange) == pair:
+                tries[status] += 1
+                exchange.error(int(status), "no")
+                return
+        exchange.reply()
+
+    _, votes, (ending,) = ask_with(Behavior(reply), ledger)
+    assert len(votes) == 14 and ending["open"] == 2
+    assert tries == {
+        "500": connection.SUSPECT_AFTER - 1 + connection.SUSPECT_AGAIN_AFTER - 1,
+        "502": connection.SUSPECT_AFTER + connection.SUSPECT_AGAIN_AFTER,
+    }
+
+
+def test_pauses_grow_only_where_nobody_is_answered(ledger, monkeypatch):
+    pauses = []
+    pause = connection.Connection._pause
+
+    async def noted(self, failure, doublings):
+        pauses.append(doublings)
+        await pause(self, failure, 0)
+
+    monkeypatch.setattr(connection.Connection, "_pause", noted)
+
+    def reply(exchange: Exchange) -> None:
+        if pair_asked(exchange) == 3:
+            exchange.error(502, "no")
+        else:
+            exchange.reply()
+
+    ask_with(Behavior(reply), ledger, max_in_flight=1)
+    # The first pause is of a request about which nothing is known yet; then others are answered.
+    assert pauses[:2] == [0, 0]
+    pauses.clear()
+    down = Behavior(lambda exchange: exchange.error(502, "bad gateway"))
+    ask_with(down, ledger, answer_format="plain", revision="2", max_in_flight=1)
+    assert max(pauses) >= 2
+
+
 @pytest.mark.parametrize("in_flight", [1, 8])
 def test_a_server_that_fails_is_stopped_after_few_requests(ledger, in_flight):
     requests = []
