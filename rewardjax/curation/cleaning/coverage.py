@@ -13,6 +13,7 @@ import pyarrow.compute
 
 from rewardjax.curation.cleaning.clean import CHECKS, Shard
 from rewardjax.curation.ledger import pools as pools_lib
+from rewardjax.curation.ledger.decisions import STANDING_FINDINGS
 from rewardjax.curation.ledger.store import Store
 
 # The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
@@ -34,19 +35,21 @@ looked_at as (
 ), about as (
     select pair_id, finding as "check",
         bool_or(action in ('hold', 'flag')) as is_finding,
-        bool_or(action = 'hold') and not bool_or(action = 'restore') as is_held,
         bool_or(action = 'restore') as is_restored
     from findings group by all
+), held as (
+    select distinct pair_id, finding as "check" from ({standing_findings}) where action = 'hold'
 )
 select checks."check", pool, count(*) as pairs,
     count(looked_at.pair_id) as "looked at",
     count(*) filter (coalesce(is_finding, false)) as findings,
-    count(*) filter (coalesce(is_held, false)) as held,
+    count(held.pair_id) as held,
     count(*) filter (coalesce(is_restored, false)) as restored
 from ({pools}) as standing cross join checks
 left join looked_at on standing.pair_id = looked_at.pair_id
     and checks."check" = looked_at."check"
 left join about on standing.pair_id = about.pair_id and checks."check" = about."check"
+left join held on standing.pair_id = held.pair_id and checks."check" = held."check"
 group by all"""
 
 
@@ -57,7 +60,7 @@ def table(store: Store) -> list[dict[str, Any]]:
     """
     with store.connect() as connection:
         connection.register("looked", _looked(store))
-        sql = _TABLE.format(pools=pools_lib.sql())
+        sql = _TABLE.format(pools=pools_lib.sql(), standing_findings=STANDING_FINDINGS)
         rows = connection.sql(sql, params={"checks": list(CHECKS)}).to_arrow_table().to_pylist()
     rows.sort(key=lambda row: (CHECKS.index(row["check"]), pools_lib.POOLS.index(row["pool"])))
     return [row | {"result": _result(row)} for row in rows]
@@ -74,12 +77,7 @@ def looked_at_sql(store: Store, check: str) -> str:
 
 def open_findings_sql(check: str) -> str:
     """The query for the ids of pairs about which a check found what no reviewer has let pass."""
-    return f"""
-        select distinct pair_id from findings
-        where finding = '{check}' and action in ('hold', 'flag')
-            and pair_id not in (
-                select pair_id from findings where finding = '{check}' and action = 'restore'
-            )"""
+    return f"select distinct pair_id from ({STANDING_FINDINGS}) where finding = '{check}'"
 
 
 def _looked(store: Store) -> pa.Table:

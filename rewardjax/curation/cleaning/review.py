@@ -1,7 +1,8 @@
 """What a person says about findings: which pairs are held or flagged and why, and letting them in.
 
 A restore is a row like any other: nothing is changed, so decisions that were made before it can be
-made again from the ledger.
+made again from the ledger. It is about the evidence that the reviewer saw: what is found later is
+asked about again.
 """
 
 import json
@@ -12,6 +13,7 @@ from rewardjax import fingerprint
 from rewardjax.curation.cleaning import coverage, judge_directed, personal_data
 from rewardjax.curation.cleaning.clean import CHECKS
 from rewardjax.curation.ledger import explain, pair_texts
+from rewardjax.curation.ledger.decisions import STANDING_FINDINGS
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
 
@@ -21,15 +23,16 @@ AROUND = 60
 # Of the first that is listed of a text in which nothing can be shown.
 EXCERPT = 160
 
-_OPEN = """
+_OPEN = f"""
 select pair_id, finding, if(bool_or(action = 'hold'), 'hold', 'flag') as action,
     list(distinct evidence order by evidence) as evidence, any_value(source) as source
-from findings join (select pair_id, source from pairs) using (pair_id)
-anti join (
-    select pair_id, finding from findings where action in ('restore', 'drop')
-) using (pair_id, finding)
-where action in ('hold', 'flag') and finding in (select unnest($checks))
+from ({STANDING_FINDINGS}) join (select pair_id, source from pairs) using (pair_id)
+anti join (select pair_id, finding from findings where action = 'drop') using (pair_id, finding)
+where finding in (select unnest($checks))
 group by pair_id, finding"""
+_RESTORED = """
+select pair_id, finding, max(evidence) as evidence from findings
+where action = 'restore' and pair_id in (select unnest($ids)) group by all"""
 
 
 class Finding(NamedTuple):
@@ -64,12 +67,18 @@ def listed(store: Store, limit: int, checks: Sequence[str] = CHECKS) -> list[Fin
     rows = store.query(sql, {"checks": list(checks)}).to_pylist()
     ids = sorted({row["pair_id"] for row in rows})
     texts = dict(zip(ids, store.texts(ids), strict=True))
+    restored = {}
+    for row in store.query(_RESTORED, {"ids": ids}).to_pylist():
+        restored[row["pair_id"], row["finding"]] = json.loads(row["evidence"] or "{}").get("reason")
     findings = []
     for row in rows:
         pair = pair_texts.of_row(texts[row["pair_id"]])
         evidence = []
         for item in row["evidence"]:
             evidence += _evidence(store, pair, row["finding"], json.loads(item or "null"))
+        reason = restored.get((row["pair_id"], row["finding"]))
+        if reason is not None:
+            evidence.append(f"let in before, on other evidence: {reason}")
         findings.append(
             Finding(row["pair_id"], row["source"], row["finding"], row["action"], evidence)
         )
@@ -110,25 +119,34 @@ def restore(store: Store, pair_ids: Sequence[str], reason: str) -> dict[str, lis
     outcome: dict[str, list[str]] = {"restored": [], "restored before": []}
     rows = []
     for pair_id in dict.fromkeys(explain.pair_named(store, prefix) for prefix in pair_ids):
-        about = store.query(
-            "select finding, bool_or(action = 'restore') as is_restored from findings "
-            "where pair_id = ? and finding in (select unnest(?)) group by finding order by finding",
+        (about,) = store.query(
+            "select count(*) as findings from findings "
+            "where pair_id = ? and finding in (select unnest(?))",
             [pair_id, list(CHECKS)],
         ).to_pylist()
-        if not about:
+        if not about["findings"]:
             raise ValueError(
                 f"{pair_id}: cleaning found nothing about this pair, so there is nothing to "
                 "restore; `curate review` lists what is held"
             )
-        open_checks = [row["finding"] for row in about if not row["is_restored"]]
+        standing = store.query(
+            "select finding, list(distinct md5(coalesce(evidence, ''))) as hashes "
+            f"from ({STANDING_FINDINGS}) where pair_id = ? and finding in (select unnest(?)) "
+            "group by finding order by finding",
+            [pair_id, list(CHECKS)],
+        ).to_pylist()
         fate = "restored before"
-        if open_checks:
+        if standing:
             fate = "restored"
         outcome[fate].append(pair_id)
-        for check in open_checks:
-            evidence = json.dumps({"reason": reason}, ensure_ascii=False)
+        for row in standing:
+            evidence = json.dumps(
+                {"reason": reason, "evidence": sorted(row["hashes"])}, ensure_ascii=False
+            )
             rows.append(
-                FindingRow(pair_id=pair_id, finding=check, action="restore", evidence=evidence)
+                FindingRow(
+                    pair_id=pair_id, finding=row["finding"], action="restore", evidence=evidence
+                )
             )
     if rows:
         # Named after what it says: the same command again is the same shard.

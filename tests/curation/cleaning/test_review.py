@@ -69,9 +69,38 @@ def test_a_restored_pair_enters_the_pools_once_and_the_ledger_stays_sound(folder
     code, out, _ = run(capsys, *command)
     assert code == 0 and f"restored before: {HELD}" in out and store.fingerprint() == before
     (row,) = store.query("select * from findings where action = 'restore'").to_pylist()
-    assert json.loads(row["evidence"]) == {"reason": "a common phrase"}
+    evidence = json.loads(row["evidence"])
+    assert evidence["reason"] == "a common phrase" and len(evidence["evidence"]) == 1
     assert run(capsys, "audit", folder)[0] == 0
     assert HELD not in run(capsys, "review", folder)[1]
+
+
+def test_a_restored_pair_is_asked_about_again_where_another_benchmark_holds_it(
+    folder, capsys, tmp_path
+):
+    store = Store(folder / "store")
+    review.restore(store, [HELD], "a common phrase")
+    rivers = tmp_path / "bench.jsonl"
+    # The same benchmark read in another way says the same, and is not asked about again.
+    clean(store, benchmarks={"rivers": str(rivers)}, pii=None)
+    assert pools.sizes(store)["unverified"] == 4
+    valleys = tmp_path / "valleys.jsonl"
+    valleys.write_text(json.dumps({"id": "v1", "prompt": PROMPT}) + "\n")
+    clean(store, benchmarks={"rivers": str(rivers), "valleys": str(valleys)})
+    assert pools.sizes(store)["unverified"] == 3
+    said = run(capsys, "review", folder)[1]
+    assert f"hold {HELD} of test: contaminated" in said and "valleys v1" in said
+    assert "let in before, on other evidence: a common phrase" in said
+    assert "1 findings, 1 pairs held" in said
+    review.restore(store, [HELD], "still a common phrase")
+    assert pools.sizes(store)["unverified"] == 4 and HELD not in run(capsys, "review", folder)[1]
+
+
+def test_a_restore_of_an_earlier_version_is_about_everything(folder):
+    store = Store(folder / "store")
+    row = {"pair_id": HELD, "finding": "contaminated", "action": "restore"}
+    store.append("findings", "review", "old", [row | {"evidence": '{"reason": "the \\"of\\""}'}])
+    assert pools.sizes(store)["unverified"] == 4
 
 
 @pytest.mark.parametrize(
