@@ -58,8 +58,9 @@ def fit_temperature(margin: np.ndarray) -> float:
     """T > 0 that minimizes the mean of -log sigmoid(margin / T) over margins [n].
 
     Temperature scaling (Guo et al. 2017), for two classes. The mean is convex in 1 / T. Where all
-    margins have one sign the best T is 0 or infinity, and the nearest bound (FAR) is returned.
-    Raises ValueError without a finite margin other than 0.
+    margins have one sign the best T is 0 or infinity, and the nearest bound (FAR) is returned; of a
+    model that prefers nothing every T says p = 1/2, and 1 is returned. Raises ValueError for a
+    margin that is not finite.
     """
     margin = np.asarray(margin, np.float64)
     if not np.isfinite(margin).all():
@@ -67,11 +68,9 @@ def fit_temperature(margin: np.ndarray) -> float:
             f"temperature: {np.sum(~np.isfinite(margin))} of {len(margin)} margins are not finite"
         )
     sizes = np.abs(margin[margin != 0])
+    # Not refused: such a model is what the gates are there to name, before it decides anything.
     if not len(sizes):
-        raise ValueError(
-            f"temperature: all {len(margin)} margins are 0; a model that prefers nothing has no "
-            f"temperature"
-        )
+        return 1.0
     # In units of the median size and on a log scale, so that one tolerance fits every model.
     unit = float(np.median(sizes))
 

@@ -20,7 +20,7 @@ from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import PairIds, Stage, as_array
 from rewardjax.curation.reward_models import gold_errors
 from rewardjax.curation.reward_models.score_pairs import score_pairs
-from rewardjax.curation.workspace import RewardModel, Training, Workspace
+from rewardjax.curation.workspace import Paused, RewardModel, Training, Workspace
 
 # ------------------------------------------------------------------ training
 
@@ -173,6 +173,21 @@ def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, A
     reports.mkdir(exist_ok=True)
     config_lib.write_json(reports / f"gold-{iteration}.json", report)
     return report
+
+
+def pause_without_folds(ws: Workspace, iteration: int, pool: str, folds: int) -> None:
+    """Raise Paused where all labeled pairs of a pool are in one fold, so that nothing is learned.
+
+    To be asked before any model learns the pool: what comes in afterwards is in no model of it.
+    """
+    learned = sided_labels(ws, pool, iteration)
+    if len({cross_fit_lib.fold_of(pair_id, folds) for pair_id in learned}) < 2:
+        raise Paused(
+            f"the {pool} RM cannot be measured: the {len(learned)} labeled pairs of the {pool} "
+            f"pool are all in one of stage2.folds = {folds} parts, and a model of the others would "
+            "have nothing to learn from; label more pairs, or import some with `curate import "
+            f"--entry {pool}`, and run again"
+        )
 
 
 def cross_fit(ws: Workspace, seat: str, iteration: int, pool: str, folds: int) -> list[Stage]:

@@ -90,10 +90,13 @@ def train(ws: Workspace, iteration: int) -> tuple[dict[str, Training], dict[str,
     Returns the trainings by seat, and the temperatures by which the table divides their margins:
     those of both are fitted, or neither, so that `stage2.band` means the same for both.
     """
+    # Where nobody was asked there is no gold: no gold RM, and no errors to fit a temperature on.
+    has_gold = bool(seats.sided_labels(ws, "gold", iteration))
+    if has_gold and ws.config.stage2.folds:
+        seats.pause_without_folds(ws, iteration, "gold", ws.config.stage2.folds)
     best = seats.fit(ws, "best", iteration, "silver", choose_on="gold")
     trained, temperatures = {"best": best}, {}
-    # Where nobody was asked there is no gold: no gold RM, and no errors to fit a temperature on.
-    if not seats.sided_labels(ws, "gold", iteration):
+    if not has_gold:
         return trained, temperatures
     errors = seats.errors_on_gold(ws, best, iteration)
     trained["gold"] = seats.fit(ws, "gold", iteration, "gold")

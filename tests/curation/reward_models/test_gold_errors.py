@@ -52,9 +52,17 @@ def test_temperature_of_margins_with_one_sign_is_the_bound():
     margin = np.array([1.0, 2.0, 3.0])
     assert gold_errors.fit_temperature(margin) == pytest.approx(2.0 / gold_errors.FAR, rel=1e-3)
     assert gold_errors.fit_temperature(-margin) == pytest.approx(2.0 * gold_errors.FAR, rel=1e-3)
-    for broken in ([0.0, 0.0], [1.0, np.nan]):
-        with pytest.raises(ValueError, match="temperature"):
-            gold_errors.fit_temperature(np.array(broken))
+    with pytest.raises(ValueError, match="temperature"):
+        gold_errors.fit_temperature(np.array([1.0, np.nan]))
+
+
+@pytest.mark.parametrize("margin", [[0.0, 0.0], []])
+def test_a_model_that_prefers_nothing_is_measured_and_never_right(margin):
+    assert gold_errors.fit_temperature(np.array(margin)) == 1.0
+    rows = [{"pair_id": str(i), "reward_a": m, "reward_b": 0.0} for i, m in enumerate(margin)]
+    if rows:
+        report = gold_errors.report({"0": "a", "1": "b"}, rows, {})
+        assert report["accuracy"] == 0.0 and report["p"] == {"0": 0.5, "1": 0.5}
 
 
 def test_error_table_counts():

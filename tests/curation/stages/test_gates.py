@@ -11,6 +11,7 @@ from ledgers import vote
 
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.ledger import decisions, gates, stage_names
+from rewardjax.curation.ledger.cross_fit import fold_of
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import other
 from rewardjax.curation.people import Answer
@@ -81,6 +82,44 @@ def test_by_default_good_instruments_pass_and_the_ledger_says_what_they_were_wor
     assert says["agreement.people"] == says["agreement.judges"] == "off"
     assert says["audit.keep"] == says["audit.flip"] == "off"
     assert gates.audit(store) == []
+
+
+@pytest.mark.parametrize("seat", ["best", "gold"])
+def test_a_model_that_prefers_nothing_pauses_the_run_and_is_no_mistake(tmp_path, seat):
+    cast = Cast(margins={seat: dict.fromkeys(GOLD + WILD, 0.0)})
+    store, said = run(tmp_path, cast)
+    assert said.startswith(f"stage2-score: gates.{seat}_accuracy") and "0 of 20" in said
+    assert not store.manifests("decisions")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_gold_of_which_no_part_can_be_held_out_pauses_the_run(tmp_path, count):
+    # All of them in one of two folds.
+    gold = [pair_id for pair_id in GOLD if fold_of(pair_id, 2) == 0][:count]
+    cast = Cast()
+    with workspace(tmp_path, cast, stage1__iterations=0) as ws:
+        add_pairs(ws, GOLD + SILVER)
+        add_pairs(ws, WILD, "wild")
+        add_labels(ws, gold=right(gold), silver=right(SILVER))
+        with pytest.raises(Paused, match=f"the {count} labeled pairs .* import --entry gold"):
+            stage2.run(ws)
+        # Nothing was trained that would not know what is labeled now.
+        assert not cast.trained
+        more = [pair_id for pair_id in GOLD if pair_id not in gold]
+        add_labels(ws, gold=right(more), silver={}, iteration=-1)
+    assert run(tmp_path, cast)[1]["keep"] == len(WILD)
+
+
+def test_two_or_three_gold_pairs_in_both_folds_are_measured_and_are_too_few(tmp_path):
+    gold = [next(i for i in GOLD if fold_of(i, 2) == fold) for fold in (0, 1)]
+    with workspace(tmp_path, Cast(), stage1__iterations=0) as ws:
+        add_pairs(ws, gold + SILVER)
+        add_pairs(ws, WILD, "wild")
+        add_labels(ws, gold=right(gold), silver=right(SILVER))
+        with pytest.raises(
+            Paused, match="gates.best_accuracy: .*: 2 of 2, .*gold_accuracy.*2 of 2"
+        ):
+            stage2.run(ws)
 
 
 @pytest.mark.parametrize("seat, words", [("best", "the best RM"), ("gold", "the gold RM")])
