@@ -40,6 +40,7 @@ def dollars(amount: float) -> str:
 def money(store: Store, calls: CallLedger, config: Mapping[str, Any]) -> Money:
     """What was spent so far; config: the fields `prices` and `budget` of a curation."""
     people = people_answers(store) * config["prices"]["gold"]
+    # What was paid is booked by request; people's answers have a price, and no bill.
     budget = config["budget"]
     return Money(calls.spent(), budget["judges"], people, budget["people"])
 
@@ -75,4 +76,5 @@ def table(store: Store, calls: CallLedger, config: Mapping[str, Any]) -> list[di
 def _left(spent: float, budget: float | None) -> dict[str, Any]:
     if budget is None:
         return {"budget": "no limit", "$ left": "no limit"}
+    # A budget that was lowered below what was spent has nothing left, and not a debt.
     return {"budget": budget, "$ left": max(0.0, budget - spent)}

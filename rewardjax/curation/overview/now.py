@@ -22,6 +22,7 @@ def sentence(folder: pathlib.Path, now: float | None = None) -> str:
         return f"paused: {state['paused']}"
     if now is None:
         now = time.time()
+    # The file's clock may be that of another host, a little ahead of ours.
     silent = max(0.0, now - state["at"])
     if silent > SILENT_AFTER:
         return (

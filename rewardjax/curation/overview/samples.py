@@ -42,6 +42,7 @@ def tables(store: Store, iteration: int, *, personal: bool) -> dict[str, list[di
 def _shown(row: dict[str, Any], text: Any) -> dict[str, Any]:
     responses = {"a": _clipped(text["response_a"]), "b": _clipped(text["response_b"])}
     sides = {"response a": responses["a"], "response b": responses["b"]}
+    # A discarded pair has no label, and one that came with a tie never had a chosen response.
     if row["value"] in responses and row["original"] in responses:
         other = {"a": "b", "b": "a"}[row["value"]]
         sides = {"now chosen": responses[row["value"]], "now rejected": responses[other]}

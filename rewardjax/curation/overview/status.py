@@ -49,6 +49,7 @@ def tables(folder: pathlib.Path, store: Store, calls: CallLedger) -> Tables:
 
 def config_of(folder: pathlib.Path) -> Mapping[str, Any]:
     """The config of the last start; the defaults where a workspace has only imports."""
+    # Written at each start: a budget that was raised is the one that counts.
     path = folder / "config.json"
     if not path.exists():
         return config_lib.resolve(curation())

@@ -49,8 +49,9 @@ def sentences(
 
 def _pairs(ways: list[Course]) -> str:
     counts = fates.counts(ways)
-    told = [f"{count:,} {_WORDS[fate]}" for fate, count in counts.items() if count]
-    return f"Of {sum(counts.values()):,} pairs: {', '.join(told) or 'none yet'}."
+    # Zeros would hide what there is in a row of eight figures.
+    amounts = [f"{count:,} {_WORDS[fate]}" for fate, count in counts.items() if count]
+    return f"Of {sum(counts.values()):,} pairs: {', '.join(amounts) or 'none yet'}."
 
 
 def _gates(store: Store) -> str:
@@ -61,7 +62,8 @@ def _gates(store: Store) -> str:
     by_verdict = dict.fromkeys(("passed", "failed", "nothing to judge", "off"), 0)
     for row in rows:
         by_verdict[row["verdict"]] += 1
-    told = [f"{count} {verdict}" for verdict, count in by_verdict.items() if count]
+    amounts = [f"{count} {verdict}" for verdict, count in by_verdict.items() if count]
+    # By name: the sentence of a failed gate is what a lead acts on.
     if failed:
-        told.append(f"failed: {', '.join(failed)}")
-    return f"Gates: {', '.join(told)}."
+        amounts.append(f"failed: {', '.join(failed)}")
+    return f"Gates: {', '.join(amounts)}."

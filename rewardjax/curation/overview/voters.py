@@ -44,6 +44,7 @@ _SIDES = f"""
     select voter, pair_id, sign(sum({SIDE})) as side from votes
     where kind = $kind group by all"""
 
+# A tie of people has no side that a judge could be right about.
 _AGAINST_PEOPLE = f"""
     select voter, count(*) filter (said.side = verdicts.side) as right, count(*) as pairs
     from ({_SIDES}) as said join ({HUMAN_VERDICTS}) as verdicts using (pair_id)
@@ -58,6 +59,7 @@ _WITH_PANEL = f"""
     ) as merged using (pair_id)
     group by voter order by voter"""
 
+# Characters of all messages, as people see them: JSON's own would count quotes and escapes.
 _CHARACTERS = """
     list_sum(list_transform(
         json_extract_string({side}, '$$[*].content'), lambda text: length(text)))
@@ -107,8 +109,8 @@ def prefers_longer(store: Store, kind: VoterKind) -> dict[str, float | None]:
 
     Of the first LENGTHS_OF pairs by id, which is a hash.
     """
-    asked = f"select distinct pair_id from votes where kind = '{kind}' and shown is not null"
-    sql = f"select max(pair_id) from ({asked} order by pair_id limit {LENGTHS_OF})"
+    judged = f"select distinct pair_id from votes where kind = '{kind}' and shown is not null"
+    sql = f"select max(pair_id) from ({judged} order by pair_id limit {LENGTHS_OF})"
     last = store.query(sql).column(0)[0].as_py()
     if last is None:
         return {}

@@ -26,6 +26,7 @@ def _people(folder: pathlib.Path, desk: Desk) -> Iterator[str]:
             continue
         tasks = Counter(task.annotator for task in desk.tasks(step.name))
         missing = Counter(task.annotator for task in desk.missing(step.name))
+        # Fewer than are missing, where the quota is below one.
         needed = desk.open_tasks(step.name)
         if not needed:
             yield f"{step.name}: enough answers are there, and the next `curate run` takes them"
