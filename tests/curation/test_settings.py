@@ -262,6 +262,8 @@ def test_what_a_judge_left_unanswered_is_asked_again_when_its_own_settings_chang
     assert voters == {"east00": ["m", "n"], "east01": ["m"], "east02": both, "east03": both}
     (again,) = [row for row in votes if row["voter"] == "judge:m" and row["pair_id"] == "east00"]
     assert before == {"00000"} and again["unit"] == "00002"
+    # What was answered is not asked again.
+    assert [item.pair_id for item in cast.items] == [*pairs, "east00"]
 
 
 def test_a_prompt_that_is_edited_under_its_name_is_another_setting(started, tmp_path, capsys):
