@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments import walk_data
-from rewardjax.curation.ledger import gates, pools
+from rewardjax.curation.ledger import pools
 from rewardjax.curation.ledger.rows import Value
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
@@ -44,6 +44,8 @@ ADDED = ("three:accuracy=0.85,systematic=0.3,unknown=0.05",)
 BAR = 0.6
 # Then nobody asks it.
 JUDGES_DECIDE = [
+    {"original": "even|none", "then": "discard", "rule": "it came without a label to confirm"},
+    {"judges": "none", "then": "annotate", "rule": "ask the judges"},
     {"judges": "for", "then": "keep", "rule": "judges agree with the label"},
     {"judges": "against", "then": "flip", "rule": "judges prefer the other response"},
     {"then": "discard", "rule": "judges see no better response"},
@@ -183,10 +185,12 @@ def walk(walking: Walk, data: pathlib.Path, added: str) -> None:
     if "best_accuracy" not in said:
         raise Stumble(f"a gate fails: it waits for something else: {_last_line(said)}")
     settings["stage2.table"] = JUDGES_DECIDE
-    settings["gates.audit.pairs"] = 40
+    settings["gates.audit.pairs"] = 30
     walking.run("the audit waits for people")
     answer(walking, "audit")
     walking.run("gates pass", expected=DONE)
+    if not pools.sizes(Store(folder / "store"))["curated"]:
+        raise Stumble("gates pass: no wild pair was kept or flipped")
 
     output = walking.folder / "curated.parquet"
     walking.curate("export", "export", folder, "--output", output)
@@ -275,7 +279,6 @@ def figures(walking: Walk) -> dict[str, Any]:
         "pools": pools.sizes(store),
         "actions": {row["action"]: row["pairs"] for row in actions.to_pylist()},
         "gates": tries.to_pylist(),
-        "last_gates": gates.table(store),
         "judges_dollars": round(dollars, 4),
     }
 

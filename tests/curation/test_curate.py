@@ -503,6 +503,11 @@ def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
         ("stage1.first=many", "'many' is not an int"),
         ("stage1.select=best", "stage1.select = 'best' is not one of retrieval"),
         ("stage2.table=flip", "table = 'flip' is not a preset"),
+        (
+            "stage2.table=[{'judges': 'for', 'then': 'keep', 'rule': 'judges agree'}, "
+            "{'then': 'discard', 'rule': 'rest'}]",
+            "stage2.table has rules about judges, but no rule says `annotate`",
+        ),
         ("stage2.table=[{'gold': 'yes', 'then': 'keep', 'rule': 'r'}]", r"table\[0\].gold: 'yes'"),
         ("stage2.folds=1", "stage2.folds = 1"),
         ("panel.method=vote", "panel.method = 'vote'"),

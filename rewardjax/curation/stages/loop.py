@@ -37,6 +37,13 @@ def check(config: Config) -> None:
 def _check_stage2(config: Config) -> None:
     """Raise ValueError for a table that cannot decide, and for gates that cannot be measured."""
     seats = decision_tables.seats_of(config.stage2.table)
+    actions = {rule["then"] for rule in decision_tables.rules(config.stage2.table)}
+    if "judges" in seats and "annotate" not in actions:
+        # Every pair would fall through to the last rule, which as a rule discards.
+        raise ValueError(
+            "stage2.table has rules about judges, but no rule says `annotate`, so that no judge is "
+            "ever asked; begin with {'judges': 'none', 'then': 'annotate', 'rule': 'ask judges'}"
+        )
     gates.check(config.gates)
     if "gold" not in seats or config.stage2.folds:
         return
