@@ -10,7 +10,7 @@ from rewardjax.defaults import Function
 # Sections that are the keyword arguments of functions, each with what the stages pass themselves.
 # What people are asked and how simulated ones answer stands in one section.
 CURATION = {
-    "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store", "engine")),),
+    "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store", "engine", "running")),),
     "engine": (Function("rewardjax.curation.engine.executors:Engine", ()),),
     "people": (
         Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed", "most")),

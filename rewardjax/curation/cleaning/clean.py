@@ -35,6 +35,7 @@ from rewardjax.curation.ledger import pair_texts, tables
 from rewardjax.curation.ledger.pair_texts import Texts
 from rewardjax.curation.ledger.rows import FindingAction, FindingRow
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.running import Running
 from rewardjax.data.sources import open_named
 
 STAGE = "clean"
@@ -82,6 +83,7 @@ def clean(
     pii: str | None = "rewardjax.curation.cleaning.personal_data:find_pii",
     hold: Sequence[str] = ("contaminated", "near_duplicate"),
     engine: Engine | None = None,
+    running: Running | None = None,
 ) -> dict[str, int]:
     """Look through every pair of the store that was not cleaned yet with these settings.
 
@@ -98,6 +100,7 @@ def clean(
         hold: the checks whose findings keep a pair out until a reviewer restores it, of CHECKS; the
             others only flag.
         engine: where pairs are looked through; None: in this process.
+        running: where it is told how far an engine is.
 
     Returns:
         Counts of pairs by finding.
@@ -145,7 +148,9 @@ def clean(
         prompts = contamination.read_prompts(benchmarks)
         config_lib.write_json(work / "prompts.json", prompts)
         if engine is not None and engine.name:
-            spread.run(engine, spread.Work("cleaning", work, missing, look, join))
+            accounts, told_by = spread.Nothing(), running or Running()
+            todo = spread.Work("cleaning", work, missing, look, join, accounts, told_by)
+            spread.run(engine, todo)
         else:
             for unit, rows in look(units, work):
                 join(unit, rows)

@@ -14,7 +14,6 @@ import dataclasses
 import pathlib
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from time import sleep
 from typing import Protocol
@@ -27,15 +26,15 @@ from rewardjax.curation.engine import executors, jobs, tasks
 from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.engine.jobs import Job, Queued, Unfinished
 from rewardjax.curation.engine.tasks import Do, Unit, Watch
+from rewardjax.curation.running import Running
 
-# Seconds between looks at what is done, and between lines about it where there is no terminal.
-LOOK_EVERY, SAY_EVERY = 2.0, 60.0
+LOOK_EVERY = 2.0  # seconds, at what is done
 
 
 class Accounts(Protocol):
     """What tasks pay, which must not be paid twice nor go beyond the budget."""
 
-    def deal(self, folders: Sequence[pathlib.Path]) -> None:
+    def deal(self, folders: Sequence[pathlib.Path], units: Sequence[Sequence[Unit]]) -> None:
         """Give each task its part of the money, and the answers that were paid for already."""
         ...
 
@@ -47,7 +46,7 @@ class Accounts(Protocol):
 class Nothing:
     """The accounts of work that costs no money."""
 
-    def deal(self, folders: Sequence[pathlib.Path]) -> None:
+    def deal(self, folders: Sequence[pathlib.Path], units: Sequence[Sequence[Unit]]) -> None:
         """Nothing to give."""
 
     def settle(self, folder: pathlib.Path) -> None:
@@ -60,7 +59,7 @@ class Work:
 
     name: in messages. folder: for what tasks are given and leave. missing: the units that are not
     in the ledger. do: what a task does, of values that can be sent to other processes. join: put
-    the rows of a unit into the ledger.
+    the rows of a unit into the ledger. running: where it is told how far the work is.
     """
 
     name: str
@@ -69,6 +68,7 @@ class Work:
     do: Do
     join: Callable[[Unit, pa.Table], None]
     accounts: Accounts = dataclasses.field(default_factory=Nothing)
+    running: Running = dataclasses.field(default_factory=Running)
 
 
 def run(engine: Engine, work: Work) -> None:
@@ -121,7 +121,7 @@ def _do_round(engine: Engine, work: Work, units: Sequence[Unit], folder: pathlib
     # First: what it refuses leaves no round behind.
     executor = executors.executor(engine, step, count, folder)
     folders = tasks.deal(folder, units, count)
-    work.accounts.deal(folders)
+    work.accounts.deal(folders, [tasks.units_of(each) for each in folders])
     watch = Watch(folders)
     try:
         job = jobs.start(executor, folder, watch)
@@ -174,11 +174,9 @@ def _tasks_in(round_folder: pathlib.Path) -> list[pathlib.Path]:
 def _wait(work: Work, job: Job, round_folder: pathlib.Path) -> None:
     """Wait for the job of a round, saying how far it is."""
     folders = _tasks_in(round_folder)
-    total = sum(len(tasks.units_of(folder)) for folder in folders)
-    started, said_at = time.monotonic(), time.monotonic()
-    quiet = not sys.stderr.isatty()
-    with tqdm(total=total, desc=f"{work.name}, {job.name}", unit="unit", disable=quiet) as bar:
-        first = _count(folders)
+    total, done = sum(len(tasks.units_of(folder)) for folder in folders), _count(folders)
+    name = f"{work.name}, {job.name}"
+    with work.running.step(name, total, unit="unit", done=done) as step:
         while True:
             # Asked first: what is done after the last look is then counted by the next one.
             try:
@@ -189,33 +187,22 @@ def _wait(work: Work, job: Job, round_folder: pathlib.Path) -> None:
                     f"same command again later, or, if the job is gone, delete "
                     f"{round_folder / 'job'} first, so that they are done anew"
                 ) from None
-            count = _count(folders)
-            bar.update(count - bar.n)
-            if quiet and time.monotonic() - said_at >= SAY_EVERY:
-                said_at = time.monotonic()
-                _say(_progress(work, job, count, total, count - first, said_at - started))
+            step.advance(_count(folders) - step.done)
             if not goes_on:
                 return
             sleep(LOOK_EVERY)
 
 
-def _progress(work: Work, job: Job, count: int, total: int, new: int, seconds: float) -> str:
-    line = f"{work.name}, {job.name}: {count} of {total} units"
-    if not new:
-        return f"{line}, none of them in the last {seconds / 60:.0f} min"
-    minutes = (total - count) * seconds / new / 60
-    return f"{line}, about {minutes:.0f} min left"
-
-
 def _count(folders: Sequence[pathlib.Path]) -> int:
-    return sum(1 for folder in folders for _ in folder.glob("*.parquet"))
+    # By files and not by names of units: a job of Slurm is looked at for days.
+    return sum(len(list(folder.glob("*.parquet"))) for folder in folders)
 
 
 def _why(work: Work, folder: pathlib.Path, missing: int) -> str:
     """Why a round brought nothing new, as one sentence."""
     stopped, failed = _notes(folder, "stopped"), _notes(folder, "failed")
     if stopped:
-        return f"{work.name}: {stopped[0]}"
+        return stopped[0]
     reason = "tasks ended without a word"
     if failed:
         reason = f"{len(failed)} tasks failed ({failed[0]})"

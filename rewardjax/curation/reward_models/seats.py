@@ -88,8 +88,10 @@ def _fitted(
 
 
 def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage: Stage) -> None:
-    """Put rewards of both responses of every pair into the ledger.
+    """Put rewards of both responses of every pair into the ledger: pairs in, shards out.
 
+    The one place where pools are scored. It says which units are missing and what a unit's shards
+    are; whoever computes the rewards of a unit elsewhere changes nothing before or after.
     What cannot be scored becomes a finding with its reason. Raises OwnTrainingPair, before anything
     is computed, where the model was trained on one of the pairs.
     """

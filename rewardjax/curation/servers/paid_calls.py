@@ -204,15 +204,20 @@ class CallLedger:
     """The ledger in file `path`, which several processes may share.
 
     budget: dollars that all its requests together may cost, those of earlier runs included; None:
-    no limit.
+    no limit. alone: whether no other process may open it meanwhile, so that it needs no memory that
+    processes share, which file systems of a network do not have.
     """
 
-    def __init__(self, path: str | pathlib.Path, budget: float | None = None):
+    def __init__(
+        self, path: str | pathlib.Path, budget: float | None = None, *, alone: bool = False
+    ):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.path, self.budget = pathlib.Path(path), budget
         # No isolation level: `transaction` begins and ends each transaction itself, and says which
         # statements belong together.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=60, check_same_thread=False)
+        if alone:
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         # A power cut may undo the last commits (synchronous=NORMAL), a kill may not: answers are
         # cheap to ask again, and waiting for the disk at each one is not.
         self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")

@@ -17,8 +17,9 @@ def clean_new(ws: Workspace) -> bool:
     Returns whether there was anything new. Raises Paused while tasks on other machines have not
     reported: pairs that nobody looked through must not reach people, judges and reward models.
     """
+    engine = Engine(**ws.config.engine.to_dict())
     try:
-        clean(ws.store, **ws.config.clean.to_dict(), engine=Engine(**ws.config.engine.to_dict()))
+        clean(ws.store, **ws.config.clean.to_dict(), engine=engine, running=ws.running)
     except Unfinished as error:
         raise Paused(str(error)) from error
     looked = [m["content"] for m in ws.store.manifests("findings") if "checks" in m["inputs"]]

@@ -5,10 +5,10 @@ these one by one: a run that was killed goes on at the unit it was in.
 """
 
 import functools
-import itertools
 import json
+import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from rewardjax import config as config_lib
 from rewardjax.curation import settings
 from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
+from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import UNIT, WITHOUT_ROW, PairIds, Stage, in_slices
@@ -28,8 +29,8 @@ from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.overview import voters
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
-from rewardjax.curation.stages import panels, quorum
-from rewardjax.curation.workspace import Row, Waiting, Workspace
+from rewardjax.curation.stages import panels, quorum, units
+from rewardjax.curation.workspace import Row, Workspace
 from rewardjax.parallel.mesh import make_mesh
 
 # The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
@@ -42,39 +43,30 @@ VECTORS = 2**14  # read at a time, as float32
 
 def tag(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     """Have pairs described that have no attributes yet: the paper's 5-tuple. May raise Paused."""
+    at_once = _units_at_once(panels.members(ws, stage, "tag"), "tag")
+    units.append(ws, pair_ids, stage, functools.partial(_describing, stage=stage), at_once)
 
+
+def _describing(ws: Workspace, stage: Stage) -> units.RowsOf:
     def attributes(ids: Sequence[str]) -> Iterable[Row]:
         described = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
         items = as_items(ws, [pair_id for pair_id in ids if pair_id not in described])
         return ws.plugins.describe(ws, items, stage)
 
-    _append_units(ws, pair_ids, stage, "attributes", attributes)
+    return attributes
 
 
-def _append_units(
-    ws: Workspace,
-    pair_ids: PairIds,
-    stage: Stage,
-    ledger: str,
-    answers: Callable[[Sequence[str]], Iterable[Row]],
-) -> None:
-    """Append the answers about each unit that is not finished.
+def _units_at_once(judges: Sequence[Judge], task: str) -> int:
+    """How many units to ask about together, so that every server has `max_in_flight` requests.
 
-    A unit that waits does not hold up the others: a batch takes a day, however many units it has.
-    Raises Waiting at the end if one did.
+    Twice as many questions as that: while the last replies come in, fewer are in flight.
     """
-    waiting = None
-    # The product's plug-ins advance it, question by question.
-    with ws.running.step(stage.name, len(pair_ids), done=_done(ws, stage, ledger)):
-        for unit, ids in stage.open_units(ws.store, pair_ids):
-            try:
-                rows = answers(ids)
-            except Waiting as error:
-                waiting = error
-                continue
-            stage.append(ws.store, ledger, rows, unit, about=ids)
-    if waiting is not None:
-        raise waiting
+    at_once = 1
+    for judge in judges:
+        in_flight = judge.max_in_flight * len(judge.urls)
+        of_unit = UNIT * protocol.question_count(judge, task)
+        at_once = max(at_once, math.ceil(2 * in_flight / of_unit))
+    return at_once
 
 
 def _done(ws: Workspace, stage: Stage, ledger: str) -> int:
@@ -85,21 +77,32 @@ def _done(ws: Workspace, stage: Stage, ledger: str) -> int:
 
 def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     """Put vectors of prompt and attributes into the ledger, for the pairs that have none yet."""
-    todo = stage.open_units(ws.store, pair_ids)
-    first = next(todo, None)
-    if first is None:
+    if next(stage.open_units(ws.store, pair_ids), None) is None:
         return
-    with (
-        jax.set_mesh(make_mesh()),
-        ws.running.step(stage.name, len(pair_ids), done=_done(ws, stage, "embeddings")) as step,
-    ):
+    with jax.set_mesh(make_mesh()):
+        # Also where tasks embed: what it learns of all pairs is kept in the workspace for them.
         embedder = ws.plugins.embedder(ws, pair_ids)
-        _refuse_other_vectors(ws, embedder.name)
-        for unit, ids in itertools.chain([first], todo):
-            # A vector is a function of the pair's text: a second one would say nothing new.
-            new = ws.store.without_embedding(embedder.name, ids)
-            stage.append(ws.store, "embeddings", _embeddings(ws, embedder, new), unit, about=ids)
-            step.advance(len(ids))
+    _refuse_other_vectors(ws, embedder.name)
+    asker: units.Asker = _embedding
+    if not ws.config.engine.name:
+        # A model is not loaded twice.
+        asker = functools.partial(_embedding, embedder=embedder)
+    units.append(ws, pair_ids, stage, asker)
+
+
+def _embedding(ws: Workspace, embedder: embed_lib.Embedder | None = None) -> units.RowsOf:
+    with jax.set_mesh(make_mesh()):
+        used = embedder or ws.plugins.embedder(ws, ())
+
+    def rows(ids: Sequence[str]) -> pa.Table:
+        # A vector is a function of the pair's text: a second one would say nothing new.
+        new = ws.store.without_embedding(used.name, ids)
+        with jax.set_mesh(make_mesh()):
+            table = _embeddings(ws, used, new)
+        ws.running.advance(len(ids))
+        return table
+
+    return rows
 
 
 def _embeddings(ws: Workspace, embedder: embed_lib.Embedder, pair_ids: list[str]) -> pa.Table:
@@ -195,17 +198,13 @@ def judge(
         merged: the stage of the panel's votes.
         gold: the pairs that may be shown as examples, with their labels.
     """
-    # Read when the first unit asks: where all are finished nothing is.
-    shown = functools.cache(lambda: _examples(ws, gold))
-
-    def votes_about(ids: Sequence[str]) -> Iterable[Row]:
-        return ws.plugins.judge(ws, as_items(ws, ids, _nearest(ws, ids, shown())), asked)
-
     # A merged panel stands: what single judges would say today changes nothing about it.
     if merged.has(ws.store):
         return
-    _append_units(ws, pair_ids, asked, "votes", votes_about)
-    _ask_again(ws, asked, votes_about)
+    asker = functools.partial(_judging, stage=asked, gold=gold)
+    at_once = _units_at_once(panels.members(ws, asked, "judge"), "judge")
+    units.append(ws, pair_ids, asked, asker, at_once)
+    _ask_again(ws, asked, asker(ws))
     judges_of_unit = _judges_of_units(ws, asked)
 
     def enough() -> Iterator[list[VoteRow]]:
@@ -217,6 +216,16 @@ def judge(
     # Told and not raised: whether such a judge is broken is for a person to see.
     for warning in bias.undecided_judges(*voters.answers_and_ties(ws.store, asked.name)):
         print(f"warning: {asked.name}: {warning}", file=sys.stderr)
+
+
+def _judging(ws: Workspace, stage: Stage, gold: Mapping[str, str | None]) -> units.RowsOf:
+    # Read when the first unit asks: where all are finished nothing is.
+    shown = functools.cache(lambda: _examples(ws, gold))
+
+    def votes_about(ids: Sequence[str]) -> Iterable[Row]:
+        return ws.plugins.judge(ws, as_items(ws, ids, _nearest(ws, ids, shown())), stage)
+
+    return votes_about
 
 
 def _judges_of_units(ws: Workspace, asked: Stage) -> dict[str, int]:
@@ -231,9 +240,7 @@ def _judges_of_units(ws: Workspace, asked: Stage) -> dict[str, int]:
     return counts
 
 
-def _ask_again(
-    ws: Workspace, asked: Stage, votes_about: Callable[[Sequence[str]], Iterable[Row]]
-) -> None:
+def _ask_again(ws: Workspace, asked: Stage, votes_about: units.RowsOf) -> None:
     """Ask anew what came to no answer in units whose judges had other settings. May raise Paused.
 
     Only of a judge whose own settings changed, a larger `max_tokens` for example: asked in the same

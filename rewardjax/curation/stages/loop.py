@@ -1,6 +1,7 @@
 """The whole loop, as `curate run` and every experiment run it."""
 
 from rewardjax.config import Config
+from rewardjax.curation.engine import executors
 from rewardjax.curation.judges import aggregate
 from rewardjax.curation.ledger import decision_tables
 from rewardjax.curation.ledger.rows import ENTRIES
@@ -27,6 +28,7 @@ def check(config: Config) -> None:
             raise ValueError(f"people.{name} = {share} is not in [0, 1]")
     _one_of("stage1.select", config.stage1.select, rules.SELECTIONS)
     product.check_embedder(config.embedder)
+    executors.check(executors.Engine(**config.engine.to_dict()))
     _one_of("people.kind", config.people.kind, product.PEOPLE)
     _one_of("panel.method", config.panel.method, tuple(aggregate.METHODS))
     for name, source in config.sources.items():

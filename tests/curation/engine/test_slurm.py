@@ -202,8 +202,8 @@ def test_nobody_is_asked_about_pairs_that_no_task_looked_through(
 ):
     cast = Cast()
     with workspace(tmp_path / "w", cast) as ws:
-        ws.config.engine = ConfigDict(dataclasses.asdict(ENGINE))
         add_pairs(ws, ids("north", 0, 3))
+        ws.config.engine = ConfigDict(dataclasses.asdict(ENGINE))
         whenever_it_waits.append(lambda: cluster.work(fails=True))
         with pytest.raises(Paused, match="cleaning: 1 units are not done"):
             loop.run(ws)

@@ -3,15 +3,15 @@
 The tasks run in this process, one after another, as a job that has ended when it is looked at.
 """
 
-import contextlib
 import os
 import pathlib
 
 import pyarrow as pa
 import pytest
+from tasks_here import run_here
 
 from rewardjax import config as config_lib
-from rewardjax.curation.engine import executors, jobs, spread, tasks
+from rewardjax.curation.engine import executors, spread, tasks
 from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.engine.jobs import Unfinished
 from rewardjax.curation.engine.tasks import Stopped, Unit, Watch
@@ -40,7 +40,7 @@ class Ledger:
         self.joined.append(unit.name)
         self.rows[unit.name] = rows.column("about").to_pylist()
 
-    def deal(self, folders):
+    def deal(self, folders, units):
         self.dealt = [path.name for path in folders]
 
     def settle(self, folder):
@@ -49,30 +49,7 @@ class Ledger:
 
 @pytest.fixture
 def runs(monkeypatch):
-    """How many tasks of each job run; the others are lost. All do where it is empty."""
-    counts = []
-
-    class Here:
-        name = "job here"
-
-        def goes_on(self):
-            return False
-
-        def end(self):
-            pass
-
-    def start(executor, folder, watch):
-        count = executor.tasks
-        if counts:
-            count = counts.pop(0)
-        for rank in range(count):
-            with contextlib.suppress(RuntimeError):
-                executor._run_for_rank(rank)
-        return Here()
-
-    monkeypatch.setattr(jobs, "start", start)
-    monkeypatch.setattr(spread, "sleep", lambda seconds: None)
-    return counts
+    return run_here(monkeypatch)
 
 
 def test_every_unit_is_done_and_joined_once(tmp_path, runs):
@@ -120,9 +97,7 @@ def test_why_tasks_stopped_is_told_as_they_say_it(tmp_path, runs):
         def do(self, units, folder):
             raise Stopped("out of money; raise budget.judges and run again")
 
-    with pytest.raises(
-        Unfinished, match="^stage: out of money; raise budget.judges and run again$"
-    ):
+    with pytest.raises(Unfinished, match="^out of money; raise budget.judges and run again$"):
         spread.run(ENGINE, Poor(tmp_path).work)
 
 

@@ -1,15 +1,32 @@
 """The stages on a real Ray and a real Slurm of two nodes on this machine; tasks are killed."""
 
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+
 import pytest
 from cleaning_texts import small_store
 from clusters import ray, slurm
+from labeled import PAIRS, judged_workspace, label_all, scripted
 
 from rewardjax.curation.cleaning.clean import clean
+from rewardjax.curation.engine import tasks
+from rewardjax.curation.engine.executors import Engine
+from rewardjax.curation.ledger import stage_names
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=[ray, slurm], ids=["ray", "slurm"], scope="module")
+@contextlib.contextmanager
+def local():
+    """Two processes of this machine."""
+    yield Engine("local", tasks=4, options={"workers": 2})
+
+
+@pytest.fixture(params=[local, ray, slurm], ids=["local", "ray", "slurm"], scope="module")
 def engine(request):
     with request.param() as cluster:
         yield cluster
@@ -20,3 +37,39 @@ def test_cleaning_finds_the_same(tmp_path, engine):
     counts = clean(stores[0], near=0.8)
     assert clean(stores[1], near=0.8, engine=engine) == counts
     assert stores[0].manifests() == stores[1].manifests()
+
+
+def test_tags_vectors_and_votes_are_the_same_though_a_task_is_killed(tmp_path, engine, monkeypatch):
+    monkeypatch.setattr(stage_names, "UNIT", 2)
+    monkeypatch.setattr(tasks, "LOST_AFTER", 15.0)
+    with scripted() as server, judged_workspace(tmp_path / "here", server) as ws:
+        label_all(ws)
+        here = ws.store.manifests(), ws.calls.endings()
+    killed = []
+    # Slow enough that a task is in the middle of its units when it is killed.
+    with (
+        scripted(latency=1.0) as server,
+        judged_workspace(tmp_path / "there", server, engine) as ws,
+    ):
+        killer = threading.Thread(target=_kill_one, args=[ws.store.folder / "work", killed])
+        killer.start()
+        label_all(ws)
+        killer.join()
+        assert (ws.store.manifests(), ws.calls.endings()) == here
+        # What the killed task had in flight is asked again; nothing else, but for first questions.
+        lost = ws.judges[0].max_in_flight
+        assert server.stats()["answered"] <= 3 * PAIRS + 1 + engine.tasks + lost
+    assert killed
+
+
+def _kill_one(work, killed):
+    """Kill the first task that has done a unit and has others to do."""
+    while not killed:
+        for beat in sorted(work.glob("*/round-*/task-*/beat")):
+            with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+                state, _, process, _ = json.loads(beat.read_text())
+                if state == "works" and list(beat.parent.glob("*.parquet")):
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+                    return
+        time.sleep(0.05)
