@@ -46,9 +46,9 @@ _SIDES = f"""
 
 # A tie of people has no side that a judge could be right about.
 _AGAINST_PEOPLE = f"""
-    select voter, count(*) filter (said.side = verdicts.side) as right, count(*) as pairs
-    from ({_SIDES}) as said join ({HUMAN_VERDICTS}) as verdicts using (pair_id)
-    where verdicts.side in (1, -1) group by voter order by voter"""
+    select voter, count(*) filter (said.side = human.side) as right, count(*) as pairs
+    from ({_SIDES}) as said join ({HUMAN_VERDICTS}) as human using (pair_id)
+    where human.side in (1, -1) group by voter order by voter"""
 
 _WITH_PANEL = f"""
     select voter, count(*) filter (said.side = merged.side) as same, count(*) as pairs
