@@ -265,7 +265,11 @@ def figures(walking: Walk) -> dict[str, Any]:
     for name, flags in sorted(fates.items()):
         right[name] = {"pairs": len(flags), "right": round(sum(flags) / len(flags), 4)}
     sources = store.query("select source, count(*) as pairs from pairs group by 1 order by 1")
-    actions = store.query("select action, count(*) as pairs from decisions group by 1 order by 1")
+    # A pair is decided in every iteration, and in Stage 2 before and after judges: the last counts.
+    actions = store.query(
+        "select action, count(*) as pairs from (select arg_max(action, iteration * 100 + round) as "
+        "action from decisions group by pair_id) group by 1 order by 1"
+    )
     tries = store.query(
         "select stage, gate, hits, pairs, share, low, threshold, verdict from gates "
         "order by stage, gate"
