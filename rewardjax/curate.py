@@ -483,7 +483,7 @@ def _batch_write(args: argparse.Namespace) -> int:
     config = config_lib.load(args.config, args.set)
     loop.check(config)
     # Nothing is asked, so that nothing is worth being sent to other processes.
-    config.engine.name = ""
+    config.update({"engine": {"name": ""}})
     writer = batches.Writer(args.judge, args.discount)
     with open_workspace(args.folder, config, writer.plugins(product.PLUGINS)) as ws:
         is_done = _goes_through(ws)

@@ -200,9 +200,9 @@ def as_array(pair_ids: PairIds) -> pa.Array | pa.ChunkedArray:
 
 def _pairs_of(rows: pa.Table | list[Mapping[str, Any]]) -> set[str]:
     """The pairs that rows are about."""
-    if isinstance(rows, pa.Table):
-        return set(rows.column("pair_id").to_pylist())
-    return {row["pair_id"] for row in rows}
+    if isinstance(rows, list):
+        return {row["pair_id"] for row in rows}
+    return set(rows.column("pair_id").to_pylist())
 
 
 def _free(finished: set[str]) -> Iterator[str]:

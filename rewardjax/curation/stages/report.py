@@ -198,9 +198,13 @@ def tasks(ws: Workspace) -> Rows:
 
 def people(ws: Workspace) -> dict[str, Rows]:
     """`people_quality.tables`, and for each person what sways them and what they were paid."""
-    votes = people_quality.votes(ws.store)
-    tables = people_quality.tables(votes)
-    paid = Counter(row["voter"] for row in votes if row["iteration"] >= 0)
+    tables = people_quality.tables(people_quality.votes(ws.store))
+    # Gold that a team brought along, before the first iteration, was not paid for here.
+    paid = ws.store.query(
+        "select voter, count(*) as answers from votes where iteration >= 0 "
+        "and kind in ('human', 'check', 'suspended') group by voter"
+    ).to_pylist()
+    answers = Counter({row["voter"]: row["answers"] for row in paid})
     places = voters.position(ws.store, "human")
     longer = voters.prefers_longer(ws.store, "human")
     for row in tables["People"]:
@@ -208,7 +212,7 @@ def people(ws: Workspace) -> dict[str, Rows]:
         # The first response stands on the left.
         row["said left"] = places.get(voter, {}).get("said_first")
         row["prefers longer"] = longer.get(voter)
-        row["$"] = paid[voter] * ws.config.prices.gold
+        row["$"] = answers[voter] * ws.config.prices.gold
     return tables
 
 
