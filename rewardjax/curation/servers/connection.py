@@ -235,9 +235,6 @@ class Connection(abc.ABC):
             return "server"
         suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
         limit = min(suspect_after.get(failure.kind, self.suspect_after), patience)
-        # A gateway's 502 says nothing about the request; a model that fails on it says 500.
-        if failure.reason.startswith("500"):
-            limit = max(1, limit - 1)
         # Of this kind alone: that a server was busy before says nothing about the request.
         if failed[failure.kind] < limit:
             return None

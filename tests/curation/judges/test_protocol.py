@@ -58,7 +58,7 @@ def test_the_key_holds_whatever_the_answer_depends_on(ledger, tmp_path):
     judge, item = Judge("m", "m", "http://x"), ITEMS[0]
     key = lambda item=item, judge=judge, format="plain": first_key(item, judge, ledger, format)
     change = lambda **settings: dataclasses.replace(judge, **settings)
-    attributes = TRUTH[prompts.conversation(item.prompt)].attributes
+    attributes = TRUTH.facts[prompts.conversation(item.prompt)].attributes
     keys = [
         key(),
         key(judge=change(temperature=0.7)),
@@ -244,7 +244,7 @@ def test_attributes_are_tagged_and_merged(ledger, tmp_path):
     assert [row["voter"] for row in rows[:3]] == ["judge:one", "judge:two", "panel"]
     for row in rows:
         item = next(item for item in ITEMS if item.pair_id == row["pair_id"])
-        assert {field: row[field] for field in Attributes.model_fields} == TRUTH[
+        assert {field: row[field] for field in Attributes.model_fields} == TRUTH.facts[
             prompts.conversation(item.prompt)
         ].attributes.model_dump()
     assert Store(tmp_path / "store").append("attributes", "tag", "0", rows)["rows"] == 12
