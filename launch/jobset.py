@@ -1,23 +1,22 @@
 """A JobSpec as a GKE JobSet: one replicated Job per slice, one pod per host.
 
-What a pod's end means is told to Kubernetes in two steps. The Job fails at once, with the reason
-PodFailurePolicy and a message that names the code, for the codes in FATAL and for a disrupted node;
-any other code fails it by its backoff limit of 0. The JobSet then matches that message: a code in
-FATAL ends the job, a disrupted node restarts it without counting, and whatever matches no rule
-(a runtime that lost a peer, a process that was killed) restarts it and counts. Should Kubernetes
-change the wording, every failure is a counted restart.
+What a pod's end means (rewardjax/exit_codes.py) is told to Kubernetes in two steps. The Job fails
+at once, with the reason PodFailurePolicy and a message that names the code, for the codes in FATAL
+and UNCOUNTED and for a disrupted node; any other code fails it by its backoff limit of 0. The
+JobSet then matches that message: a code in FATAL ends the job, one in UNCOUNTED and a disrupted
+node restart it without counting, and whatever matches no rule (a runtime that lost a peer, a
+process that was killed) restarts it and counts. Should Kubernetes change the wording, every failure
+is a counted restart.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
 from launch.spec import JobSpec
+from rewardjax.exit_codes import FATAL, UNCOUNTED
 
-# Exit codes after which a restart would meet the same thing again: 1 is an exception in any process
-# (parallel/distributed.py), a loss that is not finite and a damaged checkpoint among them; 2 is a
-# mistake in flags or config (errors.py).
-FATAL = (1, 2)
 CONTAINER = "main"
 
 
@@ -72,12 +71,16 @@ def failure_policy(restarts: int) -> dict[str, Any]:
             "onJobFailureMessagePatterns": [pattern],
         }
 
-    # The words that follow the code keep 1 from matching 139.
-    fatal = "|".join(map(str, FATAL))
+    def codes(name: str, action: str, numbers: Sequence[int]) -> dict[str, Any]:
+        # The words that follow the code keep 1 from matching 139.
+        any_of = "|".join(f"{number:d}" for number in numbers)
+        return rule(name, action, f".*exit code ({any_of}) matching FailJob rule.*")
+
     return {
         "maxRestarts": restarts,
         "rules": [
-            rule("fatal_exit_code", "FailJobSet", f".*exit code ({fatal}) matching FailJob rule.*"),
+            codes("fatal_exit_code", "FailJobSet", FATAL),
+            codes("saved_and_left", "RestartJobSetAndIgnoreMaxRestarts", UNCOUNTED),
             rule(
                 "node_disrupted",
                 "RestartJobSetAndIgnoreMaxRestarts",
@@ -102,7 +105,7 @@ def job(spec: JobSpec) -> dict[str, Any]:
                     "onExitCodes": {
                         "containerName": CONTAINER,
                         "operator": "In",
-                        "values": list(FATAL),
+                        "values": sorted(int(code) for code in (*FATAL, *UNCOUNTED)),
                     },
                 },
                 {

@@ -57,9 +57,8 @@ from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.workspace import Paused, Workspace, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
+from rewardjax.exit_codes import ExitCode
 from rewardjax.reporting import terminal, text_table
-
-WAITING = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,11 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # A bug keeps its traceback, a user's mistake is one line.
-        if not errors.is_mistake(error):
+        # A bug's traceback is Python's own to print.
+        code = errors.exit_code(error)
+        if code == ExitCode.BUG:
             raise
         errors.tell(f"rewardjax.curate {args.command}", error)
-        return errors.EXIT_CODE
+        return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -239,7 +239,7 @@ def _run(args: argparse.Namespace) -> int:
             print(text_table.table(cost_plan.plan(ws)))
             return 0
         if not _goes_through(ws):
-            return WAITING
+            return ExitCode.WAITS
         print(text_table.table(explain.status(ws.store)["Pools"]))
         for sentence in lost.lost_answers(ws.calls):
             _warn(f"warning: {sentence}")
@@ -490,7 +490,7 @@ def _batch_write(args: argparse.Namespace) -> int:
     print(json.dumps(writer.report()))
     if is_done:
         return 0
-    return WAITING
+    return ExitCode.WAITS
 
 
 def _batch_read(args: argparse.Namespace) -> int:

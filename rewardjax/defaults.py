@@ -39,7 +39,11 @@ TRAINING = {
     "loss": Function("rewardjax.training.losses:get"),
     "schedule": Function("rewardjax.training.optim:make_schedule", ("total_steps",)),
     "optimizer": Function("rewardjax.training.optim:make_optimizer", ("schedule", "params")),
-    "checkpoint.keep": Function("rewardjax.models.checkpoint:open_manager", ("folder",)),
+    "checkpoint.keep": Function(
+        "rewardjax.models.checkpoints.checkpoints:open_checkpoints", ("folder",)
+    ),
+    "skips": Function("rewardjax.training.not_finite:SkipBudget", ("total_steps", "skipped")),
+    "hang": Function("rewardjax.parallel.watchdog:watching"),
     "log.writers": Function("rewardjax.training.metrics:MetricWriter", ("workdir", "start_step")),
 }
 EVALUATION = {
@@ -143,8 +147,12 @@ def training() -> Config:
             evals={},  # name -> a held-out set, with the fields of `data`: see `held_out`
             benchmarks={},  # name -> evaluators.load, all benchmarks to follow during training
             eval_every=100,
-            # every: steps, 0 for the last step only
-            checkpoint=dict(every=0, keep=dict(keep=2, best=placeholder(str))),
+            # every: steps; minutes: since the last save; 0 for neither. The last step is saved too.
+            checkpoint=dict(every=0, minutes=20.0, keep=dict(keep=2, best=placeholder(str))),
+            # Steps that are not finite: their updates are left out, so many may be.
+            skips=dict(in_a_row=3, share=0.001),
+            # Without a step for so long, a job ends; 0 for never.
+            hang=dict(minutes=30.0),
             # profile: "first:last" records these steps for TensorBoard, see training/profiler.py
             log=dict(writers=dict(tensorboard=True, wandb=False), profile=""),
         )

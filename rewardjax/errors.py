@@ -1,27 +1,39 @@
-"""A user's mistake, told apart from a bug: one line on standard error, and exit code 2.
+"""How a command ends: a user's mistake in one line, a bug with its traceback (exit_codes.py).
 
 A wrong argument, a config with a misspelt field, a file that is not there: a traceback hides the
 one sentence that helps. A real bug keeps its traceback and exit code 1, because there the traceback
 is what helps. Mistakes that can be told together are collected (`Complaints`) and refused together.
+What is neither, such as a preemption, is raised as an `Ending`, which knows its own code.
 """
 
 import argparse
 import contextlib
 import dis
 import pathlib
+import re
 import sys
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator
-from typing import NoReturn, TypeVar
+from typing import ClassVar, NoReturn, TypeVar
 
 from absl import flags
 
+from rewardjax.exit_codes import ExitCode
 from rewardjax.reporting.terminal import visible
 
-EXIT_CODE = 2  # as argparse's
 PACKAGE = pathlib.Path(__file__).parent
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
+# Statuses by which the JAX runtime says that a peer or the network went away. It may wrap one:
+# INTERNAL: Error dispatching computation: ... DEADLINE_EXCEEDED: GetKeyValue() timed out
+OUTAGE = re.compile(r"\b(UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED)\b")
 Value = TypeVar("Value")
+
+
+class Ending(Exception):
+    """An end that is no bug and that the user need not mend: its message is all there is to say."""
+
+    code: ClassVar[ExitCode]
 
 
 class Refusal(ValueError):
@@ -67,20 +79,38 @@ class Complaints(list[Exception]):
 
 @contextlib.contextmanager
 def one_line(command: str) -> Iterator[None]:
-    """Run the block, a whole command, and end it in one line per mistake of its user."""
+    """Run the block, a whole command, and end it with the code that its error has.
+
+    Mistakes of its user and endings are told in one line each.
+    """
     try:
         yield
     except Exception as error:
-        # The other processes of a job must hear of a failure, and the hook that tells them sees no
-        # SystemExit.
-        if not is_mistake(error) or _has_peers():
+        code = exit_code(error)
+        # A bug's traceback is Python's own to print. The other processes of a job must hear of any
+        # failure, and the hook that tells them sees no SystemExit.
+        if code == ExitCode.BUG or _has_peers():
             raise
         tell(command, error)
-        sys.exit(EXIT_CODE)
+        sys.exit(code)
+
+
+def exit_code(error: BaseException) -> ExitCode:
+    """What the process that `error` ends has to say by its exit code."""
+    if isinstance(error, Ending):
+        return error.code
+    if _is_outage(error):
+        return ExitCode.OUTAGE
+    if is_mistake(error):
+        return ExitCode.USER
+    return ExitCode.BUG
 
 
 def tell(command: str, error: BaseException) -> None:
-    """Say on stderr what a user has to change, one line per mistake."""
+    """Say on stderr what ended a command: a line per mistake, or a traceback where that helps."""
+    if exit_code(error) in (ExitCode.BUG, ExitCode.OUTAGE):
+        traceback.print_exception(error)
+        return
     for line in sentences(error):
         # It may quote a file, a server or a text.
         print(f"{command}: {visible(line)}", file=sys.stderr)
@@ -123,7 +153,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the command with `message`."""
-        self.exit(EXIT_CODE, f"{self.prog}: {message} (--help lists the arguments)\n")
+        self.exit(ExitCode.USER, f"{self.prog}: {message} (--help lists the arguments)\n")
 
 
 def _innermost(trace: types.TracebackType | None) -> types.TracebackType | None:
@@ -137,6 +167,14 @@ def _is_ours(frame: types.FrameType) -> bool:
     return (
         "get_config" in frame.f_globals or PACKAGE in pathlib.Path(frame.f_code.co_filename).parents
     )
+
+
+def _is_outage(error: BaseException) -> bool:
+    # The runtime's status is only in the text. Our own errors may hold the same word.
+    jax = sys.modules.get("jax")
+    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
+        return False
+    return OUTAGE.search(str(error)) is not None
 
 
 def _has_peers() -> bool:

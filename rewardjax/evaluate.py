@@ -48,7 +48,7 @@ from rewardjax.evaluators.page import report, results_files, table
 from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.evaluators.records import Examples, Result
 from rewardjax.evaluators.stored_rewards import Scores
-from rewardjax.models import checkpoint
+from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.parallel import distributed
 from rewardjax.parallel.mesh import make_mesh
 from rewardjax.reporting import run_record
@@ -268,7 +268,7 @@ def _remarks(scores: Scores) -> list[str]:
 def describe(model: scorer.Scorer, config: config_lib.Config) -> dict[str, Any]:
     """What all scores of an evaluation share: stored with each of them, with its own limits."""
     with jax.set_mesh(model.mesh):
-        weights = checkpoint.fingerprint(model.params)
+        weights = tree_fingerprint.of_tree(model.params)
     return {
         "path": str(config.model),
         "weights": weights,

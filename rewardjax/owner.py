@@ -26,7 +26,8 @@ import time
 from collections.abc import Iterator
 from typing import IO, NamedTuple, NoReturn
 
-from rewardjax import errors, files
+from rewardjax import files
+from rewardjax.exit_codes import ExitCode
 
 LOCK, LEASE = "owner.lock", "owner.lease."
 # Seconds after which a lease that was not renewed is over, and between two renewals. Compiling a
@@ -290,4 +291,4 @@ def _end(folder: pathlib.Path) -> NoReturn:
         flush=True,
     )
     # As if killed, from whatever thread: every further write could meet one of the new owner.
-    os._exit(errors.EXIT_CODE)
+    os._exit(ExitCode.HANG)

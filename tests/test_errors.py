@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 
+import jax
 import pytest
 from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import errors
+from rewardjax.exit_codes import ExitCode
 
 CONFIG = f"--config={ROOT}/configs/tiny.py"
 
@@ -113,3 +115,51 @@ def test_a_single_mistake_keeps_its_own_error():
 def test_a_bug_is_no_complaint():
     with pytest.raises(ZeroDivisionError):
         errors.Complaints().of(lambda: 1 / 0)
+
+
+class Left(errors.Ending):
+    code = ExitCode.PREEMPTED
+
+
+def from_our_code(kind, text):
+    """An error as a `raise` of the package makes it, which is what tells a mistake from a bug."""
+    code = compile("raise error", str(errors.PACKAGE / "any.py"), "exec")
+    with pytest.raises(kind) as caught:
+        exec(code, {"error": kind(text)})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (ValueError("boom"), ExitCode.BUG),
+        (KeyboardInterrupt(), ExitCode.BUG),
+        (from_our_code(ValueError, "steps = 0"), ExitCode.USER),
+        (ConnectionError("UNAVAILABLE: not from the runtime"), ExitCode.BUG),
+        (Left("saved step 3"), ExitCode.PREEMPTED),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), ExitCode.BUG),
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: connection closed by peer"), ExitCode.OUTAGE),
+        (
+            jax.errors.JaxRuntimeError(
+                "INTERNAL: Error dispatching computation: DEADLINE_EXCEEDED: GetKeyValue() timed out"
+            ),
+            ExitCode.OUTAGE,
+        ),
+    ],
+)
+def test_an_error_has_the_code_of_what_it_says(error, code):
+    assert errors.exit_code(error) == code
+
+
+def test_an_ending_is_told_in_one_line_and_has_its_own_code(capsys):
+    with pytest.raises(SystemExit) as ended, errors.one_line("rewardjax.train"):
+        raise Left("saved step 3;\nthe same command goes on")
+    assert ended.value.code == 42
+    assert capsys.readouterr().err == "rewardjax.train: saved step 3; the same command goes on\n"
+
+
+def test_an_outage_keeps_its_traceback(capsys):
+    with pytest.raises(SystemExit) as ended, errors.one_line("rewardjax.train"):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: peer")
+    assert ended.value.code == 134
+    assert "Traceback" in capsys.readouterr().err

@@ -20,20 +20,22 @@ from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
 from rewardjax.defaults import WORLD
-from rewardjax.models import build, checkpoint, trainable, variants
+from rewardjax.models import build, trainable, variants
+from rewardjax.models.checkpoints import checkpoints, tree_fingerprint
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import contract
 from rewardjax.training import loop, resume
 from rewardjax.training.metrics import read_metrics
+from rewardjax.training.not_finite import NotFinite
 
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
 
 
 def final_state(workdir) -> dict:
     """Fingerprints of the newest checkpoint: equal if and only if every bit is."""
-    with checkpoint.open_manager(pathlib.Path(workdir) / "checkpoints") as manager:
-        return checkpoint.read_meta(manager, manager.latest_step())["fingerprints"]
+    with checkpoints.reading(pathlib.Path(workdir) / "checkpoints") as saved:
+        return saved.newest_meta()["fingerprints"]
 
 
 def losses(workdir) -> list[float]:
@@ -65,23 +67,49 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
 
 
-def test_stopped_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch):
-    """Stopped after step 3, between checkpoints: step 3 is done again from step 2's checkpoint."""
+def figures(workdir) -> dict[int, float]:
+    rows = read_metrics(workdir)
+    return {row["step"]: row["heldout/nll"] for row in rows if "heldout/nll" in row}
+
+
+def test_preempted_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch, capsys):
+    """Asked to stop in step 4, whose evaluation is owed and made up for by the next start."""
     workdir, _, cache = tiny_run
     with monkeypatch.context() as patch:
         real = loop.pipeline.train_steps
 
-        def stops(*args, **kwargs):
+        def signals(*args, **kwargs):
             iterator = real(*args, **kwargs)
             yield from (next(iterator) for _ in range(3))
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
+            yield from iterator
 
-        patch.setattr(loop.pipeline, "train_steps", stops)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.pipeline, "train_steps", signals)
+        with pytest.raises(loop.Preempted, match="saved step 4 of 6"):
             loop.run(tiny_config(cache), tmp_path)
+    assert figures(tmp_path).keys() == {2}
     loop.run(tiny_config(cache), tmp_path)
+    assert "continuing" in capsys.readouterr().err
     assert losses(tmp_path) == losses(workdir)
+    assert figures(tmp_path) == figures(workdir)
     assert final_state(tmp_path) == final_state(workdir)
+
+
+def test_a_save_that_fails_is_told_and_the_next_one_tried(tiny_run, tmp_path, monkeypatch, capsys):
+    _, _, cache = tiny_run
+    real, tries = checkpoints.Checkpoints._read_back, []
+
+    def first_one_fails(self, saving):
+        tries.append(saving.step)
+        if len(tries) == 1:
+            raise OSError(28, "No space left on device")
+        return real(self, saving)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "_read_back", first_one_fails)
+    loop.run(tiny_config(cache), tmp_path)
+    said = capsys.readouterr().err
+    assert "checkpoints/2 could not be saved: OSError: [Errno 28] No space left on device" in said
+    assert "GB free; the run goes on" in said and tries == [2, 4, 6]
 
 
 def environment(**more):
@@ -151,7 +179,7 @@ def test_hosts_with_different_configs_are_refused_before_they_train(tmp_path):
     ended = subprocess.run(
         [*launch, "bash", "-c", train], cwd=ROOT, env=environment(), capture_output=True, text=True
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "the hosts disagree on the config: process 0 has" in ended.stdout + ended.stderr
     assert not (tmp_path / "checkpoints").exists()
 
@@ -224,18 +252,18 @@ def test_each_step_is_compiled_once_and_saved_with_its_own_figures_or_none(
     """
     _, _, cache = tiny_run
     functions, real = [], loop.make_step
-    saved, save = {}, checkpoint.save
+    saved, save = {}, checkpoints.Checkpoints.save
 
     def recorded(*args):
         functions.extend(real(*args))
         return functions
 
-    def saving(manager, step, trees, meta, figures):
+    def saving(self, step, trees, meta, figures):
         saved[step] = figures
-        save(manager, step, trees, meta, figures)
+        save(self, step, trees, meta, figures)
 
     monkeypatch.setattr(loop, "make_step", recorded)
-    monkeypatch.setattr(loop.checkpoint, "save", saving)
+    monkeypatch.setattr(checkpoints.Checkpoints, "save", saving)
     changes = {"steps": 4, "mesh.fsdp": 2, "checkpoint.every": 1, "eval_every": 2}
     loop.run(tiny_config(cache, **changes), tmp_path)
     assert [function._cache_size() for function in functions] == [1, 1]
@@ -260,7 +288,7 @@ def test_a_frozen_weight_keeps_its_bits_and_costs_no_optimizer_state(
     loop.run(config, tmp_path)
     state = jax.device_get(saved[-1])
 
-    initial = parameters_at_the_start(config)
+    initial = by_path(state_at_the_start(config))
     same = {
         name for name, x in initial.items() if np.array_equal(x, by_path(state["params"])[name])
     }
@@ -287,10 +315,10 @@ def by_path(tree) -> dict[str, np.ndarray]:
     }
 
 
-def parameters_at_the_start(config) -> dict[str, np.ndarray]:
+def state_at_the_start(config) -> nnx.State:
     with jax.set_mesh(make_mesh(**config.mesh)):
         model = build.build_model(Compute(**config.compute), Layout(), config.seed, **config.model)
-        return by_path(nnx.split(model, nnx.Param)[1])
+        return nnx.split(model, nnx.Param)[1]
 
 
 def test_an_array_that_slips_in_from_the_host_is_refused(tiny_run, tmp_path, monkeypatch):
@@ -328,12 +356,16 @@ def test_a_model_learns_the_preferences_of_the_world(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_run, tmp_path):
     _, _, cache = tiny_run
-    with pytest.raises(FloatingPointError, match="step 2: .*loss"):
-        loop.run(
-            tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0}), tmp_path
-        )
-    with checkpoint.open_manager(tmp_path / "checkpoints") as manager:
-        assert manager.latest_step() is None
+    config = tiny_config(cache, **{"schedule.peak": 1e30, "schedule.warmup_fraction": 0.0})
+    reason = "step 4: the update is not finite.*the 4. in a row.*records [0-9, ]+ and [0-9]+ more"
+    with pytest.raises(NotFinite, match=reason):
+        loop.run(config, tmp_path)
+    (row,) = [row for row in read_metrics(tmp_path) if row["step"] == 2]
+    assert row["skipped"] == 1 and len(row["skipped_records"].split()) == 32
+    # Nothing that is not finite was saved: the weights are those that the run began with.
+    initial = tree_fingerprint.of_tree(state_at_the_start(config))
+    with checkpoints.reading(tmp_path / "checkpoints") as saved:
+        assert saved.newest_meta()["fingerprints"]["params"] == initial
 
 
 def test_a_tokenizer_that_outgrows_the_table_is_refused(tmp_path):

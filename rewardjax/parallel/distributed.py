@@ -5,12 +5,13 @@ code that tells a restart policy what to do. The JAX runtime does that for a pro
 A Python exception is slower: the failed process waits in the shutdown barrier, then the runtime
 aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
 leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with
-code 1. An exception that only says that a peer or the network went away keeps the runtime's 134, so
-that it is retried.
+the code of its error (exit_codes.py). An exception that only says that a peer or the network went
+away has the runtime's 134, so that it is retried.
 """
 
 import atexit
 import collections
+import contextlib
 import os
 import sys
 import threading
@@ -18,18 +19,15 @@ import time
 import traceback
 import types
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rewardjax import fingerprint
+from rewardjax import errors, fingerprint
+from rewardjax.exit_codes import ExitCode
 
-FAILED = 1  # exit code: a bug, a config or a data error; restarting would not help
-OUTAGE = 134  # exit code: the runtime's own abort; restarting may help
-
-_OUTAGE_STATUSES = ("UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED")
 _FATAL = "rewardjax/fatal"  # "<exit code> <message>"
 _SEEN = "rewardjax/fatal_seen/"
 _POLL_SECONDS = 0.5
@@ -63,7 +61,7 @@ def initialize() -> None:
 
 
 def assert_same(values: Mapping[str, str]) -> None:
-    """Raise RuntimeError on every process unless all of them pass the same `values`.
+    """Raise ValueError on every process unless all of them pass the same `values`.
 
     `values` maps what is compared ("the config", "the data") to a text that stands for it, such as
     a fingerprint; the error names what differs and which processes agree with each other. All
@@ -84,10 +82,62 @@ def assert_same(values: Mapping[str, str]) -> None:
             groups = [f"process {', '.join(same)} has {text}" for text, same in processes.items()]
             disagreements.append(f"{name}: {'; '.join(groups)} (hashes)")
     if disagreements:
-        raise RuntimeError(
+        raise ValueError(
             f"the hosts disagree on {', and on '.join(disagreements)}. Start all of them from the "
             "same code, files and flags."
         )
+
+
+def alone() -> bool:
+    """Whether this job is one process."""
+    return jax.process_count() == 1
+
+
+def all_agree(mine: bool) -> bool:
+    """Whether `mine` holds in every process; all of them must call it."""
+    if alone():
+        return mine
+    return bool(np.all(multihost_utils.process_allgather(np.array(mine))))
+
+
+def post(key: str, text: str) -> str:
+    """Publish `text` as `key` to all processes; the first one stands, and is returned."""
+    # Setting it fails where it is set already, or where the coordinator is gone.
+    try:
+        _client().key_value_set(key, text)
+    except Exception:
+        return look_up(key) or text
+    return text
+
+
+def look_up(key: str) -> str | None:
+    """What a process has published as `key`, without waiting; None where nobody has."""
+    # Not set, or the coordinator is gone, and then the runtime ends this process.
+    try:
+        return _client().key_value_try_get(key)
+    except Exception:
+        return None
+
+
+def renew(key: str, text: str) -> None:
+    """Publish `text` as `key`, in the place of what stood there."""
+    # Where the coordinator is gone the runtime ends this process.
+    with contextlib.suppress(Exception):
+        _client().key_value_set(key, text, allow_overwrite=True)
+
+
+def look_up_all(folder: str) -> dict[str, str]:
+    """What has been published under `folder`, by the names that follow it."""
+    try:
+        entries = _client().key_value_dir_get(folder)
+    except Exception:
+        return {}
+    return {key.rpartition("/")[2]: text for key, text in entries}
+
+
+def end_all(code: ExitCode, message: str) -> NoReturn:
+    """End all processes of the job with `code`, unless one of them has begun to end it."""
+    _leave(post(_FATAL, f"{code:d} {message}"))
 
 
 # ------------------------------------------------------------------ Finding the job
@@ -148,15 +198,14 @@ def _forward_failures() -> None:
     """
     stop = threading.Event()
     watcher = threading.Thread(target=_watch, args=(stop,), name="rewardjax-fatal", daemon=True)
-    previous = sys.excepthook
 
     def excepthook(
         kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
     ) -> None:
-        previous(kind, error, trace)
         stop.set()
+        errors.tell(f"process {jax.process_index()}", error)
         message = "".join(traceback.format_exception_only(kind, error)).partition("\n")[0]
-        _leave(_post(f"{exit_code(error)} process {jax.process_index()}: {message}"))
+        end_all(errors.exit_code(error), f"process {jax.process_index()}: {message}")
 
     def finish() -> None:
         # A thread inside the client while the interpreter shuts down would crash a run that ended
@@ -169,31 +218,13 @@ def _forward_failures() -> None:
     watcher.start()
 
 
-def exit_code(error: BaseException) -> int:
-    """FAILED, or OUTAGE for a runtime error whose status says that something was not reachable."""
-    # The runtime's status is only in the text. Our own errors may begin with the same word.
-    if isinstance(error, jax.errors.JaxRuntimeError) and str(error).startswith(_OUTAGE_STATUSES):
-        return OUTAGE
-    return FAILED
-
-
 def _watch(stop: threading.Event) -> None:
     while not stop.wait(_POLL_SECONDS):
-        if (verdict := _try_get(_FATAL)) is not None and not stop.is_set():
+        if (verdict := look_up(_FATAL)) is not None and not stop.is_set():
             _leave(verdict)
 
 
-def _post(verdict: str) -> str:
-    """Publish `verdict` as the end of the job, unless a peer was first; return what stands."""
-    # Setting it fails where it is set already, or where the coordinator is gone.
-    try:
-        _client().key_value_set(_FATAL, verdict)
-    except Exception:
-        return _try_get(_FATAL) or verdict
-    return verdict
-
-
-def _leave(verdict: str) -> None:
+def _leave(verdict: str) -> NoReturn:
     """End this process with the code in `verdict`.
 
     Process 0 hosts the store and goes last: when it vanishes, the runtime aborts whoever is left
@@ -215,14 +246,6 @@ def _leave(verdict: str) -> None:
     sys.stderr.flush()
     # sys.exit would wait in jax's shutdown barrier for processes that are gone.
     os._exit(int(code))
-
-
-def _try_get(key: str) -> str | None:
-    # Not set, or the coordinator is gone, and then the runtime ends this process.
-    try:
-        return _client().key_value_try_get(key)
-    except Exception:
-        return None
 
 
 def _client() -> Any:

@@ -19,8 +19,9 @@ from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.models import checkpoint, hf, reward, vocabulary
+from rewardjax.models import hf, reward, vocabulary
 from rewardjax.models.build import decoder_config
+from rewardjax.models.checkpoints import checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.reporting import run_record
@@ -120,7 +121,7 @@ def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
         hf.read_config(path)
         return
     run_record.read_config(path)
-    steps = checkpoint.steps_of(path / "checkpoints")
+    steps = checkpoints.steps_of(path / "checkpoints")
     if not steps:
         raise FileNotFoundError(f"{path / 'checkpoints'} has no finished checkpoint")
     if step is not None and step not in steps:
@@ -134,17 +135,19 @@ def _from_run(
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a training run's checkpoint, and the contract saved with it."""
     decoder = decoder_config(**run_record.read_config(workdir)["model"])
-    with checkpoint.open_manager(workdir / "checkpoints") as manager:
-        if step is None:
-            step = manager.latest_step()
-        assert step is not None, "`refuse_missing` has seen one"
-        saved = contract.from_record(checkpoint.read_meta(manager, step)["contract"])
-        graph, abstract = nnx.split(
-            reward.abstract(decoder, _compute(dtype, saved), Layout()), nnx.Param
-        )
+    with checkpoints.reading(workdir / "checkpoints") as saved:
+        # The contract comes first, because its dtype decides how the parameters are read; a step
+        # whose record is whole may still be damaged, and then an older one has the same contract
+        # but for its golden scores.
+        newest = saved.newest_meta()
+        if step is not None:
+            newest = saved.read_meta(step)
+        assert newest is not None, "`refuse_missing` has seen one"
+        compute = _compute(dtype, contract.from_record(newest["contract"]))
+        graph, abstract = nnx.split(reward.abstract(decoder, compute, Layout()), nnx.Param)
         # Without the optimizer's state: it is twice the parameters, and scoring does not need it.
-        _, trees, _ = checkpoint.restore(manager, {"params": abstract}, step)
-    return nnx.merge(graph, trees["params"]), saved
+        _, trees, meta = saved.restore({"params": abstract}, step)
+    return nnx.merge(graph, trees["params"]), contract.from_record(meta["contract"])
 
 
 def _from_hugging_face(

@@ -8,7 +8,6 @@ its workdir continues where they end.
 import contextlib
 import functools
 import json
-import math
 import pathlib
 import sys
 import time
@@ -20,35 +19,43 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax import errors, fingerprint
-from rewardjax.data import pack, pipeline, spelling
-from rewardjax.data.chat import ChatTokenizer
+from rewardjax import errors, fingerprint, owner
+from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
-from rewardjax.data.prepare import prepare, warnings_about
+from rewardjax.data.prepare import warnings_about
 from rewardjax.data.ranked import RankedGroups
-from rewardjax.data.sources import open_source
-from rewardjax.data.token_cache import TokenizedPairs
-from rewardjax.models import checkpoint, flops, trainable
+from rewardjax.exit_codes import ExitCode
+from rewardjax.models import flops, trainable
 from rewardjax.models.build import build_model, load_tokenizer
+from rewardjax.models.checkpoints.checkpoints import SaveFailed, abstract, open_checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.parallel import distributed
+from rewardjax.parallel import boundaries, distributed
 from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
+from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.training import losses, metrics, optim, overview, profiler, report
+from rewardjax.training.data_sets import read_data, source_records, token_cache_of
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
+from rewardjax.training.not_finite import SkipBudget
 from rewardjax.training.preflight import fields, machine, tokenized
-from rewardjax.training.preflight.fields import data_sections
 from rewardjax.training.progress import Counts, Progress
 from rewardjax.training.resume import refuse_if_changed
 from rewardjax.training.step import make_step, zeros_like
+
+
+class Preempted(errors.Ending):
+    """The run was asked to stop, and did so after a save that the same command goes on from."""
+
+    code = ExitCode.PREEMPTED
 
 
 class Dispatched(NamedTuple):
     """A step that the devices have been told to take, whose metrics have not been fetched yet."""
 
     step: int
+    units: np.ndarray  # [N] of the pairs or groups it was taken on
     metrics: dict[str, jax.Array]
     counts: Counts
 
@@ -56,13 +63,20 @@ class Dispatched(NamedTuple):
 def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
     """Train as `config` says, in `workdir`; returns the summary that `summary.json` gets too.
 
-    Raises errors.Refusal, before the first step, with all that can be known to be wrong
-    (training/preflight).
+    Raises:
+        errors.Refusal: before the first step, with all that can be known to be wrong
+            (training/preflight).
+        Preempted: after SIGTERM or SIGINT on any host, when all have saved the same step.
+        NotFinite: where more steps were not finite than `config.skips` allows.
+        SaveFailed: where the last checkpoint did not reach the disk.
     """
     refuse_mistakes(config, workdir)
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        # The processes of a job share a workdir, and the first one owns it for all of them.
+        if jax.process_index() == 0:
+            stack.enter_context(owner.owning(workdir))
         stack.enter_context(jax.set_mesh(make_mesh(**config.mesh)))
         return _run(config, workdir, stack)
 
@@ -141,16 +155,15 @@ def _run(
     # Closed whatever happens, so that a save in flight ends before the same process starts the run
     # again. Not opened earlier: Orbax cleans the folder in the background, which must not be cut
     # off by the end of a process that has refused its config.
-    manager = stack.enter_context(
-        checkpoint.open_manager(workdir / "checkpoints", **config.checkpoint.keep)
+    checkpoints = stack.enter_context(
+        open_checkpoints(workdir / "checkpoints", **config.checkpoint.keep)
     )
-    first_step, elapsed = 0, 0.0
-    if (saved := checkpoint.newest_meta(manager)) is not None:
+    first_step, elapsed, skipped, owes_figures = 0, 0.0, 0, False
+    if (saved := checkpoints.newest_meta()) is not None:
         refuse_if_changed(saved["bound"], bound, workdir)
-        first_step, trees, meta = checkpoint.restore(
-            manager, checkpoint.abstract(state_of(trained, frozen, opt))
-        )
+        first_step, trees, meta = checkpoints.restore(abstract(state_of(trained, frozen, opt)))
         opt, elapsed = trees["opt"], meta["elapsed"]
+        skipped, owes_figures = meta["skipped"], meta["owes_figures"]
         trained, frozen = trainable.split(
             trees["params"], optim.is_trainable(trees["params"], config.optimizer.freeze)
         )
@@ -178,14 +191,19 @@ def _run(
         peak=device_peak(),
         quiet=not is_first_process,
     )
+    skips = SkipBudget(total_steps, skipped=skipped, **config.skips)
     profiled = profiler.parse_window(config.log.profile, first_step + 1, total_steps)
 
     def record(finished: Sequence[Dispatched]) -> None:
         """Fetch the metrics of steps, check that they are finite, show and write them."""
-        for index, (step, on_device, counts) in enumerate(finished):
+        for index, (step, units, on_device, counts) in enumerate(finished):
             values = {name: float(x) for name, x in jax.device_get(on_device).items()}
             values["lr"] = np.asarray(schedule(step - 1)).item()
-            refuse_non_finite(step, values)
+            records = source_records(train_set, units)
+            left_out = skips.spend(step, values, records)
+            if left_out is not None:
+                note(left_out)
+                writer.write(step, {"skipped_records": " ".join(map(str, records))})
             progress.update(step, counts, loss=values["loss"])
             # Of several steps at once only the first has had its time; the others count in the next
             # window.
@@ -193,11 +211,28 @@ def _run(
                 values |= progress.rates()
             writer.write(step, values)
 
+    def settle() -> None:
+        """Have the save in flight verified. One that failed is told, and the next one tried."""
+        try:
+            if (step := checkpoints.settle()) is not None:
+                note(f"saved step {step} of {total_steps}")
+        except SaveFailed as error:
+            note(f"{error}; the run goes on, and saves again when the next save is due")
+
     # The step before, whose metrics are fetched while the devices take this one: fetching those of
     # this one would leave the devices idle until the next is dispatched.
     in_flight: list[Dispatched] = []
     results: dict[str, float] = {}
+    if owes_figures:
+        results = evaluate_all(measured, score, trainable.join(trained, frozen))
+        writer.write(first_step, results)
+    stopping = stack.enter_context(boundaries.stopping_on_signals())
+    watchdog = stack.enter_context(watching(**config.hang))
+    last_save = time.monotonic()
+    preempted = False
     for step, (units, arrays) in enumerate(steps, start=first_step + 1):
+        # Before the step: the process that does not come this far is the one that hangs.
+        watchdog.beat(step)
         profiler.start(profiled, step, workdir / "profile")
         micro_batches = len(arrays["tokens"])
         # Only `place` may move data to the devices: an array that slips in from the host would be
@@ -214,12 +249,19 @@ def _run(
         del total  # or the next step's would be made beside it
         profiler.stop(profiled, step, step_metrics)
         counts = step_counts(train_set.lengths[units], config.batch, micro_batches, decoder_config)
-        in_flight.append(Dispatched(step, step_metrics, counts))
+        in_flight.append(Dispatched(step, units, step_metrics, counts))
 
         is_last = step == total_steps
-        evaluates = bool(measured) and (is_last or step % config.eval_every == 0)
-        every = config.checkpoint.every
-        saves = is_last or (every > 0 and step % every == 0)
+        every, minutes = config.checkpoint.every, config.checkpoint.minutes
+        if minutes > 0 and time.monotonic() - last_save > 60 * minutes:
+            stopping.request(boundaries.SAVE)
+        # The last step ends the run with all that a stop would save.
+        preempted = stopping.due(boundaries.STOP, step) and not is_last
+        is_time = stopping.due(boundaries.SAVE, step)
+        saves = is_last or preempted or is_time or (every > 0 and step % every == 0)
+        has_figures = bool(measured) and (is_last or step % config.eval_every == 0)
+        # Whoever is to be stopped has no time to measure anything: it is owed.
+        evaluates = has_figures and not preempted
         # The first step compiles: the clock of the speed figures starts when it is done.
         compiles = step == first_step + 1
         waits_for_this_step = evaluates or saves or compiles
@@ -245,15 +287,28 @@ def _run(
                 "next_step": step,
                 "elapsed": progress.state(),
                 "contract": contract.to_record(score_contract),
+                "skipped": skips.skipped,
+                "owes_figures": has_figures and not evaluates,
             }
             # Figures of this step or none: those of an earlier one would make a worse checkpoint
             # best.
-            checkpoint.save(manager, step, state, meta, results if evaluates else None)
+            figures = None
+            if evaluates:
+                figures = results
+            settle()
+            checkpoints.save(step, state, meta, figures)
             del state
-    manager.wait_until_finished()  # raises what went wrong with the save in flight
+            last_save = time.monotonic()
+        checkpoints.tell_failure()
+        if preempted:
+            break
+    checkpoints.settle()  # raises what went wrong with the last save
     steps.close()
     writer.close()
     progress.close()
+
+    if preempted:
+        raise Preempted(f"saved step {step} of {total_steps}; the same command goes on from there")
 
     # ------------------------------------------------------------------ results
     if not results:  # a finished run, started again, takes no step
@@ -314,31 +369,6 @@ def device_peak() -> float | None:
     return peak and peak * jax.device_count()
 
 
-def refuse_non_finite(step: int, values: dict[str, float]) -> None:
-    """Raise FloatingPointError naming what is not finite; only then are checkpoints written."""
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        raise FloatingPointError(
-            f"step {step}: {', '.join(broken)} is not finite; no checkpoint was written after it. "
-            f"Lower schedule.peak, set optimizer.clip_norm, or look at the pairs of this step"
-        )
-
-
-def load_pairs(
-    tokenizer: ChatTokenizer, where: str, source: str, split: str | None = None, **kwargs: Any
-) -> TokenizedPairs:
-    """The tokenized pairs of the data that `source` names; `kwargs` as for `prepare`.
-
-    where: the section of the config that names it, for messages. Raises RuntimeError where the
-    hosts of a job see different data under that name.
-    """
-    opened = open_source(source, split=split, spelling=spelling.of_entry(where))
-    # Hashing the files is not free, and one process has nobody to compare with.
-    if jax.process_count() > 1:
-        distributed.assert_same({f"the data {source}": opened.fingerprint()})
-    return prepare(source=opened, tokenizer=tokenizer, **kwargs)
-
-
 def refuse_mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> None:
     """Raise errors.Refusal with all that is wrong before any data is read."""
     complaints = fields.check(config)
@@ -346,39 +376,3 @@ def refuse_mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> N
     if not any(fields.other_fields(config)):
         complaints += machine.check(config, workdir)
     complaints.refuse()
-
-
-def read_data(
-    config: config_lib.Config, tokenizer: ChatTokenizer, unit: str
-) -> tuple[TokenizedPairs | RankedGroups, list[HeldOut], list[HeldOutBenchmark]]:
-    """What is trained on, as pairs or as ranked groups, and what is measured with.
-
-    Raises errors.Refusal with what is wrong in any of them.
-    """
-    complaints = errors.Complaints()
-    pairs: dict[str, Any] = {}
-    for where, section in data_sections(config):
-        pairs[where] = complaints.of(load_pairs, tokenizer, where, **section)
-        # The other hosts wait for this one, and it must not go on to what they have not reached.
-        if jax.process_count() > 1:
-            complaints.refuse()
-    train_set = pairs.pop("data")
-    if unit == "groups" and train_set is not None:
-        train_set = complaints.of(RankedGroups.of, train_set)
-    longest = min(config.data.max_length, config.batch.row_length)
-    benchmarks: list[HeldOutBenchmark] = []
-    for name, kwargs in config.benchmarks.items():
-        held_out = complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
-        if held_out is not None:
-            benchmarks.append(held_out)
-    complaints.refuse()
-    assert train_set is not None, "its refusal would have been raised"
-    held_out_sets = [HeldOut(name, pairs[f"evals.{name}"]) for name in config.evals]
-    return train_set, held_out_sets, benchmarks
-
-
-def token_cache_of(data: TokenizedPairs | RankedGroups) -> TokenizedPairs:
-    """The tokenized pairs that the data are, or that the groups are made of."""
-    if isinstance(data, RankedGroups):
-        return data.pairs
-    return data

@@ -15,6 +15,8 @@ MAY_CHANGE = (
     "benchmarks",
     "eval_every",
     "checkpoint",
+    "skips",
+    "hang",
     "log",
     "batch.row_length",
     "batch.rows",

@@ -13,6 +13,7 @@ from flax import nnx
 
 from rewardjax.models.trainable import join
 from rewardjax.training.losses import Loss
+from rewardjax.training.not_finite import SKIPPED
 
 Batch = dict[str, jax.Array]
 # Gradients, as the trainable part, and sums over units, of the micro-batches so far.
@@ -98,6 +99,7 @@ def make_step(
     `accumulate(total, trainable, micro_batch, frozen) -> total` and
     `update(trainable, opt, total) -> trainable, opt, metrics`, over the parts that
     `trainable.split` makes of the parameters. `frozen` may be left out where everything is trained.
+    An update that is not finite changes nothing but counts of steps (`training/not_finite.py`).
 
     The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads
     those): sums are divided by the global count, never by what a micro-batch or a device happens to
@@ -132,13 +134,31 @@ def make_step(
         return jax.tree.map(jnp.add, total, {"grads": grads, "sums": sums})
 
     def update(trainable: Any, opt: Any, total: Total) -> tuple[Any, Any, dict[str, jax.Array]]:
-        updates, opt = optimizer.update(total["grads"], opt, trainable)
-        trainable = optax.apply_updates(trainable, updates)
-        return trainable, opt, total["sums"] | {"grad_norm": optax.tree.norm(total["grads"])}
+        grads, sums = total["grads"], total["sums"]
+        updates, next_opt = optimizer.update(grads, opt, trainable)
+        grad_norm = optax.tree.norm(grads)
+        # The update as well: moments that are finite may make one that is not.
+        checked = jnp.stack([sums["loss"], grad_norm, optax.tree.norm(updates)])
+        is_finite = jnp.all(jnp.isfinite(checked))
+        trainable = _where(is_finite, optax.apply_updates(trainable, updates), trainable)
+        metrics = {"grad_norm": grad_norm, SKIPPED: jnp.where(is_finite, 0.0, 1.0)}
+        return trainable, _where(is_finite, next_opt, opt), sums | metrics
 
     # The total and the state are updated in place: a second copy of either would not fit beside
     # them.
     return jax.jit(accumulate, donate_argnums=0), jax.jit(update, donate_argnums=(0, 1))
+
+
+def _where(is_finite: jax.Array, after: Any, before: Any) -> Any:
+    """The state after an update where that is finite, else the one before it."""
+
+    def choose(after: jax.Array, before: jax.Array) -> jax.Array:
+        # Counts of steps go on, so that a schedule ends where the run does.
+        if not jnp.issubdtype(after.dtype, jnp.floating):
+            return after
+        return jnp.where(is_finite, after, before)
+
+    return jax.tree.map(choose, after, before)
 
 
 @jax.jit

@@ -28,6 +28,7 @@ from rewardjax.curation.ledger import decisions
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.sources import open_source
+from rewardjax.exit_codes import ExitCode
 
 CONFIG = ROOT / "configs/curation/world.py"
 
@@ -274,7 +275,7 @@ def test_a_spent_budget_pauses_and_is_never_exceeded(cheap, tmp_path, capsys):
     arguments, whole = cheap
     assert (
         curate.main(["run", str(tmp_path), *arguments, "--set", "budget.judges=0.01"])
-        == curate.WAITING
+        == ExitCode.WAITS
     )
     assert "budget" in capsys.readouterr().err
     database = sqlite3.connect(tmp_path / "calls.sqlite")
@@ -299,19 +300,19 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
     arguments, _ = cheap
     by_file = [*arguments, "--set", "people.kind=files"]
     for _ in range(2):
-        assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+        assert curate.main(["run", str(tmp_path), *by_file]) == ExitCode.WAITS
         said = capsys.readouterr().err
         assert "tasks for people" in said and f"curate answers {tmp_path} FILE" in said
     # Where answers belonged in an earlier version: nobody waits for a file that is never read.
     (tmp_path / "queue/people-0.answers.jsonl").write_text("{}")
-    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert curate.main(["run", str(tmp_path), *by_file]) == ExitCode.WAITS
     assert "people-0.answers.jsonl is not read by itself" in capsys.readouterr().err
     tasks = tasks_of(tmp_path)
     answers = {task["task"]: {"choice": "left"} for task in tasks}
     some = dict(list(answers.items())[:4])
     assert answered(tmp_path, some | {"unknown": {"choice": "left"}}) == 0
     assert "task 'unknown' is in no queue of this workspace" in capsys.readouterr().out
-    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert curate.main(["run", str(tmp_path), *by_file]) == ExitCode.WAITS
     assert f"{len(tasks) - 4} are not answered" in capsys.readouterr().err
     assert answered(tmp_path, answers) == 0
     assert curate.main(["run", str(tmp_path), *by_file]) == 0
@@ -326,13 +327,13 @@ def test_people_who_answer_by_file_are_waited_for(cheap, tmp_path, capsys):
 def test_a_share_of_the_answers_is_enough_where_the_quota_says_so(cheap, tmp_path, capsys):
     arguments, _ = cheap
     by_file = [*arguments, "--set", "people.kind=files"]
-    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert curate.main(["run", str(tmp_path), *by_file]) == ExitCode.WAITS
     tasks = tasks_of(tmp_path)
     half = -(-len(tasks) // 2)
     answers = {task["task"]: {"choice": "left"} for task in tasks[: half - 1]}
     assert answered(tmp_path, answers) == 0
     by_file += ["--set", "people.quota=0.5"]
-    assert curate.main(["run", str(tmp_path), *by_file]) == curate.WAITING
+    assert curate.main(["run", str(tmp_path), *by_file]) == ExitCode.WAITS
     assert "1 more answers close the step" in capsys.readouterr().err
     assert answered(tmp_path, {tasks[-1]["task"]: {"choice": "left"}}) == 0
     assert curate.main(["run", str(tmp_path), *by_file]) == 0
@@ -355,7 +356,7 @@ def test_killed_between_what_people_corrected_and_what_they_voted(cheap, tmp_pat
         "budget.people=6.0",
     ]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert curate.main(["run", str(whole), *by_file]) == curate.WAITING
+    assert curate.main(["run", str(whole), *by_file]) == ExitCode.WAITS
     tasks = tasks_of(whole)
     edits = ({"objectivity": "Subjective"}, {"controversiality": "High"})
     answers = {

@@ -13,7 +13,19 @@ import time
 import jax
 import numpy as np
 
-from rewardjax.parallel import distributed
+from rewardjax import errors
+from rewardjax.exit_codes import ExitCode
+from rewardjax.parallel import boundaries, distributed
+from rewardjax.parallel.watchdog import watching
+
+HANGS_AFTER = 3.0  # seconds
+
+
+class Left(errors.Ending):
+    """What a command raises that was asked to stop."""
+
+    code = ExitCode.PREEMPTED
+
 
 distributed.initialize()
 
@@ -50,7 +62,21 @@ if behavior == "kill" and me == who:
     os.kill(os.getpid(), signal.SIGKILL)
 if behavior == "exit" and me == who:
     os._exit(7)
-if behavior == "work_on":
-    print("working", flush=True)
+if behavior == "stop":
+    with boundaries.stopping_on_signals() as stopping:
+        print(f"working {os.getpid()}", flush=True)
+        for step in range(10_000):
+            total(x).block_until_ready()
+            time.sleep(0.02)
+            if stopping.due(boundaries.STOP, step):
+                (folder / f"{me}.json").write_text(json.dumps(step))
+                raise Left("stopped")
+if behavior == "hang":
+    with watching(minutes=HANGS_AFTER / 60) as watchdog:
+        for step in range(1 if me == who else 2):
+            watchdog.beat(step)
+            total(x).block_until_ready()
+        if me == who:
+            time.sleep(120)
 if behavior != "end":
     time.sleep(120)

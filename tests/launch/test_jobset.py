@@ -13,8 +13,7 @@ import yaml
 from launch import jobset
 from launch.accelerators import Slice
 from launch.spec import JobSpec
-from rewardjax import errors
-from rewardjax.parallel import distributed
+from rewardjax.exit_codes import ExitCode
 
 KUBERNETES = "1.31"
 
@@ -263,14 +262,15 @@ KILLED, SEGMENTATION_FAULT, TERMINATED = 128 + 9, 128 + 11, 128 + 15  # as Kuber
 
 
 @pytest.mark.parametrize(
-    "exit_code", [distributed.FAILED, errors.EXIT_CODE], ids=["exception", "user's mistake"]
+    "exit_code", [ExitCode.BUG, ExitCode.USER, ExitCode.NOT_FINITE, ExitCode.NO_CHECKPOINT]
 )
 def test_what_a_restart_would_meet_again_ends_the_job(exit_code):
     assert outcome(jobset.manifest(make()), exit_code) == "FailJobSet"
 
 
 @pytest.mark.parametrize(
-    "exit_code", [distributed.OUTAGE, KILLED, SEGMENTATION_FAULT, TERMINATED, 11, 12, 21, 31, 42]
+    "exit_code",
+    [ExitCode.HANG, ExitCode.OUTAGE, KILLED, SEGMENTATION_FAULT, TERMINATED, 11, 12, 21, 31, 142],
 )
 def test_any_other_end_is_a_counted_restart(exit_code):
     """The last five hold the digits of a fatal code, or mean nothing:
@@ -280,7 +280,12 @@ def test_any_other_end_is_a_counted_restart(exit_code):
     assert outcome(jobset.manifest(make()), exit_code) == "RestartJobSet"
 
 
-@pytest.mark.parametrize("exit_code", [KILLED, TERMINATED, distributed.OUTAGE])
+def test_who_saved_and_left_is_started_again_without_counting():
+    code = ExitCode.PREEMPTED
+    assert outcome(jobset.manifest(make()), code) == "RestartJobSetAndIgnoreMaxRestarts"
+
+
+@pytest.mark.parametrize("exit_code", [KILLED, TERMINATED, ExitCode.OUTAGE])
 def test_a_node_that_was_taken_away_restarts_the_job_without_counting(exit_code):
     manifest = jobset.manifest(make())
     assert outcome(manifest, exit_code, disrupted=True) == "RestartJobSetAndIgnoreMaxRestarts"
@@ -289,7 +294,7 @@ def test_a_node_that_was_taken_away_restarts_the_job_without_counting(exit_code)
 def test_no_rule_waits_for_a_code_that_nothing_sends():
     rules = job_of(jobset.manifest(make()))["podFailurePolicy"]["rules"]
     (codes,) = [rule["onExitCodes"]["values"] for rule in rules if "onExitCodes" in rule]
-    assert codes == [distributed.FAILED, errors.EXIT_CODE]
+    assert set(codes) < set(ExitCode)
 
 
 def test_a_job_whose_pods_are_replaced_alone_would_hang():

@@ -65,7 +65,7 @@ def test_an_exception_in_one_process_ends_all_with_its_message(launch, behavior,
 
 def test_hosts_that_disagree_stop_and_name_what(launch):
     code, _, err, seconds = launch("differ", who=1)
-    assert code == 1 and "the hosts disagree on the config: process 0 has " in err
+    assert code == 2 and "the hosts disagree on the config: process 0 has " in err
     assert seconds < 20
 
 
@@ -78,29 +78,34 @@ def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expect
     assert seconds < 25
 
 
-def test_processes_that_joined_a_job_work_on_after_sigterm_until_they_are_killed(tmp_path):
-    """What launch/README.md says of a notice from the cluster:
-
-    JAX's runtime takes the signal, and nobody saves.
-    """
+def test_a_signal_to_one_host_stops_all_at_the_same_step(tmp_path):
     process = subprocess.Popen(
-        [sys.executable, "-m", "launch.local", "--processes", "2", "--grace", "2", "--", *GANG]
-        + ["work_on", "0", str(tmp_path)],
+        [sys.executable, "-m", "launch.local", "--processes", "2", "--", *GANG]
+        + ["stop", "0", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout is not None
-    waiting = {"[0] working\n", "[1] working\n"}
-    while waiting:  # the collectives' own messages come before
+    pids = {}
+    while len(pids) < 2:  # the collectives' own messages come before
         line = process.stdout.readline()
         assert line, "the processes ended before they worked"
-        waiting.discard(line)
-    signalled = time.monotonic()
-    process.send_signal(signal.SIGTERM)
+        if "working" in line:
+            pids[line[1]] = int(line.split()[-1])
+    os.kill(pids["1"], signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode == 137 and time.monotonic() - signalled >= 2
+    assert process.returncode == 42
+    stopped = [json.loads((tmp_path / f"{who}.json").read_text()) for who in range(2)]
+    assert stopped[0] == stopped[1]
+
+
+def test_a_host_that_hangs_ends_the_job_and_is_named(launch):
+    code, _, err, seconds = launch("hang", who=1)
+    assert code == 43 and seconds < 30
+    assert "no progress for 3 s" in err and "gang.py" in err, "stacks are dumped"
+    assert "process 1 is behind the others" in err
 
 
 # The rest needs no jax: any command shows how signals, prefixes and exit codes are handled.

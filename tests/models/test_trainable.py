@@ -10,7 +10,8 @@ import optax
 import pytest
 from flax import nnx
 
-from rewardjax.models import checkpoint, reward, variants
+from rewardjax.models import reward, variants
+from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.models.config import Compute
 from rewardjax.models.trainable import join, paths, split
 from rewardjax.parallel.mesh import Layout, place
@@ -46,7 +47,7 @@ def test_the_parts_are_chosen_by_path_and_join_to_the_whole_in_its_order(model):
     assert sorted(paths(trainable) + paths(frozen)) == paths(params)
     whole = join(trainable, frozen)
     assert jax.tree.structure(whole) == jax.tree.structure(params)
-    assert checkpoint.fingerprint(whole) == checkpoint.fingerprint(params)
+    assert tree_fingerprint.of_tree(whole) == tree_fingerprint.of_tree(params)
 
 
 def test_gradients_of_the_trainable_part_are_those_of_the_whole(model, conversations):

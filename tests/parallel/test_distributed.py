@@ -101,18 +101,3 @@ def test_jax_distributed_takes_no_other_words(clean):
     clean.setenv("JAX_DISTRIBUTED", "yes")
     with pytest.raises(ValueError, match="must be 0 or 1, not 'yes'"):
         distributed.initialize()
-
-
-@pytest.mark.parametrize(
-    "error, code",
-    [
-        (ValueError("boom"), distributed.FAILED),
-        (KeyboardInterrupt(), distributed.FAILED),
-        (ConnectionError("UNAVAILABLE: not from the runtime"), distributed.FAILED),
-        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), distributed.FAILED),
-        (jax.errors.JaxRuntimeError("UNAVAILABLE: connection closed by peer"), distributed.OUTAGE),
-        (jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED: barrier"), distributed.OUTAGE),
-    ],
-)
-def test_only_an_unreachable_peer_is_an_outage(error, code):
-    assert distributed.exit_code(error) == code

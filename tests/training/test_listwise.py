@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from rewardjax.models import checkpoint
+from rewardjax.models.checkpoints import checkpoints
 from rewardjax.training import loop
 from rewardjax.training.metrics import read_metrics
 
@@ -22,8 +22,8 @@ GROUPS_OF_FOUR = {
 
 def fingerprints(workdir):
     """Of the newest checkpoint: equal if and only if every bit is."""
-    with checkpoint.open_manager(pathlib.Path(workdir) / "checkpoints") as manager:
-        return checkpoint.read_meta(manager, manager.latest_step())["fingerprints"]
+    with checkpoints.reading(pathlib.Path(workdir) / "checkpoints") as saved:
+        return saved.newest_meta()["fingerprints"]
 
 
 def losses(workdir):

@@ -16,7 +16,8 @@ from tiny import ROOT, tiny_config
 from rewardjax import config as config_lib
 from rewardjax import errors, files
 from rewardjax.defaults import WORLD
-from rewardjax.models import build, checkpoint
+from rewardjax.models import build
+from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.training import loop
 from rewardjax.training.preflight import fields, machine
 
@@ -40,6 +41,7 @@ FIELDS = [
     ({"batch.rows": 0}, "batch.rows = 0"),
     ({"batch.responses": 1}, "batch.responses = 1 must be at least 2"),
     ({"checkpoint.every": -1}, "checkpoint.every = -1"),
+    ({"checkpoint.minutes": -1.0}, "checkpoint.minutes = -1"),
     ({"checkpoint.keep.keep": 0}, "checkpoint.keep.keep = 0 must be at least 1"),
     ({"checkpoint.keep.best": "heldout/acuracy"}, "did you mean 'accuracy'"),
     ({"checkpoint.keep.best": "heldot/accuracy"}, "called 'heldot' .did you mean 'heldout'"),
@@ -215,7 +217,7 @@ def test_a_disk_without_room_for_one_checkpoint_is_told(tiny_run, tmp_path, monk
     decoder = build.decoder_config(**config.model)
     with jax.set_mesh(machine.make_mesh(**config.mesh)):
         sizes = machine.checkpoint_sizes(config, machine._parameters(decoder))
-    step = max(checkpoint.steps_of(tiny_run[0] / "checkpoints"))
+    step = max(steps_of(tiny_run[0] / "checkpoints"))
     written = sum(
         path.stat().st_size
         for name in ("params", "opt")

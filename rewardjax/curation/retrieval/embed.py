@@ -27,7 +27,8 @@ from rewardjax.curation.judges.attributes import FIELDS
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.models import checkpoint, hf
+from rewardjax.models import hf
+from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.models.config import Compute
 from rewardjax.models.decoder import rms_norm
 from rewardjax.parallel.mesh import Layout
@@ -239,7 +240,7 @@ def backbone(
     if not 0 < width <= full:
         raise ValueError(f"backbone embedder: width = {width}, the model has {full}")
     state = {
-        "weights": checkpoint.fingerprint(params["decoder"]),
+        "weights": tree_fingerprint.of_tree(params["decoder"]),
         "dtype": dtype,
         "max_length": max_length,
         "width": width,

@@ -19,7 +19,8 @@ from rewardjax.curation.workspace import RewardModel, Training, Workspace
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.plan import steps_for
 from rewardjax.defaults import held_out
-from rewardjax.models import checkpoint
+from rewardjax.models.checkpoints import tree_fingerprint
+from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.reporting import run_record
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
@@ -147,7 +148,7 @@ def _config(ws: Workspace, data: pathlib.Path, choice: pathlib.Path | None) -> C
 def load(ws: Workspace, training: Training) -> RewardModel:
     """The trained model, at the checkpoint that its choice set liked best."""
     model = scorer.load(training.folder, step=best_step(training.folder))
-    name = checkpoint.fingerprint(model.params)
+    name = tree_fingerprint.of_tree(model.params)
     return RewardModel(name, model.contract.fingerprint, lambda pairs: rewards(model, pairs))
 
 
@@ -162,7 +163,7 @@ def best_step(workdir: pathlib.Path) -> int | None:
         if row.get(key) is not None:
             accuracy[row["step"]] = row[key]
     # Not every measured step: the trainer deletes checkpoints that later ones have beaten.
-    kept = set(checkpoint.steps_of(workdir / "checkpoints"))
+    kept = set(steps_of(workdir / "checkpoints"))
     return max(kept & accuracy.keys(), key=lambda step: (accuracy[step], step), default=None)
 
 

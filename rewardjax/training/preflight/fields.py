@@ -51,6 +51,10 @@ RANGES = {
     "optimizer.weight_decay": AT_LEAST_0,
     "optimizer.clip_norm": POSITIVE,
     "checkpoint.every": AT_LEAST_0,
+    "checkpoint.minutes": AT_LEAST_0,
+    "skips.in_a_row": AT_LEAST_0,
+    "skips.share": SHARE,
+    "hang.minutes": AT_LEAST_0,
     # Orbax takes 0 and then keeps nothing: a finished run without a model.
     "checkpoint.keep.keep": AT_LEAST_1,
 }

@@ -15,7 +15,8 @@ from rewardjax.data import spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import open_source
 from rewardjax.kernels.attention import FASTEST
-from rewardjax.models import build, checkpoint, hf, reward, trainable
+from rewardjax.models import build, hf, reward, trainable
+from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows, row_share
 from rewardjax.reporting import run_record
@@ -65,7 +66,7 @@ def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[s
         return
     workdir = pathlib.Path(workdir)
     # Without a finished checkpoint there is nothing to continue, and nothing to lose.
-    if checkpoint.steps_of(workdir / "checkpoints") and (workdir / "config.json").exists():
+    if steps_of(workdir / "checkpoints") and (workdir / "config.json").exists():
         saved = {"config": run_record.read_config(workdir)}
         yield from refusals(
             refuse_if_changed, saved, {"config": config_lib.resolve(config)}, workdir

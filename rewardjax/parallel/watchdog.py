@@ -1,0 +1,102 @@
+"""A job that makes no progress ends, and says which process is to blame and what each was doing.
+
+JAX notices a process that died, never one that is alive and stuck: its peers would wait for it in a
+collective for as long as the job has money.
+"""
+
+import faulthandler
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+from rewardjax.exit_codes import ExitCode
+from rewardjax.parallel import distributed
+
+# Between two looks, and between two signs of life for the others to see.
+LOOKS_EVERY = 1.0
+_BEAT = "rewardjax/beat/"
+
+
+class Watchdog:
+    """Ends the process where `beat` is not called for `minutes`."""
+
+    def __init__(self, minutes: float):
+        self._seconds = 60 * minutes
+        self._last = time.monotonic()
+        self._step = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="rewardjax-watchdog", daemon=True)
+
+    def beat(self, step: int) -> None:
+        """Say that `step` is begun. Costs nothing."""
+        self._last, self._step = time.monotonic(), step
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(min(LOOKS_EVERY, self._seconds / 4)):
+            if not distributed.alone():
+                distributed.renew(f"{_BEAT}{jax.process_index()}", f"{self._step} {time.time():f}")
+            if time.monotonic() - self._last > self._seconds:
+                self._end()
+
+    def _end(self) -> None:
+        me = jax.process_index()
+        print(
+            f"[process {me}] no progress for {self._seconds:.0f} s at step {self._step}; what its "
+            "threads are doing:",
+            file=sys.stderr,
+            flush=True,
+        )
+        faulthandler.dump_traceback(sys.stderr, all_threads=True)
+        message = f"process {me} waited {self._seconds:.0f} s at step {self._step}"
+        if not distributed.alone():
+            message += f"; {_laggards(distributed.look_up_all(_BEAT))}"
+            # The others hear of it, and leave with the same code.
+            distributed.end_all(ExitCode.HANG, message)
+        print(f"[process {me}] {message}", file=sys.stderr, flush=True)
+        os._exit(ExitCode.HANG)
+
+
+def _laggards(beats: dict[str, str]) -> str:
+    """Which processes are behind, or have shown no sign of life, from what each has posted."""
+    steps, seen = {}, {}
+    for process, text in beats.items():
+        step, _, when = text.partition(" ")
+        steps[process], seen[process] = int(step), float(when)
+    silent = [name for name in seen if max(seen.values()) - seen[name] > 10 * LOOKS_EVERY]
+    if silent:
+        return f"process {', '.join(silent)} shows no sign of life"
+    behind = [name for name in steps if steps[name] < max(steps.values())]
+    if behind:
+        return f"process {', '.join(behind)} is behind the others"
+    return "all processes are at the same step"
+
+
+@contextmanager
+def watching(*, minutes: float = 30.0) -> Iterator[Watchdog]:
+    """A watchdog while the block runs, with a first beat; `minutes` = 0 for one that never bites.
+
+    The time must cover an evaluation, a save and, where the block has one, a compilation.
+    """
+    watchdog = Watchdog(minutes)
+    if minutes <= 0:
+        yield watchdog
+        return
+    watchdog.start()
+    try:
+        yield watchdog
+    finally:
+        watchdog.stop()
