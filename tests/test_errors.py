@@ -1,13 +1,11 @@
 """Mistakes of a user end in one line and exit code 2; bugs keep their traceback."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import jax
 import pytest
+from commands import run_all
 from tiny import ROOT
 
 from rewardjax import config as config_lib
@@ -17,36 +15,33 @@ from rewardjax.exit_codes import ExitCode
 CONFIG = f"--config={ROOT}/configs/tiny.py"
 
 
-def run(*command) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
+MISTAKES = {
+    "train --workdir=W": "config",
+    f"train --workdir=W {CONFIG} --wrokdir=X": "wrokdir",
+    "train --workdir=W --config=configs/nothing.py": "no config file at configs/nothing.py",
+    f"train --workdir=W {CONFIG}:stps=3": "did you mean 'steps'",
+    f"train --workdir=W {CONFIG} --config.optimizer.b3=1": "did you mean 'b1'|it has: b1, b2",
+    f"train --workdir=W {CONFIG} --config.steps=many": "'many' is not an int",
+    f"train --workdir=W {CONFIG} extra": "extra",
+    f"sweep {CONFIG} --sweep nothing --plan": r"no sweep_nothing\(\); it has: sweep_lr",
+    f"sweep {CONFIG} --sweep lr": "--plan --run is required",
+}
 
 
-@pytest.mark.parametrize(
-    "command, message",
-    [
-        ("train --workdir=W", "config"),
-        (f"train --workdir=W {CONFIG} --wrokdir=X", "wrokdir"),
-        ("train --workdir=W --config=configs/nothing.py", "no config file at configs/nothing.py"),
-        (f"train --workdir=W {CONFIG}:stps=3", "did you mean 'steps'"),
-        (f"train --workdir=W {CONFIG} --config.optimizer.b3=1", "did you mean 'b1'|it has: b1, b2"),
-        (f"train --workdir=W {CONFIG} --config.steps=many", "'many' is not an int"),
-        (f"train --workdir=W {CONFIG} extra", "extra"),
-        (f"sweep {CONFIG} --sweep nothing --plan", r"no sweep_nothing\(\); it has: sweep_lr"),
-        (f"sweep {CONFIG} --sweep lr", "--plan --run is required"),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line(command, message):
-    ended = run(*f"rewardjax.{command}".split())
+@pytest.fixture(scope="module")
+def refused():
+    """How each command ended."""
+    commands = [f"rewardjax.{command}".split() for command in MISTAKES]
+    return dict(zip(MISTAKES, run_all(commands, ROOT), strict=True))
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line(command, refused):
+    ended = refused[command]
     assert ended.returncode == 2, ended.stderr
     assert ended.stderr.count("\n") == 1
     assert f"rewardjax.{command.split()[0]}: " in ended.stderr
-    assert re.search(message, ended.stderr)
+    assert re.search(MISTAKES[command], ended.stderr)
 
 
 def mistake_in(function, *arguments) -> bool:

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from commands import run_all
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
@@ -212,35 +213,33 @@ def test_missing_files_are_listed_with_how_to_get_them(exported, tmp_path):
         evaluate.run(mini("", tmp_path / "other", ("rmb",)))
 
 
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        ("", "config.model is empty"),
-        (
-            "--config.model=assets:world --config.benchmarks.rmb.benchmark=rmbb",
-            "no benchmark is called 'rmbb'; there are rewardbench, ",
-        ),
-        (
-            "--config.model=assets:world --config.counterfactual.benchmarks=('rmbb',)",
-            "rmbb not among",
-        ),
-        ("--config.model=assets:world --config.benchmarks.rmb.pth=x", "pth"),
-        ("--config.model=assets:world --only=rbm", "no benchmark is called 'rbm'; there is rmb"),
-        ("--plan --only=llmbar/natural", "'natural'; there is llmbar-natural"),
-        ("--config.model=assets:world --config.over_long=right", "one of left, drop, reference"),
-    ],
-)
-def test_a_wrong_config_is_one_line_on_standard_error(flags, message, tmp_path):
+MISTAKES = {
+    "": "config.model is empty",
+    "--config.model=assets:world --config.benchmarks.rmb.benchmark=rmbb": (
+        "no benchmark is called 'rmbb'; there are rewardbench, "
+    ),
+    "--config.model=assets:world --config.counterfactual.benchmarks=('rmbb',)": "rmbb not among",
+    "--config.model=assets:world --config.benchmarks.rmb.pth=x": "pth",
+    "--config.model=assets:world --only=rbm": "no benchmark is called 'rbm'; there is rmb",
+    "--plan --only=llmbar/natural": "'natural'; there is llmbar-natural",
+    "--config.model=assets:world --config.over_long=right": "one of left, drop, reference",
+}
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """How the command ended, by flags."""
     config = f"--config={ROOT / 'configs/eval/mini.py'}:pairs=2,prompts=2"
-    ended = subprocess.run(
-        [sys.executable, "-m", "rewardjax.evaluate", config, *flags.split()],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
+    commands = [["rewardjax.evaluate", config, *flags.split()] for flags in MISTAKES]
+    ended = run_all(commands, tmp_path_factory.mktemp("refused"))
+    return dict(zip(MISTAKES, ended, strict=True))
+
+
+@pytest.mark.parametrize("flags", MISTAKES)
+def test_a_wrong_config_is_one_line_on_standard_error(flags, refused):
+    ended = refused[flags]
     assert ended.returncode == 2, ended.stderr
-    assert ended.stderr.count("\n") == 1 and message in ended.stderr
+    assert ended.stderr.count("\n") == 1 and MISTAKES[flags] in ended.stderr
 
 
 def test_files_that_are_here_come_before_the_hub(tmp_path):

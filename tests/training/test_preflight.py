@@ -4,13 +4,12 @@ Each row of a table is a mistake that somebody makes: what is planted, and what 
 """
 
 import json
-import os
 import re
-import subprocess
 import sys
 
 import jax
 import pytest
+from commands import run_all
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
@@ -356,28 +355,20 @@ def test_mistakes_of_several_data_sets_are_told_at_once(tmp_path):
     assert [text.split(":")[0] for text in refused.value.complaints] == ["empty", "no"]
 
 
-@pytest.mark.parametrize(
-    "flags, messages",
-    [
-        (["stps=3", "sed=2"], ["has no 'stps'", "has no 'sed'"]),
-        (
-            ["checkpoint.keep.best=heldout/acuracy", "eval_every=0", "evals.heldout.source=nope"],
-            ["eval_every = 0", "'acuracy'", "nope"],
-        ),
-    ],
-)
-def test_the_command_says_each_mistake_in_a_line(flags, messages, tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
-        + [f"--workdir={tmp_path / 'run'}"]
-        + [f"--config.{flag}" for flag in flags],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 2, ended.stderr
-    lines = ended.stderr.splitlines()
-    assert len(lines) == len(messages)
-    for line, message in zip(lines, messages, strict=True):
-        assert line.startswith("rewardjax.train: ") and message in line
+def test_the_command_says_each_mistake_in_a_line(tmp_path):
+    mistakes = {
+        "stps=3 sed=2": ["has no 'stps'", "has no 'sed'"],
+        "checkpoint.keep.best=heldout/acuracy eval_every=0 evals.heldout.source=nope": [
+            "eval_every = 0",
+            "'acuracy'",
+            "nope",
+        ],
+    }
+    command = ["rewardjax.train", f"--config={ROOT}/configs/tiny.py", f"--workdir={tmp_path}/run"]
+    commands = [command + [f"--config.{flag}" for flag in flags.split()] for flags in mistakes]
+    for ended, messages in zip(run_all(commands, ROOT), mistakes.values(), strict=True):
+        assert ended.returncode == 2, ended.stderr
+        lines = ended.stderr.splitlines()
+        assert len(lines) == len(messages)
+        for line, message in zip(lines, messages, strict=True):
+            assert line.startswith("rewardjax.train: ") and message in line
