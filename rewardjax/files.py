@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -83,6 +84,28 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
         os.replace(part, final)
     finally:
         _remove(part)
+
+
+def create(path: str | os.PathLike, text: str) -> bool:
+    """Make the file `path` unless there is one; whether it was made.
+
+    Of several processes, on whatever hosts, that try at the same time exactly one does, and whoever
+    reads the file finds all of it.
+    """
+    final = pathlib.Path(path)
+    part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+    with open(part, "x") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # A link, since a rename would replace what is there.
+        os.link(part, final)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink()
+    return True
 
 
 @contextlib.contextmanager

@@ -1,145 +1,41 @@
 """Reward every response of a data set.
 
-    python -m rewardjax.score --model DIR --input FILE --output OUT.parquet
+    python -m rewardjax.score --model DIR --input FILE --output OUT.parquet [--workers N]
+    python -m rewardjax.score verify OUT.parquet
 
 DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of
 `data/formats.py`, or groups `{"id", "prompt": [messages], "responses": [text, ...]}`. OUT
 (`.parquet` or `.jsonl`) gets a row `id, row, response_index, reward` for each response, where `row`
 is the record's place in the data (an id may occur twice); what cannot be scored is listed with its
-reason in `OUT.quarantine.jsonl`, and the score contract goes to `OUT.contract.json`.
+reason in `OUT.quarantine.jsonl`, the score contract goes to `OUT.contract.json`, and what was
+scored by what, with checksums, to `OUT.record.json`. A command that was killed goes on where it
+was; the same command on other hosts that share the folder of OUT takes part in the work.
 """
 
 import collections
 import contextlib
-import itertools
 import json
+import math
 import pathlib
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from rewardjax import errors, files
+from rewardjax import errors, files, fingerprint
 from rewardjax.data import accounting, formats, sources, spelling
-from rewardjax.data.groups import BadRecord
-from rewardjax.data.pack import TokenGroup
-from rewardjax.scoring import contract
+from rewardjax.models.checkpoints import tree_fingerprint
+from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
-from rewardjax.scoring.prepare import prepare
+from rewardjax.scoring.passes import merge, parts, plan
+from rewardjax.scoring.passes.tables import WRITERS
+from rewardjax.scoring.passes.work import work
 
 MAX_DROPPED = 0.2  # share of the records that may be unreadable
-WINDOW = 2048  # records read, scored and written at a time
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("row", pa.int64()),
-        ("response_index", pa.int32()),
-        ("reward", pa.float32()),
-    ]
-)
-
-
-class Window(NamedTuple):
-    """What became of some records in a row.
-
-    controls: of the records whose texts hold control tokens, read as text, each one such place.
-    unprinted: how many records have a field that the chat template does not print. shortened: how
-    many lost the oldest tokens of their prompt. late_columns: those of their columns that are not
-    used and not among their file's first records, with the first record of each.
-    """
-
-    records: int
-    scores: list[dict]  # {id, row, response_index, reward}
-    quarantine: list[dict]
-    controls: list[str]
-    unprinted: collections.Counter[str]
-    shortened: int
-    late_columns: dict[str, int]
-
-
-class Scorable(NamedTuple):
-    """The responses of one group that can be scored, by their indices."""
-
-    group_id: str
-    row: int
-    indices: list[int]
-    tokens: TokenGroup
-
-
-def score_source(
-    model: scorer.Scorer, source: sources.Source, columns: Any = None, labels: Any = None
-) -> Iterator[Window]:
-    """The scores of `source`, a window of records at a time.
-
-    Every response of every record is in exactly one of a window's two lists; a record that is not a
-    group has one quarantine entry, with response_index -1. columns, labels: as for
-    `data.prepare.prepare`.
-    """
-    limits = model.tokenizer, model.contract.max_length, model.contract.over_long
-    by_file = formats.readings(source, columns, labels)
-    records = formats.numbered(source)
-    while window := list(itertools.islice(records, WINDOW)):
-        ready: list[Scorable] = []
-        quarantine: list[dict] = []
-        controls: list[str] = []
-        unprinted: collections.Counter[str] = collections.Counter()
-        shortened, late_columns = 0, {}
-        for row, file, record in window:
-            try:
-                group = by_file[file].to_group(record, row)
-                prepared = prepare(group, *limits)
-                for column in by_file[file].late_columns(record, row):
-                    late_columns.setdefault(column, row)
-            except BadRecord as error:
-                name = record.get("id")
-                if name is None:
-                    name = f"{source.name}:{row}"
-                quarantine.append(_quarantine(error, str(name), row, -1))
-                continue
-            unprinted.update(model.tokenizer.unprinted(group))
-            if prepared.control_example:
-                controls.append(f"record {row}, {prepared.control_example!r}")
-            # Of a response that fits only once it is cut.
-            shortened += any(prepared.lengths[k] > model.contract.max_length for k in prepared.fits)
-            if prepared.tokens is not None:
-                ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
-            for k, error in prepared.refused.items():
-                quarantine.append(_quarantine(error, group.id, row, k))
-        scores = _scores(model, ready)
-        yield Window(len(window), scores, quarantine, controls, unprinted, shortened, late_columns)
-
-
-def _scores(model: scorer.Scorer, ready: list[Scorable]) -> list[dict]:
-    """One row `{id, row, response_index, reward}` per response."""
-    if not ready:
-        return []
-    rows = []
-    rewards = scorer.token_groups(model, [group.tokens for group in ready])
-    for group, rewards_K in zip(ready, rewards, strict=True):
-        for k, reward in zip(group.indices, rewards_K, strict=True):
-            # NaN in a table of scores would be sorted somewhere, and is no JSON.
-            if not np.isfinite(reward):
-                raise ValueError(
-                    f"record {group.row}, response {k}: the reward is {reward}: weights that are "
-                    "not finite, or a number range too small for them; try --dtype float32"
-                )
-            place = {"id": group.group_id, "row": group.row, "response_index": k}
-            rows.append(place | {"reward": float(reward)})
-    return rows
-
-
-def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict:
-    return {
-        "id": group_id,
-        "row": row,
-        "response_index": index,
-        "reason": error.reason,
-        "detail": error.detail,
-    }
+SHOWN_EVERY = 0.5  # seconds between two looks at what is done
 
 
 def score_file(
@@ -152,65 +48,128 @@ def score_file(
 ) -> dict[str, int]:
     """Score `source` into `output`, which appears only when it is whole.
 
-    columns, labels: as for `data.prepare.prepare`.
+    Every response of every record has a row, or is in the quarantine with its reason; a record that
+    is not a group has one entry there, with response_index -1. Any number of processes may do this
+    at the same time. columns, labels: as for `data.prepare.prepare`.
 
     Returns the counts of records, scores and quarantine entries; `unreadable` are whole records.
-    Raises ValueError where more than `max_dropped` of the first records are unreadable.
+
+    Raises:
+        ValueError: where more than `max_dropped` of the first records are unreadable, or another
+            pass is on the way to `output`.
     """
     refuse_output(output)
     output = pathlib.Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    counts: dict[str, int] = {"records": 0, "scored": 0, "quarantined": 0, "unreadable": 0}
-    counts |= {"with_control_strings": 0, "shortened": 0}
-    reasons: collections.Counter[str] = collections.Counter()
-    first = ""
-    control_example, unprinted = "", collections.Counter()
-    late_columns: dict[str, int] = {}
-    with (
-        files.replacing(output) as part,
-        WRITERS[output.suffix](part) as write,
-        open(output.with_name(output.name + ".quarantine.jsonl"), "w") as bad_file,
-        tqdm(total=len(source), unit="record", disable=not sys.stderr.isatty()) as bar,
-    ):
-        for window in score_source(model, source, columns, labels):
-            write(window.scores)
-            bad_file.writelines(json.dumps(entry) + "\n" for entry in window.quarantine)
-            counts["records"] += window.records
-            counts["scored"] += len(window.scores)
-            counts["quarantined"] += len(window.quarantine)
-            counts["unreadable"] += sum(map(_is_unreadable, window.quarantine))
-            reasons.update(entry["reason"] for entry in window.quarantine)
-            for entry in window.quarantine[: not first]:
-                first = f"record {entry['row']}, {entry['detail']}"
-            counts["with_control_strings"] += len(window.controls)
-            control_example = control_example or "".join(window.controls[:1])
-            unprinted.update(window.unprinted)
-            counts["shortened"] += window.shortened
-            late_columns = window.late_columns | late_columns
-            bar.update(window.records)
-            # Once, before the rest of a file that was misread is scored for nothing.
-            if counts["records"] - window.records < accounting.EARLY <= counts["records"]:
-                refuse_misread(counts, max_dropped, f"the first: {first:.300}")
-        # Before the block ends and the scores appear: no scores without their contract.
-        contract.save(model.contract, output.with_name(output.name + ".contract.json"))
-    if first:
-        print(_lost(counts, reasons, first, output), file=sys.stderr)
+    readings = formats.readings(source, columns, labels)
+    this = plan_of(model, source, columns, labels)
+    folder = output.with_name(output.name + ".parts")
+    if not _is_scored(output, this):
+        plan.join(folder, this)
+        judge = _Judge(folder, this, max_dropped)
+        with _progress(folder, this):
+            work(folder, this, model, source, readings, output.suffix, judge)
+        # Before the scores appear: no scores without their contract.
+        with files.replacing(_contract_path(output), many_writers=True) as part:
+            contract.save(model.contract, part)
+        _merge(folder, output, this)
+    account = units.Account(**merge.verify(output)["account"])
+    _tell(account, output)
+    return account.counts
+
+
+def plan_of(
+    model: scorer.Scorer, source: sources.Source, columns: Any = None, labels: Any = None
+) -> plan.Plan:
+    """What scoring `source` with `model` is, for others that take part to compare."""
+    settings = [columns, labels, model.compute_dtype]
+    return plan.Plan(
+        input=source.name,
+        records=len(source),
+        data=source.fingerprint(),
+        model=tree_fingerprint.of_tree(model.params),
+        contract=model.contract.fingerprint,
+        settings=fingerprint.of_json(settings),
+        unit=plan.UNIT,
+    )
+
+
+def _is_scored(output: pathlib.Path, this: plan.Plan) -> bool:
+    """Whether `output` is what this pass would write; other scores there are replaced."""
+    try:
+        record = merge.verify(output)
+    except merge.Damaged:
+        return False
+    return {name: record[name] for name in plan.Plan._fields} == this._asdict()
+
+
+def _merge(folder: pathlib.Path, output: pathlib.Path, this: plan.Plan) -> None:
+    try:
+        merge.merge(folder, output)
+    except (merge.Damaged, FileNotFoundError):
+        # Another worker has put the parts together, and taken them away, at the same time.
+        if not _is_scored(output, this):
+            raise
+
+
+class _Judge:
+    """Stops a worker where the first records of a file say that it is misread."""
+
+    def __init__(self, folder: pathlib.Path, this: plan.Plan, max_dropped: float):
+        self._folder, self._max_dropped = folder, max_dropped
+        self._first = min(math.ceil(accounting.EARLY / this.unit), this.units)
+
+    def __call__(self, unit: int, account: units.Account) -> None:
+        """Raise ValueError where too many records of the first units are unreadable."""
+        if unit >= self._first:
+            return
+        accounts = [account]
+        for other in set(range(self._first)) - {unit}:
+            path = parts.commit_path(self._folder, other)
+            # Once all of them are there: a few bad records at the start of a file say little.
+            if not path.exists():
+                return
+            accounts.append(units.Account(**json.loads(path.read_text())["account"]))
+        counts = units.total(accounts)
+        refuse_misread(counts.counts, self._max_dropped, f"the first: {counts.first:.300}")
+
+
+@contextlib.contextmanager
+def _progress(folder: pathlib.Path, this: plan.Plan) -> Iterator[None]:
+    """A bar over the units of all workers while the block runs."""
+    stop = threading.Event()
+
+    def show() -> None:
+        with tqdm(total=this.records, unit="record", disable=not sys.stderr.isatty()) as bar:
+            while not stop.wait(SHOWN_EVERY):
+                done = min(len(parts.committed(folder)) * this.unit, this.records)
+                bar.update(done - bar.n)
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _tell(account: units.Account, output: pathlib.Path) -> None:
+    """Say what has no score, and what is read otherwise than its owner may think."""
+    if account.first:
+        print(_lost(account, output), file=sys.stderr)
     for sentence in accounting.remarks(
-        counts["with_control_strings"],
-        control_example,
-        unprinted,
-        late_columns,
-        counts["shortened"],
+        account.counts["with_control_strings"],
+        account.control_example,
+        account.unprinted,
+        account.late_columns,
+        account.counts["shortened"],
     ):
         print(sentence, file=sys.stderr)
-    return counts
 
 
-def _is_unreadable(entry: dict[str, Any]) -> bool:
-    """Whether a whole record says that the data is not what it is taken for."""
-    # Empty texts are what a model wrote, and long ones what `max_length` is too short for.
-    is_record = entry["response_index"] == -1
-    return is_record and entry["reason"] not in ("empty", *accounting.APART)
+def _contract_path(output: pathlib.Path) -> pathlib.Path:
+    return output.with_name(output.name + ".contract.json")
 
 
 def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None:
@@ -255,40 +214,23 @@ def _input_readings(source: sources.Source, columns: Any, labels: Any) -> Sequen
     return formats.readings(source, columns, labels)
 
 
-def _lost(
-    counts: dict[str, int], reasons: collections.Counter[str], first: str, output: pathlib.Path
-) -> str:
+def _lost(account: units.Account, output: pathlib.Path) -> str:
     """A sentence about what has no score: whole records, and single responses of others."""
-    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+    reasons = collections.Counter(account.reasons).most_common()
+    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
     return (
-        f"warning: {counts['scored']:,} responses scored, {counts['quarantined']:,} records or "
-        f"responses not ({by_reason}), the first: {first:.300}; all of them are in "
-        f"{output.name}.quarantine.jsonl"
+        f"warning: {account.counts['scored']:,} responses scored, "
+        f"{account.counts['quarantined']:,} records or responses not ({by_reason}), the first: "
+        f"{account.first:.300}; all of them are in {output.name}.quarantine.jsonl"
     )
-
-
-@contextlib.contextmanager
-def _parquet(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
-    with pq.ParquetWriter(path, SCHEMA) as writer:
-        yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
-
-
-@contextlib.contextmanager
-def _jsonl(path: pathlib.Path) -> Iterator[Callable[[list[dict]], None]]:
-    # The fewest digits that give the same float32 back.
-    shortest = lambda reward: float(str(np.float32(reward)))
-    with open(path, "w") as file:
-        yield lambda rows: file.writelines(
-            json.dumps(row | {"reward": shortest(row["reward"])}) + "\n" for row in rows
-        )
-
-
-WRITERS = {".parquet": _parquet, ".jsonl": _jsonl}
 
 
 @errors.one_line("rewardjax.score")
 def main() -> None:
     """Run the command."""
+    if sys.argv[1:2] == ["verify"]:
+        _verify(sys.argv[2:])
+        return
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.score", description="Reward every response of a data set."
     )
@@ -317,11 +259,19 @@ def main() -> None:
         help="exit with code 2 where a larger share of the records cannot be read (default 0.2)",
     )
     parser.add_argument("--step", type=int, help="which checkpoint of a run; default: the newest")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes of this machine; each holds the model (default 1)",
+    )
     args = parser.parse_args()
     # Before the model, which takes long: a misspelt name should not have to wait for it.
     complaints = errors.Complaints()
     complaints.of(refuse_output, args.output)
     complaints.of(refuse_share, args.max_dropped)
+    if args.workers < 1:
+        complaints.add([f"--workers {args.workers}: at least 1"])
     complaints.of(scorer.refuse_missing, args.model, args.step)
     source = complaints.of(
         sources.open_source, args.input, split=args.split, spelling=spelling.FLAGS
@@ -334,15 +284,46 @@ def main() -> None:
     assert source is not None, "its refusal would have been raised"
     for reading in readings or ():
         print(reading.sentence(), file=sys.stderr)
-    model = scorer.load(args.model, dtype=args.dtype, step=args.step)
-    counts = score_file(
-        model, source, args.output, args.columns, args.labels, max_dropped=args.max_dropped
-    )
+    with _helpers(args.workers - 1):
+        model = scorer.load(args.model, dtype=args.dtype, step=args.step)
+        counts = score_file(
+            model, source, args.output, args.columns, args.labels, max_dropped=args.max_dropped
+        )
     print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
     # After the files are whole: the quarantine says what to mend, the exit code is for scripts.
     if not counts["scored"]:
         raise ValueError(f"{args.input}: no response could be scored; the reasons are above")
     refuse_misread(counts, args.max_dropped, "the reasons are above")
+
+
+@contextlib.contextmanager
+def _helpers(count: int) -> Iterator[None]:
+    """So many more processes of the same command while the block runs."""
+    # The last --workers counts. What they say is what this process says.
+    command = [sys.executable, "-m", "rewardjax.score", *sys.argv[1:], "--workers", "1"]
+    helpers = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(count)
+    ]
+    try:
+        yield
+        for helper in helpers:
+            helper.wait()
+    finally:
+        # Where this process has failed; whatever they had begun does not count.
+        for helper in helpers:
+            helper.kill()
+            helper.wait()
+
+
+def _verify(arguments: Sequence[str]) -> None:
+    parser = errors.ArgumentParser(
+        prog="python -m rewardjax.score verify",
+        description="Whether a file of scores is what was written.",
+    )
+    parser.add_argument("output", type=pathlib.Path, help="OUT.parquet or OUT.jsonl")
+    args = parser.parse_args(arguments)
+    print(json.dumps(merge.verify(args.output)))
 
 
 if __name__ == "__main__":

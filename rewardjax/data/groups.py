@@ -23,6 +23,7 @@ REASONS = {
     "bad_role": "a role is missing or unknown, or the chat template refuses the conversation",
     "bad_text": "a text holds a lone surrogate or a NUL character",
     "bad_schema": "a field is missing, has the wrong type, or contradicts another",
+    "not_finite": "the model gives no finite number",
 }
 
 # Who may speak. In which order is for the chat template to say: it refuses what it cannot print.

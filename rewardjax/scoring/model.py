@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import nnx
@@ -19,7 +20,7 @@ from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.models import hf, reward, vocabulary
+from rewardjax.models import hf, reward, trainable, vocabulary
 from rewardjax.models.build import decoder_config
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
@@ -45,6 +46,11 @@ class Scorer:
     contract: contract.ScoreContract
     mesh: jax.sharding.Mesh
     tokens_per_device: int
+
+    @property
+    def compute_dtype(self) -> str:
+        """That of the trunk's arithmetic, which the caller may have chosen."""
+        return nnx.merge(self.graph, self.params).decoder.compute.dtype
 
 
 def load(
@@ -78,6 +84,7 @@ def load(
             tokenizer = ChatTokenizer.load(folder)
             model, saved = _from_hugging_face(folder, dtype, tokenizer, decoder)
         graph, params = nnx.split(model, nnx.Param)
+        _refuse_not_finite(params, folder)
     contract.check_tokenizer(saved, tokenizer)
     scorer = Scorer(
         graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device
@@ -104,6 +111,26 @@ def load(
         saved = contract.with_golden(dataclasses.replace(saved, **fields), tokenizer, score)
         scorer = dataclasses.replace(scorer, contract=saved)
     return scorer
+
+
+def in_float32(scorer: Scorer) -> Scorer:
+    """The same model with its arithmetic in float32; its parameters are shared, not copied."""
+    decoder = nnx.merge(scorer.graph, scorer.params).decoder
+    with jax.set_mesh(scorer.mesh):
+        compute = dataclasses.replace(decoder.compute, dtype="float32")
+        graph, _ = nnx.split(reward.abstract(decoder.config, compute, Layout()), nnx.Param)
+    return dataclasses.replace(scorer, graph=graph, score_rows=rows.make_score_rows(graph))
+
+
+def _refuse_not_finite(params: Any, folder: pathlib.Path) -> None:
+    """Raise ValueError for a weight that is not finite: a token that is rare may hide it."""
+    finite = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), tree))(params)
+    for path, is_finite in jax.tree_util.tree_leaves_with_path(finite):
+        if not is_finite:
+            raise ValueError(
+                f"{folder}: the weight {trainable.path_of(path)} is not finite everywhere, so "
+                "some rewards would be no numbers; fetch the model again"
+            )
 
 
 def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:

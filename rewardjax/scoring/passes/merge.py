@@ -1,0 +1,105 @@
+"""One file of scores from the parts of a pass, as a pure function of their commits."""
+
+import json
+import pathlib
+import shutil
+from typing import Any, NamedTuple
+
+from rewardjax import files, fingerprint
+from rewardjax.scoring.passes import parts, tables
+from rewardjax.scoring.passes.plan import FILE, Plan, name_of
+from rewardjax.scoring.units import Account, total
+
+
+class Damaged(ValueError):
+    """The parts of a pass, or its scores, are not what was written."""
+
+
+class Part(NamedTuple):
+    """A unit's commit."""
+
+    unit: int
+    scores: pathlib.Path
+    quarantine: pathlib.Path
+    account: Account
+
+
+def read_parts(folder: pathlib.Path) -> list[Part]:
+    """The parts of a finished pass, in the order of the input.
+
+    Raises:
+        Damaged: for a unit that is missing, or whose files are not those that it committed, or do
+            not account for each of its records.
+    """
+    plan = Plan(**json.loads((folder / FILE).read_text()))
+    found = []
+    for unit in range(plan.units):
+        path = parts.commit_path(folder, unit)
+        if not path.exists():
+            raise Damaged(f"{folder}: unit {name_of(unit)} is not done; run the command again")
+        record = json.loads(path.read_text())
+        scores, quarantine = folder / record["scores"], folder / record["quarantine"]
+        part = Part(unit, scores, quarantine, Account(**record["account"]))
+        digests = {part.scores: record["scores_sha"], part.quarantine: record["quarantine_sha"]}
+        for file, digest in digests.items():
+            if not file.exists() or fingerprint.of_file(file) != digest:
+                raise Damaged(
+                    f"{file} is not what was written; remove {path} and run the command again"
+                )
+        records = min(plan.unit, plan.records - unit * plan.unit)
+        if part.account.counts["records"] != records:
+            raise Damaged(
+                f"{path}: {part.account.counts['records']} records, where the input has "
+                f"{records}; it was changed while it was read"
+            )
+        found.append(part)
+    return found
+
+
+def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
+    """`output`, its quarantine and its record from a finished pass, whose folder is removed.
+
+    Returns the account of the whole input. Several processes may merge the same pass at the same
+    time: all write the same.
+    """
+    found = read_parts(folder)
+    account = total([part.account for part in found])
+    quarantine = output.with_name(output.name + ".quarantine.jsonl")
+    with files.replacing(quarantine, many_writers=True) as path, open(path, "wb") as file:
+        for part in found:
+            file.write(part.quarantine.read_bytes())
+    record = json.loads((folder / FILE).read_text())
+    with files.replacing(output, many_writers=True) as path:
+        tables.join([part.scores for part in found], output.suffix, path)
+        record |= {"account": account._asdict(), "scores_sha": fingerprint.of_file(path)}
+        record["quarantine_sha"] = fingerprint.of_file(quarantine)
+        # Before the scores appear: no scores without their record.
+        with files.replacing(record_path(output), many_writers=True) as record_part:
+            record_part.write_text(json.dumps(record, indent=1) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    return account
+
+
+def record_path(output: pathlib.Path) -> pathlib.Path:
+    """Where the record of a file of scores is."""
+    return output.with_name(output.name + ".record.json")
+
+
+def verify(output: pathlib.Path) -> dict[str, Any]:
+    """The record of a file of scores that is whole.
+
+    Raises:
+        Damaged: where it, or its quarantine, is not what was written.
+    """
+    path = record_path(output)
+    if not path.exists():
+        raise Damaged(f"{path} is not there: nothing says what {output} should hold")
+    record = json.loads(path.read_text())
+    quarantine = output.with_name(output.name + ".quarantine.jsonl")
+    for file, digest in {output: "scores_sha", quarantine: "quarantine_sha"}.items():
+        if not file.exists() or fingerprint.of_file(file) != record[digest]:
+            raise Damaged(f"{file} is not what was written; score again")
+    rows, scored = tables.count(output), record["account"]["counts"]["scored"]
+    if rows != scored:
+        raise Damaged(f"{output}: {rows} rows, where {scored} were scored")
+    return record

@@ -1,0 +1,131 @@
+"""The parts of a pass: claimed, attempted, and committed once."""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rewardjax import files, fingerprint
+from rewardjax.scoring.passes.plan import name_of
+
+# A claim is renewed by whoever works on it; after so many seconds without, another may begin.
+CLAIM_SECONDS = 120.0
+
+
+class Attempt(NamedTuple):
+    """The files of one try at a unit."""
+
+    unit: int
+    scores: pathlib.Path
+    quarantine: pathlib.Path
+
+
+def committed(folder: pathlib.Path) -> set[int]:
+    """The units that are done."""
+    names = [path.stem for path in folder.glob("*.json")]
+    return {int(name) for name in names if name.isdecimal()}
+
+
+def commit_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
+    """The file that makes a unit done."""
+    return folder / f"{name_of(unit)}.json"
+
+
+def attempt(folder: pathlib.Path, unit: int, suffix: str) -> Attempt:
+    """Names that no other attempt has, on whatever host."""
+    stem = f"{name_of(unit)}-{secrets.token_hex(4)}"
+    return Attempt(unit, folder / f"{stem}{suffix}", folder / f"{stem}.quarantine.jsonl")
+
+
+def commit(folder: pathlib.Path, attempted: Attempt, account: dict[str, Any]) -> bool:
+    """Make an attempt the unit's, unless another one is; whether it was.
+
+    account: what became of its records (`units.Account`).
+    """
+    record = {
+        "scores": attempted.scores.name,
+        "quarantine": attempted.quarantine.name,
+        "scores_sha": fingerprint.of_file(attempted.scores),
+        "quarantine_sha": fingerprint.of_file(attempted.quarantine),
+        "account": account,
+    }
+    # What a commit names must be on the disk before it is.
+    for path in (attempted.scores, attempted.quarantine):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    return files.create(commit_path(folder, attempted.unit), json.dumps(record) + "\n")
+
+
+def is_claimed(folder: pathlib.Path, unit: int) -> bool:
+    """Whether somebody who seems to be alive works on `unit`."""
+    path = _claim_path(folder, unit)
+    return path.exists() and not _is_over(path)
+
+
+@contextlib.contextmanager
+def claimed(folder: pathlib.Path, unit: int) -> Iterator[bool]:
+    """Whether this process may begin `unit`: nobody else who is alive has claimed it.
+
+    The claim is renewed while the block runs.
+    """
+    path, mine = _claim_path(folder, unit), _me()
+    if not files.create(path, mine):
+        if not _is_over(path):
+            yield False
+            return
+        # Two may come here at once, and then both do the unit: only one of them can commit it.
+        path.write_text(mine)
+    done = threading.Event()
+    thread = threading.Thread(target=_renew, args=(path, done), daemon=True)
+    thread.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        thread.join()
+        # One that was taken over is somebody else's.
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_text() == mine:
+                path.unlink()
+
+
+def _renew(claim: pathlib.Path, done: threading.Event) -> None:
+    while not done.wait(CLAIM_SECONDS / 6):
+        with contextlib.suppress(OSError):
+            os.utime(claim)
+
+
+def _claim_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
+    return folder / f"{name_of(unit)}.claim"
+
+
+def _me() -> str:
+    return json.dumps({"host": socket.gethostname(), "process": os.getpid()})
+
+
+def _is_over(claim: pathlib.Path) -> bool:
+    """Whether whoever claimed a unit is gone."""
+    try:
+        holder, touched = json.loads(claim.read_text()), claim.stat().st_mtime
+    except (FileNotFoundError, ValueError):
+        # Just removed, or just being written.
+        return False
+    if holder["host"] == socket.gethostname() and not _is_alive(holder["process"]):
+        return True
+    return time.time() - touched > CLAIM_SECONDS
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,183 @@
+"""Some records of a source, tokenized and scored; what cannot be scored has a reason.
+
+Tokenizing needs no device, so that the next unit can be tokenized while this one is scored.
+"""
+
+import collections
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rewardjax.data import accounting, formats
+from rewardjax.data.formats import Record
+from rewardjax.data.groups import BadRecord
+from rewardjax.data.pack import TokenGroup
+from rewardjax.scoring import model as scorer
+from rewardjax.scoring.prepare import prepare
+
+
+class Scorable(NamedTuple):
+    """The responses of one group that can be scored, by their indices."""
+
+    group_id: str
+    row: int
+    indices: list[int]
+    tokens: TokenGroup
+
+
+class Tokenized(NamedTuple):
+    """The records of a unit as far as they can be scored, and why the others cannot.
+
+    controls: of the records whose texts hold control tokens, read as text, each one such place.
+    unprinted: how many records have a field that the chat template does not print. shortened: how
+    many lost the oldest tokens of their prompt. late_columns: those of their columns that are not
+    used and not among their file's first records, with the first record of each.
+    """
+
+    records: int
+    ready: list[Scorable]
+    quarantine: list[dict[str, Any]]
+    controls: list[str]
+    unprinted: collections.Counter[str]
+    shortened: int
+    late_columns: dict[str, int]
+
+
+class Account(NamedTuple):
+    """What became of records: counts that can be added, and what is told of them."""
+
+    counts: dict[str, int]
+    reasons: dict[str, int]  # why records or responses have no score
+    first: str  # the first of these
+    control_example: str
+    unprinted: dict[str, int]
+    late_columns: dict[str, int]
+
+
+def tokenize(
+    records: Sequence[tuple[int, int, Record]],
+    by_file: Sequence[formats.Reading],
+    source: str,
+    model: scorer.Scorer,
+) -> Tokenized:
+    """The tokens of `records`, each with its number and that of its file (`formats.numbered`).
+
+    Every response of every record is in exactly one of `ready` and `quarantine`; a record that is
+    not a group has one quarantine entry, with response_index -1.
+    """
+    limits = model.tokenizer, model.contract.max_length, model.contract.over_long
+    ready: list[Scorable] = []
+    quarantine: list[dict[str, Any]] = []
+    controls: list[str] = []
+    unprinted: collections.Counter[str] = collections.Counter()
+    shortened, late_columns = 0, {}
+    for row, file, record in records:
+        try:
+            group = by_file[file].to_group(record, row)
+            prepared = prepare(group, *limits)
+            for column in by_file[file].late_columns(record, row):
+                late_columns.setdefault(column, row)
+        except BadRecord as error:
+            name = record.get("id")
+            if name is None:
+                name = f"{source}:{row}"
+            quarantine.append(_quarantine(error, str(name), row, -1))
+            continue
+        unprinted.update(model.tokenizer.unprinted(group))
+        if prepared.control_example:
+            controls.append(f"record {row}, {prepared.control_example!r}")
+        # Of a response that fits only once it is cut.
+        shortened += any(prepared.lengths[k] > model.contract.max_length for k in prepared.fits)
+        if prepared.tokens is not None:
+            ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
+        for k, error in prepared.refused.items():
+            quarantine.append(_quarantine(error, group.id, row, k))
+    return Tokenized(len(records), ready, quarantine, controls, unprinted, shortened, late_columns)
+
+
+def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], list[dict]]:
+    """Rows `{id, row, response_index, reward}`, and quarantine entries of what has no number.
+
+    A reward that is not finite is computed once more in float32, alone: bfloat16 and float16 have
+    other ranges, and a neighbor in the row might be to blame.
+    """
+    rows: list[dict[str, Any]] = []
+    quarantine: list[dict[str, Any]] = []
+    if not ready:
+        return rows, quarantine
+    rewards = scorer.token_groups(model, [group.tokens for group in ready])
+    for group, rewards_K in zip(ready, rewards, strict=True):
+        if not np.all(np.isfinite(rewards_K)):
+            rewards_K = _alone(model, group, rewards_K)
+        for k, reward in zip(group.indices, rewards_K, strict=True):
+            if np.isfinite(reward):
+                place = {"id": group.group_id, "row": group.row, "response_index": k}
+                rows.append(place | {"reward": float(reward)})
+                continue
+            # NaN in a table of scores would be sorted somewhere, and is no JSON.
+            error = BadRecord("not_finite", f"the reward is {reward}, in float32 too")
+            quarantine.append(_quarantine(error, group.group_id, group.row, k))
+    return rows, quarantine
+
+
+def _alone(model: scorer.Scorer, group: Scorable, rewards_K: np.ndarray) -> np.ndarray:
+    """Rewards [K], those that are not finite from a row of their own in float32."""
+    exact = scorer.in_float32(model)
+    again = rewards_K.copy()
+    for index in np.flatnonzero(~np.isfinite(rewards_K)):
+        own = TokenGroup(group.tokens.prefix, [group.tokens.suffixes[index]])
+        again[index] = scorer.token_groups(exact, [own])[0][0]
+    return again
+
+
+def account(tokenized: Tokenized, scored: int, quarantine: Sequence[dict]) -> Account:
+    """The account of a unit that gave `scored` rows and these quarantine entries."""
+    counts = {
+        "records": tokenized.records,
+        "scored": scored,
+        "quarantined": len(quarantine),
+        "unreadable": sum(map(_is_unreadable, quarantine)),
+        "with_control_strings": len(tokenized.controls),
+        "shortened": tokenized.shortened,
+    }
+    first = ""
+    for entry in quarantine[:1]:
+        first = f"record {entry['row']}, {entry['detail']}"
+    reasons = collections.Counter(entry["reason"] for entry in quarantine)
+    example = "".join(tokenized.controls[:1])
+    unprinted = dict(tokenized.unprinted)
+    return Account(counts, dict(reasons), first, example, unprinted, tokenized.late_columns)
+
+
+def total(accounts: Sequence[Account]) -> Account:
+    """The account of several units, in the order of the input."""
+    counts: collections.Counter[str] = collections.Counter()
+    reasons: collections.Counter[str] = collections.Counter()
+    unprinted: collections.Counter[str] = collections.Counter()
+    first = example = ""
+    late_columns: dict[str, int] = {}
+    for one in accounts:
+        counts.update(one.counts)
+        reasons.update(one.reasons)
+        unprinted.update(one.unprinted)
+        first, example = first or one.first, example or one.control_example
+        late_columns = one.late_columns | late_columns
+    return Account(dict(counts), dict(reasons), first, example, dict(unprinted), late_columns)
+
+
+def _is_unreadable(entry: dict[str, Any]) -> bool:
+    """Whether a whole record says that the data is not what it is taken for."""
+    # Empty texts are what a model wrote, and long ones what `max_length` is too short for.
+    is_record = entry["response_index"] == -1
+    return is_record and entry["reason"] not in ("empty", *accounting.APART)
+
+
+def _quarantine(error: BadRecord, group_id: str, row: int, index: int) -> dict[str, Any]:
+    return {
+        "id": group_id,
+        "row": row,
+        "response_index": index,
+        "reason": error.reason,
+        "detail": error.detail,
+    }
