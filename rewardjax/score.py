@@ -117,7 +117,10 @@ class _Judge:
 
     def __init__(self, folder: pathlib.Path, this: plan.Plan, max_dropped: float):
         self._folder, self._max_dropped = folder, max_dropped
-        self._first = min(math.ceil(accounting.EARLY / this.unit), this.units)
+        # A file without so many records is judged when it is done.
+        self._first = 0
+        if this.records >= accounting.EARLY:
+            self._first = math.ceil(accounting.EARLY / this.unit)
 
     def __call__(self, unit: int, account: units.Account) -> None:
         """Raise ValueError where too many records of the first units are unreadable."""

@@ -363,12 +363,66 @@ def test_a_file_of_which_much_cannot_be_read_is_a_mistake(exported, tmp_path, mo
     assert len(rows) == 1
 
 
-def test_a_reward_that_is_not_finite_is_refused(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(scorer, "token_groups", lambda *_: [np.array([np.nan], np.float32)])
-    monkeypatch.setattr(contract, "check_golden", lambda *_: None)
-    with pytest.raises(ValueError, match="record 0, response 0: the reward is nan"):
-        scored(exported, [{"prompt": "One?", "response": "1"}], tmp_path)
-    assert not (tmp_path / "out.jsonl").exists()
+@pytest.mark.parametrize("exact", [7.0, np.nan])
+def test_a_reward_that_is_not_finite_is_computed_once_more_alone(
+    exact, exported, tmp_path, monkeypatch
+):
+    real = scorer.token_groups
+
+    def overflowing(model, groups):
+        rewards = real(model, groups)
+        for group, rewards_K in zip(groups, rewards, strict=True):
+            if len(group.suffixes) == 2:
+                rewards_K[1] = np.nan
+            elif model.compute_dtype == "float32" and len(groups) == 1:
+                rewards_K[0] = exact
+        return rewards
+
+    monkeypatch.setattr(scorer, "token_groups", overflowing)
+    records = [{"prompt": "One?", "responses": ["1", "2"]}]
+    rows, bad = scored(exported, records, tmp_path)
+    assert [row["reward"] for row in rows[1:]] == [7.0] * np.isfinite(exact)
+    assert [entry["reason"] for entry in bad] == ["not_finite"] * np.isnan(exact)
+    assert all(entry["response_index"] == 1 for entry in bad)
+
+
+def test_a_weight_that_is_not_finite_is_refused_by_its_name(exported, tmp_path):
+    """In the row of one rare token: no golden conversation holds it."""
+    from safetensors.numpy import load_file, save_file
+
+    folder = changed(exported, tmp_path / "hf")
+    weights = load_file(folder / "model.safetensors")
+    (name,) = [name for name in weights if "embed_tokens" in name]
+    weights[name] = weights[name].copy()
+    weights[name][-1, 0] = np.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="the weight decoder/embed is not finite everywhere"):
+        scorer.load(folder)
+
+
+def test_the_same_scores_are_not_computed_twice_and_others_are_replaced(
+    exported, tmp_path, monkeypatch
+):
+    good = {"prompt": "One?", "response": "1"}
+    first = scored(exported, [good], tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(score, "work", None)
+        assert scored(exported, [good], tmp_path) == first
+    rows, _ = scored(exported, [good, good], tmp_path)
+    assert len(rows) == 2 and rows[0] == first[0][0]
+
+
+def test_a_pass_over_other_data_is_in_nobodys_way(exported, tmp_path):
+    model, output = scorer.load(exported), tmp_path / "out.jsonl"
+    paths = [tmp_path / name for name in ("one.jsonl", "two.jsonl")]
+    for path in paths:
+        path.write_text(json.dumps({"prompt": path.name, "response": "1"}))
+    one, two = map(sources.open_source, paths)
+    score.plan.join(tmp_path / "out.jsonl.parts", score.plan_of(model, one))
+    with pytest.raises(ValueError, match="holds a pass that differs in input, data .it scores one"):
+        score.score_file(model, two, output)
+    score.score_file(model, one, output)
+    assert score.score_file(model, two, output)["scored"] == 1
 
 
 def test_all_mistakes_are_told_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
