@@ -22,6 +22,7 @@ from rewardjax.curation.ledger import pools
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Task
 from rewardjax.data.sources import open_source
+from rewardjax.exit_codes import ExitCode
 
 SOURCES = {"hard": "world:train?num=30&seed=1", "more": "world:train?num=30&seed=7"}
 BEHAVIORS = {name: Behavior(accuracy=0.9) for name in ("one", "two", "three")}
@@ -259,7 +260,7 @@ def test_a_second_run_and_an_erasure_are_refused_beside_a_run(held, start, capsy
 def test_answers_of_people_are_taken_beside_a_run(first, start, tmp_path, capsys):
     folder = tmp_path / "w"
     by_file = "config.people.kind = 'files'"
-    assert start(folder, changes=by_file) == curate.WAITING
+    assert start(folder, changes=by_file) == ExitCode.WAITS
     (queue,) = folder.glob("queue/*.tasks.jsonl")
     tasks = [json.loads(line) for line in queue.read_text().splitlines()]
     back = tmp_path / "back.jsonl"
