@@ -381,8 +381,8 @@ def test_a_reward_that_is_not_finite_is_computed_once_more_alone(
     monkeypatch.setattr(scorer, "token_groups", overflowing)
     records = [{"prompt": "One?", "responses": ["1", "2"]}]
     rows, bad = scored(exported, records, tmp_path)
-    assert [row["reward"] for row in rows[1:]] == [7.0] * np.isfinite(exact)
-    assert [entry["reason"] for entry in bad] == ["not_finite"] * np.isnan(exact)
+    assert [row["reward"] for row in rows[1:]] == [7.0] * int(np.isfinite(exact))
+    assert [entry["reason"] for entry in bad] == ["not_finite"] * int(np.isnan(exact))
     assert all(entry["response_index"] == 1 for entry in bad)
 
 
