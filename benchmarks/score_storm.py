@@ -83,17 +83,19 @@ class HashModel(NamedTuple):
     params: dict
     compute_dtype: str = "float32"
 
-    @classmethod
-    def of(cls, folder: pathlib.Path) -> "HashModel":
-        """Tokenizer and contract of a Hugging Face folder of ours."""
-        return cls(ChatTokenizer.load(folder), contract.load(folder), {})
+
+def load_hash_model(folder: pathlib.Path) -> Any:
+    """Tokenizer and contract of a Hugging Face folder of ours, in the place of a Scorer."""
+    own = contract.load(folder)
+    assert own is not None, f"{folder} is not one of ours"
+    return HashModel(ChatTokenizer.load(folder), own, {})
 
 
 def hash_worker(model: pathlib.Path, source: pathlib.Path, output: pathlib.Path, unit: int) -> None:
     """One worker of the second storm."""
     scorer.token_groups = hashed
     plans.UNIT = unit
-    score.score_file(HashModel.of(model), sources.open_source(str(source)), output)
+    score.score_file(load_hash_model(model), sources.open_source(str(source)), output)
 
 
 class Storm:
