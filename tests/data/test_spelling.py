@@ -12,7 +12,7 @@ from rewardjax.data import formats, spelling
 from rewardjax.data.prepare import prepare
 from rewardjax.data.sources import open_named, open_source
 from rewardjax.evaluators.audits import overlap
-from rewardjax.training.loop import load_pairs
+from rewardjax.training.data_sets import load_pairs
 
 UNKNOWN = {"ask": "1 + 1?", "chosen": "2", "rejected": "3"}
 NUMBERED = {"prompt": "1 + 1?", "response_a": "2", "response_b": "3", "label": 0}
@@ -100,7 +100,7 @@ def test_the_judges_know_what_their_flags_say(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text(json.dumps(group) + "\n")
     flags = ["--columns", "{prompt: ask, correct: right}", "--judge", "good", "--source"]
     args = scripted_server.parser().parse_args([*flags, str(tmp_path / "a.jsonl")])
-    (facts,) = scripted_server.read_truth(args).values()
+    (facts,) = scripted_server.read_truth(args).facts.values()
     assert list(facts.correct.values()) == [True, False]
     assert "prompt from `ask`" in capsys.readouterr().err
 

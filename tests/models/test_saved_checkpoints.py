@@ -203,6 +203,14 @@ def test_a_damaged_step_is_set_aside_and_the_run_goes_on(folder, mesh, damage, c
     assert_restores(folder, states, 3)
 
 
+def test_a_reader_leaves_a_save_in_flight_alone(folder, mesh):
+    """Opened as the trainer opens it, the folder was cleaned of what was being written."""
+    states = save_steps(folder, mesh, 1)
+    (folder / "2.orbax-checkpoint-tmp").mkdir()
+    assert_restores(folder, states, 1)
+    assert (folder / "2.orbax-checkpoint-tmp").is_dir()
+
+
 def test_where_no_step_can_be_used_all_stay_where_they_are(folder, mesh):
     states = save_steps(folder, mesh, 1, 2)
     for step in (1, 2):

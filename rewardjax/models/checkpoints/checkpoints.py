@@ -100,10 +100,9 @@ class Checkpoints:
         self._in_flight: _InFlight | None = None
         self._told = False  # that the save in flight has failed
         # Without a policy Orbax keeps every step: it would count damaged ones as the latest.
+        # Not its own `read_only`, of which it warns: what it would clean may be a save in flight.
         options = ocp.CheckpointManagerOptions(
-            cleanup_tmp_directories=not read_only,
-            enable_async_checkpointing=not read_only,
-            read_only=read_only,
+            create=not read_only, cleanup_tmp_directories=not read_only
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 

@@ -122,7 +122,7 @@ def test_all_units_of_a_stage_are_written_at_once(tmp_path, monkeypatch):
     asked = ids("north", 0, 5)
     writer = batches.Writer()
     with (
-        serve({"m": Behavior()}, {}) as server,
+        serve({"m": Behavior()}, truth_of()) as server,
         workspace(tmp_path, Cast(), shots=0) as ws,
     ):
         add_pairs(ws, asked)
