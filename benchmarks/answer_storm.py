@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.answer_shapes import SHAPES, Shape
 from benchmarks.answer_writers import OTHER_SIDE, Content, Queue, lines
+from benchmarks.storm_counts import counts
 from rewardjax import curate
 from rewardjax.curation import people, people_files
 from rewardjax.curation.annotation.desk import FILE, open_desk
@@ -218,10 +219,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result = {
         "benchmark": "answer_storm",
         "shapes": len(outcomes),
-        "crashes": sum(one["crashed"] is not None for one in outcomes),
-        "votes_wrong": sum(one.get("votes_wrong", 0) for one in outcomes),
-        "lost_uncounted": sum(one.get("lost_uncounted", 0) for one in outcomes),
-        "unexpected": [one["shape"] for one in outcomes if not one.get("as_expected")],
+        **counts(outcomes, "shape"),
     }
     print(json.dumps(result))
     return result

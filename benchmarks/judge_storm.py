@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.judge_behaviors import BEHAVIORS, Behavior, serve
+from benchmarks.storm_counts import counts
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.client import Judge
@@ -260,10 +261,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     result = {
         "benchmark": "judge_storm",
         "behaviors": len(outcomes),
-        "crashes": sum(one["crashed"] is not None for one in outcomes),
-        "votes_wrong": sum(one.get("votes_wrong", 0) for one in outcomes),
-        "lost_uncounted": sum(one.get("lost_uncounted", 0) for one in outcomes),
-        "unexpected": [one["behavior"] for one in outcomes if not one.get("as_expected")],
+        **counts(outcomes, "behavior"),
         "over_budget": [
             one["behavior"] for one in outcomes if one.get("over_budget") or one.get("negative")
         ],

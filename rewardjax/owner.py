@@ -117,7 +117,8 @@ def _file_system(folder: pathlib.Path) -> str | None:
     return kind
 
 
-def _this_process() -> Owner:
+def this_process() -> Owner:
+    """This process, as an owner from now on."""
     boot, namespace = pathlib.Path("/proc/sys/kernel/random/boot_id"), "/proc/self/ns/pid"
     machine = socket.gethostname()
     if boot.exists():
@@ -135,6 +136,13 @@ def _ticks(pid: int) -> str:
         return ""
     # The name of the program, in parentheses, may hold blanks and parentheses itself.
     return stat.rpartition(")")[2].split()[19]
+
+
+def is_running(process: Owner) -> bool | None:
+    """Whether a process is alive; None where it is not of this machine, or that is not told."""
+    if process.machine != this_process().machine or not process.ticks:
+        return None
+    return _ticks(process.process) == process.ticks
 
 
 def _refuse(folder: pathlib.Path, owner: Owner | None) -> NoReturn:
@@ -164,7 +172,7 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
         except BlockingIOError:
             _refuse(folder, _read(folder / LOCK))
         file.truncate(0)
-        file.write(json.dumps({"owner": _this_process()._asdict()}) + "\n")
+        file.write(json.dumps({"owner": this_process()._asdict()}) + "\n")
         file.flush()
         _LOCKED.add(file)
         try:
@@ -188,7 +196,7 @@ os.register_at_fork(after_in_child=_forget_locks)
 
 @contextlib.contextmanager
 def _leased(folder: pathlib.Path) -> Iterator[None]:
-    owner = _this_process()
+    owner = this_process()
     path = _take(folder, owner)
     stop = threading.Event()
     thread = threading.Thread(target=_renew, args=(path, owner, stop), daemon=True)
@@ -239,12 +247,13 @@ def _lease_text(owner: Owner, renewal: int) -> str:
 def _refuse_alive(folder: pathlib.Path, lease: pathlib.Path) -> None:
     """Return when the owner of a lease is dead or gone. Raises Owned where it is alive."""
     holder = _read(lease)
-    # A process of this machine can be looked for, which takes no time.
-    if holder is not None and holder.machine == _this_process().machine and holder.ticks:
-        if _ticks(holder.process) == holder.ticks:
-            _refuse(folder, holder)
-        return
     if holder is not None:
+        # A process of this machine can be looked for, which takes no time.
+        running = is_running(holder)
+        if running:
+            _refuse(folder, holder)
+        if running is False:
+            return
         print(
             f"{folder}: waiting at most {EXPIRES:.0f} s to see whether process {holder.process} on "
             f"{holder.host} still works in it",

@@ -27,8 +27,8 @@ except owner.Owned as error:
 LEASES = "owner.has_kernel_locks = lambda folder: False; owner.EXPIRES = 1.5"
 # As if on another host: what runs there cannot be looked for.
 ELSEWHERE = """
-here = owner._this_process()
-owner._this_process = lambda: here._replace(machine="another", host="elsewhere")
+here = owner.this_process()
+owner.this_process = lambda: here._replace(machine="another", host="elsewhere")
 """
 
 

@@ -10,7 +10,8 @@ from typing import TextIO
 # C0 without tab and line feed, delete and C1; separators that some terminals take for a line end;
 # marks and overrides of direction; lone surrogates, which cannot be written at all.
 _STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 

@@ -107,9 +107,8 @@ def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], 
     if not ready:
         return rows, quarantine
     rewards = scorer.token_groups(model, [group.tokens for group in ready])
+    _replace_not_finite(model, ready, rewards)
     for group, rewards_K in zip(ready, rewards, strict=True):
-        if not np.all(np.isfinite(rewards_K)):
-            rewards_K = _alone(model, group, rewards_K)
         for k, reward in zip(group.indices, rewards_K, strict=True):
             if np.isfinite(reward):
                 place = {"id": group.group_id, "row": group.row, "response_index": k}
@@ -121,14 +120,17 @@ def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], 
     return rows, quarantine
 
 
-def _alone(model: scorer.Scorer, group: Scorable, rewards_K: np.ndarray) -> np.ndarray:
-    """Rewards [K], those that are not finite from a row of their own in float32."""
-    exact = scorer.in_float32(model)
-    again = rewards_K.copy()
-    for index in np.flatnonzero(~np.isfinite(rewards_K)):
-        own = TokenGroup(group.tokens.prefix, [group.tokens.suffixes[index]])
-        again[index] = scorer.token_groups(exact, [own])[0][0]
-    return again
+def _replace_not_finite(
+    model: scorer.Scorer, ready: Sequence[Scorable], rewards: Sequence[np.ndarray]
+) -> None:
+    """Put float32's number, from a row of its own, for each reward that is not finite."""
+    exact = None
+    for group, rewards_K in zip(ready, rewards, strict=True):
+        for index in np.flatnonzero(~np.isfinite(rewards_K)):
+            # Made once: each has a program of its own to compile.
+            exact = exact or scorer.in_float32(model)
+            own = TokenGroup(group.tokens.prefix, [group.tokens.suffixes[index]])
+            rewards_K[index] = scorer.token_groups(exact, [own])[0][0]
 
 
 def account(tokenized: Tokenized, scored: int, quarantine: Sequence[dict]) -> Account:

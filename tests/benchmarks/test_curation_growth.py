@@ -1,4 +1,4 @@
-"""The benchmark of curation at growing sizes: every step runs, and its figures mean what they say."""
+"""The benchmark of curation at growing sizes: every step runs, and figures mean what they say."""
 
 import subprocess
 

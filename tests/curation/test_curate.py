@@ -377,7 +377,7 @@ def test_the_plan_shows_costs_and_spends_nothing(cheap, tmp_path, capsys):
     arguments, _ = cheap
 
     def plan(arguments):
-        """Rows of cells: step, state, pairs, requests, labels, at most, expected, people, source."""
+        """Rows of: step, state, pairs, requests, labels, at most, expected, people, source."""
         assert curate.main(["run", str(tmp_path), *arguments, "--plan"]) == 0
         lines = capsys.readouterr().out.splitlines()
         return [re.split(r"\s{2,}", line) for line in lines[1:]]

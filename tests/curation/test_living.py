@@ -1,4 +1,4 @@
-"""A workspace that lives, by the command line: changes between starts, and other verbs beside a run.
+"""A workspace that lives, by the command line: changes between starts, other verbs beside a run.
 
 Judges over HTTP and simulated people; no reward model is trained, so that it takes seconds.
 """
@@ -163,7 +163,7 @@ def test_a_source_whose_entry_is_taken_out_stays_in_the_ledger(begun, start, cap
 
 
 def all_text(folder):
-    """What every file under a folder says: rows of Parquet and SQLite, and the bytes of the rest."""
+    """What every file under a folder says: rows of Parquet and SQLite, bytes of the rest."""
     parts = []
     for path in folder.rglob("*"):
         if path.suffix == ".parquet":
@@ -215,19 +215,26 @@ with owner.owning(sys.argv[1]):
 """
 
 
-@pytest.fixture
-def held(begun):
-    """The same workspace while another process is its owner."""
+@contextlib.contextmanager
+def owned(folder):
+    """While another process is the owner of a workspace."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(begun)],
+        [sys.executable, "-c", HOLD, str(folder)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout.readline() == "owns\n"
-    yield begun
+    yield
     process.communicate("")
+
+
+@pytest.fixture
+def held(begun):
+    """The same workspace while another process is its owner."""
+    with owned(begun):
+        yield begun
 
 
 def test_the_verbs_that_only_look_or_add_work_beside_a_run(held, start, tmp_path, capsys):
@@ -265,15 +272,7 @@ def test_answers_of_people_are_taken_beside_a_run(first, start, tmp_path, capsys
     tasks = [json.loads(line) for line in queue.read_text().splitlines()]
     back = tmp_path / "back.jsonl"
     back.write_text("\n".join(json.dumps({"task": t["task"], "choice": "left"}) for t in tasks))
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "owns\n"
-    assert curate.main(["answers", str(folder), str(back), "--commit"]) == 0
-    assert start(folder, changes=by_file) == 2
-    process.communicate("")
+    with owned(folder):
+        assert curate.main(["answers", str(folder), str(back), "--commit"]) == 0
+        assert start(folder, changes=by_file) == 2
     assert start(folder, changes=by_file) == 0

@@ -1,4 +1,4 @@
-"""The walk through a curation of real text: its data, people and figures by hand; slow: all of it."""
+"""The walk through a curation of real text: its data, people and figures by hand; slow: all."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Checkpoints: what is restored is what was saved, on any mesh, and damage costs one step at most."""
+"""Checkpoints: what is restored is what was saved, on any mesh, damage costs a step at most."""
 
 import json
 import pathlib

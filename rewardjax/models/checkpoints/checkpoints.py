@@ -332,7 +332,7 @@ class Checkpoints:
             for step in steps:
                 path = self.folder / str(step)
                 path.rename(_free_name(path))
-        if jax.process_count() > 1:
+        if not distributed.alone():
             multihost_utils.sync_global_devices("rewardjax: damaged checkpoints set aside")
         self._manager.reload()
 

@@ -5,13 +5,13 @@ import json
 import os
 import pathlib
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, owner
+from rewardjax.owner import Owner
 from rewardjax.scoring.passes.plan import name_of
 
 # A claim is renewed by whoever works on it; after so many seconds without, another may begin.
@@ -74,7 +74,7 @@ def claimed(folder: pathlib.Path, unit: int) -> Iterator[bool]:
 
     The claim is renewed while the block runs.
     """
-    path, mine = _claim_path(folder, unit), _me()
+    path, mine = _claim_path(folder, unit), json.dumps(owner.this_process()._asdict())
     if not files.create(path, mine):
         if not _is_over(path):
             yield False
@@ -105,27 +105,11 @@ def _claim_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
     return folder / f"{name_of(unit)}.claim"
 
 
-def _me() -> str:
-    return json.dumps({"host": socket.gethostname(), "process": os.getpid()})
-
-
 def _is_over(claim: pathlib.Path) -> bool:
     """Whether whoever claimed a unit is gone."""
     try:
-        holder, touched = json.loads(claim.read_text()), claim.stat().st_mtime
-    except (FileNotFoundError, ValueError):
+        holder, touched = Owner(**json.loads(claim.read_text())), claim.stat().st_mtime
+    except (FileNotFoundError, ValueError, TypeError):
         # Just removed, or just being written.
         return False
-    if holder["host"] == socket.gethostname() and not _is_alive(holder["process"]):
-        return True
-    return time.time() - touched > CLAIM_SECONDS
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return owner.is_running(holder) is False or time.time() - touched > CLAIM_SECONDS

@@ -101,15 +101,18 @@ def test_why_tasks_stopped_is_told_as_they_say_it(tmp_path, runs):
         spread.run(ENGINE, Poor(tmp_path).work)
 
 
-def test_what_a_round_left_before_a_kill_is_joined_at_the_next_start(tmp_path, runs, monkeypatch):
-    ledger = Ledger(tmp_path)
-
+def run_until_killed_before_joining(ledger, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(spread, "_join", killed)
         spread.run(ENGINE, ledger.work)
+
+
+def test_what_a_round_left_before_a_kill_is_joined_at_the_next_start(tmp_path, runs, monkeypatch):
+    ledger = Ledger(tmp_path)
+    run_until_killed_before_joining(ledger, monkeypatch)
     assert not ledger.rows and len(ledger.did) == 4
     spread.run(ENGINE, ledger.work)
     assert len(ledger.rows) == len(ledger.did) == 4
@@ -118,13 +121,7 @@ def test_what_a_round_left_before_a_kill_is_joined_at_the_next_start(tmp_path, r
 
 def test_rows_about_other_pairs_are_not_joined_under_the_same_name(tmp_path, runs, monkeypatch):
     ledger = Ledger(tmp_path)
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(spread, "_join", killed)
-        spread.run(ENGINE, ledger.work)
+    run_until_killed_before_joining(ledger, monkeypatch)
     # Pairs came in meanwhile, so that the unit is about others.
     ledger.units[1] = Unit("00001", ["a pair that came later"])
     spread.run(ENGINE, ledger.work)

@@ -85,7 +85,7 @@ def test_others_are_asked_while_a_request_waits_to_be_tried_again(ledger, monkey
 
 
 def test_a_request_that_always_fails_is_given_up_after_so_many_tries(ledger):
-    """Not sooner where a server says 500: one that says so to each fifth request would lose many."""
+    """Not sooner where a server says 500: one that says so to every fifth would lose many."""
     tries = {"500": 0, "502": 0}
 
     def reply(exchange: Exchange) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rewardjax import files
+from rewardjax import files, owner
 from rewardjax.scoring.passes import merge, parts, plan
 
 ACCOUNT = {
@@ -76,7 +76,8 @@ def test_a_claim_ends_with_its_block_or_its_process(tmp_path):
 
 
 def test_a_claim_of_another_host_ends_when_it_is_not_renewed(tmp_path, monkeypatch):
-    files.create(tmp_path / "00001.claim", json.dumps({"host": "elsewhere", "process": 1}))
+    other = owner.this_process()._replace(host="elsewhere", machine="another")
+    files.create(tmp_path / "00001.claim", json.dumps(other._asdict()))
     assert parts.is_claimed(tmp_path, 1)
     os.utime(tmp_path / "00001.claim", (0, 0))
     assert not parts.is_claimed(tmp_path, 1)
