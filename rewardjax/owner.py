@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple, NoReturn
 
 from rewardjax import files
+from rewardjax.background import beside
 from rewardjax.exit_codes import ExitCode
 
 LOCK, LEASE = "owner.lock", "owner.lease."
@@ -198,14 +199,10 @@ os.register_at_fork(after_in_child=_forget_locks)
 def _leased(folder: pathlib.Path) -> Iterator[None]:
     owner = this_process()
     path = _take(folder, owner)
-    stop = threading.Event()
-    thread = threading.Thread(target=_renew, args=(path, owner, stop), daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(_renew, path, owner):
+            yield
     finally:
-        stop.set()
-        thread.join()
         if _read(path) == owner:
             path.unlink(missing_ok=True)
 

@@ -26,6 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from rewardjax import errors, files, fingerprint
+from rewardjax.background import beside
 from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.scoring import contract, units
@@ -140,21 +141,18 @@ class _Judge:
 @contextlib.contextmanager
 def _progress(folder: pathlib.Path, this: plan.Plan) -> Iterator[None]:
     """A bar over the units of all workers while the block runs."""
-    stop = threading.Event()
-
-    def show() -> None:
-        with tqdm(total=this.records, unit="record", disable=not sys.stderr.isatty()) as bar:
-            while not stop.wait(SHOWN_EVERY):
-                done = min(len(parts.committed(folder)) * this.unit, this.records)
-                bar.update(done - bar.n)
-
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
+    # Not started for nobody: each look lists the folder.
+    if not sys.stderr.isatty():
         yield
-    finally:
-        stop.set()
-        thread.join()
+        return
+    with tqdm(total=this.records, unit="record") as bar, beside(_show, bar, folder, this):
+        yield
+
+
+def _show(bar: tqdm, folder: pathlib.Path, this: plan.Plan, stop: threading.Event) -> None:
+    while not stop.wait(SHOWN_EVERY):
+        done = min(len(parts.committed(folder)) * this.unit, this.records)
+        bar.update(done - bar.n)
 
 
 def _tell(account: units.Account, output: pathlib.Path) -> None:

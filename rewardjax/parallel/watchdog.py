@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import jax
 
+from rewardjax.background import beside
 from rewardjax.exit_codes import ExitCode
 from rewardjax.parallel import distributed
 
@@ -29,24 +30,14 @@ class Watchdog:
         self._seconds = 60 * minutes
         self._last = time.monotonic()
         self._step = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="rewardjax-watchdog", daemon=True)
 
     def beat(self, step: int) -> None:
         """Say that `step` is begun. Costs nothing."""
         self._last, self._step = time.monotonic(), step
 
-    def start(self) -> None:
-        """Watch from now on."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Watch no more."""
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(min(LOOKS_EVERY, self._seconds / 4)):
+    def watch(self, stop: threading.Event) -> None:
+        """Watch until `stop`."""
+        while not stop.wait(min(LOOKS_EVERY, self._seconds / 4)):
             if not distributed.alone():
                 distributed.renew(f"{_BEAT}{jax.process_index()}", f"{self._step} {time.time():f}")
             if time.monotonic() - self._last > self._seconds:
@@ -95,8 +86,5 @@ def watching(*, minutes: float = 30.0) -> Iterator[Watchdog]:
     if minutes <= 0:
         yield watchdog
         return
-    watchdog.start()
-    try:
+    with beside(watchdog.watch):
         yield watchdog
-    finally:
-        watchdog.stop()

@@ -199,10 +199,9 @@ def _run(
         for index, (step, units, on_device, counts) in enumerate(finished):
             values = {name: float(x) for name, x in jax.device_get(on_device).items()}
             values["lr"] = np.asarray(schedule(step - 1)).item()
-            records = source_records(train_set, units)
-            left_out = skips.spend(step, values, records)
-            if left_out is not None:
-                note(left_out)
+            if skips.counts(values):
+                records = source_records(train_set, units)
+                note(skips.explain(step, values, records))
                 writer.write(step, {"skipped_records": " ".join(map(str, records))})
             progress.update(step, counts, loss=values["loss"])
             # Of several steps at once only the first has had its time; the others count in the next

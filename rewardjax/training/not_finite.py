@@ -38,19 +38,23 @@ class SkipBudget:
         self._allowed = in_a_row + math.floor(share * total_steps)
         self._run = 0
 
-    def spend(self, step: int, values: Mapping[str, float], records: Iterable[int]) -> str | None:
-        """Count `step` by its metrics; a sentence about it where it was left out.
+    def counts(self, values: Mapping[str, float]) -> bool:
+        """Count a step by its metrics; whether its update was left out."""
+        if not values[SKIPPED]:
+            self._run = 0
+            return False
+        self.skipped += 1
+        self._run += 1
+        return True
+
+    def explain(self, step: int, values: Mapping[str, float], records: Iterable[int]) -> str:
+        """A sentence about a step that was just counted as left out.
 
         records: numbers, in the data's source, of those that the step was taken on.
 
         Raises:
             NotFinite: where the budget is spent.
         """
-        if not values[SKIPPED]:
-            self._run = 0
-            return None
-        self.skipped += 1
-        self._run += 1
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         what = ", ".join(broken) or "the update"
         sentence = f"step {step}: {what} is not finite, so its update was left out"

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
 from rewardjax import files
+from rewardjax.background import beside
 
 BEAT_EVERY = 2.0  # seconds
 # Seconds without a beat after which a task is taken for lost. Compiling a large model can keep a
@@ -110,14 +111,10 @@ def _rows_path(folder: pathlib.Path, unit: Unit) -> pathlib.Path:
 @contextlib.contextmanager
 def _beating(folder: pathlib.Path) -> Iterator[None]:
     """Show that somebody works in `folder` while the block runs."""
-    ended = threading.Event()
-    thread = threading.Thread(target=_beat, args=(folder, os.getppid(), ended), daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(_beat, folder, os.getppid()):
+            yield
     finally:
-        ended.set()
-        thread.join()
         _write_beat(folder, "ended", 0)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from rewardjax import files, fingerprint, owner
+from rewardjax.background import beside
 from rewardjax.owner import Owner
 from rewardjax.scoring.passes.plan import name_of
 
@@ -81,14 +82,10 @@ def claimed(folder: pathlib.Path, unit: int) -> Iterator[bool]:
             return
         # Two may come here at once, and then both do the unit: only one of them can commit it.
         path.write_text(mine)
-    done = threading.Event()
-    thread = threading.Thread(target=_renew, args=(path, done), daemon=True)
-    thread.start()
     try:
-        yield True
+        with beside(_renew, path):
+            yield True
     finally:
-        done.set()
-        thread.join()
         # One that was taken over is somebody else's.
         with contextlib.suppress(FileNotFoundError):
             if path.read_text() == mine:
