@@ -134,6 +134,24 @@ def start(workdir, cache, *prefix, **env):
     )
 
 
+def test_a_save_that_cannot_even_begin_is_told_and_the_next_one_tried(
+    tiny_run, tmp_path, monkeypatch, capsys
+):
+    _, _, cache = tiny_run
+    real = checkpoints.Checkpoints.save
+
+    def no_room_before_the_last(self, step, *args):
+        if step < 6:
+            raise checkpoints.SaveFailed(f"step {step} could not be saved: no space")
+        real(self, step, *args)
+
+    monkeypatch.setattr(checkpoints.Checkpoints, "save", no_room_before_the_last)
+    loop.run(tiny_config(cache), tmp_path)
+    said = capsys.readouterr().err
+    assert said.count("could not be saved: no space; the run goes on") == 2
+    assert checkpoints.steps_of(tmp_path / "checkpoints") == [6]
+
+
 def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
     process = start(tmp_path, cache)

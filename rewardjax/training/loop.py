@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -210,13 +210,20 @@ def _run(
                 values |= progress.rates()
             writer.write(step, values)
 
-    def settle() -> None:
-        """Have the save in flight verified. One that failed is told, and the next one tried."""
+    @contextlib.contextmanager
+    def going_on(unless: bool) -> Iterator[None]:
+        """A save that fails in the block is told and the next one tried, `unless` there is none."""
         try:
-            if (step := checkpoints.settle()) is not None:
-                note(f"saved step {step} of {total_steps}")
+            yield
         except SaveFailed as error:
+            if unless:
+                raise
             note(f"{error}; the run goes on, and saves again when the next save is due")
+
+    def settle() -> None:
+        """Have the save in flight verified."""
+        if (step := checkpoints.settle()) is not None:
+            note(f"saved step {step} of {total_steps}")
 
     # The step before, whose metrics are fetched while the devices take this one: fetching those of
     # this one would leave the devices idle until the next is dispatched.
@@ -294,14 +301,16 @@ def _run(
             figures = None
             if evaluates:
                 figures = results
-            settle()
-            checkpoints.save(step, state, meta, figures)
+            with going_on(unless=False):
+                settle()
+            with going_on(unless=is_last or preempted):
+                checkpoints.save(step, state, meta, figures)
             del state
             last_save = time.monotonic()
         checkpoints.tell_failure()
         if preempted:
             break
-    checkpoints.settle()  # raises what went wrong with the last save
+    settle()  # raises what went wrong with the last save
     steps.close()
     writer.close()
     progress.close()
