@@ -52,13 +52,13 @@ from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
 from rewardjax.curation.overview import evidence
-from rewardjax.curation.running import Running
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.workspace import Paused, Workspace, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
 from rewardjax.exit_codes import ExitCode
 from rewardjax.reporting import terminal, text_table
+from rewardjax.running import Running
 
 
 def main(argv: Sequence[str] | None = None) -> int:

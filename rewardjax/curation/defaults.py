@@ -11,7 +11,7 @@ from rewardjax.defaults import Function
 # What people are asked and how simulated ones answer stands in one section.
 CURATION = {
     "clean": (Function("rewardjax.curation.cleaning.clean:clean", ("store", "engine", "running")),),
-    "engine": (Function("rewardjax.curation.engine.executors:Engine", ()),),
+    "engine": (Function("rewardjax.engine.executors:Engine", ()),),
     "people": (
         Function("rewardjax.curation.people:queue", ("store", "pair_ids", "gold", "seed", "most")),
         Function("rewardjax.curation.people:simulate", ("tasks", "truth", "seed")),

@@ -43,9 +43,9 @@ from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
-from rewardjax.curation.running import Running
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.data.groups import BadRecord
+from rewardjax.running import Running
 
 Row = Mapping[str, Any]  # of a ledger: rows.ROWS has the classes
 

@@ -9,6 +9,8 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
+from rewardjax.running import clock_text
+
 
 class Counts(NamedTuple):
     """What was done, over all hosts."""
@@ -179,12 +181,3 @@ class Progress:
         """Leave the terminal tidy."""
         if self._bar is not None:
             self._bar.close()
-
-
-def clock_text(seconds: float) -> str:
-    """`"1:01"` of a minute and a second, `"1:00:00"` of an hour."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02d}:{seconds:02d}"
-    return f"{minutes}:{seconds:02d}"

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from rewardjax.curation.engine import jobs, spread
+from rewardjax.engine import jobs, spread
 
 
 def run_here(monkeypatch) -> list[int]:

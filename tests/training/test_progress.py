@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from rewardjax.training.progress import Counts, Progress, clock_text
+from rewardjax.running import clock_text
+from rewardjax.training.progress import Counts, Progress
 
 
 class Clock:

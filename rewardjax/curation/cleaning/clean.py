@@ -28,15 +28,15 @@ from rewardjax.curation.cleaning import (
     near_duplicates,
     near_findings,
 )
-from rewardjax.curation.engine import spread
-from rewardjax.curation.engine.executors import Engine
-from rewardjax.curation.engine.tasks import Unit
 from rewardjax.curation.ledger import pair_texts, tables
 from rewardjax.curation.ledger.pair_texts import Texts
 from rewardjax.curation.ledger.rows import FindingAction, FindingRow
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.running import Running
 from rewardjax.data.sources import open_named
+from rewardjax.engine import spread
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.tasks import Unit
+from rewardjax.running import Running
 
 STAGE = "clean"
 # What cleaning looks for: words of the column `finding`.

@@ -24,11 +24,11 @@ from rewardjax.curation.ledger.rows import (
     canonical,
 )
 from rewardjax.curation.ledger.store import Store, StoreConflict
-from rewardjax.curation.running import Running, Step
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.layouts import fields, mapping, verdicts
 from rewardjax.data.sources import Source
+from rewardjax.running import Running, Step
 
 # Rows of the source per unit: what an interrupted import does again at most.
 ROWS = 50_000

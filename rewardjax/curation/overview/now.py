@@ -3,9 +3,8 @@
 import pathlib
 import time
 
-from rewardjax.curation import running
-from rewardjax.curation.running import State
-from rewardjax.training.progress import clock_text
+from rewardjax import running
+from rewardjax.running import State, clock_text
 
 # Seconds without a word after which a run is taken for dead: it writes every few seconds.
 SILENT_AFTER = 60.0

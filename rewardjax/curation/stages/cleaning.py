@@ -6,9 +6,9 @@ from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.engine.executors import Engine
-from rewardjax.curation.engine.jobs import Unfinished
 from rewardjax.curation.workspace import Paused, Workspace
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.jobs import Unfinished
 
 
 def clean_new(ws: Workspace) -> bool:

@@ -1,12 +1,12 @@
 """The whole loop, as `curate run` and every experiment run it."""
 
 from rewardjax.config import Config
-from rewardjax.curation.engine import executors
 from rewardjax.curation.judges import aggregate
 from rewardjax.curation.ledger import decision_tables
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.stages import gates, panels, product, rules, stage1, stage2
 from rewardjax.curation.workspace import Paused, Workspace
+from rewardjax.engine import executors
 
 
 def check(config: Config) -> None:

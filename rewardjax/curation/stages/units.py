@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.compute
 
 from rewardjax.config import Config
-from rewardjax.curation.engine import spread
-from rewardjax.curation.engine.executors import Engine
-from rewardjax.curation.engine.jobs import Unfinished
-from rewardjax.curation.engine.tasks import Stopped, Unit
 from rewardjax.curation.judges.client import judges_of
 from rewardjax.curation.ledger import tables
 from rewardjax.curation.ledger.stage_names import PairIds, Stage
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers import shares
 from rewardjax.curation.workspace import Paused, Plugins, Row, Waiting, Workspace
+from rewardjax.engine import spread
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.jobs import Unfinished
+from rewardjax.engine.tasks import Stopped, Unit
 
 CALLS = "calls.sqlite"
 

@@ -12,9 +12,9 @@ from cleaning_texts import sentence, small_store, text_pair
 
 from rewardjax.curation.cleaning import contamination
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
+from rewardjax.engine.executors import Engine
 
 
 def findings(store, finding):

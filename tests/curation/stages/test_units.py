@@ -6,10 +6,10 @@ import pytest
 from labeled import PAIRS, judged_workspace, label_all, scripted
 from tasks_here import run_here
 
-from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.ledger import pools, stage_names
 from rewardjax.curation.stages import labeling
 from rewardjax.curation.workspace import Paused
+from rewardjax.engine.executors import Engine
 
 TASKS = Engine("local", tasks=2)
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from rewardjax.curation import running as running_lib
+from rewardjax import running as running_lib
 from rewardjax.curation.overview import now
-from rewardjax.curation.running import Running
+from rewardjax.running import Running
 
 
 class Clock:

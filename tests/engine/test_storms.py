@@ -13,9 +13,9 @@ from clusters import ray, slurm
 from labeled import PAIRS, judged_workspace, label_all, scripted
 
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.engine import tasks
-from rewardjax.curation.engine.executors import Engine
 from rewardjax.curation.ledger import stage_names
+from rewardjax.engine import tasks
+from rewardjax.engine.executors import Engine
 
 pytestmark = pytest.mark.slow
 

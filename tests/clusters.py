@@ -16,9 +16,9 @@ import time
 import pytest
 from tiny import ROOT
 
-from rewardjax.curation.engine.executors import Engine
+from rewardjax.engine.executors import Engine
 
-IMPORTED = f"{ROOT}:{ROOT}/tests:{ROOT}/tests/curation:{ROOT}/tests/curation/engine"
+IMPORTED = f"{ROOT}:{ROOT}/tests:{ROOT}/tests/curation"
 
 # Two slurmd on one host, without munge, control groups and accounting.
 SLURM_CONF = """\

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, TextIO, TypedDict
 from tqdm import tqdm
 
 from rewardjax import files
-from rewardjax.training.progress import clock_text
 
 FILE = "running.json"
 SPEAKS_EVERY = 20.0  # seconds between two lines where there is no bar
@@ -253,3 +252,12 @@ def read(folder: pathlib.Path) -> State | None:
     except FileNotFoundError:
         return None
     return state
+
+
+def clock_text(seconds: float) -> str:
+    """`"1:01"` of a minute and a second, `"1:00:00"` of an hour."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{seconds:02d}"
+    return f"{minutes}:{seconds:02d}"

@@ -11,10 +11,10 @@ import pytest
 from tasks_here import run_here
 
 from rewardjax import config as config_lib
-from rewardjax.curation.engine import executors, spread, tasks
-from rewardjax.curation.engine.executors import Engine
-from rewardjax.curation.engine.jobs import Unfinished
-from rewardjax.curation.engine.tasks import Stopped, Unit, Watch
+from rewardjax.engine import executors, spread, tasks
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.jobs import Unfinished
+from rewardjax.engine.tasks import Stopped, Unit, Watch
 
 ENGINE = Engine("local", tasks=2)
 

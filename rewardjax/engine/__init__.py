@@ -6,6 +6,6 @@
     spread      the rounds of jobs that a stage takes, waited for and joined
 
 A stage says which units are missing, what makes a unit's rows and how they are joined: cleaning,
-tagging, judging and embedding alike. Tasks write beside the ledger and never into it, so that they
-may be killed at any time; what they leave is joined by whoever owns the workspace.
+tagging, judging, embedding and tokenizing alike. Tasks may be killed at any time: each unit appears
+whole or not at all, beside the ledger, and is joined by whoever owns the workspace.
 """

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import dill
 
-from rewardjax.curation.engine.tasks import Watch
+from rewardjax.engine.tasks import Watch
 
 # Seconds for which a queue may be impossible to ask: controllers are restarted.
 QUEUE_PATIENCE = 600.0
@@ -68,7 +68,7 @@ class Beside:
         path = folder / "executor.pickle"
         with open(path, "wb") as file:
             dill.dump(executor, file, recurse=True)
-        command = [sys.executable, "-m", "rewardjax.curation.engine.driver", str(path)]
+        command = [sys.executable, "-m", "rewardjax.engine.driver", str(path)]
         with open(folder / DRIVER_LOG, "wb") as log:
             # A group of its own, with all the workers in it, so that they can be ended together.
             self._process = subprocess.Popen(

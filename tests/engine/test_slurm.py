@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from tiny import ROOT
 
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.engine import jobs, spread
-from rewardjax.curation.engine.executors import Engine
-from rewardjax.curation.engine.jobs import Unfinished
 from rewardjax.curation.stages import cleaning, loop
 from rewardjax.curation.workspace import Paused
+from rewardjax.engine import jobs, spread
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.jobs import Unfinished
 
 # Puts a job into the folder `queue`, where it waits until somebody runs it.
 SBATCH = """#!/bin/bash
