@@ -8,6 +8,7 @@ end.
 """
 
 import json
+import time
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -18,6 +19,7 @@ from rewardjax import errors
 
 def main(argv: list[str]) -> None:
     """Run the command."""
+    began = time.monotonic()
     # Here, so that a wrong flag is told before JAX has started.
     import jax
 
@@ -26,7 +28,7 @@ def main(argv: list[str]) -> None:
 
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file it writes
     distributed.initialize()
-    summary = loop.run(flags.FLAGS.config, flags.FLAGS.workdir)
+    summary = loop.run(flags.FLAGS.config, flags.FLAGS.workdir, began)
     if jax.process_index() == 0:
         print(json.dumps(summary))
 

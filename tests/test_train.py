@@ -57,7 +57,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     assert all(
         np.isfinite(row[name]) for row in rows for name in ("loss", "accuracy", "grad_norm", "lr")
     )
-    assert (workdir / "report.html").read_text().count("data:image/png") == 4
+    assert (workdir / "report.html").read_text().count("data:image/png") == 5
     assert (
         (workdir / "DONE").exists()
         and (workdir / "config.json").exists()
@@ -65,6 +65,12 @@ def test_a_run_leaves_what_it_promises(tiny_run):
         and "records kept" in (workdir / "report.html").read_text()
     )
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
+    time_spent = json.loads((workdir / "goodput.json").read_text())
+    assert sum(time_spent["seconds"].values()) == pytest.approx(time_spent["wall_seconds"], rel=0.01)
+    assert time_spent["steps"] == 6 and time_spent["repeated_steps"] == 0
+    spent = time_spent["seconds"]
+    assert all(spent[kind] > 0 for kind in ("productive", "compile", "evaluation", "checkpoint"))
+    assert time_spent["wall_seconds"] >= summary["seconds"] - 1
 
 
 def figures(workdir) -> dict[int, float]:
@@ -166,6 +172,10 @@ def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
     assert again.returncode == 0, output
     assert losses(tmp_path) == losses(workdir)
     assert final_state(tmp_path) == final_state(workdir)
+    time_spent = json.loads((tmp_path / "goodput.json").read_text())
+    assert len(time_spent["starts"]) == 2 and time_spent["steps"] == 6
+    taken = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert time_spent["repeated_steps"] == sum("loss" in row for row in taken) - 6
 
 
 def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path):

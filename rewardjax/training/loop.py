@@ -35,7 +35,7 @@ from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import losses, metrics, optim, overview, profiler, report
+from rewardjax.training import goodput, losses, metrics, optim, overview, profiler, report
 from rewardjax.training.data_sets import read_data, source_records, token_cache_of
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
 from rewardjax.training.not_finite import SkipBudget
@@ -60,8 +60,12 @@ class Dispatched(NamedTuple):
     counts: Counts
 
 
-def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any]:
+def run(
+    config: config_lib.Config, workdir: str | pathlib.Path, began: float | None = None
+) -> dict[str, Any]:
     """Train as `config` says, in `workdir`; returns the summary that `summary.json` gets too.
+
+    began: of `time.monotonic()` when the process began, for the account of its time; default: now.
 
     Raises:
         errors.Refusal: before the first step, with all that can be known to be wrong
@@ -70,6 +74,8 @@ def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any
         NotFinite: where more steps were not finite than `config.skips` allows.
         SaveFailed: where the last checkpoint did not reach the disk.
     """
+    if began is None:
+        began = time.monotonic()
     refuse_mistakes(config, workdir)
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -78,11 +84,15 @@ def run(config: config_lib.Config, workdir: str | pathlib.Path) -> dict[str, Any
         if jax.process_index() == 0:
             stack.enter_context(owner.owning(workdir))
         stack.enter_context(jax.set_mesh(make_mesh(**config.mesh)))
-        return _run(config, workdir, stack)
+        ledger = stack.enter_context(goodput.keeping(workdir, began))
+        return _run(config, workdir, stack, ledger)
 
 
 def _run(
-    config: config_lib.Config, workdir: pathlib.Path, stack: contextlib.ExitStack
+    config: config_lib.Config,
+    workdir: pathlib.Path,
+    stack: contextlib.ExitStack,
+    ledger: goodput.Ledger,
 ) -> dict[str, Any]:
     started = time.monotonic()
     is_first_process = jax.process_index() == 0
@@ -183,6 +193,7 @@ def _run(
         first_step=first_step,
         shard=row_share(layout),
     )
+    ledger.begin(first_step)
     writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
     progress = Progress(
         total_steps,
@@ -198,6 +209,7 @@ def _run(
         """Fetch the metrics of steps, check that they are finite, show and write them."""
         for index, (step, units, on_device, counts) in enumerate(finished):
             values = {name: float(x) for name, x in jax.device_get(on_device).items()}
+            ledger.reached(step)
             values["lr"] = np.asarray(schedule(step - 1)).item()
             if skips.counts(values):
                 records = source_records(train_set, units)
@@ -232,11 +244,13 @@ def _run(
     if owes_figures:
         results = evaluate_all(measured, score, trainable.join(trained, frozen))
         writer.write(first_step, results)
+        ledger.spent(goodput.EVALUATION)
     stopping = stack.enter_context(boundaries.stopping_on_signals())
     watchdog = stack.enter_context(watching(**config.hang))
     last_save = time.monotonic()
     preempted = False
     for step, (units, arrays) in enumerate(steps, start=first_step + 1):
+        ledger.spent(goodput.waiting_for([one.metrics for one in in_flight]))
         # Before the step: the process that does not come this far is the one that hangs.
         watchdog.beat(step)
         profiler.start(profiled, step, workdir / "profile")
@@ -277,10 +291,12 @@ def _run(
         # checkpoint that is best by them is kept.
         record(in_flight[:ready])
         del in_flight[:ready]
+        ledger.spent(goodput.PRODUCTIVE)
         if evaluates:
             with progress.paused():
                 results = evaluate_all(measured, score, trainable.join(trained, frozen))
                 writer.write(step, results)
+            ledger.spent(goodput.EVALUATION)
         if saves:
             state = state_of(trained, frozen, opt)
             score_contract = contract.with_golden(
@@ -307,10 +323,13 @@ def _run(
                 checkpoints.save(step, state, meta, figures)
             del state
             last_save = time.monotonic()
+            ledger.spent(goodput.CHECKPOINT)
+            ledger.saved(step)
         checkpoints.tell_failure()
         if preempted:
             break
     settle()  # raises what went wrong with the last save
+    ledger.spent(goodput.CHECKPOINT)
     steps.close()
     writer.close()
     progress.close()
@@ -321,6 +340,7 @@ def _run(
     # ------------------------------------------------------------------ results
     if not results:  # a finished run, started again, takes no step
         results = evaluate_all(measured, score, trainable.join(trained, frozen))
+        ledger.spent(goodput.EVALUATION)
     summary = {
         "steps": total_steps,
         "pairs": total_steps * config.batch.pairs,
@@ -330,7 +350,10 @@ def _run(
     if is_first_process:
         contract.save(score_contract, workdir / contract.FILE)
         (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        report.write(workdir, summary, held_out_sets, tokenizer)
+        ledger.spent(goodput.ENDING)
+        where_time_went = goodput.account(ledger.starts())
+        report.write(workdir, summary, held_out_sets, tokenizer, where_time_went)
+        note(where_time_went.sentence())
         (workdir / "DONE").touch()  # last: whoever sees it finds everything else
     # Told before training too, but hours of progress have scrolled that away.
     for warning in warnings:

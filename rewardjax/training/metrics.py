@@ -119,6 +119,15 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
     return [by_step[step] for step in sorted(by_step)]
 
 
+def last_step(workdir: str | pathlib.Path) -> int:
+    """The last step that the newest start of a run has written, 0 where there is none."""
+    path = pathlib.Path(workdir) / METRICS_FILE
+    if not path.exists():
+        return 0
+    steps = [row["step"] for row in read_metrics(workdir)]
+    return max(steps, default=0)
+
+
 def _split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Plain values by name, None for those that JSON cannot hold; and these as "name=value"."""
     plain: dict[str, Any] = {}

@@ -10,8 +10,8 @@ import numpy as np
 from rewardjax.data import accounting
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
-from rewardjax.reporting import page, plots
-from rewardjax.training import metrics
+from rewardjax.reporting import page, plots, time_plot
+from rewardjax.training import goodput, metrics
 from rewardjax.training.held_out import HeldOut
 
 EXAMPLES = 6  # half of them the model's worst pairs, half its best
@@ -22,6 +22,7 @@ def write(
     summary: dict[str, Any],
     held_out_sets: Sequence[HeldOut],
     tokenizer: ChatTokenizer,
+    time_spent: goodput.Account,
 ) -> None:
     """Plots into `workdir/plots`, and `workdir/report.html` with all of them."""
     folder = workdir / "plots"
@@ -29,6 +30,8 @@ def write(
     plots.curves(metrics.read_metrics(workdir), figures["Training"])
     for held_out in held_out_sets:
         figures |= draw(held_out, folder)
+    figures["Time"] = folder / "time.png"
+    time_plot.spent(time_spent.seconds, figures["Time"], "Where the time went, over all starts")
     examples = []
     if held_out_sets:
         examples = hardest_and_easiest(held_out_sets[0], tokenizer)
@@ -37,10 +40,13 @@ def write(
     page.write_report(
         workdir / "report.html",
         f"Reward model: {workdir.name}",
-        run | {name: summary[name] for name in ("steps", "pairs", "seconds")},
+        run
+        | {name: summary[name] for name in ("steps", "pairs", "seconds")}
+        | {"time": time_spent.sentence()},
         {
             "Held-out sets": table(summary, [held_out.name for held_out in held_out_sets]),
             "Data": read_as(data),
+            "Time": times(time_spent),
         },
         figures,
         examples,
@@ -77,6 +83,15 @@ def read_as(data: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     for name, records in data.items():
         for file in accounting.from_record(records):
             rows.append({"set": name, "file": file.sentence()})
+    return rows
+
+
+def times(time_spent: goodput.Account) -> list[dict[str, Any]]:
+    """One row per kind of time, in seconds and as a share of all of it."""
+    rows = []
+    for kind, seconds in time_spent.seconds.items():
+        share = f"{100 * seconds / max(time_spent.wall_seconds, 1e-9):.1f}%"
+        rows.append({"spent on": kind.replace("_", " "), "seconds": seconds, "share": share})
     return rows
 
 
