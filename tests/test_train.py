@@ -66,7 +66,9 @@ def test_a_run_leaves_what_it_promises(tiny_run):
     )
     assert len(contract.load(workdir).golden) == len(contract.GOLDEN_CONVERSATIONS)
     time_spent = json.loads((workdir / "goodput.json").read_text())
-    assert sum(time_spent["seconds"].values()) == pytest.approx(time_spent["wall_seconds"], rel=0.01)
+    assert sum(time_spent["seconds"].values()) == pytest.approx(
+        time_spent["wall_seconds"], rel=0.01
+    )
     assert time_spent["steps"] == 6 and time_spent["repeated_steps"] == 0
     spent = time_spent["seconds"]
     assert all(spent[kind] > 0 for kind in ("productive", "compile", "evaluation", "checkpoint"))

@@ -77,7 +77,7 @@ class Account(NamedTuple):
 
 def account(starts: Sequence[Start]) -> Account:
     """Sum up starts, in the order in which they began."""
-    seconds = dict.fromkeys((*SPENT, LOST, IDLE), 0.0)
+    seconds: dict[str, float] = dict.fromkeys((*SPENT, LOST, IDLE), 0.0)
     repeated = steps = 0
     for number, start in enumerate(starts):
         kept = _kept(start, starts[number + 1 :])
@@ -170,10 +170,10 @@ class Ledger:
         self._start["seconds"][COMPILE] += compiling
         self._start["seconds"][kind] += passed - compiling
 
-    def compiled(self, event: str, seconds: float, **_: Any) -> None:
+    def compiled(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Hear from JAX of something that it traced, lowered or compiled."""
         if event.startswith("/jax/core/compile/"):
-            self._compiling += seconds
+            self._compiling += duration_secs
 
     def reached(self, step: int) -> None:
         """Say that `step` is done."""
