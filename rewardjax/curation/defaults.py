@@ -108,7 +108,7 @@ def curation() -> Config:
                     batch=64,
                     max_in_flight=4,
                     timeout=120.0,
-                    retries=8,
+                    retries=9,
                     price_input=0.0,
                     key_env="OPENAI_API_KEY",
                     extra={},

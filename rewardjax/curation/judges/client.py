@@ -46,7 +46,7 @@ class Judge:
     samples: int = 4
     max_in_flight: int = 8
     timeout: float = 120.0
-    retries: int = 8
+    retries: int = 9
     asks: int = 3
     price_input: float = 0.0
     price_cached: float = 0.0

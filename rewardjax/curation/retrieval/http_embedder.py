@@ -56,7 +56,7 @@ class EmbeddingServer:
     batch: int = 64
     max_in_flight: int = 4
     timeout: float = 120.0
-    retries: int = 8
+    retries: int = 9
     price_input: float = 0.0
     key_env: str = "OPENAI_API_KEY"
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)

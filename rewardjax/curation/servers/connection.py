@@ -43,7 +43,7 @@ from rewardjax.curation.servers.replies import Trouble, describe_error
 from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
-FIRST_PAUSE = 0.5  # seconds, doubled with each try in vain; no pause is shorter
+FIRST_PAUSE = 0.25  # seconds, doubled with each try in vain; no pause is shorter
 LOADING_PAUSE = 5.0  # seconds between looks at a server that loads its model
 LOADING_LOOKS = 180  # a quarter of an hour in all
 SILENT_AFTER = 30.0  # seconds without any reply after which it is said, and again each minute
@@ -123,8 +123,9 @@ class Connection(abc.ABC):
         # Completions so far, and when a reply of any kind came last.
         self._answered, self._heard_at = 0, 0.0
         self._in_flight = self._failed_in_a_row = 0
-        self._said_loading = False
+        self._said_loading = self._trying_again_helped = False
         self._one_at_a_time, self._small_question = asyncio.Lock(), asyncio.Lock()
+        self._looking: set[asyncio.Task[bool]] = set()
         # Why it cannot be used, once that is known.
         self._down: str | None = None
         # One for each request that the server may have at a time.
@@ -132,6 +133,8 @@ class Connection(abc.ABC):
 
     async def close(self) -> None:
         """Give the connection back."""
+        # A small question that was sent is paid for: its answer is booked.
+        await asyncio.gather(*self._looking, return_exceptions=True)
         await self._client.close()
 
     async def call(self, request: Request, purse: Purse) -> Answer | None:
@@ -204,6 +207,7 @@ class Connection(abc.ABC):
                 # the server still works.
                 answered_before = self._answered
             failed[failure.kind] += 1
+            self._look_ahead(request, failure, failed, answered_before)
             at_fault = await self._at_fault(request, failure, failed, answered_before)
             if at_fault is not None:
                 reason = f"{failure.reason} (try {tries})"
@@ -218,6 +222,7 @@ class Connection(abc.ABC):
             if failure.kind is Kind.BROKEN and self._answered > answered_before:
                 doublings = 0
             await self._pause(failure, doublings)
+        self._trying_again_helped |= failed[Kind.BROKEN] > 0 and answer.status != "rejected"
         seconds, lost = time.monotonic() - started, failed[Kind.TIMED_OUT]
         self.ledger.settle(row, request, answer, seconds=seconds, tries=tries, lost=lost)
         return answer
@@ -226,17 +231,15 @@ class Connection(abc.ABC):
         self, request: Request, failure: Failure, failed: Counter[Kind], answered_before: int
     ) -> Literal["server", "request"] | None:
         """Who is to blame for the failed tries of a request; None: try again."""
-        patience = self.server.retries + 1
         if failure.kind is Kind.UNUSABLE:
             return "server"
+        patience = self.server.retries + 1
         # Many requests at fault look like a server at fault: the small question tells.
         is_dead = self._failed_in_a_row >= BREAK_AFTER and not await self._is_alive(request)
         if is_dead and self._failed_in_a_row > BREAK_AFTER + patience:
             return "server"
-        suspect_after = {Kind.TIMED_OUT: TIMEOUTS, Kind.SLOW_DOWN: patience}
-        limit = min(suspect_after.get(failure.kind, self.suspect_after), patience)
         # Of this kind alone: that a server was busy before says nothing about the request.
-        if failed[failure.kind] < limit:
+        if failed[failure.kind] < self._tries_unsuspected(failure.kind):
             return None
         if self._answered > answered_before:
             return "request"
@@ -247,6 +250,34 @@ class Connection(abc.ABC):
         if failed.total() >= patience or failure.kind is Kind.TIMED_OUT:
             return "server"
         return None
+
+    def _tries_unsuspected(self, kind: Kind) -> int:
+        """Failed tries of one kind after which it is asked who is at fault."""
+        patience = self.server.retries + 1
+        if kind is Kind.TIMED_OUT:
+            return min(TIMEOUTS, patience)
+        # Where trying again has helped another request, the server is at fault and not this one.
+        if kind is Kind.SLOW_DOWN or self._trying_again_helped:
+            return patience
+        return min(self.suspect_after, patience)
+
+    def _look_ahead(
+        self, request: Request, failure: Failure, failed: Counter[Kind], answered_before: int
+    ) -> None:
+        """Put the small question beside a request's last unsuspected try, and not after it.
+
+        The last requests of all have no others beside them whose answers would tell that the
+        server works: each would be waited for longer by a question's time.
+        """
+        is_last = failed[failure.kind] == self._tries_unsuspected(failure.kind) - 1
+        nobody_tells = self._answered == answered_before and request.purpose != PURPOSE
+        # A server that is slow or that breaks down is not asked more.
+        is_calm = failure.kind is Kind.BROKEN and self._failed_in_a_row < BREAK_AFTER
+        if is_last and nobody_tells and is_calm and not self._small_question.locked():
+            looking = asyncio.create_task(self._is_alive(request))
+            # The event loop alone would let go of a task before its end.
+            self._looking.add(looking)
+            looking.add_done_callback(self._looking.discard)
 
     def _at_fault_of_probe(
         self, failure: Failure, tries: int

@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Mapping
 
+import aiohttp
+import httpx2
 import openai
 
 UNUSABLE = (401, 402, 403, 404)  # key, payment, permission, model
@@ -68,15 +70,19 @@ def of_status(
 def of_connection(error: openai.APIConnectionError) -> Failure:
     """What a lost connection says.
 
-    A refused connection comes as a time-out of connecting: nothing was sent, so nothing can be
-    charged.
+    The client library calls whatever happens to a connection a time-out of connecting, so that
+    aiohttp's own exception, the cause of its cause, is what tells them apart: one that was never
+    there, over which nothing was sent and nothing can be charged, and one that broke off.
     """
-    cause = type(error.__cause__).__name__
-    if cause.startswith("Connect"):
-        return Failure(Kind.UNREACHED, f"there is no connection ({cause})")
-    if isinstance(error, openai.APITimeoutError):
+    cause = error.__cause__
+    if cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    name = type(cause).__name__
+    if isinstance(cause, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        return Failure(Kind.UNREACHED, f"there is no connection ({name})")
+    if isinstance(cause, (TimeoutError, httpx2.TimeoutException)):
         return Failure(Kind.TIMED_OUT, "no reply within its timeout")
-    return Failure(Kind.BROKEN, f"the connection broke off ({cause})")
+    return Failure(Kind.BROKEN, f"the connection broke off ({name})")
 
 
 def _asked_pause(headers: Mapping[str, str]) -> float | None:

@@ -1,5 +1,7 @@
 """Who is to blame when a server fails, what is tried again, and how servers want to be asked."""
 
+import time
+
 import pytest
 from judging import world_items
 
@@ -100,6 +102,59 @@ def test_a_request_that_always_fails_is_given_up_after_so_many_tries(ledger):
     assert len(votes) == 14 and ending["open"] == 2
     in_all = connection.SUSPECT_AFTER + connection.SUSPECT_AGAIN_AFTER
     assert tries == {"500": in_all, "502": in_all}
+
+
+def test_a_request_is_not_given_up_where_trying_again_has_helped_others(ledger):
+    """A server that fails every third time or so is at fault itself."""
+    tries = {3: 0, 5: 0}
+
+    def reply(exchange: Exchange) -> None:
+        pair = pair_asked(exchange)
+        tries[pair] = tries.get(pair, 0) + 1
+        # The fifth question is answered at once when tried again, the third one at its sixth try.
+        if pair == 3 and tries[3] < 6 or pair == 5 and tries[5] == 1:
+            exchange.error(502, "no")
+        else:
+            exchange.reply()
+
+    _, votes, (ending,) = ask_with(Behavior(reply), ledger, max_in_flight=1)
+    assert len(votes) == 16 and ending["open"] == 0
+
+
+def test_the_small_question_is_put_beside_the_last_try_and_not_after_it(ledger):
+    """Others that would tell whether the server works are not there at the end of all."""
+    asked = []
+
+    def reply(exchange: Exchange) -> None:
+        asked.append(pair_asked(exchange))
+        if pair_asked(exchange) == 15:
+            # As long as the small question takes to come.
+            time.sleep(0.3)
+            exchange.error(500, "illegal memory access")
+        else:
+            exchange.reply()
+
+    _, votes, (ending,) = ask_with(Behavior(reply), ledger, max_in_flight=1)
+    assert len(votes) == 15 and ending["open"] == 1
+    rest = asked[asked.index(15) :]
+    # Its tries in both rounds: after the last of each nothing is left to be asked.
+    assert rest.count(15) == 5 and rest[-1] == 15 and rest.count(-1) == 2
+
+
+def test_a_connection_that_breaks_off_is_told_from_one_that_was_never_there(ledger):
+    """What broke off lets this request wait; where nobody listens, all of them do."""
+    kinds = []
+    of_connection = failures.of_connection
+
+    def noted(error):
+        failure = of_connection(error)
+        kinds.append(failure.kind)
+        return failure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(failures, "of_connection", noted)
+        _, votes, _ = ask_with(BEHAVIORS["reset"], ledger)
+    assert len(votes) == 16 and set(kinds) == {failures.Kind.BROKEN}
 
 
 def test_pauses_grow_only_where_nobody_is_answered(ledger, monkeypatch):
