@@ -45,7 +45,12 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     parser.add_argument("--name", help="default: from the config's file name")
     parser.add_argument("--image", help="container image with a tag or a digest (needed to submit)")
     parser.add_argument("--queue", help="Kueue local queue")
-    parser.add_argument("--restarts", type=int, default=10, help="how many counted restarts")
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=10,
+        help="how many in a row without a new checkpoint; default: 10",
+    )
     parser.add_argument(
         "--grace",
         type=int,

@@ -7,6 +7,10 @@ JobSet then matches that message: a code in FATAL ends the job, one in UNCOUNTED
 node restart it without counting, and whatever matches no rule (a runtime that lost a peer, a
 process that was killed) restarts it and counts. Should Kubernetes change the wording, every failure
 is a counted restart.
+
+A JobSet's count never goes down. Pods therefore run their command under launch/supervise.py, which
+counts restarts without a new checkpoint and ends a pod so that the JobSet does not; what is left
+for the JobSet's own count are pods that were killed as a whole.
 """
 
 from collections.abc import Sequence
@@ -140,7 +144,7 @@ def pod(spec: JobSpec) -> dict[str, Any]:
             {
                 "name": CONTAINER,
                 "image": spec.image,
-                "command": [_literal(word) for word in spec.command()],
+                "command": [_literal(word) for word in supervised(spec)],
                 "env": [{"name": key, "value": _literal(value)} for key, value in env.items()],
                 "resources": {
                     "requests": {"google.com/tpu": spec.tpu.chips_per_host},
@@ -168,6 +172,19 @@ def pod(spec: JobSpec) -> dict[str, Any]:
             },
         ],
     }
+
+
+def supervised(spec: JobSpec) -> list[str]:
+    """The argv of every host, under a supervisor that counts restarts."""
+    return [
+        "python",
+        "-m",
+        "launch.supervise",
+        f"--restarts={spec.restarts}",
+        f"--workdir={spec.mounted_workdir}",
+        "--",
+        *spec.command(),
+    ]
 
 
 def _literal(text: str) -> str:

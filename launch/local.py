@@ -5,10 +5,12 @@
 
 The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do.
 The processes share one fate: when one fails, the others are terminated, then killed, and the first
-failure's exit code is returned. SIGTERM and SIGINT are passed on.
+failure's exit code is returned. SIGTERM and SIGINT are passed on. With --restarts N the job is
+started again after an end that a restart can mend (restarts.py).
 """
 
 import argparse
+import contextlib
 import os
 import shlex
 import signal
@@ -17,22 +19,52 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO
+
+from launch.restarts import FINAL, Spent, newest_verified, workdir_of
 
 # Peers of a failed process have nothing left to save, only their own message to print.
 FAILURE_GRACE_SECONDS = 5.0
 
 
-def run(command: Sequence[str], processes: int, devices: int, grace_seconds: float = 60.0) -> int:
+def run(
+    command: Sequence[str],
+    processes: int,
+    devices: int,
+    grace_seconds: float = 60.0,
+    restarts: int = 0,
+) -> int:
     """Run `command` (an argv list) in `processes` processes of `devices` CPU devices each.
 
     Returns the first exit code that is not zero, else 0; a process killed by signal n counts as
     128 + n. A SIGTERM or SIGINT from outside is passed on; what still runs `grace_seconds` later is
     killed, and a second signal kills at once. Every output line is prefixed with the process that
     wrote it.
+
+    What fails and can be mended by a restart is started again, at most `restarts` times in a row
+    without a new verified checkpoint in the command's --workdir.
     """
-    coordinator = f"127.0.0.1:{free_port()}"
+    workdir = workdir_of(command)
+    spent = Spent(0, newest_verified(workdir))
+    with _receiving() as received:
+        while True:
+            code = _run_once(command, processes, devices, grace_seconds, received)
+            spent = spent.after(code, newest_verified(workdir))
+            # Whoever was told to stop is not started again, whatever he ended with.
+            if restarts == 0 or code in FINAL or received or spent.restarts > restarts:
+                return code
+            print(
+                f"the job ended with {code} and is started again: {spent.restarts} of {restarts} "
+                "restarts without a new checkpoint",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+@contextlib.contextmanager
+def _receiving() -> Iterator[list[int]]:
+    """The numbers of the signals that arrive while the block runs, in place of their effects."""
     received: list[int] = []
     # Signals are only recorded here and passed on by the loop below: a handler must not wait for
     # a process.
@@ -40,6 +72,22 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
         number: signal.signal(number, lambda number, _: received.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _run_once(
+    command: Sequence[str],
+    processes: int,
+    devices: int,
+    grace_seconds: float,
+    received: list[int],
+) -> int:
+    """Start all processes, and wait until they have ended; the first failure's exit code."""
+    coordinator = f"127.0.0.1:{free_port()}"
     children: list[subprocess.Popen] = []
     pumps: list[threading.Thread] = []
     try:
@@ -70,8 +118,6 @@ def run(command: Sequence[str], processes: int, devices: int, grace_seconds: flo
         # Not for ever: a grandchild that was detached may hold the pipe open.
         for pump in pumps:
             pump.join(timeout=5)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
@@ -167,15 +213,24 @@ def main(argv: Sequence[str]) -> int:
         metavar="SECONDS",
         help="from SIGTERM or SIGINT to SIGKILL",
     )
+    parser.add_argument(
+        "--restarts",
+        type=int,
+        default=0,
+        metavar="N",
+        help="start a failed job again, at most N times in a row without a new checkpoint",
+    )
     parser.add_argument("command", nargs="+", help="after --: the command and its arguments")
     args = parser.parse_args(argv)
     if args.processes < 1 or args.devices < 1:
         parser.error("--processes and --devices must be at least 1")
+    if args.restarts < 0:
+        parser.error("--restarts must be at least 0")
     print(
         f"{args.processes} processes x {args.devices} devices: {shlex.join(args.command)}",
         file=sys.stderr,
     )
-    return run(args.command, args.processes, args.devices, args.grace)
+    return run(args.command, args.processes, args.devices, args.grace, args.restarts)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ class JobSpec:
 
     name: a DNS label. tpu, slices: how many slices of which shape. image: a container with a tag or
     a digest. config: "FILE.py:arg" inside the image. overrides: dotted keys of the config. workdir:
-    where every host reads and writes. queue: Kueue queue or None. restarts: how many counted
-    restarts. grace_seconds: from SIGTERM to SIGKILL. env: extra variables. Raises ValueError that
-    names a field which no cluster would take.
+    where every host reads and writes. queue: Kueue queue or None. restarts: how many in a row
+    without a new checkpoint. grace_seconds: from SIGTERM to SIGKILL. env: extra variables. Raises
+    ValueError that names a field which no cluster would take.
     """
 
     name: str
@@ -101,16 +101,20 @@ class JobSpec:
             return None
         return self.workdir.removeprefix("gs://").partition("/")[0]
 
+    @property
+    def mounted_workdir(self) -> str:
+        """The workdir as a path on a host."""
+        return self.workdir.replace("gs://", "/gcs/", 1)
+
     def command(self) -> list[str]:
         """The argv of every host; no shell reads it."""
         flags = [f"--config.{key}={value}" for key, value in self.overrides.items()]
-        workdir = self.workdir.replace("gs://", "/gcs/", 1)
         return [
             "python",
             "-m",
             "rewardjax.train",
             f"--config={self.config}",
-            f"--workdir={workdir}",
+            f"--workdir={self.mounted_workdir}",
             *flags,
         ]
 

@@ -140,6 +140,12 @@ def test_what_a_pod_runs_is_an_argv_that_nothing_expands():
     assert container["command"] == [
         "python",
         "-m",
+        "launch.supervise",
+        "--restarts=3",
+        "--workdir=/gcs/bucket/runs/a b",
+        "--",
+        "python",
+        "-m",
         "rewardjax.train",
         "--config=configs/tiny.py:steps=8",
         "--workdir=/gcs/bucket/runs/a b",

@@ -136,7 +136,7 @@ def test_dry_run_prints_the_manifest_and_writes_nothing(here, capsys):
     container = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
         "containers"
     ][0]
-    assert container["command"][3:] == [
+    assert container["command"][-4:] == [
         "--config=configs/rm_8b.py:x",
         "--workdir=/gcs/bucket/run",
         "--config.lr=0.5",

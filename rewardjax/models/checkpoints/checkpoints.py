@@ -21,12 +21,10 @@ from jax.experimental import multihost_utils
 from rewardjax import errors, files
 from rewardjax.exit_codes import ExitCode
 from rewardjax.models.checkpoints import record, tree_fingerprint
+from rewardjax.models.checkpoints.record import LAST_SAVED
 from rewardjax.models.checkpoints.retention import Saved, superseded
 from rewardjax.parallel import distributed
 
-# Beside the folder: the newest step that was ever verified there. An emptied folder of a run that
-# was saved must not be taken for that of a new one.
-LAST_SAVED = "last_saved.json"
 # Bytes that are read back at a time to verify a save. They lie on the devices beside the state.
 READ_BACK_BYTES = 1 << 30
 

@@ -5,6 +5,9 @@ from typing import Any
 from rewardjax import fingerprint
 
 STEP, CHECKSUM = "step", "checksum"
+# Beside the folder of checkpoints: the newest step that was ever verified there. An emptied folder
+# of a run that was saved must not be taken for that of a new one.
+LAST_SAVED = "last_saved.json"
 
 
 def seal(record: dict[str, Any], step: int) -> dict[str, Any]:
