@@ -12,7 +12,8 @@ from rewardjax.curation import people_files
 from rewardjax.curation.ledger import decisions, pools, write_pairs
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Task
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Ending, Price, Request
+from rewardjax.curation.servers.paid_calls import CallLedger, Ending
+from rewardjax.curation.servers.requests import Answer, Price, Request
 
 SECRET = ("My name is Zanzibar Quux.", "Hello Zanzibar, a first answer.", "Zanzibar, a second one.")
 

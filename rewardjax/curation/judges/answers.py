@@ -16,7 +16,7 @@ import pydantic
 
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import Verdict
-from rewardjax.curation.servers.paid_calls import Answer
+from rewardjax.curation.servers.requests import Answer
 from rewardjax.data.json_text import name_with_two_values
 
 Schema = TypeVar("Schema", bound=pydantic.BaseModel)

@@ -24,8 +24,9 @@ from rewardjax.curation.servers import open_files
 from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER, watched
 from rewardjax.curation.servers.event_loop import run
 from rewardjax.curation.servers.failures import ServerDown
-from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger, Request
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger
 from rewardjax.curation.servers.purse import Purse
+from rewardjax.curation.servers.requests import Request
 
 T = TypeVar("T")
 # Told how many pairs more are settled, a part of one for each question, and what was paid so far.

@@ -26,8 +26,9 @@ from rewardjax.curation.judges.dialect import FORMATS, Dialect
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import dialect_in, questions, settle
 from rewardjax.curation.servers.failures import REFUSED
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, InBatch, Request
+from rewardjax.curation.servers.paid_calls import CallLedger, InBatch
 from rewardjax.curation.servers.replies import Trouble
+from rewardjax.curation.servers.requests import Answer, Request
 
 URL = "/v1/chat/completions"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rewardjax.curation.judges.dialect import FORMATS, Dialect
 from rewardjax.curation.judges.judge_prompts import JudgePrompt, judge_prompt
-from rewardjax.curation.servers.paid_calls import LIMITS, Price
+from rewardjax.curation.servers.requests import LIMITS, Price
 from rewardjax.data.groups import Message
 
 _OURS = ("model", "messages", "response_format", "stream", "n")

@@ -7,8 +7,8 @@ tokens, so its usage counts only where it is possible.
 import json
 from typing import Any
 
-from rewardjax.curation.servers.paid_calls import Answer, Request
 from rewardjax.curation.servers.replies import Trouble, is_count, read_json, refuse_error
+from rewardjax.curation.servers.requests import Answer, Request
 
 # Where servers put what a model thought, when they take it out of the answer.
 _REASONING = ("reasoning_content", "reasoning")

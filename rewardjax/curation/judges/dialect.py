@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from rewardjax.curation.servers.paid_calls import Answer
+from rewardjax.curation.servers.requests import Answer
 from rewardjax.data.groups import Message
 
 # Tried in this order: a schema as the standard has it, a schema as llama.cpp takes it, words alone.

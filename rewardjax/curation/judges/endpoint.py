@@ -7,8 +7,9 @@ from rewardjax.curation.judges.completion import read_reply
 from rewardjax.curation.judges.dialect import PROBE, PROBE_SCHEMA, Dialect, adapted, find
 from rewardjax.curation.servers.connection import PURPOSE, Connection
 from rewardjax.curation.servers.failures import Failure, ServerDown
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Request
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.servers.purse import Purse
+from rewardjax.curation.servers.requests import Answer, Request
 
 
 class Endpoint(Connection):

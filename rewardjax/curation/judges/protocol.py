@@ -26,7 +26,8 @@ from rewardjax.curation.judges.completion import REFUSALS
 from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.prompts import Item, Verdict
 from rewardjax.curation.ledger.rows import AttributesRow, Shown, VoteRow
-from rewardjax.curation.servers.paid_calls import CallLedger, Ending, Request
+from rewardjax.curation.servers.paid_calls import CallLedger, Ending
+from rewardjax.curation.servers.requests import Request
 from rewardjax.data.groups import Message
 
 

@@ -19,16 +19,10 @@ from rewardjax.curation.retrieval.embed import Embedder, unit
 from rewardjax.curation.servers.connection import PURPOSE, Connection, watched
 from rewardjax.curation.servers.event_loop import run
 from rewardjax.curation.servers.failures import ServerDown
-from rewardjax.curation.servers.paid_calls import (
-    TEMPLATE_TOKENS,
-    Answer,
-    BudgetExceeded,
-    CallLedger,
-    Price,
-    Request,
-)
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger
 from rewardjax.curation.servers.purse import Purse
 from rewardjax.curation.servers.replies import Trouble, is_count, read_json, refuse_error
+from rewardjax.curation.servers.requests import TEMPLATE_TOKENS, Answer, Price, Request
 
 PROBE = "A first question."
 # Fields that this module sets itself.

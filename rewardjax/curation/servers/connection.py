@@ -37,9 +37,10 @@ from tqdm import tqdm
 
 from rewardjax.curation.servers import failures
 from rewardjax.curation.servers.failures import Failure, Kind, ServerDown
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Request
+from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.servers.purse import Purse
 from rewardjax.curation.servers.replies import Trouble, describe_error
+from rewardjax.curation.servers.requests import Answer, Request
 from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says

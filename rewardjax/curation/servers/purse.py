@@ -2,7 +2,8 @@
 
 import asyncio
 
-from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger, Request
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger
+from rewardjax.curation.servers.requests import Request
 
 
 class Purse:

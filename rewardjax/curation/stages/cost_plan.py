@@ -19,7 +19,7 @@ from rewardjax.curation.ledger.intake import first_pairs
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.stage_names import Stage
-from rewardjax.curation.servers.paid_calls import Request
+from rewardjax.curation.servers.requests import Request
 from rewardjax.curation.stages import budget, expected_cost, labeling, panels, rules
 from rewardjax.curation.stages.expected_cost import Asked
 from rewardjax.curation.workspace import Workspace

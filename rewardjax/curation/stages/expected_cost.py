@@ -12,7 +12,8 @@ import numpy as np
 
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.ledger import decision_tables
-from rewardjax.curation.servers.paid_calls import CallLedger, Price, Request
+from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.curation.servers.requests import Price, Request
 from rewardjax.curation.workspace import Workspace
 
 # Questions that must have been answered before their median says more than the texts do.

@@ -7,7 +7,7 @@ import pytest
 from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.prompts import Verdict
-from rewardjax.curation.servers.paid_calls import Answer
+from rewardjax.curation.servers.requests import Answer
 
 GOOD = {"rationale": "because", "preferred": "Candidate 1"}
 DRAFT = {"rationale": "no", "preferred": "Candidate 2"}

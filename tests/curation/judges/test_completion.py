@@ -5,8 +5,8 @@ import json
 import pytest
 
 from rewardjax.curation.judges.completion import read_completion, read_reply
-from rewardjax.curation.servers.paid_calls import Price, Request, cost
 from rewardjax.curation.servers.replies import Trouble
+from rewardjax.curation.servers.requests import Price, Request, cost
 
 MESSAGES = [{"role": "user", "content": "which is better?"}]
 REQUEST = Request(

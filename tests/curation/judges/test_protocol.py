@@ -23,7 +23,8 @@ from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger
+from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.curation.servers.requests import Answer
 
 ITEMS, RIGHT, TRUTH = world_items(40)
 PLAIN = Dialect("plain")

@@ -8,7 +8,8 @@ from ledgers import pair, score, vote
 from rewardjax import config as config_lib
 from rewardjax import curate
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Price, Request
+from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.curation.servers.requests import Answer, Price, Request
 
 # Clears the screen, sets the clipboard, goes back to the line's start, and imitates our output.
 HOSTILE = "\x1b[2J\x1b]52;c;cm0gLXJm\x07\rfine\nstands in gold with label b\x9b1m\u202e"

@@ -11,7 +11,8 @@ from rewardjax import curate
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.overview import money
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Ending, Price, Request
+from rewardjax.curation.servers.paid_calls import CallLedger, Ending
+from rewardjax.curation.servers.requests import Answer, Price, Request
 
 
 def test_status_of_a_workspace_that_waits_for_people(tmp_path, capsys):

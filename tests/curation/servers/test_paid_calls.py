@@ -3,7 +3,8 @@ import sqlite3
 
 import pytest
 
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Price, Request, cost
+from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.curation.servers.requests import Answer, Price, Request, cost
 
 BODY = {
     "model": "m",

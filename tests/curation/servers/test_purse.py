@@ -4,14 +4,9 @@ import asyncio
 
 import pytest
 
-from rewardjax.curation.servers.paid_calls import (
-    Answer,
-    BudgetExceeded,
-    CallLedger,
-    Price,
-    Request,
-)
+from rewardjax.curation.servers.paid_calls import BudgetExceeded, CallLedger
 from rewardjax.curation.servers.purse import Purse
+from rewardjax.curation.servers.requests import Answer, Price, Request
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000}
 

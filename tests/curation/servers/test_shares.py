@@ -9,7 +9,8 @@ from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.servers import shares
-from rewardjax.curation.servers.paid_calls import Answer, CallLedger, Ending, Price, Request
+from rewardjax.curation.servers.paid_calls import CallLedger, Ending
+from rewardjax.curation.servers.requests import Answer, Price, Request
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000}
 
