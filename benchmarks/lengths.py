@@ -10,11 +10,11 @@ on such data: batches of 8 (64) pairs of up to 16,384 tokens, padded to the long
 import pathlib
 
 import numpy as np
-from array_record.python.array_record_module import ArrayRecordWriter
 
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS
-from rewardjax.data import token_cache
+from rewardjax.data import shards, token_cache
 from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.groups import Pair
 from rewardjax.data.pack import TokenGroup, take_pair
 from rewardjax.data.prepare import prepare
 from rewardjax.data.sources import open_source
@@ -68,28 +68,16 @@ def write_pairs(folder: pathlib.Path, pairs: list[TokenGroup]) -> TokenizedPairs
 
     chosen, rejected) as the folder that `prepare.prepare` would have made of them.
     """
-    n = len(pairs)
-    columns = {
-        "record": np.arange(n),
-        "response": np.tile(np.array([0, 1], np.int32), (n, 1)),
-        "lengths": np.array(
-            [[len(pair.prefix), *map(len, pair.suffixes)] for pair in pairs], np.int32
-        ),
-        "target": np.ones(n, np.float32),
-        "margin": np.zeros(n, np.float32),
-        "tie": np.zeros(n, np.float32),
-        "source_record": np.arange(n),
-    }
-    with token_cache.locked(folder), token_cache.building(folder) as temporary:
-        writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
-        for pair in pairs:
-            writer.write(token_cache.encode(pair))
-        writer.close()
-        token_cache.finish(
-            temporary,
-            columns,
-            {"fingerprint": folder.name, "inputs": {}, "source": "random tokens", "pad_id": PAD},
-        )
+    shard = shards.Shard(folder, 0, 1)
+    with token_cache.owning(folder):
+        with shards.writing(shard, {}) as writer:
+            for number, pair in enumerate(pairs):
+                prefix, (chosen, rejected) = len(pair.prefix), map(len, pair.suffixes)
+                labeled = Pair(chosen=0, rejected=1), (prefix, chosen, rejected)
+                writer.add(number, token_cache.encode(pair), [labeled])
+        names = [shard.groups.name, shard.index.name, shard.record.name]
+        origin = {"inputs": {}, "source": "random tokens", "pad_id": PAD}
+        token_cache.finish(folder, names, {}, {"fingerprint": folder.name} | origin)
     return TokenizedPairs.open(folder)
 
 

@@ -31,7 +31,7 @@ TRAINING = {
     "model.changes": Function("rewardjax.models.config:DecoderConfig", ("family", "rope_scaling")),
     "compute": Function("rewardjax.models.config:Compute"),
     "mesh": Function("rewardjax.parallel.mesh:make_mesh", ("devices",)),
-    "data": Function("rewardjax.data.prepare:prepare", ("tokenizer",)),
+    "data": Function("rewardjax.data.prepare:prepare", ("tokenizer", "shards", "spread")),
     "batch": Function(
         "rewardjax.data.pipeline:train_steps",
         (*("data", "seed", "num_steps", "first_step", "shard"), *("share", "threads", "prefetch")),
@@ -105,6 +105,9 @@ def training() -> Config:
                 seed=0,
                 cache="runs/cache",
                 workers=0,
+                # Records that training tokenizes by itself: more are for `rewardjax.prepare`, on
+                # a machine without idle accelerators.
+                most_untokenized=FieldReference(1_000_000),
             ),
             # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the
             # loss ranks. `rows` of `row_length` tokens are one micro-batch over all hosts.

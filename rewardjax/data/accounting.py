@@ -51,6 +51,24 @@ class FileAccount:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         self.detail.setdefault(reason, detail)
 
+    def add(self, later: "FileAccount") -> None:
+        """Add the account of records of the same file that come behind these."""
+        self.records += later.records
+        self.kept += later.kept
+        self.outside_part += later.outside_part
+        self.without_pairs += later.without_pairs
+        self.control_records += later.control_records
+        self.shortened += later.shortened
+        self.control_example = self.control_example or later.control_example
+        for counts, more in ((self.dropped, later.dropped), (self.unprinted, later.unprinted)):
+            for name, count in more.items():
+                counts[name] = counts.get(name, 0) + count
+        # Of these the first is told.
+        for reason, detail in later.detail.items():
+            self.detail.setdefault(reason, detail)
+        for name, number in later.late_columns.items():
+            self.late_columns.setdefault(name, number)
+
     def sentence(self) -> str:
         """What the file was read as, and how many of its records are kept and lost to what."""
         counts = f"{self.kept:,} of {self.records:,} records kept"

@@ -4,34 +4,28 @@ Any change of data, tokenizer or settings gives another name, so nothing stale i
 manifest accounts for every record and pair that came in.
 """
 
-import collections
-import dataclasses
-import functools
-import itertools
-import multiprocessing
 import pathlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent import futures
+from collections.abc import Sequence
 from typing import Any, cast
 
 import jax
-import tqdm
-from array_record.python.array_record_module import ArrayRecordWriter
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import accounting, formats, token_cache
-from rewardjax.data.accounting import FileAccount
+from rewardjax.data import (
+    accounting,
+    building,
+    file_hashes,
+    formats,
+    local_processes,
+    token_cache,
+)
+from rewardjax.data.building import Build, Spread
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import BadRecord
 from rewardjax.data.sources import Source, open_source
-from rewardjax.data.spelling import Spelling
 from rewardjax.data.token_cache import TokenizedPairs
-from rewardjax.data.tokenize import FORMAT, Outcome, Settings, tokenize_record
-
-EXAMPLES = 20  # dropped records the manifest shows per reason
-CHUNK = 64  # records per message to a worker process
+from rewardjax.data.tokenize import FORMAT, Settings
 
 
 def prepare(
@@ -50,6 +44,9 @@ def prepare(
     max_dropped: float = 0.2,
     seed: int = 0,
     workers: int = 0,
+    most_untokenized: int | None = None,
+    shards: int | None = None,
+    spread: Spread | None = None,
 ) -> TokenizedPairs:
     """The tokenized pairs of `source`, from `cache` if they are there, else built.
 
@@ -63,7 +60,9 @@ def prepare(
     columns: our field -> the source's column, as in {"prompt": "question"}. labels: the source's
     verdicts -> "first", "second" or "tie". max_dropped: the share of a file's records that may be
     unusable, equal and over-long ones apart. workers: processes that tokenize (0: this one); the
-    result is the same.
+    result is the same. most_untokenized: refuse where more records than this are left to tokenize;
+    None for no limit. shards: files that the groups are in; None for what suits the data. spread:
+    how the shards that are missing are made; None for this process and its `workers`.
 
     Says on stderr what each file was read as, and how many of its records are kept. In a
     multi-process run process 0 builds and the others wait; `cache` must be on storage that all
@@ -82,7 +81,7 @@ def prepare(
     )
     inputs: dict[str, Any] = {
         "format": FORMAT,
-        "source": source.fingerprint(),
+        "source": file_hashes.of_source(source, cache),
         "tokenizer": tokenizer.fingerprints(),
         "settings": settings.to_record(),
     }
@@ -90,17 +89,21 @@ def prepare(
     if mapped.columns or mapped.labels:
         inputs["mapping"] = mapped._asdict()
     folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
-    if jax.process_index() == 0:
-        # Asked again under the lock: another run on this machine may have built it in the meantime.
-        with token_cache.locked(folder):
-            if not token_cache.is_complete(folder, inputs):
+    # Not locked first: a cache that is there may lie where nothing can be written.
+    if jax.process_index() == 0 and not token_cache.is_complete(folder, inputs):
+        with token_cache.owning(folder):
+            # Asked again: another process may have built it in the meantime.
+            damaged = token_cache.faults(folder, inputs)
+            if damaged != []:
                 readings = formats.readings(source, columns, labels)
-                work = functools.partial(
-                    tokenize_record, tokenizer=tokenizer, readings=readings, settings=settings
+                _forget(folder, damaged, source)
+                counts, shards = building.plan(folder, source, readings, shards)
+                job = Build(
+                    folder, source, tokenizer, readings, settings, counts, shards, max_dropped
                 )
-                outcomes = _map(work, formats.numbered(source), workers)
-                count = _Counts(readings, max_dropped, formats.spelling_of(source))
-                _build(folder, source, inputs, tokenizer.pad_id, outcomes, count)
+                missing = job.missing()
+                _refuse_many(job, missing, most_untokenized)
+                building.make(job, missing, inputs, spread or _spread_here(workers))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"tokenized {folder.name}")
     if not token_cache.is_complete(folder, inputs):
@@ -125,161 +128,37 @@ def warnings_about(pairs: TokenizedPairs) -> list[str]:
     return [sentence for sentence in sentences if sentence is not None]
 
 
-def _build(
-    folder: pathlib.Path,
-    source: Source,
-    inputs: dict[str, Any],
-    pad_id: int,
-    outcomes: Iterable[Outcome],
-    count: "_Counts",
-) -> None:
-    """Write records and index as outcomes arrive, in the source's order."""
-    with token_cache.building(folder) as temporary, token_cache.IndexWriter(temporary) as index:
-        writer = ArrayRecordWriter(str(temporary / token_cache.GROUPS), token_cache.GROUPS_OPTIONS)
-        progress = tqdm.tqdm(
-            outcomes, "tokenize", total=len(source), unit="records", disable=not sys.stderr.isatty()
-        )
-        for number, outcome in enumerate(progress):
-            count.add(number, outcome)
-            if not outcome.encoded:
-                continue
-            index.add(number, outcome.pairs)
-            writer.write(outcome.encoded)
-        writer.close()
-        # It keeps some 50 bytes of every record, on top of which the index would come.
-        del writer
-        manifest = {
-            "fingerprint": folder.name,
-            "inputs": inputs,
-            "source": source.name,
-            "pad_id": pad_id,
-        } | count.report()
-        if not index.pairs:
-            raise ValueError(accounting.nothing_left(source.name, count.files))
-        token_cache.finish(temporary, index.columns(), manifest)
-
-
-class _Counts:
-    """Every record and every pair that came in, by what became of it, and records by file too.
-
-    Raises ValueError as soon as a file has lost more than `max_dropped`, before the rest is
-    tokenized for nothing.
-    """
-
-    def __init__(self, readings: Sequence[formats.Reading], max_dropped: float, spelling: Spelling):
-        self.max_dropped, self.spelling = max_dropped, spelling
-        self.files = [
-            FileAccount(reading.file, reading.sentence(), list(reading.unused))
-            for reading in readings
-        ]
-        self.records = collections.Counter()
-        self.pairs = collections.Counter()
-        self.tokens = collections.Counter()
-        self.dropped: dict[str, dict[str, Any]] = {}
-        self.neutralized = 0
-
-    def add(self, number: int, outcome: Outcome) -> None:
-        """Book what became of record `number`."""
-        self.neutralized += outcome.neutralized
-        self.records["in"] += 1
-        file = self.files[outcome.file]
-        file.records += 1
-        for field in outcome.unprinted:
-            file.unprinted[field] = file.unprinted.get(field, 0) + 1
-        file.shortened += outcome.was_shortened
-        for name in outcome.late_columns:
-            file.late_columns.setdefault(name, number)
-        if outcome.neutralized:
-            file.control_records += 1
-            file.control_example = file.control_example or outcome.control_example
-        if outcome.bad_record:
-            self._drop(outcome.bad_record, number, "records")
-            file.drop(outcome.bad_record.reason, outcome.bad_record.detail)
-        elif outcome.outside_part:
-            self.records["outside_part"] += 1
-            file.outside_part += 1
-        elif outcome.encoded:
-            self.records["kept"] += 1
-            file.kept += 1
-        elif not outcome.bad_pairs:
-            # No label tells its responses apart: all of them right, or only one of them.
-            self.records["without_pairs"] += 1
-            file.without_pairs += 1
-        for bad in outcome.bad_pairs:
-            self._drop(bad, number, "pairs")
-        # Where nothing remains of a record, its first pair's reason stands for it.
-        if outcome.bad_pairs and not outcome.encoded:
-            first = outcome.bad_pairs[0]
-            self._entry(first.reason)["records"] += 1
-            file.drop(first.reason, first.detail)
-        if file.records == accounting.EARLY:
-            file.refuse(self.max_dropped, self.spelling)
-        self.pairs["in"] += len(outcome.pairs) + len(outcome.bad_pairs) + outcome.sampled_out
-        self.pairs["kept"] += len(outcome.pairs)
-        self.pairs["sampled_out"] += outcome.sampled_out
-        for _, (shared, chosen, rejected) in outcome.pairs:
-            self.tokens["shared"] += shared + chosen + rejected
-            self.tokens["unshared"] += 2 * shared + chosen + rejected
-
-    def report(self) -> dict[str, Any]:
-        """The manifest's counts. Raises AssertionError where something is not accounted for."""
-        records = {
-            name: self.records[name] for name in ("in", "kept", "outside_part", "without_pairs")
-        }
-        pairs = {name: self.pairs[name] for name in ("in", "kept", "sampled_out")}
-        for counts, unit in ((records, "records"), (pairs, "pairs")):
-            counts["dropped"] = sum(entry[unit] for entry in self.dropped.values())
-            out = sum(counts.values()) - counts["in"]
-            # A promise of the manifest, checked on every build and not only in tests.
-            assert counts["in"] == out, f"{unit} do not add up: {counts}"
-        return {
-            "records": records,
-            "pairs": pairs,
-            "dropped": self.dropped,
-            "tokens": dict(self.tokens),
-            "neutralized": self.neutralized,
-            "files": [dataclasses.asdict(file) for file in self.files],
-        }
-
-    def _entry(self, reason: str) -> dict[str, Any]:
-        return self.dropped.setdefault(reason, {"records": 0, "pairs": 0, "examples": []})
-
-    def _drop(self, bad: BadRecord, number: int, unit: str) -> None:
-        entry = self._entry(bad.reason)
-        entry[unit] += 1
-        if len(entry["examples"]) < EXAMPLES:
-            entry["examples"].append([number, bad.detail])
-
-
-# ------------------------------------------------------------------ worker processes
-
-
-def _map(
-    function: Callable[[Any], Outcome], items: Iterable[Any], workers: int
-) -> Iterator[Outcome]:
-    """`map` in order, by `workers` processes if any; two chunks per worker are read ahead."""
+def _spread_here(workers: int) -> Spread:
     if workers < 1:
-        yield from map(function, items)
+        return building.here
+    return local_processes.spread(workers)
+
+
+def _forget(folder: pathlib.Path, damaged: Sequence[str] | None, source: Source) -> None:
+    """Say which files are damaged, once, and keep only what can be gone on with."""
+    if damaged:
+        building.say(
+            f"{folder}: damaged, not whole or of something else: {', '.join(damaged)}; it is made "
+            f"anew from {source.name}"
+        )
+        (folder / token_cache.MANIFEST).unlink(missing_ok=True)
+    endings = (token_cache.GROUPS, token_cache.INDEX, ".json")
+    kept = [path.name for path in folder.glob("*-of-*") if path.suffix in endings]
+    kept.append(building.PLAN)
+    # Tasks of an engine may be at work, and are waited for.
+    if (folder / building.TASKS).exists():
+        kept = [path.name for path in folder.iterdir() if path.name != building.REFUSED]
+    building.clear(folder, kept)
+
+
+def _refuse_many(job: Build, missing: Sequence[int], most: int | None) -> None:
+    """Raise ValueError where more than `most` records are left to tokenize."""
+    records = job.records_in(missing)
+    if most is None or records <= most:
         return
-    # Not the pool's own `map`, which reads all items before it gives the first result.
-    items, pending = iter(items), collections.deque()
-    # A fresh interpreter each: forking a process that runs JAX's threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    with futures.ProcessPoolExecutor(workers, context, _start_worker, (function,)) as pool:
-        while chunk := list(itertools.islice(items, CHUNK)):
-            pending.append(pool.submit(_work, chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-
-
-def _start_worker(function: Callable[[Any], Outcome]) -> None:
-    """Keep the function, and with it the tokenizer, in the worker."""
-    # Sent along with every chunk it would cost more than the work.
-    global _worker_function
-    _worker_function = function
-
-
-def _work(chunk: list[Any]) -> list[Outcome]:
-    return [_worker_function(item) for item in chunk]
+    field = formats.spelling_of(job.source).of("data.most_untokenized")
+    raise ValueError(
+        f"{job.source.name}: {records:,} records are not tokenized, more than {field} = {most:,}; "
+        "tokenize them on any machine with CPUs, by `python -m rewardjax.prepare` with the same "
+        "--config, or raise the field to do it here"
+    )

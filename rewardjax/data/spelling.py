@@ -9,7 +9,9 @@ import argparse
 import re
 from typing import NamedTuple
 
-_FIELD = re.compile(r"\bdata\.(columns|labels|split|max_dropped)(?:=(\{[^{}]*\}|[\w./-]+))?")
+_FIELD = re.compile(
+    r"\bdata\.(columns|labels|split|max_dropped|most_untokenized)(?:=(\{[^{}]*\}|[\w./-]+))?"
+)
 
 
 class Spelling(NamedTuple):

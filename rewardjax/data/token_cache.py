@@ -1,9 +1,13 @@
-"""The folder of tokenized pairs: its three files, built all or nothing, and how pairs are read.
+"""The folder of tokenized pairs: which files make it whole, and how pairs are read.
 
-groups.array_record   one record per group: int32 [K, prefix length, K suffix lengths], then ids
-index.npz             one entry per pair: where it is, how long, its label; all that planning needs
-manifest.json         what went in (fingerprints, settings), what came out (counts, drops), and the
-                      sizes of the other two files
+groups-K-of-S.array_record   one record per group: int32 [K, prefix length, K suffix lengths], ids
+index-K-of-S.npz             one entry per pair: where it is, how long, its label; for planning
+shard-K-of-S.json            what became of the records of shard K of S (shards.py)
+manifest.json                what went in (fingerprints, settings), what came out (counts, drops),
+                             sizes and checksums of the other files: without it nothing is read
+
+A shard holds consecutive records of the source. What earlier versions wrote has one, whose files
+are called groups.array_record and index.npz.
 """
 
 import contextlib
@@ -11,28 +15,31 @@ import dataclasses
 import functools
 import itertools
 import json
+import os
 import pathlib
-import shutil
-import struct
-import tempfile
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from rewardjax import files
-from rewardjax.data.groups import Pair
+from rewardjax import files, fingerprint, owner
 from rewardjax.data.pack import TokenGroup, take_pair
 
-GROUPS, INDEX, MANIFEST = "groups.array_record", "index.npz", "manifest.json"
-# Any other group size makes random reads decompress their neighbors too.
-GROUPS_OPTIONS = "group_size:1,zstd:1"
+GROUPS, INDEX, MANIFEST = ".array_record", ".npz", "manifest.json"  # endings, and a name
 
+DAMAGED = ".damaged"  # behind the name of a file that was set aside
+READ_WHOLE = 1 << 30  # bytes of a cache that is compared whole at every start: about a second
 
 # Columns of the index file that have another name there: renaming one would make every cache
 # invalid.
 STORED_AS = {"source_record": "row"}
+
+
+class Damaged(ValueError):
+    """A file of a cache is damaged; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,9 +61,18 @@ class TokenizedPairs:
     def open(cls, folder: pathlib.Path) -> "TokenizedPairs":
         """Read manifest and index of a finished folder. Raises FileNotFoundError without them."""
         manifest = json.loads((folder / MANIFEST).read_text())
-        with np.load(folder / INDEX) as index:
-            names = [field.name for field in dataclasses.fields(cls)[2:]]  # after folder, manifest
-            columns = {name: index[STORED_AS.get(name, name)] for name in names}
+        names = [field.name for field in dataclasses.fields(cls)[2:]]  # after folder, manifest
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        groups = 0
+        for path in _files(folder, manifest, INDEX):
+            with np.load(path) as index:
+                for name in names:
+                    parts[name].append(index[STORED_AS.get(name, name)])
+            # A shard counts its own records; they are read as one sequence over all shards.
+            parts["record"][-1] += groups
+            groups += len(parts["source_record"][-1])
+        # Taken out one by one: parts and whole of all columns together would be twice the index.
+        columns = {name: np.concatenate(parts.pop(name)) for name in names}
         return cls(folder, manifest, **columns)
 
     def __len__(self) -> int:
@@ -78,20 +94,46 @@ class TokenizedPairs:
 
     @functools.cached_property
     def _groups(self) -> ArrayRecordDataSource:
-        return ArrayRecordDataSource([str(self.folder / GROUPS)])
+        return ArrayRecordDataSource(list(map(str, _files(self.folder, self.manifest, GROUPS))))
 
     def load_records(self, records: np.ndarray) -> list[TokenGroup]:
-        """The whole groups at `records` [r]. Safe to call from several threads."""
+        """The whole groups at `records` [r]. Safe to call from several threads.
+
+        Raises Damaged where a file is.
+        """
         # ArrayRecord fails on an empty request, which a host without rows in a step makes.
         if not len(records):
             return []
-        return [decode(data) for data in self._groups.__getitems__(records.tolist())]
+        try:
+            encoded = self._groups.__getitems__(records.tolist())
+        except (RuntimeError, ValueError, LookupError, OSError):
+            self.set_damage_aside()
+            raise
+        return [decode(data) for data in encoded]
+
+    def set_damage_aside(self) -> None:
+        """Rename the files of groups that are damaged, so that the next start makes them anew.
+
+        Raises Damaged with their names if there are any.
+        """
+        damaged = []
+        for path in _files(self.folder, self.manifest, GROUPS):
+            if not _is_intact(path, self.manifest, by_content=True):
+                damaged.append(path.name)
+                # Where another process has renamed it already, or nothing may be written.
+                with contextlib.suppress(OSError):
+                    os.replace(path, path.with_name(path.name + DAMAGED))
+        if damaged:
+            raise Damaged(
+                f"{self.folder}: {', '.join(damaged)} is damaged and was set aside; the same "
+                "command, started again, tokenizes what it held anew"
+            )
 
     def load(self, indices: Sequence[int] | np.ndarray) -> list[TokenGroup]:
         """The pairs at `indices`, two suffixes each: chosen, rejected.
 
-        Safe to call from several threads. Raises ValueError where a record is not as long as the
-        index says.
+        Safe to call from several threads. Raises Damaged where a file is, and ValueError where a
+        record is not as long as the index says.
         """
         indices = np.asarray(indices, np.int64)
         # Pairs of one group share a record, which is read and decoded once.
@@ -104,56 +146,12 @@ class TokenizedPairs:
         lengths_n3 = self.lengths[indices].tolist()
         for index, pair, lengths in zip(indices.tolist(), pairs, lengths_n3, strict=True):
             if [len(pair.prefix), *map(len, pair.suffixes)] != lengths:
+                self.set_damage_aside()
                 raise ValueError(
-                    f"{self.folder / GROUPS}: pair {index} does not have the lengths {lengths} "
-                    "of the index; delete the folder"
+                    f"{self.folder}: pair {index} does not have the lengths {lengths} of the "
+                    "index; delete the folder"
                 )
         return pairs
-
-
-# A pair's entry while the index is built: a row on disk.
-ROW = np.dtype(
-    [
-        ("record", "<i8"),
-        ("response", "<i4", 2),
-        ("lengths", "<i4", 3),
-        ("target", "<f4"),
-        ("margin", "<f4"),
-        ("tie", "<f4"),
-    ]
-)
-PACKED_ROW = struct.Struct("<q5i3f")  # the same, from Python's numbers
-
-
-class IndexWriter(contextlib.AbstractContextManager):
-    """The columns of the index, collected on disk: there may be tens of millions of pairs."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.pairs, self._groups = 0, 0
-        # Without a name, so that nothing has to be removed from the folder.
-        self._rows = tempfile.TemporaryFile(dir=folder)
-        self._source_records = tempfile.TemporaryFile(dir=folder)
-
-    def add(self, source_record: int, pairs: Sequence[tuple[Pair, tuple[int, int, int]]]) -> None:
-        """The pairs of the next group, each with its lengths, as `TokenizedPairs` has them."""
-        for pair, lengths in pairs:
-            responses, labels = (pair.chosen, pair.rejected), (pair.target, pair.margin, pair.tie)
-            self._rows.write(PACKED_ROW.pack(self._groups, *responses, *lengths, *labels))
-        self._source_records.write(struct.pack("<q", source_record))
-        self.pairs += len(pairs)
-        self._groups += 1
-
-    def columns(self) -> dict[str, np.ndarray]:
-        """The columns of `TokenizedPairs`, not read into memory."""
-        for file in (self._rows, self._source_records):
-            file.flush()
-        rows = np.memmap(self._rows, ROW, "r")
-        columns = {name: rows[name] for name in ROW.names or ()}
-        return columns | {"source_record": np.memmap(self._source_records, "<i8", "r")}
-
-    def __exit__(self, *error: object) -> None:
-        self._rows.close()
-        self._source_records.close()
 
 
 def encode(group: TokenGroup) -> bytes:
@@ -172,42 +170,105 @@ def decode(data: bytes) -> TokenGroup:
     return TokenGroup(prefix, suffixes)
 
 
+# ------------------------------------------------------------------ whole or not
+
+
 def is_complete(folder: pathlib.Path, inputs: dict[str, Any]) -> bool:
-    """Whether `folder` is a finished build from `inputs`, its files of the manifest's sizes."""
+    """Whether `folder` is a finished and undamaged build from `inputs`."""
+    return faults(folder, inputs) == []
+
+
+def faults(folder: pathlib.Path, inputs: dict[str, Any]) -> list[str] | None:
+    """The files of a finished build from `inputs` that are damaged; None where none was finished.
+
+    Sizes are compared, and the contents of all that is read at every start. The groups of a large
+    cache, which would be read for minutes, have checksums of their own that are compared when a
+    group is read.
+    """
     # The folder's name is a hash of the inputs; comparing them in full guards against a truncated
     # copy and against a folder that somebody put there by hand.
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        sizes = {name: (folder / name).stat().st_size for name in manifest["bytes"]}
-        return manifest["inputs"] == inputs and sizes == manifest["bytes"]
-    except (OSError, ValueError, KeyError):  # not there, not JSON, not ours
+        is_whole = manifest["inputs"] == inputs and checksum_holds(manifest)
+        sizes = dict(manifest["bytes"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):  # not JSON, not ours
+        return [MANIFEST]
+    if not is_whole:
+        return [MANIFEST]
+    is_small = sum(sizes.values()) <= READ_WHOLE
+    damaged = []
+    for name in sizes:
+        by_content = is_small or name.endswith(INDEX)
+        if not _is_intact(folder / name, manifest, by_content):
+            damaged.append(name)
+    return damaged
+
+
+def _is_intact(path: pathlib.Path, manifest: dict[str, Any], by_content: bool) -> bool:
+    """Whether a file of a cache has the manifest's size and, `by_content`, its checksum."""
+    try:
+        if path.stat().st_size != manifest["bytes"][path.name]:
+            return False
+        if not by_content:
+            return True
+        if "checksums" in manifest:
+            return fingerprint.of_file(path) == manifest["checksums"][path.name]
+        # Of an earlier version: an index has checksums of its own, and so do groups.
+        if path.suffix == INDEX:
+            with np.load(path) as index:
+                return all(len(index[name]) >= 0 for name in index.files)
+    # Among them zipfile.BadZipFile, which is none of the usual ones.
+    except Exception:
         return False
+    return True
 
 
-def finish(folder: pathlib.Path, columns: dict[str, np.ndarray], manifest: dict[str, Any]) -> None:
-    """Write index and manifest beside a closed groups file; `columns`: fields of TokenizedPairs."""
-    columns = {STORED_AS.get(name, name): column for name, column in columns.items()}
-    np.savez(folder / INDEX, **columns)  # pyright: ignore[reportArgumentType]
-    sizes = {name: (folder / name).stat().st_size for name in (GROUPS, INDEX)}
-    manifest = manifest | {"bytes": sizes}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+def with_checksum(record: dict[str, Any]) -> dict[str, Any]:
+    """A record that `checksum_holds` of."""
+    return record | {"checksum": fingerprint.of_json(record)}
+
+
+def checksum_holds(record: dict[str, Any]) -> bool:
+    """Whether nothing of a record was changed; those of earlier versions have no checksum."""
+    rest = dict(record)
+    return rest.pop("checksum", None) in (None, fingerprint.of_json(rest))
+
+
+def finish(
+    folder: pathlib.Path, names: Sequence[str], known: dict[str, str], manifest: dict[str, Any]
+) -> None:
+    """Make a cache of the files `names` in `folder`, by writing its manifest.
+
+    known: the checksums of those that were computed before.
+    """
+    checksums = {}
+    for name in names:
+        checksums[name] = known.get(name) or fingerprint.of_file(folder / name)
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    manifest = with_checksum(manifest | {"bytes": sizes, "checksums": checksums})
+    with files.replacing(folder / MANIFEST) as part:
+        part.write_text(json.dumps(manifest, indent=1))
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Only one process on this machine builds `folder` at a time; the others wait here."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with files.locked(folder.with_suffix(".lock")):
+def owning(folder: pathlib.Path) -> Iterator[None]:
+    """Build `folder` alone: another process that wants to waits until this one is done or gone."""
+    with contextlib.ExitStack() as stack:
+        told = False
+        while True:
+            try:
+                stack.enter_context(owner.owning(folder))
+                break
+            except owner.Owned as error:
+                if not told:
+                    print(f"tokenizing: {error}; waiting", file=sys.stderr, flush=True)
+                told = True
+                time.sleep(1.0)
         yield
 
 
-@contextlib.contextmanager
-def building(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A temporary folder that becomes `folder` when the block ends well, and vanishes otherwise.
-
-    Call it under `locked`: whatever an earlier build left behind is then nobody's, and is removed.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    with files.replacing(folder) as part:
-        part.mkdir()
-        yield part
+def _files(folder: pathlib.Path, manifest: dict[str, Any], ending: str) -> list[pathlib.Path]:
+    """The files of a cache with one ending, in the order of their shards."""
+    return [folder / name for name in sorted(manifest["bytes"]) if name.endswith(ending)]

@@ -59,7 +59,8 @@ class Work:
 
     name: in messages. folder: for what tasks are given and leave. missing: the units that are not
     in the ledger. do: what a task does, of values that can be sent to other processes. join: put
-    the rows of a unit into the ledger. running: where it is told how far the work is.
+    the rows of a unit into the ledger. running: where it is told how far the work is. neighbors:
+    whether a task gets units that follow each other, because it reads them in one pass.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Work:
     join: Callable[[Unit, pa.Table], None]
     accounts: Accounts = dataclasses.field(default_factory=Nothing)
     running: Running = dataclasses.field(default_factory=Running)
+    neighbors: bool = False
 
 
 def run(engine: Engine, work: Work) -> None:
@@ -120,7 +122,7 @@ def _do_round(engine: Engine, work: Work, units: Sequence[Unit], folder: pathlib
     step = tasks.step(folder, work.do)
     # First: what it refuses leaves no round behind.
     executor = executors.executor(engine, step, count, folder)
-    folders = tasks.deal(folder, units, count)
+    folders = tasks.deal(folder, units, count, work.neighbors)
     work.accounts.deal(folders, [tasks.units_of(each) for each in folders])
     watch = Watch(folders)
     try:

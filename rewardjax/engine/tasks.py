@@ -54,14 +54,22 @@ def folder_of(round_folder: pathlib.Path, rank: int) -> pathlib.Path:
     return round_folder / f"task-{rank:05d}"
 
 
-def deal(round_folder: pathlib.Path, units: Sequence[Unit], tasks: int) -> list[pathlib.Path]:
-    """Write down which task does which units; the tasks' folders."""
+def deal(
+    round_folder: pathlib.Path, units: Sequence[Unit], tasks: int, neighbors: bool = False
+) -> list[pathlib.Path]:
+    """Write down which task does which units; the tasks' folders.
+
+    neighbors: whether each task gets units that follow each other.
+    """
     folders = []
     for rank in range(tasks):
         folder = folder_of(round_folder, rank)
         folder.mkdir(parents=True)
         # In turn, so that the first tasks do not get all the early and the last all the late ones.
-        config_lib.write_json(folder / "units.json", units[rank::tasks])
+        own = units[rank::tasks]
+        if neighbors:
+            own = units[len(units) * rank // tasks : len(units) * (rank + 1) // tasks]
+        config_lib.write_json(folder / "units.json", own)
         folders.append(folder)
     return folders
 

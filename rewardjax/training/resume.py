@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "data.split",
     "data.cache",
     "data.workers",
+    "data.most_untokenized",
 )
 
 

@@ -21,8 +21,7 @@ import tiny_chat
 from pyarrow import feather
 from tiny_chat import pair_record, write_source
 
-from rewardjax.data import formats, pack, token_cache
-from rewardjax.data import prepare as prepare_module
+from rewardjax.data import formats, pack, shards, token_cache
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.prepare import prepare
 from rewardjax.data.tokenize import Settings, tokenize_group
@@ -168,9 +167,11 @@ def test_labels_are_kept(tmp_path):
 
 
 def test_nothing_usable_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no usable pair.*over_long"):
-        prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache", max_length=10)
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
+    source = write_source(tmp_path / "a.jsonl", GOOD)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no usable pair.*over_long"):
+            prepared(source, tmp_path / "cache", max_length=10)
+    assert not list((tmp_path / "cache").rglob(token_cache.MANIFEST))
 
 
 @pytest.mark.parametrize("tokenizer", [CHAT, BOS_CHAT], ids=["no BOS", "BOS"])
@@ -342,34 +343,100 @@ def test_a_second_call_builds_nothing_and_any_change_builds_anew(tmp_path, monke
     assert len(changed[4]) == 7
 
 
-@pytest.mark.parametrize(
-    "damage", ["no manifest", "garbled manifest", "other inputs", "short records", "no index"]
-)
-def test_a_damaged_folder_is_built_again(tmp_path, damage):
+FILES = {
+    "groups": "groups-00000-of-00001.array_record",
+    "index": "index-00000-of-00001.npz",
+    "record": "shard-00000-of-00001.json",
+    "manifest": token_cache.MANIFEST,
+}
+
+
+def flip(path, place=None) -> None:
+    """Turn one bit of a file, in byte `place` or in the middle."""
+    data = bytearray(path.read_bytes())
+    if place is None:
+        place = len(data) // 2
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+DAMAGES = {
+    "no manifest": lambda pairs: (pairs.folder / FILES["manifest"]).unlink(),
+    "other inputs": lambda pairs: (pairs.folder / FILES["manifest"]).write_text(
+        json.dumps(pairs.manifest | {"inputs": {}})
+    ),
+    "another count": lambda pairs: (pairs.folder / FILES["manifest"]).write_text(
+        json.dumps(pairs.manifest | {"neutralized": 7})
+    ),
+    "no list": lambda pairs: (pairs.folder / FILES["manifest"]).write_text("[]"),
+    "short groups": lambda pairs: os.truncate(pairs.folder / FILES["groups"], 100),
+    "no index": lambda pairs: (pairs.folder / FILES["index"]).unlink(),
+    "a bit of the manifest": lambda pairs: flip(pairs.folder / FILES["manifest"]),
+    "a bit of the groups": lambda pairs: flip(pairs.folder / FILES["groups"], 200),
+    # The library's reader does not look at what fills a block up.
+    "a bit behind the groups": lambda pairs: flip(pairs.folder / FILES["groups"], 60_000),
+    "a bit of the index": lambda pairs: flip(pairs.folder / FILES["index"]),
+    "a bit of the record": lambda pairs: flip(pairs.folder / FILES["record"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_built_again_and_that_is_told_once(tmp_path, damage, capsys):
     source = write_source(tmp_path / "a.jsonl", GOOD)
     pairs = prepared(source, tmp_path / "cache")
-    expected, manifest, records = (
-        stored(pairs),
-        pairs.folder / token_cache.MANIFEST,
-        pairs.folder / token_cache.GROUPS,
-    )
-    if damage == "no manifest":
-        manifest.unlink()
-    elif damage == "garbled manifest":
-        manifest.write_text(manifest.read_text()[:50])
-    elif damage == "other inputs":
-        manifest.write_text(json.dumps(pairs.manifest | {"inputs": {}}))
-    elif damage == "short records":
-        os.truncate(records, records.stat().st_size - 1)
-    else:
-        (pairs.folder / token_cache.INDEX).unlink()
+    expected, whole = stored(pairs), contents(pairs.folder)
+    DAMAGES[damage](pairs)
+    capsys.readouterr()
     again = prepared(source, tmp_path / "cache")
-    assert stored(again) == expected and again.manifest == pairs.manifest
+    assert stored(again) == expected and contents(again.folder) == whole
+    # A build that was killed before its manifest is no damage.
+    assert ("damaged" in capsys.readouterr().err) == (damage != "no manifest")
+    prepared(source, tmp_path / "cache")
+    assert "damaged" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "moment", ["finish", "files.os.replace"]
-)  # before index and manifest are written; when all that is left is the name
+def contents(folder) -> dict[str, bytes]:
+    """The files of a cache, without the lock's."""
+    return {
+        path.name: path.read_bytes() for path in folder.iterdir() if path.name in FILES.values()
+    }
+
+
+def test_damage_that_is_found_while_groups_are_read_is_mended_by_the_next_start(
+    tmp_path, monkeypatch
+):
+    # As in a cache of many gigabytes, which is not read whole at every start.
+    monkeypatch.setattr(token_cache, "READ_WHOLE", 0)
+    source = write_source(tmp_path / "a.jsonl", GOOD)
+    expected = stored(prepared(source, tmp_path / "cache"))
+    pairs = prepared(source, tmp_path / "cache")
+    flip(pairs.folder / FILES["groups"], 200)
+    pairs = prepared(source, tmp_path / "cache")
+    with pytest.raises(token_cache.Damaged, match="groups-00000-of-00001.array_record is damaged"):
+        pairs.load(range(8))
+    assert stored(prepared(source, tmp_path / "cache")) == expected
+
+
+def test_a_cache_of_an_earlier_version_is_read(tmp_path):
+    source = write_source(tmp_path / "a.jsonl", GOOD)
+    pairs = prepared(source, tmp_path / "cache")
+    expected = stored(pairs)
+    old = {FILES["groups"]: "groups.array_record", FILES["index"]: "index.npz"}
+    for name, as_before in old.items():
+        (pairs.folder / name).rename(pairs.folder / as_before)
+    (pairs.folder / FILES["record"]).unlink()
+    manifest = {name: pairs.manifest[name] for name in pairs.manifest if "checksum" not in name}
+    manifest["bytes"] = {old[name]: pairs.manifest["bytes"][name] for name in old}
+    (pairs.folder / token_cache.MANIFEST).write_text(json.dumps(manifest))
+    again = prepared(source, tmp_path / "cache")
+    assert stored(again) == expected and again.manifest == manifest
+    flip(pairs.folder / "index.npz", 200)
+    assert stored(prepared(source, tmp_path / "cache")) == expected
+    assert not (pairs.folder / "index.npz").exists()
+
+
+# When a shard's groups are there and its index is not; when all that is missing is the manifest.
+@pytest.mark.parametrize("moment", ["files.os.replace", "finish"])
 def test_a_killed_build_leaves_nothing_usable(tmp_path, moment):
     source, cache = write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache"
     script = f"""
@@ -378,15 +445,22 @@ sys.path[:0] = {sys.path!r}
 import tiny_chat
 from rewardjax.data import sources, token_cache
 from rewardjax.data.prepare import prepare
-token_cache.{moment} = lambda *arguments: os.kill(os.getpid(), 9)
-prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(), cache={str(cache)!r}, max_length=200)
+replace = os.replace
+def die(*arguments):
+    if {moment!r} == "files.os.replace" and "index" not in str(arguments[1]):
+        return replace(*arguments)
+    os.kill(os.getpid(), 9)
+token_cache.{moment} = die
+prepare(source=sources.open_source({str(source.files[0])!r}), tokenizer=tiny_chat.make_tokenizer(),
+        cache={str(cache)!r}, max_length=200)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert killed.returncode == -9, killed.stderr
-    left = {path.suffix for path in cache.iterdir()}
-    assert left == {".lock", ".part"}
-    pairs = prepared(source, cache)
-    assert len(pairs) == 8 and {path.suffix for path in cache.iterdir()} == {".lock", ""}
+    (folder,) = cache.iterdir()
+    names = {path.name for path in folder.iterdir()}
+    assert token_cache.MANIFEST not in names and FILES["groups"] in names
+    assert len(prepared(source, cache)) == 8
+    assert {path.name for path in folder.iterdir()} == {*FILES.values(), "owner.lock"}
 
 
 def test_two_builders_at_once_build_once(tmp_path, monkeypatch):
@@ -479,11 +553,11 @@ def test_records_survive_encoding():
         )
 
 
-def test_a_record_that_contradicts_the_index_is_noticed(tmp_path):
+def test_groups_of_other_data_are_noticed(tmp_path):
     a = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
     b = prepared(write_source(tmp_path / "b.jsonl", GOOD[::-1]), tmp_path / "cache")
-    shutil.copy(b.folder / token_cache.GROUPS, a.folder / token_cache.GROUPS)
-    with pytest.raises(ValueError, match="pair 0 does not have the lengths"):
+    shutil.copy(b.folder / FILES["groups"], a.folder / FILES["groups"])
+    with pytest.raises(token_cache.Damaged, match="tokenizes what it held anew"):
         a.load([0])
 
 
@@ -514,21 +588,21 @@ def test_senseless_settings_are_refused(tmp_path, setting):
 def test_what_the_writer_keeps_is_gone_before_the_index_comes(tmp_path, monkeypatch):
     """Each is some 50 bytes per record: together they would be a fifth of a run's memory."""
     writers, alive = [], []
-    make = prepare_module.ArrayRecordWriter
+    make = shards.ArrayRecordWriter
 
     def remember(*arguments):
         writer = Writer(make(*arguments))
         writers.append(weakref.ref(writer))
         return writer
 
-    finish = token_cache.finish
+    savez = np.savez
 
-    def look(*arguments):
+    def look(*arguments, **columns):
         alive.extend(reference() for reference in writers)
-        finish(*arguments)
+        savez(*arguments, **columns)
 
-    monkeypatch.setattr(prepare_module, "ArrayRecordWriter", remember)
-    monkeypatch.setattr(token_cache, "finish", look)
+    monkeypatch.setattr(shards, "ArrayRecordWriter", remember)
+    monkeypatch.setattr(np, "savez", look)
     prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
     assert alive == [None]
 

@@ -139,6 +139,8 @@ def _config(ws: Workspace, data: pathlib.Path, choice: pathlib.Path | None) -> C
     config = ws.config.train.copy_and_resolve_references()
     with config.unlocked():
         config.data.source, config.data.cache = str(data), str(ws.folder / "cache")
+        # Nobody could prepare these before the run, which has just written them.
+        config.data.most_untokenized = None
         if choice:
             config.evals = {CHOICE: held_out(config, source=str(choice))}
             config.checkpoint.keep.best = f"{CHOICE}/accuracy"

@@ -17,7 +17,7 @@ class Kind(NamedTuple):
     """How files with one of the suffixes are read, and how their records are counted."""
 
     suffixes: tuple[str, ...]
-    read: Callable[[pathlib.Path], Iterator[Record]]
+    read: Callable[[pathlib.Path, int], Iterator[Record]]  # from a number of a record on
     count: Callable[[pathlib.Path], int]
 
 
@@ -49,29 +49,33 @@ class Source:
         for file in self.files:
             yield from read(file)
 
-    def by_file(self) -> list[tuple[str, Callable[[], Iterator[Record]]]]:
-        """Each file's name and a function that reads it, in the order of iteration."""
+    def by_file(self) -> list[tuple[str, Callable[..., Iterator[Record]]]]:
+        """Each file's name and a function that reads it, in the order of iteration.
+
+        The function takes the number of the record to begin with; without it, it is the first.
+        """
         # What a file holds is decided per file: a folder may mix two kinds of them.
         return [(file.name, functools.partial(read, file)) for file in self.files]
 
     @functools.cached_property
-    def _length(self) -> int:
-        return sum(_kind_of(file).count(file) for file in self.files)
+    def counts(self) -> list[int]:
+        """How many records each file has."""
+        return [_kind_of(file).count(file) for file in self.files]
 
     def __len__(self) -> int:
-        return self._length
+        return sum(self.counts)
 
-    def fingerprint(self) -> str:
-        """Hash of the files' contents in order."""
+    def fingerprint(self, of_file: Callable[[pathlib.Path], str] = fingerprint.of_file) -> str:
+        """Hash of the files' contents in order. of_file: the hash of one file's."""
         for file in self.files:
             refuse_stand_in(file)
         # Not of names, places and times: data that moved are the same data.
-        return fingerprint.of_json([fingerprint.of_file(file) for file in self.files])
+        return fingerprint.of_json([of_file(file) for file in self.files])
 
 
-def read(file: pathlib.Path) -> Iterator[Record]:
-    """The records of a file, without the nulls inside of them."""
-    for record in _kind_of(file).read(file):
+def read(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+    """The records of a file from number `first` on, without the nulls inside of them."""
+    for record in _kind_of(file).read(file, first):
         yield {name: without_nulls(value) for name, value in record.items()}
 
 

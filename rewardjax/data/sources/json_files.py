@@ -5,6 +5,7 @@ buffer that grows only while a record is not whole, so that a file may be larger
 """
 
 import codecs
+import itertools
 import json
 import pathlib
 import re
@@ -28,15 +29,16 @@ WRAPPER_OPENS = re.compile(rb'"(' + "|".join(WRAPPERS).encode() + rb')"\s*:\s*\[
 HEAD = 4096  # bytes in which a document of one long line must name its list
 
 
-def read(file: pathlib.Path) -> Iterator[Record]:
-    """The records of a JSON file in any of the three forms.
+def read(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+    """The records of a JSON file in any of the three forms, from number `first` on.
 
     Raises ValueError with file, line and column for bad JSON, bad UTF-8 and records that are no
     objects.
     """
     if _holds_lines(file):
-        return _read_lines(file)
-    return _read_document(file)
+        return _read_lines(file, first)
+    # Where a record of a document begins is known only once those before it are read.
+    return itertools.islice(_read_document(file), first, None)
 
 
 def count(file: pathlib.Path) -> int:
@@ -45,7 +47,7 @@ def count(file: pathlib.Path) -> int:
         return sum(1 for _ in _read_document(file))
     # Blank lines are no records; counting the others costs no parsing.
     with decompressed(file) as lines:
-        return sum(1 for line in lines if line.strip(b" \t\r\n" + UTF8_BOM))
+        return sum(1 for line in lines if _holds_record(line))
 
 
 def _holds_lines(file: pathlib.Path) -> bool:
@@ -97,13 +99,19 @@ def _is_wrapper(file: pathlib.Path, line: bytes) -> bool:
     return False
 
 
-def _read_lines(file: pathlib.Path) -> Iterator[Record]:
-    with decompressed(file) as lines:
-        for number, line in enumerate(lines, 1):
+def _holds_record(line: bytes) -> bool:
+    """Whether a line is more than blanks."""
+    return bool(line.removeprefix(UTF8_BOM).strip())
+
+
+def _read_lines(file: pathlib.Path, first: int) -> Iterator[Record]:
+    with decompressed(file) as data:
+        lines = filter(lambda numbered: _holds_record(numbered[1]), enumerate(data, 1))
+        # Those before the first are not parsed: finding where they end costs far less.
+        for number, line in itertools.islice(lines, first, None):
             # Files that were appended to each other have a mark at each one's start.
             line = line.removeprefix(UTF8_BOM)
-            if line.strip():
-                yield as_record(_parse_line(line, file, number), f"{file}:{number}")
+            yield as_record(_parse_line(line, file, number), f"{file}:{number}")
 
 
 def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:

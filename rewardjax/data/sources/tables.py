@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import itertools
 import mmap
 import pathlib
 import sys
@@ -26,8 +27,8 @@ FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins ot
 # ------------------------------------------------------------------ CSV and TSV
 
 
-def read_csv(file: pathlib.Path) -> Iterator[Record]:
-    """A record per row, named by the header; cells are texts, empty ones None.
+def read_csv(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+    """A record per row from number `first` on, named by the header; empty cells are None.
 
     Raises ValueError with file and line for a row of another length than the header.
     """
@@ -38,10 +39,8 @@ def read_csv(file: pathlib.Path) -> Iterator[Record]:
             return
         if len(set(names)) < len(names):
             raise ValueError(f"{file}:1: the header names a column twice: {', '.join(names)}")
-        for row in rows:
-            # The csv module gives a blank line as no cells.
-            if not row:
-                continue
+        # The csv module gives a blank line as no cells.
+        for row in itertools.islice(filter(None, rows), first, None):
             if len(row) != len(names):
                 raise ValueError(
                     f"{file}:{rows.line_num}: {len(row)} cells, the header has {len(names)} "
@@ -97,15 +96,27 @@ def _delimiter(file: pathlib.Path, data: Any) -> str:
 # ------------------------------------------------------------------ Parquet and Arrow
 
 
-def read_parquet(file: pathlib.Path) -> Iterator[Record]:
-    """The rows of a Parquet file."""
+def read_parquet(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+    """The rows of a Parquet file, from number `first` on."""
     # Batch by batch and through a buffer: of a row group, which may be gigabytes, pyarrow would
     # otherwise read the columns whole.
     streamed = {"buffer_size": PAGES_AT_ONCE, "pre_buffer": False}
     _refuse_other_start(file)
     with _readable(file), pq.ParquetFile(file, **streamed) as table:
-        for batch in table.iter_batches(RECORDS_AT_ONCE):
-            yield from batch.to_pylist()
+        groups, skipped = _row_groups_from(table.metadata, first)
+        for batch in table.iter_batches(RECORDS_AT_ONCE, groups):
+            yield from batch.slice(skipped).to_pylist()
+            skipped = max(0, skipped - batch.num_rows)
+
+
+def _row_groups_from(metadata: pq.FileMetaData, first: int) -> tuple[list[int], int]:
+    """The row groups from the one with row `first` on, and how many of its rows come before."""
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group).num_rows
+        if first < rows:
+            return list(range(group, metadata.num_row_groups)), first
+        first -= rows
+    return [], 0
 
 
 def count_parquet(file: pathlib.Path) -> int:
@@ -115,11 +126,12 @@ def count_parquet(file: pathlib.Path) -> int:
         return pq.read_metadata(file).num_rows
 
 
-def read_arrow(file: pathlib.Path) -> Iterator[Record]:
-    """The rows of an Arrow file or stream, or of a Feather file."""
+def read_arrow(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+    """The rows of an Arrow file or stream, or of a Feather file, from number `first` on."""
     for batch in arrow_batches(file):
+        skipped, first = min(first, batch.num_rows), max(0, first - batch.num_rows)
         # save_to_disk writes batches of 1,000 and more; as Python objects these are large.
-        for start in range(0, batch.num_rows, RECORDS_AT_ONCE):
+        for start in range(skipped, batch.num_rows, RECORDS_AT_ONCE):
             yield from batch.slice(start, RECORDS_AT_ONCE).to_pylist()
 
 

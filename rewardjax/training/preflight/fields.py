@@ -58,7 +58,11 @@ RANGES = {
     # Orbax takes 0 and then keeps nothing: a finished run without a model.
     "checkpoint.keep.keep": AT_LEAST_1,
 }
-RANGES_OF_DATA = {"workers": AT_LEAST_0, "max_dropped": SHARE}
+RANGES_OF_DATA = {
+    "workers": AT_LEAST_0,
+    "max_dropped": SHARE,
+    "most_untokenized": AT_LEAST_0,
+}
 
 CHOICES = {
     # Scores in any other dtype could not be checked against the score contract.
