@@ -23,11 +23,12 @@ from typing import Any, NotRequired, TypedDict
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
-from rewardjax.curation.ledger import cross_fit, packs
+from rewardjax.curation.ledger import cross_fit, packs, row_groups
 from rewardjax.curation.ledger.rows import FULL_SCHEMAS, KEYS, SCHEMAS, PairText
 from rewardjax.curation.ledger.tables import (
     Tables,
@@ -36,6 +37,9 @@ from rewardjax.curation.ledger.tables import (
     stored_schema,
     word_columns,
 )
+
+# The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
+pc: Any = pyarrow.compute
 
 # 2: decisions have a `round`.
 FORMAT = 2
@@ -50,11 +54,12 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 # One row per pair: a person's edit goes before what judges said, the highest iteration before
 # earlier ones, and of several judges the merged row before each of theirs.
 CURRENT_ATTRIBUTES = """
-select * from attributes where {about}
+select * from attributes
 qualify row_number() over (
     partition by pair_id
     order by (kind = 'human') desc, iteration desc, voter = 'panel' desc, voter
 ) = 1
+order by pair_id
 """
 
 
@@ -407,17 +412,29 @@ class Store:
         with self.connect(ledgers=named) as connection:
             yield connection.sql(sql, params=parameters).to_arrow_reader(rows)
 
-    def without_embedding(self, embedder: str, pair_ids: Sequence[str] | None = None) -> list[str]:
-        """Sorted ids of the pairs (of these) without an embedding by `embedder`."""
-        about = _about(pair_ids)
-        sql = f"""
-            select pair_id from (select pair_id from pairs where {about})
-            anti join (
-                select pair_id from embeddings where embedder = ? and {about}
-            ) using (pair_id)
-            order by pair_id
+    def rows_about(
+        self, ledger: str, pair_ids: Sequence[str] | pa.Array, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows of a ledger about these pairs, in no order.
+
+        It takes the same time however many other pairs there are, where these lie side by side.
+
+        Args:
+            ledger: a key of rows.ROWS.
+            pair_ids: some hundred, or some thousand.
+            columns: which ones, `pair_id` among them; None: all, `iteration`, `stage` and `unit`
+                too.
         """
-        return self.query(sql, [embedder]).column("pair_id").to_pylist()
+        schema = FULL_SCHEMAS[ledger]
+        ids = pa.array(pair_ids, pa.string())
+        names = columns or schema.names
+        return row_groups.rows_about(self.files_of(ledger), ids, names, schema)
+
+    def without_embedding(self, embedder: str, pair_ids: Sequence[str]) -> list[str]:
+        """Sorted ids of these pairs that have no embedding by `embedder`."""
+        rows = self.rows_about("embeddings", pair_ids, ("pair_id", "embedder"))
+        done = rows.filter(pc.equal(rows.column("embedder"), embedder)).column("pair_id")
+        return sorted(set(pair_ids) - set(done.to_pylist()))
 
     def texts(self, pair_ids: Sequence[str]) -> list[PairText]:
         """The rows of `pairs` in the order of `pair_ids`, their JSON decoded.
@@ -427,32 +444,31 @@ class Store:
         """
         return decoded(self.text_rows(pair_ids))
 
-    def text_rows(self, pair_ids: Sequence[str], columns: Sequence[str] = ("*",)) -> pa.Table:
-        """The rows of `pairs` in the order of `pair_ids`, as they are stored: see `texts`."""
-        # An SQL join gives no order: the place says where a row belongs.
-        places = pa.table(
-            {"pair_id": pa.array(pair_ids, pa.string()), "place": range(len(pair_ids))}
-        )
-        read = ", ".join(f"pairs.{column}" for column in columns)
-        sql = (
-            f"select {read}, place from places "
-            f"join (from pairs where {within(pair_ids)}) as pairs using (pair_id) order by place"
-        )
-        with self.connect(ledgers=["pairs"]) as connection:
-            connection.register("places", places)
-            rows = connection.sql(sql).to_arrow_table()
-        if rows.num_rows < len(pair_ids):
+    def text_rows(self, pair_ids: Sequence[str], columns: Sequence[str] = ()) -> pa.Table:
+        """The rows of `pairs` in the order of `pair_ids`, as they are stored: see `texts`.
+
+        columns: which ones besides `pair_id`; none: all.
+        """
+        names = None
+        if columns:
+            names = ("pair_id", *columns)
+        rows = self.rows_about("pairs", pair_ids, names)
+        places = pc.index_in(pa.array(pair_ids, pa.string()), rows.column("pair_id"))
+        if places.null_count:
             unknown = set(pair_ids) - set(rows.column("pair_id").to_pylist())
             raise KeyError(f"pairs {sorted(unknown)[:3]} are not in {self.folder}")
-        return rows
+        return rows.take(places)
 
     def current_attributes(self, pair_ids: Sequence[str] | None = None) -> pa.Table:
         """The attributes that count, one row per pair (of these), by pair_id.
 
         A person's edit goes before a judge's row, and a later iteration before an earlier one.
         """
-        sql = CURRENT_ATTRIBUTES.format(about=_about(pair_ids)) + " order by pair_id"
-        return self.query(sql)
+        if pair_ids is None:
+            return self.query(CURRENT_ATTRIBUTES)
+        with self.connect(ledgers=()) as connection:
+            connection.register("attributes", self.rows_about("attributes", pair_ids))
+            return connection.sql(CURRENT_ATTRIBUTES).to_arrow_table()
 
     def verify(self) -> list[str]:
         """Say what is wrong with the store, in sentences; empty where it is sound.
@@ -574,22 +590,6 @@ def _write(path: pathlib.Path, ledger: str, tables: Iterator[pa.Table]) -> int:
 def row_group(ledger: str) -> int:
     """Rows of a row group in the files of a ledger."""
     return ROW_GROUP_OF.get(ledger, ROW_GROUP)
-
-
-def within(pair_ids: Sequence[str]) -> str:
-    """A condition that holds for these pairs: by it DuckDB skips the row groups without them."""
-    if not len(pair_ids):
-        return "false"
-    return f"pair_id between {_sql_texts([min(pair_ids)])} and {_sql_texts([max(pair_ids)])}"
-
-
-def _about(pair_ids: Sequence[str] | None) -> str:
-    """The condition that holds for these pairs alone; None: for all."""
-    if pair_ids is None:
-        return "true"
-    if not len(pair_ids):
-        return "false"
-    return f"{within(pair_ids)} and pair_id in ({_sql_texts(pair_ids)})"
 
 
 def _sql_texts(texts: Iterable[str]) -> str:

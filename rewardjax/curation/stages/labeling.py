@@ -24,7 +24,7 @@ from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import UNIT, WITHOUT_ROW, PairIds, Stage, in_slices
-from rewardjax.curation.ledger.store import decoded, within
+from rewardjax.curation.ledger.store import decoded
 from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.overview import voters
 from rewardjax.curation.retrieval import embed as embed_lib
@@ -162,19 +162,14 @@ def vectors(ws: Workspace, pair_ids: PairIds) -> np.ndarray:
 
 def _on_grid(ws: Workspace, pair_ids: list[str]) -> np.ndarray:
     """`vectors` of some thousand pairs."""
-    places = pa.table({"pair_id": pa.array(pair_ids, pa.string()), "place": range(len(pair_ids))})
+    rows = ws.store.rows_about("embeddings", pair_ids, ("pair_id", "vector"))
     # Any of a pair's vectors: they are equal, as one embedder made them all.
-    sql = f"""
-        select place, any_value(vector) as vector
-        from places join (from embeddings where {within(pair_ids)}) using (pair_id)
-        group by place order by place"""
-    with ws.store.connect(ledgers=["embeddings"]) as connection:
-        connection.register("places", places)
-        rows = connection.sql(sql).to_arrow_table()
-    if rows.num_rows < len(pair_ids):
-        having = set(rows.column("place").to_pylist())
-        missing = [i for place, i in enumerate(pair_ids) if place not in having]
+    places = pc.index_in(pa.array(pair_ids, pa.string()), rows.column("pair_id"))
+    if places.null_count:
+        having = set(rows.column("pair_id").to_pylist())
+        missing = [pair_id for pair_id in pair_ids if pair_id not in having]
         raise KeyError(f"pairs {missing[:3]} have no vector in {ws.folder}")
+    rows = rows.take(places)
     flat = rows.column("vector").combine_chunks().flatten().to_numpy()  # [n * D]
     return search.on_grid(flat.reshape(len(pair_ids), -1))
 

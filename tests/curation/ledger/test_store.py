@@ -54,7 +54,7 @@ def test_empty_ledgers_are_empty_tables_of_the_right_columns(tmp_path):
     empty = Store(tmp_path / "empty")
     for ledger in rows_lib.SCHEMAS:
         assert empty.query(f"select * from {ledger}").num_rows == 0
-    assert empty.without_embedding("e") == []
+    assert empty.without_embedding("e", []) == []
     assert empty.current_attributes().num_rows == 0
 
 
@@ -155,13 +155,14 @@ def test_a_key_twice_in_a_shard_is_refused(store):
 
 
 def test_pairs_without_an_embedding_are_the_work_that_is_left(store):
-    assert store.without_embedding("e") == ["p1", "p2", "p3"]
+    ids = ["p3", "p1", "p2"]
+    assert store.without_embedding("e", ids) == ["p1", "p2", "p3"]
     rows = [
         {"pair_id": "p1", "embedder": "e", "vector": [0.0, 1.0]},
         {"pair_id": "p2", "embedder": "another", "vector": [0.0, 1.0]},
     ]
     store.append("embeddings", "embed", "0", rows)
-    assert store.without_embedding("e") == ["p2", "p3"]
+    assert store.without_embedding("e", ids) == ["p2", "p3"]
 
 
 def test_a_model_may_not_score_what_it_was_trained_on(store):
