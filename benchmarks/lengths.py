@@ -12,7 +12,8 @@ import pathlib
 import numpy as np
 
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS
-from rewardjax.data import shards, token_cache
+from rewardjax.data import token_cache
+from rewardjax.data.cache import shards
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Pair
 from rewardjax.data.pack import TokenGroup, take_pair

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from rewardjax.training import data_sets
     from rewardjax.training.preflight import fields, machine
 
-    config = config_lib.load(args.config, overrides)
+    config: config_lib.Config = config_lib.load(args.config, overrides)
     complaints = fields.check(config)
     spread = complaints.of(_spread, args)
     if not complaints:
@@ -118,7 +118,7 @@ def _spread(args: argparse.Namespace) -> Any:
             f"--engine {args.engine} needs datatrove: pip install 'rewardjax[curate]' (with Ray: "
             "'rewardjax[ray]')"
         )
-    from rewardjax.data.local_processes import PARTS
+    from rewardjax.data.cache.local_processes import PARTS
     from rewardjax.engine import executors, tokenizing
 
     # The same options as on this machine: so many at the same time, and some more to come.

@@ -13,15 +13,9 @@ import jax
 from jax.experimental import multihost_utils
 
 from rewardjax import fingerprint
-from rewardjax.data import (
-    accounting,
-    building,
-    file_hashes,
-    formats,
-    local_processes,
-    token_cache,
-)
-from rewardjax.data.building import Build, Spread
+from rewardjax.data import accounting, formats, token_cache
+from rewardjax.data.cache import building, file_hashes, local_processes
+from rewardjax.data.cache.building import Build, Spread
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import Source, open_source
 from rewardjax.data.token_cache import TokenizedPairs

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from rewardjax import errors
-from rewardjax.data import building
-from rewardjax.data.building import Build, Spread
+from rewardjax.data.cache import building
+from rewardjax.data.cache.building import Build, Spread
 from rewardjax.engine import spread, tasks
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.jobs import Unfinished

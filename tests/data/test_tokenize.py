@@ -21,10 +21,13 @@ import tiny_chat
 from pyarrow import feather
 from tiny_chat import pair_record, write_source
 
-from rewardjax.data import formats, pack, shards, token_cache
+from rewardjax import errors
+from rewardjax.data import formats, pack, pipeline, token_cache
+from rewardjax.data.cache import shards
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.prepare import prepare
 from rewardjax.data.tokenize import Settings, tokenize_group
+from rewardjax.exit_codes import ExitCode
 
 CHAT = tiny_chat.make_tokenizer()
 BOS_CHAT = tiny_chat.make_tokenizer(bos=True)
@@ -415,6 +418,22 @@ def test_damage_that_is_found_while_groups_are_read_is_mended_by_the_next_start(
     with pytest.raises(token_cache.Damaged, match="groups-00000-of-00001.array_record is damaged"):
         pairs.load(range(8))
     assert stored(prepared(source, tmp_path / "cache")) == expected
+
+
+def test_a_run_that_meets_damage_ends_with_a_sentence_and_the_users_exit_code(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(token_cache, "READ_WHOLE", 0)
+    pairs = prepared(write_source(tmp_path / "a.jsonl", GOOD), tmp_path / "cache")
+    flip(pairs.folder / FILES["groups"], 200)
+    # In a thread of the data loader's, as in training.
+    steps = pipeline.train_steps(
+        pairs, pairs=4, row_length=256, pairs_per_row=4, rows=1, seed=0, num_steps=1
+    )
+    with pytest.raises(ValueError, match="was set aside") as caught:
+        next(steps)
+    steps.close()
+    assert errors.exit_code(caught.value) == ExitCode.USER
 
 
 def test_a_cache_of_an_earlier_version_is_read(tmp_path):

@@ -11,10 +11,12 @@ import pytest
 from cleaning_texts import small_store
 from clusters import ray, slurm
 from labeled import PAIRS, judged_workspace, label_all, scripted
+from tiny_chat import make_tokenizer, pair_record, write_source
 
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.ledger import stage_names
-from rewardjax.engine import tasks
+from rewardjax.data.prepare import prepare
+from rewardjax.engine import tasks, tokenizing
 from rewardjax.engine.executors import Engine
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,29 @@ def local():
 def engine(request):
     with request.param() as cluster:
         yield cluster
+
+
+def test_token_caches_are_the_same_bytes_though_a_task_is_killed(tmp_path, engine, monkeypatch):
+    monkeypatch.setattr(tasks, "LOST_AFTER", 15.0)
+    # Enough for seconds of work: a task shall be in the middle of it when it is killed.
+    text = "Words that make it a conversation of some length. " * 40
+    lines = [
+        pair_record(f"question {i}", f"right {i} {text}", f"wrong {text}") for i in range(4000)
+    ]
+    source = write_source(tmp_path / "a.jsonl", lines)
+    arguments = {"source": source, "tokenizer": make_tokenizer(), "max_length": 4000}
+    alone = prepare(cache=tmp_path / "alone", shards=40, **arguments)
+    killed = []
+    spread = tmp_path / "spread"
+    killer = threading.Thread(target=_kill_one_of_a_build, args=[spread, killed])
+    killer.start()
+    on_engine = tokenizing.spread_over(engine)
+    made = prepare(cache=spread, shards=40, spread=on_engine, **arguments)
+    killer.join()
+    assert killed
+    for path in alone.folder.glob("*-of-*"):
+        assert path.read_bytes() == (made.folder / path.name).read_bytes()
+    assert made.manifest == alone.manifest
 
 
 def test_cleaning_finds_the_same(tmp_path, engine):
@@ -63,9 +88,18 @@ def test_tags_vectors_and_votes_are_the_same_though_a_task_is_killed(tmp_path, e
 
 
 def _kill_one(work, killed):
-    """Kill the first task that has done a unit and has others to do."""
+    """Kill the first task of a workspace that has done a unit and has others to do."""
+    _kill_one_of(work, "*/round-*/task-*/beat", killed)
+
+
+def _kill_one_of_a_build(cache, killed):
+    """Kill the first task of a token cache that has made a shard and has others to make."""
+    _kill_one_of(cache, "*/tasks/round-*/task-*/beat", killed)
+
+
+def _kill_one_of(folder, beats, killed):
     while not killed:
-        for beat in sorted(work.glob("*/round-*/task-*/beat")):
+        for beat in sorted(folder.glob(beats)):
             with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
                 state, _, process, _ = json.loads(beat.read_text())
                 if state == "works" and list(beat.parent.glob("*.parquet")):

@@ -26,7 +26,11 @@ class Sum(NamedTuple):
 
     def since(self, earlier: "Sum") -> "Sum":
         """What has been done since an earlier look."""
-        return Sum(*(now - then for now, then in zip(self, earlier, strict=True)))
+        return Sum(
+            self.records - earlier.records,
+            self.tokens - earlier.tokens,
+            self.cpu_seconds - earlier.cpu_seconds,
+        )
 
     @property
     def per_core(self) -> float:

@@ -12,8 +12,8 @@ from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
 from rewardjax import errors
-from rewardjax.data import building
-from rewardjax.data.building import Build, Spread
+from rewardjax.data.cache import building
+from rewardjax.data.cache.building import Build, Spread
 from rewardjax.exit_codes import ExitCode
 
 # Parts of the work for each process: some are slower than others, and each begins by skipping what
@@ -27,7 +27,7 @@ def spread(workers: int) -> Spread:
 
 
 def _spread(workers: int, job: Build, missing: Sequence[int]) -> None:
-    """Raises ValueError where a process was killed."""
+    """Raises ValueError where a process was killed or the data are refused."""
     # A fresh interpreter each: forking a process that runs JAX's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     waiting = collections.deque(parts_of(missing, PARTS * workers))
@@ -56,16 +56,17 @@ def parts_of(numbers: Sequence[int], count: int) -> list[Sequence[int]]:
 
 
 def _refuse_end(job: Build, code: int | None) -> None:
-    """Raise ValueError unless a process ended well."""
+    """Raise ValueError where a process was killed or the data refused, RuntimeError for a bug."""
     building.refuse(job.folder)
-    if code:
-        ended = f"ended with exit code {code}"
-        if code < 0:
-            ended = f"was killed by signal {-code}, by the system where memory ran out"
-        raise ValueError(
-            f"{job.source.name}: a process that tokenizes {ended}; start the same command again, "
-            "which makes only the shards that are missing"
-        )
+    if not code:
+        return
+    if code > 0:
+        raise RuntimeError("a process that tokenizes has failed; its traceback is above")
+    raise ValueError(
+        f"{job.source.name}: a process that tokenizes was killed by signal {-code}, as the system "
+        "does where memory runs out; start the same command again, which makes only the shards "
+        "that are missing"
+    )
 
 
 def _work(job: Build, numbers: Sequence[int]) -> None:

@@ -23,9 +23,10 @@ from typing import Any
 
 from rewardjax import errors, files
 from rewardjax.background import beside
-from rewardjax.data import accounting, counts, formats, shards, stretches, tally, token_cache
+from rewardjax.data import accounting, formats, token_cache
+from rewardjax.data.cache import counts, shards, stretches, tally
+from rewardjax.data.cache.shards import Shard
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.shards import Shard
 from rewardjax.data.tokenize import Settings, tokenize_record
 from rewardjax.running import Running, Step, clock_text
 
