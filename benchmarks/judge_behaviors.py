@@ -22,6 +22,8 @@ from rewardjax.curation.judges.judge_prompts import judge_prompt
 from rewardjax.curation.judges.scripted_judge import Truth
 
 Body = Mapping[str, Any]
+# Characters, taken for tokens: a question of the storm fits, but with no example.
+CONTEXT = 2300
 
 
 @dataclasses.dataclass
@@ -268,27 +270,12 @@ def _poisoned(exchange: Exchange) -> None:
         exchange.reply()
 
 
-def _too_long(exchange: Exchange) -> None:
-    """Examples do not fit into the context."""
-    length = sum(len(message["content"]) for message in exchange.body["messages"])
-    shown = prompts.read_back(list(exchange.body["messages"]))
-    if shown is not None and shown.examples:
-        exchange.error(
-            400,
-            f"This model's maximum context length is 4096 tokens. However, you requested {length} "
-            "tokens. Please reduce the length of the messages.",
-        )
-    else:
-        exchange.reply()
-
-
 def _too_long_for(status: int, document: Callable[[int], Any]) -> Callable[[Exchange], None]:
-    """Examples do not fit into the context, which each server says in a document of its own."""
+    """No example fits into the context, which each server says in a document of its own."""
 
     def reply(exchange: Exchange) -> None:
-        shown = prompts.read_back(list(exchange.body["messages"]))
-        if shown is not None and shown.examples:
-            length = sum(len(message["content"]) for message in exchange.body["messages"])
+        length = sum(len(message["content"]) for message in exchange.body["messages"])
+        if length > CONTEXT:
             exchange.json(document(length), status)
         else:
             exchange.reply()
@@ -296,23 +283,34 @@ def _too_long_for(status: int, document: Callable[[int], Any]) -> Callable[[Exch
     return reply
 
 
+def _openai_too_long(length: int) -> Any:
+    message = (
+        f"This model's maximum context length is {CONTEXT} tokens. However, you requested "
+        f"{length + 500} tokens ({length} in the messages, 500 in the completion). Please reduce "
+        "the length of the messages or completion."
+    )
+    return {"error": {"message": message, "code": "context_length_exceeded"}}
+
+
 def _vllm_too_long(length: int) -> Any:
     message = (
-        "This model's maximum context length is 4096 tokens. However, you requested "
+        f"This model's maximum context length is {CONTEXT} tokens. However, you requested "
         f"{length} tokens in the messages. Please reduce the length of the messages."
     )
     return {"object": "error", "message": message, "type": "BadRequestError", "code": 400}
 
 
 def _tgi_too_long(length: int) -> Any:
-    message = f"`inputs` tokens + `max_new_tokens` must be <= 4096. Given: {length} `inputs` tokens"
+    message = (
+        f"`inputs` tokens + `max_new_tokens` must be <= {CONTEXT}. Given: {length} `inputs` tokens"
+    )
     return {"error": f"Input validation error: {message}", "error_type": "validation"}
 
 
 def _llama_cpp_too_long(length: int) -> Any:
     message = "the request exceeds the available context size, try increasing it"
     details = {"code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": length}
-    return {"error": {"message": message, **details, "n_ctx": 4096}}
+    return {"error": {"message": message, **details, "n_ctx": CONTEXT}}
 
 
 def _filtered_by_status(exchange: Exchange) -> None:
@@ -542,7 +540,7 @@ BEHAVIORS: dict[str, Behavior] = {
         _refuses_field("seed", "Extra inputs are not permitted: body, seed", status=422)
     ),
     "unsaid": Behavior(_refuses_unsaid),
-    "context": Behavior(_too_long),
+    "context": Behavior(_too_long_for(400, _openai_too_long)),
     # One server's or gateway's own way to say the same.
     "vllm_context": Behavior(_too_long_for(400, _vllm_too_long)),
     "tgi_context": Behavior(_too_long_for(422, _tgi_too_long)),

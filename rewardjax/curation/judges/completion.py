@@ -15,6 +15,8 @@ _REASONING = ("reasoning_content", "reasoning")
 # Parts of a content list that are the answer; "thinking" and the like are not.
 _TEXT_PARTS = ("text", "output_text")
 REFUSALS = ("content_filter", "refusal")
+# How a choice ends that the server or the provider behind it gave up: OpenRouter, SGLang and vLLM.
+_GIVEN_UP = ("error", "abort")
 
 
 def read_reply(content: bytes, request: Request) -> Answer:
@@ -32,7 +34,7 @@ def read_completion(completion: Any, request: Request) -> Answer:
     if not isinstance(message, dict):
         raise Trouble("status 200 with a choice that has no message")
     finish = choices[0].get("finish_reason") or ""
-    if not isinstance(finish, str) or finish == "error":
+    if not isinstance(finish, str) or finish in _GIVEN_UP:
         raise Trouble(f"status 200 with finish_reason {finish!r}")
     text, mercies = _text(message)
     if message.get("refusal") and not text:

@@ -12,12 +12,11 @@ all come to the same votes.
 import dataclasses
 import functools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rewardjax import fingerprint
-from rewardjax.curation.judges import aggregate, prompts
+from rewardjax.curation.judges import aggregate, fitting, prompts
 from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.attributes import Attributes
@@ -73,6 +72,16 @@ class Question:
             return prompts.tag_messages(self.item)
         return prompts.judge_messages(self.item, self.shown, self.judge.prompt_text)
 
+    def with_examples(self, count: int) -> "Question":
+        """The same question with the first of its gold examples alone."""
+        item = dataclasses.replace(self.item, examples=self.item.examples[:count])
+        return dataclasses.replace(self, item=item)
+
+    @property
+    def characters(self) -> int:
+        """Of all that the judge is sent first."""
+        return sum(len(message["content"]) for message in self.messages())
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -126,7 +135,7 @@ def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome 
 
     An answer that cannot be read is answered in turn by what is wrong with it; if that fails too,
     the question is asked afresh, and so on until `judge.asks` requests are spent. One that is too
-    long for the server is asked with half as many gold examples, down to none.
+    long for the server is asked with fewer gold examples (`fitting`), down to none.
     """
     calls: tuple[str, ...] = ()
     while True:
@@ -135,26 +144,12 @@ def settle(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome 
             return step
         calls += step.calls
         examples = question.item.examples
-        if step.state == "refused" and examples and is_too_long(step.problem):
-            item = dataclasses.replace(question.item, examples=examples[: len(examples) // 2])
-            question = dataclasses.replace(question, item=item)
+        if step.state == "refused" and examples and fitting.is_too_long(step.problem):
+            characters = [question.with_examples(k).characters for k in range(len(examples) + 1)]
+            question = question.with_examples(fitting.fewer_examples(step.problem, characters))
             continue
         shown = tuple(example.pair_id for example in examples)
         return dataclasses.replace(step, calls=calls, examples=shown)
-
-
-# How servers say that a request does not fit: vLLM and OpenAI, llama.cpp, SGLang and TGI, others.
-_TOO_LONG = re.compile(
-    r"context.(length|size|window)|maximum (input|prompt|sequence) length|too many tokens"
-    r"|longer than the model|exceeds? the (available|maximum|model)|must have less than|too long"
-    r"|tokens.{0,20} must be <= \d|\b413\b",
-    re.IGNORECASE,
-)
-
-
-def is_too_long(refusal: str) -> bool:
-    """Whether a server refused a request because of its length."""
-    return _TOO_LONG.search(refusal) is not None
 
 
 def _settle_as_it_is(question: Question, dialect: Dialect, ledger: CallLedger) -> Outcome | Request:

@@ -7,6 +7,8 @@ that is an answer: it is `Trouble`, to be tried again, and never stored or paid 
 import json
 from typing import Any, TypeGuard
 
+_LENGTHS = ("n_prompt_tokens", "n_ctx")
+
 
 class Trouble(Exception):
     """A reply that is no answer: the transport, the gateway or the server is at fault.
@@ -54,7 +56,9 @@ def describe_error(body: Any) -> tuple[str, int | str | None]:
     code = error.get("code") or error.get("status") or error.get("type")
     if not isinstance(code, int | str):
         code = None
-    return str(message)[:500], code
+    # llama.cpp says how long the request and its context are in fields of their own.
+    lengths = [f"{name}: {error[name]}" for name in _LENGTHS if is_count(error.get(name))]
+    return ", ".join([str(message)[:500], *lengths]), code
 
 
 def is_count(value: Any) -> TypeGuard[int]:

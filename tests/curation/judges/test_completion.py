@@ -48,6 +48,7 @@ def test_a_whole_reply_is_read():
         (b'{"choices": [null]}', "without choices"),
         (b'{"choices": [{"message": null}]}', "no message"),
         (b'{"choices": [{"message": {}, "finish_reason": "error"}]}', "finish_reason"),
+        (b'{"choices": [{"message": {"content": ""}, "finish_reason": "abort"}]}', "abort"),
         (b'{"error": {"code": 429, "message": "slow down"}}', "slow down"),
         (b'{"error": "overloaded", "choices": [{}]}', "overloaded"),
         (b"[" * 100_000, "not JSON"),
