@@ -1,6 +1,7 @@
 """Reward every response of a data set.
 
     python -m rewardjax.score --model DIR --input FILE --output OUT.parquet [--workers N]
+    python -m rewardjax.score merge OUT.parquet
     python -m rewardjax.score verify OUT.parquet
 
 DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of
@@ -9,7 +10,9 @@ DIR is an exported Hugging Face folder or the workdir of a run; FILE any format 
 is the record's place in the data (an id may occur twice); what cannot be scored is listed with its
 reason in `OUT.quarantine.jsonl`, the score contract goes to `OUT.contract.json`, and what was
 scored by what, with checksums, to `OUT.record.json`. A command that was killed goes on where it
-was; the same command on other hosts that share the folder of OUT takes part in the work.
+was; the same command on other hosts that share the folder of OUT takes part in the work. `merge`
+puts the parts of a finished pass together without a model, and `verify` says whether OUT is what
+was written.
 """
 
 import collections
@@ -23,12 +26,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from rewardjax import errors, files, fingerprint
 from rewardjax.background import beside
 from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.models.checkpoints import tree_fingerprint
+from rewardjax.running import Running, Step
 from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import merge, parts, plan
@@ -36,7 +38,7 @@ from rewardjax.scoring.passes.tables import WRITERS
 from rewardjax.scoring.passes.work import work
 
 MAX_DROPPED = 0.2  # share of the records that may be unreadable
-SHOWN_EVERY = 0.5  # seconds between two looks at what is done
+LOOKS_EVERY = 1.0  # seconds between two looks at what is done
 
 
 def score_file(
@@ -64,15 +66,15 @@ def score_file(
     output.parent.mkdir(parents=True, exist_ok=True)
     readings = formats.readings(source, columns, labels)
     this = plan_of(model, source, columns, labels)
-    folder = output.with_name(output.name + ".parts")
+    folder = parts.folder_of(output)
     if not _is_scored(output, this):
         plan.join(folder, this)
+        # Beside the parts, so that whoever puts them together needs no model.
+        with files.replacing(folder / contract.FILE, many_writers=True) as part:
+            contract.save(model.contract, part)
         judge = _Judge(folder, this, max_dropped)
         with _progress(folder, this):
             work(folder, this, model, source, readings, output.suffix, judge)
-        # Before the scores appear: no scores without their contract.
-        with files.replacing(_contract_path(output), many_writers=True) as part:
-            contract.save(model.contract, part)
         _merge(folder, output, this)
     account = units.Account(**merge.verify(output)["account"])
     _tell(account, output)
@@ -140,19 +142,21 @@ class _Judge:
 
 @contextlib.contextmanager
 def _progress(folder: pathlib.Path, this: plan.Plan) -> Iterator[None]:
-    """A bar over the units of all workers while the block runs."""
-    # Not started for nobody: each look lists the folder.
-    if not sys.stderr.isatty():
-        yield
-        return
-    with tqdm(total=this.records, unit="record") as bar, beside(_show, bar, folder, this):
+    """Tell of the records that all workers have done, with rate and ETA, while the block runs."""
+    running = Running().step("score", this.records, unit="record", done=_done(folder, this))
+    with running as step, beside(_look, step, folder, this):
         yield
 
 
-def _show(bar: tqdm, folder: pathlib.Path, this: plan.Plan, stop: threading.Event) -> None:
-    while not stop.wait(SHOWN_EVERY):
-        done = min(len(parts.committed(folder)) * this.unit, this.records)
-        bar.update(done - bar.n)
+def _look(step: Step, folder: pathlib.Path, this: plan.Plan, stop: threading.Event) -> None:
+    while not stop.wait(LOOKS_EVERY):
+        # Where another worker has put the parts together, they are gone.
+        step.advance(max(0.0, _done(folder, this) - step.done))
+
+
+def _done(folder: pathlib.Path, this: plan.Plan) -> int:
+    """Records of the units that are done, the last of which may be smaller."""
+    return min(len(parts.committed(folder)) * this.unit, this.records)
 
 
 def _tell(account: units.Account, output: pathlib.Path) -> None:
@@ -167,10 +171,6 @@ def _tell(account: units.Account, output: pathlib.Path) -> None:
         account.counts["shortened"],
     ):
         print(sentence, file=sys.stderr)
-
-
-def _contract_path(output: pathlib.Path) -> pathlib.Path:
-    return output.with_name(output.name + ".contract.json")
 
 
 def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None:
@@ -229,8 +229,8 @@ def _lost(account: units.Account, output: pathlib.Path) -> str:
 @errors.one_line("rewardjax.score")
 def main() -> None:
     """Run the command."""
-    if sys.argv[1:2] == ["verify"]:
-        _verify(sys.argv[2:])
+    if sys.argv[1:2] in (["merge"], ["verify"]):
+        _of_output(sys.argv[1], sys.argv[2:])
         return
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.score", description="Reward every response of a data set."
@@ -317,13 +317,17 @@ def _helpers(count: int) -> Iterator[None]:
             helper.wait()
 
 
-def _verify(arguments: Sequence[str]) -> None:
+def _of_output(verb: str, arguments: Sequence[str]) -> None:
+    """`merge` or `verify`, which need no model."""
     parser = errors.ArgumentParser(
-        prog="python -m rewardjax.score verify",
-        description="Whether a file of scores is what was written.",
+        prog=f"python -m rewardjax.score {verb}",
+        description="Put the parts of a finished pass together, or check a file of scores.",
     )
     parser.add_argument("output", type=pathlib.Path, help="OUT.parquet or OUT.jsonl")
     args = parser.parse_args(arguments)
+    folder = parts.folder_of(args.output)
+    if verb == "merge" and folder.exists():
+        merge.merge(folder, args.output)
     print(json.dumps(merge.verify(args.output)))
 
 

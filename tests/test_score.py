@@ -412,6 +412,23 @@ def test_the_same_scores_are_not_computed_twice_and_others_are_replaced(
     assert len(rows) == 2 and rows[0] == first[0][0]
 
 
+def test_finished_parts_are_put_together_without_a_model(exported, tmp_path, monkeypatch, capsys):
+    data, output = tmp_path / "data.jsonl", tmp_path / "out.jsonl"
+    data.write_text(json.dumps({"prompt": "One?", "response": "1"}))
+    model, source = scorer.load(exported), sources.open_source(data)
+    with monkeypatch.context() as patch:
+        # As if this worker were killed between its last unit and the merge.
+        patch.setattr(score, "_merge", lambda *arguments: None)
+        with pytest.raises(score.merge.Damaged, match="is not there"):
+            score.score_file(model, source, output)
+    monkeypatch.setattr(scorer, "load", None)
+    for verb in ("merge", "verify", "merge"):
+        monkeypatch.setattr(sys, "argv", ["score", verb, str(output)])
+        score.main()
+        assert json.loads(capsys.readouterr().out)["account"]["counts"]["scored"] == 1
+    assert contract.from_record(json.loads(score.merge.contract_path(output).read_text()))
+
+
 def test_a_pass_over_other_data_is_in_nobodys_way(exported, tmp_path):
     model, output = scorer.load(exported), tmp_path / "out.jsonl"
     paths = [tmp_path / name for name in ("one.jsonl", "two.jsonl")]

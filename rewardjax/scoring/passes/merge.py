@@ -1,4 +1,4 @@
-"""One file of scores from the parts of a pass, as a pure function of their commits."""
+"""One file of scores from the parts of a pass, as a pure function of what is in its folder."""
 
 import json
 import pathlib
@@ -6,6 +6,7 @@ import shutil
 from typing import Any, NamedTuple
 
 from rewardjax import files, fingerprint
+from rewardjax.scoring import contract
 from rewardjax.scoring.passes import parts, tables
 from rewardjax.scoring.passes.plan import FILE, Plan, name_of
 from rewardjax.scoring.units import Account, total
@@ -32,11 +33,15 @@ def read_parts(folder: pathlib.Path) -> list[Part]:
             not account for each of its records.
     """
     plan = Plan(**json.loads((folder / FILE).read_text()))
+    undone = set(range(plan.units)) - parts.committed(folder)
+    if undone:
+        raise Damaged(
+            f"{folder}: {len(undone)} of {plan.units} units are not done, the first is "
+            f"{name_of(min(undone))}; run the command that scores again"
+        )
     found = []
     for unit in range(plan.units):
         path = parts.commit_path(folder, unit)
-        if not path.exists():
-            raise Damaged(f"{folder}: unit {name_of(unit)} is not done; run the command again")
         record = json.loads(path.read_text())
         scores, quarantine = folder / record["scores"], folder / record["quarantine"]
         part = Part(unit, scores, quarantine, Account(**record["account"]))
@@ -57,7 +62,7 @@ def read_parts(folder: pathlib.Path) -> list[Part]:
 
 
 def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
-    """`output`, its quarantine and its record from a finished pass, whose folder is removed.
+    """`output`, its quarantine, contract and record from a finished pass, whose folder is removed.
 
     Returns the account of the whole input. Several processes may merge the same pass at the same
     time: all write the same.
@@ -68,16 +73,23 @@ def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
     with files.replacing(quarantine, many_writers=True) as path, open(path, "wb") as file:
         for part in found:
             file.write(part.quarantine.read_bytes())
+    # Before the scores appear, as is the record: no scores without their contract.
+    with files.replacing(contract_path(output), many_writers=True) as path:
+        shutil.copyfile(folder / contract.FILE, path)
     record = json.loads((folder / FILE).read_text())
     with files.replacing(output, many_writers=True) as path:
         tables.join([part.scores for part in found], output.suffix, path)
         record |= {"account": account._asdict(), "scores_sha": fingerprint.of_file(path)}
         record["quarantine_sha"] = fingerprint.of_file(quarantine)
-        # Before the scores appear: no scores without their record.
         with files.replacing(record_path(output), many_writers=True) as record_part:
             record_part.write_text(json.dumps(record, indent=1) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     return account
+
+
+def contract_path(output: pathlib.Path) -> pathlib.Path:
+    """Where the score contract of a file of scores is."""
+    return output.with_name(output.name + ".contract.json")
 
 
 def record_path(output: pathlib.Path) -> pathlib.Path:

@@ -27,6 +27,11 @@ class Attempt(NamedTuple):
     quarantine: pathlib.Path
 
 
+def folder_of(output: pathlib.Path) -> pathlib.Path:
+    """Where the parts of a pass are until all are done."""
+    return output.with_name(output.name + ".parts")
+
+
 def committed(folder: pathlib.Path) -> set[int]:
     """The units that are done."""
     names = [path.stem for path in folder.glob("*.json")]

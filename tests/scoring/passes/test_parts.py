@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rewardjax import files, owner
+from rewardjax.scoring import contract
 from rewardjax.scoring.passes import merge, parts, plan
 
 ACCOUNT = {
@@ -25,6 +26,12 @@ def make_plan(**changes):
     return plan.Plan(**fields | {"settings": "s", "unit": 2} | changes)
 
 
+def begin(folder, this=None):
+    """A pass of two units unless another plan is given, with its contract."""
+    plan.join(folder, this or make_plan())
+    (folder / contract.FILE).write_text("{}")
+
+
 def attempted(folder, unit, text):
     one = parts.attempt(folder, unit, ".jsonl")
     one.scores.write_text(text)
@@ -33,8 +40,8 @@ def attempted(folder, unit, text):
 
 
 def test_of_two_attempts_at_a_unit_the_first_counts(tmp_path):
-    plan.join(tmp_path / "parts", make_plan(records=2))
     folder = tmp_path / "parts"
+    begin(folder, make_plan(records=2))
     first, second = attempted(folder, 0, "1\n2\n"), attempted(folder, 0, "3\n4\n")
     assert parts.commit(folder, first, ACCOUNT)
     assert not parts.commit(folder, second, ACCOUNT)
@@ -43,11 +50,12 @@ def test_of_two_attempts_at_a_unit_the_first_counts(tmp_path):
     assert (tmp_path / "out.jsonl").read_text() == "1\n2\n"
     assert not folder.exists()
     assert merge.verify(tmp_path / "out.jsonl")["account"]["counts"]["records"] == 2
+    assert merge.contract_path(tmp_path / "out.jsonl").read_text() == "{}"
 
 
 def test_parts_come_in_the_order_of_the_input(tmp_path):
     folder = tmp_path / "parts"
-    plan.join(folder, make_plan())
+    begin(folder)
     for unit in (1, 0):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
     merge.merge(folder, tmp_path / "out.jsonl")
@@ -86,7 +94,10 @@ def test_a_claim_of_another_host_ends_when_it_is_not_renewed(tmp_path, monkeypat
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda folder: (folder / "00001.json").unlink(), "unit 00001 is not done"),
+        (
+            lambda folder: (folder / "00001.json").unlink(),
+            "1 of 2 units are not done, the first is 00001",
+        ),
         (lambda folder: next(folder.glob("00000-????????.jsonl")).unlink(), "not what was written"),
         (
             lambda folder: next(folder.glob("00001-????????.jsonl")).write_text("x\n"),
@@ -96,7 +107,7 @@ def test_a_claim_of_another_host_ends_when_it_is_not_renewed(tmp_path, monkeypat
 )
 def test_parts_that_are_not_what_was_written_are_not_merged(tmp_path, damage, message):
     folder = tmp_path / "parts"
-    plan.join(folder, make_plan())
+    begin(folder)
     for unit in range(2):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
     damage(folder)
@@ -107,7 +118,7 @@ def test_parts_that_are_not_what_was_written_are_not_merged(tmp_path, damage, me
 
 def test_a_unit_that_does_not_account_for_its_records_is_not_merged(tmp_path):
     folder = tmp_path / "parts"
-    plan.join(folder, make_plan(records=3))
+    begin(folder, make_plan(records=3))
     for unit in range(2):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
     with pytest.raises(merge.Damaged, match="2 records, where the input has 1"):
@@ -116,7 +127,7 @@ def test_a_unit_that_does_not_account_for_its_records_is_not_merged(tmp_path):
 
 def test_changed_scores_are_noticed(tmp_path):
     folder, output = tmp_path / "parts", tmp_path / "out.jsonl"
-    plan.join(folder, make_plan(records=2))
+    begin(folder, make_plan(records=2))
     parts.commit(folder, attempted(folder, 0, "1\n2\n"), ACCOUNT)
     merge.merge(folder, output)
     output.write_text("1\n3\n")
