@@ -24,7 +24,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.judge_behaviors import BEHAVIORS, Behavior, serve
+from benchmarks.judge_behaviors import BEHAVIORS
+from benchmarks.judge_exchange import Behavior, serve
 from benchmarks.storm_counts import counts
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import asking, protocol

@@ -5,7 +5,8 @@ import time
 import pytest
 from judging import world_items
 
-from benchmarks.judge_behaviors import BEHAVIORS, Behavior, Exchange, serve
+from benchmarks.judge_behaviors import BEHAVIORS
+from benchmarks.judge_exchange import Behavior, Exchange, serve
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.dialect import Dialect, adapted
