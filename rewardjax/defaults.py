@@ -42,7 +42,10 @@ TRAINING = {
     "checkpoint.keep": Function(
         "rewardjax.models.checkpoints.checkpoints:open_checkpoints", ("folder",)
     ),
-    "skips": Function("rewardjax.training.not_finite:SkipBudget", ("total_steps", "skipped")),
+    "skips": Function(
+        "rewardjax.training.faults.not_finite:SkipBudget", ("total_steps", "skipped")
+    ),
+    "recheck": Function("rewardjax.training.faults.silent_corruption:is_due", ("step",)),
     "hang": Function("rewardjax.parallel.watchdog:watching"),
     "log.writers": Function("rewardjax.training.metrics:MetricWriter", ("workdir", "start_step")),
 }
@@ -154,6 +157,8 @@ def training() -> Config:
             checkpoint=dict(every=0, minutes=20.0, keep=dict(keep=2, best=placeholder(str))),
             # Steps that are not finite: their updates are left out, so many may be.
             skips=dict(in_a_row=3, share=0.001),
+            # every: steps of which one is computed twice and compared; 0 for none.
+            recheck=dict(every=0),
             # Without a step for so long, a job ends; 0 for never.
             hang=dict(minutes=30.0),
             # profile: "first:last" records these steps for TensorBoard, see training/profiler.py

@@ -7,7 +7,7 @@
 | 2     | a mistake of the user, in one sentence                | failed                  |
 | 3     | curation waits for people, money or a server          | (not a job of a pod)    |
 | 42    | preempted, and everything is saved                    | restarted, not counted  |
-| 43    | a host hangs                                          | restarted, counted      |
+| 43    | a host hangs, or computes wrongly                     | restarted, counted      |
 | 44    | more steps were not finite than the budget allows     | failed                  |
 | 45    | no checkpoint can be used, or no restart made one     | failed                  |
 | 128+n | ended by signal n, or by the runtime (134: its abort) | restarted, counted      |

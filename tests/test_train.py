@@ -26,8 +26,8 @@ from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import contract
 from rewardjax.training import loop, resume
+from rewardjax.training.faults.not_finite import NotFinite
 from rewardjax.training.metrics import read_metrics
-from rewardjax.training.not_finite import NotFinite
 
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
 

@@ -11,7 +11,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,12 +37,13 @@ from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.training import goodput, losses, metrics, optim, overview, profiler, report
 from rewardjax.training.data_sets import read_data, source_records, token_cache_of
+from rewardjax.training.faults import silent_corruption
+from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
-from rewardjax.training.not_finite import SkipBudget
 from rewardjax.training.preflight import fields, machine, tokenized
 from rewardjax.training.progress import Counts, Progress
 from rewardjax.training.resume import refuse_if_changed
-from rewardjax.training.step import make_step, zeros_like
+from rewardjax.training.step import Total, make_step, zeros_like
 
 
 class Preempted(errors.Ending):
@@ -72,6 +73,7 @@ def run(
             (training/preflight).
         Preempted: after SIGTERM or SIGINT on any host, when all have saved the same step.
         NotFinite: where more steps were not finite than `config.skips` allows.
+        Corrupted: where a step of `config.recheck`, computed twice, gave two results.
         SaveFailed: where the last checkpoint did not reach the disk.
     """
     if began is None:
@@ -261,12 +263,14 @@ def _run(
             jax.profiler.StepTraceAnnotation("train", step_num=step),
             jax.transfer_guard("disallow"),
         ):
-            total = zeros_like(trained)
-            for m in range(micro_batches):
-                micro_batch = place({name: x[m] for name, x in arrays.items()}, layout)
-                total = accumulate(total, trained, micro_batch, frozen)
+            compute = functools.partial(total_of, accumulate, trained, frozen, arrays, layout)
+            if silent_corruption.is_due(step, **config.recheck):
+                total = silent_corruption.computed_twice(compute, step)
+            else:
+                total = compute()
             trained, opt, step_metrics = update(trained, opt, total)
-        del total  # or the next step's would be made beside it
+        # Or the next step's total would be made beside it.
+        del total, compute
         profiler.stop(profiled, step, step_metrics)
         counts = step_counts(train_set.lengths[units], config.batch, micro_batches, decoder_config)
         in_flight.append(Dispatched(step, units, step_metrics, counts))
@@ -359,6 +363,21 @@ def _run(
     for warning in warnings:
         note(warning)
     return summary
+
+
+def total_of(
+    accumulate: Callable,
+    trained: nnx.State,
+    frozen: nnx.State,
+    arrays: Mapping[str, np.ndarray],
+    layout: Layout,
+) -> Total:
+    """Gradients and sums of a step over its M micro-batches; `arrays` are [M, B, ...]."""
+    total = zeros_like(trained)
+    for m in range(len(arrays["tokens"])):
+        micro_batch = place({name: x[m] for name, x in arrays.items()}, layout)
+        total = accumulate(total, trained, micro_batch, frozen)
+    return total
 
 
 def state_of(trained: nnx.State, frozen: nnx.State, opt: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MAY_CHANGE = (
     "eval_every",
     "checkpoint",
     "skips",
+    "recheck",
     "hang",
     "log",
     "batch.row_length",

@@ -12,8 +12,8 @@ import optax
 from flax import nnx
 
 from rewardjax.models.trainable import join
+from rewardjax.training.faults.not_finite import SKIPPED
 from rewardjax.training.losses import Loss
-from rewardjax.training.not_finite import SKIPPED
 
 Batch = dict[str, jax.Array]
 # Gradients, as the trainable part, and sums over units, of the micro-batches so far.
@@ -99,7 +99,7 @@ def make_step(
     `accumulate(total, trainable, micro_batch, frozen) -> total` and
     `update(trainable, opt, total) -> trainable, opt, metrics`, over the parts that
     `trainable.split` makes of the parameters. `frozen` may be left out where everything is trained.
-    An update that is not finite changes nothing but counts of steps (`training/not_finite.py`).
+    An update that is not finite changes nothing but counts of steps (`faults/not_finite.py`).
 
     The loss of a step is the mean over its `units` pairs (ranked groups, where the loss reads
     those): sums are divided by the global count, never by what a micro-batch or a device happens to

@@ -22,21 +22,25 @@ def of_tree(tree: Any) -> str:
 
 def leaf_sums(path: Any, leaf: jax.Array) -> np.ndarray:
     """The two sums of one array, [2] uint32."""
-    # The name is part of it: two weights of one shape must not be exchangeable.
-    salt = np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode()))
-    return np.asarray(_sums(leaf, salt))
+    return np.asarray(sums(leaf, salt(path)))
+
+
+def salt(path: Any) -> np.uint32:
+    """A number that stands for an array's name: weights of one shape must not be exchangeable."""
+    return np.uint32(zlib.crc32(jax.tree_util.keystr(path).encode()))
 
 
 def combine(sums_of_leaves: Iterable[np.ndarray]) -> str:
     """The fingerprint of a tree from the sums of its leaves, in their order."""
-    sums = np.zeros(2, np.uint32)
+    total = np.zeros(2, np.uint32)
     for leaf in sums_of_leaves:
-        sums = sums * np.uint32(31) + leaf
-    return f"{sums[0]:08x}{sums[1]:08x}"
+        total = total * np.uint32(31) + leaf
+    return f"{total[0]:08x}{total[1]:08x}"
 
 
 @jax.jit
-def _sums(leaf: jax.Array, salt: jax.Array) -> jax.Array:
+def sums(leaf: jax.Array, salt: jax.Array) -> jax.Array:
+    """The two sums of an array with a salt of its own, [2] uint32, left on its devices."""
     unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
     if leaf.dtype == jnp.bool_:  # has no bits that can be reinterpreted
         bits = leaf.astype(jnp.uint8)

@@ -54,6 +54,7 @@ RANGES = {
     "checkpoint.minutes": AT_LEAST_0,
     "skips.in_a_row": AT_LEAST_0,
     "skips.share": SHARE,
+    "recheck.every": AT_LEAST_0,
     "hang.minutes": AT_LEAST_0,
     # Orbax takes 0 and then keeps nothing: a finished run without a model.
     "checkpoint.keep.keep": AT_LEAST_1,

@@ -1,0 +1,1 @@
+"""Steps that cannot be believed: what is not finite, and what a device computed wrongly."""
