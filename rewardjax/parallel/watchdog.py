@@ -4,13 +4,13 @@ JAX notices a process that died, never one that is alive and stuck: its peers wo
 collective for as long as the job has money.
 """
 
+import contextlib
 import faulthandler
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import jax
 
@@ -18,8 +18,10 @@ from rewardjax.background import beside
 from rewardjax.exit_codes import ExitCode
 from rewardjax.parallel import distributed
 
-# Between two looks, and between two signs of life for the others to see.
-LOOKS_EVERY = 1.0
+# Seconds between two looks at the clock, and between two signs of life for the others to see.
+LOOKS_EVERY, BEATS_EVERY = 0.1, 1.0
+# Seconds for what needs the network: naming who is behind, and having the others leave too.
+FAREWELL_SECONDS = 0.7
 _BEAT = "rewardjax/beat/"
 
 
@@ -38,10 +40,15 @@ class Watchdog:
     def watch(self, stop: threading.Event) -> None:
         """Watch until `stop`."""
         while not stop.wait(min(LOOKS_EVERY, self._seconds / 4)):
-            if not distributed.alone():
-                distributed.renew(f"{_BEAT}{jax.process_index()}", f"{self._step} {time.time():f}")
             if time.monotonic() - self._last > self._seconds:
                 self._end()
+
+    def show_life(self, stop: threading.Event) -> None:
+        """Tell the others until `stop` which step this process is at."""
+        # Not by the thread that watches: where the coordinator's process is stopped, its store
+        # answers nobody, and whoever asks it waits.
+        while not stop.wait(BEATS_EVERY):
+            distributed.renew(f"{_BEAT}{jax.process_index()}", f"{self._step} {time.time():f}")
 
     def _end(self) -> None:
         me = jax.process_index()
@@ -54,11 +61,19 @@ class Watchdog:
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
         message = f"process {me} waited {self._seconds:.0f} s at step {self._step}"
         if not distributed.alone():
-            message += f"; {_laggards(distributed.look_up_all(_BEAT))}"
-            # The others hear of it, and leave with the same code.
-            distributed.end_all(ExitCode.HANG, message)
+            # The others hear of it, and leave with the same code. For the same reason as above
+            # nobody waits for that without a bound; who does not hear it is aborted by the
+            # runtime, and restarted as well.
+            farewell = threading.Thread(target=_end_all, args=(message,), daemon=True)
+            farewell.start()
+            farewell.join(FAREWELL_SECONDS)
         print(f"[process {me}] {message}", file=sys.stderr, flush=True)
         os._exit(ExitCode.HANG)
+
+
+def _end_all(message: str) -> None:
+    laggards = _laggards(distributed.look_up_all(_BEAT))
+    distributed.end_all(ExitCode.HANG, f"{message}; {laggards}")
 
 
 def _laggards(beats: dict[str, str]) -> str:
@@ -67,7 +82,7 @@ def _laggards(beats: dict[str, str]) -> str:
     for process, text in beats.items():
         step, _, when = text.partition(" ")
         steps[process], seen[process] = int(step), float(when)
-    silent = [name for name in seen if max(seen.values()) - seen[name] > 10 * LOOKS_EVERY]
+    silent = [name for name in seen if max(seen.values()) - seen[name] > 5 * BEATS_EVERY]
     if silent:
         return f"process {', '.join(silent)} shows no sign of life"
     behind = [name for name in steps if steps[name] < max(steps.values())]
@@ -76,7 +91,7 @@ def _laggards(beats: dict[str, str]) -> str:
     return "all processes are at the same step"
 
 
-@contextmanager
+@contextlib.contextmanager
 def watching(*, minutes: float = 30.0) -> Iterator[Watchdog]:
     """A watchdog while the block runs, with a first beat; `minutes` = 0 for one that never bites.
 
@@ -86,5 +101,8 @@ def watching(*, minutes: float = 30.0) -> Iterator[Watchdog]:
     if minutes <= 0:
         yield watchdog
         return
-    with beside(watchdog.watch):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(beside(watchdog.watch))
+        if not distributed.alone():
+            stack.enter_context(beside(watchdog.show_life))
         yield watchdog

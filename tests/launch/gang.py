@@ -71,11 +71,14 @@ if behavior == "stop":
             if stopping.due(boundaries.STOP, step):
                 (folder / f"{me}.json").write_text(json.dumps(step))
                 raise Left("stopped")
-if behavior == "hang":
+if behavior in ("hang", "freeze"):
     with watching(minutes=HANGS_AFTER / 60) as watchdog:
         for step in range(1 if me == who else 2):
             watchdog.beat(step)
             total(x).block_until_ready()
+            time.sleep(1.5)  # until everybody has shown life
+        if me == who and behavior == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if me == who:
             time.sleep(120)
 if behavior != "end":

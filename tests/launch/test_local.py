@@ -108,6 +108,15 @@ def test_a_host_that_hangs_ends_the_job_and_is_named(launch):
     assert "process 1 is behind the others" in err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_host_that_is_stopped_ends_the_job_even_where_it_holds_the_store(launch, who):
+    """A stopped coordinator answers nobody: the others must not wait for it to say that they hang."""
+    code, _, err, seconds = launch("freeze", who=who)
+    assert code == 43 and seconds < 30
+    assert f"[process {1 - who}] no progress for 3 s" in err
+
+
 # The rest needs no jax: any command shows how signals, prefixes and exit codes are handled.
 
 
