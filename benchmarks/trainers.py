@@ -140,6 +140,11 @@ def start(
     return Gang(trainers)
 
 
+def command(argv: Sequence[str], log: pathlib.Path) -> Gang:
+    """Start `python -m ARGV` as one process."""
+    return Gang([Trainer(_fork(argv, dict(os.environ), log, 0, None))])
+
+
 def _fork(
     argv: Sequence[str],
     environment: dict[str, str],
@@ -236,6 +241,21 @@ def until(condition: Callable[[], bool], gang: Gang, seconds: float = 300.0) -> 
 
 
 # ------------------------------------------------------------------ what a trainer is asked for
+
+
+def on_step(step: int, act: Callable[[], object]) -> None:
+    """Have this trainer act before it takes `step`."""
+    from rewardjax.training import loop
+
+    real = loop.pipeline.train_steps
+
+    def acting(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, element in enumerate(real(*args, **kwargs), start=kwargs["first_step"] + 1):
+            if number == step:
+                act()
+            yield element
+
+    loop.pipeline.train_steps = acting
 
 
 def tracing(folder: pathlib.Path) -> Callable[[int], None]:
