@@ -11,6 +11,7 @@ makes the shards that are missing, with however many processes, and they are the
 
 import contextlib
 import dataclasses
+import errno
 import itertools
 import json
 import pathlib
@@ -133,12 +134,31 @@ def build(job: Build, numbers: Sequence[int]) -> Iterator[int]:
         for run in runs_of(numbers):
             yield from _build_run(job, run, tallied)
     except Exception as error:
-        if errors.is_mistake(error):
-            with files.replacing(job.folder / REFUSED, many_writers=True) as part:
-                part.write_text("\n".join(errors.sentences(error)))
-        raise
+        refusal = _refusal(job, error)
+        if refusal is None:
+            raise
+        # A disk that is full may take no more of this either.
+        with (
+            contextlib.suppress(OSError),
+            files.replacing(job.folder / REFUSED, many_writers=True) as part,
+        ):
+            part.write_text("\n".join(errors.sentences(refusal)))
+        raise refusal from None
     finally:
         tallied.write()
+
+
+def _refusal(job: Build, error: Exception) -> Exception | None:
+    """What an error tells the user to change; None for a bug."""
+    if errors.is_mistake(error):
+        return error
+    # The library that writes groups wraps the system's words in its own.
+    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        return ValueError(
+            f"{job.folder}: no space left on the disk for the tokens of {job.source.name}; free "
+            "some and start the same command again, which goes on with the missing shards"
+        )
+    return None
 
 
 def refuse(folder: pathlib.Path) -> None:

@@ -60,6 +60,8 @@ def _refuse_end(job: Build, code: int | None) -> None:
     building.refuse(job.folder)
     if not code:
         return
+    if code == ExitCode.USER:
+        raise ValueError(f"{job.source.name}: not tokenized; the reason is above")
     if code > 0:
         raise RuntimeError("a process that tokenizes has failed; its traceback is above")
     raise ValueError(
@@ -82,7 +84,9 @@ def _work(job: Build, numbers: Sequence[int]) -> None:
     except Exception as error:
         if not errors.is_mistake(error):
             raise
-        # It is written down, for the process that began to tell.
+        # It is written down for the process that began, unless the disk is full.
+        if not (job.folder / building.REFUSED).exists():
+            errors.tell("tokenizing", error)
         sys.exit(ExitCode.USER)
 
 

@@ -1,6 +1,8 @@
 """A token cache in shards: the same pairs however it is cut, gone on with wherever it was left."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from rewardjax import fingerprint
 from rewardjax.data import formats, token_cache
 from rewardjax.data import sources as sources_lib
 from rewardjax.data.cache import building, file_hashes, local_processes, stretches
+from rewardjax.data.cache import shards as shards_lib
 from rewardjax.data.prepare import prepare
 
 CHAT = make_tokenizer()
@@ -22,12 +25,22 @@ def prepared(source, cache, **changes):
 
 
 def records(count=40):
-    """Pairs, groups, and now and then a record that cannot be used."""
+    """Pairs and groups, and whatever else is counted."""
     lines = []
     for i in range(count):
         lines.append(pair_record(f"question {i}", "a" * (i % 9 + 1), "b" * (i % 7 + 1)))
+        if i % 10 == 1:
+            lines[-1]["prompt"] = "x" * 300
         if i % 10 == 3:
             lines[-1]["chosen"] = "\0"
+        if i % 10 == 5:
+            lines[-1]["chosen"] = "a <|im_end|>"
+        if i % 10 == 6:
+            lines[-1]["chosen"] = lines[-1]["rejected"]
+        if i % 10 == 9:
+            lines[-1]["tools"] = [{"name": "search"}]
+        if i > 30:
+            lines[-1]["note"] = "not used, and late"
         if i % 10 == 7:
             scores = [3, 1, 2]
             lines[-1] = {"prompt": f"ask {i}", "responses": ["a", "bb", "c"], "scores": scores}
@@ -53,9 +66,15 @@ def without_files(manifest):
 
 
 @pytest.mark.parametrize("shards", [1, 3, 7, 40])
-def test_pairs_and_account_do_not_depend_on_the_number_of_shards(tmp_path, shards):
+def test_pairs_and_account_do_not_depend_on_the_number_of_shards(tmp_path, shards, monkeypatch):
+    monkeypatch.setattr(formats, "SAMPLE", 20)
     source = write_source(tmp_path / "a.jsonl", records())
-    four, other = (prepared(source, tmp_path / str(n), shards=n) for n in (4, shards))
+    cut = {"over_long": "left"}
+    four = prepared(source, tmp_path / "4", shards=4, **cut)
+    other = prepared(source, tmp_path / "other", shards=shards, **cut)
+    (file,) = other.manifest["files"]
+    assert file["shortened"] == file["unprinted"]["tools"] == file["control_records"] == 4
+    assert file["dropped"] == {"bad_text": 4, "equal": 4} and file["late_columns"] == {"note": 31}
     for name in COLUMNS:
         assert np.array_equal(getattr(four, name), getattr(other, name)), name
     assert tokens_of(four) == tokens_of(other)
@@ -181,6 +200,26 @@ def test_a_process_that_is_killed_is_told_in_a_sentence(tmp_path):
         local_processes._refuse_end(job, 2)
 
 
+def test_a_full_disk_is_told_in_a_sentence_and_costs_no_shard(tmp_path, monkeypatch):
+    source = write_source(tmp_path / "a.jsonl", records())
+    whole = files_of(prepared(source, tmp_path / "whole").folder)
+    add, writes = shards_lib.Writer.add, []
+
+    def fill(*arguments):
+        writes.append(arguments)
+        if len(writes) > 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        add(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_lib.Writer, "add", fill)
+        with pytest.raises(ValueError, match="no space left on the disk for the tokens of a;"):
+            prepared(source, tmp_path / "cache")
+    kept = list((tmp_path / "cache").glob("*/shard-*.json"))
+    assert len(kept) == 2
+    assert files_of(prepared(source, tmp_path / "cache").folder) == whole
+
+
 @pytest.mark.slow
 def test_what_a_process_refuses_is_told_as_this_one_tells_it(tmp_path):
     lines = "".join(json.dumps(record) + "\n" for record in records(3000))
@@ -220,7 +259,12 @@ def test_a_large_file_is_read_once_to_be_known(tmp_path, monkeypatch):
     (tmp_path / "a.jsonl").rename(tmp_path / "elsewhere" / "a.jsonl")
     moved = sources_lib.open_source(tmp_path / "elsewhere" / "a.jsonl")
     assert file_hashes.of_source(moved, tmp_path / "cache") == expected and len(read) == 1
-    write_source(tmp_path / "elsewhere" / "a.jsonl", records(299))
+    # Changed, but for its size and time.
+    path = tmp_path / "elsewhere" / "a.jsonl"
+    before = path.stat()
+    path.write_text(path.read_text().replace("question 150", "question 950"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
     assert file_hashes.of_source(moved, tmp_path / "cache") != expected
     (tmp_path / "cache" / file_hashes.FILE).write_text("[]")
     assert file_hashes.of_source(moved, tmp_path / "cache") == moved.fingerprint()
