@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rewardjax.data.groups import BadRecord, Group
+from rewardjax.data.groups import UNFORESEEN, BadRecord, Group, costing_one_record
 from rewardjax.data.layouts import (
     LAYOUTS,
     Layout,
@@ -30,6 +30,7 @@ from rewardjax.data.layouts import (
 )
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.spelling import CONFIG, Spelling
 
 SAMPLE = 1000  # records of a file that decide what it holds
@@ -85,7 +86,8 @@ class Reading:
     def read(self, record: Record, index: int) -> tuple[Group, set[str]]:
         """The group, and the columns that it was read from."""
         try:
-            return self._read(record, index)
+            with costing_one_record("the record cannot be read"):
+                return self._read(record, index)
         except BadRecord as error:
             raise BadRecord(error.reason, self.spelling.of(error.detail)) from None
 
@@ -103,6 +105,8 @@ class Reading:
         return [name for name in late if name not in names and name != "id"]
 
     def _read(self, record: Record, index: int) -> tuple[Group, set[str]]:
+        if isinstance(record, Broken):
+            raise BadRecord("bad_line", record.detail)
         mapped = self._mapped(record)
         layout = _layout_of(mapped)
         if layout is None:
@@ -123,10 +127,10 @@ class Reading:
         # What repeats the prompt under its plain name is reported as where the prompt came from.
         watched.read.add("prompt")
         _refuse_unread_side(watched, content)
-        identity = watched.get("id")
+        identity = _identity(watched.get("id"))
         if identity is None:
             identity = f"{self.source}:{index}"
-        group = Group(id=str(identity), source=self.source, **content)
+        group = Group(id=identity, source=self.source, **content)
         return group, {name for name in watched.read if mapped.get(name) is not None}
 
     def _mapped(self, record: Record) -> Record:
@@ -238,7 +242,11 @@ def decide(
     Raises ValueError where none of them can be read: one sentence with the first reason.
     """
     sample = list(itertools.islice(records, SAMPLE))
-    absent = columns.absent(sample)
+    broken = [record for record in sample if isinstance(record, Broken)]
+    # A torn line costs itself. Most of them: the file is of another kind than its name says.
+    if len(broken) > len(sample) / 2:
+        raise Unreadable(broken[0].detail)
+    absent = columns.absent([record for record in sample if not isinstance(record, Broken)])
     if absent is not None:
         raise Unreadable(f"{file}: {spelling.of(absent)}")
     reading = Reading(file, source, _with_numbers(columns, sample), spelling)
@@ -250,16 +258,17 @@ def decide(
     for index, record in enumerate(sample):
         present |= dict.fromkeys(name for name in record if record[name] is not None)
         try:
-            # Before it is read: a record whose label cannot be read is of its layout all the same.
-            layout = _layout_of(reading._mapped(record))
-            if layout is not None:
-                layouts[layout.name] += 1
-            group, names = reading.read(record, index)
+            with costing_one_record("the record cannot be read"):
+                # Before it is read: one whose label cannot be read is of its layout all the same.
+                layout = _layout_of(reading._mapped(record))
+                if layout is not None:
+                    layouts[layout.name] += 1
+                group, names = reading.read(record, index)
+                habits.note(reading._mapped(record), names, group)
         except BadRecord as error:
             errors.append(error)
             continue
         read |= names
-        habits.note(reading._mapped(record), names, group)
     if errors and len(errors) == len(sample):
         raise Unreadable(f"{file}: cannot be read: {spelling.of(errors[0].detail)}")
     habit = habits.complaint()
@@ -310,11 +319,22 @@ def _read_by(layout: Layout, record: Record) -> Content:
     try:
         return layout.read(record)
     # A field of another type than published, at any depth: there is no end of checks for these.
-    except (TypeError, AttributeError, KeyError, IndexError, ValueError, OverflowError) as error:
+    except UNFORESEEN as error:
         raise BadRecord(
             "bad_schema",
             f"a field is missing or of another type than in {layout.name}: {error!r:.120}",
         ) from None
+
+
+def _identity(value: Any) -> str | None:
+    """The id that a record names, None where it names none. Raises BadRecord for no name."""
+    if value is None or isinstance(value, str):
+        return value
+    # As text these would be names that nobody else finds, and no two files spell them alike.
+    is_list = isinstance(value, (dict, list, tuple))
+    if is_list or value != value:
+        raise BadRecord("bad_schema", f"id = {value!r:.80}, neither a text nor a number")
+    return str(value)
 
 
 def _no_layout(record: Record) -> str:

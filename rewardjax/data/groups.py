@@ -1,9 +1,14 @@
 """The unit of data: one prompt, its responses, and the labeled pairs among them."""
 
+import contextlib
 import dataclasses
 import json
 import math
+import unicodedata
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from rewardjax import fingerprint
 
@@ -16,15 +21,18 @@ NO_CONTENT = "no_content"
 # Why a record or pair is dropped. Closed: manifests and quarantine files count by these, and users
 # look them up in docs/data.md.
 REASONS = {
-    "empty": "the last prompt turn or a response has no text but whitespace",
+    "empty": "the last prompt turn or a response shows no text",
     "equal": "chosen and rejected are the same text",
     "equal_after_truncation": "chosen and rejected are the same tokens once cut to max_length",
     "over_long": "the conversation does not fit the maximum length",
     "bad_role": "a role is missing or unknown, or the chat template refuses the conversation",
     "bad_text": "a text holds a lone surrogate or a NUL character",
+    "bad_line": "a line or row of the file that is no record",
     "bad_schema": "a field is missing, has the wrong type, or contradicts another",
     "not_finite": "the model gives no finite number",
 }
+
+LARGEST = float(np.finfo(np.float32).max)  # of labels, which are kept in 32 bits
 
 # Who may speak. In which order is for the chat template to say: it refuses what it cannot print.
 ROLES = ("system", "user", "assistant", "tool")
@@ -45,6 +53,28 @@ class BadRecord(Exception):
         # Exceptions rebuild themselves from `args`, which holds one string here, and this one
         # comes from worker processes.
         return BadRecord, (self.reason, self.detail)
+
+
+# What values that nobody foresaw raise. Neither a bug of ours such as a NameError, nor the system's
+# (OSError, MemoryError), is a record's fault. StopIteration would end the data set.
+UNFORESEEN = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    StopIteration,
+)
+
+
+@contextlib.contextmanager
+def costing_one_record(where: str) -> Iterator[None]:
+    """The block, or the function so decorated: what a record's values raise in it is a BadRecord.
+
+    There is no end of checks for what a record may hold. What was not foreseen, in our code or in a
+    library's, costs the record alone, and is counted with its reason like the rest.
+    """
+    try:
+        yield
+    except UNFORESEEN as error:
+        detail = f"{where}: {type(error).__name__}: {error!s:.200}"
+        raise BadRecord("bad_schema", detail) from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +126,7 @@ def pair_id(
     return fingerprint.of_json(record)
 
 
+@costing_one_record("the record cannot be checked")
 def check(group: Group) -> tuple[Group, list[BadRecord]]:
     """The group without the pairs that cannot be used, and one BadRecord for each of those.
 
@@ -138,7 +169,7 @@ def check_prompt(group: Group) -> None:
     _check_messages(group.prompt, "prompt")
     last = group.prompt[-1]
     # A tool may well have nothing to say; a user who does has asked nothing.
-    if last["role"] != "tool" and not last["content"].strip():
+    if last["role"] != "tool" and _is_blank(last["content"]):
         raise BadRecord("empty", f"prompt[{len(group.prompt) - 1}].content = {last['content']!r}")
     if not group.responses:
         raise BadRecord("bad_schema", "responses = [], a group has at least one")
@@ -165,8 +196,16 @@ def _check_response(response: list[Message], where: str) -> None:
             f"{where}[-1].role = {last['role']!r}, a response ends with 'assistant'",
         )
     # A call of a tool is an answer without a word.
-    if not last["content"].strip() and not last.get("tool_calls"):
+    if _is_blank(last["content"]) and not last.get("tool_calls"):
         raise BadRecord("empty", f"{where}[-1].content = {last['content']!r}")
+
+
+def _is_blank(text: str) -> bool:
+    """Whether a text shows nothing: no character but white space and those without a shape."""
+    # Zero-width spaces and marks of order and direction are Unicode's category Cf.
+    return all(
+        character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text
+    )
 
 
 def _pairs_without(pairs: list[Pair], faults: dict[int, BadRecord]) -> bool:
@@ -204,7 +243,8 @@ def _check_messages(messages: list[Message], where: str) -> None:
 def check_text(value: Any, where: str) -> None:
     """Raise BadRecord("bad_text") where a string inside `value` (any nesting) is no legal text.
 
-    Illegal are a NUL and a lone surrogate, which UTF-8 cannot hold.
+    Illegal are a NUL and a lone surrogate, which UTF-8 cannot hold. "bad_schema" is a number that
+    JSON cannot hold: in the arguments of a tool call a template would print it as a word.
     """
     if isinstance(value, str):
         # Tokenizers and Arrow written in C end a text there, or refuse it.
@@ -218,6 +258,8 @@ def check_text(value: Any, where: str) -> None:
                 f"{where} has the lone surrogate U+{ord(value[error.start]):04X} "
                 f"at character {error.start}",
             ) from None
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadRecord("bad_schema", f"{where} = {value}, not a number")
     elif isinstance(value, dict):
         for key, item in value.items():
             check_text(key, f"{where} key")
@@ -237,5 +279,6 @@ def _check_pair(pair: Pair, responses: int) -> None:
         raise BadRecord("bad_schema", f"chosen = rejected = {pair.chosen}, a pair is two responses")
     if not 0.0 <= pair.target <= 1.0:  # also false for NaN
         raise BadRecord("bad_schema", f"target = {pair.target}, not a probability")
-    if not math.isfinite(pair.margin):
-        raise BadRecord("bad_schema", f"margin = {pair.margin}, not finite")
+    # Also false for NaN. A difference of two scores may leave the range in which both of them are.
+    if not abs(pair.margin) <= LARGEST:
+        raise BadRecord("bad_schema", f"margin = {pair.margin}, not finite in 32 bits")

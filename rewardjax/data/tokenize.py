@@ -88,11 +88,18 @@ def tokenize_record(
     try:
         group, bad_pairs = groups.check(readings[file].to_group(record, number))
         late_columns = readings[file].late_columns(record, number)
+        with groups.costing_one_record("the record cannot be tokenized"):
+            if not in_part(group, settings.part):
+                return Outcome(file, outside_part=True)
+            outcome = _tokenize(group, number, tokenizer, settings)
     except BadRecord as error:
         return Outcome(file, bad_record=error)
-    if not in_part(group, settings.part):
-        return Outcome(file, outside_part=True)
+    bad_pairs = [*bad_pairs, *outcome.bad_pairs]
+    return outcome._replace(file=file, bad_pairs=bad_pairs, late_columns=late_columns)
 
+
+def _tokenize(group: Group, number: int, tokenizer: ChatTokenizer, settings: Settings) -> Outcome:
+    """What becomes of the group of record `number`, but for what `groups.check` took of it."""
     # Only responses that some pair uses: the others would be tokenized for nothing.
     before = tokenizer.neutralized
     tokens: dict[int, np.ndarray] = {}
@@ -114,6 +121,7 @@ def tokenize_record(
         control_example = f"record {number}, {control_string!r}"
 
     kept = []
+    bad_pairs = []
     for pair in group.pairs:
         reason = _why_not(pair, tokens, unusable, settings)
         if reason is None:
@@ -126,7 +134,6 @@ def tokenize_record(
     if used:
         encoded = token_cache.encode(split_prefix([tokens[k] for k in used]))
     return Outcome(
-        file,
         encoded=encoded,
         pairs=[_indexed(pair, tokens, used) for pair in sample],
         sampled_out=len(kept) - len(sample),
@@ -135,7 +142,6 @@ def tokenize_record(
         control_example=control_example,
         unprinted=tokenizer.unprinted(group),
         was_shortened=not shortened.isdisjoint(used),
-        late_columns=late_columns,
     )
 
 

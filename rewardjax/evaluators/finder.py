@@ -6,6 +6,7 @@ folder happens to lie: a clone also holds the judgments of other models on the s
 """
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import re
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from rewardjax import fingerprint
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord, Group
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.sources.folders import DESCRIPTIONS, SPLIT_WORDS
 from rewardjax.evaluators import reading
@@ -140,7 +142,10 @@ def load(
 
 
 def _records(unit: Unit, of_place: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for row, record in enumerate(unit.source):
+    for row, record in enumerate(unit.source.rows()):
+        if isinstance(record, Broken):
+            yield record
+            continue
         # Some files number nothing: their records are known by their place alone.
         yield {"row": row, **of_place, **record}
 
@@ -159,7 +164,7 @@ def _in_another_format(
         contents = set()
         for record in _records(unit, of_place):
             try:
-                contents.add(reading.content(*read(record)))
+                contents.add(reading.content(*reading.read_by(read, record)))
             except BadRecord:
                 continue
         others: dict[str, str] = {}
@@ -320,9 +325,12 @@ def _fields(unit: Unit) -> set[str]:
         return set(pq.read_schema(file).names)
     names: set[str] = set()
     try:
-        for row, record in enumerate(unit.source):
-            if row == PEEKED:
-                break
+        rows = list(itertools.islice(unit.source.rows(), PEEKED))
+        broken = [row for row in rows if isinstance(row, Broken)]
+        # A torn line costs itself, but a file of nothing else is no data.
+        if broken and len(broken) == len(rows):
+            raise ValueError(broken[0].detail)
+        for record in rows:
             names |= set(record)
     except ValueError:
         # Settings of a tool are JSON without records; a broken file is a fault worth a stop.

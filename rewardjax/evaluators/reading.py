@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from rewardjax import assets, fingerprint, hub
 from rewardjax.data import accounting, formats, sources, spelling
-from rewardjax.data.groups import BadRecord, Group, Message, check
+from rewardjax.data.groups import BadRecord, Group, Message, check, costing_one_record
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.tokenize import in_part
 from rewardjax.evaluators.records import Examples, Item
@@ -57,7 +58,9 @@ def files_in(path: str | pathlib.Path) -> list[pathlib.Path]:
 
 def numbered(source: sources.Source) -> Iterator[tuple[str, dict[str, Any]]]:
     """The records of a source, each with where it stands."""
-    for row, record in enumerate(source):
+    # TFDS has no rows that are no records.
+    rows = getattr(source, "rows", source.__iter__)
+    for row, record in enumerate(rows()):
         yield f"{source.name}:{row}", record
 
 
@@ -100,7 +103,7 @@ def groups_of(
         if reason is not None:
             unusable.append(f"{source.name}:{row}: {reason.detail:.300}")
         # `collect` lists a record without a group, whichever part it might belong to.
-        if isinstance(outcome, BadRecord) or in_part(outcome, part):
+        if _may_be_in(outcome, part):
             yield f"{source.name}:{row}", Preferences(record, outcome)
     share = len(unusable) / max(records, 1)
     if share > max_dropped:
@@ -109,6 +112,17 @@ def groups_of(
             f"{source.name}: {share:.0%} of {records:,} records are unusable, the first: "
             f"{unusable[0]}; {limit} is the share that may be lost"
         )
+
+
+def _may_be_in(outcome: Group | BadRecord, part: Sequence[float]) -> bool:
+    """Whether a record's prompt is in `part`; one without a prompt that can be told might be."""
+    if isinstance(outcome, BadRecord):
+        return True
+    try:
+        with costing_one_record("the prompt cannot be told"):
+            return in_part(outcome, part)
+    except BadRecord:
+        return True
 
 
 def _unusable(outcome: Group | BadRecord) -> BadRecord | None:
@@ -140,9 +154,12 @@ def collect(
     groups: list[Group] = []
     left_out: list[dict[str, str]] = []
     times: dict[str, int] = {}
+    distinct: set[str] = set()
     for where, record in records:
         try:
-            item, group = read(record)
+            item, group = read_by(read, record)
+            with costing_one_record("the record cannot be told from others"):
+                distinct.add(content(item, group))
         except BadRecord as error:
             left_out.append({"where": where, "reason": error.reason, "detail": error.detail})
             continue
@@ -164,8 +181,17 @@ def collect(
             contents.append(origin.fingerprint())
     # With the items, since the same files may be read in part.
     identity = fingerprint.of_json([name, contents, items])
-    repeated = _repeated(items, groups)
+    # Examples that are an earlier one again, by all but their id.
+    repeated = len(items) - len(distinct)
     return Examples(name, items, groups, identity, left_out, repeated=repeated)
+
+
+def read_by(read: Callable[[Any], tuple[Item, Group]], record: Any) -> tuple[Item, Group]:
+    """What a benchmark's `read` makes of a record. Raises BadRecord for whatever goes wrong."""
+    if isinstance(record, Broken):
+        raise BadRecord("bad_line", record.detail)
+    with costing_one_record("the record cannot be read"):
+        return read(record)
 
 
 def unread(left_out: Sequence[Mapping[str, str]]) -> str:
@@ -175,12 +201,6 @@ def unread(left_out: Sequence[Mapping[str, str]]) -> str:
         f"{len(left_out):,} records could not be read, the first: {first['where']}: "
         f"{first['reason']}: {first['detail']:.300}"
     )
-
-
-def _repeated(items: Sequence[Item], groups: Sequence[Group]) -> int:
-    """Examples that are an earlier one again, by all but their id."""
-    distinct = {content(item, group) for item, group in zip(items, groups, strict=True)}
-    return len(items) - len(distinct)
 
 
 def content(item: Item, group: Group) -> str:

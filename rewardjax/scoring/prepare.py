@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
     control_example: str = ""
 
 
+@groups.costing_one_record("the record cannot be tokenized")
 def prepare(
     group: Group,
     tokenizer: ChatTokenizer,

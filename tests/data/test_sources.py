@@ -246,7 +246,7 @@ def test_splits_of_a_saved_dataset_dict(tmp_path):
         ("a.csv", b"x,x\n1,2\n", r"a\.csv:1: the header names a column twice"),
         ("a.csv", b"x,y\n1,2\n1,2,3\n", r"a\.csv:3: 3 cells, the header has 2 columns"),
         ("a.csv", b'x,y\n1,"2\n3,4\n', r"a\.csv:3: bad CSV: unexpected end of data"),
-        ("a.csv", b"x,y\n1,\xe9\n", r"a\.csv: not UTF-8 .*iconv -f WINDOWS-1252"),
+        ("a.csv", b"x,y\n1,\xe9\n", r"a\.csv:2: not UTF-8; .*iconv -f WINDOWS-1252"),
         ("a.parquet", b"PAR1 and no end", r"a\.parquet: not a whole parquet file"),
         ("a.arrow", b"ARROW1\0\0 and no end", r"a\.arrow: not a whole arrow file"),
     ],

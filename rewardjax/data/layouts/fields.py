@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from rewardjax.data import json_text
-from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.groups import LARGEST, BadRecord, Message
 from rewardjax.data.layouts import transcripts, turns
 
 Record = dict[str, Any]
@@ -40,7 +38,6 @@ STRUCTURES = (
     *("responses", "candidates", "completions", "answers", "generations", "annotations"),
     *("scores", "ratings", "correct", "ranks", "labels", "history", "info", "summaries"),
 )
-LARGEST = float(np.finfo(np.float32).max)
 
 
 def unpacked(record: Record) -> Record:

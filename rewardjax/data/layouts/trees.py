@@ -14,6 +14,7 @@ from rewardjax.data.groups import BadRecord
 from rewardjax.data.layouts import fields, ranked, turns
 from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
+from rewardjax.data.sources.broken import Broken
 
 # Rows of one tree are gathered before it is read; the largest of OASST has a few hundred. A table
 # that calls all of its rows one tree must not be gathered whole.
@@ -30,6 +31,10 @@ def reply_lists(records: Iterable[Record]) -> Iterator[Record]:
     """
     rows: list[Record] = []
     for record in records:
+        # It has no tree, and the rows on both sides of it may be of one.
+        if isinstance(record, Broken):
+            yield record
+            continue
         if _is_row(record):
             if rows and (_is_of_another_tree(record, rows[-1]) or len(rows) >= MOST_ROWS):
                 yield from _of_rows(rows)

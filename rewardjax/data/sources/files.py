@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from rewardjax import fingerprint
 from rewardjax.data.sources import json_files, tables
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import UNPACK
 from rewardjax.files import refuse_stand_in
 
 Record = dict[str, Any]
+DEEPEST = 100  # lists and objects inside each other; a conversation has 5, a tree of them some 50
 
 
 class Kind(NamedTuple):
@@ -44,18 +46,38 @@ class Source:
         self.name, self.files = name, files
         for file in files:
             _kind_of(file)
+        self._opened = {file: _state(file) for file in files}
 
     def __iter__(self) -> Iterator[Record]:
+        # For whoever keeps no account of what is lost: a row that is no record ends the reading.
+        for record in self.rows():
+            if isinstance(record, Broken):
+                raise ValueError(record.detail)
+            yield record
+
+    def rows(self) -> Iterator[Record]:
+        """The records in order, with a `Broken` for each row that is none.
+
+        Raises ValueError where a file is not what it was when the source was opened.
+        """
         for file in self.files:
-            yield from read(file)
+            yield from self._read(file)
 
     def by_file(self) -> list[tuple[str, Callable[..., Iterator[Record]]]]:
-        """Each file's name and a function that reads it, in the order of iteration.
+        """Each file's name and a function that reads it as `rows` does, in the same order.
 
         The function takes the number of the record to begin with; without it, it is the first.
         """
         # What a file holds is decided per file: a folder may mix two kinds of them.
-        return [(file.name, functools.partial(read, file)) for file in self.files]
+        return [(file.name, functools.partial(self._read, file)) for file in self.files]
+
+    def _read(self, file: pathlib.Path, first: int = 0) -> Iterator[Record]:
+        yield from read(file, first)
+        # Fingerprint and length are of what was there before, and stand in what is made of it.
+        if _state(file) != self._opened[file]:
+            raise ValueError(
+                f"{file}: changed while it was read; run the command again when it is written"
+            )
 
     @functools.cached_property
     def counts(self) -> list[int]:
@@ -74,23 +96,49 @@ class Source:
 
 
 def read(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
-    """The records of a file from number `first` on, without the nulls inside of them."""
-    for record in _kind_of(file).read(file, first):
-        yield {name: without_nulls(value) for name, value in record.items()}
+    """The records of a file from number `first` on, without the nulls inside of them.
+
+    `Broken` stands for each row that is no record.
+    """
+    for number, record in enumerate(_kind_of(file).read(file, first), first):
+        if isinstance(record, Broken):
+            yield record
+            continue
+        try:
+            yield {name: without_nulls(value) for name, value in record.items()}
+        except RecursionError:
+            yield Broken(f"{file}, record {number}: lists and objects over {DEEPEST} deep")
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: Any, room: int = DEEPEST) -> Any:
     """A value whose objects lack the fields that hold null.
 
     A table has every field of a struct in every row and fills those that a row lacks, so that a
-    tool call's arguments would come back with the names of all other tools' arguments.
+    tool call's arguments would come back with the names of all other tools' arguments. Raises
+    RecursionError for lists and objects that are more than `room` deep.
     """
+    # Python's own limit depends on who calls: a record would be good here and bad in a worker.
+    if room < 0:
+        raise RecursionError
     # In JSON too: the same data shall give the same tokens from either.
     if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        return {
+            key: without_nulls(item, room - 1) for key, item in value.items() if item is not None
+        }
     if isinstance(value, list):
-        return [without_nulls(item) for item in value]
+        return [without_nulls(item, room - 1) for item in value]
     return value
+
+
+def _state(file: pathlib.Path) -> tuple[int, int] | None:
+    """What changes when a file is written to or replaced; None where it is not there."""
+    try:
+        status = file.stat()
+    # Whoever reads it says so.
+    except OSError:
+        return None
+    # Not its number on the disk, which is another one where another host has mounted it.
+    return status.st_size, status.st_mtime_ns
 
 
 def is_data(name: str) -> bool:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
+from rewardjax.data.sources.broken import Broken, as_record
 from rewardjax.data.sources.byte_streams import decompressed
 from rewardjax.files import UTF8_BOM
 
@@ -32,8 +33,10 @@ HEAD = 4096  # bytes in which a document of one long line must name its list
 def read(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
     """The records of a JSON file in any of the three forms, from number `first` on.
 
-    Raises ValueError with file, line and column for bad JSON, bad UTF-8 and records that are no
-    objects.
+    `Broken` stands for a line that is none.
+
+    Raises ValueError with file, line and column for bad JSON and bad UTF-8 in an array, behind
+    which nobody can tell where the next record begins.
     """
     if _holds_lines(file):
         return _read_lines(file, first)
@@ -87,7 +90,7 @@ def _is_wrapper(file: pathlib.Path, line: bytes) -> bool:
     """Whether a line is an object around a list of records."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False  # read as a line, it gets its error
     if not isinstance(value, dict):
         return False
@@ -111,30 +114,30 @@ def _read_lines(file: pathlib.Path, first: int) -> Iterator[Record]:
         for number, line in itertools.islice(lines, first, None):
             # Files that were appended to each other have a mark at each one's start.
             line = line.removeprefix(UTF8_BOM)
-            yield as_record(_parse_line(line, file, number), f"{file}:{number}")
+            yield _parse_line(line, file, number)
 
 
-def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Any:
+def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Record:
     # Told apart from text first: JSON's reader takes a line with zeros for UTF-16.
     if b"\0" in line:
-        raise ValueError(
+        return Broken(
             f"{file}:{number}: zero bytes at byte {line.index(0) + 1}, as after a crash or a full "
             "disk; download or copy the file again"
         )
     try:
-        return json.loads(line, object_pairs_hook=_object)
+        return as_record(json.loads(line, object_pairs_hook=_object), f"{file}:{number}")
     except json.JSONDecodeError as error:
-        raise ValueError(
+        return Broken(
             f"{file}:{number}: bad JSON at column {error.colno}: {error.msg}{_advice(error, file)}"
-        ) from None
+        )
     except UnicodeDecodeError as error:
-        raise ValueError(
+        return Broken(
             f"{file}:{number}: not UTF-8 at byte {error.start + 1}: {error.reason}; convert it: "
             f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8-{file.name}"
-        ) from None
+        )
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits, or thousands of brackets: valid, and of no use.
-        raise ValueError(f"{file}:{number}: {error}") from None
+        return Broken(f"{file}:{number}: {error}")
 
 
 def _advice(error: json.JSONDecodeError, file: pathlib.Path) -> str:
@@ -156,13 +159,6 @@ def _object(fields: list[tuple[str, Any]]) -> Record:
         names = [name for name, _ in fields]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"an object has two fields called {twice!r}; keep one, or rename them")
-    return value
-
-
-def as_record(value: Any, where: str) -> Record:
-    """`value`, if it is an object. Raises ValueError naming `where` for any other."""
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: a record is a JSON object, this is {value!r:.60}")
     return value
 
 

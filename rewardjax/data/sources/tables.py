@@ -6,13 +6,15 @@ import io
 import itertools
 import mmap
 import pathlib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import decompressed
 from rewardjax.files import refuse_stand_in
 
@@ -20,6 +22,7 @@ Record = dict[str, Any]
 RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects
 PAGES_AT_ONCE = 1 << 20  # bytes of one column of a Parquet file
 HEADER = 4096  # bytes in which a table of text names its columns
+UNDECODED = re.compile("[\udc80-\udcff]")  # PEP 383
 SHOWN_BYTES = 16  # of a file that is not what its name says
 FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins otherwise
 
@@ -30,23 +33,29 @@ FILE_MAGIC = b"ARROW1"  # Feather and the random-access form; a stream begins ot
 def read_csv(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
     """A record per row from number `first` on, named by the header; empty cells are None.
 
-    Raises ValueError with file and line for a row of another length than the header.
+    `Broken` for a row of another length than the header, and for one that is no UTF-8. Raises
+    ValueError with file and line for quotes that do not match: where the next row begins is lost.
     """
     # Numbers stay text: a table does not say whether "5" is an answer or a score.
     with _rows(file) as rows:
         names = next(rows, None)
         if names is None:
             return
+        if not all(map(_is_text, names)):
+            raise ValueError(f"{file}:1: the header is not UTF-8; {_to_utf8(file)}")
         if len(set(names)) < len(names):
             raise ValueError(f"{file}:1: the header names a column twice: {', '.join(names)}")
         # The csv module gives a blank line as no cells.
         for row in itertools.islice(filter(None, rows), first, None):
             if len(row) != len(names):
-                raise ValueError(
+                yield Broken(
                     f"{file}:{rows.line_num}: {len(row)} cells, the header has {len(names)} "
                     "columns; quote the cells that hold a delimiter or a line break"
                 )
-            yield {name: cell or None for name, cell in zip(names, row, strict=True)}
+            elif not all(map(_is_text, row)):
+                yield Broken(f"{file}:{rows.line_num}: not UTF-8; {_to_utf8(file)}")
+            else:
+                yield {name: cell or None for name, cell in zip(names, row, strict=True)}
 
 
 def count_csv(file: pathlib.Path) -> int:
@@ -54,6 +63,15 @@ def count_csv(file: pathlib.Path) -> int:
     with _rows(file) as rows:
         next(rows, None)
         return sum(1 for row in rows if row)
+
+
+def _to_utf8(file: pathlib.Path) -> str:
+    return f"convert it: iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8-{file.name}"
+
+
+def _is_text(cell: str) -> bool:
+    """Whether a cell has no byte that could not be decoded."""
+    return cell.isascii() or not UNDECODED.search(cell)
 
 
 @contextlib.contextmanager
@@ -64,18 +82,14 @@ def _rows(file: pathlib.Path) -> Iterator[Any]:
     with decompressed(file) as data:
         delimiter = _delimiter(file, data)
         # A mark at the start would become part of the first column's name.
-        text = io.TextIOWrapper(data, "utf-8-sig", newline="")
+        # Bytes that are no UTF-8 become characters that no text has, to be seen in their row.
+        text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
         # Strict: else a quote that is never closed makes one cell of the rest of the file.
         rows = csv.reader(text, delimiter=delimiter, strict=True)
         try:
             yield rows
         except csv.Error as error:
             raise ValueError(f"{file}:{rows.line_num}: bad CSV: {error}") from None
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{file}: not UTF-8 after line {rows.line_num}: {error.reason}; convert it: "
-                f"iconv -f WINDOWS-1252 -t UTF-8 {file.name} > utf8-{file.name}"
-            ) from None
         finally:
             text.detach()
 
@@ -104,8 +118,10 @@ def read_parquet(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
     _refuse_other_start(file)
     with _readable(file), pq.ParquetFile(file, **streamed) as table:
         groups, skipped = _row_groups_from(table.metadata, first)
+        row = first - skipped
         for batch in table.iter_batches(RECORDS_AT_ONCE, groups):
-            yield from batch.slice(skipped).to_pylist()
+            yield from _records(file, row + skipped, batch.slice(skipped))
+            row += batch.num_rows
             skipped = max(0, skipped - batch.num_rows)
 
 
@@ -128,11 +144,27 @@ def count_parquet(file: pathlib.Path) -> int:
 
 def read_arrow(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
     """The rows of an Arrow file or stream, or of a Feather file, from number `first` on."""
+    row = 0
     for batch in arrow_batches(file):
         skipped, first = min(first, batch.num_rows), max(0, first - batch.num_rows)
         # save_to_disk writes batches of 1,000 and more; as Python objects these are large.
         for start in range(skipped, batch.num_rows, RECORDS_AT_ONCE):
-            yield from batch.slice(start, RECORDS_AT_ONCE).to_pylist()
+            yield from _records(file, row + start, batch.slice(start, RECORDS_AT_ONCE))
+        row += batch.num_rows
+
+
+def _records(file: pathlib.Path, first: int, batch: pa.RecordBatch) -> Sequence[Record]:
+    """The rows of a batch whose first one is row `first` of the file."""
+    try:
+        return batch.to_pylist()
+    # Text that is no UTF-8, a date that Python has not: pyarrow checks neither when it reads.
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            return [Broken(f"{file}, row {first}: {error}")]
+    records: list[Record] = []
+    for row in range(batch.num_rows):
+        records += _records(file, first + row, batch.slice(row, 1))
+    return records
 
 
 def count_arrow(file: pathlib.Path) -> int:
