@@ -17,14 +17,17 @@ PAGES = (b"<!doctype", b"<html", b"<?xml", b"<!--", b"<head", b"<body", b"<error
 
 
 def refuse_stand_in(path: pathlib.Path) -> None:
-    """Raise ValueError for a file that came in place of another: a Git LFS pointer, a web page.
+    """Raise ValueError for what is in place of a file: a Git LFS pointer, a web page, a pipe.
 
     A file that is not there is left to whoever opens it, but for a link to nothing.
     """
     if path.is_symlink() and not path.exists():
         _refuse_link(path)
-    if not path.is_file():
+    if not path.exists():
         return
+    if not path.is_file():
+        # Opening a pipe waits for somebody who writes into it, for ever.
+        raise ValueError(f"{path}: {_kind(path)}, not a file; name the file itself")
     with open(path, "rb") as raw:
         head = raw.read(HEAD)
     if head.startswith(ANNEX):
@@ -41,6 +44,15 @@ def refuse_stand_in(path: pathlib.Path) -> None:
             f"{path}: a web page under the file's name; download the file itself (on the hub its "
             "address has /resolve/ where the page's has /blob/), logged in where that is needed"
         )
+
+
+def _kind(path: pathlib.Path) -> str:
+    """What is at a path in place of a file."""
+    if path.is_dir():
+        return "a folder"
+    if path.is_fifo():
+        return "a pipe"
+    return "a device or a socket"
 
 
 def _refuse_link(path: pathlib.Path) -> None:

@@ -25,8 +25,8 @@ from typing import Any
 import jinja2
 import tokenizers
 
-from rewardjax import fingerprint
-from rewardjax.data.groups import BadRecord, Group, Message
+from rewardjax import errors, fingerprint
+from rewardjax.data.groups import UNFORESEEN, BadRecord, Group, Message, costing_one_record
 from rewardjax.data.templates import chat_template, tokenizer_folder
 from rewardjax.data.templates.chat_template import TemplateRefusal
 from rewardjax.data.templates.control_text import Breaker, any_of, texts_of, without_marks
@@ -161,15 +161,26 @@ class ChatTokenizer:
         `pad_token` and `eos_token` replace those stored; `date` (YYYY-MM-DD) is written into a
         template that would print today's.
         """
-        files = tokenizer_folder.read(folder)
-        config, templates = files.config, files.templates
-        if pad_token is not None:
-            config = config | {"pad_token": pad_token}
-        if eos_token is not None:
-            config = config | {"eos_token": eos_token}
-        if date is not None:
-            templates = {k: chat_template.pin_date(text, date) for k, text in templates.items()}
-        return cls(files.tokenizer_json, config, templates)
+        try:
+            files = tokenizer_folder.read(folder)
+            config, templates = files.config, files.templates
+            if pad_token is not None:
+                config = config | {"pad_token": pad_token}
+            if eos_token is not None:
+                config = config | {"eos_token": eos_token}
+            if date is not None:
+                templates = {k: chat_template.pin_date(text, date) for k, text in templates.items()}
+            return cls(files.tokenizer_json, config, templates)
+        except BaseException as error:
+            # What was foreseen says itself what to do. The rest is a file with another shape than
+            # any tokenizer's, on which our code fails, or the library.
+            is_unforeseen = isinstance(error, UNFORESEEN) or _is_librarys(error)
+            if errors.is_mistake(error) or not is_unforeseen:
+                raise
+            raise ValueError(
+                f"{folder}: not a tokenizer that can be read ({type(error).__name__}: "
+                f"{error!s:.200}); fetch tokenizer.json and tokenizer_config.json again"
+            ) from None
 
     @property
     def eos_id(self) -> int:
@@ -327,13 +338,15 @@ class ChatTokenizer:
         self, messages: list[Message], tools: list[dict] | None
     ) -> tuple[str, str, int]:
         """What the template prints, the mark that breaks control strings, and their number."""
-        (messages, tools), mark, broken = self._breaker([messages, tools])
+        with costing_one_record("the messages cannot be read"):
+            (messages, tools), mark, broken = self._breaker([messages, tools])
+            as_read = [chat_template.as_template_reads(message) for message in messages]
         render = self._render_plain
         if tools is not None:
             render = self._render_tools
         try:
             rendered = render(
-                messages=[chat_template.as_template_reads(message) for message in messages],
+                messages=as_read,
                 tools=tools,
                 documents=None,
                 add_generation_prompt=False,
@@ -341,10 +354,11 @@ class ChatTokenizer:
             )
         except TemplateRefusal as refusal:
             raise BadRecord("bad_role", f"the chat template says: {refusal}") from None
-        # A field that this template expects may be missing, or of another type; or it does what
-        # the sandbox forbids.
-        except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
-            raise BadRecord("bad_schema", f"the chat template fails: {error}") from None
+        # It is somebody else's code, and may do anything: miss a field, or find it of another type,
+        # divide by zero, call itself for ever, do what the sandbox or a limit forbids.
+        except (jinja2.TemplateError, MemoryError, *UNFORESEEN) as error:
+            reason = str(error) or type(error).__name__
+            raise BadRecord("bad_schema", f"the chat template fails: {reason:.300}") from None
         return rendered, mark, broken
 
     def _pieces(self, rendered: str, mark: str) -> Iterator[tuple[str, dict[str, Any] | None]]:
@@ -435,6 +449,12 @@ def _refuse(spec: dict[str, Any]) -> None:
             )
 
 
+def _is_librarys(error: BaseException) -> bool:
+    """Whether tokenizers raised it: a plain Exception, or a panic of its Rust code."""
+    # The panic is not even an Exception, and its type cannot be imported.
+    return type(error) is Exception or type(error).__name__ == "PanicException"
+
+
 TextEncoder = Callable[[str], tuple[int, ...]]
 
 
@@ -456,8 +476,15 @@ def _text_encoder(spec: dict[str, Any]) -> TextEncoder:
 
     @functools.lru_cache(PIECES_KEPT)
     def encode_text(text: str) -> tuple[int, ...]:
-        # The one that keeps no offsets of characters, which nothing here reads.
-        (encoding,) = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        try:
+            # The one that keeps no offsets of characters, which nothing here reads.
+            (encoding,) = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        except BaseException as error:
+            # A text on which it gives up costs its record.
+            if not _is_librarys(error):
+                raise
+            detail = f"the tokenizer fails on {text!r:.60}: {error!s:.200}"
+            raise BadRecord("bad_text", detail) from None
         return tuple(encoding.ids)
 
     return encode_text

@@ -5,33 +5,29 @@ right is worse than one that does not load.
 """
 
 import json
+import math
 import pathlib
 from typing import Any
 
-from rewardjax.files import refuse_stand_in
+from rewardjax import foreign_files
 from rewardjax.models import families
 from rewardjax.models.config import DecoderConfig, RopeScaling
 from rewardjax.models.family import Family
 
 ADAPTER = "adapter_config.json"  # written by peft
 FILES_SHOWN = 6
+MOST_LAYERS, MOST = 10_000, 1 << 31  # above which a size is a mistake, or a trap
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """The object in a JSON file. Raises FileNotFoundError or ValueError that names the file."""
-    refuse_stand_in(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return foreign_files.read_object(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: not there; a Hugging Face model folder has a {path.name}, this one has "
             f"{files_of(path.parent)}"
         ) from None
-    except ValueError as error:  # bytes that are no text, or text that is not JSON
-        raise ValueError(f"{path}: not JSON ({error}); fetch it again") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds {value!r:.40}, not a JSON object; fetch it again")
-    return value
 
 
 def files_of(folder: pathlib.Path) -> str:
@@ -53,28 +49,29 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     _refuse_own_code(raw, path)
     try:
         family = families.get(raw.get("model_type"))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: model_type={raw.get('model_type')!r}: {error}") from None
     raw = {**family.absent, **raw}
     _refuse_what_differs(family, raw, path)
     theta, scaling = _rope(raw, path)
-    heads, width = _need(raw, "num_attention_heads", path), _need(raw, "hidden_size", path)
+    heads, width = _count(raw, "num_attention_heads", path), _count(raw, "hidden_size", path)
+    # null means "one for each query head" and "the heads add up to the width", as in transformers.
+    own = {"num_key_value_heads": heads, "head_dim": width // heads}
+    own |= {name: raw[name] for name in own if raw.get(name)}
     return DecoderConfig(
         family=family.name,
-        vocab_size=_need(raw, "vocab_size", path),
+        vocab_size=_count(raw, "vocab_size", path),
         width=width,
-        mlp_width=_need(raw, "intermediate_size", path),
-        layers=_need(raw, "num_hidden_layers", path),
+        mlp_width=_count(raw, "intermediate_size", path),
+        layers=_count(raw, "num_hidden_layers", path, most=MOST_LAYERS),
         heads=heads,
-        # null means "one for each query head" and "the heads add up to the width", as in
-        # transformers.
-        kv_heads=raw.get("num_key_value_heads") or heads,
-        head_dim=raw.get("head_dim") or width // heads,
+        kv_heads=_count(own, "num_key_value_heads", path),
+        head_dim=_count(own, "head_dim", path),
         rope_theta=theta,
         rope_scaling=scaling,
-        norm_eps=_need(raw, "rms_norm_eps", path),
+        norm_eps=_scale(raw, "rms_norm_eps", path),
         tied=bool(raw.get("tie_word_embeddings", False)),
-        max_positions=_need(raw, "max_position_embeddings", path),
+        max_positions=_count(raw, "max_position_embeddings", path),
     )
 
 
@@ -227,8 +224,9 @@ def _rope(raw: dict[str, Any], path: pathlib.Path) -> tuple[float, RopeScaling |
     if theta is None:
         raise ValueError(f"{path}: no rope_theta, neither by itself nor in rope_parameters")
     kind = rope.get("rope_type", rope.get("type", "default"))
+    theta = _scale({"rope_theta": theta}, "rope_theta", path)
     if kind == "default":
-        return float(theta), None
+        return theta, None
     # The only kind that changes nothing within the context it starts from; to leave out any other
     # one would change every reward.
     if kind == "dynamic":
@@ -241,12 +239,33 @@ def _rope(raw: dict[str, Any], path: pathlib.Path) -> tuple[float, RopeScaling |
             f"{path}: rotary scaling {kind!r} is not implemented, and without it every reward "
             "would be another; there are 'default' and 'llama3'"
         )
-    return float(theta), RopeScaling(
-        factor=float(_need(rope, "factor", path)),
-        low_freq_factor=float(_need(rope, "low_freq_factor", path)),
-        high_freq_factor=float(_need(rope, "high_freq_factor", path)),
-        original_positions=int(_need(rope, "original_max_position_embeddings", path)),
+    return theta, RopeScaling(
+        factor=_scale(rope, "factor", path),
+        low_freq_factor=_scale(rope, "low_freq_factor", path),
+        high_freq_factor=_scale(rope, "high_freq_factor", path),
+        original_positions=_count(rope, "original_max_position_embeddings", path),
     )
+
+
+def _count(raw: dict[str, Any], key: str, path: pathlib.Path, most: int = MOST) -> int:
+    """A field that counts something. Raises ValueError for what is no such number."""
+    value = _need(raw, key, path)
+    # Some writers make 4096.0 of 4096.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+        raise ValueError(f"{path}: {key} = {value!r:.40}, not a count from 1 to {most:,}")
+    return value
+
+
+def _scale(raw: dict[str, Any], key: str, path: pathlib.Path) -> float:
+    """A field that is a finite number above zero. Raises ValueError for any other."""
+    value = _need(raw, key, path)
+    # Also false for NaN, with which every reward would be NaN.
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise ValueError(f"{path}: {key} = {value!r:.40}, not a finite number above 0")
+    return float(value)
 
 
 def _need(raw: dict[str, Any], key: str, path: pathlib.Path) -> Any:

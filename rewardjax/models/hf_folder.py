@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from rewardjax import foreign_files
 from rewardjax.files import refuse_stand_in
 from rewardjax.models.hf_config import files_of, read_json
 
@@ -170,7 +171,11 @@ def _instead(folder: pathlib.Path) -> str:
 def _all_tensors(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str, Any]:
     index = folder / INDEX
     if index.exists():
-        promised = read_json(index).get("weight_map", {})
+        promised = read_json(index).get("weight_map")
+        if not isinstance(promised, dict):
+            raise ValueError(f"{index}: weight_map is not an object; fetch it again")
+        for file in promised.values():
+            foreign_files.inside(folder, file, str(index))
         files = sorted(set(promised.values()))
     elif (folder / WEIGHTS).exists():
         promised, files = {}, [WEIGHTS]
@@ -180,6 +185,7 @@ def _all_tensors(folder: pathlib.Path, stack: contextlib.ExitStack) -> dict[str,
     tensors = {}
     for file in files:
         refuse_stand_in(folder / file)
+        foreign_files.refuse_link_out(folder / file)
         if not (folder / file).exists():
             raise FileNotFoundError(
                 f"{folder / file}: not there, though {INDEX} names it; fetch that file too"

@@ -19,7 +19,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import hub
+from rewardjax import foreign_files, hub
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -99,7 +99,7 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: {workdir} is not the workdir of a run")
-    return json.loads(path.read_text())
+    return foreign_files.read_object(path)
 
 
 def _git(*arguments: str) -> str | None:

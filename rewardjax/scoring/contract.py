@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from rewardjax import fingerprint
+from rewardjax import fingerprint, foreign_files
 from rewardjax.data.chat import TOKEN_RULE, ChatTokenizer
-from rewardjax.data.groups import BadRecord, Message
+from rewardjax.data.groups import UNFORESEEN, BadRecord, Message
 from rewardjax.scoring import reference
 
 FILE = "score_contract.json"
@@ -229,12 +229,21 @@ def save(contract: ScoreContract, path: str | pathlib.Path) -> None:
 def load(folder: str | pathlib.Path) -> ScoreContract | None:
     """The contract kept in `folder`, or None where there is none.
 
-    Raises ContractMismatch if the file was edited.
+    Raises ContractMismatch if the file was edited, or is not a contract.
     """
     path = pathlib.Path(folder, FILE)
     if not path.exists():
         return None
-    return from_record(json.loads(path.read_text()))
+    record = foreign_files.read_object(path)
+    try:
+        return from_record(record)
+    except ContractMismatch as mismatch:
+        raise ContractMismatch(f"{path}: {mismatch}") from None
+    except UNFORESEEN as error:
+        raise ContractMismatch(
+            f"{path}: not a score contract ({type(error).__name__}: {error}); fetch it again, or "
+            "remove it to have scores that nothing checks"
+        ) from None
 
 
 def check_tokenizer(contract: ScoreContract, tokenizer: ChatTokenizer) -> None:

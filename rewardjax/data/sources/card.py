@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from rewardjax import foreign_files
+
 CARD = "README.md"
 DEFAULT = "default"
 
@@ -49,11 +51,11 @@ def splits(folder: pathlib.Path) -> dict[str, list[str]]:
 def _front_matter(card: pathlib.Path) -> dict[str, Any]:
     """The YAML at the head of a card, empty where there is none that can be read."""
     try:
-        text = card.read_text(encoding="utf-8")
+        text = foreign_files.read_text(card)
         _, head, _ = text.split("---", 2)
         values = yaml.safe_load(head)
     # A README of people's own is no card, and nothing to complain about.
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     if isinstance(values, dict):
         return values

@@ -1,10 +1,10 @@
 """Folders of data: what `save_to_disk` wrote, and data set repositories with their splits."""
 
-import json
 import os
 import pathlib
 import re
 
+from rewardjax import foreign_files
 from rewardjax.data.sources import card
 from rewardjax.data.sources.files import NAMED, Source, is_data
 from rewardjax.data.sources.splits import SplitError, choose
@@ -35,7 +35,12 @@ def open_folder(folder: pathlib.Path, split: str | None, name: str) -> Source:
     """
     # save_to_disk of several splits makes one folder each.
     if (folder / "dataset_dict.json").exists():
-        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
+        description = folder / "dataset_dict.json"
+        splits = foreign_files.read_object(description).get("splits")
+        if not isinstance(splits, list) or not splits:
+            raise ValueError(f"{description}: names no splits; copy the folder again")
+        for name_of_split in splits:
+            foreign_files.inside(folder, name_of_split, str(description))
         chosen = choose(splits, split, folder)
         return _open_saved(folder / chosen, f"{name}/{chosen}")
     if (folder / "state.json").exists():
@@ -130,7 +135,8 @@ def _split_of(path: pathlib.Path) -> str:
 
 def _open_saved(folder: pathlib.Path, name: str) -> Source:
     """A data set that `save_to_disk` wrote."""
-    state = json.loads((folder / "state.json").read_text())
+    description = folder / "state.json"
+    state = foreign_files.read_object(description)
     # A shuffled or filtered data set is saved as all rows and a list of indices, which is not read
     # here.
     if state.get("_indices_data_files"):
@@ -138,4 +144,8 @@ def _open_saved(folder: pathlib.Path, name: str) -> Source:
             f"{folder}/state.json: _indices_data_files is set: call flatten_indices() before "
             "save_to_disk"
         )
-    return Source(name, [folder / entry["filename"] for entry in state["_data_files"]])
+    entries = state.get("_data_files")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{description}: names no files (_data_files); copy the folder again")
+    names = [entry.get("filename") for entry in entries]
+    return Source(name, [foreign_files.inside(folder, file, str(description)) for file in names])

@@ -11,9 +11,9 @@ import jinja2
 import jinja2.ext
 import jinja2.meta
 import jinja2.nodes
-import jinja2.sandbox
 
 from rewardjax.data.groups import NO_CONTENT
+from rewardjax.data.templates.limits import LimitedEnvironment, bounded
 
 # strftime_now('%d %b %Y') or strftime_now("..."): the format is a literal in every known template.
 DATE_CALL = re.compile(r"""strftime_now\(\s*(?:'([^']*)'|"([^"]*)")\s*\)""")
@@ -37,16 +37,23 @@ class GenerationTag(jinja2.ext.Extension):
 
 @functools.lru_cache(maxsize=32)
 def compile_template(template: str) -> Callable[..., str]:
-    """A chat template's render function, in a sandbox with transformers' options.
+    """A chat template's render function, in a sandbox with transformers' options and with limits.
 
     Unlike there, a template cannot ask for the date. Raises ValueError where it is not Jinja.
     """
+    environment = _environment()
     try:
-        return _environment().from_string(template).render
+        return environment.limited(environment.from_string(template))
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(
             f"the chat template does not compile: {error.message} (its line {error.lineno}); write "
             "another into chat_template.jinja"
+        ) from None
+    # Thousands of brackets are too many for Jinja's parser, hundreds for Python's.
+    except (RecursionError, MemoryError, SyntaxError) as error:
+        raise ValueError(
+            f"the chat template does not compile: {type(error).__name__}; write another into "
+            "chat_template.jinja"
         ) from None
 
 
@@ -87,7 +94,7 @@ def pin_date(template: str, date: str) -> str:
     return pinned
 
 
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+def _environment() -> LimitedEnvironment:
     def refuse(message):
         raise TemplateRefusal(message)
 
@@ -102,10 +109,10 @@ def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
             sort_keys=sort_keys,
         )
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = LimitedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
     )
-    environment.filters["tojson"] = tojson
+    environment.filters["tojson"] = bounded("tojson", tojson)
     environment.globals["raise_exception"] = refuse
     return environment
 

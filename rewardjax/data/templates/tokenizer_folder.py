@@ -13,7 +13,7 @@ import tokenizers
 from absl import logging
 
 from rewardjax.data.templates import tokenizer_class
-from rewardjax.files import refuse_stand_in
+from rewardjax.foreign_files import read_object, read_text
 
 # What a declaration may say of a token besides its text.
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
@@ -54,7 +54,7 @@ def read(folder: str | pathlib.Path) -> TokenizerFiles:
             config[name] = token
     # Parsed here too: the library's own complaint would not name the file.
     _read_json(folder / "tokenizer.json")
-    tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer_json = read_text(folder / "tokenizer.json")
     model = _read_json(folder / "config.json", {})
     _refuse_code(folder, config, model)
     tokenizer_json, config, note = tokenizer_class.as_loaded(tokenizer_json, config, model)
@@ -167,9 +167,9 @@ def _templates(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
     """The folder's chat templates by name; "default" is always among them."""
     templates = {}
     if (folder / "chat_template.jinja").exists():
-        templates["default"] = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        templates["default"] = read_text(folder / "chat_template.jinja")
     for file in sorted((folder / "additional_chat_templates").glob("*.jinja")):
-        templates[file.stem] = file.read_text(encoding="utf-8")
+        templates[file.stem] = read_text(file, folder)
     # Files win over the configuration, all of it.
     if not templates:
         in_config = config.get("chat_template") or {}
@@ -178,6 +178,8 @@ def _templates(folder: pathlib.Path, config: dict[str, Any]) -> dict[str, str]:
         if isinstance(in_config, list):
             in_config = {entry["name"]: entry["template"] for entry in in_config}
         templates = in_config
+    if not isinstance(templates, dict) or not all(isinstance(x, str) for x in templates.values()):
+        raise ValueError(f"{folder}/tokenizer_config.json: chat_template is not a template's text")
     if "default" not in templates:
         raise ValueError(
             f"{folder}: no chat template in chat_template.jinja or in tokenizer_config.json "
@@ -218,14 +220,7 @@ def _refuse_code(folder: pathlib.Path, config: dict[str, Any], model: dict[str, 
     )
 
 
-def _read_json(path: pathlib.Path, default: Any = None) -> Any:
+def _read_json(path: pathlib.Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
     if default is not None and not path.exists():
         return default
-    refuse_stand_in(path)
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bytes that are no text, or text that is not JSON
-        raise ValueError(f"{path}: not JSON ({error}); fetch it again") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds {value!r:.40}, not a JSON object; fetch it again")
-    return value
+    return read_object(path)
