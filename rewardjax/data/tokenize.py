@@ -14,7 +14,7 @@ from rewardjax.data.pack import TokenGroup, common_prefix
 
 # Part of the fingerprint of tokenized data: raise it when a change here, in formats or in chat
 # gives the same input other records.
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclasses.dataclass(frozen=True)
