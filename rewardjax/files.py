@@ -23,11 +23,9 @@ def refuse_stand_in(path: pathlib.Path) -> None:
     """
     if path.is_symlink() and not path.exists():
         _refuse_link(path)
+    refuse_pipe(path)
     if not path.exists():
         return
-    if not path.is_file():
-        # Opening a pipe waits for somebody who writes into it, for ever.
-        raise ValueError(f"{path}: {_kind(path)}, not a file; name the file itself")
     with open(path, "rb") as raw:
         head = raw.read(HEAD)
     if head.startswith(ANNEX):
@@ -44,6 +42,13 @@ def refuse_stand_in(path: pathlib.Path) -> None:
             f"{path}: a web page under the file's name; download the file itself (on the hub its "
             "address has /resolve/ where the page's has /blob/), logged in where that is needed"
         )
+
+
+def refuse_pipe(path: pathlib.Path) -> None:
+    """Raise ValueError for a pipe, a device or a folder in the place of a file."""
+    if path.exists() and not path.is_file():
+        # Opening a pipe waits for somebody who writes into it, for ever.
+        raise ValueError(f"{path}: {_kind(path)}, not a file; name the file itself")
 
 
 def _kind(path: pathlib.Path) -> str:

@@ -9,7 +9,7 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax.files import refuse_stand_in
+from rewardjax.files import refuse_pipe, refuse_stand_in
 
 # The largest tokenizer.json in use has 33 MB; one of 180 MB was not parsed in 45 seconds.
 LARGEST = 100 << 20
@@ -60,6 +60,13 @@ def inside(folder: pathlib.Path, name: Any, where: str) -> pathlib.Path:
     if not is_plain or name in ("", "..") or "\0" in name:
         raise ValueError(f"{where} names {name!r:.80}, not a file beside it; fetch it again")
     return folder / name
+
+
+def refuse_pipes(folder: pathlib.Path) -> None:
+    """Raise ValueError for a pipe or a device below a folder: whoever opened it would wait."""
+    for path in folder.rglob("*"):
+        if not path.is_dir():
+            refuse_pipe(path)
 
 
 def refuse_link_out(path: pathlib.Path, root: pathlib.Path | None = None) -> None:

@@ -84,7 +84,9 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_opened(model, canary):
     assert "not a readable safetensors file" in refusal(hf.check, model, True)
 
 
-@pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/passwd", "a/b", "..", "", 7, None])
+@pytest.mark.parametrize(
+    "name", ["../elsewhere.safetensors", "/etc/passwd", "a/b", "..", "", 7, None]
+)
 def test_an_index_names_files_beside_it(model, name):
     shutil.copy(model / "model.safetensors", model.parent / "elsewhere.safetensors")
     index = {"weight_map": {"model.norm.weight": name}}

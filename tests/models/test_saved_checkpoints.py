@@ -1,7 +1,9 @@
 """Checkpoints: what is restored is what was saved, on any mesh, damage costs a step at most."""
 
 import json
+import os
 import pathlib
+import resource
 import shutil
 
 import jax
@@ -11,7 +13,7 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from rewardjax.models.checkpoints import checkpoints, tree_fingerprint
+from rewardjax.models.checkpoints import checkpoints, record, tree_fingerprint
 from rewardjax.models.checkpoints.checkpoints import (
     NoUsableCheckpoint,
     SaveFailed,
@@ -246,7 +248,49 @@ def test_a_stray_folder_is_no_step(folder, mesh, name):
     assert_restores(folder, states, 1)
 
 
+def test_a_pipe_in_a_step_is_damage_and_nobody_waits_for_it(folder, mesh):
+    states = save_steps(folder, mesh, 1, 2)
+    largest_file(folder / "2" / "params").unlink()
+    os.mkfifo(folder / "2" / "params" / "pipe")
+    assert_restores(folder, states, 1)
+
+
+def test_another_dtype_is_refused_in_a_sentence_and_is_no_damage(folder, mesh):
+    """Orbax casts without a word, and the fingerprint then differs."""
+    states = save_steps(folder, mesh, 1, 2)
+    other = abstract(states[2])
+    leaf = other["params"]["w"]
+    narrow = jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16, sharding=leaf.sharding)
+    other["params"]["w"] = narrow
+    reason = r"\['w'\] was saved in float32 and would be restored in bfloat16"
+    with open_checkpoints(folder) as saved, pytest.raises(record.OtherDtype, match=reason):
+        saved.restore(other)
+    assert checkpoints.steps_of(folder) == [1, 2]
+    assert_restores(folder, states, 2)
+
+
 # ------------------------------------------------------------------ saves that fail
+
+
+def test_a_full_disk_is_one_sentence_and_the_next_save_is_made(folder, mesh, capfd):
+    """It was 1,058 lines, most of them from threads of Orbax."""
+    states = save_steps(folder, mesh, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_checkpoints(folder, keep=1) as saving:
+        saving.restore(abstract(states[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+        try:
+            with pytest.raises(SaveFailed) as failed:
+                saving.save(2, states[1], {"bound": 2})
+                saving.settle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert f"{folder / '2'} could not be saved" in str(failed.value)
+        assert "\n" not in str(failed.value)
+        assert checkpoints.steps_of(folder) == [1], "the last one that was verified stays"
+        saving.save(3, states[1], {"bound": 3})
+        assert saving.settle() == 3
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_step_that_is_there_already_is_not_said_to_be_saved(folder, mesh):

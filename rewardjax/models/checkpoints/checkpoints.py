@@ -18,11 +18,12 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, files
+from rewardjax import errors, files, foreign_files
 from rewardjax.exit_codes import ExitCode
 from rewardjax.models.checkpoints import record, tree_fingerprint
 from rewardjax.models.checkpoints.record import LAST_SAVED
 from rewardjax.models.checkpoints.retention import Saved, superseded
+from rewardjax.models.checkpoints.told_once import told_once
 from rewardjax.parallel import distributed
 
 # Bytes that are read back at a time to verify a save. They lie on the devices beside the state.
@@ -56,21 +57,16 @@ def open_checkpoints(
     Keeps the `keep` latest steps that were verified. Where `best` names a metric, also the step
     that scored highest. A save in flight when the block ends is waited for.
     """
-    checkpoints = Checkpoints(folder, keep, best)
-    try:
+    with told_once(), contextlib.closing(Checkpoints(folder, keep, best)) as checkpoints:
         yield checkpoints
-    finally:
-        checkpoints.close()
 
 
 @contextlib.contextmanager
 def reading(folder: str | pathlib.Path) -> Iterator["Checkpoints"]:
     """The checkpoints of `folder`, in which nothing is changed: a run may be writing there."""
-    checkpoints = Checkpoints(folder, keep=1, best=None, read_only=True)
-    try:
+    opened = Checkpoints(folder, keep=1, best=None, read_only=True)
+    with told_once(), contextlib.closing(opened) as checkpoints:
         yield checkpoints
-    finally:
-        checkpoints.close()
 
 
 def steps_of(folder: str | pathlib.Path) -> list[int]:
@@ -128,7 +124,8 @@ class Checkpoints:
         # One save at a time: two would hold two copies of the state on the host.
         self.settle()
         fingerprints = {name: tree_fingerprint.of_tree(tree) for name, tree in trees.items()}
-        meta = record.seal(meta | {"fingerprints": fingerprints, "figures": figures}, step)
+        meta = meta | {"fingerprints": fingerprints, record.DTYPES: record.dtypes_of(trees)}
+        meta = record.seal(meta | {"figures": figures}, step)
         items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
         args = ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta))
         taken = self._everywhere(step, lambda: self._manager.save(step, args=args))
@@ -230,6 +227,7 @@ class Checkpoints:
 
     def read_meta(self, step: int) -> dict[str, Any]:
         """The JSON record of `step`, without its arrays. Raises ValueError where it is broken."""
+        foreign_files.refuse_pipes(self.folder / str(step))
         args = ocp.args.Composite(meta=ocp.args.JsonRestore())
         meta = self._manager.restore(step, args=args)["meta"]
         record.refuse_broken(meta, step)
@@ -264,6 +262,7 @@ class Checkpoints:
 
         Raises:
             NoUsableCheckpoint: with the reason for each step that was tried.
+            OtherDtype: where an array was saved in another dtype than it is asked for.
         """
         candidates = self._newest_first()
         if step is not None:
@@ -294,8 +293,12 @@ class Checkpoints:
         # half copied, and each of them means the same here; but for a want of memory.
         try:
             meta = self.read_meta(step)
+            record.refuse_other_dtypes(meta, abstract_trees, step)
             restored = self._manager.restore(step, args=ocp.args.Composite(**items))
             trees = {name: restored[name] for name in items}
+        except record.OtherDtype:
+            # The same in every process, and in every step: no older one would help.
+            raise
         except Exception as error:
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED: Out of memory" in str(error):
                 raise
