@@ -306,7 +306,7 @@ def score(
         scores = stored_rewards.compute(
             examples,
             model.tokenizer,
-            lambda groups: scorer.token_groups(model, groups),
+            lambda groups: scorer.finite_rewards(model, groups),
             max_length=meta["max_length"],
             over_long=meta["over_long"],
             meta={**meta, "key": key},

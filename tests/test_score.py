@@ -363,7 +363,7 @@ def test_a_file_of_which_much_cannot_be_read_is_a_mistake(exported, tmp_path, mo
     assert len(rows) == 1
 
 
-@pytest.mark.parametrize("exact", [7.0, np.nan])
+@pytest.mark.parametrize("exact", [7.0, np.nan, np.inf])
 def test_a_reward_that_is_not_finite_is_computed_once_more_alone(
     exact, exported, tmp_path, monkeypatch
 ):
@@ -382,7 +382,7 @@ def test_a_reward_that_is_not_finite_is_computed_once_more_alone(
     records = [{"prompt": "One?", "responses": ["1", "2"]}]
     rows, bad = scored(exported, records, tmp_path)
     assert [row["reward"] for row in rows[1:]] == [7.0] * int(np.isfinite(exact))
-    assert [entry["reason"] for entry in bad] == ["not_finite"] * int(np.isnan(exact))
+    assert [entry["reason"] for entry in bad] == ["not_finite"] * int(not np.isfinite(exact))
     assert all(entry["response_index"] == 1 for entry in bad)
 
 

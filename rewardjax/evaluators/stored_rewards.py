@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from rewardjax import files, fingerprint
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import Group
+from rewardjax.data.groups import REASONS, BadRecord, Group, costing_one_record
 from rewardjax.data.pack import TokenGroup
 from rewardjax.evaluators.records import Examples, Item
 from rewardjax.scoring.prepare import prepare
@@ -86,8 +86,20 @@ class Tokenized(NamedTuple):
 def tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
     """One group of a benchmark, ready to be scored; an empty response is encoded like any other.
 
-    max_length, over_long: as for `data.prepare.prepare`.
+    max_length, over_long: as for `data.prepare.prepare`. What cannot be scored has its reason.
     """
+    try:
+        with costing_one_record("the example cannot be tokenized"):
+            return _tokenize(group, tokenizer, max_length, over_long)
+    except BadRecord as error:
+        why = {"reason": error.reason, "detail": error.detail}
+        unscored = []
+        for k in range(len(group.responses)):
+            unscored.append({"id": group.id, "response": k, **why})
+        return Tokenized(None, [], np.full(len(group.responses), -1, np.int32), -1, unscored)
+
+
+def _tokenize(group: Group, tokenizer: ChatTokenizer, max_length: int, over_long: str) -> Tokenized:
     prepared = prepare(group, tokenizer, max_length, over_long, as_published=True)
     unscored = [
         {"id": group.id, "response": k, "reason": error.reason, "detail": error.detail}
@@ -155,8 +167,13 @@ def compute(
     unscored: list[dict[str, Any]] = []
     controls: list[str] = []
     unprinted: collections.Counter[str] = collections.Counter()
-    for item, group in zip(examples.items, tokenized, strict=True):
+    for item, group, of_group in zip(examples.items, tokenized, rewards, strict=True):
         unscored += group.unscored
+        # Of those that could be encoded, the model has no number for these.
+        for k in group.fits:
+            if np.isnan(of_group[k]):
+                why = {"reason": "not_finite", "detail": REASONS["not_finite"]}
+                unscored.append({"id": item.id, "response": k, **why})
         unprinted.update(group.unprinted)
         if group.control_example:
             controls.append(f"example {item.id}, {group.control_example!r}")

@@ -18,7 +18,7 @@ from flax import nnx
 
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.data.groups import Group, Message
+from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
 from rewardjax.models import hf, reward, trainable, vocabulary
 from rewardjax.models.build import decoder_config
@@ -272,6 +272,32 @@ def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarra
             pad_id=scorer.tokenizer.pad_id,
             layout=Layout(),
         )
+
+
+def finite_rewards(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
+    """Rewards [K] of each of some tokenized groups, NaN where there is no finite number.
+
+    One that is not finite is computed once more in float32, alone: bfloat16 and float16 have other
+    ranges, and a neighbor in the row might be to blame.
+    """
+    rewards = token_groups(scorer, groups)
+    exact = None
+    for group, rewards_K in zip(groups, rewards, strict=True):
+        for index in np.flatnonzero(~np.isfinite(rewards_K)):
+            # Made once: each has a program of its own to compile.
+            exact = exact or in_float32(scorer)
+            own = TokenGroup(group.prefix, [group.suffixes[index]])
+            reward = token_groups(exact, [own])[0][0]
+            # Infinity is no reward either, and would be the best or the worst of all.
+            if not np.isfinite(reward):
+                reward = np.nan
+            rewards_K[index] = reward
+    return rewards
+
+
+def not_finite() -> BadRecord:
+    """Why a response has none of `finite_rewards`."""
+    return BadRecord("not_finite", "the reward is not a finite number, in float32 too")
 
 
 def _power_of_two(n: float) -> int:

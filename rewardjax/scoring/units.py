@@ -97,17 +97,12 @@ def tokenize(
 
 
 def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], list[dict]]:
-    """Rows `{id, row, response_index, reward}`, and quarantine entries of what has no number.
-
-    A reward that is not finite is computed once more in float32, alone: bfloat16 and float16 have
-    other ranges, and a neighbor in the row might be to blame.
-    """
+    """Rows `{id, row, response_index, reward}`, and quarantine entries of what has no number."""
     rows: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
     if not ready:
         return rows, quarantine
-    rewards = scorer.token_groups(model, [group.tokens for group in ready])
-    _replace_not_finite(model, ready, rewards)
+    rewards = scorer.finite_rewards(model, [group.tokens for group in ready])
     for group, rewards_K in zip(ready, rewards, strict=True):
         for k, reward in zip(group.indices, rewards_K, strict=True):
             if np.isfinite(reward):
@@ -115,22 +110,8 @@ def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], 
                 rows.append(place | {"reward": float(reward)})
                 continue
             # NaN in a table of scores would be sorted somewhere, and is no JSON.
-            error = BadRecord("not_finite", f"the reward is {reward}, in float32 too")
-            quarantine.append(_quarantine(error, group.group_id, group.row, k))
+            quarantine.append(_quarantine(scorer.not_finite(), group.group_id, group.row, k))
     return rows, quarantine
-
-
-def _replace_not_finite(
-    model: scorer.Scorer, ready: Sequence[Scorable], rewards: Sequence[np.ndarray]
-) -> None:
-    """Put float32's number, from a row of its own, for each reward that is not finite."""
-    exact = None
-    for group, rewards_K in zip(ready, rewards, strict=True):
-        for index in np.flatnonzero(~np.isfinite(rewards_K)):
-            # Made once: each has a program of its own to compile.
-            exact = exact or scorer.in_float32(model)
-            own = TokenGroup(group.tokens.prefix, [group.tokens.suffixes[index]])
-            rewards_K[index] = scorer.token_groups(exact, [own])[0][0]
 
 
 def account(tokenized: Tokenized, scored: int, quarantine: Sequence[dict]) -> Account:

@@ -64,3 +64,33 @@ def test_a_response_that_cannot_be_scored_moves_no_other_reward():
     ]
     [rewards] = stored_rewards.rewards_of(tokenized, lambda groups: [np.array([0.25, 0.5])])
     assert np.isnan(rewards[0]) and rewards[1:].tolist() == [0.25, 0.5]
+
+
+def test_what_has_no_reward_is_listed_with_its_reason(monkeypatch):
+    """NaN of a model, and an error that nobody foresaw, which ended the evaluation."""
+    chat = ChatTokenizer.load(assets.resolve("assets:world"))
+    groups, items = [], []
+    for number, prompt in enumerate(("p", "q")):
+        item, group = reading.example(str(number), "s", {}, reading.user(prompt), ["a", "b"])
+        items.append(item)
+        groups.append(group)
+    real = stored_rewards.prepare
+
+    def prepare(group, *args, **kwargs):
+        if group is groups[1]:
+            raise ZeroDivisionError
+        return real(group, *args, **kwargs)
+
+    monkeypatch.setattr(stored_rewards, "prepare", prepare)
+    examples = Examples("pairs", items, groups, "0", [])
+    scores = stored_rewards.compute(
+        examples,
+        chat,
+        lambda groups: [np.array([0.5, np.nan])],
+        max_length=100,
+        over_long="left",
+        meta={},
+    )
+    reasons = [(entry["id"], entry["response"], entry["reason"]) for entry in scores.unscored]
+    assert ("0", 1, "not_finite") in reasons and ("0", 0, "not_finite") not in reasons
+    assert {(name, k) for name, k, _ in reasons} == {("0", 1), ("1", 0), ("1", 1)}

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
@@ -192,6 +193,8 @@ def rewards(
             ready.append(tokens)
     # All at once: conversations of different pairs share rows.
     if ready:
-        for place, rewards in zip(places, scorer.token_groups(model, ready), strict=True):
-            results[place] = (float(rewards[0]), float(rewards[1]))
+        for place, rewards in zip(places, scorer.finite_rewards(model, ready), strict=True):
+            results[place] = scorer.not_finite()
+            if np.isfinite(rewards).all():
+                results[place] = (float(rewards[0]), float(rewards[1]))
     return results  # pyright: ignore[reportReturnType]  # every place was filled above

@@ -3,6 +3,7 @@
 import json
 import types
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hand_made import Cast, add_pairs, ids, right, workspace
@@ -84,3 +85,16 @@ def test_a_pair_is_scored_with_the_tools_that_it_came_with(monkeypatch):
     pair = {"pair_id": "p", "prompt": turns, "response_a": [], "response_b": [], "tools": tools}
     checkpoints.rewards(model, [pair])
     assert seen[0].tools == tools
+
+
+def test_a_pair_without_a_finite_reward_has_a_reason(monkeypatch):
+    turns = [{"role": "user", "content": "When?"}]
+    pair = {"pair_id": "p", "prompt": turns, "response_a": [], "response_b": [], "tools": None}
+    model = types.SimpleNamespace(
+        tokenizer=None, contract=types.SimpleNamespace(max_length=8, over_long="drop")
+    )
+    monkeypatch.setattr(checkpoints, "prepare_whole", lambda *_: None)
+    found = [np.array([1.0, 2.0]), np.array([np.nan, 0.0])]
+    monkeypatch.setattr(checkpoints.scorer, "finite_rewards", lambda *_: found)
+    scored, without = checkpoints.rewards(model, [pair, pair])
+    assert scored == (1.0, 2.0) and without.reason == "not_finite"
