@@ -338,8 +338,9 @@ def test_the_card_of_a_data_set_is_plain_yaml(tmp_path, canary):
 
 
 def test_the_index_of_tokenized_data_is_not_unpickled(tmp_path, canary):
-    (tmp_path / MANIFEST).write_text("{}")
-    np.savez(tmp_path / INDEX, record=np.array([Touch(canary)], dtype=object))
+    name = f"index-00000-of-00001{INDEX}"
+    (tmp_path / MANIFEST).write_text(json.dumps({"bytes": {name: 0}}))
+    np.savez(tmp_path / name, record=np.array([Touch(canary)], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         TokenizedPairs.open(tmp_path)
 

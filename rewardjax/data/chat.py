@@ -30,6 +30,7 @@ from rewardjax.data.groups import UNFORESEEN, BadRecord, Group, Message, costing
 from rewardjax.data.templates import chat_template, tokenizer_folder
 from rewardjax.data.templates.chat_template import TemplateRefusal
 from rewardjax.data.templates.control_text import Breaker, any_of, texts_of, without_marks
+from rewardjax.data.templates.limits import LimitReached
 from rewardjax.data.templates.tokenizer_folder import TokenizerFiles
 
 # What conversations become, in the words of the score contract: it changes when ids change.
@@ -141,9 +142,12 @@ class ChatTokenizer:
         try:
             self._probe = self.render(PROBE)
         except BadRecord as error:
+            needs = ""
+            # One that takes too long would do so again.
+            if not isinstance(error.__context__, LimitReached):
+                needs = self._what_it_needs()
             raise ValueError(
-                f"the chat template fails on a question and an answer: {error.detail}"
-                f"{self._what_it_needs()}"
+                f"the chat template fails on a question and an answer: {error.detail}{needs}"
             ) from None
         self._check_exact()
         self._tokenizer_fingerprint = fingerprint.of_json(spec)
