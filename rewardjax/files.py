@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 HEAD = 512  # bytes that tell what a file is
 UTF8_BOM = b"\xef\xbb\xbf"
 ANNEX = b"/annex/objects/"
+# Of object storage, such as gs://BUCKET, also as `pathlib` writes it: gs:/BUCKET.
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # How a page or an answer of a server begins that came in place of a file.
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<!--", b"<head", b"<body", b"<error")
 
@@ -135,12 +138,27 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
         yield
 
 
+def refuse_address(path: str | os.PathLike) -> None:
+    """Raise ValueError for an address such as gs://BUCKET/FOLDER where a path is expected."""
+    # Taken for a path it would be a folder here, named "gs:", and everything in it would be lost
+    # with the machine.
+    if ADDRESS.match(os.fspath(path)):
+        raise ValueError(
+            f"{path} is an address and not a path; mount the bucket (launch/jobset.py does) and "
+            "give the path of the mount"
+        )
+
+
 def unwritable(path: str | os.PathLike) -> str | None:
     """Why nothing can be written to the folder `path`, as a sentence; None where it can be.
 
     The folder need not exist: then it is the one above it that must take a new folder. What the
     check makes is removed again.
     """
+    try:
+        refuse_address(path)
+    except ValueError as error:
+        return str(error)
     folder = pathlib.Path(path).absolute()
     above = _nearest(folder)
     if not above.is_dir():

@@ -1,6 +1,7 @@
 """A path shows its old content or all of the new one."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -56,6 +57,16 @@ with files.replacing({str(path)!r}, many_writers={many_writers}) as part:
     assert path.read_text() == "whole"
     # The name of one writer is used again; of many writers each has its own, which stays.
     assert len(list(tmp_path.iterdir())) == 1 + many_writers
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3:/bucket/run", "https://x.org/run"])
+def test_an_address_is_not_taken_for_a_folder_here(address):
+    assert "mount the bucket" in (files.unwritable(address) or "")
+    assert "mount the bucket" in (files.unwritable(pathlib.Path(address)) or "")
+    with pytest.raises(ValueError, match="is an address and not a path"):
+        files.refuse_address(address)
+    for path in ("runs/a", "./gs:", "/gcs/bucket", "c:/run"):
+        files.refuse_address(path)
 
 
 def test_the_bytes_are_on_the_disk_before_the_name(tmp_path, monkeypatch):

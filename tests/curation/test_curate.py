@@ -441,6 +441,14 @@ def test_killed_processes_leave_the_same_store(tmp_path):
     )
 
 
+@pytest.mark.parametrize("words", ["status gs://b/w", "export w --output s3://b/out.parquet"])
+def test_an_address_is_refused_where_a_path_is_expected(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert curate.main(words.split()) == 2
+    assert "is an address and not a path" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_run_is_refused_and_the_other_verbs_work_beside_the_first(tmp_path, capsys):
     pairs = tmp_path / "more.jsonl"
     pairs.write_text('{"prompt": "Two?", "chosen": "2", "rejected": "3"}\n')

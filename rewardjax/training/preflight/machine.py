@@ -55,12 +55,6 @@ def check(config: Config, workdir: str | pathlib.Path) -> errors.Complaints:
 
 def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
     """Whether the workdir can be written, and holds no run of another config."""
-    if "://" in str(workdir):
-        yield (
-            f"--workdir={workdir} is a URL; mount the bucket (launch/jobset.py does) and give the "
-            "path of the mount"
-        )
-        return
     if reason := files.unwritable(workdir):
         yield f"--workdir: {reason}"
         return
