@@ -2,11 +2,13 @@
 packed rows leave.
 
     python -m benchmarks.aot_table [--only qwen3_8b] [--write docs/performance.md]
+    python -m benchmarks.aot_table --only qwen3_8b --on v5e:16x16 v6e:8x16 --slices 1 2 4
 
 Each program is compiled by `python -m rewardjax.compile` in a process of its own, one to three
 minutes each, and its result kept in --cache under a name made from everything that the program
 depends on: a run that is stopped continues, and one that is repeated compiles nothing. Run it once
-with each release of jax that is supported. `--write` replaces that release's table in a document.
+with each release of jax that is supported. `--write` replaces that release's table in a document;
+that of several slices is another one.
 Prints one JSON line last.
 """
 
@@ -15,6 +17,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -29,10 +32,10 @@ from rewardjax.aot.topology import CHIPS
 ROOT = pathlib.Path(__file__).parents[1]
 FOLDER = "configs/skywork_v2"
 SOURCES = (
-    "mesh.py",
-    "step.py",
-    "losses.py",
-    "optim.py",
+    "parallel/mesh.py",
+    "training/step.py",
+    "training/losses.py",
+    "training/optim.py",
     "aot/*.py",
     "kernels/*.py",
     "models/*.py",
@@ -51,6 +54,7 @@ COLUMNS = (
     "scatter",
     "reduce",
     "other",
+    "between",
     "MFU",
     "days",
     "chip-hours",
@@ -58,41 +62,49 @@ COLUMNS = (
 
 
 class Job(NamedTuple):
-    """One config on one slice it names."""
+    """One config on a slice it names, or on several of them."""
 
     config: str
     topology: str
+    slices: int
     key: str
 
     @property
     def model(self) -> str:
         return pathlib.Path(self.config).stem
 
+    @property
+    def where(self) -> str:
+        if self.slices == 1:
+            return self.topology
+        return f"{self.slices} x {self.topology}"
 
-def jobs(only: str) -> list[Job]:
-    """The release configs whose name has `only` in it, on all their TPU slices."""
-    found = []
+
+def jobs(only: str, on: Sequence[str] = (), slices: Sequence[int] = (1,)) -> list[Job]:
+    """The release configs whose name has `only` in it, on all their TPU slices.
+
+    on: these slices alone. slices: so many of each.
+    """
+    listed = []
     for path in sorted((ROOT / FOLDER).glob("*.py")):
         module = config_lib.load_module(path)
         if path.stem == "release" or only not in path.stem:
             continue
         name = f"{FOLDER}/{path.name}"
         for topology in module.slices():
-            if topology.partition(":")[0] in CHIPS:
-                found.append(
-                    Job(
-                        name,
-                        topology,
-                        key(config_lib.resolve(module.get_config(f"slice={topology}")), topology),
-                    )
-                )
-    return found
+            if topology.partition(":")[0] not in CHIPS or (on and topology not in on):
+                continue
+            for count in slices:
+                config = module.get_config(f"slice={topology},slices={count}")
+                of_program = key(config_lib.resolve(config), topology, count)
+                listed.append(Job(name, topology, count, of_program))
+    return listed
 
 
-def key(config: dict[str, Any], topology: str) -> str:
-    """A name for a program:
+def key(config: dict[str, Any], topology: str, slices: int = 1) -> str:
+    """A name for a program.
 
-    the same for two configs that differ only in what is no part of it, such as their data.
+    It is the same for two configs that differ only in what is no part of it, such as their data.
     """
     sections = {name: config[name] for name in ("compute", "mesh", "batch", "loss", "optimizer")}
     model = {name: config["model"][name] for name in ("variant", "changes")}
@@ -108,6 +120,7 @@ def key(config: dict[str, Any], topology: str) -> str:
             "model": model,
             "schedule": config["schedule"]["name"],
             "topology": topology,
+            "slices": slices,
             "code": code,
             **versions(),
         }
@@ -131,6 +144,7 @@ def measured(job: Job, cache: pathlib.Path) -> dict[str, Any]:
             "rewardjax.compile",
             f"--config={job.config}",
             f"--topology={job.topology}",
+            f"--slices={job.slices}",
             "--json",
         ]
         done = subprocess.run(
@@ -149,11 +163,12 @@ def table(rows: dict[Job, dict[str, Any]]) -> list[str]:
     for job, row in rows.items():
         mesh = f"{row['mesh']['data']} x {row['mesh']['fsdp']}"
         gib = [f"{row[name]:.2f}" for name in ("state_gib", "temp_gib", "needed_gib", "limit_gib")]
-        cells = [job.model, job.topology, mesh, row["remat"], *gib]
+        cells = [job.model, job.where, mesh, row["remat"], *gib]
         if row["fits"]:
             sent = {kind: exchanged["gib"] for kind, exchanged in row["collectives"].items()}
             named = [sent.pop(kind, 0.0) for kind in ("all-gather", "reduce-scatter", "all-reduce")]
             cells += [f"{gib:.1f}" for gib in (*named, sum(sent.values()))]
+            cells.append(f"{row['between_slices']['gib']:.2f}")
             cells += [
                 f"{row['mfu']:.2f}",
                 f"{row['run']['days']:.2f}",
@@ -165,11 +180,11 @@ def table(rows: dict[Job, dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write(document: pathlib.Path, lines: list[str]) -> None:
+def write(document: pathlib.Path, lines: list[str], name: str) -> None:
     """Replace the table of this release of jax in a document, or add it at the end."""
     jax, libtpu = versions()["jax"], versions()["libtpu"]
     line = ".".join(jax.split(".")[:2])
-    begin, end = f"<!-- aot_table jax {line} -->", f"<!-- end of aot_table jax {line} -->"
+    begin, end = f"<!-- {name} jax {line} -->", f"<!-- end of {name} jax {line} -->"
     block = "\n".join([begin, f"jax {jax}, libtpu {libtpu}:", "", *lines, end])
     text = document.read_text() if document.exists() else ""
     if begin in text:
@@ -194,9 +209,9 @@ def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, An
         **versions(),
         "programs": len(rows),
         "fit": len(fitting),
-        "missing": [f"{job.model} {job.topology}" for job in missing],
+        "missing": [f"{job.model} {job.where}" for job in missing],
         "over": [
-            f"{job.model} {job.topology} by {row['over_gib']:.2f} GiB"
+            f"{job.model} {job.where} by {row['over_gib']:.2f} GiB"
             for job, row in rows.items()
             if not row["fits"]
         ],
@@ -209,7 +224,7 @@ def summary(rows: dict[Job, dict[str, Any]], missing: list[Job]) -> dict[str, An
             (row["compile"]["seconds"] for row in rows.values()), default=None
         ),
         "most_host_gib": max((row["compile"]["host_gib"] for row in rows.values()), default=None),
-        "mfu": {f"{job.model} {job.topology}": row["mfu"] for job, row in fitting.items()},
+        "mfu": {f"{job.model} {job.where}": row["mfu"] for job, row in fitting.items()},
         "live_to_causal_short": ratio("short"),
         "live_to_causal_long": ratio("long"),
     }
@@ -221,6 +236,10 @@ def main() -> None:
         description="Compile every release config for every slice it names.",
     )
     parser.add_argument("--only", default="", help="configs whose name has this in it")
+    parser.add_argument("--on", nargs="*", default=(), help="these slices alone")
+    parser.add_argument(
+        "--slices", nargs="*", type=int, default=(1,), help="how many slices of each (default 1)"
+    )
     parser.add_argument(
         "--cache",
         type=pathlib.Path,
@@ -234,7 +253,7 @@ def main() -> None:
     args = parser.parse_args()
     rows: dict[Job, dict[str, Any]] = {}
     missing: list[Job] = []
-    for job in tqdm(jobs(args.only), unit="program"):
+    for job in tqdm(jobs(args.only, args.on, args.slices), unit="program"):
         if args.cached and not (args.cache / f"{job.key}.json").exists():
             missing.append(job)
             continue
@@ -247,11 +266,14 @@ def main() -> None:
     print("\n".join(lines))
     if missing:
         print(
-            f"missing: {', '.join(f'{job.model} {job.topology}' for job in missing)}",
+            f"missing: {', '.join(f'{job.model} {job.where}' for job in missing)}",
             file=sys.stderr,
         )
     if args.write:
-        write(args.write, lines)
+        name = "aot_table"
+        if max(args.slices) > 1:
+            name = "aot_table of several slices"
+        write(args.write, lines, name)
     print(json.dumps(summary(rows, missing)))
 
 

@@ -27,7 +27,7 @@ from rewardjax.models.hf_config import write_config
 from rewardjax.parallel.mesh import Layout, place
 from rewardjax.scoring import rows
 from rewardjax.training import losses, optim
-from rewardjax.training.step import make_step, zeros_like
+from rewardjax.training.step import make_step, over_all_devices, zeros_like
 
 SEED = 0
 LEARNING_RATE = 1e-4  # TRL's default
@@ -113,7 +113,7 @@ def gradients(
     """
     total = _accumulated(compiled(size, size.remat)[1], params, next(batches(size, pairs)).arrays)
     hf.save(
-        nnx.merge(split(size, size.remat)[0], total["grads"]),
+        nnx.merge(split(size, size.remat)[0], over_all_devices(total)["grads"]),
         folder,
         pad_token_id=PAD,
         eos_token_id=size.model.vocab_size - 1,

@@ -19,6 +19,8 @@ from launch import jobset
 from launch.accelerators import Slice
 from launch.spec import NAME_LIMIT, JobSpec
 from rewardjax import config as config_lib
+from rewardjax.aot.topology import CHIPS
+from rewardjax.parallel.mesh import mesh_sizes, refuse_split_slices
 
 BACKENDS = {"jobset": jobset.render}
 DRAFT_IMAGE = "rewardjax:draft"  # stands in a dry run; nothing of that name is ever pushed
@@ -76,7 +78,7 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
     if not (args.image or args.dry_run):
         parser.error("submitting needs --image")
     try:
-        config_lib.load(args.config, overrides)
+        config = config_lib.load(args.config, overrides)
         spec = JobSpec(
             name=args.name or default_name(args.config),
             tpu=Slice.parse(args.topology),
@@ -90,9 +92,24 @@ def build_spec(argv: Sequence[str]) -> tuple[JobSpec, argparse.Namespace]:
             overrides=dict(item.split("=", 1) for item in overrides),
             env=dict(item.partition("=")[::2] for item in args.env),
         )
+        refuse_other_mesh(config, spec)
     except (ValueError, TypeError, FileNotFoundError) as error:
         parser.error(str(error))
     return spec, args
+
+
+def refuse_other_mesh(config: config_lib.Config, spec: JobSpec) -> None:
+    """Raise ValueError where the config's mesh is not over the devices of the job's slices.
+
+    The trainer is not told how many slices there are: its devices know, and would refuse this.
+    """
+    if "mesh" not in config:
+        return
+    devices = spec.slices * spec.tpu.chips
+    # A chip may show up as several devices. A v4 is one, though libtpu describes it as two.
+    if spec.tpu.accelerator in CHIPS:
+        devices *= CHIPS[spec.tpu.accelerator].devices
+    refuse_split_slices(mesh_sizes(devices, **config.mesh), spec.slices)
 
 
 def default_name(config: str) -> str:

@@ -6,7 +6,8 @@
 The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do.
 The processes share one fate: when one fails, the others are terminated, then killed, and the first
 failure's exit code is returned. SIGTERM and SIGINT are passed on. With --restarts N the job is
-started again after an end that a restart can mend (restarts.py).
+started again after an end that a restart can mend (restarts.py). With --slices N each process
+stands in for one of N slices of a TPU.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def run(
     devices: int,
     grace_seconds: float = 60.0,
     restarts: int = 0,
+    slices: int = 1,
 ) -> int:
     """Run `command` (an argv list) in `processes` processes of `devices` CPU devices each.
 
@@ -49,7 +51,7 @@ def run(
     spent = Spent(0, newest_verified(workdir))
     with _receiving() as received:
         while True:
-            code = _run_once(command, processes, devices, grace_seconds, received)
+            code = _run_once(command, processes, devices, grace_seconds, received, slices)
             spent = spent.after(code, newest_verified(workdir))
             # Whoever was told to stop is not started again, whatever he ended with.
             if restarts == 0 or code in FINAL or received or spent.restarts > restarts:
@@ -85,6 +87,7 @@ def _run_once(
     devices: int,
     grace_seconds: float,
     received: list[int],
+    slices: int,
 ) -> int:
     """Start all processes, and wait until they have ended; the first failure's exit code."""
     coordinator = f"127.0.0.1:{free_port()}"
@@ -94,7 +97,7 @@ def _run_once(
         for index in range(processes):
             child = subprocess.Popen(
                 command,
-                env=child_env(coordinator, processes, index, devices),
+                env=child_env(coordinator, processes, index, devices, slices),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -120,7 +123,9 @@ def _run_once(
             pump.join(timeout=5)
 
 
-def child_env(coordinator: str, processes: int, index: int, devices: int) -> dict[str, str]:
+def child_env(
+    coordinator: str, processes: int, index: int, devices: int, slices: int = 1
+) -> dict[str, str]:
     """This environment plus what `rewardjax.parallel.distributed.initialize` reads.
 
     Less a device count in XLA_FLAGS, which would contradict it.
@@ -138,6 +143,7 @@ def child_env(coordinator: str, processes: int, index: int, devices: int) -> dic
         "REWARDJAX_NUM_PROCESSES": str(processes),
         "REWARDJAX_PROCESS_ID": str(index),
         "REWARDJAX_CPU_DEVICES": str(devices),
+        "REWARDJAX_SLICES": str(slices),
     }
 
 
@@ -214,6 +220,13 @@ def main(argv: Sequence[str]) -> int:
         help="from SIGTERM or SIGINT to SIGKILL",
     )
     parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N processes stand in for the slices of a TPU; default: all are one slice",
+    )
+    parser.add_argument(
         "--restarts",
         type=int,
         default=0,
@@ -224,13 +237,15 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     if args.processes < 1 or args.devices < 1:
         parser.error("--processes and --devices must be at least 1")
+    if args.slices not in (1, args.processes):
+        parser.error("--slices must be 1, or the number of --processes, each of which is a slice")
     if args.restarts < 0:
         parser.error("--restarts must be at least 0")
     print(
         f"{args.processes} processes x {args.devices} devices: {shlex.join(args.command)}",
         file=sys.stderr,
     )
-    return run(args.command, args.processes, args.devices, args.grace, args.restarts)
+    return run(args.command, args.processes, args.devices, args.grace, args.restarts, args.slices)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ The step is that of training, scoring, or a search for neighbors:
 
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v6e:8x8 --search
+    python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5e:16x16 \
+        --slices=2
     python -m rewardjax.compile --config=configs/curation/retrieval.py --topology=v5e:4x4 \
         --mode=retrieval
 
@@ -30,8 +32,10 @@ from rewardjax.aot.topology import describe  # noqa: E402
 from rewardjax.training.preflight import fields  # noqa: E402
 
 
-def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> config_lib.Config:
-    """The config, for `topology` where its file names that as one of its slices.
+def load_config(
+    path_with_arg: str, topology: str, slices: int, overrides: list[str]
+) -> config_lib.Config:
+    """The config, for slices of `topology` where its file names that as one of its slices.
 
     An argument that names a slice itself is left as it is.
     """
@@ -40,6 +44,8 @@ def load_config(path_with_arg: str, topology: str, overrides: list[str]) -> conf
     named = getattr(config_lib.load_module(path), "slices", lambda arg: ())(arg or None)
     if topology in named and "slice=" not in arg:
         arg = ",".join(filter(None, (arg, f"slice={topology}")))
+        if slices > 1:
+            arg += f",slices={slices}"
     return config_lib.load(f"{path}:{arg}", overrides)
 
 
@@ -61,6 +67,13 @@ def main(argv: list[str]) -> int:
         required=True,
         metavar="KIND:SHAPE",
         help="such as v5e:4x4, v5p:4x4x4, v6e:8x8",
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N such slices, connected by the data-center network (default 1)",
     )
     parser.add_argument("--mode", choices=[*MODES, "retrieval"], default="train")
     parser.add_argument(
@@ -85,10 +98,12 @@ def main(argv: list[str]) -> int:
         parser.error(
             "--search is for training and scoring: a search for neighbors has no settings to choose"
         )
+    if args.slices > 1 and args.mode == "retrieval":
+        parser.error("--slices is for training and scoring: a search for neighbors is on one slice")
     overrides = [item.removeprefix("--config.") for item in rest]
     complaints = errors.Complaints()
-    topology = complaints.of(describe, args.topology)
-    config = complaints.of(load_config, args.config, args.topology, overrides)
+    topology = complaints.of(describe, args.topology, args.slices)
+    config = complaints.of(load_config, args.config, args.topology, args.slices, overrides)
     # A config of retrieval is another one, with fields of its own.
     if config is not None and args.mode in MODES:
         complaints += fields.check(config)

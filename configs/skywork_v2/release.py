@@ -7,7 +7,8 @@ Each is spread over the slices that it is meant for:
     python -m rewardjax.compile --config=configs/skywork_v2/qwen3_8b.py --topology=v5p:4x4x4
 
 The first trains; the workdir is a folder that every host sees, such as a mounted bucket. The
-second says what that needs, without the slice.
+second says what that needs, without the slice. With `slices=2` (and `--slices=2`) it is two such
+slices, connected by the data-center network.
 
 `recipe=final` is the paper's last run: 10,240 pairs per step, constant 3e-6.
 `recipe=development` is what it compared data with: 256 pairs, linear decay from 1e-6 (8B) or 4e-6.
@@ -125,6 +126,7 @@ def _parse(arg: str | None) -> tuple[Config, Release]:
         model="qwen3-0.6b",
         recipe="final",
         slice="",
+        slices=1,
         models="models",
         data="",
         cache="runs/cache",
@@ -154,14 +156,14 @@ def get_config(arg: str | None = None) -> Config:
     config.tokenizer.update(folder=backbone, pad_token=release.pad_token)
     config.model.update(folder=backbone, init_head=True, variant=release.variant)
     config.compute.remat = spread.remat
-    config.mesh.update(data=spread.data, fsdp=spread.fsdp)
+    # Slices repeat the model: the network between them would be too slow to gather weights.
+    data = args.slices * spread.data
+    config.mesh.update(data=data, fsdp=spread.fsdp)
     config.data.update(
         source=args.data or release.data, max_length=16_384, part=(0.0, HELD_OUT), cache=args.cache
     )
     config.data.max_pair_length = 16_384  # both responses lie in one row
-    config.batch.update(
-        row_length=16_384, pairs_per_row=64, rows=spread.data * spread.fsdp * spread.rows
-    )
+    config.batch.update(row_length=16_384, pairs_per_row=64, rows=data * spread.fsdp * spread.rows)
     config.optimizer.update(weight_decay=1e-3)
     if args.recipe == "final":
         config.batch.pairs = 10_240

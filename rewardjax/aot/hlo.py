@@ -32,7 +32,7 @@ BYTES = {
 }
 
 _HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
+INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (\(.*?\)|\S+) ([\w\-]+)\(")
 # One computation, or a list of them in braces.
 _CALLED = re.compile(
     r"(body|condition|calls|to_apply|branch_computations|called_computations"
@@ -82,11 +82,11 @@ def collectives(text: str, devices: int) -> list[Collective]:
 
     Raises ValueError for one in a loop whose number of turns is not said.
     """
-    computations = _computations(text)
-    runs = _runs(computations)
+    of_module = computations(text)
+    runs = runs_of(of_module)
     by_channel: dict[tuple, Collective] = {}
-    for name, lines in computations.items():
-        times, in_loop, unknown = runs.get(name, _Runs(0))
+    for name, lines in of_module.items():
+        times, in_loop, unknown = runs.get(name, Runs(0))
         # Never called: left over from what the compiler inlined elsewhere.
         if not times:
             continue
@@ -117,21 +117,21 @@ def summary(collectives: list[Collective]) -> dict[str, dict[str, float]]:
     return kinds
 
 
-def _computations(text: str) -> dict[str, list[str]]:
+def computations(text: str) -> dict[str, list[str]]:
     """Name -> instruction lines; the entry computation is called "ENTRY"."""
-    computations, lines = {}, []
+    by_name, lines = {}, []
     for line in text.splitlines():
         if header := _HEADER.match(line):
             name = header[2]
             if header[1]:
                 name = "ENTRY"
-            lines = computations.setdefault(name, [])
+            lines = by_name.setdefault(name, [])
         elif line.startswith(" "):
             lines.append(line)
-    return computations
+    return by_name
 
 
-class _Runs(NamedTuple):
+class Runs(NamedTuple):
     """How often a computation runs in a call of the program.
 
     With whether that is inside a loop, and a loop around it of unknown length.
@@ -142,8 +142,9 @@ class _Runs(NamedTuple):
     unknown: str = ""
 
 
-def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
-    runs = {"ENTRY": _Runs(1)}
+def runs_of(computations: dict[str, list[str]]) -> dict[str, Runs]:
+    """How often each computation of a module runs; those that are never called are left out."""
+    runs = {"ENTRY": Runs(1)}
     # Breadth first from the entry. A computation that is called from several places keeps the
     # highest count, and those that it calls are visited again.
     waiting = collections.deque(["ENTRY"])
@@ -152,15 +153,15 @@ def _runs(computations: dict[str, list[str]]) -> dict[str, _Runs]:
         times, in_loop, unknown = runs[name]
         for line in computations.get(name, ()):
             for role, called in _CALLED.findall(line):
-                here = _Runs(times, in_loop, unknown)
+                here = Runs(times, in_loop, unknown)
                 if role == "body":
                     turns = _turns(line, computations)
                     if turns is None:
-                        here = _Runs(times, True, unknown or line.strip()[:200])
+                        here = Runs(times, True, unknown or line.strip()[:200])
                     else:
-                        here = _Runs(times * turns, True, unknown)
+                        here = Runs(times * turns, True, unknown)
                 for target in re.findall(r"[\w.\-]+", called):
-                    if target in computations and runs.get(target, _Runs(0)) < here:
+                    if target in computations and runs.get(target, Runs(0)) < here:
                         runs[target] = here
                         waiting.append(target)
     return runs
@@ -186,13 +187,13 @@ def _turns(line: str, computations: dict[str, list[str]]) -> int | None:
 def _collective(
     line: str, computation: str, devices: int, times: int, in_loop: bool
 ) -> Collective | None:
-    match = _INSTRUCTION.match(line)
+    match = INSTRUCTION.match(line)
     if match is None:
         return None
     kind = match[2].removesuffix("-start")
     if kind not in KINDS:
         return None
-    arrays = [(dtype, _sides(dims)) for dtype, dims in _ARRAY.findall(match[1])]
+    arrays = arrays_of(match[1])
     # An asynchronous start holds its operands, then its results, then (a permute) two counters;
     # only an all-reduce holds its results alone.
     if match[2] == "collective-permute-start":
@@ -207,7 +208,7 @@ def _collective(
     # whole arrays.
     if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
         kind = "reduce-scatter"
-    total = sum(math.prod(shape) * BYTES.get(dtype, 4) for dtype, shape in arrays)
+    total = sum(array_bytes(dtype, shape) for dtype, shape in arrays)
     return Collective(
         kind,
         arrays[0][0],
@@ -218,6 +219,16 @@ def _collective(
         in_loop,
         _source(line),
     )
+
+
+def arrays_of(shapes: str) -> list[tuple[str, tuple[int, ...]]]:
+    """(dtype, shape) of each array that a result's type has."""
+    return [(dtype, _sides(dims)) for dtype, dims in _ARRAY.findall(shapes)]
+
+
+def array_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    """Bytes of an array."""
+    return math.prod(shape) * BYTES.get(dtype, 4)
 
 
 def _sides(dims: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax.aot import assumed_lengths, hlo, roofline
+from rewardjax.aot import assumed_lengths, between_slices, hlo, roofline
 from rewardjax.aot.program import MODES, Compiled
 from rewardjax.aot.topology import Topology, mesh_shapes
 from rewardjax.models.build import decoder_config
@@ -32,10 +32,12 @@ def measure(
             "collectives": {},
             "mfu": None,
         }
-    exchanges = {
-        program.name: hlo.collectives(program.text or "", len(topology.devices))
-        for program in compiled.programs
-    }
+    exchanges: dict[str, list[hlo.Collective]] = {}
+    network: dict[str, list[between_slices.Transfer]] = {}
+    for program in compiled.programs:
+        text = program.text or ""
+        exchanges[program.name] = hlo.collectives(text, len(topology.devices))
+        network[program.name] = between_slices.transfers(text)
     packing = assumed_lengths.packing(
         kind, config.batch.row_length, config.batch.pairs_per_row, roofline.BLOCK
     )
@@ -49,12 +51,14 @@ def measure(
         row_length=config.batch.row_length,
         packing=packing,
         exchanges=exchanges,
+        between_slices=network,
         state_gib=result["state_gib"],
     )
     days = predicted.days(CURATED_PAIRS)
     return result | {
         "collectives": per_step(exchanges, predicted.micro_batches),
         "exchanges": checks(exchanges, decoder),
+        "between_slices": between(network, predicted.micro_batches, topology.slices),
         "lengths": {"kind": kind, **packing._asdict()},
         "step": {
             "pairs": predicted.pairs,
@@ -66,6 +70,7 @@ def measure(
             "seconds_computing": predicted.compute_seconds,
             "seconds_exchanging_in_loops": predicted.loop_exchange_seconds,
             "seconds_exchanging_elsewhere": predicted.other_exchange_seconds,
+            "seconds_between_slices": predicted.network_seconds,
             "seconds_updating": predicted.update_seconds,
         },
         "mfu": predicted.mfu,
@@ -85,6 +90,7 @@ def _memory(
         remat = "none"
     return {
         "topology": topology.name,
+        "slices": topology.slices,
         "chips": topology.chips,
         "mode": mode,
         "mesh": compiled.mesh,
@@ -113,15 +119,26 @@ def per_step(
     """By kind, over a whole step: how many collectives run, and GiB that each device sends."""
     total: dict[str, dict[str, float]] = {}
     for program, collectives in exchanges.items():
-        # The parameters are updated once per step, everything else runs once per micro-batch.
-        times = micro_batches
-        if program == "update":
-            times = 1
+        times = roofline.calls(program, micro_batches)
         for kind, row in hlo.summary(collectives).items():
             sum_of = total.setdefault(kind, {"count": 0, "gib": 0.0})
             sum_of["count"] += times * row["count"]
             sum_of["gib"] += times * row["gib"]
     return total
+
+
+def between(
+    network: dict[str, list[between_slices.Transfer]], micro_batches: int, slices: int
+) -> dict[str, float]:
+    """What each device sends to other slices in a step: how many arrays, how many in loops, GiB."""
+    counts = {"count": 0, "in_loops": 0}
+    for program, transfers in network.items():
+        for transfer in transfers:
+            times = roofline.calls(program, micro_batches) * transfer.times
+            counts["count"] += times
+            counts["in_loops"] += times * transfer.in_loop
+    sent = roofline.network_bytes(network, micro_batches, slices)
+    return {**counts, "gib": sent / 2**30}
 
 
 def checks(exchanges: dict[str, list[hlo.Collective]], decoder: DecoderConfig) -> dict[str, int]:
@@ -200,7 +217,7 @@ def what_helps(
             yield advice("optimizer.mu_dtype=bfloat16", compiled.state_gib["optimizer"] / 4)
     if rows > 1:
         yield advice(f"batch.rows={shards}, one row per device", temp * (1 - 1 / rows))
-    for data, fsdp in reversed(mesh_shapes(topology.sides, topology.chip)):
+    for data, fsdp in reversed(mesh_shapes(topology.sides, topology.chip, topology.slices)):
         if fsdp > compiled.mesh["fsdp"]:
             less = state * (1 - compiled.mesh["fsdp"] / fsdp)
             yield advice(f"mesh.data={data} mesh.fsdp={fsdp}", less)
@@ -226,8 +243,11 @@ def text(result: dict[str, Any]) -> str:
     state = ", ".join(f"{name} {size:.2f}" for name, size in result["state"].items())
     rows = f"{result['rows_per_device']} x {result['row_length']} tokens per device"
     compiled = result["compile"]
+    where = result["topology"]
+    if result["slices"] > 1:
+        where = f"{result['slices']} slices of {where}"
     lines = [
-        f"{result['mode']} on {result['topology']}: {result['chips']} chips as {mesh}, {rows}, "
+        f"{result['mode']} on {where}: {result['chips']} chips as {mesh}, {rows}, "
         f"remat {result['remat']}",
         _verdict(result),
         f"  state        {result['state_gib']:.2f} GiB ({state})",
@@ -242,6 +262,12 @@ def text(result: dict[str, Any]) -> str:
         return "\n".join(lines)
     lines.append("exchanges of a step, per device:")
     lines += exchange_lines(result["collectives"])
+    between = result["between_slices"]
+    if result["slices"] > 1:
+        lines.append(
+            f"  {'between slices':<18} {between['count']:>6}, together {between['gib']:.2f} GiB, "
+            f"{between['in_loops']} of them in loops"
+        )
     for name, count in result["exchanges"].items():
         if count:
             lines.append(f"  {count} {name.replace('_', ' ')}")
@@ -276,6 +302,9 @@ def _predicted(result: dict[str, Any]) -> list[str]:
         f"{packed['live_to_causal']:.2f} of causal tiles live"
     )
     beside, after = step["seconds_exchanging_in_loops"], step["seconds_exchanging_elsewhere"]
+    network = ""
+    if result["slices"] > 1:
+        network = f", waiting for other slices {step['seconds_between_slices']:.3g}"
     return [
         f"predicted for {packed['kind']} prompts ({rows}):",
         f"  {step['pairs']:.0f} pairs and {step['tokens']:,.0f} tokens per step in "
@@ -283,7 +312,7 @@ def _predicted(result: dict[str, Any]) -> list[str]:
         f"  {step['useful_flops']:.3g} useful FLOPs, {step['executed_flops']:.3g} executed",
         f"  {step['seconds']:.3g} s per step: computing {step['seconds_computing']:.3g} and "
         f"exchanging {beside:.3g} side by side, exchanging {after:.3g} more, updating "
-        f"{step['seconds_updating']:.3g}",
+        f"{step['seconds_updating']:.3g}{network}",
         f"  {result['pairs_per_second']:.4g} pairs/s, MFU {100 * result['mfu']:.1f}%",
         f"  {run['pairs']:,} pairs in {run['days']:.2f} days, {run['chip_hours']:,.0f} chip-hours",
     ]

@@ -9,6 +9,7 @@ import dataclasses
 import math
 
 from rewardjax.aot.assumed_lengths import Packing
+from rewardjax.aot.between_slices import Transfer
 from rewardjax.aot.hlo import Collective
 from rewardjax.aot.topology import GIB, Topology, torus_dimensions
 from rewardjax.models import flops
@@ -41,6 +42,7 @@ ASSUMPTIONS = (
     "exchanges inside the layer loop overlap with computing, all others do not",
     "an exchange uses the links of the torus dimensions that its mesh axis lies along, half of "
     "them where a dimension does not wrap around",
+    "what slices exchange overlaps with nothing, and a device has its share of its host's network",
     "input and host never make a device wait",
 )
 
@@ -60,6 +62,7 @@ class Prediction:
     compute_seconds: float
     loop_exchange_seconds: float
     other_exchange_seconds: float
+    network_seconds: float  # between slices
     update_seconds: float
     seconds: float
     mfu: float
@@ -80,12 +83,14 @@ def predict(
     row_length: int,
     packing: Packing,
     exchanges: dict[str, list[Collective]],
+    between_slices: dict[str, list[Transfer]],
     state_gib: float,
 ) -> Prediction:
     """Predict a step from what was compiled and how data packs.
 
     `pairs` are those of a step (training), `rows` those of a micro-batch; `exchanges` are the
-    collectives of each program by its name, `state_gib` what a device holds.
+    collectives of each program by its name, within slices, and `between_slices` what goes over the
+    network; `state_gib` is what a device holds.
     """
     devices = len(topology.devices)
     peak = peak_flops(topology)
@@ -114,16 +119,18 @@ def predict(
 
     loop = other = 0.0
     for name, collectives in exchanges.items():
-        times = micro_batches
-        if name == "update":
-            times = 1
+        times = calls(name, micro_batches)
         for collective in collectives:
             seconds = times * exchange_seconds(collective, topology)
             if collective.in_loop:
                 loop += seconds
             else:
                 other += seconds
-    total = max(compute, loop) + other + update
+    network = (
+        network_bytes(between_slices, micro_batches, topology.slices)
+        / topology.chip.network_bytes_per_s
+    )
+    total = max(compute, loop) + other + network + update
     useful = useful_flops(decoder, round(done * packing.tokens), round(done * packing.entries))
     return Prediction(
         micro_batches=micro_batches,
@@ -134,10 +141,30 @@ def predict(
         compute_seconds=compute,
         loop_exchange_seconds=loop,
         other_exchange_seconds=other,
+        network_seconds=network,
         update_seconds=update,
         seconds=total,
         mfu=useful / (total * devices * peak),
     )
+
+
+def calls(program: str, micro_batches: int) -> int:
+    """How often a program runs in a step."""
+    # The parameters are updated once per step, everything else runs once per micro-batch.
+    if program == "update":
+        return 1
+    return micro_batches
+
+
+def network_bytes(
+    between_slices: dict[str, list[Transfer]], micro_batches: int, slices: int
+) -> float:
+    """Bytes that each device sends to other slices in a step."""
+    total = 0.0
+    for program, transfers in between_slices.items():
+        sent = sum(transfer.wire_bytes(slices) for transfer in transfers)
+        total += calls(program, micro_batches) * sent
+    return total
 
 
 def peak_flops(topology: Topology) -> float:

@@ -26,7 +26,7 @@ def search(
     policies = ["none"]
     if mode == "train":
         policies = list(reversed(roofline.SAVES))
-    for data, fsdp in mesh_shapes(topology.sides, topology.chip):
+    for data, fsdp in mesh_shapes(topology.sides, topology.chip, topology.slices):
         for rows in ROWS:
             for remat in policies:
                 tried.append(_try(config, topology, mode, kind, data, fsdp, rows, remat))

@@ -2,8 +2,8 @@
 
 Speeds are those of the vendor's system pages, per chip: dense bf16 FLOP/s are in
 models/flops.PEAK_FLOPS, HBM bandwidth and interconnect bandwidth are here, the latter out of a chip
-over all its links (half of the figure that counts both directions). `limit_gib` is what the
-compiler lets a program use of a device.
+over all its links (half of the figure that counts both directions), and that of the data-center
+network that connects slices. `limit_gib` is what the compiler lets a program use of a device.
 """
 
 import dataclasses
@@ -32,6 +32,7 @@ class Chip:
     limit_gib: float
     hbm_bytes_per_s: float
     link_bytes_per_s: float
+    network_bytes_per_s: float
     dimensions: int  # of the torus
     devices: int = 1
     devices_per_host: int = 4
@@ -39,10 +40,10 @@ class Chip:
 
 # Not v4: libtpu describes its two cores as devices of their own, while a run sees a chip as one.
 CHIPS = {
-    "v5e": Chip(15.75, 819e9, 200e9, dimensions=2),
-    "v5p": Chip(95.74, 2765e9, 600e9, dimensions=3),
-    "v6e": Chip(31.25, 1638e9, 400e9, dimensions=2),
-    "tpu7x": Chip(94.75, 3690e9, 600e9, dimensions=3, devices=2, devices_per_host=8),
+    "v5e": Chip(15.75, 819e9, 200e9, 3.125e9, dimensions=2),
+    "v5p": Chip(95.74, 2765e9, 600e9, 6.25e9, dimensions=3),
+    "v6e": Chip(31.25, 1638e9, 400e9, 12.5e9, dimensions=2),
+    "tpu7x": Chip(94.75, 3690e9, 600e9, 6.25e9, dimensions=3, devices=2, devices_per_host=8),
 }
 
 # libtpu looks for the machine it runs on, and locks it: there is none, and several processes may
@@ -57,20 +58,21 @@ ENVIRONMENT = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """A described slice.
+    """A described slice, or several that are alike.
 
-    Its name as in `v5p:4x4x4`, the sides of its torus, its kind of chip, and devices that can be
-    compiled for.
+    Its name as in `v5p:4x4x4`, the sides of its torus, its kind of chip, and the devices of all
+    slices, which can be compiled for.
     """
 
     name: str
     sides: tuple[int, ...]
     chip: Chip
     devices: list
+    slices: int = 1
 
     @property
     def chips(self) -> int:
-        """Chips of the slice, which may show up as several devices each."""
+        """Chips of all slices, which may show up as several devices each."""
         return len(self.devices) // self.chip.devices
 
     @property
@@ -80,7 +82,7 @@ class Topology:
 
     @property
     def hosts(self) -> int:
-        """Hosts of the slice."""
+        """Hosts of all slices."""
         return max(1, len(self.devices) // self.chip.devices_per_host)
 
 
@@ -114,12 +116,14 @@ def parse(name: str) -> tuple[Chip, tuple[int, ...]]:
     return CHIPS[kind], tuple(map(int, sides))
 
 
-def describe(name: str) -> Topology:
-    """The slice called `name`.
+def describe(name: str, slices: int = 1) -> Topology:
+    """So many slices called `name`.
 
     Raises CannotDescribe where libtpu is not installed or does not know such a slice.
     """
     chip, sides = parse(name)
+    if slices < 1:
+        raise CannotDescribe(f"{slices} slices: at least 1")
     if importlib.util.find_spec("libtpu") is None:
         raise CannotDescribe(
             "compiling for a TPU needs libtpu, which is not installed; pip install 'rewardjax[tpu]'"
@@ -128,12 +132,14 @@ def describe(name: str) -> Topology:
         os.environ.setdefault(variable, value)
     # What libtpu raises for a slice that it does not know differs from release to release.
     try:
-        devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+        described = topologies.get_topology_desc(
+            platform="tpu", topology_name=name, num_slices=slices
+        )
     except Exception as error:
         raise CannotDescribe(
             f"topology {name!r}: libtpu cannot describe it ({str(error).splitlines()[0]})"
         ) from error
-    return Topology(name, sides, chip, devices)
+    return Topology(name, sides, chip, described.devices, slices)
 
 
 def torus_dimensions(sides: tuple[int, ...], size: int) -> int:
@@ -145,7 +151,7 @@ def torus_dimensions(sides: tuple[int, ...], size: int) -> int:
     return max(lies_along, default=0)
 
 
-def mesh_shapes(sides: tuple[int, ...], chip: Chip) -> list[tuple[int, int]]:
+def mesh_shapes(sides: tuple[int, ...], chip: Chip, slices: int = 1) -> list[tuple[int, int]]:
     """Every (data, fsdp) whose fsdp is a product of whole sides of the torus; most fsdp first.
 
     Gathers and scatters along whole dimensions are rings, which use every link.
@@ -153,7 +159,7 @@ def mesh_shapes(sides: tuple[int, ...], chip: Chip) -> list[tuple[int, int]]:
     # The devices of one chip are one more side, whose links are the fastest.
     sides = (*sides, chip.devices)
     sizes = sorted({math.prod(subset) for subset in _subsets(sides)}, reverse=True)
-    return [(math.prod(sides) // size, size) for size in sizes]
+    return [(slices * math.prod(sides) // size, size) for size in sizes]
 
 
 def _subsets(sides: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

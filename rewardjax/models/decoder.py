@@ -19,7 +19,7 @@ from jax.ad_checkpoint import checkpoint_name
 from rewardjax.kernels.attention import attend
 from rewardjax.models import families, rope
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.parallel.mesh import Layout
+from rewardjax.parallel.mesh import Layout, for_rows, gathered
 
 _save = jax.checkpoint_policies.save_only_these_names
 # What a layer saves for the backward pass besides its input, from least to most memory; the rest is
@@ -70,13 +70,13 @@ def constant(layout: Layout, name: str, shape: tuple[int, ...], value: float) ->
     return nnx.Param(jnp.full(shape, value, jnp.float32, out_sharding=layout.spec(name, shape)))
 
 
-def rms_norm(x, scale, eps: float):
+def rms_norm(x, scale_BD, eps: float):
     """Root mean square normalization, x / rms(x) * scale over the last axis (arXiv 1910.07467).
 
-    In float32 whatever x is.
+    In float32 whatever x [B, ..., D] is; `scale_BD` has the same scale for every row.
     """
     x = x.astype(jnp.float32)
-    scale = jnp.expand_dims(scale, range(x.ndim - 1))
+    scale = jnp.expand_dims(scale_BD, range(1, x.ndim - 1))
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps) * scale
 
 
@@ -107,15 +107,15 @@ class Attention(nnx.Module):
         """What attention adds to every token [B, T, D], or to tokens `at_BS` alone [B, S, D]."""
         config, layout, dtype = self.config, self.layout, x_BTD.dtype
         family = families.get(config.family)
-        cast = lambda param: param[...].astype(dtype)
+        whole = lambda param: gathered(param[...].astype(dtype))
         asking_BSD, asking = x_BTD, queries
         if at_BS is not None:
             asking_BSD, asking = jax.tree.map(lambda x: pick(x, at_BS), (x_BTD, queries))
-        q = jnp.einsum("BSD,DNH->BSNH", asking_BSD, cast(self.q), out_sharding=layout.act_BTNH)
-        k = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.k), out_sharding=layout.act_BTKH)
-        v = jnp.einsum("BTD,DKH->BTKH", x_BTD, cast(self.v), out_sharding=layout.act_BTKH)
+        q = jnp.einsum("BSD,DNH->BSNH", asking_BSD, whole(self.q), out_sharding=layout.act_BTNH)
+        k = jnp.einsum("BTD,DKH->BTKH", x_BTD, whole(self.k), out_sharding=layout.act_BTKH)
+        v = jnp.einsum("BTD,DKH->BTKH", x_BTD, whole(self.v), out_sharding=layout.act_BTKH)
         if family.qkv_bias:
-            bias = lambda param: cast(param)[None, None]  # [1, 1, N, H]: for all rows and tokens
+            bias = lambda param: param[...].astype(dtype)[:, None]  # [B, 1, N, H]: for all tokens
             q, k, v = q + bias(self.q_bias), k + bias(self.k_bias), v + bias(self.v_bias)
         # Before the rotation, as these models were trained: after it the scale would not commute.
         if family.qk_norm:
@@ -124,7 +124,7 @@ class Attention(nnx.Module):
         q, k = rope.rotate(q, asking.cos, asking.sin), rope.rotate(k, queries.cos, queries.sin)
         q, k, v = (checkpoint_name(a, "qkv") for a in (q, k, v))
         o = attend(q, k, v, asking.see_from, asking.see_to, self.compute.attention)
-        return jnp.einsum("BSNH,NHD->BSD", o, cast(self.o), out_sharding=layout.act_BTD)
+        return jnp.einsum("BSNH,NHD->BSD", o, whole(self.o), out_sharding=layout.act_BTD)
 
 
 class Mlp(nnx.Module):
@@ -140,13 +140,13 @@ class Mlp(nnx.Module):
     def __call__(self, x_BTD):
         """What the layer adds to every token [B, T, D]."""
         layout = self.layout
-        cast = lambda param: param[...].astype(x_BTD.dtype)
-        gate = jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.gate), out_sharding=layout.act_BTF)
-        up = jnp.einsum("BTD,DF->BTF", x_BTD, cast(self.up), out_sharding=layout.act_BTF)
+        whole = lambda param: gathered(param[...].astype(x_BTD.dtype))
+        gate = jnp.einsum("BTD,DF->BTF", x_BTD, whole(self.gate), out_sharding=layout.act_BTF)
+        up = jnp.einsum("BTD,DF->BTF", x_BTD, whole(self.up), out_sharding=layout.act_BTF)
         # Named before the activation: silu is cheap to repeat, and its input serves its gradient.
         gate, up = checkpoint_name(gate, "gate_up"), checkpoint_name(up, "gate_up")
         gated = jax.nn.silu(gate) * up
-        return jnp.einsum("BTF,FD->BTD", gated, cast(self.down), out_sharding=layout.act_BTD)
+        return jnp.einsum("BTF,FD->BTD", gated, whole(self.down), out_sharding=layout.act_BTD)
 
 
 class Block(nnx.Module):
@@ -200,7 +200,12 @@ class Decoder(nnx.Module):
         All arguments are int32; docs/architecture.md says what they mean.
         """
         x_BTD = self.hidden(tokens_BT, positions_BT, see_from_BT, see_to_BT)
-        return rms_norm(x_BTD, self.norm[...], self.config.norm_eps).astype(x_BTD.dtype)
+        return self.normalized(x_BTD).astype(x_BTD.dtype)
+
+    def normalized(self, x):
+        """The final norm of states x [B, ..., D], in float32."""
+        (norm_BD,) = for_rows(self.norm[...][None], x.shape[0])
+        return rms_norm(x, norm_BD, self.config.norm_eps)
 
     def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None):
         """x_BTD before the final norm, in compute dtype.
@@ -217,7 +222,7 @@ class Decoder(nnx.Module):
                 self.config.head_dim, self.config.rope_theta, self.config.rope_scaling
             )
             queries = Queries(*rope.angles(positions_BT, frequency_H2), see_from_BT, see_to_BT)
-            x_BTD, layers = self._look_up(tokens_BT), self._cast_layers()
+            x_BTD, layers = self._look_up(tokens_BT), self._cast_layers(tokens_BT.shape[0])
             if at_BS is None:
                 return self._run(layers, x_BTD, queries)
             x_BTD = self._run(jax.tree.map(lambda leaf: leaf[:-1], layers), x_BTD, queries)
@@ -234,14 +239,21 @@ class Decoder(nnx.Module):
             x_BTD = layer(x_BTD, jax.tree.map(lambda leaf, i=i: leaf[i], layers))
         return x_BTD
 
-    def _cast_layers(self):
+    def _cast_layers(self, rows: int):
+        """The layers in compute dtype, with norms, which stay float32, and biases for each row."""
+
         # All at once: a slice of the stacked weights is a copy, and this makes it one of the
-        # smaller type. Norms stay float32.
-        is_norm = lambda path: "norm" in jax.tree_util.keystr(path)
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: leaf if is_norm(path) else leaf.astype(self.compute.dtype),
-            self.layers,
-        )
+        # smaller type.
+        def cast(path, leaf):
+            name = jax.tree_util.keystr(path)
+            if "norm" in name:
+                return for_rows(leaf, rows)
+            leaf = leaf.astype(self.compute.dtype)
+            if "bias" in name:
+                return for_rows(leaf, rows)
+            return leaf
+
+        return jax.tree_util.tree_map_with_path(cast, self.layers)
 
     def _look_up(self, tokens_BT):
         # Each device reads its columns of the table for the rows of its whole fsdp group; then rows

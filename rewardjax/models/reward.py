@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.models.decoder import Decoder, normal, rms_norm
-from rewardjax.parallel.mesh import Layout
+from rewardjax.models.decoder import Decoder, normal
+from rewardjax.parallel.mesh import Layout, gathered
 
 
 class RewardModel(nnx.Module):
@@ -31,8 +31,8 @@ class RewardModel(nnx.Module):
         x_BSD = self.decoder.hidden(tokens, positions, see_from, see_to, score_at)
         # The final norm and the head stay float32: in bfloat16 rewards that differ by less than one
         # part in 256 would become ties.
-        z_BSD = rms_norm(x_BSD, self.decoder.norm[...], self.decoder.config.norm_eps)
-        return jnp.einsum("BSD,D->BS", z_BSD, self.head[...], precision="highest")
+        z_BSD = self.decoder.normalized(x_BSD)
+        return jnp.einsum("BSD,D->BS", z_BSD, gathered(self.head[...]), precision="highest")
 
 
 def new_head(config: DecoderConfig, layout: Layout, rngs: nnx.Rngs) -> nnx.Param:

@@ -1,7 +1,8 @@
 """Devices as one mesh with axes (data, fsdp, tensor), and the table of how arrays lie on it.
 
 `data` repeats the model, `fsdp` splits its weights over the devices that also split the batch,
-`tensor` splits heads and mlp columns. The mesh is explicit: a layout is part of an array's type,
+`tensor` splits heads and mlp columns. Where there are several slices of a TPU, `data` alone reaches
+across the network between them. The mesh is explicit: a layout is part of an array's type,
 and a wrong one fails while tracing, on any machine. No other file names a mesh axis for an array.
 """
 
@@ -11,9 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from rewardjax import job
 
 AXES = ("data", "fsdp", "tensor")
 # The axes that split the rows of a batch. `fsdp` is one of them: a device that holds a part of
@@ -36,14 +41,39 @@ LETTERS = {
 def make_mesh(
     data: int = -1, fsdp: int = 1, tensor: int = 1, *, devices: Sequence[Any] | None = None
 ) -> jax.sharding.Mesh:
-    """Mesh over `devices`, or over all devices of all processes.
+    """Mesh over `devices`, or over all devices of all processes, with slices outermost in `data`.
 
-    At most one size is -1 and takes the rest. Raises ValueError if the sizes do not multiply out.
+    At most one size is -1 and takes the rest. Raises ValueError if the sizes do not multiply out,
+    or would spread `fsdp` or `tensor` over several slices.
+    """
+    if devices is None:
+        devices = jax.devices()
+    sizes = mesh_sizes(len(devices), data, fsdp, tensor)
+    stand_in = job.processes_are_slices()
+    slices = len({_slice_of(device, stand_in) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(sizes, AXES, devices=devices)
+    refuse_split_slices(sizes, slices)
+    grid = mesh_utils.create_hybrid_device_mesh(
+        (sizes[0] // slices, *sizes[1:]), (slices, 1, 1), devices, process_is_granule=stand_in
+    )
+    return jax.sharding.Mesh(grid, AXES, axis_types=(AxisType.Explicit,) * len(AXES))
+
+
+def _slice_of(device: Any, process_is_slice: bool) -> int:
+    """The number of the slice that a device is part of."""
+    if process_is_slice:
+        return device.process_index
+    # Devices of other platforms than TPU may not know of slices.
+    return getattr(device, "slice_index", 0)
+
+
+def mesh_sizes(count: int, data: int = -1, fsdp: int = 1, tensor: int = 1) -> tuple[int, int, int]:
+    """The sizes of a mesh over `count` devices; one that is -1 takes the rest.
+
+    Raises ValueError if they do not multiply out.
     """
     sizes = dict(data=data, fsdp=fsdp, tensor=tensor)
-    count = jax.device_count()
-    if devices is not None:
-        count = len(devices)
     free = [axis for axis, size in sizes.items() if size == -1]
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
@@ -57,7 +87,16 @@ def make_mesh(
             f"mesh {sizes}: the sizes must multiply to the {count} devices there are; set one of "
             "them to -1 to fill up"
         )
-    return jax.make_mesh(tuple(sizes.values()), AXES, devices=devices)
+    return sizes["data"], sizes["fsdp"], sizes["tensor"]
+
+
+def refuse_split_slices(sizes: tuple[int, int, int], slices: int) -> None:
+    """Raise ValueError where a model would be spread over several slices."""
+    if sizes[0] % slices:
+        raise ValueError(
+            f"mesh.data = {sizes[0]} must be a multiple of the {slices} slices: weights are "
+            "gathered in each layer, for which the network between slices is too slow"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +161,75 @@ class Layout:
                     f"{split}; make {' x '.join(axes)} a divisor of {size}"
                 )
         return spec
+
+
+# ------------------------------------------------------------------ sums over devices
+#
+# An array's type says over which mesh axes its values still have to be added up (`unreduced`), and
+# a weight's whether its gradient will be such an array (`reduced`). So it is the types that say
+# when devices exchange: within a layer along `fsdp`, which is fast, and over `data`, where slices
+# are connected by a slow network, once per step.
+
+
+def gathered(weight: jax.Array) -> jax.Array:
+    """A weight that is whole along `fsdp`, as a product with rows needs it.
+
+    Its gradient is that of a device's own rows, and is added up and scattered along `fsdp` here.
+    """
+    partitions = [_without_fsdp(part) for part in jax.typeof(weight).sharding.spec.partitions]
+    return jax.reshard(weight, P(*partitions, reduced=frozenset(ROWS)))
+
+
+def for_rows(vectors: jax.Array, rows: int) -> jax.Array:
+    """Vectors [L, ...] as [L, B, ...]: a copy for each of so many rows, where the row lies.
+
+    The gradient of a vector that is multiplied with all rows is added up over devices in each
+    layer; those of its copies are added up here, for all layers at once.
+    """
+    partitions = jax.typeof(vectors).sharding.spec.partitions
+    ones_B = jnp.ones(rows, vectors.dtype, out_sharding=P(ROWS))
+    return jnp.einsum(
+        "L...,B->LB...",
+        gathered(vectors),
+        ones_B,
+        precision="highest",
+        out_sharding=P(partitions[0], ROWS, *partitions[1:]),
+    )
+
+
+def weighted_sum(weight_BU: jax.Array, x_BU: jax.Array) -> jax.Array:
+    """The sum of `weight_BU` * `x_BU`, which each device has of its own rows (`added_up`)."""
+    return jnp.einsum(
+        "BU,BU->", weight_BU, x_BU, precision="highest", out_sharding=P(unreduced=frozenset(ROWS))
+    )
+
+
+def own_of_data(weight: jax.Array) -> jax.Array:
+    """The weight, with a gradient that each member of `data` has of its own rows (`added_up`)."""
+    partitions = jax.typeof(weight).sharding.spec.partitions
+    return jax.reshard(weight, P(*partitions, reduced=frozenset(["data"])))
+
+
+def zeros_to_add(weight: jax.Array) -> jax.Array:
+    """Where gradients of `own_of_data` begin."""
+    partitions = jax.typeof(weight).sharding.spec.partitions
+    return jax.reshard(jnp.zeros_like(weight), P(*partitions, unreduced=frozenset(["data"])))
+
+
+def zero_to_add() -> jax.Array:
+    """Where values of `weighted_sum` begin."""
+    return jax.reshard(jnp.zeros((), jnp.float32), P(unreduced=frozenset(ROWS)))
+
+
+def added_up(x: jax.Array) -> jax.Array:
+    """What is still to be added up over devices, added up."""
+    return jax.reshard(x, P(*jax.typeof(x).sharding.spec.partitions))
+
+
+def _without_fsdp(part: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+    if part == "fsdp":
+        return None
+    return part
 
 
 def refuse_uneven_rows(rows: int) -> None:

@@ -12,6 +12,13 @@ import optax
 from flax import nnx
 
 from rewardjax.models.trainable import join
+from rewardjax.parallel.mesh import (
+    added_up,
+    own_of_data,
+    weighted_sum,
+    zero_to_add,
+    zeros_to_add,
+)
 from rewardjax.training.faults.not_finite import SKIPPED
 from rewardjax.training.losses import Loss
 
@@ -119,21 +126,21 @@ def make_step(
         )
         outcomes = OUTCOMES[loss.reads.unit](loss, rewards_BS, batch)
         # The weight is 0 for padding, whose rewards are those of whatever its slots point at.
-        sums = {
-            name: jnp.sum(batch["weight"] * metric(outcomes)) / units
-            for name, metric in METRICS.items()
-        }
-        return sums["loss"], sums
+        weight_BU = batch["weight"] / units
+        sums = {name: weighted_sum(weight_BU, metric(outcomes)) for name, metric in METRICS.items()}
+        return jnp.sum(weight_BU * outcomes.loss_BU), sums
 
     def accumulate(
         total: Total, trainable: nnx.State, batch: Batch, frozen: nnx.State = NOTHING
     ) -> Total:
         # With respect to the trainable part alone: the backward pass of a frozen weight is never
         # traced.
-        grads, sums = jax.grad(summed, has_aux=True)(trainable, frozen, batch)
+        own = jax.tree.map(own_of_data, trainable)
+        grads, sums = jax.grad(summed, has_aux=True)(own, frozen, batch)
         return jax.tree.map(jnp.add, total, {"grads": grads, "sums": sums})
 
     def update(trainable: Any, opt: Any, total: Total) -> tuple[Any, Any, dict[str, jax.Array]]:
+        total = over_all_devices(total)
         grads, sums = total["grads"], total["sums"]
         updates, next_opt = optimizer.update(grads, opt, trainable)
         grad_norm = optax.tree.norm(grads)
@@ -165,6 +172,12 @@ def _where(is_finite: jax.Array, after: Any, before: Any) -> Any:
 def zeros_like(trainable: nnx.State) -> Total:
     """The total before the first micro-batch, sharded as the parameters are."""
     return {
-        "grads": jax.tree.map(jnp.zeros_like, trainable),
-        "sums": {name: jnp.zeros((), jnp.float32) for name in METRICS},
+        "grads": jax.tree.map(zeros_to_add, trainable),
+        "sums": {name: zero_to_add() for name in METRICS},
     }
+
+
+@jax.jit
+def over_all_devices(total: Total) -> Total:
+    """A total in which each member of `data` has the gradients of its own rows, added up."""
+    return jax.tree.map(added_up, total)

@@ -140,6 +140,23 @@ def test_a_search_for_neighbors_is_planned():
     assert "the 8 nearest of 100,000 vectors" in retrieval.text(result)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v5e:2x4", "v5p:2x2x2"])
+def test_slices_exchange_the_gradients_once_per_step_and_nothing_in_loops(topology):
+    config = small_config(
+        "v5e:4x4", **{"mesh.data": 4, "mesh.fsdp": 4, "batch.rows": 16, "batch.pairs": 4096}
+    )
+    result = measure.measure(config, describe(topology, slices=2))
+    assert result["slices"] == 2 and result["chips"] == 16
+    assert result["step"]["micro_batches"] > 1
+    between = result["between_slices"]
+    assert between["in_loops"] == 0
+    # Of two slices each chip sends what its slice has added up: the float32 gradients over fsdp (in
+    # state.gradients) and over the data of its slice. The metrics of a step are next to nothing.
+    assert between["gib"] == pytest.approx(result["state"]["gradients"] / 2, rel=0.02)
+    assert "between slices" in measure.text(result)
+
+
 def test_rows_that_do_not_divide_over_the_slice_are_named():
     with pytest.raises(ValueError, match="batch.rows = 17 .* 16 row shards"):
         measure.measure(small_config("v5e:4x4", **{"batch.rows": 17}), describe("v5e:4x4"))
@@ -147,10 +164,13 @@ def test_rows_that_do_not_divide_over_the_slice_are_named():
 
 def test_the_command_takes_the_settings_of_the_slice_it_is_given():
     path = "configs/skywork_v2/qwen3_8b.py"
-    assert command.load_config(str(ROOT / path), "v5p:4x4x4", []).mesh.to_dict() == dict(
+    assert command.load_config(str(ROOT / path), "v5p:4x4x4", 1, []).mesh.to_dict() == dict(
         data=4, fsdp=16, tensor=1
     )
-    changed = command.load_config(str(ROOT / path), "v5p:4x4x4", ["mesh.data=16", "mesh.fsdp=4"])
+    of_two = command.load_config(str(ROOT / path), "v5p:4x4x4", 2, [])
+    assert of_two.mesh.to_dict() == dict(data=8, fsdp=16, tensor=1)
+    assert of_two.batch.rows == 128
+    changed = command.load_config(str(ROOT / path), "v5p:4x4x4", 1, ["mesh.data=16", "mesh.fsdp=4"])
     assert changed.mesh.to_dict() == dict(data=16, fsdp=4, tensor=1)
 
 
@@ -160,6 +180,11 @@ def test_the_command_takes_the_settings_of_the_slice_it_is_given():
         (["--topology=h100:8"], "only TPU slices"),
         (["--topology=v5e:3x5"], "v5e:3x5"),
         (["--topology=v5e:4x4", "--config.mesh.fsdp=5"], "must multiply to the 16 devices"),
+        (["--topology=v5e:4x4", "--slices=0"], "0 slices: at least 1"),
+        (
+            ["--topology=v5e:4x4", "--slices=2", "--config.mesh.data=1", "--config.mesh.fsdp=32"],
+            "mesh.data = 1 must be a multiple of the 2 slices",
+        ),
     ],
 )
 def test_mistakes_are_sentences(argv, message, capsys):

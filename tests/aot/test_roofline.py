@@ -1,9 +1,11 @@
+import dataclasses
 import types
 
 import numpy as np
 import pytest
 
 from rewardjax.aot import assumed_lengths, roofline
+from rewardjax.aot.between_slices import Transfer
 from rewardjax.aot.hlo import Collective
 from rewardjax.aot.topology import CHIPS, Topology
 from rewardjax.data import pack
@@ -29,7 +31,7 @@ def slice_of(kind, sides):
     )
 
 
-def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train"):
+def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train", topology=None, sent=()):
     named = (
         {"accumulate": list(exchanges), "update": []}
         if mode == "train"
@@ -37,7 +39,7 @@ def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train"):
     )
     return roofline.predict(
         DECODER,
-        slice_of("v5p", (4, 4, 4)),
+        topology or slice_of("v5p", (4, 4, 4)),
         mode=mode,
         remat=remat,
         pairs=pairs,
@@ -45,6 +47,7 @@ def predict(pairs=1024, rows=64, remat="full", exchanges=(), mode="train"):
         row_length=16_384,
         packing=PACKING,
         exchanges=named,
+        between_slices={"update": list(sent)},
         state_gib=7.0,
     )
 
@@ -92,6 +95,16 @@ def test_exchanges_in_the_loop_hide_behind_computing_and_others_do_not():
     assert outside.seconds == pytest.approx(quiet.seconds + outside.other_exchange_seconds)
     slow = predict(exchanges=[gather(1, in_loop=True, times=10_000)])
     assert slow.seconds == pytest.approx(slow.loop_exchange_seconds + slow.update_seconds)
+
+
+def test_what_slices_exchange_is_waited_for_once_per_step():
+    two = dataclasses.replace(slice_of("v5p", (4, 4, 4)), slices=2)
+    sums = Transfer("ALL_REDUCE", "f32", 6_250_000_000, times=1, in_loop=False)
+    quiet = predict(pairs=10_240, topology=two)
+    waiting = predict(pairs=10_240, topology=two, sent=[sums])
+    assert quiet.micro_batches == 10
+    assert waiting.network_seconds == pytest.approx(1.0)
+    assert waiting.seconds == pytest.approx(quiet.seconds + 1.0)
 
 
 def test_links_of_a_dimension_that_does_not_wrap_are_half_as_fast():

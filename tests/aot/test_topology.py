@@ -67,3 +67,12 @@ def test_mesh_shapes_cover_the_slice_and_split_no_dimension():
         (4, 2),
         (8, 1),
     ]
+
+
+def test_slices_are_more_of_data():
+    assert topology.mesh_shapes((8, 16), topology.CHIPS["v5e"], slices=2) == [
+        (2, 128),
+        (16, 16),
+        (32, 8),
+        (256, 1),
+    ]

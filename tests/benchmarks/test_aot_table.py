@@ -31,6 +31,7 @@ ROW = {
         "float32_weight_gathers": 0,
         "full_weight_all_reduces_in_loop": 2,
     },
+    "between_slices": {"count": 0, "in_loops": 0, "gib": 0.0},
     "compile": {"seconds": 60.0, "host_gib": 1.6},
     "mfu": 0.51,
     "run": {"days": 1.5, "chip_hours": 2304.0},
@@ -47,6 +48,13 @@ def test_all_eight_are_compiled_on_every_tpu_slice_they_name(jobs):
     for path in (ROOT / aot_table.FOLDER).glob("[!r]*.py"):
         named = [name for name in config_lib.load_module(path).slices() if name.startswith("v")]
         assert [job.topology for job in jobs if job.model == path.stem] == named
+
+
+def test_several_slices_are_programs_of_their_own(jobs):
+    of_slices = aot_table.jobs("qwen3_8b", on=["v6e:8x16"], slices=[1, 2, 4])
+    assert [job.where for job in of_slices] == ["v6e:8x16", "2 x v6e:8x16", "4 x v6e:8x16"]
+    assert of_slices[0] in jobs
+    assert len({job.key for job in of_slices}) == 3
 
 
 def test_models_that_differ_in_their_data_alone_share_a_program(jobs):
@@ -66,8 +74,8 @@ def test_a_table_has_a_line_a_program_and_says_what_does_not_fit(jobs):
     too_large = ROW | {"fits": False, "over_gib": 1.25, "collectives": {}, "mfu": None}
     header, _, fitting, over = aot_table.table({jobs[0]: ROW, jobs[1]: too_large})
     assert (
-        "| 4 x 16 | full | 7.05 | 12.50 | 18.20 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.51 | 1.50 | 2304 |"
-        in fitting
+        "| 4 x 16 | full | 7.05 | 12.50 | 18.20 | 95.74 | 1.2 | 0.0 | 0.0 | 0.8 | 0.00 | 0.51 "
+        "| 1.50 | 2304 |" in fitting
     )
     assert "does not fit" in over
     assert {line.count("|") for line in (header, fitting, over)} == {len(aot_table.COLUMNS) + 1}
@@ -92,7 +100,7 @@ def test_writing_replaces_the_table_of_this_release_of_jax_alone(tmp_path, monke
         monkeypatch.setattr(
             aot_table, "versions", lambda release=release: {"jax": release, "libtpu": "0.0.1"}
         )
-        aot_table.write(document, lines)
+        aot_table.write(document, lines, "aot_table")
     text = document.read_text()
     assert text.startswith("# Title\n") and "old" not in text
     assert (

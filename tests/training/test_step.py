@@ -12,6 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
+from rewardjax.aot import hlo
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
 from rewardjax.models import reward
@@ -19,7 +20,7 @@ from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import AXES, Layout, place
 from rewardjax.scoring import rows as scoring
 from rewardjax.training import losses
-from rewardjax.training.step import make_step, zeros_like
+from rewardjax.training.step import make_step, over_all_devices, zeros_like
 
 CONFIG = DecoderConfig(
     family="qwen3",
@@ -91,7 +92,7 @@ def accumulated(arrays, loss, case=Case(), units=PAIRS):
         total = zeros_like(params)
         for batch in micro_batches(arrays, case.rows):
             total = accumulate(total, params, place(batch, layout))
-        return jax.device_get(total)
+        return jax.device_get(over_all_devices(total))
 
 
 def mesh_of(case):
@@ -176,6 +177,25 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_same_loss_and_gradients(name):
     assert_same(totals(LAYOUTS[name]), reference())
+
+
+def test_gradients_are_added_up_over_data_once_per_step():
+    """Within a micro-batch only the four devices of an fsdp group exchange anything."""
+    case = Case(mesh=(2, 4, 1))
+    pairs, labels = random_pairs()
+    with mesh_of(case):
+        layout = Layout()
+        graph, params = initial(case, layout)
+        optimizer = optax.sgd(0.1)
+        accumulate, update = make_step(graph, losses.get("bradley_terry"), optimizer, PAIRS)
+        total, opt = zeros_like(params), optimizer.init(params)
+        batch = place(next(micro_batches(packed_pairs(pairs, labels, case), case.rows)), layout)
+        compiled = accumulate.lower(total, params, batch).compile().as_text()
+        assert {one.group for one in hlo.collectives(compiled, 8)} == {4}
+        compiled = update.lower(params, opt, total).compile().as_text()
+        (sums,) = [one for one in hlo.collectives(compiled, 8) if one.group == 2]
+    assert sums.kind == "all-reduce" and sums.times == 1
+    assert len(sums.shapes) == len(jax.tree.leaves(params))
 
 
 def test_the_order_of_pairs_does_not_matter():

@@ -30,7 +30,6 @@ from rewardjax.data.pack import TokenGroup
 from rewardjax.models import hf
 from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.models.config import Compute
-from rewardjax.models.decoder import rms_norm
 from rewardjax.parallel.mesh import Layout
 from rewardjax.scoring import rows as scoring
 
@@ -255,7 +254,7 @@ def backbone(
             batch["tokens"], batch["positions"], batch["see_from"], batch["see_to"]
         )
         z_BSD = jnp.take_along_axis(x_BTD, batch["score_at"][..., None], axis=1)
-        return rms_norm(z_BSD, decoder.norm[...], decoder.config.norm_eps)
+        return decoder.normalized(z_BSD)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         mesh = jax.sharding.get_mesh()
