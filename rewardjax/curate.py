@@ -38,7 +38,7 @@ import sys
 from collections.abc import Sequence
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files
+from rewardjax import errors, files, job
 from rewardjax.curation import erase as erase_lib
 from rewardjax.curation import people, settings
 from rewardjax.curation.annotation import acceptance, meanings, progress
@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     args = _parser().parse_args(argv)
     try:
+        job.refuse("rewardjax.curate")
         for path in (args.folder, getattr(args, "output", args.folder)):
             files.refuse_address(path)
         # Whatever a verb prints may hold a text of the data, a reply or a name.

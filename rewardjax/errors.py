@@ -19,6 +19,7 @@ from typing import ClassVar, NoReturn, TypeVar
 
 from absl import flags
 
+from rewardjax import job
 from rewardjax.exit_codes import ExitCode
 from rewardjax.reporting.terminal import visible
 
@@ -81,9 +82,11 @@ class Complaints(list[Exception]):
 def one_line(command: str) -> Iterator[None]:
     """Run the block, a whole command, and end it with the code that its error has.
 
-    Mistakes of its user and endings are told in one line each.
+    Mistakes of its user and endings are told in one line each. One that is for a single process is
+    refused in a job of several (job.py).
     """
     try:
+        job.refuse(command)
         yield
     except Exception as error:
         code = exit_code(error)

@@ -49,7 +49,7 @@ from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.evaluators.records import Examples, Result
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.models.checkpoints import tree_fingerprint
-from rewardjax.parallel import distributed
+from rewardjax.parallel import distributed, in_common
 from rewardjax.parallel.mesh import make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
@@ -90,6 +90,13 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     if jax.process_index() == 0:
         for name, of in examples.items():
             print("\n".join(finder.describe(name, of, evaluators.get(of.name))), file=sys.stderr)
+    fingerprints = {f"the benchmark {name}": of.fingerprint for name, of in examples.items()}
+    in_common.refuse(
+        errors.Complaints(),
+        in_common.fields_of(config),
+        {"config.output": output},
+        lambda: fingerprints,
+    )
     training = [
         overlap.open_training(name, **kwargs) for name, kwargs in config.overlap.to_dict().items()
     ]

@@ -37,3 +37,10 @@ def of_file(path: str | pathlib.Path) -> str:
     """Fingerprint of a file's bytes: that of `of_bytes`, read in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:HEX_DIGITS]
+
+
+def of_code() -> str:
+    """Fingerprint of this package's source."""
+    package = pathlib.Path(__file__).parent
+    sources = sorted(package.rglob("*.py"))
+    return of_json([[path.relative_to(package).as_posix(), of_file(path)] for path in sources])

@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import curate, export
+from rewardjax import curate, errors, export
 from rewardjax.config import Config
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
@@ -48,6 +48,7 @@ ARMS = {
 }
 
 
+@errors.one_line("rewardjax.quickstart")
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(

@@ -26,10 +26,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
+
 from rewardjax import errors, files, fingerprint
 from rewardjax.background import beside
 from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.models.checkpoints import tree_fingerprint
+from rewardjax.parallel.mesh import make_mesh
 from rewardjax.running import Running, Step
 from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
@@ -286,7 +289,9 @@ def main() -> None:
     for reading in readings or ():
         print(reading.sentence(), file=sys.stderr)
     with _helpers(args.workers - 1):
-        model = scorer.load(args.model, dtype=args.dtype, step=args.step)
+        # Each process is a worker for itself, though a TPU slice may show it everybody's devices.
+        mesh = make_mesh(devices=jax.local_devices())
+        model = scorer.load(args.model, dtype=args.dtype, mesh=mesh, step=args.step)
         counts = score_file(
             model, source, args.output, args.columns, args.labels, max_dropped=args.max_dropped
         )

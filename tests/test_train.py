@@ -124,13 +124,14 @@ def environment(**more):
     return os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | more
 
 
-def start(workdir, cache, *prefix, **env):
+def start(workdir, cache, *prefix, flags=(), **env):
     command = [
         *prefix,
         *COMMAND,
         f"--workdir={workdir}",
         f"--config.data.cache={cache}",
         f"--config.evals.heldout.cache={cache}",
+        *flags,
     ]
     return subprocess.Popen(
         command,
@@ -180,20 +181,15 @@ def test_killed_and_restarted_continues_bitwise(tiny_run, tmp_path):
     assert time_spent["repeated_steps"] == sum("loss" in row for row in taken) - 6
 
 
+def gang(*arguments: str) -> list[str]:
+    """Two processes of four devices."""
+    launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4"]
+    return [*launch, *arguments, "--"]
+
+
 def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path):
     workdir, _, cache = tiny_run
-    process = start(
-        tmp_path,
-        cache,
-        sys.executable,
-        "-m",
-        "launch.local",
-        "--processes",
-        "2",
-        "--devices",
-        "4",
-        "--",
-    )
+    process = start(tmp_path, cache, *gang())
     output, _ = process.communicate()
     assert process.returncode == 0, output
     run = json.loads((tmp_path / "run.json").read_text())
@@ -203,15 +199,52 @@ def test_two_processes_of_four_devices_train_as_one_of_eight(tiny_run, tmp_path)
         assert mine.get("heldout/accuracy") == theirs.get("heldout/accuracy")
 
 
-def test_hosts_with_different_configs_are_refused_before_they_train(tmp_path):
-    train = f"exec {shlex.join(COMMAND)} --workdir={tmp_path} --config.seed=$REWARDJAX_PROCESS_ID"
+@pytest.mark.slow
+def test_two_slices_train_as_one(tiny_run, tmp_path):
+    workdir, _, cache = tiny_run
+    process = start(tmp_path, cache, *gang("--slices", "2"), flags=["--config.mesh.fsdp=4"])
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert json.loads((tmp_path / "run.json").read_text())["mesh"] == dict(data=2, fsdp=4, tensor=1)
+    # Data that is planned the same way: the losses of other pairs would be others.
+    np.testing.assert_allclose(losses(tmp_path), losses(workdir), rtol=1e-5)
+    across = start(tmp_path, cache, *gang("--slices", "2"), flags=["--config.mesh.fsdp=8"])
+    output, _ = across.communicate()
+    assert across.returncode == 2 and "must be a multiple of the 2 slices" in output
+
+
+def refused_job(tmp_path, flags: str) -> tuple[str, float]:
+    """What two processes say, and for how long, that are refused; $REWARDJAX_PROCESS_ID differs."""
+    train = f"exec {shlex.join(COMMAND)} {flags}"
     launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "1", "--"]
+    started = time.monotonic()
     ended = subprocess.run(
         [*launch, "bash", "-c", train], cwd=ROOT, env=environment(), capture_output=True, text=True
     )
     assert ended.returncode == 2
-    assert "the hosts disagree on the config: process 0 has" in ended.stdout + ended.stderr
-    assert not (tmp_path / "checkpoints").exists()
+    assert not list(tmp_path.rglob("checkpoints"))
+    return ended.stdout + ended.stderr, time.monotonic() - started
+
+
+def test_hosts_with_different_configs_are_refused_before_they_train(tmp_path):
+    flags = f"--workdir={tmp_path}/run --config.seed=$REWARDJAX_PROCESS_ID"
+    said, _ = refused_job(tmp_path, flags)
+    assert "the hosts differ in config.seed: 0 on process 0" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_all_that_hosts_do_not_have_in_common_is_told_at_once(tmp_path):
+    flags = (
+        f"--workdir={tmp_path}/run$REWARDJAX_PROCESS_ID "
+        "--config.schedule.peak=0.0$((REWARDJAX_PROCESS_ID + 1)) "
+        "--config.batch.pairs=$((32 - 33 * REWARDJAX_PROCESS_ID))"
+    )
+    said, seconds = refused_job(tmp_path, flags)
+    assert "the hosts differ in config.schedule.peak: 0.01 on process 0" in said
+    assert "batch.pairs = -1 must be at least 1" in said
+    assert "--workdir: what process 0 writes there is not seen by process 1" in said
+    assert seconds < 60, "Orbax waits for 20 minutes"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ away has the runtime's 134, so that it is retried.
 """
 
 import atexit
-import collections
 import contextlib
 import os
 import sys
@@ -18,14 +17,13 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, fingerprint
+from rewardjax import errors, job
 from rewardjax.exit_codes import ExitCode
 
 _FATAL = "rewardjax/fatal"  # "<exit code> <message>"
@@ -45,47 +43,18 @@ def initialize() -> None:
     """
     if "REWARDJAX_CPU_DEVICES" in os.environ:
         jax.config.update("jax_platforms", "cpu")
-        jax.config.update("jax_num_cpu_devices", _read_int("REWARDJAX_CPU_DEVICES", low=1))
-    job = _job_from_env()
-    if job is None and not _cluster_found(os.environ):
+        jax.config.update("jax_num_cpu_devices", job.read_int("REWARDJAX_CPU_DEVICES", low=1))
+    named = job.named()
+    if named is None and not job.is_to_be_discovered():
         return
     # CPU devices of several processes can exchange nothing by default.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    if job is None:
+    if named is None:
         jax.distributed.initialize()
     else:
-        coordinator, processes, process = job
-        jax.distributed.initialize(coordinator, processes, process)
+        jax.distributed.initialize(named.coordinator, named.processes, named.process)
     if jax.process_count() > 1:
         _forward_failures()
-
-
-def assert_same(values: Mapping[str, str]) -> None:
-    """Raise ValueError on every process unless all of them pass the same `values`.
-
-    `values` maps what is compared ("the config", "the data") to a text that stands for it, such as
-    a fingerprint; the error names what differs and which processes agree with each other. All
-    processes must call it, with the same names in the same order.
-    """
-    if alone():
-        return
-    # A hash of each text, so that all processes send arrays of one size in one exchange.
-    hashes = [bytes.fromhex(fingerprint.of_bytes(text.encode())) for text in values.values()]
-    mine = np.stack([np.frombuffer(digest, np.uint32) for digest in hashes])
-    everyone = np.asarray(multihost_utils.process_allgather(mine)).astype(np.uint32)
-    disagreements = []
-    for index, name in enumerate(values):
-        processes = collections.defaultdict(list)
-        for process in range(jax.process_count()):
-            processes[everyone[process, index].tobytes().hex()].append(str(process))
-        if len(processes) > 1:
-            groups = [f"process {', '.join(same)} has {text}" for text, same in processes.items()]
-            disagreements.append(f"{name}: {'; '.join(groups)} (hashes)")
-    if disagreements:
-        raise ValueError(
-            f"the hosts disagree on {', and on '.join(disagreements)}. Start all of them from the "
-            "same code, files and flags."
-        )
 
 
 def alone() -> bool:
@@ -119,6 +88,15 @@ def look_up(key: str) -> str | None:
         return None
 
 
+def wait_for(key: str, seconds: float) -> str | None:
+    """What a process publishes as `key`; None where nobody has in so many seconds."""
+    # It fails at the deadline, and where the coordinator is gone; then the runtime ends us.
+    try:
+        return _client().blocking_key_value_get(key, int(1000 * seconds))
+    except Exception:
+        return None
+
+
 def renew(key: str, text: str) -> None:
     """Publish `text` as `key`, in the place of what stood there."""
     # Where the coordinator is gone the runtime ends this process.
@@ -140,54 +118,6 @@ def end_all(code: ExitCode, message: str) -> NoReturn:
     _leave(post(_FATAL, f"{code:d} {message}"))
 
 
-# ------------------------------------------------------------------ Finding the job
-
-
-def _job_from_env() -> tuple[str, int, int] | None:
-    """(coordinator, processes, process id) from our own variables; None where they are not set.
-
-    Our own, because JAX reads none that work on any cluster.
-    """
-    names = ("REWARDJAX_COORDINATOR", "REWARDJAX_NUM_PROCESSES", "REWARDJAX_PROCESS_ID")
-    missing = [name for name in names if name not in os.environ]
-    if len(missing) == len(names):
-        return None
-    if missing:
-        raise ValueError(f"{', '.join(missing)} not set: {', '.join(names)} go together")
-    processes = _read_int(names[1], low=1)
-    return os.environ[names[0]], processes, _read_int(names[2], low=0, below=processes)
-
-
-def _cluster_found(env: Mapping[str, str]) -> bool:
-    """Whether jax's own discovery should run.
-
-    A Slurm *allocation* is not enough: only a step (srun) has several tasks running.
-    """
-    switch = env.get("JAX_DISTRIBUTED", "0")
-    if switch not in ("0", "1"):
-        raise ValueError(f"JAX_DISTRIBUTED must be 0 or 1, not {switch!r}")
-    tpu_hosts = [host for host in env.get("TPU_WORKER_HOSTNAMES", "").split(",") if host]
-    slices = env.get("MEGASCALE_NUM_SLICES", "1")
-    return (
-        switch == "1"
-        or len(tpu_hosts) > 1
-        or slices != "1"
-        or int(env.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    )
-
-
-def _read_int(name: str, low: int, below: int | None = None) -> int:
-    try:
-        value = int(os.environ[name])
-    except ValueError:
-        raise ValueError(f"{name} must be a whole number, not {os.environ[name]!r}") from None
-    if value < low:
-        raise ValueError(f"{name}={value} is out of range: at least {low}")
-    if below is not None and value >= below:
-        raise ValueError(f"{name}={value} is out of range: at least {low}, below {below}")
-    return value
-
-
 # ------------------------------------------------------------------ Failing together
 
 
@@ -204,8 +134,12 @@ def _forward_failures() -> None:
     ) -> None:
         stop.set()
         errors.tell(f"process {jax.process_index()}", error)
+        code = errors.exit_code(error)
         message = "".join(traceback.format_exception_only(kind, error)).partition("\n")[0]
-        end_all(errors.exit_code(error), f"process {jax.process_index()}: {message}")
+        # All of them, so that whichever host's log is looked at has them.
+        if code == ExitCode.USER:
+            message = "; ".join(errors.sentences(error))
+        end_all(code, f"process {jax.process_index()}: {message}")
 
     def finish() -> None:
         # A thread inside the client while the interpreter shuts down would crash a run that ended

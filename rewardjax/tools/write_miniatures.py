@@ -9,7 +9,6 @@ Names of files, fields and subsets are the benchmarks' own; the texts are not, a
 numbers that a model gets here.
 """
 
-import argparse
 import json
 import pathlib
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import assets
+from rewardjax import assets, errors
 from rewardjax.data.world import TASKS, style
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.pairs import Problem, problem, respond
@@ -360,9 +359,18 @@ def write(folder: pathlib.Path) -> None:
             file.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write the miniature benchmarks.")
+@errors.one_line("rewardjax.tools.write_miniatures")
+def main() -> None:
+    """Run the command."""
+    parser = errors.ArgumentParser(
+        prog="python -m rewardjax.tools.write_miniatures",
+        description="Write the miniature benchmarks.",
+    )
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path(assets.__file__).parent / "benchmarks"
     )
     write(parser.parse_args().output)
+
+
+if __name__ == "__main__":
+    main()

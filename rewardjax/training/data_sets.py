@@ -13,7 +13,6 @@ from rewardjax.data.prepare import prepare
 from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
-from rewardjax.parallel import distributed
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
 from rewardjax.training.preflight.fields import data_sections
 
@@ -64,11 +63,7 @@ def load_pairs(
 ) -> TokenizedPairs:
     """The tokenized pairs of the data that `source` names; `kwargs` as for `prepare`.
 
-    where: the section of the config that names it, for messages. Raises RuntimeError where the
-    hosts of a job see different data under that name.
+    where: the section of the config that names it, for messages.
     """
     opened = open_source(source, split=split, spelling=spelling.of_entry(where))
-    # Hashing the files is not free, and one process has nobody to compare with.
-    if jax.process_count() > 1:
-        distributed.assert_same({f"the data {source}": opened.fingerprint()})
     return prepare(source=opened, tokenizer=tokenizer, **kwargs)

@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax import errors, fingerprint, owner
+from rewardjax import errors, owner
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
@@ -30,7 +30,7 @@ from rewardjax.models import flops, trainable
 from rewardjax.models.build import build_model, load_tokenizer
 from rewardjax.models.checkpoints.checkpoints import SaveFailed, abstract, open_checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.parallel import boundaries, distributed
+from rewardjax.parallel import boundaries
 from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
@@ -40,7 +40,7 @@ from rewardjax.training.data_sets import read_data, source_records, token_cache_
 from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
-from rewardjax.training.preflight import fields, machine, tokenized
+from rewardjax.training.preflight import fields, hosts, machine, tokenized
 from rewardjax.training.progress import Counts, Progress
 from rewardjax.training.resume import refuse_if_changed
 from rewardjax.training.step import Total, make_step, zeros_like
@@ -78,7 +78,9 @@ def run(
     """
     if began is None:
         began = time.monotonic()
-    refuse_mistakes(config, workdir)
+    # Before anything is read: hosts with different configs would wait for each other in collectives
+    # that never match.
+    hosts.refuse(config, workdir, mistakes(config, workdir))
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -101,10 +103,6 @@ def _run(
     note = lambda text: is_first_process and print(text, file=sys.stderr, flush=True)
 
     # ------------------------------------------------------------------ data
-    # Before anything is read: hosts with different configs would wait for each other in collectives
-    # that never match.
-    config_fingerprint = fingerprint.of_json(config_lib.resolve(config))
-    distributed.assert_same({"the config": config_fingerprint})
     tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
     loss = losses.get(**config.loss)
     train_set, held_out_sets, benchmarks = read_data(config, tokenizer, loss.reads.unit)
@@ -419,10 +417,10 @@ def device_peak() -> float | None:
     return peak and peak * jax.device_count()
 
 
-def refuse_mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> None:
-    """Raise errors.Refusal with all that is wrong before any data is read."""
+def mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> errors.Complaints:
+    """All that is wrong and can be known before any data is read."""
     complaints = fields.check(config)
     # A section with fields of its own could not be passed on to whatever reads it.
     if not any(fields.other_fields(config)):
         complaints += machine.check(config, workdir)
-    complaints.refuse()
+    return complaints

@@ -29,7 +29,7 @@ def rehearse(config: Config, workdir: str | pathlib.Path, total_steps: int) -> N
     Raises:
         errors.Refusal: with what training would refuse.
     """
-    loop.refuse_mistakes(config, workdir)
+    loop.mistakes(config, workdir).refuse()
     with jax.set_mesh(make_mesh(**config.mesh)):
         tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
         loss = losses.get(**config.loss)

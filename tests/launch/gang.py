@@ -15,7 +15,7 @@ import numpy as np
 
 from rewardjax import errors
 from rewardjax.exit_codes import ExitCode
-from rewardjax.parallel import boundaries, distributed
+from rewardjax.parallel import boundaries, distributed, in_common
 from rewardjax.parallel.watchdog import watching
 
 HANGS_AFTER = 3.0  # seconds
@@ -45,13 +45,20 @@ total = jax.jit(
     )
 )
 result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()
-distributed.assert_same({"this text": "the same", "this other text": "also the same"})
+in_common.refuse(errors.Complaints(), {"this text": "the same"}, {"--folder": folder}, dict)
 report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}
 (folder / f"{me}.json").write_text(json.dumps(report))
 
 if behavior == "differ":
-    config = "odd" if me == who else "even"
-    distributed.assert_same({"the data": "the same", "the config": config})
+    complaints = errors.Complaints()
+    complaints.add(["a complaint of both"])
+    rate = "0.1"
+    # A folder of its own, as on a disk that the hosts do not share.
+    own = folder / "own"
+    if me == who:
+        complaints.add(["a complaint of one"])
+        rate, own = "0.2", folder / "other"
+    in_common.refuse(complaints, {"config.rate": rate}, {"--workdir": own}, dict)
 if behavior == "raise" and me == who:
     raise ValueError("the reason")
 if behavior == "raise_while_others_wait":

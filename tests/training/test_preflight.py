@@ -18,7 +18,7 @@ from rewardjax.defaults import WORLD
 from rewardjax.models import build
 from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.training import loop
-from rewardjax.training.preflight import fields, machine
+from rewardjax.training.preflight import fields, host_memory, machine
 
 
 def only(sentences: list[str]) -> str:
@@ -210,7 +210,7 @@ def test_a_cache_that_cannot_be_written_is_told_of_every_set(tmp_path):
     ]
 
 
-def test_a_disk_without_room_for_one_checkpoint_is_told(tiny_run, tmp_path, monkeypatch):
+def test_a_disk_without_room_for_two_checkpoints_is_told(tiny_run, tmp_path, monkeypatch):
     """What is asked for is what a checkpoint holds: parameters and two moments, all float32."""
     config = tiny_config(tmp_path)
     decoder = build.decoder_config(**config.model)
@@ -224,10 +224,36 @@ def test_a_disk_without_room_for_one_checkpoint_is_told(tiny_run, tmp_path, monk
         if path.is_file()
     )
     assert 0.5 * written < sizes.total < 1.5 * written
-    monkeypatch.setattr(files, "free_bytes", lambda path: sizes.total - 1)
+    monkeypatch.setattr(files, "free_bytes", lambda path: 2 * sizes.total - 1)
     assert "one checkpoint takes" in only(machine.check(config, tmp_path / "run").sentences())
+    monkeypatch.setattr(files, "free_bytes", lambda path: 2 * sizes.total)
+    assert not machine.check(config, tmp_path / "run")
+    # A run that goes on has one of the two already.
+    (tmp_path / "run" / "checkpoints" / "2").mkdir(parents=True)
     monkeypatch.setattr(files, "free_bytes", lambda path: sizes.total)
     assert not machine.check(config, tmp_path / "run")
+
+
+def test_a_host_without_memory_for_its_part_of_a_save_is_told(monkeypatch):
+    sizes = machine.Sizes(parameters=30, moments=60)
+    assert list(machine.memory_for_save(sizes, None)) == []
+    assert list(machine.memory_for_save(sizes, 90)) == []
+    assert "a save copies" in only(list(machine.memory_for_save(sizes, 89)))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert list(machine.memory_for_save(sizes, 45)) == []
+
+
+def test_the_memory_of_a_container_is_less_than_its_hosts(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8000 kB\nMemFree:  1000 kB\nMemAvailable:  4000 kB\n")
+    assert host_memory.available(tmp_path / "none", tmp_path) is None
+    assert host_memory.available(meminfo, tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_memory.available(meminfo, tmp_path) == 4000 * 1024
+    (tmp_path / "memory.max").write_text("2000\n")
+    (tmp_path / "memory.current").write_text("1500\n")
+    (tmp_path / "memory.stat").write_text("active_file 10\ninactive_file 300\n")
+    assert host_memory.available(meminfo, tmp_path) == 800
 
 
 def test_the_run_of_another_config_is_told_before_its_data_are_read(tiny_run):

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 
+from rewardjax import errors
 from rewardjax.data.world.tasks import TASKS
 from rewardjax.tools.pretrain_world.export import export
 from rewardjax.tools.pretrain_world.tokenizer import (
@@ -29,6 +30,7 @@ INTEGERS = {
 }
 
 
+@errors.one_line("rewardjax.tools.pretrain_world")
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(

@@ -22,6 +22,7 @@ from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows, row_s
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
 from rewardjax.training import optim
+from rewardjax.training.preflight import host_memory
 from rewardjax.training.preflight.fields import data_sections, refusals
 from rewardjax.training.resume import refuse_if_changed
 
@@ -166,7 +167,9 @@ def mesh_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator[str]
     complaints = refusals(optim.parameter_groups, params, **patterns)
     yield from (f"optimizer.{complaint}" for complaint in complaints)
     if not complaints:
-        yield from room_for_checkpoint(config, workdir, params)
+        sizes = checkpoint_sizes(config, params)
+        yield from room_for_checkpoints(config, workdir, sizes)
+        yield from memory_for_save(sizes, host_memory.available())
 
 
 def _parameters(decoder: DecoderConfig) -> Any:
@@ -187,16 +190,37 @@ def checkpoint_sizes(config: Config, params: Any) -> Sizes:
     )
 
 
-def room_for_checkpoint(config: Config, workdir: str | pathlib.Path, params: Any) -> Iterator[str]:
-    """Whether the disk has room for one checkpoint."""
+def room_for_checkpoints(
+    config: Config, workdir: str | pathlib.Path, sizes: Sizes
+) -> Iterator[str]:
+    """Whether the disk has room for two checkpoints: one is written while the last one stays."""
     if files.unwritable(workdir):
         return
-    needed, free = checkpoint_sizes(config, params).total, files.free_bytes(workdir)
+    missing = 2
+    # A run that goes on has one of them already.
+    if steps_of(pathlib.Path(workdir) / "checkpoints"):
+        missing = 1
+    needed, free = missing * sizes.total, files.free_bytes(workdir)
     if needed > free:
         yield (
             f"--workdir: {workdir} has {free / GB:.1f} GB left, and one checkpoint takes "
-            f"{needed / GB:.1f} GB (checkpoint.keep.keep = {config.checkpoint.keep.keep} of them "
-            "are kept); free some space, or name a folder on another disk"
+            f"{sizes.total / GB:.1f} GB, of which there are two while the second is written "
+            f"(checkpoint.keep.keep = {config.checkpoint.keep.keep} are kept); free some space, or "
+            "name a folder on another disk"
+        )
+
+
+def memory_for_save(sizes: Sizes, available: int | None) -> Iterator[str]:
+    """Whether the host can hold its part of the state, which a save copies to it.
+
+    available: bytes, None where the system does not tell.
+    """
+    needed = sizes.total // jax.process_count()
+    if available is not None and needed > available:
+        yield (
+            f"the host has {available / GB:.1f} GB of memory left, and a save copies "
+            f"{needed / GB:.1f} GB of the state to it; take a host with more memory, or more hosts "
+            "that share the state"
         )
 
 
