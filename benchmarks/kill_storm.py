@@ -21,7 +21,7 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import trainers
@@ -60,6 +60,7 @@ class Size(NamedTuple):
 TERM, IN_SAVE, ANYWHERE = "term", "in save", "anywhere"
 # The data come this many steps before they are taken, so that a trace is ahead of the run.
 READ_AHEAD = 1
+MOST_OUTAGES = 20
 FULL, SMOKE = Size(60, 40, 10, 10), Size(12, 3, 1, 1)
 
 
@@ -87,6 +88,7 @@ class Run:
         self.trace = folder / f"{name}-trace"
         self.trace.mkdir()
         self.log = folder / f"{name}.log"
+        self.outages = 0  # starts that ended with one, though nobody struck them
         self._flags = flags(self.workdir, cache, steps)
 
     def start(self, layout: Layout) -> Gang:
@@ -95,15 +97,35 @@ class Run:
 
     def finish(self, layout: Layout) -> None:
         """Run it to its end. Raises RuntimeError with the end of its log where it does not."""
-        self.expect(self.start(layout), [0] * layout.processes)
+        gang = self.start(layout)
+        # On a machine with other jobs a peer may compile for longer than gloo waits (30 s). That
+        # is an outage, after which a launcher starts again.
+        while ExitCode.OUTAGE in gang.wait() and self.outages < MOST_OUTAGES:
+            self.outages += 1
+            gang = self.start(layout)
+        self.expect(gang, [0] * layout.processes)
+
+    def kill_when(self, condition: Callable[[], bool], layout: Layout) -> None:
+        """Run it until a condition holds, and kill it then."""
+        while not condition():
+            gang = self.start(layout)
+            trainers.until(condition, gang)
+            codes = gang.codes()
+            gang.kill()
+            if not condition() and ExitCode.OUTAGE not in codes:
+                raise RuntimeError(f"ended with {codes}, not killed:\n{self.tail()}")
+            self.outages += ExitCode.OUTAGE in codes
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return "".join(self.log.read_text().splitlines(keepends=True)[-40:])
 
     def expect(self, gang: Gang, codes: Sequence[int]) -> None:
         """Wait for a gang. Raises RuntimeError where it ends otherwise, or does not end."""
         ended = gang.wait()
         gang.kill()
         if ended != list(codes):
-            tail = "".join(self.log.read_text().splitlines(keepends=True)[-40:])
-            raise RuntimeError(f"ended with {ended}, expected {codes}:\n{tail}")
+            raise RuntimeError(f"ended with {ended}, expected {codes}:\n{self.tail()}")
 
     def written(self, metric: str) -> dict[int, list[float]]:
         """Every value of a metric that was ever written, by step, in the order of writing."""
@@ -118,6 +140,8 @@ def whole(folder: pathlib.Path, cache: pathlib.Path, steps: int, layout: Layout,
     """A run that nothing interrupts."""
     run = Run(folder, name, cache, steps)
     run.finish(layout)
+    # An outage before the first step is no interruption.
+    assert all(len(values) == 1 for values in run.written("loss").values()), "it was interrupted"
     return run
 
 
@@ -158,6 +182,7 @@ def storm(folder: pathlib.Path, cache: pathlib.Path, size: Size, seed: int) -> d
         "terms": done[TERM],
         "starts": starts + 1,
         "runs": len(runs),
+        "outages": reference.outages + sum(run.outages for run in runs),
         "steps": size.steps,
         "losses_compared": sum(one.losses for one in sums),
         "repeated_steps": sum(one.repeated for one in sums),
@@ -187,7 +212,9 @@ def strike(kind: str, gang: Gang, run: Run, rng: random.Random) -> str | None:
     time.sleep(0.1)
     # The survivor could wait for the runtime to miss its peer; a launcher would not.
     gang.kill()
-    if 128 + signal.SIGKILL not in [victim.poll() for victim in victims]:
+    codes = [victim.poll() for victim in victims]
+    run.outages += ExitCode.OUTAGE in codes
+    if 128 + signal.SIGKILL not in codes:
         return None
     if trainers.is_saving(run.workdir):
         return IN_SAVE
@@ -205,7 +232,8 @@ def _terminate(gang: Gang, run: Run, rng: random.Random) -> str | None:
     time.sleep(rng.uniform(0.0, 0.2))
     rng.choice(gang.trainers).send(signal.SIGTERM)
     codes = gang.wait()
-    if codes == [ExitCode.DONE] * len(codes):
+    run.outages += ExitCode.OUTAGE in codes
+    if codes == [ExitCode.DONE] * len(codes) or ExitCode.OUTAGE in codes:
         return None
     run.expect(gang, [ExitCode.PREEMPTED] * len(codes))
     # The last step that anybody took is the one that was saved.
@@ -261,13 +289,10 @@ def topologies(
         alone.append(whole(folder, cache, steps, layout, f"whole-{number}"))
     run = Run(folder, "changed", cache, steps)
     for layout in layouts:
-        gang = run.start(layout)
-        saved = trainers.saved_steps(run.workdir)
-        target = EVERY + max(saved, default=0)
+        target = EVERY + max(trainers.saved_steps(run.workdir), default=0)
         # Two steps beyond the save, so that the next layout's first step has a loss to compare
         # with; of the last step there is the checkpoint alone.
-        trainers.until(lambda target=target: reached(run, target, steps), gang)
-        gang.kill()
+        run.kill_when(lambda target=target: reached(run, target, steps), layout)
     run.finish(layouts[0])
 
     first_steps = changes(run)
@@ -283,6 +308,7 @@ def topologies(
         "apart": max(apart.values()),
         "within_band": all(apart[step] <= spread[step] for step in apart),
         "steps": steps,
+        "outages": sum(one.outages for one in (*alone, run)),
         "done": (run.workdir / "DONE").exists(),
     }
 

@@ -16,6 +16,7 @@ import platform
 import runpy
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,10 @@ class Gang:
 def prepare() -> None:
     """Import what a trainer imports, without touching a device; once, before the first fork."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    # Programs run for milliseconds here: compiling is what costs, so it is done once.
+    # Programs run for milliseconds here: compiling is what costs, so it is done quickly, and once.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    cache = pathlib.Path(tempfile.gettempdir(), f"rewardjax-storms-{os.getuid()}")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     # JAX warns of any fork. A device would be the trouble, and this process has none.
