@@ -14,7 +14,6 @@ import os
 import pathlib
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -162,6 +161,21 @@ def told_to_leave(number: int) -> Callable[[Toy], Ended]:
     return case
 
 
+def told_in_start_up(toy: Toy) -> Ended:
+    """A signal to one host of two that are still at their first exchange."""
+
+    def before(index: int) -> None:
+        from rewardjax.training import loop
+
+        if index == 1:
+            loop.load_tokenizer = lambda **kwargs: (print("started", flush=True), time.sleep(60))
+
+    gang = toy.start("start-up", before=before)
+    cause = toy.until_said("start-up", gang, "started")
+    gang.trainers[1].send(signal.SIGTERM)
+    return ended(gang, [ExitCode.PREEMPTED] * 2, cause, CRASH)
+
+
 def told_twice(number: int) -> Callable[[Toy], Ended]:
     """A second signal while the first one is being heeded."""
 
@@ -255,6 +269,7 @@ QUICK: dict[str, Callable[[Toy], Ended]] = {
     "137 and 134 the first of two killed": killed,
 }
 THOROUGH: dict[str, Callable[[Toy], Ended]] = {
+    "42 SIGTERM to one of two that start": told_in_start_up,
     "42 SIGINT to one of two": told_to_leave(signal.SIGINT),
     "43 the second process stopped": hang(1),
     "130 SIGINT twice": told_twice(signal.SIGINT),
@@ -289,9 +304,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         cases = QUICK | THOROUGH
     outcomes: dict[str, Ended] = {}
     outages = 0
-    with tempfile.TemporaryDirectory() as name:
+    with trainers.scratch() as folder:
         for number, (case, provoke) in enumerate(cases.items()):
-            outcomes[case], more = without_outage(provoke, pathlib.Path(name), number)
+            outcomes[case], more = without_outage(provoke, folder, number)
             outages += more
             print(case, outcomes[case], flush=True)
     result = {

@@ -19,7 +19,6 @@ import json
 import pathlib
 import random
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -372,8 +371,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     size, layouts = FULL, LAYOUTS
     if args.smoke:
         size, layouts = SMOKE, LAYOUTS[1:5:3]
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
+    with trainers.scratch() as folder:
         if args.topologies:
             outcome = topologies(folder, folder / "cache", layouts)
         else:

@@ -7,6 +7,7 @@ asked to have, is done in the fork before the command begins.
 """
 
 import atexit
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -14,6 +15,7 @@ import os
 import pathlib
 import platform
 import runpy
+import shutil
 import signal
 import sys
 import tempfile
@@ -116,6 +118,17 @@ def prepare() -> None:
     # JAX warns of any fork. A device would be the trouble, and this process has none.
     warnings.filterwarnings("ignore", message="os.fork")
     importlib.import_module("rewardjax.training.loop")
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[pathlib.Path]:
+    """A folder for the block, which this process removes and none of its forks."""
+    # Not tempfile.TemporaryDirectory: its clean-up at exit would be every fork's too.
+    folder = pathlib.Path(tempfile.mkdtemp())
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def start(

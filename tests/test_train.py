@@ -103,6 +103,16 @@ def test_preempted_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch
     assert final_state(tmp_path) == final_state(workdir)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_the_run_at_once(tmp_path, monkeypatch, number):
+    """JAX's own handler of a job of several processes only notes it: it was lost there."""
+    monkeypatch.setattr(loop, "load_tokenizer", lambda **kwargs: signal.raise_signal(number))
+    before = signal.getsignal(number)
+    with pytest.raises(loop.Preempted, match=f"{number.name} before the first step"):
+        loop.run(tiny_config(tmp_path / "cache"), tmp_path / "run")
+    assert signal.getsignal(number) is before
+
+
 def test_a_save_that_fails_is_told_and_the_next_one_tried(tiny_run, tmp_path, monkeypatch, capsys):
     _, _, cache = tiny_run
     real, tries = checkpoints.Checkpoints._read_back, []

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rewardjax.parallel import distributed
 
@@ -57,19 +58,42 @@ class Boundaries:
 def stopping_on_signals() -> Iterator[Boundaries]:
     """Boundaries at which SIGTERM or SIGINT, on whatever host, asks everybody to STOP.
 
-    A second signal ends the process at once, with 128 + its number. JAX's own handler of SIGTERM,
-    which a job of several processes has, gives way to this one.
+    A second signal ends the process at once, with 128 + its number.
     """
     boundaries = Boundaries()
+
+    def stop(name: str) -> None:
+        print(f"{name}: saving and stopping; again to stop at once", file=sys.stderr, flush=True)
+        boundaries.request(STOP)
+
+    with _on_signals(stop):
+        yield boundaries
+
+
+@contextmanager
+def leaving_on_signals(leave: Callable[[str], NoReturn]) -> Iterator[None]:
+    """Have SIGTERM or SIGINT call `leave`, which raises, while there is nothing to save yet.
+
+    It gets the signal's name. A second signal ends the process at once, with 128 + its number.
+    """
+    with _on_signals(leave):
+        yield
+
+
+@contextmanager
+def _on_signals(act: Callable[[str], None]) -> Iterator[None]:
+    """Act on the first SIGTERM or SIGINT while the block runs; the second one ends the process.
+
+    JAX's own handler of SIGTERM, which a job of several processes has and which only notes the
+    signal, gives way to this one.
+    """
     received: list[int] = []
 
     def handle(number: int, frame: types.FrameType | None) -> None:
         received.append(number)
         if len(received) > 1:
             os._exit(128 + number)
-        name = signal.Signals(number).name
-        print(f"{name}: saving and stopping; again to stop at once", file=sys.stderr, flush=True)
-        boundaries.request(STOP)
+        act(signal.Signals(number).name)
 
     # Only the main thread may set handlers: elsewhere signals keep their meaning.
     numbers: tuple[int, ...] = ()
@@ -77,7 +101,7 @@ def stopping_on_signals() -> Iterator[Boundaries]:
         numbers = (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield boundaries
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -12,7 +12,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
@@ -71,7 +71,8 @@ def run(
     Raises:
         errors.Refusal: before the first step, with all that can be known to be wrong
             (training/preflight).
-        Preempted: after SIGTERM or SIGINT on any host, when all have saved the same step.
+        Preempted: after SIGTERM or SIGINT on any host, when all have saved the same step, or at
+            once where no step was begun.
         NotFinite: where more steps were not finite than `config.skips` allows.
         Corrupted: where a step of `config.recheck`, computed twice, gave two results.
         SaveFailed: where the last checkpoint did not reach the disk.
@@ -84,12 +85,17 @@ def run(
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(boundaries.leaving_on_signals(_leave))
         # The processes of a job share a workdir, and the first one owns it for all of them.
         if jax.process_index() == 0:
             stack.enter_context(owner.owning(workdir))
         stack.enter_context(jax.set_mesh(make_mesh(**config.mesh)))
         ledger = stack.enter_context(goodput.keeping(workdir, began))
         return _run(config, workdir, stack, ledger)
+
+
+def _leave(signal_name: str) -> NoReturn:
+    raise Preempted(f"{signal_name} before the first step; the same command begins again")
 
 
 def _run(
