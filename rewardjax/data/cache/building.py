@@ -1,6 +1,6 @@
 """A token cache built shard by shard, by one process or many, killed or not.
 
-    FOLDER/plan.json    how many shards, of how many records of each file
+    FOLDER/plan.json    how many records each file has
     FOLDER/refused      why nothing of the data will be used, found out by one of the processes
     FOLDER/tally/       how far each process is
     FOLDER/tasks/       what tasks of an engine are given (`rewardjax.prepare`)
@@ -97,27 +97,41 @@ def plan(
 ) -> tuple[list[int], int]:
     """The records of each file, and the number of shards: `count`, or what suits the data.
 
-    What an unfinished build was begun with is gone on with, and said where `count` is another.
+    The shards that are there stay what they are, and it is said where `count` is another.
     """
-    path = folder / PLAN
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        begun = json.loads(path.read_text())
-        shards_done = any(folder.glob(f"shard-*-of-{begun['shards']:05d}.json"))
-        if token_cache.checksum_holds(begun) and shards_done:
-            if count not in (None, begun["shards"]):
-                say(f"{source.name}: going on with the {begun['shards']} shards that it has")
-            return begun["counts"], begun["shards"]
-    of_files = [file.count() for file in stretches.files_of(source, readings)]
+    of_files = _counted(folder / PLAN)
+    if of_files is None:
+        of_files = [file.count() for file in stretches.files_of(source, readings)]
+        with files.replacing(folder / PLAN) as part:
+            part.write_text(json.dumps(token_cache.with_checksum({"counts": of_files})))
     records = sum(of_files)
+    begun = _shards_in(folder)
+    if begun is not None:
+        if count not in (None, begun):
+            say(f"{source.name}: going on with the {begun} shards that it has")
+        return of_files, begun
     if count is None:
         size = min(max(records // SHARDS, FEWEST), MOST)
         count = -(-records // size)
     # Not more than there are records, and one where there are none.
-    count = max(1, min(count, records))
-    with files.replacing(path) as part:
-        record = {"counts": of_files, "shards": count}
-        part.write_text(json.dumps(token_cache.with_checksum(record)))
-    return of_files, count
+    return of_files, max(1, min(count, records))
+
+
+def _counted(path: pathlib.Path) -> list[int] | None:
+    """The records of each file, where an earlier start has counted them."""
+    try:
+        begun = json.loads(path.read_text())
+        if token_cache.checksum_holds(begun):
+            return begun["counts"]
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return None
+
+
+def _shards_in(folder: pathlib.Path) -> int | None:
+    """Of how many shards those in a folder are; None where there is none."""
+    counts = [int(path.stem.rpartition("-")[2]) for path in folder.glob("shard-*-of-?????.json")]
+    return max(counts, key=counts.count, default=None)
 
 
 # ------------------------------------------------------------------ shards of one process
@@ -268,7 +282,7 @@ def _make_shards(job: Build, missing: Sequence[int], spread: Spread) -> None:
     before = tally.total(job.folder)
     with (
         running.step(f"tokenize {job.source.name}", job.records, unit="record", done=done) as step,
-        beside(_show, job.folder, step, before),
+        beside(_show, job, step, before),
     ):
         spread(job, missing)
     refuse(job.folder)
@@ -279,14 +293,15 @@ def _make_shards(job: Build, missing: Sequence[int], spread: Spread) -> None:
     )
 
 
-def _show(folder: pathlib.Path, step: Step, before: tally.Sum, stop: threading.Event) -> None:
+def _show(job: Build, step: Step, before: tally.Sum, stop: threading.Event) -> None:
     """Tell a step how far all processes are, until `stop`."""
-    done = step.done
+    done, total = step.done, job.records
     while not stop.wait(tally.WRITES_EVERY / 2):
-        new = tally.total(folder).since(before)
+        new = tally.total(job.folder).since(before)
         rate = new.tokens / step.seconds
         note = f"{rate:,.0f} tokens/s, {new.per_core:,.0f} per core"
-        step.advance(done + new.records - step.done, note)
+        # What a killed process had not finished is counted again when it is done again.
+        step.advance(min(done + new.records, total) - step.done, note)
 
 
 def clear(folder: pathlib.Path, keep: Sequence[str]) -> None:
