@@ -17,8 +17,8 @@ from rewardjax.data.cache.building import Build, Spread
 from rewardjax.exit_codes import ExitCode
 
 # Parts of the work for each process: some are slower than others, and each begins by skipping what
-# lies before it in its file.
-PARTS = 4
+# lies before it in its file. Of fewer records a process is sooner done than it has started.
+PARTS, RECORDS_OF_PART = 4, 4096
 
 
 def spread(workers: int) -> Spread:
@@ -30,7 +30,10 @@ def _spread(workers: int, job: Build, missing: Sequence[int]) -> None:
     """Raises ValueError where a process was killed or the data are refused."""
     # A fresh interpreter each: forking a process that runs JAX's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    waiting = collections.deque(parts_of(missing, PARTS * workers))
+    parts = workers
+    if job.records_in(missing) >= PARTS * workers * RECORDS_OF_PART:
+        parts *= PARTS
+    waiting = collections.deque(parts_of(missing, parts))
     alive: list[SpawnProcess] = []
     try:
         while waiting or alive:
