@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 
 from rewardjax.models import families, reward
 from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.models.finite import refuse_not_finite
 from rewardjax.models.hf_config import read_config, read_dtype, write_config
 from rewardjax.models.hf_folder import (
     HEAD,
@@ -57,7 +58,7 @@ def load(
     Every process reads only the parts that its devices hold. Takes *ForSequenceClassification, and
     *ForCausalLM, whose vocabulary head is left out. A missing head is drawn from `seed` if
     `init_head`, else refused; an existing one is always kept. Raises ValueError that names a
-    missing, unexpected or misshapen tensor.
+    missing, unexpected or misshapen tensor, or a weight that is not finite.
     """
     folder = pathlib.Path(folder)
     config = read_config(folder)
@@ -74,6 +75,7 @@ def load(
         if new_head:
             model.head = jax.jit(lambda: reward.new_head(config, layout, nnx.Rngs(params=seed)))()
         logging.info("%s: %d tensors, new head: %s", folder, len(tensors), new_head)
+    refuse_not_finite(nnx.state(model, nnx.Param), folder)
     return model
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import nnx
@@ -20,10 +19,11 @@ from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.models import hf, reward, trainable, vocabulary
+from rewardjax.models import hf, reward, vocabulary
 from rewardjax.models.build import decoder_config
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
+from rewardjax.models.finite import refuse_not_finite
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
@@ -84,7 +84,6 @@ def load(
             tokenizer = ChatTokenizer.load(folder)
             model, saved = _from_hugging_face(folder, dtype, tokenizer, decoder)
         graph, params = nnx.split(model, nnx.Param)
-        _refuse_not_finite(params, folder)
     contract.check_tokenizer(saved, tokenizer)
     scorer = Scorer(
         graph, params, rows.make_score_rows(graph), tokenizer, saved, mesh, tokens_per_device
@@ -120,17 +119,6 @@ def in_float32(scorer: Scorer) -> Scorer:
         compute = dataclasses.replace(decoder.compute, dtype="float32")
         graph, _ = nnx.split(reward.abstract(decoder.config, compute, Layout()), nnx.Param)
     return dataclasses.replace(scorer, graph=graph, score_rows=rows.make_score_rows(graph))
-
-
-def _refuse_not_finite(params: Any, folder: pathlib.Path) -> None:
-    """Raise ValueError for a weight that is not finite: a token that is rare may hide it."""
-    finite = jax.jit(lambda tree: jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), tree))(params)
-    for path, is_finite in jax.tree_util.tree_leaves_with_path(finite):
-        if not is_finite:
-            raise ValueError(
-                f"{folder}: the weight {trainable.path_of(path)} is not finite everywhere, so "
-                "some rewards would be no numbers; fetch the model again"
-            )
 
 
 def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
@@ -174,6 +162,7 @@ def _from_run(
         graph, abstract = nnx.split(reward.abstract(decoder, compute, Layout()), nnx.Param)
         # Without the optimizer's state: it is twice the parameters, and scoring does not need it.
         _, trees, meta = saved.restore({"params": abstract}, step)
+    refuse_not_finite(trees["params"], workdir)
     return nnx.merge(graph, trees["params"]), contract.from_record(meta["contract"])
 
 

@@ -1,7 +1,5 @@
 """Damaged checkpoints and caches, and a full disk: nothing wrong is used and nothing is lost."""
 
-import pytest
-
 from benchmarks import damage
 
 
@@ -20,7 +18,6 @@ def test_a_flip_over_bytes_and_over_files_hits_small_files_too(tmp_path):
         assert flipped == 1
 
 
-@pytest.mark.slow
 def test_nothing_wrong_is_used_and_nothing_is_lost():
     result = damage.main(["--smoke"])
     faults = ("wrong_loads", "undetected", "lost_last_verified", "not_saved", "failures")
