@@ -69,6 +69,7 @@ def test_a_code_that_is_wrong_or_late_fails_the_table():
     assert not exit_codes.Ended([42, 42], [42, 42], 5.1, 5.0).is_right()
     assert not exit_codes.Ended([42, 42], [42, 134], 1.0, 5.0).is_right()
     assert not exit_codes.Ended([0], [None], 1.0).is_right()
+    assert not exit_codes.Ended([43], [43], 0.1, 13.0, soonest=11.0).is_right()
 
 
 def test_layouts_name_their_mesh():
