@@ -1,10 +1,11 @@
 """Tokens per CPU second and memory of `rewardjax.prepare`, and what is left where it is killed.
 
-    python -m benchmarks.prepare [--records 2000] [--workers 2] [--smoke]
-        [--data ../shared/data] [--tokenizer DIR]
+    python -m benchmarks.prepare [--records 6000] [--workers 2] [--part 1] [--kills 20]
+        [--data ../shared/data] [--tokenizer DIR] [--smoke]
 
 The command itself is run, on the mixed folder of `real_files` (JSON lines, gzip, CSV, Parquet,
-Arrow): with so many records, 4 times and 16 times as many. CPU seconds are those of all its
+Arrow): with so many records, 4 times and 16 times as many; `--part N` has texts an N-th as long, so
+that memory is that of as many records and time that of fewer tokens. CPU seconds are those of all its
 processes; memory is what all of them hold together, and the most that one of them ever held. Then
 it is killed by SIGKILL, itself or a process that it has started, and started again, until it was
 killed often enough; what it leaves is compared byte by byte with a run that nobody disturbed, and
@@ -229,9 +230,11 @@ def hours(sizes: Sequence[dict[str, Any]]) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure every size, kill builds, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.prepare")
-    parser.add_argument("--records", type=int, default=2000, help="of the smallest source")
+    # Of each of the six files a thousand are looked at first, which takes memory too.
+    parser.add_argument("--records", type=int, default=6000, help="of the smallest source")
+    parser.add_argument("--part", type=int, default=1, help="texts an N-th as long")
     parser.add_argument("--workers", type=int, default=2, help="processes that tokenize")
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="0: none, only figures")
     parser.add_argument("--smoke", action="store_true", help="a few records: times do not count")
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("../shared/data"))
     parser.add_argument("--tokenizer", help="folder; default: Qwen3's of --data, or the shipped")
@@ -254,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         config.write_text(CONFIG.format(max_length=MAX_LENGTH))
         for factor in times:
             source = scratch / f"source-{factor}"
-            bytes_in = real_files.write_source(source, text, factor * records, part=1)
+            bytes_in = real_files.write_source(source, text, factor * records, args.part)
             command = Command(config, source, tokenizer, args.workers)
             cost, made = measure(command, scratch / f"cache-{factor}")
             assert made["records"] == factor * records, made
@@ -272,9 +275,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
                 }
             )
             print(json.dumps(sizes[-1]), flush=True)
-        killed = kill_often(
-            Command(config, scratch / "source-1", tokenizer, args.workers), scratch, kills
-        )
+        killed: dict[str, Any] = {}
+        if kills:
+            command = Command(config, scratch / "source-1", tokenizer, args.workers)
+            killed = kill_often(command, scratch, kills)._asdict()
     first, last = sizes[0], sizes[-1]
     packages = ("tokenizers", "array_record", "pyarrow", "jax")
     result = {
@@ -282,6 +286,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "smoke": args.smoke,
         "tokenizer": pathlib.Path(tokenizer).name,
         "workers": args.workers,
+        "part": args.part,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "sizes": sizes,
@@ -292,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "memory_ratio": round(last["together_mib"] / first["together_mib"], 3),
         "hours_for_26m_pairs_by_cores": hours(sizes),
     }
-    result |= killed._asdict()
+    result |= killed
     print(json.dumps(result))
     return result
 
