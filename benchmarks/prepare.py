@@ -5,12 +5,12 @@
 
 The command itself is run, on the mixed folder of `real_files` (JSON lines, gzip, CSV, Parquet,
 Arrow): with so many records, 4 times and 16 times as many; `--part N` has texts an N-th as long, so
-that memory is that of as many records and time that of fewer tokens. CPU seconds are those of all its
-processes; memory is what all of them hold together, and the most that one of them ever held. Then
-it is killed by SIGKILL, itself or a process that it has started, and started again, until it was
-killed often enough; what it leaves is compared byte by byte with a run that nobody disturbed, and
-shards that were done are watched: none may be made again. Hours for 26 million pairs follow from
-CPU seconds per pair, start-up left out. Prints one JSON line last.
+that memory is that of as many records and time that of fewer tokens. CPU seconds are those of all
+its processes; memory is what all of them hold together, and the most that one of them ever held.
+Then it is killed by SIGKILL, itself or a process that it has started, and started again, until it
+was killed often enough; what it leaves is compared byte by byte with a run that nobody disturbed,
+and shards that were done are watched: none may be made again. Hours for 26 million pairs follow
+from CPU seconds per pair, start-up left out. Prints one JSON line last.
 """
 
 import argparse
