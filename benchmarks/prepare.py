@@ -42,6 +42,8 @@ from rewardjax.defaults import training
 def get_config(arg=None):
     config = training()
     config.data.max_length = config.batch.row_length = {max_length}
+    # Any tokenizer, and not that of a folder of weights.
+    config.model.update(folder=None, init_head=False, variant="tiny-qwen3")
     return config
 """
 
