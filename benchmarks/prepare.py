@@ -160,11 +160,12 @@ def kill_often(command: Command, scratch: pathlib.Path, kills: int) -> Kills:
             # By its number and time: what was made again is another file.
             after = _shards(cache)
             redone += sum(after.get(name) != place for name, place in before.items())
+            if process.returncode == 0:
+                break
+            # A process that had nothing left to do was not missed, and does not count.
             if victim is not None:
                 done += 1
                 of_workers += victim != process.pid
-            if process.returncode == 0:
-                break
         builds += 1
         identical &= _files(cache) == undisturbed
     return Kills(done, of_workers, builds, starts, redone, identical)
