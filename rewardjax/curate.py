@@ -45,7 +45,7 @@ from rewardjax.curation.annotation import acceptance, meanings, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
 from rewardjax.curation.judges import lost
-from rewardjax.curation.ledger import decisions, explain, gates
+from rewardjax.curation.ledger import decisions, explain, gates, soundness
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
@@ -450,7 +450,7 @@ def _audit(args: argparse.Namespace) -> int:
 
 def _problems(store: Store) -> list[str]:
     """What is not as it was written, or does not follow from the ledger."""
-    problems = store.verify()
+    problems = soundness.problems(store)
     # From a damaged ledger nothing can be decided again.
     if problems:
         return problems

@@ -16,7 +16,8 @@ from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.curation.judges.judge_prompts import judge_prompt
 from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.store import Manifest, Store
+from rewardjax.curation.ledger.manifests import Manifest
+from rewardjax.curation.ledger.store import Store
 
 # Where and how fast, never what: no step keeps these, and they may always change.
 ELSEWHERE = (

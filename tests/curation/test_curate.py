@@ -24,7 +24,7 @@ from rewardjax import config as config_lib
 from rewardjax import curate
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
-from rewardjax.curation.ledger import decisions
+from rewardjax.curation.ledger import decisions, soundness
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.sources import open_source
@@ -267,7 +267,7 @@ def test_killed_at_every_commit_the_store_ends_the_same(cheap, tmp_path, monkeyp
     assert kills >= 20
     assert (
         Store(tmp_path / "store").fingerprint() == whole
-        and Store(tmp_path / "store").verify() == []
+        and soundness.problems(Store(tmp_path / "store")) == []
     )
 
 
@@ -488,7 +488,7 @@ def test_a_second_run_is_refused_and_the_other_verbs_work_beside_the_first(tmp_p
         finally:
             first.kill()
             first.wait()
-    assert Store(folder / "store").verify() == []
+    assert soundness.problems(Store(folder / "store")) == []
 
 
 @pytest.mark.slow
@@ -497,7 +497,7 @@ def test_a_storm_of_kills_leaves_the_same_store(finished, tmp_path):
     storm(tmp_path, ["--config", config], kills=24)
     assert (
         Store(tmp_path / "store").fingerprint() == Store(folder / "store").fingerprint()
-        and Store(tmp_path / "store").verify() == []
+        and soundness.problems(Store(tmp_path / "store")) == []
     )
     for name in ("original", "filtered", "flipped"):
         assert (tmp_path / f"data/{name}.parquet").read_bytes() == (

@@ -12,7 +12,7 @@ from tiny import ROOT
 from experiments import arm, curation_ablation, lab, measures, voters
 from rewardjax import config as config_lib
 from rewardjax import sweep
-from rewardjax.curation.ledger import decisions, stage_names
+from rewardjax.curation.ledger import decisions, soundness, stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.reward_models import seats
@@ -82,7 +82,7 @@ def test_an_arm_with_people(with_people):
     actions = [row["action"] for row in rows]
     assert last["filtered"]["pairs"] == actions.count("keep")
     assert last["flipped"]["pairs"] == actions.count("keep") + actions.count("flip")
-    assert store.verify() == []
+    assert soundness.problems(store) == []
 
 
 @dataclasses.dataclass

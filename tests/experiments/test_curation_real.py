@@ -13,7 +13,7 @@ from experiments.voters import Truth
 from rewardjax import assets
 from rewardjax.curation.judges import scripted_server
 from rewardjax.curation.judges.scripted_judge import truth_of
-from rewardjax.curation.ledger import stage_names
+from rewardjax.curation.ledger import soundness, stage_names
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Pair
@@ -175,7 +175,7 @@ def test_what_stage_2_decided_is_what_is_audited(small_run):
     both = measured["decisions"]["both RMs"]
     assert both["flip"]["pairs"] >= actions.count("flip")
     assert both["keep"]["pairs"] <= actions.count("keep")
-    assert store.verify() == []
+    assert soundness.problems(store) == []
 
 
 def test_the_ledger_holds_no_more_than_stage_2_asked_the_judges(small_run):

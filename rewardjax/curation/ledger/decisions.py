@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from rewardjax.curation.ledger import cross_fit, decision_tables
 from rewardjax.curation.ledger.decision_tables import LABELS, SEATS, Rule, Sides
+from rewardjax.curation.ledger.manifests import Manifest, contents_of
 from rewardjax.curation.ledger.rows import ACTIONS, OPINIONS
-from rewardjax.curation.ledger.store import Manifest, Store, contents_of
+from rewardjax.curation.ledger.store import Store
 
 LAST = 2**31 - 1  # later than any iteration
 READS = ("pairs", "votes", "scores", "training", "findings")  # the ledgers that decisions look at

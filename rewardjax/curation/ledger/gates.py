@@ -13,9 +13,10 @@ import duckdb
 
 from rewardjax.curation.ledger import decision_tables, decisions, pools, stage_names
 from rewardjax.curation.ledger.decisions import AFTER_ALL, HUMAN_VERDICTS, LAST, SIDE, fill
+from rewardjax.curation.ledger.manifests import Manifest
 from rewardjax.curation.ledger.rows import GateRow, Label, Verdict
 from rewardjax.curation.ledger.stage_names import GATES_ASK, GATES_DECIDE, GATES_SCORE, as_of
-from rewardjax.curation.ledger.store import Manifest, Store
+from rewardjax.curation.ledger.store import Store
 from rewardjax.stats.intervals import wilson
 
 POINTS = (GATES_SCORE, GATES_ASK, GATES_DECIDE)  # in the order in which a run comes to them

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import pyarrow as pa
 
 from rewardjax.curation.ledger import gold, stage_names
+from rewardjax.curation.ledger.manifests import StoreConflict
 from rewardjax.curation.ledger.rows import (
     AttributesRow,
     Entry,
@@ -23,7 +24,7 @@ from rewardjax.curation.ledger.rows import (
     VoteRow,
     canonical,
 )
-from rewardjax.curation.ledger.store import Store, StoreConflict
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, Pair
 from rewardjax.data.layouts import fields, mapping, verdicts

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rewardjax.curation.ledger.store import Manifest, Store
+from rewardjax.curation.ledger.manifests import Manifest
+from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.tables import Tables
 
 # As Arrow where there may be millions: a list of as many Python texts takes five times the memory.

@@ -19,7 +19,7 @@ import json
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from rewardjax import config as config_lib
 from rewardjax import files, fingerprint
 from rewardjax.curation.ledger import cross_fit, packs, row_groups
+from rewardjax.curation.ledger.manifests import Manifest, refuse_change
 from rewardjax.curation.ledger.rows import FULL_SCHEMAS, KEYS, SCHEMAS, PairText
 from rewardjax.curation.ledger.tables import (
     Tables,
@@ -65,34 +66,6 @@ order by pair_id
 
 # (ledger, stage) -> settings by the name of their field, or None.
 ReadBy = Callable[[str, str], dict[str, Any] | None]
-
-
-class StoreConflict(ValueError):
-    """A shard of this name exists and was written from something else."""
-
-
-class Manifest(TypedDict):
-    """What a shard is and what it was computed from."""
-
-    ledger: str
-    stage: str
-    unit: str
-    iteration: int
-    # How many.
-    rows: int
-    # Fingerprint of the Parquet file.
-    content: str
-    # Name -> fingerprint, or any JSON value, of what the rows were computed from.
-    inputs: dict[str, Any]
-    # Fingerprint of the settings; `Store.settings` has them.
-    config: str | None
-    # What `content` was before texts were erased from the file.
-    erased_from: NotRequired[list[str]]
-
-
-def contents_of(record: Mapping[str, Any]) -> list[str]:
-    """Every content that a shard or pack has had: it differs only where texts were erased."""
-    return [record["content"], *record.get("erased_from", ())]
 
 
 class Store:
@@ -181,7 +154,7 @@ class Store:
                     if not has_own_config:
                         manifest["config"] = finished["config"]
                     # What differs is refused here; what does not, replaces itself.
-                    _refuse_change(finished, manifest, path)
+                    refuse_change(finished, manifest, path)
             # Last: a shard exists from the moment that its manifest does. A finished one is not
             # committed again: a run that is killed at each commit would never get past it.
             if finished is None:
@@ -470,42 +443,6 @@ class Store:
             connection.register("attributes", self.rows_about("attributes", pair_ids))
             return connection.sql(CURRENT_ATTRIBUTES).to_arrow_table()
 
-    def verify(self) -> list[str]:
-        """Say what is wrong with the store, in sentences; empty where it is sound.
-
-        Looks for damaged shards, and for rows about pairs that the store does not have.
-        """
-        problems = []
-        for ledger in SCHEMAS:
-            for path in self.files_of(ledger):
-                record = json.loads(path.with_suffix(".json").read_text())
-                content = None
-                if path.exists():
-                    content = fingerprint.of_file(path)
-                if content in record.get("erased_from", ()):
-                    problems.append(
-                        f"{path}: has texts that were to be erased; run `curate erase` again for "
-                        "the same pairs"
-                    )
-                elif content != record["content"]:
-                    stage = path.name.partition(".")[0]
-                    problems.append(
-                        f"{path}: missing or changed since it was written; "
-                        f"delete it and its .json, and run {stage} again"
-                    )
-        # A damaged shard cannot be queried.
-        if problems:
-            return problems
-        for ledger in SCHEMAS.keys() - {"pairs", "rejects", "gates"}:
-            orphans = self.query(
-                f"select count(*) from (select distinct pair_id from {ledger}) "
-                "anti join pairs using (pair_id)"
-            )
-            count = orphans.column(0)[0].as_py()
-            if count:
-                problems.append(f"{ledger}: {count} pairs that `pairs` does not have")
-        return problems
-
     # ------------------------------------------------------------------ inside
 
     def _finished(self, ledger: str, stage: str, unit: str) -> Manifest | None:
@@ -561,16 +498,6 @@ class Store:
 @functools.lru_cache(maxsize=256)
 def _settings_in(path: pathlib.Path) -> Any:
     return json.loads(path.read_text())
-
-
-def _refuse_change(old: Manifest, new: Manifest, path: pathlib.Path) -> None:
-    changed = config_lib.difference(old, new)
-    if changed:
-        lines = "\n  ".join(changed)
-        raise StoreConflict(
-            f"{path} exists and was written from something else; "
-            f"use another stage name or another store:\n  {lines}"
-        )
 
 
 def _write(path: pathlib.Path, ledger: str, tables: Iterator[pa.Table]) -> int:

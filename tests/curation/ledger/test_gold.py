@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rewardjax import curate
-from rewardjax.curation.ledger import pools, stage_names
+from rewardjax.curation.ledger import pools, soundness, stage_names
 from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import sources
@@ -69,7 +69,7 @@ def test_several_peoples_votes_are_kept_as_votes(tmp_path):
     assert originals.column(0)[0].as_py() == 5
     standing = pools.labels(store, "gold", stage_names.IMPORTED)
     assert sorted(standing.values(), key=str).count("tie") == 1 and len(standing) == 4
-    assert store.verify() == []
+    assert soundness.problems(store) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from rewardjax.curation.ledger import explain, intake
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.intake import conflicts, take_in
-from rewardjax.curation.ledger.store import Store, StoreConflict
+from rewardjax.curation.ledger.manifests import StoreConflict
+from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import export
 from rewardjax.data import formats, groups, sources
 

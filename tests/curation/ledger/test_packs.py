@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 from ledgers import pair, score, vote
 
-from rewardjax.curation.ledger import packs
+from rewardjax.curation.ledger import packs, soundness
 from rewardjax.curation.ledger.decisions import audit, decide
-from rewardjax.curation.ledger.store import ROW_GROUP, Store, StoreConflict
+from rewardjax.curation.ledger.manifests import StoreConflict
+from rewardjax.curation.ledger.store import ROW_GROUP, Store
 from rewardjax.curation.ledger.tables import Tables
 
 UNITS = 6
@@ -40,7 +41,7 @@ def test_rows_manifests_and_fingerprint_stay_what_they_were(tmp_path):
     assert store.manifests() == same.manifests()
     assert store.manifest("votes", "label", "00003") == same.manifest("votes", "label", "00003")
     assert store.has("votes", "label", "00005") and not store.has("votes", "label", "00006")
-    assert store.verify() == []
+    assert soundness.problems(store) == []
     in_order = store.query("select pair_id from votes where stage = 'label'").column("pair_id")
     assert in_order.to_pylist() == sorted(in_order.to_pylist())
 
@@ -112,9 +113,9 @@ def test_killed_at_any_rename_or_deletion_the_store_says_the_same(tmp_path, monk
             except KeyboardInterrupt:
                 break
     store = Store(tmp_path / "store")
-    assert (store.fingerprint(), rows_of(store)) == before and store.verify() == []
+    assert (store.fingerprint(), rows_of(store)) == before and soundness.problems(store) == []
     store.compact("votes", "label", least=2)
-    assert (store.fingerprint(), rows_of(store)) == before and store.verify() == []
+    assert (store.fingerprint(), rows_of(store)) == before and soundness.problems(store) == []
 
 
 def test_damage_in_a_pack_is_found(tmp_path):
@@ -124,7 +125,7 @@ def test_damage_in_a_pack_is_found(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert [problem.split(":")[0] for problem in store.verify()] == [str(path)]
+    assert [problem.split(":")[0] for problem in soundness.problems(store)] == [str(path)]
 
 
 def test_decisions_follow_from_the_shards_that_they_saw_when_those_lie_in_packs(tmp_path):

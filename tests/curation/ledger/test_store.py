@@ -10,8 +10,10 @@ import pytest
 from ledgers import pair, score, vote
 
 from rewardjax.curation.ledger import rows as rows_lib
+from rewardjax.curation.ledger import soundness
+from rewardjax.curation.ledger.manifests import StoreConflict
 from rewardjax.curation.ledger.rows import canonical, other
-from rewardjax.curation.ledger.store import Store, StoreConflict
+from rewardjax.curation.ledger.store import Store
 from rewardjax.data import groups
 
 
@@ -107,7 +109,7 @@ def test_a_shard_without_a_manifest_does_not_exist_and_is_written_over(store):
     (store.folder / "votes/judge.0.parquet").write_bytes(b"half a fi")
     assert not store.has("votes", "judge", "0") and store.query("select * from votes").num_rows == 0
     store.append("votes", "judge", "0", [vote("p1")])
-    assert store.fingerprint() == sound and store.verify() == []
+    assert store.fingerprint() == sound and soundness.problems(store) == []
 
 
 def test_rows_that_did_not_get_their_name_have_no_manifest(store, monkeypatch):
@@ -206,14 +208,14 @@ def test_a_persons_attributes_go_before_a_judges_and_later_ones_before_earlier(s
 
 
 def test_verify_finds_damage_and_orphans(store):
-    assert store.verify() == []
+    assert soundness.problems(store) == []
     store.append("votes", "judge", "0", [vote("p1"), vote("nowhere")])
-    assert store.verify() == ["votes: 1 pairs that `pairs` does not have"]
+    assert soundness.problems(store) == ["votes: 1 pairs that `pairs` does not have"]
     path = store.folder / "pairs/import.1.parquet"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert [problem.split(":")[0] for problem in store.verify()] == [str(path)]
+    assert [problem.split(":")[0] for problem in soundness.problems(store)] == [str(path)]
 
 
 def test_another_format_is_refused(tmp_path):
