@@ -72,6 +72,7 @@ def of_ledger(folder: pathlib.Path) -> list[Pack]:
 def forget_what_was_read() -> None:
     """Read packs anew: one of them was written again under its name."""
     _packs.cache_clear()
+    _read.cache_clear()
 
 
 @functools.lru_cache(maxsize=64)
@@ -88,6 +89,8 @@ def _packs(packed: pathlib.Path, names: tuple[str, ...]) -> list[Pack]:
     return sorted(counting, key=lambda pack: pack.path)
 
 
+# Each by itself too: a ledger of millions has dozens of packs, and a new one changes no other.
+@functools.lru_cache(maxsize=1024)
 def _read(path: pathlib.Path) -> Pack:
     record = json.loads(path.read_text())
     return Pack(path.with_suffix(".parquet"), record["level"], record["content"], record["parts"])
