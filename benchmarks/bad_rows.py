@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from benchmarks import bad_row_cases
 from benchmarks.forks import ROOT, Ended, run_all
 from rewardjax.data.sources import open_source
+from rewardjax.exit_codes import ExitCode
 
 SECONDS = 300.0  # of one command; none needs a tenth on an idle machine
 # Files that hold good rows beside what is wrong with them: nothing but the rows may be lost.
@@ -36,6 +37,13 @@ READABLE = (
     *("array_with_a_number.json", "torn.jsonl", "zeros_behind.jsonl", "no_gzip.jsonl.gz"),
     *("short_row.csv", "latin_1.csv", "not_utf8.parquet", "nulls.parquet", "dates.parquet"),
 )
+# How the sentence of a refusal begins.
+SAYS = {
+    "train": "rewardjax.train: ",
+    "score": "rewardjax.score: ",
+    "evaluate": "rewardjax.evaluate: ",
+    "import": "curate import: ",
+}
 CONFIG = """
 from rewardjax import config
 
@@ -125,9 +133,8 @@ def judge(case: Case, verb: str, ended: Ended, out: pathlib.Path) -> Iterator[Ve
     last = (ended.stderr.strip().splitlines() or [""])[-1]
     if "Traceback (most recent call last)" in ended.stderr + ended.stdout:
         yield Verdict(case.name, verb, "tracebacks", last)
-    is_refused = ended.returncode == 2 and f"rewardjax.{verb}: " in ended.stderr.replace(
-        "rewardjax.curate: ", "rewardjax.import: "
-    ).replace("curate import: ", "rewardjax.import: ")
+    is_told = any(line.startswith(SAYS[verb]) for line in ended.stderr.splitlines())
+    is_refused = ended.returncode == ExitCode.USER and is_told
     if ended.returncode != 0 and not is_refused:
         yield Verdict(case.name, verb, "crashes", f"code {ended.returncode}: {last:.300}")
     elif is_refused and case.readable:

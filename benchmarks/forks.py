@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 def run_all(
     commands: Sequence[Sequence[str]], cwd: str | os.PathLike, seconds: float | None = None
 ) -> list[Ended]:
-    """`python -m COMMAND` for each, one after the other, in `cwd`.
+    """Each command, the name of a module and its arguments, one after the other, in `cwd`.
 
     One that takes longer than `seconds` is killed, and has the return code -14 (SIGALRM).
     """
