@@ -42,7 +42,7 @@ SAYS = {
     "train": "rewardjax.train: ",
     "score": "rewardjax.score: ",
     "evaluate": "rewardjax.evaluate: ",
-    "import": "curate import: ",
+    "import": "rewardjax.curate import: ",
 }
 CONFIG = """
 from rewardjax import config
