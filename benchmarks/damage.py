@@ -63,7 +63,7 @@ class Damage(NamedTuple):
     """One way to spoil a folder."""
 
     name: str
-    apply: Callable[[pathlib.Path], None]
+    apply: Callable[[pathlib.Path], Any]
 
 
 # ------------------------------------------------------------------ ways to spoil a folder
@@ -101,7 +101,7 @@ def flip(path: pathlib.Path, bit: int) -> None:
 
 def of_each_file(folder: pathlib.Path) -> Iterator[Damage]:
     """What may become of a whole file."""
-    changes: dict[str, Callable[[pathlib.Path], None]] = {
+    changes: dict[str, Callable[[pathlib.Path], Any]] = {
         "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
         "empty": lambda path: os.truncate(path, 0),
         "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
@@ -160,7 +160,7 @@ def of_steps() -> Iterator[Damage]:
     yield Damage("close the step", lambda root: (root / newest).chmod(0))
     yield Damage("a stray empty step", lambda root: (root / "99").mkdir())
     yield Damage("a stray folder", lambda root: (root / "notes").mkdir())
-    yield Damage("a stray file", lambda root: (root / "98").write_text("hello") and None)
+    yield Damage("a stray file", lambda root: (root / "98").write_text("hello"))
     yield Damage("a stray link", lambda root: (root / "97").symlink_to(root / before))
     yield Damage("a dangling link", lambda root: (root / "96").symlink_to(root / "nowhere"))
     yield Damage("a save cut off", lambda root: (root / "98.orbax-checkpoint-tmp").mkdir())
@@ -316,7 +316,7 @@ def damaged_caches(scratch: pathlib.Path, smoke: bool) -> Iterator[tuple[str, st
         made = prepare(cache=scratch / "cache", **settings)
     whole, tokens = made.folder, tokens_of(made)
     cases = [*flips(whole, 100, seed=2), *of_each_file(whole)]
-    cases.append(Damage("a stray file", lambda root: (root / "notes").write_text("x") and None))
+    cases.append(Damage("a stray file", lambda root: (root / "notes").write_text("x")))
     cases.append(Damage("a stray folder", lambda root: (root / "notes").mkdir()))
     if smoke:
         cases = cases[:: len(cases) // SMOKE]

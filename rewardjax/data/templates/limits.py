@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jinja2
+import jinja2.exceptions
 import jinja2.nodes
 import jinja2.sandbox
 
@@ -28,7 +29,7 @@ BITS = 4096  # of an integer
 WIDE = re.compile(r"%[^%a-zA-Z]*(?:\d{6}|\*)|\{[^{}]*:[^{}]*\d{6}")
 
 
-class LimitReached(jinja2.sandbox.SecurityError):
+class LimitReached(jinja2.exceptions.SecurityError):
     """A template used more than it may."""
 
 
@@ -95,7 +96,8 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
         for node in tree.find_all((jinja2.nodes.For, jinja2.nodes.Macro, jinja2.nodes.CallBlock)):
             node.body.insert(0, jinja2.nodes.ExprStmt(_call("tick", [])))
         _replace_joins(tree)
-        return tree.set_environment(self)
+        tree.set_environment(self)
+        return tree
 
 
 def bounded(name: str, apply: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,6 +93,7 @@ class Checkpoints:
         self._verified: set[int] = set()
         self._in_flight: _InFlight | None = None
         self._told = False  # that the save in flight has failed
+        self._set_pipes_aside()
         # Without a policy Orbax keeps every step: it would count damaged ones as the latest.
         # Not its own `read_only`, of which it warns: what it would clean may be a save in flight.
         options = ocp.CheckpointManagerOptions(
@@ -325,9 +326,28 @@ class Checkpoints:
                 f"back, or remove {path} to begin anew"
             )
 
+    def _set_pipes_aside(self) -> None:
+        """Rename steps that hold a pipe. Raises ValueError where nothing may be changed."""
+        # Orbax opens the records of all steps when it begins, and would wait for ever.
+        damaged = []
+        for step in steps_of(self.folder):
+            try:
+                foreign_files.refuse_pipes(self.folder / str(step))
+            except ValueError:
+                if self.read_only:
+                    raise
+                damaged.append(step)
+        self._rename(damaged)
+
     def _set_aside(self, steps: Sequence[int]) -> None:
         """Rename damaged steps, so that no later one is compared with them or deleted for them."""
         if self.read_only or not steps:
+            return
+        self._rename(steps)
+        self._manager.reload()
+
+    def _rename(self, steps: Sequence[int]) -> None:
+        if not steps:
             return
         if jax.process_index() == 0:
             for step in steps:
@@ -335,7 +355,6 @@ class Checkpoints:
                 path.rename(_free_name(path))
         if not distributed.alone():
             multihost_utils.sync_global_devices("rewardjax: damaged checkpoints set aside")
-        self._manager.reload()
 
 
 def abstract(tree: Any) -> Any:
