@@ -3,7 +3,8 @@
 import pathlib
 
 import pytest
-from commands import ROOT, run_all
+from commands import run_all
+from tiny import ROOT
 
 from rewardjax import job
 
