@@ -183,6 +183,7 @@ def _fork(
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = list(argv)
+        _keep_compilations()
         if before is not None:
             before(index)
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
@@ -197,6 +198,25 @@ def _fork(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _keep_compilations() -> None:
+    """Have this process write to the compilation cache, whichever of a job it is."""
+    # JAX lets the first process write alone, but what others compile has other keys on a CPU: each
+    # start would compile all of it again.
+    from jax._src import compiler, distributed
+
+    real = compiler._cache_write
+
+    def write(*args: Any) -> None:
+        state = distributed.global_state
+        own, state.process_id = state.process_id, 0
+        try:
+            real(*args)
+        finally:
+            state.process_id = own
+
+    compiler._cache_write = write
 
 
 def versions() -> dict[str, str]:
