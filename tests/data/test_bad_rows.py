@@ -128,6 +128,14 @@ def test_more_than_a_fifth_of_broken_lines_stop_the_command(tmp_path):
         prepared(path, tmp_path / "cache")
 
 
+def test_a_file_of_which_most_lines_are_broken_is_of_another_kind(tmp_path):
+    """Whatever share may be lost: what is left would be read by chance."""
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"key: value\n" * 10 + json.dumps(bad_row_cases.good(1)).encode())
+    with pytest.raises(formats.Unreadable, match=r"rows\.jsonl:1: .*begins with 'key: value"):
+        prepared(path, tmp_path / "cache", max_dropped=1.0)
+
+
 def test_a_benchmark_lists_a_broken_line_as_left_out(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(bad_row_cases.beside_good_ones([b"{"]))
