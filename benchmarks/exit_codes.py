@@ -244,11 +244,17 @@ def outage(toy: Toy) -> Ended:
     """A peer that joined and is heard of no more: the runtime wraps what it says about that."""
 
     def before(index: int) -> None:
-        from rewardjax.training import loop
+        from rewardjax.training.preflight import hosts
+
+        compare = hosts.refuse
+
+        def compare_and_stop(*arguments: Any) -> None:
+            compare(*arguments)
+            # Before the first collective, for which gloo has a limit of its own (30 s).
+            os.kill(os.getpid(), signal.SIGSTOP)
 
         if index == 1:
-            # Before the first exchange, for which gloo has a limit of its own (30 s).
-            loop.distributed.assert_same = lambda values: os.kill(os.getpid(), signal.SIGSTOP)
+            hosts.refuse = compare_and_stop
 
     gang = toy.start("outage", before=before)
     first = Gang([gang.trainers[0]])
