@@ -93,7 +93,7 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
     if many_writers:
         ending = f".{os.getpid()}.part"
     part = final.with_name(final.name + ending)
-    _remove(part)
+    remove(part)
     try:
         yield part
         if part.is_file():
@@ -103,7 +103,7 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
                 os.fsync(file.fileno())
         os.replace(part, final)
     finally:
-        _remove(part)
+        remove(part)
 
 
 def create(path: str | os.PathLike, text: str) -> bool:
@@ -183,7 +183,8 @@ def _nearest(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _remove(path: pathlib.Path) -> None:
+def remove(path: pathlib.Path) -> None:
+    """Remove a file, or a folder with all that is in it, if there is one."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

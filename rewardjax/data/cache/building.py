@@ -72,7 +72,11 @@ class Build:
         for part in map(self.shard, range(self.shards)):
             if not shards.is_done(part):
                 # From here on its record alone tells whether it is whole.
-                part.record.unlink(missing_ok=True)
+                files.remove(part.record)
+                for path in (part.index, part.groups):
+                    # No file can take the place of a folder.
+                    if path.is_dir():
+                        files.remove(path)
                 numbers.append(part.number)
         return numbers
 

@@ -151,11 +151,17 @@ def test_an_unfinished_build_keeps_its_shards_and_says_so(tmp_path, monkeypatch,
     assert len(list(pairs.folder.glob("*.array_record"))) == 4
 
 
-def test_of_a_damaged_cache_only_the_damaged_shard_is_made_anew(tmp_path, monkeypatch):
+def into_a_folder(path):
+    path.unlink()
+    (path / "in").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"no more"), into_a_folder])
+def test_of_a_damaged_cache_only_the_damaged_shard_is_made_anew(damage, tmp_path, monkeypatch):
     source = write_source(tmp_path / "a.jsonl", records())
     pairs = prepared(source, tmp_path / "cache")
     whole = files_of(pairs.folder)
-    (pairs.folder / "groups-00001-of-00004.array_record").write_bytes(b"no more")
+    damage(pairs.folder / "groups-00001-of-00004.array_record")
     seen = interrupt_after(monkeypatch, -1)
     # As training does, which is not told how many shards it has.
     assert files_of(prepared(source, tmp_path / "cache", shards=None).folder) == whole
