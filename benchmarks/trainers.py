@@ -158,7 +158,7 @@ def start(
 
 
 def command(argv: Sequence[str], log: pathlib.Path) -> Gang:
-    """Start `python -m ARGV` as one process."""
+    """Start a module and its arguments, as `python -m` would, as one process."""
     return Gang([Trainer(_fork(argv, dict(os.environ), log, 0, None))])
 
 

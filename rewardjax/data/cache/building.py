@@ -249,7 +249,7 @@ class _Early:
 
 
 def make(job: Build, missing: Sequence[int], inputs: dict[str, Any], spread: Spread) -> None:
-    """Make the missing shards, and of all shards the cache in `job.folder`.
+    """Make the missing shards, and of all shards the cache in its folder.
 
     Raises ValueError where no pair is left, or a process refuses the data.
     """
