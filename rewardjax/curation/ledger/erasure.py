@@ -1,9 +1,9 @@
 """Taking the text of pairs out of the ledger, which stays sound: ids, votes and decisions remain.
 
 A file with such a pair, be it a shard or a pack of many, is written anew, with ERASED in place of
-text, and its record keeps what the file was before (`manifests.contents_of`): decisions were made from
-the very same opinions. A finding keeps the pair out of every pool from then on. Interrupted, the
-same call goes on.
+text, and its record keeps what the file was before (`manifests.contents_of`): decisions were made
+from the very same opinions. A finding keeps the pair out of every pool from then on. Interrupted,
+the same call goes on.
 """
 
 import json
