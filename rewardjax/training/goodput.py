@@ -80,11 +80,13 @@ def account(starts: Sequence[Start]) -> Account:
     seconds: dict[str, float] = dict.fromkeys((*SPENT, LOST, IDLE), 0.0)
     repeated = steps = 0
     for number, start in enumerate(starts):
-        kept = _kept(start, starts[number + 1 :])
+        later = starts[number + 1 :]
+        kept = _kept(start, later)
         for kind in SPENT:
             seconds[kind] += kept["seconds"][kind]
             seconds[LOST] += start["seconds"][kind] - kept["seconds"][kind]
-        repeated += max(0, start["reached"] - kept["step"])
+        # Not from what is kept: a killed start may have saved more than its account had noted.
+        repeated += max(0, start["reached"] - _taken_up_at(start, later))
         steps = max(steps, kept["step"])
     wall = _ended(starts[-1]) - starts[0]["began"]
     # A clock that was set back between two starts would give less than nothing.
@@ -97,12 +99,19 @@ def _kept(start: Start, later: Sequence[Start]) -> Mark:
     """What was not done again: all of the last start, of others what they saved and was used."""
     if not later:
         return Mark(step=start["reached"], seconds=start["seconds"])
-    # Not only the next one: where a save proves damaged, a third start may go further back.
-    resumed_at = min(other["marks"][0]["step"] for other in later)
+    resumed_at = _taken_up_at(start, later)
     if start["reached"] <= resumed_at:
         return Mark(step=start["reached"], seconds=start["seconds"])
     usable = [mark for mark in start["marks"] if mark["step"] <= resumed_at]
     return (usable or start["marks"][:1])[-1]
+
+
+def _taken_up_at(start: Start, later: Sequence[Start]) -> int:
+    """The step after which later starts took the steps of a start again."""
+    # Not only the next one: where a save proves damaged, a third start may go further back. Steps
+    # before its own are no start's.
+    resumed_at = [other["marks"][0]["step"] for other in later]
+    return max(min(resumed_at, default=start["reached"]), start["marks"][0]["step"])
 
 
 def _ended(start: Start) -> float:

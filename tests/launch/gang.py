@@ -48,6 +48,8 @@ result = np.asarray(jax.device_get(total(x).addressable_data(0))).tolist()
 in_common.refuse(errors.Complaints(), {"this text": "the same"}, {"--folder": folder}, dict)
 report = {"devices": jax.device_count(), "local": jax.local_device_count(), "total": result}
 (folder / f"{me}.json").write_text(json.dumps(report))
+# Nobody misbehaves before all have left their reports.
+total(x).block_until_ready()
 
 if behavior == "differ":
     complaints = errors.Complaints()

@@ -99,6 +99,21 @@ def test_work_that_a_kill_undid_is_lost_and_its_steps_are_repeated(tmp_path, clo
     assert record["goodput"] == pytest.approx(30 / 96)
 
 
+def test_steps_are_repeated_from_where_a_start_went_on_whatever_the_killed_one_had_noted(tmp_path):
+    """It was killed after its save at step 2 and before it had written that down."""
+    began = goodput.Mark(step=0, seconds=dict.fromkeys(goodput.SPENT, 0.0))
+    killed = goodput.Start(
+        began=1e9, reached=4, seconds=dict.fromkeys(goodput.SPENT, 1.0), marks=[began]
+    )
+    second = goodput.Start(
+        began=1.1e9,
+        reached=6,
+        seconds=dict.fromkeys(goodput.SPENT, 1.0),
+        marks=[began | {"step": 2}],
+    )
+    assert goodput.account([killed, second]).repeated_steps == 2
+
+
 def test_a_start_that_goes_further_back_undoes_the_work_of_all_before_it(tmp_path, clock):
     """Step 20 proved damaged, and the third start went on from step 10."""
     start(tmp_path, clock, 0, 22, saves=(10, 20))

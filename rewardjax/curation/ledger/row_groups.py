@@ -35,6 +35,8 @@ class _Footer(NamedTuple):
     first: np.ndarray  # [G] ids
     last: np.ndarray  # [G] ids
     columns: frozenset[str]
+    least: str  # of all ids
+    most: str
 
 
 def rows_about(
@@ -65,6 +67,9 @@ def _tables(path: pathlib.Path, pair_ids: np.ndarray, columns: Sequence[str]) ->
     state = os.stat(path)
     # An erasure writes a file anew under its name; the footer of another file is another one.
     footer = _footer(str(path), state.st_ino, state.st_mtime_ns)
+    # Most files of a ledger have none of them: two comparisons tell.
+    if not pair_ids.size or pair_ids[-1] < footer.least or pair_ids[0] > footer.most:
+        return
     # Pairs before the first of each row group, and up to its last: more of these where it has any.
     before = np.searchsorted(pair_ids, footer.first, side="left")
     until = np.searchsorted(pair_ids, footer.last, side="right")
@@ -92,7 +97,8 @@ def _footer(path: str, inode: int, changed_ns: int) -> _Footer:
             first.append("")
             last.append(LAST)
     columns = frozenset(metadata.schema.to_arrow_schema().names)
-    return _Footer(metadata, np.array(first, str), np.array(last, str), columns)
+    least, most = min(first, default=LAST), max(last, default="")
+    return _Footer(metadata, np.array(first, str), np.array(last, str), columns, least, most)
 
 
 def _completed(rows: pa.Table, schema: pa.Schema) -> pa.Table:

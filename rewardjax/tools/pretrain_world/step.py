@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from optax import contrib as muon
 
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.parallel.mesh import Layout
+from rewardjax.parallel.mesh import ROWS, Layout
 from rewardjax.tools.pretrain_world.tokenizer import VOCAB_SIZE
 
 # The model is small: nothing has to be recomputed to fit in memory.
@@ -23,10 +23,10 @@ def _data_parallel() -> Layout:
     """Rows over the devices, every weight on each of them: what fits one device needs no more."""
     specs = {}
     for field in dataclasses.fields(Layout):
-        axes: list[str | None] = [None] * len(getattr(Layout, field.name))
+        axes: list[str | tuple[str, ...] | None] = [None] * len(getattr(Layout, field.name))
         # The first axis of everything that has rows is the rows.
         if field.name.startswith(("act_B", "row_B", "lookup_B")):
-            axes[0] = "data"
+            axes[0] = ROWS
         specs[field.name] = P(*axes)
     return Layout(**specs)
 
