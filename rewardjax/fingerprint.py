@@ -8,6 +8,7 @@ from typing import Any
 # 64 bits: enough to tell contents apart (a chance of 10^-9 that any two of 200,000 are equal), and
 # short enough to print.
 HEX_DIGITS = 16
+CHECKSUM = "checksum"  # of a JSON record: the field of its own fingerprint
 
 
 def of_bytes(data: bytes) -> str:
@@ -31,6 +32,16 @@ def of_json(value: Any) -> str:
         value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
     )
     return of_bytes(text.encode())
+
+
+def with_checksum(record: dict[str, Any]) -> dict[str, Any]:
+    """A JSON record with the fingerprint of all that is in it."""
+    return record | {CHECKSUM: of_json(record)}
+
+
+def checksum_of(record: dict[str, Any]) -> str:
+    """The checksum that `with_checksum` would give to what else is in a record."""
+    return of_json({name: value for name, value in record.items() if name != CHECKSUM})
 
 
 def of_file(path: str | pathlib.Path) -> str:

@@ -225,15 +225,10 @@ def _is_intact(path: pathlib.Path, manifest: dict[str, Any], by_content: bool) -
     return True
 
 
-def with_checksum(record: dict[str, Any]) -> dict[str, Any]:
-    """A record that `checksum_holds` of."""
-    return record | {"checksum": fingerprint.of_json(record)}
-
-
 def checksum_holds(record: dict[str, Any]) -> bool:
     """Whether nothing of a record was changed; those of earlier versions have no checksum."""
-    rest = dict(record)
-    return rest.pop("checksum", None) in (None, fingerprint.of_json(rest))
+    checksum = record.get(fingerprint.CHECKSUM)
+    return checksum in (None, fingerprint.checksum_of(record))
 
 
 def finish(
@@ -247,7 +242,7 @@ def finish(
     for name in names:
         checksums[name] = known.get(name) or fingerprint.of_file(folder / name)
     sizes = {name: (folder / name).stat().st_size for name in names}
-    manifest = with_checksum(manifest | {"bytes": sizes, "checksums": checksums})
+    manifest = fingerprint.with_checksum(manifest | {"bytes": sizes, "checksums": checksums})
     with files.replacing(folder / MANIFEST) as part:
         part.write_text(json.dumps(manifest, indent=1))
 

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rewardjax import errors, files
+from rewardjax import errors, files, fingerprint
 from rewardjax.background import beside
 from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.cache import counts, shards, stretches, tally
@@ -107,7 +107,7 @@ def plan(
     if of_files is None:
         of_files = [file.count() for file in stretches.files_of(source, readings)]
         with files.replacing(folder / PLAN) as part:
-            part.write_text(json.dumps(token_cache.with_checksum({"counts": of_files})))
+            part.write_text(json.dumps(fingerprint.with_checksum({"counts": of_files})))
     records = sum(of_files)
     begun = _shards_in(folder)
     if begun is not None:

@@ -135,7 +135,7 @@ def writing(shard: Shard, counts: dict[str, Any]) -> Iterator[Writer]:
             writer.finish(index)
         checksums = {shard.groups.name: fingerprint.of_file(groups)}
         checksums[shard.index.name] = fingerprint.of_file(index)
-    record = token_cache.with_checksum({"counts": counts, "checksums": checksums})
+    record = fingerprint.with_checksum({"counts": counts, "checksums": checksums})
     with files.replacing(shard.record, many_writers=True) as part:
         part.write_text(json.dumps(record))
 

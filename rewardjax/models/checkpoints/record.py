@@ -7,7 +7,7 @@ import jax
 
 from rewardjax import fingerprint
 
-STEP, CHECKSUM, DTYPES = "step", "checksum", "dtypes"
+STEP, DTYPES = "step", "dtypes"
 # Beside the folder of checkpoints: the newest step that was ever verified there. An emptied folder
 # of a run that was saved must not be taken for that of a new one.
 LAST_SAVED = "last_saved.json"
@@ -15,8 +15,7 @@ LAST_SAVED = "last_saved.json"
 
 def seal(record: dict[str, Any], step: int) -> dict[str, Any]:
     """`record` with its step and a checksum over all of it."""
-    record = record | {STEP: step}
-    return record | {CHECKSUM: fingerprint.of_json(record)}
+    return fingerprint.with_checksum(record | {STEP: step})
 
 
 def refuse_broken(record: dict[str, Any], step: int) -> None:
@@ -24,8 +23,7 @@ def refuse_broken(record: dict[str, Any], step: int) -> None:
 
     A folder's name says nothing: it may have been copied or renamed.
     """
-    sealed = {name: value for name, value in record.items() if name != CHECKSUM}
-    if record.get(CHECKSUM) != fingerprint.of_json(sealed):
+    if record.get(fingerprint.CHECKSUM) != fingerprint.checksum_of(record):
         raise ValueError("its record does not have the checksum that it was written with")
     if record[STEP] != step:
         raise ValueError(f"it is a copy of step {record[STEP]}")
