@@ -70,7 +70,8 @@ def score_file(
     readings = formats.readings(source, columns, labels)
     this = plan_of(model, source, columns, labels)
     folder = parts.folder_of(output)
-    if not _is_scored(output, this):
+    record = _record_of(output, this)
+    if record is None:
         plan.join(folder, this)
         # Beside the parts, so that whoever puts them together needs no model.
         with files.replacing(folder / contract.FILE, many_writers=True) as part:
@@ -79,7 +80,8 @@ def score_file(
         with _progress(folder, this):
             work(folder, this, model, source, readings, output.suffix, judge)
         _merge(folder, output, this)
-    account = units.Account(**merge.verify(output)["account"])
+        record = merge.verify(output)
+    account = units.Account(**record["account"])
     _tell(account, output)
     return account.counts
 
@@ -100,13 +102,15 @@ def plan_of(
     )
 
 
-def _is_scored(output: pathlib.Path, this: plan.Plan) -> bool:
-    """Whether `output` is what this pass would write; other scores there are replaced."""
+def _record_of(output: pathlib.Path, this: plan.Plan) -> dict[str, Any] | None:
+    """The record of `output` if that is what this pass would write; other scores are replaced."""
     try:
         record = merge.verify(output)
     except merge.Damaged:
-        return False
-    return {name: record[name] for name in plan.Plan._fields} == this._asdict()
+        return None
+    if {name: record[name] for name in plan.Plan._fields} != this._asdict():
+        return None
+    return record
 
 
 def _merge(folder: pathlib.Path, output: pathlib.Path, this: plan.Plan) -> None:
@@ -114,7 +118,7 @@ def _merge(folder: pathlib.Path, output: pathlib.Path, this: plan.Plan) -> None:
         merge.merge(folder, output)
     except (merge.Damaged, FileNotFoundError):
         # Another worker has put the parts together, and taken them away, at the same time.
-        if not _is_scored(output, this):
+        if _record_of(output, this) is None:
             raise
 
 

@@ -50,7 +50,8 @@ def tag(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
 def _describing(ws: Workspace, stage: Stage) -> units.RowsOf:
     def attributes(ids: Sequence[str]) -> Iterable[Row]:
         described = set(ws.store.current_attributes(ids).column("pair_id").to_pylist())
-        items = as_items(ws, [pair_id for pair_id in ids if pair_id not in described])
+        # Their attributes are not looked up: that they have none is why they are here.
+        items = _items(ws, [pair_id for pair_id in ids if pair_id not in described], {}, {})
         return ws.plugins.describe(ws, items, stage)
 
     return attributes
@@ -355,26 +356,30 @@ def as_items(
     shots: Mapping[str, tuple[Example, ...]] | None = None,
 ) -> list[Item]:
     """Pairs as judges are asked about them, with their attributes and examples."""
-    attributes = _attributes(ws, pair_ids)
+    attributes = _as_attributes(_attribute_rows(ws, pair_ids))
+    return _items(ws, pair_ids, attributes, shots or {})
+
+
+def _items(
+    ws: Workspace,
+    pair_ids: Sequence[str],
+    attributes: Mapping[str, Attributes],
+    shots: Mapping[str, tuple[Example, ...]],
+) -> list[Item]:
     items = []
     for pair_id, text in zip(pair_ids, ws.store.texts(pair_ids), strict=True):
         responses = text["response_a"], text["response_b"]
-        shown = (shots or {}).get(pair_id, ())
         items.append(
             Item(
                 pair_id,
                 text["prompt"],
                 responses,
                 attributes.get(pair_id),
-                shown,
+                shots.get(pair_id, ()),
                 text["tools"],
             )
         )
     return items
-
-
-def _attributes(ws: Workspace, pair_ids: Sequence[str]) -> dict[str, Attributes]:
-    return _as_attributes(_attribute_rows(ws, pair_ids))
 
 
 def _attribute_rows(ws: Workspace, pair_ids: Sequence[str]) -> pa.Table:
