@@ -9,7 +9,6 @@ rewardjax/exit_codes.py has it, and in time. --smoke leaves out what needs minut
 """
 
 import argparse
-import json
 import os
 import pathlib
 import signal
@@ -317,17 +316,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             outcomes[case], more = without_outage(provoke, folder, number)
             outages += more
             print(case, outcomes[case], flush=True)
-    result = {
-        "benchmark": "exit_codes",
+    figures = {
         "smoke": args.smoke,
         "all": all(outcome.is_right() for outcome in outcomes.values()),
         "codes": {case: outcome._asdict() for case, outcome in outcomes.items()},
         "outages": outages,
-        "seconds": round(time.monotonic() - began, 1),
-        "versions": trainers.versions(),
     }
-    print(json.dumps(result))
-    return result
+    return trainers.told("exit_codes", figures, began)
 
 
 if __name__ == "__main__":

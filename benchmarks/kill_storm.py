@@ -376,16 +376,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             outcome = topologies(folder, folder / "cache", layouts)
         else:
             outcome = storm(folder, folder / "cache", size, args.seed)
-    result = {
-        "benchmark": "kill_storm",
-        "smoke": args.smoke,
-        "topologies": args.topologies,
-        **outcome,
-        "seconds": round(time.monotonic() - began, 1),
-        "versions": trainers.versions(),
-    }
-    print(json.dumps(result))
-    return result
+    figures = {"smoke": args.smoke, "topologies": args.topologies, **outcome}
+    return trainers.told("kill_storm", figures, began)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from launch.local import child_env, free_port
@@ -217,6 +217,17 @@ def _keep_compilations() -> None:
             state.process_id = own
 
     compiler._cache_write = write
+
+
+def told(benchmark: str, figures: Mapping[str, Any], began: float) -> dict[str, Any]:
+    """Print the figures of a storm as the last line, with its time and versions; returns them.
+
+    began: when, by `time.monotonic`.
+    """
+    seconds = round(time.monotonic() - began, 1)
+    result = {"benchmark": benchmark, **figures, "seconds": seconds, "versions": versions()}
+    print(json.dumps(result))
+    return result
 
 
 def versions() -> dict[str, str]:

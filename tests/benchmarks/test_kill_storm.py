@@ -1,4 +1,4 @@
-"""What the storms count, on lines that are written here; and the storms themselves, at their smallest."""
+"""What the storms count, on lines written here; and the storms themselves, at their smallest."""
 
 import json
 import subprocess

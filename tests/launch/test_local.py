@@ -117,7 +117,7 @@ def test_a_host_that_hangs_ends_the_job_and_is_named(launch):
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_host_that_is_stopped_ends_the_job_even_where_it_holds_the_store(launch, who):
-    """A stopped coordinator answers nobody: the others must not wait for it to say that they hang."""
+    """A stopped coordinator answers nobody: others must not wait for it to say that they hang."""
     code, _, err, seconds = launch("freeze", who=who)
     assert code == 43 and seconds < 30
     assert f"[process {1 - who}] no progress for 3 s" in err

@@ -1,4 +1,4 @@
-"""Rows about some pairs: the very rows that a full scan gives, from the row groups that have them."""
+"""Rows about some pairs: those that a full scan gives, from the row groups that have them."""
 
 import numpy as np
 import pyarrow as pa
