@@ -1,4 +1,4 @@
-"""Decide a store of many pairs on one machine: votes and scores, no text.
+"""Decide a store of many pairs on one machine: votes and scores, no texts.
 
     python -m benchmarks.curation_scale --folder runs/scale [--pairs 40000000]
 
@@ -34,6 +34,13 @@ ROWS = 2_000_000  # a shard
 # for every k.
 UNIFORM = "create macro u(i, k) as (hash(i * 16 + k) / 18446744073709551616.0)"
 LEDGERS = {
+    # No text: decisions do not look at any.
+    "import": (
+        "pairs",
+        "true",
+        "'' prompt, '' response_a, '' response_b, null tools, 'synthetic' source, "
+        "'unverified' entry, i as row, null record_id, null info",
+    ),
     "original": (
         "votes",
         "true",
@@ -66,6 +73,13 @@ LEDGERS = {
     ),
 }
 
+# Columns of a ledger that none of its rows fill.
+NULLS = {
+    "pairs": "",
+    "votes": ", null confidence, null shown, null evidence",
+    "scores": "",
+}
+
 
 def make(store: Store, pairs: int) -> None:
     """Write the synthetic ledgers that are not there yet."""
@@ -74,17 +88,13 @@ def make(store: Store, pairs: int) -> None:
         for stage, (ledger, where, columns) in LEDGERS.items():
             for unit, first in enumerate(range(0, pairs, ROWS)):
                 if not store.has(ledger, stage, f"{unit:04d}"):
-                    names = (
-                        "pair_id, voter, kind, value, sample"
-                        if ledger == "votes"
-                        else ", ".join(SCHEMAS[ledger].names)
-                    )
+                    names = ", ".join(SCHEMAS[ledger].names)
                     source = f"select range as i from range({first}, {min(first + ROWS, pairs)})"
-                    nulls = (
-                        ", null confidence, null shown, null evidence" if ledger == "votes" else ""
+                    rows = (
+                        f"select printf('%016x', hash(i)) pair_id, {columns}{NULLS[ledger]} "
+                        f"from ({source}) where {where}"
                     )
-                    rows = f"select printf('%016x', hash(i)) pair_id, {columns} from ({source})"
-                    sql = f"select {names}{nulls} from ({rows} where {where})"
+                    sql = f"select {names} from ({rows})"
                     store.append(ledger, stage, f"{unit:04d}", connection.sql(sql).to_arrow_table())
             print(f"{stage}: done", flush=True)
 
