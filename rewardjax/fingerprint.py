@@ -5,6 +5,8 @@ import json
 import pathlib
 from typing import Any
 
+from rewardjax import storage
+
 # 64 bits: enough to tell contents apart (a chance of 10^-9 that any two of 200,000 are equal), and
 # short enough to print.
 HEX_DIGITS = 16
@@ -46,7 +48,7 @@ def checksum_of(record: dict[str, Any]) -> str:
 
 def of_file(path: str | pathlib.Path) -> str:
     """Fingerprint of a file's bytes: that of `of_bytes`, read in chunks."""
-    with open(path, "rb") as file:
+    with storage.opened(storage.path_of(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:HEX_DIGITS]
 
 

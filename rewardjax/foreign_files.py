@@ -9,6 +9,7 @@ import json
 import pathlib
 from typing import Any
 
+from rewardjax import storage
 from rewardjax.files import refuse_pipe, refuse_stand_in
 
 # The largest tokenizer.json in use has 33 MB; one of 180 MB was not parsed in 45 seconds.
@@ -25,11 +26,11 @@ def read_text(path: pathlib.Path, root: pathlib.Path | None = None) -> str:
     # First of all, since a link to nothing, or in a circle, leads nowhere.
     refuse_stand_in(path)
     refuse_link_out(path, root)
-    size = path.stat().st_size
-    if size > LARGEST:
+    version = storage.version(path)
+    if version is not None and version.size > LARGEST:
         raise ValueError(
-            f"{path}: {size / 1e6:,.0f} MB, where such a file has at most {LARGEST / 1e6:,.0f}; "
-            "fetch it again"
+            f"{path}: {version.size / 1e6:,.0f} MB, where such a file has at most "
+            f"{LARGEST / 1e6:,.0f}; fetch it again"
         )
     try:
         return path.read_text(encoding="utf-8")
@@ -71,7 +72,8 @@ def refuse_pipes(folder: pathlib.Path) -> None:
 
 def refuse_link_out(path: pathlib.Path, root: pathlib.Path | None = None) -> None:
     """Raise ValueError where `path` is a link to something outside of the folder `root`."""
-    if not path.is_symlink():
+    # A bucket has no links.
+    if storage.is_address(path) or not path.is_symlink():
         return
     root = root or path.parent
     home = root.resolve()

@@ -6,6 +6,7 @@ import os
 import pathlib
 import tempfile
 
+import object_store
 import pytest
 from tiny import tiny_config
 
@@ -58,3 +59,24 @@ def exported(tiny_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "hf"
     export(tiny_run[0], folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """A server of gs:// that this process, and those that it starts, reach."""
+    with object_store.serving() as names, object_store.reached(names):
+        yield
+
+
+@pytest.fixture
+def bucket_folder(object_server, tmp_path):
+    """An address in object storage below which nothing is."""
+    return f"gs://{object_store.BUCKET}{tmp_path}"
+
+
+@pytest.fixture(params=["disk", "bucket"])
+def anywhere(request, tmp_path):
+    """A folder on a disk, and an address in object storage, with nothing in it."""
+    if request.param == "disk":
+        return str(tmp_path)
+    return request.getfixturevalue("bucket_folder")

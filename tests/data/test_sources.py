@@ -476,7 +476,7 @@ def test_a_field_that_an_object_has_twice_is_named(tmp_path, text):
     [
         ("", "names no data: a file, a glob"),
         (" ", "names no data"),
-        ("s3://bucket/pairs.jsonl", "of addresses only hf://ORG/NAME is read"),
+        ("s3://bucket/pairs.jsonl", "of addresses only gs:// and hf://ORG/NAME are read"),
         ("https://example.org/pairs.jsonl", "download it and name the file"),
     ],
 )

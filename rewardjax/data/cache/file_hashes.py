@@ -12,7 +12,7 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, storage
 from rewardjax.data.sources import Source
 
 FILE = "hashes.json"
@@ -29,9 +29,11 @@ def of_source(source: Any, cache: str | pathlib.Path) -> str:
 
 def of_file(cache: pathlib.Path, path: pathlib.Path) -> str:
     """`fingerprint.of_file`, without reading a large file that was read before."""
-    if path.stat().st_size < LARGE:
+    version = storage.version(path)
+    # Whoever reads a file that is not there says so.
+    if version is None or version.size < LARGE:
         return fingerprint.of_file(path)
-    known, key = _read(cache), _key(path)
+    known, key = _read(cache), _key(path, version)
     if key not in known:
         known[key] = fingerprint.of_file(path)
         # Nobody has to be able to write there; and of two that do, the one who is late is right.
@@ -53,13 +55,15 @@ def _read(cache: pathlib.Path) -> dict[str, str]:
     return known
 
 
-def _key(path: pathlib.Path) -> str:
+def _key(path: pathlib.Path, version: storage.Version) -> str:
     """What a file is known by, as one line."""
-    status = path.stat()
     digest = hashlib.sha256()
+    # An object's generation is never given twice, and each block would be a request.
+    if storage.is_address(path):
+        return f"{path.name} {version.size} {version.change}"
     with open(path, "rb") as file:
         # The same places in every file of a size, first and last included.
         for block in range(BLOCKS):
-            file.seek((status.st_size - BLOCK) * block // (BLOCKS - 1))
+            file.seek((version.size - BLOCK) * block // (BLOCKS - 1))
             digest.update(file.read(BLOCK))
-    return f"{path.name} {status.st_size} {status.st_mtime_ns} {digest.hexdigest()}"
+    return f"{path.name} {version.size} {version.change} {digest.hexdigest()}"

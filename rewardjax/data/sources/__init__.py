@@ -14,10 +14,10 @@ fetches them.
 
 import glob
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewardjax import hub
+from rewardjax import hub, storage
 from rewardjax.data.sources.files import SUFFIXES, Record, Source, is_data
 from rewardjax.data.sources.folders import open_folder
 from rewardjax.data.sources.splits import SplitError
@@ -45,10 +45,11 @@ def open_source(
 
     `path` is a file (JSON lines or an array, CSV, TSV, each also .gz or .zst; .parquet, .arrow,
     .feather), a glob of them, a folder (datasets' save_to_disk, a data set repository, TFDS),
-    `hf://ORG/NAME[@REVISION][/FOLDER]` or ORG/NAME[@REVISION], `tfds:NAME`, or `world:...`
-    (data/world). `split` chooses among the splits that a folder holds. spelling: how whoever gave
-    the path writes the fields that belong to it, for messages. Raises FileNotFoundError,
-    ValueError with file and line for bad JSON, ImportError naming the extra to install.
+    `gs://BUCKET/...` of any of these but TFDS, `hf://ORG/NAME[@REVISION][/FOLDER]` or
+    ORG/NAME[@REVISION], `tfds:NAME`, or `world:...` (data/world). `split` chooses among the splits
+    that a folder holds. spelling: how whoever gave the path writes the fields that belong to it,
+    for messages. Raises FileNotFoundError, ValueError with file and line for bad JSON, ImportError
+    naming the extra to install.
     """
     try:
         source = _open(path, split, name)
@@ -80,6 +81,8 @@ def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
         return world.open_world(path)
     if path.startswith("tfds:") or (pathlib.Path(path) / "features.json").exists():
         return open_tfds(path.removeprefix("tfds:"), split, name)
+    if storage.is_address(path):
+        return _open_address(path, split, name)
     if path.startswith(hub.PREFIX):
         where = hub.data_set(path, SUFFIXES)
         return _open(where, split, name or path.removeprefix(hub.PREFIX))
@@ -101,16 +104,51 @@ def _open(path: str | pathlib.Path, split: str | None, name: str | None) -> Any:
         return _open(f"{hub.PREFIX}{path}", split, name)
     if not files and "://" in path:
         raise FileNotFoundError(
-            f"{path}: of addresses only {hub.PREFIX}ORG/NAME is read; download it and name the file"
+            f"{path}: of addresses only {storage.SCHEME} and {hub.PREFIX}ORG/NAME are read; "
+            "download it and name the file"
         )
     if not files:
         raise FileNotFoundError(f"{path}: no such file, folder or match")
+    _refuse_split(path, split)
+    return Source(name or _name_of(files), files)
+
+
+def _open_address(path: str, split: str | None, name: str | None) -> Source:
+    """The records of an object, of those that a glob names, or of all below an address."""
+    place = storage.path_of(path)
+    # The first time that the server is asked: it may not be there, or not let us in.
+    with storage.asked(path):
+        is_object = storage.version(place) is not None
+        below: list[pathlib.Path] = []
+        if not is_object:
+            below = storage.files_below(place)
+        matching: list[pathlib.Path] = []
+        if not is_object and not below:
+            matching = storage.matching(path)
+    if below:
+        if versions := [file for file in below if file.name == "features.json"]:
+            raise ValueError(
+                f"{versions[0].parent}: a TFDS data set, which is read from a disk alone; copy it "
+                "there and name its version's folder"
+            )
+        return open_folder(place, split, name or place.name)
+    if not is_object and not matching:
+        raise FileNotFoundError(f"{path}: no such object, folder or match in the bucket")
+    _refuse_split(path, split)
+    files = matching or [place]
+    return Source(name or _name_of(files), files)
+
+
+def _refuse_split(path: str, split: str | None) -> None:
     if split is not None:
         raise SplitError(
             f"split = {split!r}: {path} is a file or a glob, which has no splits; "
             "name the split's files instead"
         )
-    default = files[0].resolve().parent.name
+
+
+def _name_of(files: Sequence[pathlib.Path]) -> str:
+    """What data are called in reports whom nobody has given a name."""
     if len(files) == 1:
-        default = files[0].name.split(".")[0]
-    return Source(name or default, files)
+        return files[0].name.split(".")[0]
+    return files[0].resolve().parent.name

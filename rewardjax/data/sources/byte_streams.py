@@ -12,16 +12,17 @@ from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 
+from rewardjax import storage
 from rewardjax.files import HEAD, refuse_stand_in
 
 
-def _open_zstd(file: pathlib.Path) -> IO[bytes]:
-    packed = pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")
+def _open_zstd(stream: IO[bytes]) -> IO[bytes]:
+    packed = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
     return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, packed)))
 
 
 # Compressed files by their first bytes: RFC 1952, RFC 8878, and the formats of xz and bzip2.
-COMPRESSIONS: dict[bytes, Callable[[pathlib.Path], Any]] = {
+COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"\x28\xb5\x2f\xfd": _open_zstd,
     b"\xfd7zXZ\0": lzma.open,
@@ -70,15 +71,8 @@ def decompressed(file: pathlib.Path) -> Iterator[IO[bytes]]:
     something else under the data's name.
     """
     refuse_stand_in(file)
-    with open(file, "rb") as raw:
-        start = raw.read(max(map(len, COMPRESSIONS)))
-    open_bytes: Callable[[pathlib.Path], Any] = lambda path: open(path, "rb")
-    # By content, not by name: some downloads are decompressed on the way and keep the suffix.
-    for magic, opener in COMPRESSIONS.items():
-        if start.startswith(magic):
-            open_bytes = opener
     try:
-        with open_bytes(file) as stream:
+        with storage.opened(file) as raw, _decompressing(raw) as stream:
             head = stream.peek(HEAD)[:HEAD]
             _refuse_other_kind(file, head)
             _refuse_other_text(file, head)
@@ -90,6 +84,17 @@ def decompressed(file: pathlib.Path) -> Iterator[IO[bytes]]:
         raise ValueError(
             f"{file}: cut off or damaged ({error}); download or copy it again"
         ) from None
+
+
+def _decompressing(raw: IO[bytes]) -> Any:
+    """A buffered stream of what is packed in `raw`; `raw` itself where it is not packed."""
+    start = raw.read(max(map(len, COMPRESSIONS)))
+    raw.seek(0)
+    # By content, not by name: some downloads are decompressed on the way and keep the suffix.
+    for magic, opener in COMPRESSIONS.items():
+        if start.startswith(magic):
+            return opener(raw)
+    return raw
 
 
 def _refuse_other_kind(file: pathlib.Path, head: bytes) -> None:

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from rewardjax import fingerprint
+from rewardjax import fingerprint, storage
 from rewardjax.data.sources import json_files, tables
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import UNPACK
@@ -46,7 +46,7 @@ class Source:
         self.name, self.files = name, files
         for file in files:
             _kind_of(file)
-        self._opened = {file: _state(file) for file in files}
+        self._opened = {file: storage.version(file) for file in files}
 
     def __iter__(self) -> Iterator[Record]:
         # For whoever keeps no account of what is lost: a row that is no record ends the reading.
@@ -74,7 +74,7 @@ class Source:
     def _read(self, file: pathlib.Path, first: int = 0) -> Iterator[Record]:
         yield from read(file, first)
         # Fingerprint and length are of what was there before, and stand in what is made of it.
-        if _state(file) != self._opened[file]:
+        if storage.version(file) != self._opened[file]:
             raise ValueError(
                 f"{file}: changed while it was read; run the command again when it is written"
             )
@@ -128,17 +128,6 @@ def without_nulls(value: Any, room: int = DEEPEST) -> Any:
     if isinstance(value, list):
         return [without_nulls(item, room - 1) for item in value]
     return value
-
-
-def _state(file: pathlib.Path) -> tuple[int, int] | None:
-    """What changes when a file is written to or replaced; None where it is not there."""
-    try:
-        status = file.stat()
-    # Whoever reads it says so.
-    except OSError:
-        return None
-    # Not its number on the disk, which is another one where another host has mounted it.
-    return status.st_size, status.st_mtime_ns
 
 
 def is_data(name: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 
-from rewardjax import foreign_files
+from rewardjax import foreign_files, storage
 from rewardjax.data.sources import card
 from rewardjax.data.sources.files import NAMED, Source, is_data
 from rewardjax.data.sources.splits import SplitError, choose
@@ -90,6 +90,8 @@ def files_below(folder: pathlib.Path) -> list[pathlib.Path]:
 
     Raises OSError for a folder that may not be read, whose data would be missing without a word.
     """
+    if storage.is_address(folder):
+        return storage.files_below(folder)
 
     def refuse(error: OSError) -> None:
         raise OSError(error.errno, error.strerror, error.filename)

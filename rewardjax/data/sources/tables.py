@@ -8,12 +8,14 @@ import mmap
 import pathlib
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewardjax import storage
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import decompressed
 from rewardjax.files import refuse_stand_in
@@ -116,7 +118,11 @@ def read_parquet(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
     # otherwise read the columns whole.
     streamed = {"buffer_size": PAGES_AT_ONCE, "pre_buffer": False}
     _refuse_other_start(file)
-    with _readable(file), pq.ParquetFile(file, **streamed) as table:
+    with (
+        _readable(file),
+        storage.opened(file) as opened,
+        pq.ParquetFile(opened, **streamed) as table,
+    ):
         groups, skipped = _row_groups_from(table.metadata, first)
         row = first - skipped
         for batch in table.iter_batches(RECORDS_AT_ONCE, groups):
@@ -138,8 +144,8 @@ def _row_groups_from(metadata: pq.FileMetaData, first: int) -> tuple[list[int], 
 def count_parquet(file: pathlib.Path) -> int:
     """How many rows there are, from the file's footer."""
     _refuse_other_start(file)
-    with _readable(file):
-        return pq.read_metadata(file).num_rows
+    with _readable(file), storage.opened(file) as opened:
+        return pq.read_metadata(opened).num_rows
 
 
 def read_arrow(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
@@ -174,7 +180,13 @@ def count_arrow(file: pathlib.Path) -> int:
 
 def arrow_batches(file: pathlib.Path) -> Iterator[pa.RecordBatch]:
     """The record batches of a file in either form of Arrow's format."""
-    with _readable(file), open(file, "rb") as opened:
+    # A mapping needs a disk: of an object in a bucket it is that of a copy.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _readable(file),
+        storage.on_disk(file, pathlib.Path(folder)) as on_disk,
+        open(on_disk, "rb") as opened,
+    ):
         # Mapped by Python and not by pyarrow, whose mapping cannot let go of what was read: by
         # the end of the file all of it would count as this process's memory.
         mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
@@ -196,7 +208,7 @@ def _mapped_batches(data: pa.Buffer) -> Iterator[pa.RecordBatch]:
 def _refuse_other_start(file: pathlib.Path) -> None:
     """Raise ValueError for a file that only its name calls Parquet."""
     refuse_stand_in(file)
-    with open(file, "rb") as raw:
+    with storage.opened(file) as raw:
         start = raw.read(SHOWN_BYTES)
     # The second one is of an encrypted file, which pyarrow refuses with its own words.
     if start and not start.startswith((b"PAR1", b"PARE")):
@@ -210,7 +222,8 @@ def _refuse_other_start(file: pathlib.Path) -> None:
 def _readable(file: pathlib.Path) -> Iterator[None]:
     """Raise pyarrow's refusals of a file as one sentence with its name."""
     refuse_stand_in(file)
-    if not file.stat().st_size:
+    version = storage.version(file)
+    if version is not None and not version.size:
         raise ValueError(f"{file}: empty, not even the head of a table; download or write it again")
     try:
         yield
