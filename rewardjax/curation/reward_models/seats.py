@@ -5,6 +5,7 @@ on gold, and "gold", trained on all that people verified (paper, section 1.2). E
 the ledger, lets a plug-in work, and appends; what is in the ledger is not done again.
 """
 
+import functools
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,19 @@ import numpy as np
 import pyarrow as pa
 
 from rewardjax import config as config_lib
+from rewardjax.curation import units
 from rewardjax.curation.ledger import cross_fit as cross_fit_lib
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import PairIds, Stage, as_array
-from rewardjax.curation.reward_models import gold_errors
-from rewardjax.curation.reward_models.score_pairs import score_pairs
-from rewardjax.curation.workspace import Paused, RewardModel, Training, Workspace
+from rewardjax.curation.reward_models import gold_errors, score_pairs
+from rewardjax.curation.workspace import Paused, Training, Workspace
+from rewardjax.engine.executors import Engine
+from rewardjax.engine.tasks import Unit
+
+# The engines whose tasks score pools. Processes of this machine would fight over its accelerators,
+# and on CPU one model uses all cores.
+OTHER_MACHINES = ("slurm", "ray")
 
 # ------------------------------------------------------------------ training
 
@@ -90,14 +97,22 @@ def _fitted(
 def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage: Stage) -> None:
     """Put rewards of both responses of every pair into the ledger: pairs in, shards out.
 
-    The one place where pools are scored. It says which units are missing and what a unit's shards
-    are; whoever computes the rewards of a unit elsewhere changes nothing before or after.
-    What cannot be scored becomes a finding with its reason. Raises OwnTrainingPair, before anything
-    is computed, where the model was trained on one of the pairs.
+    The one place where pools are scored: in this process, or by tasks of an engine on other
+    machines. What cannot be scored becomes a finding with its reason. Raises OwnTrainingPair,
+    before anything is computed, where the model was trained on one of the pairs.
     """
     todo = stage.open_units(ws.store, pair_ids)
     first = next(todo, None)
     if first is None:
+        return
+    engine = Engine(**ws.config.engine.to_dict())
+    if engine.name in OTHER_MACHINES:
+        _refuse_own_training_pairs(ws, _name_of(ws, training), pair_ids)
+        # Not the labels, which may be millions: `load` needs what training left in the folder.
+        to_load = training._replace(labels={}, choose_on={})
+        asker = functools.partial(_scoring, training=to_load, seat=seat)
+        join = functools.partial(_join, ws, stage)
+        units.ask_tasks(ws, engine, pair_ids, stage, asker, join)
         return
     # Once for all units: loading takes longer than scoring one.
     model = ws.plugins.load(ws, training)
@@ -105,28 +120,43 @@ def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage
     sql = "select count(*) from scores where stage = ?"
     done = ws.store.query(sql, [stage.name]).column(0)[0].as_py()
     with ws.running.step(stage.name, len(pair_ids), done=done) as step:
-        for unit, ids in itertools.chain([first], todo):
-            _score_unit(ws, model, seat, stage, unit, ids)
+        for name, ids in itertools.chain([first], todo):
+            opinions = score_pairs.score_pairs(model, ws.store.texts(ids), seat=seat)
+            _join(ws, stage, Unit(name, ids), opinions)
             step.advance(len(ids))
 
 
-def _score_unit(
-    ws: Workspace, model: RewardModel, seat: str, stage: Stage, unit: str, ids: Sequence[str]
-) -> None:
-    """Score one unit; what it could not score is a finding."""
-    rows, unscorable = score_pairs(model, ws.store.texts(ids), seat=seat)
+def _scoring(ws: Workspace, training: Training, seat: str) -> units.RowsOf:
+    """What a task of an engine scores pairs with."""
+    model = ws.plugins.load(ws, training)
+
+    def opinions(ids: Sequence[str]) -> pa.Table:
+        return score_pairs.score_pairs(model, ws.store.texts(ids), seat=seat)
+
+    return opinions
+
+
+def _join(ws: Workspace, stage: Stage, unit: Unit, opinions: pa.Table) -> None:
+    """Put one unit's opinions into the ledger; what has no rewards is a finding."""
     findings = [
         {
             "pair_id": pair_id,
             "finding": "unscorable",
             "action": "flag",
-            "evidence": json.dumps({"reason": error.reason}),
+            "evidence": json.dumps({"reason": reason}),
         }
-        for pair_id, error in unscorable.items()
+        for pair_id, reason in score_pairs.unscorable(opinions).items()
     ]
     # Also where there are none: a unit is done when each of its ledgers has a shard.
-    stage.append(ws.store, "findings", findings, unit)
-    stage.append(ws.store, "scores", rows, unit, about=ids)
+    stage.append(ws.store, "findings", findings, unit.name)
+    scored = score_pairs.scored(opinions)
+    stage.append(ws.store, "scores", scored, unit.name, about=unit.about)
+
+
+def _name_of(ws: Workspace, training: Training) -> str:
+    """The name of a trained model, without loading it."""
+    sql = "select any_value(model) from training where stage = ?"
+    return ws.store.query(sql, [training.stage.name]).column(0)[0].as_py()
 
 
 def _refuse_own_training_pairs(ws: Workspace, model: str, pair_ids: PairIds) -> None:

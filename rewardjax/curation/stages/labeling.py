@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from rewardjax import config as config_lib
-from rewardjax.curation import settings
+from rewardjax.curation import settings, units
 from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
@@ -29,7 +29,7 @@ from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.overview import voters
 from rewardjax.curation.retrieval import embed as embed_lib
 from rewardjax.curation.retrieval import search
-from rewardjax.curation.stages import panels, quorum, units
+from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Row, Workspace
 from rewardjax.parallel.mesh import make_mesh
 

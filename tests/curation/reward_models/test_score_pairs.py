@@ -25,9 +25,10 @@ def test_rows_are_the_scorers_rewards(exported):
     rewards = lambda pairs: checkpoints.rewards(model, pairs)
     asked = RewardModel("weights", model.contract.fingerprint, rewards)
     pairs = [pair("p1", "5", "6"), pair("p2", "It is 5.", "I do not know."), pair("p3", "5", " ")]
-    rows, unscorable = score_pairs.score_pairs(asked, pairs, seat="gold")
+    opinions = score_pairs.score_pairs(asked, pairs, seat="gold")
+    rows = score_pairs.scored(opinions).to_pylist()
     assert [row["pair_id"] for row in rows] == ["p1", "p2"]
-    assert {pair_id: error.reason for pair_id, error in unscorable.items()} == {"p3": "empty"}
+    assert score_pairs.unscorable(opinions) == {"p3": "empty"}
     assert rows[0].keys() == {"pair_id", "scorer", "model", "contract", "reward_a", "reward_b"}
     assert (rows[0]["scorer"], rows[0]["model"], rows[0]["contract"]) == (
         "gold",
@@ -41,4 +42,4 @@ def test_rows_are_the_scorers_rewards(exported):
             rtol=1e-4,
             atol=1e-4,
         )
-    assert score_pairs.score_pairs(asked, pairs, seat="gold")[0] == rows
+    assert score_pairs.score_pairs(asked, pairs, seat="gold") == opinions

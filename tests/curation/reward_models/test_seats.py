@@ -4,6 +4,7 @@ import json
 
 import pytest
 from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
+from tasks_here import run_here
 
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair, fold_of
@@ -93,6 +94,39 @@ def test_what_cannot_be_scored_is_a_finding_with_its_reason(tmp_path):
         (finding,) = stage.rows(ws.store, "findings")
         assert (finding["pair_id"], finding["action"]) == (POOL[0], "flag")
         assert json.loads(finding["evidence"]) == {"reason": "over_long"}
+
+
+def test_tasks_on_other_machines_score_a_pool_as_this_process_does(tmp_path, monkeypatch):
+    run_here(monkeypatch)
+    monkeypatch.setattr(stage_names, "UNIT", 2)
+    monkeypatch.setattr(seats, "OTHER_MACHINES", ("local",))
+
+    class Forgetful(Cast):
+        loads = 0
+
+        def load(self, ws, training):
+            Forgetful.loads += 1
+            refuse = lambda pairs: [
+                (0.5, 0.0) if row["pair_id"] != POOL[2] else BadRecord("over_long", "513 tokens")
+                for row in pairs
+            ]
+            return super().load(ws, training)._replace(rewards=refuse)
+
+    shards, loads = [], []
+    for name, engine in (("here", ""), ("elsewhere", "local")):
+        changes = {"engine__name": engine, "engine__tasks": 2}
+        with workspace(tmp_path / name, Forgetful(), **changes) as ws:
+            prepare(ws)
+            training = seats.fit(ws, "gold", 1, "gold")
+            Forgetful.loads = 0
+            seats.score(ws, training, "gold", POOL, stage_names.scored_wild("gold", 1))
+            shards.append(ws.store.manifests())
+            loads.append(Forgetful.loads)
+            with pytest.raises(OwnTrainingPair):
+                seats.score(ws, training, "gold", GOLD[:1], stage_names.scored_gold(1))
+    assert shards[0] == shards[1]
+    # Once by each task that had a unit, and not by the owner of the workspace.
+    assert loads == [1, 2]
 
 
 def test_errors_on_gold_are_compared_with_the_model_before(tmp_path):

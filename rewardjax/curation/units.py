@@ -55,11 +55,15 @@ def append(ws: Workspace, pair_ids: PairIds, stage: Stage, asker: Asker, at_once
             day, however many units it has.
     """
     engine = Engine(**ws.config.engine.to_dict())
+    (ledger,) = stage.ledgers
     if engine.name:
-        _append_from_tasks(ws, engine, pair_ids, stage, asker, at_once)
+
+        def join(unit: Unit, rows: pa.Table) -> None:
+            stage.append(ws.store, ledger, rows, unit.name, about=unit.about)
+
+        ask_tasks(ws, engine, pair_ids, stage, asker, join, at_once)
         return
     rows_of, waiting = asker(ws), None
-    (ledger,) = stage.ledgers
     # The product's plug-ins advance it, question by question.
     with ws.running.step(stage.name, len(pair_ids), done=_done(ws, stage, ledger)):
         for units in _together(stage.open_units(ws.store, pair_ids), at_once):
@@ -110,23 +114,39 @@ def _by_unit(
 # ------------------------------------------------------------------ by tasks
 
 
-def _append_from_tasks(
-    ws: Workspace, engine: Engine, pair_ids: PairIds, stage: Stage, asker: Asker, at_once: int
+def ask_tasks(
+    ws: Workspace,
+    engine: Engine,
+    pair_ids: PairIds,
+    stage: Stage,
+    asker: Asker,
+    join: Callable[[Unit, pa.Table], None],
+    at_once: int = 1,
 ) -> None:
-    (ledger,) = stage.ledgers
+    """Have tasks of an engine say what there is about each open unit of a stage, and join it.
+
+    Args:
+        ws: the workspace.
+        engine: with a name.
+        pair_ids: what the stage is about.
+        stage: what dicts that the asker gives are rows of is its last ledger.
+        asker: makes the function that has the rows about pairs, in each task.
+        join: puts the rows of a unit into the ledger.
+        at_once: as for `append`.
+
+    Raises:
+        Paused: where money, a server or a task's machine ended.
+    """
 
     def missing() -> list[Unit]:
         return [Unit(unit, ids) for unit, ids in stage.open_units(ws.store, pair_ids)]
-
-    def join(unit: Unit, rows: pa.Table) -> None:
-        stage.append(ws.store, ledger, rows, unit.name, about=unit.about)
 
     do = functools.partial(
         _do,
         folder=str(ws.folder),
         config=ws.config,
         plugins=ws.plugins,
-        ledger=ledger,
+        ledger=stage.ledgers[-1],
         asker=asker,
         at_once=at_once,
     )
