@@ -14,7 +14,9 @@ from labeled import PAIRS, judged_workspace, label_all, scripted
 from tiny_chat import make_tokenizer, pair_record, write_source
 
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.ledger import stage_names
+from rewardjax.curation.ledger import pools, stage_names
+from rewardjax.curation.reward_models import seats
+from rewardjax.curation.workspace import Training
 from rewardjax.data.prepare import prepare
 from rewardjax.engine import tasks, tokenizing
 from rewardjax.engine.executors import Engine
@@ -85,6 +87,21 @@ def test_tags_vectors_and_votes_are_the_same_though_a_task_is_killed(tmp_path, e
         lost = ws.judges[0].max_in_flight
         assert server.stats()["answered"] <= 3 * PAIRS + 1 + engine.tasks + lost
     assert killed
+
+
+def test_pools_are_scored_the_same(tmp_path, engine, tiny_run, monkeypatch):
+    monkeypatch.setattr(stage_names, "UNIT", 4)
+    manifests = []
+    for name, where in (("here", Engine()), ("there", engine)):
+        with scripted() as server, judged_workspace(tmp_path / name, server, where) as ws:
+            ids = pools.ids(ws.store, "unverified", stage_names.IMPORTED)
+            training = Training(stage_names.trained("gold", 1), {}, {}, tiny_run[0])
+            learned = {"pair_id": "another", "model": "its weights", "value": "a"}
+            training.stage.append(ws.store, "training", [learned])
+            seats.score(ws, training, "gold", ids, stage_names.scored_wild("gold", 1))
+            manifests.append(ws.store.manifests())
+    assert manifests[0] == manifests[1]
+    assert sum(m["rows"] for m in manifests[0] if m["ledger"] == "scores") == PAIRS
 
 
 def _kill_one(work, killed):
