@@ -5,11 +5,11 @@
 DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder
 (config.output, by default runs/eval/NAME) gets results.json, results.md, report.html, and the score
 of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
-same command again, after a kill or with another benchmark added, computes only what is not there. A
-benchmark whose files are missing is listed with how to get it. With --plan the command only says
-what it would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY
-takes some benchmarks or categories, --limit N some examples of each. Several evaluations side by
-side:
+same command again, after a kill or with another benchmark added, computes only what is not there;
+at the same time on hosts that share the output folder, each takes part in the work. A benchmark
+whose files are missing is listed with how to get it. With --plan the command only says what it
+would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY takes some
+benchmarks or categories, --limit N some examples of each. Several evaluations side by side:
 
     python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """
@@ -296,30 +296,37 @@ def score(
     """The scores of a benchmark, kept ones where model, files and settings are the same.
 
     meta: of `describe`, with the benchmark's own `max_length` and `over_long`. Scores that are not
-    in the output folder are computed window by window.
+    in the output folder are computed window by window, each by one of the evaluations that have it
+    as their output.
     """
     # Not the path: a folder that was moved holds the same weights.
     settings = {field: value for field, value in meta.items() if field != "path"}
     key = fingerprint.of_json([FORMAT, examples.fingerprint, settings])
     file = output / "scores" / f"{name}.parquet"
-    if file.exists():
-        kept = stored_rewards.read(file)
-        if kept.meta.get("key") == key:
-            print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
-            return kept
+    kept = _kept(file, key)
+    if kept is not None:
+        print(f"{name}: {len(kept.items):,} examples, scored before", file=sys.stderr)
+        return kept
     # Named after the key, so that windows of other settings are never taken for these.
     parts = output / "scores" / f"{name}.{key}"
-    with progress(name, len(examples.items)) as advance:
-        scores = stored_rewards.compute(
-            examples,
-            model.tokenizer,
-            lambda groups: scorer.finite_rewards(model, groups),
-            max_length=meta["max_length"],
-            over_long=meta["over_long"],
-            meta={**meta, "key": key},
-            parts=parts,
-            advance=advance,
-        )
+    try:
+        with progress(name, len(examples.items)) as advance:
+            scores = stored_rewards.compute(
+                examples,
+                model.tokenizer,
+                lambda groups: scorer.finite_rewards(model, groups),
+                max_length=meta["max_length"],
+                over_long=meta["over_long"],
+                meta={**meta, "key": key},
+                parts=parts,
+                advance=advance,
+            )
+    except FileNotFoundError:
+        # Another evaluation that took part has put the windows together, and removed them.
+        kept = _kept(file, key)
+        if kept is None:
+            raise
+        return kept
     if jax.process_count() > 1:
         # All must have looked for files before one writes or removes any.
         multihost_utils.sync_global_devices(f"scored {key}")
@@ -334,6 +341,16 @@ def score(
         for sentence in _remarks(scores):
             print(f"{name}: {sentence}", file=sys.stderr)
     return scores
+
+
+def _kept(file: pathlib.Path, key: str) -> Scores | None:
+    """The scores in `file` where they are those of `key`."""
+    if not file.exists():
+        return None
+    kept = stored_rewards.read(file)
+    if kept.meta.get("key") != key:
+        return None
+    return kept
 
 
 @contextlib.contextmanager

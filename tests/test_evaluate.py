@@ -152,6 +152,25 @@ def test_a_killed_run_goes_on_where_it_stopped(evaluated, exported, tmp_path, mo
         assert record["results"][name]["headline"] == pytest.approx(expected["headline"], abs=1e-12)
 
 
+def test_of_two_evaluations_one_takes_the_scores_that_the_other_has_finished(
+    evaluated, exported, tmp_path, monkeypatch
+):
+    model = scorer.load(exported)
+    monkeypatch.setattr(scorer, "load", lambda *args, **kwargs: model)
+
+    def beaten(*_):
+        # The other one ends while this one scores its first window.
+        (tmp_path / "scores").mkdir(parents=True, exist_ok=True)
+        shutil.copy(evaluated[1] / "scores/llmbar.parquet", tmp_path / "scores")
+        for parts in (tmp_path / "scores").glob("llmbar.*/"):
+            shutil.rmtree(parts)
+        return [np.zeros(2)]
+
+    monkeypatch.setattr(stored_rewards, "rewards_of", beaten)
+    record = evaluate.run(mini(exported, tmp_path, ("llmbar",)))
+    assert record["results"]["llmbar"] == evaluated[0]["results"]["llmbar"]
+
+
 CONFIG = """
 from rewardjax.config import load
 

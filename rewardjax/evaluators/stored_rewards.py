@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from rewardjax import files, fingerprint
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, BadRecord, Group, costing_one_record
 from rewardjax.data.pack import TokenGroup
+from rewardjax.evaluators import windows
 from rewardjax.evaluators.records import Examples, Item
 from rewardjax.scoring.prepare import prepare
 
@@ -149,21 +149,40 @@ def compute(
     """Score every response of a benchmark, a window of items at a time.
 
     max_length, over_long: as for `data.prepare.prepare`. meta: goes into the `meta` of the result.
-    parts: a folder to keep finished windows in, so that a run which is killed goes on; whoever
-    starts anew has removed it. advance: called with the number of items of each finished window.
+    parts: a folder to keep finished windows in, so that a run which is killed goes on and others
+    can take part (`windows`); whoever starts anew has removed it. advance: called with the number
+    of items of each finished window.
     """
+    by_window: dict[int, list[Tokenized]] = {}
+
+    def tokenize_window(window: int) -> list[Tokenized]:
+        groups = examples.groups[window * WINDOW : (window + 1) * WINDOW]
+        tokenized = [tokenize(group, tokenizer, max_length, over_long) for group in groups]
+        # Token ids are the bulk of it, and nobody needs them again.
+        by_window[window] = [group._replace(tokens=None) for group in tokenized]
+        return tokenized
+
+    def score_window(window: int) -> np.ndarray:
+        return np.concatenate(rewards_of(tokenize_window(window), score))
+
+    count = -(-len(examples.groups) // WINDOW)
+    if parts is None:
+        done = ((window, score_window(window)) for window in range(count))
+    else:
+        done = windows.scored(parts, count, score_window)
+    rewards_by_window: dict[int, list[np.ndarray]] = {}
+    for window, flat in done:
+        # One that others have scored: its lengths and its reasons are a matter of tokens.
+        if window not in by_window:
+            tokenize_window(window)
+        ends = np.cumsum([len(group.lengths) for group in by_window[window]])
+        rewards_by_window[window] = np.split(flat, ends[:-1])
+        advance(len(ends))
     tokenized: list[Tokenized] = []
     rewards: list[np.ndarray] = []
-    for first in range(0, len(examples.groups), WINDOW):
-        groups = examples.groups[first : first + WINDOW]
-        window = [tokenize(group, tokenizer, max_length, over_long) for group in groups]
-        if parts is None:
-            rewards += rewards_of(window, score)
-        else:
-            rewards += _kept(parts / f"{first:08d}.npy", window, score)
-        # Token ids are the bulk of it, and nobody needs them again.
-        tokenized += [group._replace(tokens=None) for group in window]
-        advance(len(window))
+    for window in range(count):
+        tokenized += by_window[window]
+        rewards += rewards_by_window[window]
     unscored: list[dict[str, Any]] = []
     controls: list[str] = []
     unprinted: collections.Counter[str] = collections.Counter()
@@ -195,21 +214,6 @@ def compute(
     )
 
 
-def _kept(file: pathlib.Path, window: Sequence[Tokenized], score: Score) -> list[np.ndarray]:
-    """`rewards_of` a window, from `file` where an earlier run has left them there."""
-    if file.exists():
-        ends = np.cumsum([len(group.lengths) for group in window])
-        return np.split(np.load(file), ends[:-1])
-    rewards = rewards_of(window, score)
-    # On several hosts the folder is shared, and all have the same rewards.
-    if jax.process_index() == 0:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # By handle: given a name, np.save would add .npy to it.
-        with files.replacing(file) as part, open(part, "wb") as opened:
-            np.save(opened, np.concatenate(rewards))
-    return rewards
-
-
 def _characters(group: Group) -> np.ndarray:
     """[K]: of each response's last turn."""
     return np.array([len(response[-1]["content"]) for response in group.responses], np.int32)
@@ -235,7 +239,8 @@ def write(scores: Scores, path: str | pathlib.Path) -> None:
     meta = {META: json.dumps(scores.meta | {"unscored": scores.unscored}).encode()}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as part:
+    # Of several evaluations that share the work each may come to write it.
+    with files.replacing(path, many_writers=True) as part:
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(meta)), part)
 
 

@@ -205,5 +205,5 @@ def write_report(
     template = environment.from_string(assets.text("report.html.jinja"))
     html = template.render(page, sections=sections)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as part:
+    with files.replacing(path, many_writers=True) as part:
         part.write_text(html, encoding="utf-8")

@@ -74,7 +74,10 @@ def mistakes_of(
         if worst:
             by_name[name] = worst
             rows += [{"benchmark": name, **row} for row in mistakes.with_texts(worst, benchmark)]
-    with files.replacing(file) as part, open(part, "w", encoding="utf-8") as opened:
+    with (
+        files.replacing(file, many_writers=True) as part,
+        open(part, "w", encoding="utf-8") as opened,
+    ):
         for row in rows:
             opened.write(json.dumps(row) + "\n")
     return by_name
@@ -105,7 +108,7 @@ def overlap_of(
                 bar.update(window.records)
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(flag, ensure_ascii=False) + "\n" for flag in flags)
-    with files.replacing(file) as part:
+    with files.replacing(file, many_writers=True) as part:
         part.write_text(lines, encoding="utf-8")
     # Coverage first: a whole prompt is stronger evidence than a long phrase of a longer one.
     ranked = sorted(flags, key=lambda flag: (-flag["coverage"], -flag["shared"]))

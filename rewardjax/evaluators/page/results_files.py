@@ -28,7 +28,7 @@ def write(model: Evaluation, folder: pathlib.Path) -> None:
         "results.tex": to_latex(model),
     }
     for name, text in texts.items():
-        with files.replacing(folder / name) as part:
+        with files.replacing(folder / name, many_writers=True) as part:
             part.write_text(text, encoding="utf-8")
 
 

@@ -20,11 +20,10 @@ CLAIM_SECONDS = 120.0
 
 
 class Attempt(NamedTuple):
-    """The files of one try at a unit."""
+    """The files of one try at a unit, by what is in them."""
 
     unit: int
-    scores: pathlib.Path
-    quarantine: pathlib.Path
+    files: dict[str, pathlib.Path]
 
 
 def folder_of(output: pathlib.Path) -> pathlib.Path:
@@ -43,29 +42,37 @@ def commit_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
     return folder / f"{name_of(unit)}.json"
 
 
-def attempt(folder: pathlib.Path, unit: int, suffix: str) -> Attempt:
-    """Names that no other attempt has, on whatever host."""
+def attempt(folder: pathlib.Path, unit: int, **endings: str) -> Attempt:
+    """Names that no other attempt has, on whatever host.
+
+    endings: of each of its files, by what will be in it.
+    """
     stem = f"{name_of(unit)}-{secrets.token_hex(4)}"
-    return Attempt(unit, folder / f"{stem}{suffix}", folder / f"{stem}.quarantine.jsonl")
+    return Attempt(unit, {name: folder / f"{stem}{ending}" for name, ending in endings.items()})
 
 
 def commit(folder: pathlib.Path, attempted: Attempt, account: dict[str, Any]) -> bool:
     """Make an attempt the unit's, unless another one is; whether it was.
 
-    account: what became of its records (`units.Account`).
+    account: what became of the unit's records, for whoever reads the commit.
     """
-    record = {
-        "scores": attempted.scores.name,
-        "quarantine": attempted.quarantine.name,
-        "scores_sha": fingerprint.of_file(attempted.scores),
-        "quarantine_sha": fingerprint.of_file(attempted.quarantine),
-        "account": account,
-    }
+    record: dict[str, Any] = {"account": account}
     # What a commit names must be on the disk before it is.
-    for path in (attempted.scores, attempted.quarantine):
+    for name, path in attempted.files.items():
+        record |= {name: path.name, f"{name}_sha": fingerprint.of_file(path)}
         with open(path, "rb") as file:
             os.fsync(file.fileno())
     return files.create(commit_path(folder, attempted.unit), json.dumps(record) + "\n")
+
+
+def committed_files(folder: pathlib.Path, unit: int) -> dict[str, pathlib.Path]:
+    """The files that a unit's commit names, by what is in them; none where it is not done."""
+    try:
+        record = json.loads(commit_path(folder, unit).read_text())
+    except FileNotFoundError:
+        return {}
+    names = [name.removesuffix("_sha") for name in record if name.endswith("_sha")]
+    return {name: folder / record[name] for name in names}
 
 
 def is_claimed(folder: pathlib.Path, unit: int) -> bool:

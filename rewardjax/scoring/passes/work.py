@@ -99,10 +99,11 @@ def _do(
     quarantine = tokenized.quarantine + without_number
     account = units.account(tokenized, len(rows), quarantine)
     judge(claimed.unit, account)
-    attempted = parts.attempt(folder, claimed.unit, suffix)
-    with WRITERS[suffix](attempted.scores) as write:
+    endings = {"scores": suffix, "quarantine": ".quarantine.jsonl"}
+    attempted = parts.attempt(folder, claimed.unit, **endings)
+    with WRITERS[suffix](attempted.files["scores"]) as write:
         write(rows)
-    with open(attempted.quarantine, "w") as file:
+    with open(attempted.files["quarantine"], "w") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in quarantine)
     parts.commit(folder, attempted, account._asdict())
 

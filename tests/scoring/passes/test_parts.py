@@ -33,9 +33,9 @@ def begin(folder, this=None):
 
 
 def attempted(folder, unit, text):
-    one = parts.attempt(folder, unit, ".jsonl")
-    one.scores.write_text(text)
-    one.quarantine.write_text("")
+    one = parts.attempt(folder, unit, scores=".jsonl", quarantine=".quarantine.jsonl")
+    one.files["scores"].write_text(text)
+    one.files["quarantine"].write_text("")
     return one
 
 
