@@ -22,9 +22,9 @@ from rewardjax.curation.judges import bias, protocol
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import LEGAL, Example, Item
+from rewardjax.curation.ledger.reader import decoded
 from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import UNIT, WITHOUT_ROW, PairIds, Stage, in_slices
-from rewardjax.curation.ledger.store import decoded
 from rewardjax.curation.ledger.tables import Tables
 from rewardjax.curation.overview import voters
 from rewardjax.curation.retrieval import embed as embed_lib

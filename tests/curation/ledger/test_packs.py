@@ -10,7 +10,8 @@ from ledgers import pair, score, vote
 from rewardjax.curation.ledger import packs, soundness
 from rewardjax.curation.ledger.decisions import audit, decide
 from rewardjax.curation.ledger.manifests import StoreConflict
-from rewardjax.curation.ledger.store import ROW_GROUP, Store
+from rewardjax.curation.ledger.reader import ROW_GROUP
+from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.tables import Tables
 
 UNITS = 6
