@@ -29,7 +29,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
 import httpx2
 import openai
@@ -41,6 +41,7 @@ from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.servers.purse import Purse
 from rewardjax.curation.servers.replies import Trouble, describe_error
 from rewardjax.curation.servers.requests import Answer, Request
+from rewardjax.curation.servers.server import Server
 from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
@@ -54,45 +55,6 @@ TIMEOUTS = 3  # the same where a try ends by waiting in vain
 BREAK_AFTER = 8  # tries in a row, of whatever requests, after which one at a time is sent
 
 PURPOSE = "probe"  # of first questions, in the ledger of calls
-
-
-class Server(Protocol):
-    """Whose server it is, and how patiently it is asked: a judge, or an embedder."""
-
-    @property
-    def kind(self) -> str:
-        """What messages call it."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Its name in messages."""
-        ...
-
-    @property
-    def model(self) -> str:
-        """The model's name there."""
-        ...
-
-    @property
-    def key_env(self) -> str:
-        """The environment variable with the API key."""
-        ...
-
-    @property
-    def timeout(self) -> float:
-        """Seconds until a reply is given up."""
-        ...
-
-    @property
-    def retries(self) -> int:
-        """Tries after the first one."""
-        ...
-
-    @property
-    def max_in_flight(self) -> int:
-        """Requests at a time, per server."""
-        ...
 
 
 class Connection(abc.ABC):
