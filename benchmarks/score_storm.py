@@ -2,10 +2,11 @@
 
     python -m benchmarks.score_storm [--smoke]
 
-Two storms. In the first, `python -m rewardjax.score` on a tiny model is killed again and again. In
-the second, kills are many, because the forward pass is replaced by a hash of the token ids: the
-workers run the same code for units, attempts, commits and merging, and start in a second. Printed
-last: one JSON line with the kills, and how many rows are there twice, missing, or nobody's.
+Three storms. In the first, `python -m rewardjax.score` on a tiny model is killed again and again.
+In the second, kills are many, because the forward pass is replaced by a hash of the token ids: the
+workers run the same code for units, attempts, commits and merging, and start in a second. The third
+is the second one with its outputs in object storage (object_server.py). Printed last: one JSON line
+with the kills, and how many rows are there twice, missing, or nobody's.
 """
 
 import argparse
@@ -25,13 +26,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax import score
+from benchmarks import object_server
+from rewardjax import score, storage
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import plan as plans
+from rewardjax.scoring.passes import work
 
 BAD_EVERY = 97  # records of which one has no text, so that the quarantine is counted too
 WORKERS = 6
@@ -76,7 +79,7 @@ def hashed(model: scorer.Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarra
 
 
 class HashModel(NamedTuple):
-    """What a pass asks of a model, without its weights: those of the second storm start often."""
+    """What a pass asks of a model, without its weights: workers of hashes start often."""
 
     tokenizer: ChatTokenizer
     contract: contract.ScoreContract
@@ -91,11 +94,13 @@ def load_hash_model(folder: pathlib.Path) -> Any:
     return HashModel(ChatTokenizer.load(folder), own, {})
 
 
-def hash_worker(model: pathlib.Path, source: pathlib.Path, output: pathlib.Path, unit: int) -> None:
-    """One worker of the second storm."""
+def hash_worker(model: str, source: str, output: str, unit: int) -> None:
+    """One worker of the second or third storm."""
     scorer.token_groups = hashed
     plans.UNIT = unit
-    score.score_file(load_hash_model(model), sources.open_source(str(source)), output)
+    # Requests to a server on this machine cost nothing.
+    work.LOOKS_AT_BUCKET_EVERY = work.LOOKS_EVERY
+    score.score_file(load_hash_model(pathlib.Path(model)), sources.open_source(source), output)
 
 
 class Storm:
@@ -149,16 +154,25 @@ def count(source: pathlib.Path, output: pathlib.Path) -> dict[str, int]:
 
 
 def storm(
-    folder: pathlib.Path, name: str, records: int, kills: int, most: float, command: Sequence[str]
+    folder: pathlib.Path,
+    place: str,
+    name: str,
+    records: int,
+    kills: int,
+    most: float,
+    command: Sequence[str],
 ) -> dict[str, Any]:
-    """Passes over `records` records until `kills` workers were killed; the sums of all passes."""
+    """Passes over `records` records until `kills` workers were killed; the sums of all passes.
+
+    folder: for the input. place: for the outputs, a folder or an address.
+    """
     source = folder / f"{name}.jsonl"
     write_input(source, records)
     totals: collections.Counter[str] = collections.Counter()
     digests = set()
     passes = 0
     while totals["kills"] < kills:
-        output = folder / f"{name}-{passes}.out.jsonl"
+        output = storage.path_of(f"{place}/{name}-{passes}.out.jsonl")
         arguments = [word.format(source=source, output=output) for word in command]
         raging = Storm(arguments, kills - totals["kills"], most, seed=passes)
         raging.run(output)
@@ -169,7 +183,7 @@ def storm(
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Run both storms; prints the result as the last line, and returns it."""
+    """Run the storms; prints the result as the last line, and returns it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.score_storm")
     parser.add_argument("--smoke", action="store_true", help="a few kills")
     parser.add_argument(
@@ -188,13 +202,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         if not args.smoke:
             command = [*python, "rewardjax.score", "--model", str(model), "--input", "{source}"]
             command += ["--output", "{output}"]
-            found["scorer"] = storm(folder, "scorer", *real, command)
+            found["scorer"] = storm(folder, name, "scorer", *real, command)
         code = (
-            "import pathlib, sys; from benchmarks.score_storm import hash_worker; "
-            f"hash_worker(*map(pathlib.Path, sys.argv[1:]), {hashes[0] // 40})"
+            "import sys; from benchmarks.score_storm import hash_worker; "
+            f"hash_worker(*sys.argv[1:], {hashes[0] // 40})"
         )
         command = [sys.executable, "-c", code, str(model), "{source}", "{output}"]
-        found["hashes"] = storm(folder, "hashes", *hashes, command)
+        found["hashes"] = storm(folder, name, "hashes", *hashes, command)
+        with object_server.serving() as variables, object_server.reached(variables):
+            bucket = f"gs://{object_server.BUCKET}"
+            found["bucket"] = storm(folder, bucket, "bucket", *hashes, command)
     names = ("duplicates", "missing", "extra", "kills")
     result = {"benchmark": "score_storm", "smoke": args.smoke}
     result |= {name: sum(one[name] for one in found.values()) for name in names}

@@ -28,7 +28,7 @@ from typing import Any
 
 import jax
 
-from rewardjax import errors, files, fingerprint
+from rewardjax import errors, files, fingerprint, storage
 from rewardjax.background import beside
 from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.models.checkpoints import tree_fingerprint
@@ -38,10 +38,9 @@ from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import merge, parts, plan
 from rewardjax.scoring.passes.tables import WRITERS
-from rewardjax.scoring.passes.work import work
+from rewardjax.scoring.passes.work import looks_every, work
 
 MAX_DROPPED = 0.2  # share of the records that may be unreadable
-LOOKS_EVERY = 1.0  # seconds between two looks at what is done
 
 
 def score_file(
@@ -65,8 +64,8 @@ def score_file(
             pass is on the way to `output`.
     """
     refuse_output(output)
-    output = pathlib.Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = storage.path_of(output)
+    files.make_folder(output.parent)
     readings = formats.readings(source, columns, labels)
     this = plan_of(model, source, columns, labels)
     folder = parts.folder_of(output)
@@ -156,7 +155,7 @@ def _progress(folder: pathlib.Path, this: plan.Plan) -> Iterator[None]:
 
 
 def _look(step: Step, folder: pathlib.Path, this: plan.Plan, stop: threading.Event) -> None:
-    while not stop.wait(LOOKS_EVERY):
+    while not stop.wait(looks_every(folder)):
         # Where another worker has put the parts together, they are gone.
         step.advance(max(0.0, _done(folder, this) - step.done))
 
@@ -192,20 +191,19 @@ def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None
 
 def refuse_output(output: str | pathlib.Path) -> None:
     """Raise ValueError where no scores can be written to the file `output`."""
-    output = pathlib.Path(output)
+    output = storage.path_of(output)
     if output.suffix not in WRITERS:
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     if output.is_dir():
         raise ValueError(f"--output {output} is a folder; name a file")
-    if reason := files.unwritable(output.parent):
+    if reason := files.unwritable(output.parent, addresses=True):
         raise ValueError(f"--output {output}: {reason}")
 
 
 def refuse_overwriting(source: sources.Source, output: str | pathlib.Path) -> None:
     """Raise ValueError where the scores would take the place of the data, or be read as data."""
-    output = pathlib.Path(output).resolve()
     for file in getattr(source, "files", ()):
-        if pathlib.Path(file).resolve() == output:
+        if storage.is_same(file, output):
             raise ValueError(f"--output {output} is a file of --input; name another one")
 
 
@@ -252,7 +250,9 @@ def main() -> None:
     )
     spelling.add_flags(parser)
     parser.add_argument(
-        "--output", required=True, help="where the scores go: a name ending with .parquet or .jsonl"
+        "--output",
+        required=True,
+        help="where the scores go: a name ending with .parquet or .jsonl, on a disk or gs://BUCKET",
     )
     parser.add_argument(
         "--dtype",
@@ -332,12 +332,13 @@ def _of_output(verb: str, arguments: Sequence[str]) -> None:
         prog=f"python -m rewardjax.score {verb}",
         description="Put the parts of a finished pass together, or check a file of scores.",
     )
-    parser.add_argument("output", type=pathlib.Path, help="OUT.parquet or OUT.jsonl")
+    parser.add_argument("output", help="OUT.parquet or OUT.jsonl")
     args = parser.parse_args(arguments)
-    folder = parts.folder_of(args.output)
+    output = storage.path_of(args.output)
+    folder = parts.folder_of(output)
     if verb == "merge" and folder.exists():
-        merge.merge(folder, args.output)
-    print(json.dumps(merge.verify(args.output)))
+        merge.merge(folder, output)
+    print(json.dumps(merge.verify(output)))
 
 
 if __name__ == "__main__":

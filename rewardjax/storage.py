@@ -22,6 +22,7 @@ import os
 import pathlib
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, cast
@@ -86,6 +87,14 @@ def _client() -> Any:
     return fsspec.filesystem("gcs")
 
 
+def is_same(one: str | os.PathLike, other: str | os.PathLike) -> bool:
+    """Whether two names are of one file or object."""
+    paths = [path_of(one), path_of(other)]
+    if any(map(is_address, paths)):
+        return paths[0] == paths[1]
+    return paths[0].resolve() == paths[1].resolve()
+
+
 # ------------------------------------------------------------------ reading
 
 
@@ -109,6 +118,25 @@ def on_disk(path: pathlib.Path, folder: pathlib.Path) -> Iterator[pathlib.Path]:
         yield copy
     finally:
         copy.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def copied(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The folder itself, or a copy on this machine's disk of all below an address."""
+    if not is_address(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as name:
+        copy = pathlib.Path(name)
+        download_folder(folder, copy)
+        yield copy
+
+
+def changed_at(path: pathlib.Path) -> float:
+    """When a file or an object was written, in seconds since 1970 of the clock of where it is."""
+    if is_address(path):
+        return _client().info(str(path))["mtime"].timestamp()
+    return path.stat().st_mtime
 
 
 def version(path: pathlib.Path) -> Version | None:
@@ -165,6 +193,18 @@ def download(address: pathlib.Path, path: pathlib.Path) -> None:
     part = path.with_name(path.name + ".part")
     _client().get_file(str(address), str(part))
     os.replace(part, path)
+
+
+def download_folder(address: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copy all objects below an address to a folder, several at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        copies = []
+        for file in files_below(address):
+            path = folder / str(file).removeprefix(f"{address}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            copies.append(threads.submit(download, file, path))
+        for copy in copies:
+            copy.result()
 
 
 # ------------------------------------------------------------------ writing

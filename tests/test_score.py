@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 from tiny import ROOT
 
-from rewardjax import score
+from rewardjax import files, score, storage
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
@@ -488,3 +488,55 @@ def test_an_output_that_cannot_be_written_is_told(output, message, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=message):
         score.refuse_output(tmp_path / output)
+
+
+def test_data_and_scores_may_lie_in_a_bucket(
+    exported, bucket_folder, tmp_path, monkeypatch, capsys
+):
+    place = storage.path_of(bucket_folder)
+    with files.replacing(place / "in.jsonl") as part:
+        part.write_text("".join(json.dumps(group) + "\n" for group in GROUPS))
+    command = ["score", "--model", str(exported), "--input", f"{place}/in.jsonl", "--output"]
+    printed = []
+    for output in (f"{place}/deep/out.parquet", str(tmp_path / "out.parquet")):
+        monkeypatch.setattr(sys, "argv", [*command, output])
+        score.main()
+        printed.append(json.loads(capsys.readouterr().out) | {"output": None})
+    assert printed[0] == printed[1]
+    names = [f"out.parquet{ending}" for ending in ("", ".contract.json", ".record.json")]
+    names.insert(2, "out.parquet.quarantine.jsonl")
+    assert storage.names_in(place / "deep") == names
+    for name in names:
+        assert (place / "deep" / name).read_bytes() == (tmp_path / name).read_bytes()
+    for verb in ("merge", "verify"):
+        monkeypatch.setattr(sys, "argv", ["score", verb, f"{place}/deep/out.parquet"])
+        score.main()
+    with files.replacing(place / "deep" / "out.parquet") as part:
+        part.write_bytes(b"")
+    with pytest.raises(SystemExit) as ended:
+        score.main()
+    assert ended.value.code == 2
+    assert f"{place}/deep/out.parquet is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "output, message",
+    [
+        ("gs://no-such-bucket/out.jsonl", "there is no bucket no-such-bucket"),
+        ("s3://bucket/out.jsonl", "only gs://BUCKET/FOLDER"),
+    ],
+)
+def test_a_bucket_that_takes_no_scores_is_told(output, message, object_server):
+    with pytest.raises(ValueError, match=message):
+        score.refuse_output(output)
+    with pytest.raises(ValueError, match="must end with .parquet or .jsonl"):
+        score.refuse_output("gs://no-such-bucket/out")
+
+
+def test_data_in_a_bucket_are_not_overwritten(bucket_folder):
+    place = storage.path_of(bucket_folder)
+    files.create(place / "in.jsonl", json.dumps({"prompt": "One?", "response": "1"}))
+    source = sources.open_source(f"{place}/in.jsonl")
+    with pytest.raises(ValueError, match="is a file of --input"):
+        score.refuse_overwriting(source, f"{place}/in.jsonl")
+    score.refuse_overwriting(source, f"{place}/out.jsonl")

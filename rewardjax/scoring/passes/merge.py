@@ -5,7 +5,7 @@ import pathlib
 import shutil
 from typing import Any, NamedTuple
 
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, storage
 from rewardjax.scoring import contract
 from rewardjax.scoring.passes import parts, tables
 from rewardjax.scoring.passes.plan import FILE, Plan, name_of
@@ -65,8 +65,22 @@ def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
     """`output`, its quarantine, contract and record from a finished pass, whose folder is removed.
 
     Returns the account of the whole input. Several processes may merge the same pass at the same
-    time: all write the same.
+    time: all write the same. Parts in a bucket are copied to the temporary folder of this machine.
     """
+    with storage.copied(folder) as copy:
+        try:
+            account = _merge_copy(copy, output)
+        except Damaged as error:
+            raise Damaged(str(error).replace(str(copy), str(folder))) from None
+    if storage.is_address(folder):
+        storage.remove(folder)
+    else:
+        # Another worker may be removing it too.
+        shutil.rmtree(folder, ignore_errors=True)
+    return account
+
+
+def _merge_copy(folder: pathlib.Path, output: pathlib.Path) -> Account:
     found = read_parts(folder)
     account = total([part.account for part in found])
     quarantine = output.with_name(output.name + ".quarantine.jsonl")
@@ -83,7 +97,6 @@ def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
         record["quarantine_sha"] = fingerprint.of_file(quarantine)
         with files.replacing(record_path(output), many_writers=True) as record_part:
             record_part.write_text(json.dumps(record, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
     return account
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rewardjax import files, fingerprint, owner
+from rewardjax import files, fingerprint, owner, storage
 from rewardjax.background import beside
 from rewardjax.owner import Owner
 from rewardjax.scoring.passes.plan import name_of
@@ -33,7 +33,7 @@ def folder_of(output: pathlib.Path) -> pathlib.Path:
 
 def committed(folder: pathlib.Path) -> set[int]:
     """The units that are done."""
-    names = [path.stem for path in folder.glob("*.json")]
+    names = [name.removesuffix(".json") for name in storage.names_in(folder)]
     return {int(name) for name in names if name.isdecimal()}
 
 
@@ -57,11 +57,12 @@ def commit(folder: pathlib.Path, attempted: Attempt, account: dict[str, Any]) ->
     account: what became of the unit's records, for whoever reads the commit.
     """
     record: dict[str, Any] = {"account": account}
-    # What a commit names must be on the disk before it is.
     for name, path in attempted.files.items():
         record |= {name: path.name, f"{name}_sha": fingerprint.of_file(path)}
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
+        # What a commit names must be on the disk before it is; an object is there or is not.
+        if not storage.is_address(path):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
     return files.create(commit_path(folder, attempted.unit), json.dumps(record) + "\n")
 
 
@@ -95,19 +96,23 @@ def claimed(folder: pathlib.Path, unit: int) -> Iterator[bool]:
         # Two may come here at once, and then both do the unit: only one of them can commit it.
         path.write_text(mine)
     try:
-        with beside(_renew, path):
+        with beside(_renew, path, mine):
             yield True
     finally:
         # One that was taken over is somebody else's.
         with contextlib.suppress(FileNotFoundError):
             if path.read_text() == mine:
-                path.unlink()
+                files.remove(path)
 
 
-def _renew(claim: pathlib.Path, done: threading.Event) -> None:
+def _renew(claim: pathlib.Path, mine: str, done: threading.Event) -> None:
     while not done.wait(CLAIM_SECONDS / 6):
-        with contextlib.suppress(OSError):
-            os.utime(claim)
+        # Whatever a disk or a client says: the worst is that another worker does the unit too.
+        with contextlib.suppress(Exception):
+            if storage.is_address(claim):
+                claim.write_text(mine)
+            else:
+                os.utime(claim)
 
 
 def _claim_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
@@ -117,7 +122,7 @@ def _claim_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
 def _is_over(claim: pathlib.Path) -> bool:
     """Whether whoever claimed a unit is gone."""
     try:
-        holder, touched = Owner(**json.loads(claim.read_text())), claim.stat().st_mtime
+        holder, touched = Owner(**json.loads(claim.read_text())), storage.changed_at(claim)
     except (FileNotFoundError, ValueError, TypeError):
         # Just removed, or just being written.
         return False

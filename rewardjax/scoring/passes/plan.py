@@ -38,7 +38,7 @@ def join(folder: pathlib.Path, plan: Plan) -> None:
     Raises:
         ValueError: where that is another pass; the message names what differs.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)
     path = folder / FILE
     # Of several workers that start at once one makes the plan, and the others read it.
     files.create(path, json.dumps(plan._asdict(), indent=1) + "\n")

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rewardjax import storage
+
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -56,7 +58,7 @@ def join(paths: Sequence[pathlib.Path], suffix: str, output: pathlib.Path) -> No
 
 def count(path: pathlib.Path) -> int:
     """How many rows a file of scores has."""
-    if path.suffix == ".parquet":
-        return pq.read_metadata(path).num_rows
-    with open(path, "rb") as file:
+    with storage.opened(path) as file:
+        if path.suffix == ".parquet":
+            return pq.read_metadata(file).num_rows
         return sum(1 for _ in file)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from rewardjax import files, storage
 from rewardjax.data import formats
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring import units
@@ -16,8 +17,9 @@ from rewardjax.scoring.passes import parts
 from rewardjax.scoring.passes.plan import Plan
 from rewardjax.scoring.passes.tables import WRITERS
 
-# Between two looks at the units that others are doing.
-LOOKS_EVERY = 1.0
+# Seconds between two looks at the units that others are doing. In a bucket a look is a request for
+# each thousand objects, and they are counted and paid for.
+LOOKS_EVERY, LOOKS_AT_BUCKET_EVERY = 1.0, 10.0
 Item = TypeVar("Item")
 
 
@@ -54,7 +56,14 @@ def work(
                 raise
         # What is not done now others do; a unit whose worker is gone is free after a while.
         if len(parts.committed(folder)) < plan.units:
-            time.sleep(LOOKS_EVERY)
+            time.sleep(looks_every(folder))
+
+
+def looks_every(folder: pathlib.Path) -> float:
+    """Seconds between two looks at what is done of the pass in `folder`."""
+    if storage.is_address(folder):
+        return LOOKS_AT_BUCKET_EVERY
+    return LOOKS_EVERY
 
 
 def _claim(
@@ -65,12 +74,14 @@ def _claim(
     readings: Sequence[formats.Reading],
 ) -> Iterator[Claimed]:
     """The units that are free, in the order of the input, each with its records tokenized."""
-    if not any(_is_free(folder, unit) for unit in range(plan.units)):
+    # One listing: in a bucket each question about one of thousands of units is a request.
+    undone = set(range(plan.units)) - parts.committed(folder)
+    if not any(_is_free(folder, unit) for unit in sorted(undone)):
         return
     records = formats.numbered(source)
     for unit in range(plan.units):
         window = list(itertools.islice(records, plan.unit))
-        if not _is_free(folder, unit):
+        if unit not in undone or not _is_free(folder, unit):
             continue
         with contextlib.ExitStack() as claim:
             if not claim.enter_context(parts.claimed(folder, unit)):
@@ -101,9 +112,9 @@ def _do(
     judge(claimed.unit, account)
     endings = {"scores": suffix, "quarantine": ".quarantine.jsonl"}
     attempted = parts.attempt(folder, claimed.unit, **endings)
-    with WRITERS[suffix](attempted.files["scores"]) as write:
+    with files.replacing(attempted.files["scores"]) as part, WRITERS[suffix](part) as write:
         write(rows)
-    with open(attempted.files["quarantine"], "w") as file:
+    with files.replacing(attempted.files["quarantine"]) as part, open(part, "w") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in quarantine)
     parts.commit(folder, attempted, account._asdict())
 

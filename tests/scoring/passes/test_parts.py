@@ -1,13 +1,13 @@
 """Parts of a pass: one commit per unit, and claims that end with their worker."""
 
 import json
-import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from rewardjax import files, owner
+from rewardjax import files, owner, storage
 from rewardjax.scoring import contract
 from rewardjax.scoring.passes import merge, parts, plan
 
@@ -19,6 +19,12 @@ ACCOUNT = {
     "unprinted": {},
     "late_columns": {},
 }
+
+
+@pytest.fixture
+def place(anywhere):
+    """A folder on a disk, and an address in a bucket: passes live in either."""
+    return storage.path_of(anywhere)
 
 
 def make_plan(**changes):
@@ -39,56 +45,57 @@ def attempted(folder, unit, text):
     return one
 
 
-def test_of_two_attempts_at_a_unit_the_first_counts(tmp_path):
-    folder = tmp_path / "parts"
+def test_of_two_attempts_at_a_unit_the_first_counts(place):
+    folder = place / "parts"
     begin(folder, make_plan(records=2))
     first, second = attempted(folder, 0, "1\n2\n"), attempted(folder, 0, "3\n4\n")
     assert parts.commit(folder, first, ACCOUNT)
     assert not parts.commit(folder, second, ACCOUNT)
     assert parts.committed(folder) == {0}
-    merge.merge(folder, tmp_path / "out.jsonl")
-    assert (tmp_path / "out.jsonl").read_text() == "1\n2\n"
+    merge.merge(folder, place / "out.jsonl")
+    assert (place / "out.jsonl").read_text() == "1\n2\n"
     assert not folder.exists()
-    assert merge.verify(tmp_path / "out.jsonl")["account"]["counts"]["records"] == 2
-    assert merge.contract_path(tmp_path / "out.jsonl").read_text() == "{}"
+    assert merge.verify(place / "out.jsonl")["account"]["counts"]["records"] == 2
+    assert merge.contract_path(place / "out.jsonl").read_text() == "{}"
 
 
-def test_parts_come_in_the_order_of_the_input(tmp_path):
-    folder = tmp_path / "parts"
+def test_parts_come_in_the_order_of_the_input(place):
+    folder = place / "parts"
     begin(folder)
     for unit in (1, 0):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
-    merge.merge(folder, tmp_path / "out.jsonl")
-    assert (tmp_path / "out.jsonl").read_text().split() == ["0a", "0b", "1a", "1b"]
+    merge.merge(folder, place / "out.jsonl")
+    assert (place / "out.jsonl").read_text().split() == ["0a", "0b", "1a", "1b"]
 
 
-def test_another_pass_in_the_same_place_is_refused_by_what_differs(tmp_path):
-    plan.join(tmp_path / "parts", make_plan())
-    plan.join(tmp_path / "parts", make_plan())
+def test_another_pass_in_the_same_place_is_refused_by_what_differs(place):
+    plan.join(place / "parts", make_plan())
+    plan.join(place / "parts", make_plan())
     with pytest.raises(ValueError, match="differs in data, model .it scores in."):
-        plan.join(tmp_path / "parts", make_plan(data="e", model="n"))
+        plan.join(place / "parts", make_plan(data="e", model="n"))
 
 
-def test_a_claim_ends_with_its_block_or_its_process(tmp_path):
-    with parts.claimed(tmp_path, 3) as mine:
-        assert mine and parts.is_claimed(tmp_path, 3)
-        with parts.claimed(tmp_path, 3) as again:
+def test_a_claim_ends_with_its_block_or_its_process(place):
+    with parts.claimed(place, 3) as mine:
+        assert mine and parts.is_claimed(place, 3)
+        with parts.claimed(place, 3) as again:
             assert not again
-    assert not parts.is_claimed(tmp_path, 3)
+    assert not parts.is_claimed(place, 3)
     code = (
-        "import os, pathlib, sys; from rewardjax.scoring.passes import parts;"
-        "claim = parts.claimed(pathlib.Path(sys.argv[1]), 3); claim.__enter__(); os._exit(0)"
+        "import os, sys; from rewardjax import storage; from rewardjax.scoring.passes import parts;"
+        "claim = parts.claimed(storage.path_of(sys.argv[1]), 3); claim.__enter__(); os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
-    assert (tmp_path / "00003.claim").exists() and not parts.is_claimed(tmp_path, 3)
+    subprocess.run([sys.executable, "-c", code, str(place)], check=True)
+    assert (place / "00003.claim").exists() and not parts.is_claimed(place, 3)
 
 
-def test_a_claim_of_another_host_ends_when_it_is_not_renewed(tmp_path, monkeypatch):
+def test_a_claim_of_another_host_ends_when_it_is_not_renewed(place, monkeypatch):
     other = owner.this_process()._replace(host="elsewhere", machine="another")
-    files.create(tmp_path / "00001.claim", json.dumps(other._asdict()))
-    assert parts.is_claimed(tmp_path, 1)
-    os.utime(tmp_path / "00001.claim", (0, 0))
-    assert not parts.is_claimed(tmp_path, 1)
+    files.create(place / "00001.claim", json.dumps(other._asdict()))
+    assert parts.is_claimed(place, 1)
+    later = time.time() + parts.CLAIM_SECONDS + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert not parts.is_claimed(place, 1)
 
 
 @pytest.mark.parametrize(
@@ -105,31 +112,50 @@ def test_a_claim_of_another_host_ends_when_it_is_not_renewed(tmp_path, monkeypat
         ),
     ],
 )
-def test_parts_that_are_not_what_was_written_are_not_merged(tmp_path, damage, message):
-    folder = tmp_path / "parts"
+def test_parts_that_are_not_what_was_written_are_not_merged(place, damage, message):
+    folder = place / "parts"
     begin(folder)
     for unit in range(2):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
     damage(folder)
     with pytest.raises(merge.Damaged, match=message):
-        merge.merge(folder, tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+        merge.merge(folder, place / "out.jsonl")
+    assert not (place / "out.jsonl").exists()
 
 
-def test_a_unit_that_does_not_account_for_its_records_is_not_merged(tmp_path):
-    folder = tmp_path / "parts"
+def test_a_unit_that_does_not_account_for_its_records_is_not_merged(place):
+    folder = place / "parts"
     begin(folder, make_plan(records=3))
     for unit in range(2):
         parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
     with pytest.raises(merge.Damaged, match="2 records, where the input has 1"):
-        merge.merge(folder, tmp_path / "out.jsonl")
+        merge.merge(folder, place / "out.jsonl")
 
 
-def test_changed_scores_are_noticed(tmp_path):
-    folder, output = tmp_path / "parts", tmp_path / "out.jsonl"
+def test_changed_scores_are_noticed(place):
+    folder, output = place / "parts", place / "out.jsonl"
     begin(folder, make_plan(records=2))
     parts.commit(folder, attempted(folder, 0, "1\n2\n"), ACCOUNT)
     merge.merge(folder, output)
     output.write_text("1\n3\n")
     with pytest.raises(merge.Damaged, match="out.jsonl is not what was written"):
         merge.verify(output)
+
+
+def test_a_claim_in_a_bucket_is_renewed(bucket_folder, monkeypatch):
+    monkeypatch.setattr(parts, "CLAIM_SECONDS", 0.6)
+    folder = storage.path_of(bucket_folder)
+    with parts.claimed(folder, 1):
+        first = storage.version(folder / "00001.claim")
+        end = time.monotonic() + 20
+        while storage.version(folder / "00001.claim") == first:
+            assert time.monotonic() < end, "nobody renews the claim"
+            time.sleep(0.05)
+
+
+def test_damaged_parts_in_a_bucket_are_named_by_their_address(bucket_folder):
+    folder = storage.path_of(bucket_folder) / "parts"
+    begin(folder)
+    parts.commit(folder, attempted(folder, 0, "1\n2\n"), ACCOUNT)
+    with pytest.raises(merge.Damaged, match=rf"^{folder}: 1 of 2 units are not done"):
+        merge.merge(folder, folder.parent / "out.jsonl")
