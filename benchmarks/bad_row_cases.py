@@ -73,6 +73,8 @@ TEXTS = {
     "blank": _pair(rejected=" \n\t\u3000"),
     "zero_width": _pair(chosen="\u200b"),
     "byte_order_mark_alone": _pair(chosen="\ufeff"),
+    "hangul_filler": _pair(chosen="\u3164"),
+    "braille_blank_and_selector": _pair(rejected="\u2800\ufe0f"),
     "blank_prompt": _pair(prompt="  "),
     "empty_both": _pair(chosen="", rejected=""),
     "equal": _pair(rejected=good(77)["chosen"]),
@@ -163,6 +165,9 @@ LABELS = {
     "scores_number": _group(scores=5),
     "scores_object": _group(scores={"a": 1}),
     "scores_null": _group(scores=[None, None]),
+    "scores_of_1500_responses": _group(
+        responses=[str(n) for n in range(1500)], scores=list(range(1500))
+    ),
     "scores_infinite": _group(scores=[float("inf"), float("-inf")]),
     "correct_text": _group(correct="yes"),
     "correct_numbers": _group(correct=[2, 3]),
@@ -242,6 +247,16 @@ def _texts(*last: Any) -> tuple[tuple[str, pa.Array], ...]:
     return tuple(columns)
 
 
+def _column_twice() -> bytes:
+    """A table with two columns of one name, of which a dict would keep the last."""
+    columns = dict(_texts("a question", "an answer", "another"))
+    names = [*columns, "chosen"]
+    table = pa.Table.from_arrays([*columns.values(), columns["rejected"]], names=names)
+    data = io.BytesIO()
+    pq.write_table(table, data)
+    return data.getvalue()
+
+
 def _not_utf8() -> bytes:
     """A table one of whose texts is no UTF-8, which pyarrow reads without a word."""
     columns = dict(_texts("a question", "HERE", "an answer"))
@@ -309,6 +324,7 @@ def files() -> dict[str, bytes]:
         "no_rows.parquet": _table(("prompt", pa.array([], pa.string()))),
         "nulls.parquet": _table(*_texts(None, None, None)),
         "lines.parquet": whole,
+        "column_twice.parquet": _column_twice(),
         "dates.parquet": _table(
             *_texts("q", "a", "b"), ("id", pa.array(range(GOOD + 1), pa.date32()))
         ),

@@ -34,6 +34,20 @@ REASONS = {
 
 LARGEST = float(np.finfo(np.float32).max)  # of labels, which are kept in 32 bits
 
+# First and last of the letters, marks and symbols that Unicode calls ignorable, so that a font
+# shows nothing: fillers of Hangul, choices between shapes, and the Braille cell without a dot.
+SHAPELESS = (
+    ("\u034f", "\u034f"),
+    ("\u115f", "\u1160"),
+    ("\u17b4", "\u17b5"),
+    ("\u180b", "\u180f"),
+    ("\u2800", "\u2800"),
+    ("\u3164", "\u3164"),
+    ("\ufe00", "\ufe0f"),
+    ("\uffa0", "\uffa0"),
+    ("\U000e0100", "\U000e01ef"),
+)
+
 # Who may speak. In which order is for the chat template to say: it refuses what it cannot print.
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -202,10 +216,14 @@ def _check_response(response: list[Message], where: str) -> None:
 
 def _is_blank(text: str) -> bool:
     """Whether a text shows nothing: no character but white space and those without a shape."""
+    return all(character.isspace() or _is_shapeless(character) for character in text)
+
+
+def _is_shapeless(character: str) -> bool:
     # Zero-width spaces and marks of order and direction are Unicode's category Cf.
-    return all(
-        character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text
-    )
+    if unicodedata.category(character) in ("Cc", "Cf"):
+        return True
+    return any(first <= character <= last for first, last in SHAPELESS)
 
 
 def _pairs_without(pairs: list[Pair], faults: dict[int, BadRecord]) -> bool:

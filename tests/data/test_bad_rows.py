@@ -1,5 +1,6 @@
 """One bad row costs itself: whatever it is, the rows beside it are read and it is counted."""
 
+import gzip
 import json
 import pickle
 
@@ -10,7 +11,7 @@ from benchmarks import bad_row_cases
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord, Group, costing_one_record
 from rewardjax.data.prepare import prepare
-from rewardjax.data.sources import open_source
+from rewardjax.data.sources import json_files, open_source
 from rewardjax.data.sources.broken import Broken
 from rewardjax.evaluators.benchmarks import pairs
 
@@ -145,6 +146,31 @@ def test_a_benchmark_lists_a_broken_line_as_left_out(tmp_path):
     assert [entry["reason"] for entry in examples.left_out] == ["bad_line"]
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_a_line_that_no_memory_could_hold_costs_itself(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "LONGEST", 1000)
+    # Of exactly one and of several pieces, with an end and without one.
+    huge = [b'{"x": "' + b"a" * 994, b'{"x": "' + b"a" * 5000, b"b" * 2002]
+    data = bad_row_cases.beside_good_ones(huge).removesuffix(b"\n") + b"\n" + b"c" * 3000
+    path = tmp_path / name
+    path.write_bytes(data)
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(data))
+    source = open_source(path)
+    broken = [row.detail for row in source.rows() if isinstance(row, Broken)]
+    assert len(broken) == 4 and len(source) == 3 * (GOOD + 1) + 1
+    assert all("a line of more than" in detail for detail in broken)
+
+
+def test_a_record_of_an_array_that_no_memory_could_hold_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_files, "LONGEST", 1000)
+    monkeypatch.setattr(json_files, "CHUNK", 100)
+    path = tmp_path / "rows.json"
+    path.write_bytes(b'[{"x": "' + b"a" * 5000)
+    with pytest.raises(ValueError, match=r"rows.json:1: a record of more than"):
+        list(open_source(path).rows())
+
+
 def test_a_file_that_changes_while_it_is_read_is_no_data_set(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(bad_row_cases.beside_good_ones([b"{}"]))
@@ -208,7 +234,19 @@ def test_a_template_that_divides_by_zero_costs_its_record():
         chat.encode([{"role": "user", "content": "zero"}])
 
 
-@pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff\u200d", "\u2060 \t"])
+BLANK = [
+    "",
+    " \n",
+    "\u200b",
+    "\ufeff\u200d",
+    "\u2060 \t",
+    "\u3164",
+    "\u2800\u115f",
+    "\ufe0f \u034f",
+]
+
+
+@pytest.mark.parametrize("text", BLANK)
 def test_what_shows_nothing_is_empty(text):
     group = Group(
         "a",

@@ -174,6 +174,22 @@ def test_a_link_without_its_content_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_link_that_leads_back_to_itself_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.symlink_to("a.jsonl")
+    with pytest.raises(ValueError, match="a link to a.jsonl, which is not there"):
+        list(open_source(path))
+
+
+def test_a_name_that_no_report_could_hold_is_refused(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    path.write_bytes(TEXT)
+    with pytest.raises(ValueError, match=r"caf.*e9.jsonl: the name is not UTF-8; rename it"):
+        open_source(path)
+    with pytest.raises(ValueError, match=r"the name is not UTF-8; rename it"):
+        open_source(tmp_path)
+
+
 def test_what_may_not_be_read_is_named(tmp_path):
     path = write(tmp_path, "below/a.jsonl", TEXT)
     for what in (path, path.parent):

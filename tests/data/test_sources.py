@@ -492,6 +492,16 @@ def test_a_name_that_tfds_does_not_have_is_one_line():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("description", ["{}", "[]", "{", '{"version": "1.0.0"}'])
+def test_a_folder_that_tfds_cannot_read_is_one_line(tmp_path, description):
+    pytest.importorskip("tensorflow_datasets")
+    (tmp_path / "features.json").write_text("[]")
+    (tmp_path / "dataset_info.json").write_text(description)
+    with pytest.raises(ValueError, match="TFDS data set|no split") as error:
+        open_source(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("above", ["", "pairs"])
 def test_a_folder_above_a_tfds_data_set_is_told_from_its_version(tmp_path, above):
     version = tmp_path / "pairs" / "1.0.0"

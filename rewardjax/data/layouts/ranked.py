@@ -11,6 +11,8 @@ from rewardjax.data.layouts.layout import Content, Layout
 
 LISTS = ("responses", "candidates", "completions", "answers", "generations")
 # What may label the responses of a group: the names of a column, and of a field of one response.
+# 1,400 responses in the order of their scores; curation writes a vote for each pair.
+MOST_PAIRS = 1_000_000
 LABELS = (
     (("correct", "is_correct"), ("is_correct", "correct")),
     (("ranks",), ("rank", "ranks")),
@@ -88,6 +90,7 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
     correct = _each(fields.boolean, correct, "correct")
     scores = _each(fields.number, scores, "scores")
     ranks = _each(fields.number, ranks, "ranks")
+    _refuse_too_many_pairs(correct, ranks or scores)
     if ranks is not None and scores is not None:
         _refuse_reversed(ranks, scores)
     if ranks is None and scores is not None:
@@ -103,6 +106,22 @@ def labeled(prompt: list[Message], items: Sequence[Any], record: Record) -> Cont
         "correct": _whole(correct),
         "ranks": _whole(ranks),
     }
+
+
+def _refuse_too_many_pairs(correct: list[bool | None] | None, grades: list[Any] | None) -> None:
+    """Raise BadRecord where the labels of a group make more pairs than one record may hold."""
+    if correct is not None:
+        pairs = correct.count(True) * correct.count(False)
+    else:
+        graded = sum(grade is not None for grade in grades or [])
+        pairs = graded * (graded - 1) // 2
+    # They grow with the square of the responses: a row of one MB could ask for 10^10 of them.
+    if pairs > MOST_PAIRS:
+        raise BadRecord(
+            "bad_schema",
+            f"the labels of the responses make {pairs:,} pairs, at most {MOST_PAIRS:,} are read; "
+            "split the record into several with the same prompt",
+        )
 
 
 def _refuse_several(scores: list[Any], record: Record) -> None:

@@ -151,4 +151,5 @@ def _name_of(files: Sequence[pathlib.Path]) -> str:
     """What data are called in reports whom nobody has given a name."""
     if len(files) == 1:
         return files[0].name.split(".")[0]
-    return files[0].resolve().parent.name
+    # Of the folder alone: a file may be a link that leads back to itself.
+    return files[0].parent.resolve().name

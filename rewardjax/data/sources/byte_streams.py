@@ -52,6 +52,8 @@ OTHERS = (
     Other(b"\x80\x05", "a Python pickle", "write its records as JSON lines"),
     Other(b"%PDF", "a PDF", "name the data itself"),
 )
+# Bytes of one record. A file of a few MB may unpack to one line that no memory could hold.
+LONGEST = 1 << 27
 TAR_AT, TAR = 257, b"ustar"  # where the header of a tar archive says what it is
 
 # Spellings of a byte order mark; UTF-32's first, since UTF-16's is the start of one of them.

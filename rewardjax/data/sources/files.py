@@ -42,7 +42,9 @@ class Source:
     """Records of one or more files in order, streamed anew by every iteration."""
 
     def __init__(self, name: str, files: list[pathlib.Path]):
-        """Raises ValueError for a file of another kind than KINDS."""
+        """Raises ValueError for a file of another kind than KINDS, and for a name not in UTF-8."""
+        for named in (*map(str, files), name):
+            _refuse_undecoded(named)
         self.name, self.files = name, files
         for file in files:
             _kind_of(file)
@@ -128,6 +130,15 @@ def without_nulls(value: Any, room: int = DEEPEST) -> Any:
     if isinstance(value, list):
         return [without_nulls(item, room - 1) for item in value]
     return value
+
+
+def _refuse_undecoded(name: str) -> None:
+    """Raise ValueError for a name with bytes that are no UTF-8, which no report could hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="backslashreplace").decode()
+        raise ValueError(f"{shown}: the name is not UTF-8; rename it") from None
 
 
 def is_data(name: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from rewardjax.data.sources.broken import Broken, as_record
-from rewardjax.data.sources.byte_streams import decompressed
+from rewardjax.data.sources.byte_streams import LONGEST, decompressed
 from rewardjax.files import UTF8_BOM
 
 Record = dict[str, Any]
@@ -49,8 +49,8 @@ def count(file: pathlib.Path) -> int:
     if not _holds_lines(file):
         return sum(1 for _ in _read_document(file))
     # Blank lines are no records; counting the others costs no parsing.
-    with decompressed(file) as lines:
-        return sum(1 for line in lines if _holds_record(line))
+    with decompressed(file) as data:
+        return sum(1 for _ in _numbered_lines(data))
 
 
 def _holds_lines(file: pathlib.Path) -> bool:
@@ -109,15 +109,31 @@ def _holds_record(line: bytes) -> bool:
 
 def _read_lines(file: pathlib.Path, first: int) -> Iterator[Record]:
     with decompressed(file) as data:
-        lines = filter(lambda numbered: _holds_record(numbered[1]), enumerate(data, 1))
         # Those before the first are not parsed: finding where they end costs far less.
-        for number, line in itertools.islice(lines, first, None):
+        for number, line in itertools.islice(_numbered_lines(data), first, None):
             # Files that were appended to each other have a mark at each one's start.
             line = line.removeprefix(UTF8_BOM)
             yield _parse_line(line, file, number)
 
 
+def _numbered_lines(data: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold records, with their numbers; of an over-long one only the beginning."""
+    number = 0
+    while line := data.readline(LONGEST + 1):
+        number += 1
+        # The rest is read away in pieces, of which only one is held.
+        piece = line
+        while len(piece) > LONGEST and not piece.endswith(b"\n"):
+            piece = data.readline(LONGEST + 1)
+        if _holds_record(line):
+            yield number, line
+
+
 def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Record:
+    if len(line) > LONGEST:
+        return Broken(
+            f"{file}:{number}: a line of more than {LONGEST >> 20} MiB; leave the record out"
+        )
     # Told apart from text first: JSON's reader takes a line with zeros for UTF-16.
     if b"\0" in line:
         return Broken(
@@ -137,7 +153,7 @@ def _parse_line(line: bytes, file: pathlib.Path, number: int) -> Record:
         )
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits, or thousands of brackets: valid, and of no use.
-        return Broken(f"{file}:{number}: {error}")
+        return Broken(f"{file}:{number}: {_without_advice(error)}")
 
 
 def _advice(error: json.JSONDecodeError, file: pathlib.Path) -> str:
@@ -150,6 +166,11 @@ def _advice(error: json.JSONDecodeError, file: pathlib.Path) -> str:
     if error.pos == 0:
         return f", the line begins with {error.doc[:30]!r}"
     return ""
+
+
+def _without_advice(error: Exception) -> str:
+    """The message of what Python refuses, without the setting of its own that would allow it."""
+    return str(error).partition("; use sys.")[0]
 
 
 def _object(fields: list[tuple[str, Any]]) -> Record:
@@ -282,7 +303,7 @@ class _Text:
                 if not cut or self._ended:
                     raise self.error(error.msg, error.pos) from None
             except (ValueError, RecursionError) as error:
-                raise self.error(str(error)) from None
+                raise self.error(_without_advice(error)) from None
             self._more()
 
     def _more(self) -> None:
@@ -290,6 +311,11 @@ class _Text:
         done = self._buffer[: self._at]
         self._line, self._column = _advance(self._line, self._column, done)
         self._buffer, self._at = self._buffer[self._at :], 0
+        if len(self._buffer) > LONGEST:
+            raise ValueError(
+                f"{self._file}:{self._line}: a record of more than {LONGEST >> 20} MiB; leave it "
+                "out, or close its quotes and brackets"
+            )
         data = self._data.read(max(CHUNK, len(self._buffer)))
         self._ended = not data
         try:

@@ -7,7 +7,6 @@ import itertools
 import mmap
 import pathlib
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from rewardjax import storage
 from rewardjax.data.sources.broken import Broken
-from rewardjax.data.sources.byte_streams import decompressed
+from rewardjax.data.sources.byte_streams import LONGEST, decompressed
 from rewardjax.files import refuse_stand_in
 
 Record = dict[str, Any]
@@ -80,7 +79,7 @@ def _is_text(cell: str) -> bool:
 def _rows(file: pathlib.Path) -> Iterator[Any]:
     """The module's reader over the file's text; its errors become sentences."""
     # Conversations are longer than the module's default of 128 KiB per cell.
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST)
     with decompressed(file) as data:
         delimiter = _delimiter(file, data)
         # A mark at the start would become part of the first column's name.
@@ -123,6 +122,7 @@ def read_parquet(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
         storage.opened(file) as opened,
         pq.ParquetFile(opened, **streamed) as table,
     ):
+        _refuse_twice(file, table.schema_arrow)
         groups, skipped = _row_groups_from(table.metadata, first)
         row = first - skipped
         for batch in table.iter_batches(RECORDS_AT_ONCE, groups):
@@ -159,6 +159,13 @@ def read_arrow(file: pathlib.Path, first: int = 0) -> Iterator[Record]:
         row += batch.num_rows
 
 
+def _refuse_twice(file: pathlib.Path, schema: pa.Schema) -> None:
+    """Raise ValueError for two columns of one name, of which a record would keep the last."""
+    names = schema.names
+    if len(set(names)) < len(names):
+        raise ValueError(f"{file}: the table names a column twice: {', '.join(names)}")
+
+
 def _records(file: pathlib.Path, first: int, batch: pa.RecordBatch) -> Sequence[Record]:
     """The rows of a batch whose first one is row `first` of the file."""
     try:
@@ -191,6 +198,7 @@ def arrow_batches(file: pathlib.Path) -> Iterator[pa.RecordBatch]:
         # the end of the file all of it would count as this process's memory.
         mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         for batch in _mapped_batches(pa.py_buffer(mapped)):
+            _refuse_twice(file, batch.schema)
             yield batch
             mapped.madvise(mmap.MADV_DONTNEED)
 

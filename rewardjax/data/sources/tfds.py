@@ -1,10 +1,12 @@
 """TensorFlow Datasets, without TensorFlow."""
 
+import contextlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from rewardjax import fingerprint
+from rewardjax import fingerprint, foreign_files
+from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.files import Record
 from rewardjax.data.sources.splits import choose
 
@@ -12,19 +14,25 @@ from rewardjax.data.sources.splits import choose
 class TfdsSource:
     """A TFDS data set read through its random-access interface, which needs no TensorFlow.
 
-    Iterating gives records, as a Source does.
+    Iterating gives records, as a Source's `rows` does.
     """
 
     def __init__(self, builder: Any, split: str, name: str):
         self.name, self._builder, self._split = name, builder, split
-        self._data = builder.as_data_source(split=split)
+        with _readable(builder.data_dir):
+            self._data = builder.as_data_source(split=split)
 
     def __len__(self) -> int:
         return len(self._data)
 
     def __iter__(self) -> Iterator[Record]:
         for index in range(len(self._data)):
-            yield _plain(self._data[index], self._builder.info.features)
+            with _readable(self._builder.data_dir):
+                value = self._data[index]
+            try:
+                yield _plain(value, self._builder.info.features)
+            except UnicodeDecodeError as error:
+                yield Broken(f"{self.name}, record {index}: {error}")
 
     def fingerprint(self) -> str:
         """Hash of the split's files and of the features that say how to read them."""
@@ -50,7 +58,9 @@ def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
             f"{where}: reading TFDS needs tensorflow-datasets: pip install 'rewardjax[tfds]'"
         ) from None
     if (pathlib.Path(where) / "features.json").exists():
-        builder = tfds.builder_from_directory(where)
+        foreign_files.refuse_pipes(pathlib.Path(where))
+        with _readable(where):
+            builder = tfds.builder_from_directory(where)
     else:
         try:
             builder = tfds.builder(where)
@@ -64,6 +74,20 @@ def open_tfds(where: str, split: str | None, name: str | None) -> TfdsSource:
         builder.download_and_prepare(file_format="array_record")
     chosen = choose(sorted(builder.info.splits), split, where)
     return TfdsSource(builder, chosen, name or f"{builder.info.name}/{chosen}")
+
+
+@contextlib.contextmanager
+def _readable(folder: str | pathlib.Path) -> Iterator[None]:
+    """Raise what goes wrong with the files of a data set as one sentence with its folder."""
+    try:
+        yield
+    # For files that are cut off, missing or of another shape TFDS raises errors of all the
+    # libraries below it.
+    except Exception as error:
+        raise ValueError(
+            f"{folder}: not a TFDS data set that can be read ({type(error).__name__}: "
+            f"{' '.join(str(error).split()):.200}); fetch or build it again"
+        ) from None
 
 
 def _plain(value: Any, feature: Any) -> Any:
