@@ -184,27 +184,42 @@ def parse_flags(argv: list[str]) -> list[str]:
     traceback, and a field that holds None with "type not supported". Raises absl's flags.Error, and
     what `load` raises.
     """
-    path, overrides = None, []
+    path, overrides = None, {}
     for argument in argv[1:]:
-        name, equals, value = argument.removeprefix("-").removeprefix("-").partition("=")
+        name, equals, value = _flag(argument)
         if name == "config":
             path = value
         elif name.startswith("config.") and equals:
-            overrides.append(f"{name.removeprefix('config.')}={value}")
+            overrides[argument] = name.removeprefix("config.")
+    nones: set[str] = set()
     if path:
-        load(path, overrides)
-    rest = flags.FLAGS(argv)
+        texts = [f"{key}={_flag(argument)[2]}" for argument, key in overrides.items()]
+        whole = load(path, texts)
+        nones = {key for key in overrides.values() if _is_none(whole, key)}
+    # absl would store the word None in a field of text, and refuse it in one of numbers.
+    rest = flags.FLAGS([argument for argument in argv if overrides.get(argument) not in nones])
+    for key in nones:
+        _set_text(flags.FLAGS["config"].value, key, "None")
     if len(rest) > 1:
         raise flags.Error(f"unknown arguments {' '.join(rest[1:])}")
     return rest
+
+
+def _flag(argument: str) -> tuple[str, str, str]:
+    """Name, equals sign and value of `--NAME=VALUE`, the last two empty where they are missing."""
+    return argument.removeprefix("-").removeprefix("-").partition("=")
+
+
+def _is_none(config: ConfigDict, key: str) -> bool:
+    section, name = _leaf(config, key)
+    return section[name] is None
 
 
 def override(config: ConfigDict, overrides: Mapping[str, Any] | Iterable[str]) -> ConfigDict:
     """Set dotted keys of `config` in place and return it.
 
     Text is parsed only in the `["key=text"]` form; in the other an int is accepted where a float
-    stands. What passes here passes as a flag too, but for "None" of a field that has another type:
-    absl's parsers know no such word. Raises ValueError on an unknown key, TypeError on
+    stands. What passes here passes as a flag too. Raises ValueError on an unknown key, TypeError on
     another type, and errors.Refusal on several of them.
     """
     complaints = errors.Complaints()

@@ -101,7 +101,8 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
     # At the end of the name, so that a glob for *.json or *.parquet does not match it.
     ending = ".part"
     if many_writers:
-        ending = f".{os.getpid()}.part"
+        # Not of the process: on two hosts, or in two containers, it may have the same number.
+        ending = f".{secrets.token_hex(4)}.part"
     part = final.with_name(final.name + ending)
     remove(part)
     try:

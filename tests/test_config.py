@@ -6,7 +6,8 @@ strict argument strings and overrides, comparison, the sweep algebra, the record
 import json
 
 import pytest
-from ml_collections import ConfigDict, FieldReference
+from absl import flags
+from ml_collections import ConfigDict, FieldReference, config_flags
 from ml_collections.config_dict import placeholder
 
 from rewardjax import config as config_lib
@@ -165,6 +166,33 @@ def test_none_is_a_value_of_fields_that_were_made_to_hold_it(file):
     with pytest.raises(ValueError, match="'lr': 'None' is not a float"):
         override(config, ["lr=None"])
     assert override(config, ["name=None"]).name == "None"
+
+
+@pytest.mark.parametrize(
+    "arguments, best, clip",
+    [
+        (["checkpoint.keep.best=None"], None, 1.0),
+        (["checkpoint.keep.best=None", "optimizer.clip_norm=None"], None, None),
+        (
+            ["checkpoint.keep.best=None", "checkpoint.keep.best=loss", "optimizer.clip_norm=2"],
+            "loss",
+            2.0,
+        ),
+        (["checkpoint.keep.best=loss", "checkpoint.keep.best=None"], None, 1.0),
+    ],
+)
+def test_none_is_a_value_on_the_command_line(tmp_path, monkeypatch, arguments, best, clip):
+    (tmp_path / "c.py").write_text(
+        "from rewardjax.defaults import training\n\n\ndef get_config(arg=None):\n"
+        "    config = training()\n    config.checkpoint.update(keep=dict(keep=2, best='x'))\n"
+        "    return config\n"
+    )
+    argv = ["train", f"--config={tmp_path / 'c.py'}", *(f"--config.{text}" for text in arguments)]
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=parsed, sys_argv=argv, lock_config=True)
+    monkeypatch.setattr(flags, "FLAGS", parsed)
+    config_lib.parse_flags(argv)
+    assert (parsed.config.checkpoint.keep.best, parsed.config.optimizer.clip_norm) == (best, clip)
 
 
 def test_what_the_docs_turn_off_by_none_can_be_turned_off():

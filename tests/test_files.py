@@ -59,6 +59,18 @@ with files.replacing({str(path)!r}, many_writers={many_writers}) as part:
     assert len(list(tmp_path.iterdir())) == 1 + many_writers
 
 
+def test_writers_with_the_same_process_number_do_not_share_a_part(tmp_path, monkeypatch):
+    """As on two hosts, or in two containers, over one folder."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    path = tmp_path / "x.txt"
+    with files.replacing(path, many_writers=True) as first:
+        first.write_text("first")
+        with files.replacing(path, many_writers=True) as second:
+            second.write_text("second")
+        assert path.read_text() == "second" and first.read_text() == "first"
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("address", ["gs://bucket/run", "s3:/bucket/run", "https://x.org/run"])
 def test_an_address_is_not_taken_for_a_folder_here(address):
     assert "mount the bucket" in (files.unwritable(address) or "")

@@ -172,6 +172,16 @@ def test_data_that_is_a_pipe_is_not_waited_for(tmp_path):
         ({"rope_theta": float("nan"), "rope_parameters": None}, "rope_theta = nan, not a finite"),
         ({"rms_norm_eps": float("inf")}, "rms_norm_eps = inf, not a finite"),
         ({"model_type": ["qwen3"]}, "model_type"),
+        ({"auto_map": 5}, "auto_map = 5, not an object"),
+        ({"rope_parameters": [1]}, "rope_parameters = [1], not an object"),
+        ({"rope_scaling": "linear"}, "rope_scaling = 'linear', not an object"),
+        ({"quantization_config": 4}, "quantization_config = 4, not an object"),
+        ({"id2label": ["a"]}, "id2label = ['a'], not an object"),
+        ({"layer_types": 7}, "layer_types = 7, not a list"),
+        ({"layer_types": ["full_attention", 3]}, "3], not a list of names"),
+        ({"architectures": [5]}, "architectures = [5], not a list of names"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings = 'false', not true or false"),
+        ({"num_key_value_heads": 3}, "not a multiple of num_key_value_heads = 3"),
     ],
 )
 def test_a_config_is_data_of_known_kinds(model, canary, fields, sentence):

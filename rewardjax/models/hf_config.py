@@ -16,6 +16,19 @@ from rewardjax.models.family import Family
 
 ADAPTER = "adapter_config.json"  # written by peft
 FILES_SHOWN = 6
+# Of fields that are looked into; numbers are checked where they are read.
+KINDS = {
+    "auto_map": dict,
+    "rope_parameters": dict,
+    "rope_scaling": dict,
+    "quantization_config": dict,
+    "id2label": dict,
+    "layer_types": list,
+    "architectures": list,
+    # Any text, also "false", would count as true.
+    "tie_word_embeddings": bool,
+}
+KIND_NAMES = {dict: "an object", list: "a list", bool: "true or false"}
 MOST_LAYERS, MOST = 10_000, 1 << 31  # above which a size is a mistake, or a trap
 
 
@@ -46,6 +59,7 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     path = pathlib.Path(folder) / "config.json"
     _refuse_adapter(path.parent)
     raw = read_json(path)
+    _refuse_other_kinds(raw, path)
     _refuse_own_code(raw, path)
     try:
         family = families.get(raw.get("model_type"))
@@ -58,6 +72,12 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
     # null means "one for each query head" and "the heads add up to the width", as in transformers.
     own = {"num_key_value_heads": heads, "head_dim": width // heads}
     own |= {name: raw[name] for name in own if raw.get(name)}
+    kv_heads = _count(own, "num_key_value_heads", path)
+    if heads % kv_heads:
+        raise ValueError(
+            f"{path}: num_attention_heads = {heads}, not a multiple of num_key_value_heads = "
+            f"{kv_heads}"
+        )
     return DecoderConfig(
         family=family.name,
         vocab_size=_count(raw, "vocab_size", path),
@@ -65,7 +85,7 @@ def read_config(folder: str | pathlib.Path) -> DecoderConfig:
         mlp_width=_count(raw, "intermediate_size", path),
         layers=_count(raw, "num_hidden_layers", path, most=MOST_LAYERS),
         heads=heads,
-        kv_heads=_count(own, "num_key_value_heads", path),
+        kv_heads=kv_heads,
         head_dim=_count(own, "head_dim", path),
         rope_theta=theta,
         rope_scaling=scaling,
@@ -152,6 +172,16 @@ def _refuse_adapter(folder: pathlib.Path) -> None:
         "(peft: merge_and_unload, then save_pretrained), or delete the file if the weights here "
         "are merged"
     )
+
+
+def _refuse_other_kinds(raw: dict[str, Any], path: pathlib.Path) -> None:
+    """Raise ValueError for a field that is looked into and holds another kind of value."""
+    for field, kind in KINDS.items():
+        value = raw.get(field)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{path}: {field} = {value!r:.40}, not {KIND_NAMES[kind]}")
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{path}: {field} = {value!r:.40}, not a list of names")
 
 
 def _refuse_own_code(raw: dict[str, Any], path: pathlib.Path) -> None:
