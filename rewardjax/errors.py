@@ -25,6 +25,8 @@ from rewardjax.reporting.terminal import visible
 
 PACKAGE = pathlib.Path(__file__).parent
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
+# Whose errors say that object storage did not answer for as long as its client tries (storage.py).
+CLIENTS = ("aiohttp.", "gcsfs.")
 # Statuses by which the JAX runtime says that a peer or the network went away. It may wrap one:
 # INTERNAL: Error dispatching computation: ... DEADLINE_EXCEEDED: GetKeyValue() timed out
 OUTAGE = re.compile(r"\b(UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED)\b")
@@ -102,7 +104,7 @@ def exit_code(error: BaseException) -> ExitCode:
     """What the process that `error` ends has to say by its exit code."""
     if isinstance(error, Ending):
         return error.code
-    if _is_outage(error):
+    if _is_outage(error) or _is_of_client(error):
         return ExitCode.OUTAGE
     if is_mistake(error):
         return ExitCode.USER
@@ -111,7 +113,7 @@ def exit_code(error: BaseException) -> ExitCode:
 
 def tell(command: str, error: BaseException) -> None:
     """Say on stderr what ended a command: a line per mistake, or a traceback where that helps."""
-    if exit_code(error) in (ExitCode.BUG, ExitCode.OUTAGE):
+    if exit_code(error) in (ExitCode.BUG, ExitCode.OUTAGE) and not _is_of_client(error):
         traceback.print_exception(error)
         return
     for line in sentences(error):
@@ -178,6 +180,10 @@ def _is_outage(error: BaseException) -> bool:
     if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
         return False
     return OUTAGE.search(str(error)) is not None
+
+
+def _is_of_client(error: BaseException) -> bool:
+    return type(error).__module__.startswith(CLIENTS)
 
 
 def _has_peers() -> bool:

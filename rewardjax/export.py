@@ -15,7 +15,7 @@ import pathlib
 import jax
 from flax import nnx
 
-from rewardjax import errors, files
+from rewardjax import errors, files, storage
 from rewardjax.models import hf
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
@@ -38,8 +38,8 @@ def export(
     complaints.of(refuse_output, output)
     complaints.of(scorer.refuse_missing, workdir, step)
     complaints.refuse()
-    output = pathlib.Path(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output = storage.path_of(output)
+    files.make_folder(output.parent)
     model = scorer.load(workdir, step=step)
     with files.replacing(output) as part:
         part.mkdir()
@@ -48,11 +48,11 @@ def export(
 
 def refuse_output(output: str | pathlib.Path) -> None:
     """Raise FileExistsError or ValueError where no new folder `output` can be written."""
-    output = pathlib.Path(output)
+    output = storage.path_of(output)
+    if reason := files.unwritable(output.parent, addresses=True):
+        raise ValueError(f"--output {output}: {reason}")
     if output.exists():
         raise FileExistsError(f"{output} exists; remove it, or export to another folder")
-    if reason := files.unwritable(output.parent):
-        raise ValueError(f"--output {output}: {reason}")
 
 
 def _write_folder(model: scorer.Scorer, folder: pathlib.Path, dtype: str) -> contract.ScoreContract:

@@ -125,9 +125,10 @@ def _uploading(address: pathlib.Path) -> Iterator[pathlib.Path]:
         if part.is_file():
             storage.upload(part, address)
             return
-        for file in sorted(part.rglob("*")):
-            if file.is_file():
-                storage.upload(file, address / file.relative_to(part).as_posix())
+        written = [file for file in part.rglob("*") if file.is_file()]
+        # Small ones last: the description by which a folder is known must not come before weights.
+        for file in sorted(written, key=lambda file: file.stat().st_size, reverse=True):
+            storage.upload(file, address / file.relative_to(part).as_posix())
 
 
 def make_folder(path: pathlib.Path) -> None:

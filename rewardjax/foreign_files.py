@@ -65,6 +65,9 @@ def inside(folder: pathlib.Path, name: Any, where: str) -> pathlib.Path:
 
 def refuse_pipes(folder: pathlib.Path) -> None:
     """Raise ValueError for a pipe or a device below a folder: whoever opened it would wait."""
+    # Nothing but objects is in a bucket.
+    if storage.is_address(folder):
+        return
     for path in folder.rglob("*"):
         if not path.is_dir():
             refuse_pipe(path)

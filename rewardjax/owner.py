@@ -5,10 +5,10 @@
 
 On a local disk the kernel holds a lock on owner.lock and releases it when the process ends,
 however it ends. Network and object storage (NFS, Lustre, mounted buckets) may grant such a lock to
-every host at once. There the owner holds a lease, the file owner.lease.N, which a thread renews:
-whoever wants the folder watches it, and makes lease N + 1 where it is renewed no more. A lease is
-judged by the clock of who watches, so that clocks of hosts need not agree. All processes must see
-the folder through the same kind of file system.
+every host at once, and a bucket (storage.py) has none. There the owner holds a lease, the file
+owner.lease.N, which a thread renews: whoever wants the folder watches it, and makes lease N + 1
+where it is renewed no more. A lease is judged by the clock of who watches, so that clocks of hosts
+need not agree. All processes must see the folder through the same kind of file system.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, NamedTuple, NoReturn
 
-from rewardjax import files
+from rewardjax import files, storage
 from rewardjax.background import beside
 from rewardjax.exit_codes import ExitCode
 
@@ -86,8 +86,8 @@ def owning(folder: str | pathlib.Path) -> Iterator[None]:
     Raises:
         Owned: where another process owns it.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = storage.path_of(folder)
+    files.make_folder(folder)
     own = _leased
     if has_kernel_locks(folder):
         own = _locked
@@ -97,6 +97,8 @@ def owning(folder: str | pathlib.Path) -> Iterator[None]:
 
 def has_kernel_locks(folder: pathlib.Path) -> bool:
     """Whether a lock on a file in `folder` is seen by everybody who can open it."""
+    if storage.is_address(folder):
+        return False
     kind = _file_system(folder)
     # Not Linux: the disks of other systems are local unless somebody went out of their way.
     return kind is None or kind in LOCAL
@@ -204,7 +206,7 @@ def _leased(folder: pathlib.Path) -> Iterator[None]:
             yield
     finally:
         if _read(path) == owner:
-            path.unlink(missing_ok=True)
+            files.remove(path)
 
 
 def _take(folder: pathlib.Path, owner: Owner) -> pathlib.Path:
@@ -216,21 +218,33 @@ def _take(folder: pathlib.Path, owner: Owner) -> pathlib.Path:
             _refuse_alive(folder, leases[-1])
             number = _number(leases[-1]) + 1
         path = folder / f"{LEASE}{number:06d}"
-        try:
-            # Exclusive: of several processes that saw the same lease end, one makes the next.
-            with open(path, "x") as file:
-                file.write(_lease_text(owner, 0))
-        except FileExistsError:
+        if not _made(path, _lease_text(owner, 0)):
             continue
         for old in leases:
-            old.unlink(missing_ok=True)
+            files.remove(old)
         return path
+
+
+def _made(lease: pathlib.Path, text: str) -> bool:
+    """Make a lease unless there is one: of several that saw the last one end, one makes it."""
+    if storage.is_address(lease):
+        return files.create(lease, text)
+    # Not by a link, as files.create does: mounted buckets have none.
+    try:
+        with open(lease, "x") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _leases(folder: pathlib.Path) -> list[pathlib.Path]:
     """The leases in a folder, the newest last."""
-    paths = [path for path in folder.glob(f"{LEASE}*") if path.name.removeprefix(LEASE).isdigit()]
-    return sorted(paths, key=_number)
+    leases = []
+    for name in storage.names_in(folder):
+        if name.startswith(LEASE) and name.removeprefix(LEASE).isdigit():
+            leases.append(folder / name)
+    return sorted(leases, key=_number)
 
 
 def _number(lease: pathlib.Path) -> int:
@@ -278,12 +292,15 @@ def _renew(path: pathlib.Path, owner: Owner, stop: threading.Event) -> None:
     """Renew a lease until `stop`; end the process where another one may have taken it over."""
     renewal, renewed = 0, time.monotonic()
     while not stop.wait(min(RENEWED_EVERY, EXPIRES / 6)):
-        newer = any(_number(lease) > _number(path) for lease in _leases(path.parent))
+        newer = False
+        # Storage that is away for a while, which clients tell by errors of many kinds, is tried
+        # again, until the lease is over.
+        with contextlib.suppress(Exception):
+            newer = any(_number(lease) > _number(path) for lease in _leases(path.parent))
         if newer or time.monotonic() - renewed > EXPIRES:
             _end(path.parent)
         renewal += 1
-        # Storage that is away for a while is tried again, until the lease is over.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             with files.replacing(path, many_writers=True) as part:
                 part.write_text(_lease_text(owner, renewal))
             renewed = time.monotonic()

@@ -18,6 +18,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import logging
 import os
 import pathlib
 import re
@@ -84,15 +85,21 @@ def _client() -> Any:
     # TensorFlow, where it is installed, would be imported as the client of epath, and refuse
     # with errors of its own.
     os.environ.setdefault("EPATH_USE_TF", "false")
+    # What it logs, with a traceback, it raises too.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return fsspec.filesystem("gcs")
 
 
 def is_same(one: str | os.PathLike, other: str | os.PathLike) -> bool:
     """Whether two names are of one file or object."""
-    paths = [path_of(one), path_of(other)]
-    if any(map(is_address, paths)):
-        return paths[0] == paths[1]
-    return paths[0].resolve() == paths[1].resolve()
+    return whole(path_of(one)) == whole(path_of(other))
+
+
+def whole(path: pathlib.Path) -> pathlib.Path:
+    """A path from the root on, without links; an address is whole as it is."""
+    if is_address(path):
+        return path
+    return path.resolve()
 
 
 # ------------------------------------------------------------------ reading
@@ -195,11 +202,16 @@ def download(address: pathlib.Path, path: pathlib.Path) -> None:
     os.replace(part, path)
 
 
-def download_folder(address: pathlib.Path, folder: pathlib.Path) -> None:
-    """Copy all objects below an address to a folder, several at a time."""
+def download_folder(address: pathlib.Path, folder: pathlib.Path, leave: str = "") -> None:
+    """Copy all objects below an address to a folder, several at a time.
+
+    leave: the ending of names that are left out, "" for none.
+    """
     with ThreadPoolExecutor(AT_ONCE) as threads:
         copies = []
         for file in files_below(address):
+            if leave and file.name.endswith(leave):
+                continue
             path = folder / str(file).removeprefix(f"{address}/")
             path.parent.mkdir(parents=True, exist_ok=True)
             copies.append(threads.submit(download, file, path))
@@ -240,8 +252,26 @@ def remove(address: pathlib.Path) -> None:
                 removal.result()
 
 
+def move(address: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy all objects below an address to names below another one, then remove them.
+
+    In between, some of them are at both.
+    """
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        copies = []
+        for file in map(str, files_below(address)):
+            name = f"{target}/{file.removeprefix(f'{address}/')}"
+            copies.append(threads.submit(_client().cp_file, file, name))
+        for copy in copies:
+            copy.result()
+    remove(address)
+
+
 def unwritable(address: pathlib.Path) -> str | None:
     """Why no object can be made below `address`, as a sentence; None where one can be."""
+    # Clients that are not ours, such as Orbax, take these for patterns when they remove.
+    if re.search(r"[*?\[\]#]", str(address)):
+        return f"{address} has one of * ? [ ] # in its name, where clients see a pattern; rename it"
     probe = address / f".writable-{secrets.token_hex(4)}"
     # The client and what signs its requests raise errors of many kinds.
     try:

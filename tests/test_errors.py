@@ -158,3 +158,12 @@ def test_an_outage_keeps_its_traceback(capsys):
         raise jax.errors.JaxRuntimeError("UNAVAILABLE: peer")
     assert ended.value.code == 134
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_outage_of_object_storage_is_one_line(capsys):
+    gcsfs = pytest.importorskip("gcsfs.retry")
+    error = gcsfs.HttpError({"code": 503, "message": "backendError"})
+    with pytest.raises(SystemExit) as ended, errors.one_line("rewardjax.score"):
+        raise error
+    assert ended.value.code == ExitCode.OUTAGE
+    assert capsys.readouterr().err == "rewardjax.score: backendError, 503\n"

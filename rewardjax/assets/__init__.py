@@ -1,8 +1,12 @@
 """Folders by name: `assets:world` ships with the package (the world's tokenizer and backbone)."""
 
+import atexit
+import functools
 import pathlib
+import shutil
+import tempfile
 
-from rewardjax import hub
+from rewardjax import hub, storage
 
 SCHEME = "assets:"
 
@@ -11,9 +15,12 @@ def resolve(folder: str, *, weights: bool = True) -> pathlib.Path:
     """The path that `folder` names: a folder, `assets:NAME` of the package, or ORG/NAME of the hub.
 
     A local folder comes before a hub repository of the same name. Without `weights` only the small
-    files of a repository are fetched. Raises FileNotFoundError if it is not there, ImportError if
+    files of a repository are fetched. What an address in object storage holds is copied to the
+    temporary folder, once per process. Raises FileNotFoundError if it is not there, ImportError if
     reading from the hub needs its client library.
     """
+    if storage.is_address(folder):
+        return _fetched(folder, weights)
     path = _path(folder)
     if path.is_dir():
         return path
@@ -32,6 +39,23 @@ def text(name: str) -> str:
 def exists(folder: str) -> bool:
     """Whether there is a folder of that name on this machine."""
     return _path(folder).is_dir()
+
+
+@functools.cache
+def _fetched(address: str, weights: bool) -> pathlib.Path:
+    place = storage.path_of(address)
+    home = pathlib.Path(tempfile.mkdtemp(prefix="rewardjax-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    # Its messages name the folder: the copy is called as it is.
+    folder = home / place.name
+    leave = ".safetensors"
+    if weights:
+        leave = ""
+    with storage.asked(address):
+        storage.download_folder(place, folder, leave)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{address}: nothing in the bucket has a name that begins so")
+    return folder
 
 
 def _path(folder: str) -> pathlib.Path:

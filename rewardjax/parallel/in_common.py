@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 
 from rewardjax import config as config_lib
-from rewardjax import errors, fingerprint
+from rewardjax import errors, files, fingerprint, storage
 from rewardjax.config import Config
 from rewardjax.exit_codes import ExitCode
 from rewardjax.parallel import distributed
@@ -205,14 +205,16 @@ def _tokens_in(shared: Mapping[str, str | pathlib.Path]) -> Iterator[dict[str, s
         for name, folder in shared.items():
             # Where nothing can be written that is a complaint already.
             with contextlib.suppress(OSError):
-                tokens[name] = stack.enter_context(_token_in(pathlib.Path(folder)))
+                tokens[name] = stack.enter_context(_token_in(storage.path_of(folder)))
         yield tokens
 
 
 @contextlib.contextmanager
 def _token_in(folder: pathlib.Path) -> Iterator[str]:
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    new = []
+    if not storage.is_address(folder):
+        new = [path for path in (folder, *folder.parents) if not path.exists()]
+    files.make_folder(folder)
     # A name that nobody has looked for: network file systems remember for seconds what is not
     # there.
     token = folder / f"in_common.{secrets.token_hex(8)}"
@@ -220,7 +222,7 @@ def _token_in(folder: pathlib.Path) -> Iterator[str]:
     try:
         yield token.name
     finally:
-        token.unlink()
+        files.remove(token)
         # A run that is refused leaves no folders; those that are in use stay.
         with contextlib.suppress(OSError):
             for path in new:
@@ -231,7 +233,7 @@ def _unseen(tokens: Mapping[str, str], shared: Mapping[str, str | pathlib.Path])
     """Names of the folders in which this process does not find the token of the first one."""
     end = time.monotonic() + SEEN_WITHIN
     for name, token in tokens.items():
-        path = pathlib.Path(shared[name]) / token
+        path = storage.path_of(shared[name]) / token
         while not path.exists() and time.monotonic() < end:
             time.sleep(0.05)
         if not path.exists():

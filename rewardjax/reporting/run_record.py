@@ -19,7 +19,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import foreign_files, hub
+from rewardjax import foreign_files, hub, storage
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -96,7 +96,7 @@ def read_config(workdir: str | os.PathLike) -> dict[str, Any]:
 
     Raises FileNotFoundError where no run was.
     """
-    path = pathlib.Path(workdir) / "config.json"
+    path = storage.path_of(workdir) / "config.json"
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: {workdir} is not the workdir of a run")
     return foreign_files.read_object(path)

@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
-from rewardjax import assets
+from rewardjax import assets, storage
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
@@ -63,7 +63,8 @@ def load(
 ) -> Scorer:
     """The model of a Hugging Face folder or of a run, checked against its score contract.
 
-    `folder` is whatever `assets.resolve` takes, hub repositories included.
+    `folder` is whatever `assets.resolve` takes, hub repositories included, or the workdir of a run,
+    which may be an address.
 
     Of a run's workdir it is the newest checkpoint, or that of `step`. `dtype` is that of the
     trunk's arithmetic; None is the contract's, and without a contract that of the stored weights.
@@ -71,12 +72,13 @@ def load(
     and ContractMismatch where tokenizer or golden scores differ.
     """
     refuse_missing(folder, step)
-    folder = assets.resolve(str(folder))
+    folder = _resolve(folder)
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
         if (folder / "checkpoints").is_dir():
             # The run's own copy: the folder that its config names may have moved or changed since.
-            tokenizer = ChatTokenizer.load(folder / "tokenizer")
+            with storage.copied(folder / "tokenizer") as tokenizer_folder:
+                tokenizer = ChatTokenizer.load(tokenizer_folder)
             model, saved = _from_run(folder, dtype, step)
         else:
             # Before the tokenizer: where the folder is not a whole model, its config tells why.
@@ -126,7 +128,7 @@ def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
 
     No weight is read, so that a command can ask before it does anything else.
     """
-    path = assets.resolve(str(folder), weights=False)
+    path = _resolve(folder, weights=False)
     if not (path / "checkpoints").is_dir():
         if step is not None:
             raise ValueError(
@@ -143,6 +145,18 @@ def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
         raise ValueError(
             f"step {step}: {folder} has checkpoints of the steps {', '.join(map(str, steps))}"
         )
+
+
+def _resolve(folder: str | pathlib.Path, weights: bool = True) -> pathlib.Path:
+    """The folder of a model on this machine, or the address of a run."""
+    if storage.is_address(folder):
+        workdir = storage.path_of(folder)
+        # Not copied as a model is: its checkpoints hold more than the weights, and several of them.
+        with storage.asked(folder):
+            is_run = storage.names_in(workdir / "checkpoints") != []
+        if is_run:
+            return workdir
+    return assets.resolve(str(folder), weights=weights)
 
 
 def _from_run(

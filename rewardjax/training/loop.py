@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax import errors, owner
+from rewardjax import errors, files, owner, storage
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
@@ -36,6 +36,7 @@ from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
 from rewardjax.training import goodput, losses, metrics, optim, overview, profiler, report
+from rewardjax.training import records as records_of
 from rewardjax.training.data_sets import read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
@@ -82,16 +83,17 @@ def run(
     # Before anything is read: hosts with different configs would wait for each other in collectives
     # that never match.
     hosts.refuse(config, workdir, mistakes(config, workdir))
-    workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
+    workdir = storage.path_of(workdir)
+    files.make_folder(workdir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(boundaries.leaving_on_signals(_leave))
         # The processes of a job share a workdir, and the first one owns it for all of them.
         if jax.process_index() == 0:
             stack.enter_context(owner.owning(workdir))
         stack.enter_context(jax.set_mesh(make_mesh(**config.mesh)))
-        ledger = stack.enter_context(goodput.keeping(workdir, began))
-        return _run(config, workdir, stack, ledger)
+        records = stack.enter_context(records_of.kept(workdir))
+        ledger = stack.enter_context(goodput.keeping(records.folder, began))
+        return _run(config, workdir, records, stack, ledger)
 
 
 def _leave(signal_name: str) -> NoReturn:
@@ -101,6 +103,7 @@ def _leave(signal_name: str) -> NoReturn:
 def _run(
     config: config_lib.Config,
     workdir: pathlib.Path,
+    records: records_of.Records,
     stack: contextlib.ExitStack,
     ledger: goodput.Ledger,
 ) -> dict[str, Any]:
@@ -185,9 +188,9 @@ def _run(
         )
         score_contract = contract.from_record(meta["contract"])
         note(f"continuing {workdir} at step {first_step} of {total_steps}")
-    run_record.write(workdir, config, jax.sharding.get_mesh(), read)
+    run_record.write(records.folder, config, jax.sharding.get_mesh(), read)
     if is_first_process:
-        tokenizer.save(workdir / "tokenizer")
+        tokenizer.save(records.folder / "tokenizer")
     note(overview.text(workdir, config, train_set, trained, frozen, total_steps))
 
     # ------------------------------------------------------------------ loop
@@ -200,7 +203,9 @@ def _run(
         shard=row_share(layout),
     )
     ledger.begin(first_step)
-    writer = metrics.MetricWriter(workdir, start_step=first_step + 1, **config.log.writers)
+    writer = metrics.MetricWriter(
+        records.folder, run=workdir, start_step=first_step + 1, **config.log.writers
+    )
     progress = Progress(
         total_steps,
         start_step=first_step,
@@ -218,9 +223,9 @@ def _run(
             ledger.reached(step)
             values["lr"] = np.asarray(schedule(step - 1)).item()
             if skips.counts(values):
-                records = source_records(train_set, units)
-                note(skips.explain(step, values, records))
-                writer.write(step, {"skipped_records": " ".join(map(str, records))})
+                skipped_records = source_records(train_set, units)
+                note(skips.explain(step, values, skipped_records))
+                writer.write(step, {"skipped_records": " ".join(map(str, skipped_records))})
             progress.update(step, counts, loss=values["loss"])
             # Of several steps at once only the first has had its time; the others count in the next
             # window.
@@ -259,7 +264,7 @@ def _run(
         ledger.spent(goodput.waiting_for([one.metrics for one in in_flight]))
         # Before the step: the process that does not come this far is the one that hangs.
         watchdog.beat(step)
-        profiler.start(profiled, step, workdir / "profile")
+        profiler.start(profiled, step, records.folder / "profile")
         micro_batches = len(arrays["tokens"])
         # Only `place` may move data to the devices: an array that slips in from the host would be
         # sent again at every step, and nothing but the speed would tell.
@@ -325,6 +330,8 @@ def _run(
             figures = None
             if evaluates:
                 figures = results
+            # Before there is a step to go on from: a start that does finds what led to it.
+            records.try_to_copy()
             with going_on(unless=False):
                 settle()
             with going_on(unless=is_last or preempted):
@@ -356,13 +363,13 @@ def _run(
         **results,
     }
     if is_first_process:
-        contract.save(score_contract, workdir / contract.FILE)
-        (workdir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        contract.save(score_contract, records.folder / contract.FILE)
+        (records.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         ledger.spent(goodput.ENDING)
         where_time_went = goodput.account(ledger.starts())
-        report.write(workdir, summary, held_out_sets, tokenizer, where_time_went)
+        report.write(records.folder, summary, held_out_sets, tokenizer, where_time_went)
         note(where_time_went.sentence())
-        (workdir / "DONE").touch()  # last: whoever sees it finds everything else
+        (records.folder / "DONE").touch()  # last: whoever sees it finds everything else
     # Told before training too, but hours of progress have scrolled that away.
     for warning in warnings:
         note(warning)

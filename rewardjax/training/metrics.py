@@ -13,7 +13,7 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 
-from rewardjax import fingerprint
+from rewardjax import fingerprint, storage
 
 METRICS_FILE = "metrics.jsonl"
 OWN_FIELDS = {"step", "time", "nonfinite", "start_step"}  # of a line, so no metric may have them
@@ -27,7 +27,8 @@ class MetricWriter:
     and value are listed under "nonfinite".
 
     Args:
-        workdir: of the run.
+        workdir: where the file is written.
+        run: the run's workdir, by which Weights & Biases knows it again; by default the same.
         start_step: the first step that this process may write; it supersedes earlier lines from
             that step on.
         tensorboard: write event files under `workdir/tensorboard`.
@@ -38,6 +39,7 @@ class MetricWriter:
         self,
         workdir: str | pathlib.Path,
         *,
+        run: pathlib.Path | None = None,
         start_step: int = 0,
         tensorboard: bool = True,
         wandb: bool | Mapping[str, Any] = False,
@@ -59,7 +61,7 @@ class MetricWriter:
             self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step)
         if wandb:
             options = wandb if isinstance(wandb, Mapping) else {}
-            self._wandb = _start_wandb(workdir, options)
+            self._wandb = _start_wandb(workdir, run or workdir, options)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Record numbers (Python, numpy or JAX scalars), strings or None.
@@ -162,8 +164,8 @@ def _drop_half_a_line(path: pathlib.Path) -> None:
             file.truncate(len(complete) + len(line_break))
 
 
-def _start_wandb(workdir: pathlib.Path, options: Mapping[str, Any]) -> Any:
-    """A run of Weights & Biases. The same workdir continues the same run."""
+def _start_wandb(workdir: pathlib.Path, run: pathlib.Path, options: Mapping[str, Any]) -> Any:
+    """A run of Weights & Biases. The same workdir `run` continues the same run."""
     try:
         import wandb
     except ImportError as error:
@@ -171,5 +173,5 @@ def _start_wandb(workdir: pathlib.Path, options: Mapping[str, Any]) -> Any:
             "wandb: the package is not installed; pip install 'rewardjax[wandb]', "
             "or set log.writers.wandb to False"
         ) from error
-    run_id = fingerprint.of_bytes(str(workdir.resolve()).encode())
+    run_id = fingerprint.of_bytes(str(storage.whole(run)).encode())
     return wandb.init(**{"dir": str(workdir), "id": run_id, "resume": "allow", **options})

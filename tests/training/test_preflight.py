@@ -193,7 +193,7 @@ def test_a_mistake_about_the_machine_is_one_sentence(planted, message, tmp_path,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("place", ["file", "file/run", "/proc/run", "gs://bucket/run"])
+@pytest.mark.parametrize("place", ["file", "file/run", "/proc/run", "s3://bucket/run"])
 def test_a_workdir_that_cannot_be_written_is_told(place, tmp_path):
     (tmp_path / "file").touch()
     workdir = place if "://" in place else tmp_path / place

@@ -18,7 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, files, foreign_files
+from rewardjax import errors, files, foreign_files, storage
 from rewardjax.exit_codes import ExitCode
 from rewardjax.models.checkpoints import record, tree_fingerprint
 from rewardjax.models.checkpoints.record import LAST_SAVED
@@ -28,6 +28,9 @@ from rewardjax.parallel import distributed
 
 # Bytes that are read back at a time to verify a save. They lie on the devices beside the state.
 READ_BACK_BYTES = 1 << 30
+
+
+COMMITTED = "commit_success.txt"  # Orbax's, of what it has written to a bucket to the end
 
 
 class NoUsableCheckpoint(errors.Ending):
@@ -71,9 +74,13 @@ def reading(folder: str | pathlib.Path) -> Iterator["Checkpoints"]:
 
 def steps_of(folder: str | pathlib.Path) -> list[int]:
     """The steps that `folder` has finished checkpoints of, in order, without opening it."""
+    folder = storage.path_of(folder)
     # A checkpoint that is being written, was cut off or is damaged has another name than its step.
-    names = [path.name for path in pathlib.Path(folder).glob("*")]
-    return sorted(int(name) for name in names if name.isdecimal())
+    names = [name for name in storage.names_in(folder) if name.isdecimal()]
+    # In a bucket it has the same name from the start, and this object in the end.
+    if storage.is_address(folder):
+        names = [name for name in names if (folder / name / COMMITTED).exists()]
+    return sorted(map(int, names))
 
 
 class Checkpoints:
@@ -86,7 +93,9 @@ class Checkpoints:
         best: str | None,
         read_only: bool = False,
     ):
-        self.folder = pathlib.Path(folder).absolute()
+        self.folder = storage.path_of(folder)
+        if not storage.is_address(folder):
+            self.folder = self.folder.absolute()
         self.keep = keep
         self.best = best
         self.read_only = read_only
@@ -197,11 +206,10 @@ class Checkpoints:
         raise self._failed(step, failure) from failure
 
     def _failed(self, step: int, error: Exception) -> SaveFailed:
-        free = files.free_bytes(self.folder) / 1e9
-        return SaveFailed(
-            f"{self.folder / str(step)} could not be saved: {_first_line(error)}; its disk has "
-            f"{free:.1f} GB free"
-        )
+        reason = f"{self.folder / str(step)} could not be saved: {_first_line(error)}"
+        if not storage.is_address(self.folder):
+            reason += f"; its disk has {files.free_bytes(self.folder) / 1e9:.1f} GB free"
+        return SaveFailed(reason)
 
     def _saved(self) -> list[Saved]:
         saved = []
@@ -352,7 +360,10 @@ class Checkpoints:
         if jax.process_index() == 0:
             for step in steps:
                 path = self.folder / str(step)
-                path.rename(_free_name(path))
+                if storage.is_address(path):
+                    storage.move(path, _free_name(path))
+                else:
+                    path.rename(_free_name(path))
         if not distributed.alone():
             multihost_utils.sync_global_devices("rewardjax: damaged checkpoints set aside")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from rewardjax import assets, errors, files
+from rewardjax import assets, errors, files, storage
 from rewardjax import config as config_lib
 from rewardjax.config import Config
 from rewardjax.data import spelling
@@ -56,10 +56,10 @@ def check(config: Config, workdir: str | pathlib.Path) -> errors.Complaints:
 
 def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
     """Whether the workdir can be written, and holds no run of another config."""
-    if reason := files.unwritable(workdir):
+    if reason := files.unwritable(workdir, addresses=True):
         yield f"--workdir: {reason}"
         return
-    workdir = pathlib.Path(workdir)
+    workdir = storage.path_of(workdir)
     # Without a finished checkpoint there is nothing to continue, and nothing to lose.
     if steps_of(workdir / "checkpoints") and (workdir / "config.json").exists():
         saved = {"config": run_record.read_config(workdir)}
@@ -194,7 +194,8 @@ def room_for_checkpoints(
     config: Config, workdir: str | pathlib.Path, sizes: Sizes
 ) -> Iterator[str]:
     """Whether the disk has room for two checkpoints: one is written while the last one stays."""
-    if files.unwritable(workdir):
+    # A bucket has room for as much as is paid for.
+    if storage.is_address(workdir) or files.unwritable(workdir):
         return
     missing = 2
     # A run that goes on has one of them already.
