@@ -48,7 +48,7 @@ def test_token_caches_are_the_same_bytes_though_a_task_is_killed(tmp_path, engin
     alone = prepare(cache=tmp_path / "alone", shards=40, **arguments)
     killed = []
     spread = tmp_path / "spread"
-    killer = threading.Thread(target=_kill_one_of_a_build, args=[spread, killed])
+    killer = threading.Thread(target=_kill_one_of_a_build, args=[spread, killed], daemon=True)
     killer.start()
     on_engine = tokenizing.spread_over(engine)
     made = prepare(cache=spread, shards=40, spread=on_engine, **arguments)
@@ -78,7 +78,9 @@ def test_tags_vectors_and_votes_are_the_same_though_a_task_is_killed(tmp_path, e
         scripted(latency=1.0) as server,
         judged_workspace(tmp_path / "there", server, engine) as ws,
     ):
-        killer = threading.Thread(target=_kill_one, args=[ws.store.folder / "work", killed])
+        killer = threading.Thread(
+            target=_kill_one, args=[ws.store.folder / "work", killed], daemon=True
+        )
         killer.start()
         label_all(ws)
         killer.join()

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 import tokenizers
-import torch
 import transformers
 from safetensors.numpy import load_file, save_file
 
@@ -14,6 +13,8 @@ from rewardjax.curation.defaults import curation
 from rewardjax.curation.retrieval import encoder
 from rewardjax.curation.stages import loop
 from rewardjax.parallel.mesh import AXES
+
+torch = pytest.importorskip("torch", reason="the other side is a torch model")
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghij", *(f"##{c}" for c in "abcdefghij"), "?"]
 TEXTS = ["abc dej?", "", "Jab " * 9, "fig", "unseen: zz", "a b c d e f g h i j " * 12]
