@@ -52,9 +52,18 @@ def refuse_stand_in(path: pathlib.Path) -> None:
 
 def refuse_pipe(path: pathlib.Path) -> None:
     """Raise ValueError for a pipe, a device or a folder in the place of a file."""
+    # Nothing but objects is in a bucket.
+    if storage.is_address(path):
+        return
     if path.exists() and not path.is_file():
         # Opening a pipe waits for somebody who writes into it, for ever.
         raise ValueError(f"{path}: {_kind(path)}, not a file; name the file itself")
+
+
+def text_of(path: pathlib.Path) -> str:
+    """The text of a file. Raises ValueError for a pipe in its place, which would be waited at."""
+    refuse_pipe(path)
+    return path.read_text()
 
 
 def _kind(path: pathlib.Path) -> str:

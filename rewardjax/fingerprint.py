@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax import storage
+from rewardjax import files, storage
 
 # 64 bits: enough to tell contents apart (a chance of 10^-9 that any two of 200,000 are equal), and
 # short enough to print.
@@ -47,7 +47,11 @@ def checksum_of(record: dict[str, Any]) -> str:
 
 
 def of_file(path: str | pathlib.Path) -> str:
-    """Fingerprint of a file's bytes: that of `of_bytes`, read in chunks."""
+    """Fingerprint of a file's bytes: that of `of_bytes`, read in chunks.
+
+    Raises ValueError for a pipe in its place, which would be waited at for ever.
+    """
+    files.refuse_pipe(storage.path_of(path))
     with storage.opened(storage.path_of(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:HEX_DIGITS]
 

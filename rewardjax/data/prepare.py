@@ -12,7 +12,7 @@ from typing import Any, cast
 import jax
 from jax.experimental import multihost_utils
 
-from rewardjax import fingerprint
+from rewardjax import files, fingerprint
 from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.cache import building, file_hashes, local_processes
 from rewardjax.data.cache.building import Build, Spread
@@ -106,12 +106,12 @@ def prepare(
             "cache must be on storage that all hosts share"
         )
     pairs = TokenizedPairs.open(folder)
-    files = accounting.from_record(pairs.manifest["files"])
-    for file in files:
+    by_file = accounting.from_record(pairs.manifest["files"])
+    for file in by_file:
         # Also of a cache: another run may have allowed more.
         file.refuse(max_dropped, formats.spelling_of(source))
     if jax.process_index() == 0:
-        for line in (*(file.sentence() for file in files), *warnings_about(pairs)):
+        for line in (*(file.sentence() for file in by_file), *warnings_about(pairs)):
             print(line, file=sys.stderr, flush=True)
     return pairs
 
@@ -135,7 +135,7 @@ def _forget(folder: pathlib.Path, damaged: Sequence[str] | None, source: Source)
             f"{folder}: damaged, not whole or of something else: {', '.join(damaged)}; it is made "
             f"anew from {source.name}"
         )
-        (folder / token_cache.MANIFEST).unlink(missing_ok=True)
+        files.remove(folder / token_cache.MANIFEST)
     endings = (token_cache.GROUPS, token_cache.INDEX, ".json")
     kept = [path.name for path in folder.glob("*-of-*") if path.suffix in endings]
     kept.append(building.PLAN)

@@ -188,7 +188,7 @@ def faults(folder: pathlib.Path, inputs: dict[str, Any]) -> list[str] | None:
     # The folder's name is a hash of the inputs; comparing them in full guards against a truncated
     # copy and against a folder that somebody put there by hand.
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads(files.text_of(folder / MANIFEST))
         is_whole = manifest["inputs"] == inputs and checksum_holds(manifest)
         sizes = dict(manifest["bytes"])
     except FileNotFoundError:

@@ -124,7 +124,7 @@ def plan(
 def _counted(path: pathlib.Path) -> list[int] | None:
     """The records of each file, where an earlier start has counted them."""
     try:
-        begun = json.loads(path.read_text())
+        begun = json.loads(files.text_of(path))
         if token_cache.checksum_holds(begun):
             return begun["counts"]
     except (OSError, ValueError, TypeError, KeyError):

@@ -47,7 +47,7 @@ def of_file(cache: pathlib.Path, path: pathlib.Path) -> str:
 def _read(cache: pathlib.Path) -> dict[str, str]:
     """Fingerprints by key; none where the file is not there or not whole."""
     try:
-        known = json.loads((cache / FILE).read_text())
+        known = json.loads(files.text_of(cache / FILE))
     except (OSError, ValueError):
         return {}
     if not isinstance(known, dict):

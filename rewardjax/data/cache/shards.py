@@ -142,7 +142,7 @@ def writing(shard: Shard, counts: dict[str, Any]) -> Iterator[Writer]:
 
 def read(shard: Shard) -> dict[str, Any]:
     """The record of a shard that is done."""
-    return json.loads(shard.record.read_text())
+    return json.loads(files.text_of(shard.record))
 
 
 def is_done(shard: Shard) -> bool:

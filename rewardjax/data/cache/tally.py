@@ -74,7 +74,7 @@ def total(folder: pathlib.Path) -> Sum:
     values = []
     for path in (folder / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
-            values.append(json.loads(path.read_text()))
+            values.append(json.loads(files.text_of(path)))
     if not values:
         return Sum()
     records, tokens, cpu_seconds = zip(*values, strict=True)

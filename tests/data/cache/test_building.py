@@ -168,6 +168,22 @@ def test_of_a_damaged_cache_only_the_damaged_shard_is_made_anew(damage, tmp_path
     assert seen == list(range(10, 20))
 
 
+def into_a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("damage", [into_a_pipe, into_a_folder])
+def test_nobody_waits_at_what_is_in_place_of_a_file(damage, tmp_path):
+    source = write_source(tmp_path / "a.jsonl", records())
+    pairs = prepared(source, tmp_path / "cache")
+    whole = files_of(pairs.folder)
+    for name in whole:
+        # Of a shard whose record is not to be believed all is made anew, whatever else is there.
+        damage(pairs.folder / name)
+        assert files_of(prepared(source, tmp_path / "cache", shards=None).folder) == whole, name
+
+
 def test_a_damaged_plan_is_made_anew(tmp_path, monkeypatch):
     source = write_source(tmp_path / "a.jsonl", records())
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
