@@ -5,7 +5,8 @@
 
 The command has to call `rewardjax.parallel.distributed.initialize()`, as train and evaluate do.
 The processes share one fate: when one fails, the others are terminated, then killed, and the first
-failure's exit code is returned. SIGTERM and SIGINT are passed on. With --restarts N the job is
+failure's exit code is returned. SIGTERM and SIGINT are passed on; where this process is killed, its
+guard (guard.py) ends the others. With --restarts N the job is
 started again after an end that a restart can mend (restarts.py). With --slices N each process
 stands in for one of N slices of a TPU.
 """
@@ -20,9 +21,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
+from launch import guard
 from launch.restarts import FINAL, Spent, newest_verified, workdir_of
 
 # Peers of a failed process have nothing left to save, only their own message to print.
@@ -51,7 +53,10 @@ def run(
     spent = Spent(0, newest_verified(workdir))
     with _receiving() as received:
         while True:
-            code = _run_once(command, processes, devices, grace_seconds, received, slices)
+            with _guarded(grace_seconds) as guarded:
+                code = _run_once(
+                    command, processes, devices, grace_seconds, received, slices, guarded
+                )
             spent = spent.after(code, newest_verified(workdir))
             # Whoever was told to stop is not started again, whatever he ended with.
             if restarts == 0 or code in FINAL or received or spent.restarts > restarts:
@@ -88,6 +93,7 @@ def _run_once(
     grace_seconds: float,
     received: list[int],
     slices: int,
+    guarded: Callable[[int], None],
 ) -> int:
     """Start all processes, and wait until they have ended; the first failure's exit code."""
     coordinator = f"127.0.0.1:{free_port()}"
@@ -107,6 +113,7 @@ def _run_once(
                 start_new_session=True,
             )
             children.append(child)
+            guarded(child.pid)
             for source, sink in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
                 assert source is not None
                 pumps.append(
@@ -121,6 +128,38 @@ def _run_once(
         # Not for ever: a grandchild that was detached may hold the pipe open.
         for pump in pumps:
             pump.join(timeout=5)
+
+
+@contextlib.contextmanager
+def _guarded(grace_seconds: float) -> Iterator[Callable[[int], None]]:
+    """Have process groups ended should this process be killed while the block runs.
+
+    Yields a function that takes the number of a group.
+    """
+    # Isolated, since it needs nothing of this project; in a session of its own, so that it outlives
+    # what is sent to this process's group.
+    guarding = subprocess.Popen(
+        [sys.executable, "-I", guard.__file__, str(grace_seconds)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+    def tell(word: object) -> None:
+        assert guarding.stdin is not None
+        # It is no reason to end a job that its guard was ended.
+        with contextlib.suppress(BrokenPipeError):
+            guarding.stdin.write(f"{word}\n")
+            guarding.stdin.flush()
+
+    try:
+        yield tell
+    finally:
+        # Their numbers may soon belong to others.
+        tell(guard.OVER)
+        with contextlib.suppress(BrokenPipeError):
+            guarding.communicate()
 
 
 def child_env(

@@ -198,6 +198,29 @@ def test_processes_that_ignore_sigterm_are_killed(signals):
             os.kill(pid, 0)
 
 
+@pytest.mark.parametrize("grace", [0.5, 30.0])
+def test_processes_do_not_outlive_a_launcher_that_is_killed(grace):
+    ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if grace < 1 else "pass"
+    process = supervisor(
+        ME, ignoring, "print(os.getpid(), flush=True)", "time.sleep(60)", grace=grace
+    )
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
+    process.kill()
+    # The guard keeps standard error open until it has ended them.
+    _, err = process.communicate(timeout=20)
+    assert "launch.local was killed" in err
+    assert not any(map(is_running, pids))
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody waits for does not."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_the_first_failure_decides_the_code():
     process = supervisor(
         ME,
