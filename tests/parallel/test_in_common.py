@@ -1,5 +1,7 @@
 """What hosts of a job have in common, compared without a job; test_local.py does it with one."""
 
+import threading
+
 import pytest
 
 from rewardjax import errors
@@ -68,6 +70,14 @@ def test_a_token_is_seen_in_the_same_folder_only_and_nothing_of_it_stays(tmp_pat
     with in_common._tokens_in({"--workdir": workdir}):
         (workdir / "config.json").touch()
     assert [path.name for path in workdir.iterdir()] == ["config.json"]
+
+
+def test_a_token_that_is_seen_late_is_waited_for(tmp_path):
+    """As on a network file system, which shows another host's new file after a while."""
+    late = threading.Timer(0.3, (tmp_path / "token").touch)
+    late.start()
+    assert list(in_common._unseen({"--workdir": "token"}, {"--workdir": tmp_path})) == []
+    late.join()
 
 
 def test_the_values_of_a_process_name_its_code_and_libraries():
