@@ -6,11 +6,12 @@ restart counts where no new verified checkpoint was made since the one before, a
 sets the count back to 0.
 """
 
-import json
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rewardjax import own_files
 from rewardjax.exit_codes import FATAL, UNCOUNTED, ExitCode
 from rewardjax.models.checkpoints.record import LAST_SAVED
 
@@ -38,7 +39,10 @@ def newest_verified(workdir: pathlib.Path | None) -> int | None:
     """The step that a run in `workdir` last saved and verified; None where there is none."""
     if workdir is None or not (workdir / LAST_SAVED).exists():
         return None
-    return json.loads((workdir / LAST_SAVED).read_text())["step"]
+    # A trainer refuses to go on from it, and says so itself.
+    with contextlib.suppress(own_files.Damaged):
+        return own_files.read(workdir / LAST_SAVED, ["step"])["step"]
+    return None
 
 
 def workdir_of(command: Sequence[str]) -> pathlib.Path | None:

@@ -20,7 +20,7 @@ import types
 from collections.abc import Mapping, Sequence
 
 from launch.restarts import FINAL, Spent, newest_verified
-from rewardjax import files
+from rewardjax import files, own_files
 from rewardjax.exit_codes import UNCOUNTED, ExitCode
 
 FILE = "restarts.json"
@@ -71,9 +71,11 @@ def is_first_host(env: Mapping[str, str]) -> bool:
 
 def _read(workdir: pathlib.Path) -> Spent:
     path = workdir / FILE
-    if not path.exists():
+    try:
+        return Spent(**own_files.read(path, Spent._fields))
+    # A damaged count is no reason not to go on: it begins anew, and ends a hopeless job later.
+    except (FileNotFoundError, own_files.Damaged):
         return Spent(0, newest_verified(workdir))
-    return Spent(**json.loads(path.read_text()))
 
 
 def _write(workdir: pathlib.Path, spent: Spent) -> None:

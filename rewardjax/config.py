@@ -20,6 +20,7 @@ with `load`. Both accept the same.
 """
 
 import ast
+import contextlib
 import difflib
 import functools
 import importlib.util
@@ -27,6 +28,7 @@ import itertools
 import json
 import os
 import pathlib
+import traceback
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -149,13 +151,36 @@ def load(
     type differs.
     """
     path, _, arg = str(path_with_arg).partition(":")
-    config = load_module(path).get_config(arg or None)
+    with _of_file(path):
+        config = load_module(path).get_config(arg or None)
     if not isinstance(config, ConfigDict):
         raise TypeError(
             f"{path}: get_config must return an ml_collections.ConfigDict, "
             f"not {type(config).__name__}"
         )
     return override(config.lock(), overrides)
+
+
+@contextlib.contextmanager
+def _of_file(path: str) -> Iterator[None]:
+    """Raise what goes wrong in the code of a config file as a sentence that names its line."""
+    try:
+        yield
+    # A file that ends the process would end the command without a word.
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        last = pathlib.Path(frames[-1].filename)
+        # Where it was said on purpose, or in this package by chance, it is as in any other place.
+        is_bug = last.is_relative_to(errors.PACKAGE) and last != pathlib.Path(__file__)
+        if errors.is_mistake(error) or is_bug:
+            raise
+        file = pathlib.Path(path)
+        lines = [frame.lineno for frame in frames if pathlib.Path(frame.filename) == file]
+        if isinstance(error, SyntaxError):
+            lines = [error.lineno]
+        where = ":".join([path, *map(str, lines[-1:])])
+        text = " ".join(str(error).split())
+        raise ValueError(f"{where}: {type(error).__name__}: {text}") from error
 
 
 def load_module(path: str | os.PathLike) -> types.ModuleType:
@@ -192,7 +217,7 @@ def parse_flags(argv: list[str]) -> list[str]:
         elif name.startswith("config.") and equals:
             overrides[argument] = name.removeprefix("config.")
     nones: set[str] = set()
-    if path:
+    if path is not None:
         texts = [f"{key}={_flag(argument)[2]}" for argument, key in overrides.items()]
         whole = load(path, texts)
         nones = {key for key in overrides.values() if _is_none(whole, key)}

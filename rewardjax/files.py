@@ -206,7 +206,11 @@ def unwritable(path: str | os.PathLike, *, addresses: bool = False) -> str | Non
         return str(error)
     if storage.is_address(path):
         return storage.unwritable(storage.path_of(path))
+    if reason := _no_name(os.fspath(path)):
+        return reason
     folder = pathlib.Path(path).absolute()
+    if folder.is_symlink() and not folder.exists():
+        return f"{path} is a link to {os.readlink(folder)}, which is not there; make that folder"
     above = _nearest(folder)
     if not above.is_dir():
         return f"{path} cannot be a folder: {above} is a file"
@@ -216,6 +220,26 @@ def unwritable(path: str | os.PathLike, *, addresses: bool = False) -> str | Non
             return None
     except OSError as error:
         return f"{path} is not writable: {above}: {error.strerror}"
+
+
+def _no_name(path: str) -> str | None:
+    """Why a path is no name for a folder, as a sentence; None where it is one."""
+    if not path.strip():
+        return f"{path!r} names no folder"
+    # Libraries in C++, and the records of a run, hold names in UTF-8 alone.
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"{path!r}: the name is not UTF-8; choose another"
+    return None
+
+
+def refuse_pipes_in(folder: pathlib.Path) -> None:
+    """Raise ValueError where a pipe or a device lies in a folder of ours, in place of a file."""
+    for path in folder.iterdir():
+        # A folder in the place of a file says so when it is opened.
+        if not path.is_dir():
+            refuse_pipe(path)
 
 
 def free_bytes(path: str | os.PathLike) -> int:

@@ -88,6 +88,8 @@ def owning(folder: str | pathlib.Path) -> Iterator[None]:
     """
     folder = storage.path_of(folder)
     files.make_folder(folder)
+    # Whoever works in it opens its files, and would wait at a pipe for ever.
+    files.refuse_pipes_in(folder)
     own = _leased
     if has_kernel_locks(folder):
         own = _locked

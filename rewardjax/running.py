@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TextIO, TypedDict
 
 from tqdm import tqdm
 
-from rewardjax import files
+from rewardjax import files, own_files
 
 FILE = "running.json"
 SPEAKS_EVERY = 20.0  # seconds between two lines where there is no bar
@@ -248,7 +248,7 @@ def _state(paused: str | None, ended: bool) -> State:
 def read(folder: pathlib.Path) -> State | None:
     """What the last run of a workspace said; None where none has."""
     try:
-        state: Any = json.loads((folder / FILE).read_text())
+        state: Any = own_files.read(folder / FILE, State.__annotations__, "remove it")
     except FileNotFoundError:
         return None
     return state

@@ -36,7 +36,7 @@ from rewardjax.parallel.mesh import make_mesh
 from rewardjax.running import Running, Step
 from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
-from rewardjax.scoring.passes import merge, parts, plan
+from rewardjax.scoring.passes import merge, parts, plan, records
 from rewardjax.scoring.passes.tables import WRITERS
 from rewardjax.scoring.passes.work import looks_every, work
 
@@ -141,7 +141,7 @@ class _Judge:
             # Once all of them are there: a few bad records at the start of a file say little.
             if not path.exists():
                 return
-            accounts.append(units.Account(**json.loads(path.read_text())["account"]))
+            accounts.append(records.account_of(records.read(path, ["account"]), path))
         counts = units.total(accounts)
         refuse_misread(counts.counts, self._max_dropped, f"the first: {counts.first:.300}")
 
@@ -196,6 +196,9 @@ def refuse_output(output: str | pathlib.Path) -> None:
         raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
     if output.is_dir():
         raise ValueError(f"--output {output} is a folder; name a file")
+    # Beside it too: whoever opened a pipe there would wait for ever.
+    for path in (output, *merge.beside(output)):
+        files.refuse_pipe(path)
     if reason := files.unwritable(output.parent, addresses=True):
         raise ValueError(f"--output {output}: {reason}")
 

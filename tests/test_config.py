@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, FieldReference, config_flags
 from ml_collections.config_dict import placeholder
 
 from rewardjax import config as config_lib
+from rewardjax import errors
 from rewardjax.config import (
     chain,
     difference,
@@ -198,6 +199,31 @@ def test_none_is_a_value_on_the_command_line(tmp_path, monkeypatch, arguments, b
 def test_what_the_docs_turn_off_by_none_can_be_turned_off():
     gates = load("configs/curation/world.py", ["gates.best_accuracy=None"]).gates
     assert gates.best_accuracy is None and gates.gold_accuracy == 0.5
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("def get_config(:", "c.py:1: SyntaxError: invalid syntax"),
+        ("import nosuchmodule", "c.py:1: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("def get_config(): pass", "c.py: TypeError: .* positional argument"),
+        ("def get_config(arg=None):\n    return None.x", "c.py:2: AttributeError: 'NoneType'"),
+        ("def get_config(arg=None):\n    return get_config(arg)", "c.py:2: RecursionError"),
+        ("import sys\nsys.exit(0)", "c.py:2: SystemExit: 0"),
+        ("def get_config(arg=None):\n    raise ValueError('too hot')", "^too hot$"),
+        ("\0", "c.py.*SyntaxError: source code string cannot contain null bytes"),
+        (
+            "from rewardjax.defaults import training\n\n\ndef get_config(arg=None):\n"
+            "    config = training()\n    config.lock().schedule.peek = 1.0",
+            "c.py:6: AttributeError: .*peek",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_config_file_is_a_sentence_with_its_line(tmp_path, text, message):
+    (tmp_path / "c.py").write_text(text)
+    with pytest.raises(ValueError, match=message) as refused:
+        load(tmp_path / "c.py")
+    assert errors.is_mistake(refused.value) and len(errors.sentences(refused.value)) == 1
 
 
 def test_missing_files_and_functions_are_named(tmp_path, file):

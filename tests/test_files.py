@@ -71,6 +71,23 @@ def test_writers_with_the_same_process_number_do_not_share_a_part(tmp_path, monk
     assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("", "names no folder"),
+        ("  ", "names no folder"),
+        (os.fsdecode(b"run\xff"), "the name is not UTF-8"),
+        ("dangling", "a link to nowhere, which is not there"),
+        ("loop", "a link to loop, which is not there"),
+    ],
+)
+def test_what_is_no_name_for_a_folder_is_told(tmp_path, monkeypatch, name, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    assert sentence in (files.unwritable(name) or "")
+
+
 @pytest.mark.parametrize("address", ["gs://bucket/run", "s3:/bucket/run", "https://x.org/run"])
 def test_an_address_is_not_taken_for_a_folder_here(address):
     assert "mount the bucket" in (files.unwritable(address) or "")

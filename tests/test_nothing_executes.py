@@ -210,6 +210,7 @@ def test_json_of_another_kind_is_refused(model, name, content):
         {"added_tokens": "x"},
         {"pre_tokenizer": {"type": "Nobody"}},
         {"normalizer": 5},
+        {"model": {"type": "WordLevel", "vocab": {}, "unk_token": "x"}},
     ],
 )
 def test_a_tokenizer_of_another_shape_is_refused(model, change):
@@ -287,6 +288,7 @@ USE_UP = {
 }
 OTHER = {
     "no Jinja": "{% for %}",
+    "chance": "{{ ['a', 'b']|random }}",
     "brackets": "{{ " + "(" * 5000 + ")" * 5000 + " }}",
     "division": "{{ 1 / 0 }}",
     "too long": "a" * (limits.SOURCE + 1),
@@ -300,6 +302,14 @@ def test_a_template_can_neither_break_out_nor_go_on_for_ever(name, model, canary
         (BREAK_OUT | USE_UP | OTHER)[name].replace("CANARY", str(canary))
     )
     assert "the chat template" in refusal(ChatTokenizer.load, model)
+
+
+@pytest.mark.parametrize(
+    "template", ["", "hello", "{{ messages[0].content }}", "{{ messages[1].content|length }}"]
+)
+def test_a_template_that_leaves_out_what_is_said_is_refused(model, template):
+    (model / "chat_template.jinja").write_text(template)
+    assert "the chat template does not print what the" in refusal(ChatTokenizer.load, model)
 
 
 def test_a_template_that_uses_too_much_for_one_conversation_costs_that_one(model, monkeypatch):

@@ -158,3 +158,10 @@ def test_locks_are_trusted_on_local_disks_only(tmp_path, monkeypatch, kind, loca
 
 def test_the_file_system_of_a_folder_is_read_from_the_kernels_table():
     assert owner._file_system(owner.pathlib.Path("/proc/self")) == "proc"
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    refused = pytest.raises(ValueError, match="metrics.jsonl: a pipe, not a file")
+    with refused, owner.owning(tmp_path):
+        pass

@@ -26,13 +26,12 @@ answer. It may raise Paused where it cannot answer yet.
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import owner
+from rewardjax import own_files, owner
 from rewardjax.config import Config
 from rewardjax.curation import setting_changes, settings
 from rewardjax.curation.annotation.desk import has_desk, open_desk
@@ -163,7 +162,7 @@ def _opened(
             _say_changes(store, _recorded(record), now, _dealt(folder))
         except ValueError as error:
             raise ConfigChanged(f"{folder}: {error}") from None
-    if bind and (not record.exists() or json.loads(record.read_text()) != now):
+    if bind and (not record.exists() or own_files.read(record) != now):
         config_lib.write_json(record, now)
     judges = judges_of(config.judges, "judges", shots=config.shots)
     taggers = judges_of(config.taggers, "taggers", shots=config.shots)
@@ -192,7 +191,7 @@ def _say_changes(store: Store, before: dict, now: dict, dealt: set[str]) -> None
 
 def _recorded(path: pathlib.Path) -> dict:
     """The config of a workspace's last start, functions by the names they have today."""
-    config = json.loads(path.read_text())
+    config = own_files.read(path, ["clean"])
     if config["clean"].get("pii"):
         config["clean"]["pii"] = config_lib.current_path(config["clean"]["pii"])
     return config

@@ -149,6 +149,13 @@ class ChatTokenizer:
             raise ValueError(
                 f"the chat template fails on a question and an answer: {error.detail}{needs}"
             ) from None
+        for message in PROBE:
+            if message["content"] not in self._probe:
+                raise ValueError(
+                    f"the chat template does not print what the {message['role']} says, so that "
+                    "different texts would have the same reward; write another into "
+                    "chat_template.jinja"
+                )
         self._check_exact()
         self._tokenizer_fingerprint = fingerprint.of_json(spec)
 
@@ -178,7 +185,7 @@ class ChatTokenizer:
         except BaseException as error:
             # What was foreseen says itself what to do. The rest is a file with another shape than
             # any tokenizer's, on which our code fails, or the library.
-            is_unforeseen = isinstance(error, UNFORESEEN) or _is_librarys(error)
+            is_unforeseen = isinstance(error, (*UNFORESEEN, BadRecord)) or _is_librarys(error)
             if errors.is_mistake(error) or not is_unforeseen:
                 raise
             raise ValueError(

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files
+from rewardjax import files, own_files
 from rewardjax.background import beside
 
 BEAT_EVERY = 2.0  # seconds
@@ -76,7 +76,7 @@ def deal(
 
 def units_of(folder: pathlib.Path) -> list[Unit]:
     """The units of a task."""
-    return [Unit(*each) for each in json.loads((folder / "units.json").read_text())]
+    return [Unit(*each) for each in own_files.read_value(folder / "units.json")]
 
 
 def done(folder: pathlib.Path) -> Iterator[tuple[Unit, pathlib.Path]]:

@@ -82,7 +82,10 @@ def _own(name: str) -> ModuleType:
     if name.endswith(".py"):
         module = _from_file(pathlib.Path(name))
     else:
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"benchmark = {name!r} cannot be imported: {error}") from None
     lacking = [needed for needed in ("load", "summarize") if not hasattr(module, needed)]
     if lacking:
         raise ValueError(

@@ -1,10 +1,12 @@
 """Where an evaluation is written, so that two models never share a folder."""
 
-import json
 import pathlib
 import re
 
+from rewardjax import own_files
+
 ROOT = pathlib.Path("runs/eval")
+REMEDY = "remove it, or name another folder with --config.output=DIR"
 # Names that every run has alike: runs/a/hf and runs/b/hf are two models, "hf" is neither.
 COMMON = re.compile(
     r"hf|model|models|export|exported|checkpoint|checkpoints|ckpt|snapshots|best|final|last|latest"
@@ -30,7 +32,7 @@ def refuse_other_model(output: pathlib.Path, model: str, weights: str) -> None:
     file = output / "results.json"
     if not file.is_file():
         return
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record = own_files.read(file, ("path", "weights"), REMEDY)
     same_place = pathlib.Path(record["path"]).resolve() == pathlib.Path(model).resolve()
     if not same_place and record["weights"] != weights:
         raise ValueError(
@@ -47,7 +49,7 @@ def refuse_part_of_whole(output: pathlib.Path) -> None:
     file = output / "results.json"
     if not file.is_file():
         return
-    record = json.loads(file.read_text(encoding="utf-8"))
+    record = own_files.read(file, (), REMEDY)
     if not record.get("selected"):
         raise ValueError(
             f"{output} holds an evaluation on all examples: with --limit or --only NAME/CATEGORY "

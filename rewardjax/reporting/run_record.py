@@ -3,7 +3,6 @@
 The record is what is needed to tell the run from another.
 """
 
-import json
 import os
 import pathlib
 import platform
@@ -19,7 +18,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import foreign_files, hub, storage
+from rewardjax import foreign_files, hub, own_files, storage
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -42,13 +41,25 @@ def write(
         folder = pathlib.Path(workdir)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "run.json"
-        starts = []
-        if path.exists():
-            previous = json.loads(path.read_text())
-            starts = [*previous.pop("earlier_starts"), previous]
+        starts = _starts(path)
         config_lib.write_json(folder / "config.json", record["config"])
         config_lib.write_json(path, record | {"earlier_starts": starts})
     return record
+
+
+def _starts(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of earlier starts in `run.json`; none of a damaged one, which is set aside."""
+    aside = path.with_name(path.name + ".damaged")
+    try:
+        previous = own_files.read(path, ["earlier_starts"], f"it is kept as {aside.name}")
+    except FileNotFoundError:
+        return []
+    except own_files.Damaged as error:
+        # What a run says of itself is no reason to end it.
+        print(error, file=sys.stderr, flush=True)
+        path.rename(aside)
+        return []
+    return [*previous.pop("earlier_starts"), previous]
 
 
 def collect(config: ConfigDict, mesh: jax.sharding.Mesh | None = None) -> dict[str, Any]:

@@ -105,15 +105,17 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, Any]]:
     path = pathlib.Path(workdir) / METRICS_FILE
     by_step: dict[int, dict[str, Any]] = {}
     # What follows the last line break is empty, or half a line.
-    complete_lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    complete_lines = path.read_bytes().split(b"\n")[:-1]
     for number, line in enumerate(complete_lines, 1):
         try:
             record = json.loads(line)
             start, step = record.get("start_step"), record.get("step")
-            if start is None and step is None:
-                raise ValueError("neither step nor start_step")
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number}: not a metric line: {error}") from error
+            if not isinstance(start, int) and not isinstance(step, int):
+                raise ValueError("neither step nor start_step is a number")
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not a metric line: {error}; take the line out"
+            ) from error
         if start is not None:
             by_step = {step: row for step, row in by_step.items() if step < start}
         else:

@@ -355,7 +355,8 @@ def test_halves_beside_what_the_template_cuts_out_do_not_join(cut, tmp_path):
 
 def test_control_strings_that_overlap(tmp_path):
     added = ["<|im_start|>", "<|im_end|>", "<|pad|>", "<a", "<a>", "<x<y>", "<y>", "<z<"]
-    make_qwen(tmp_path, added=added, template="<x<y><a><a<y>{{ messages[0].content }}<|im_end|>")
+    template = "<x<y><a><a<y>{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>"
+    make_qwen(tmp_path, added=added, template=template)
     spec = json.loads((tmp_path / "tokenizer.json").read_text())
     for token in spec["added_tokens"]:
         token["special"] = True
@@ -564,6 +565,7 @@ def test_templates_in_all_their_places(tmp_path):
     # tables fill absent fields with None
     (folder / "chat_template.jinja").write_text(
         "{{ 'there' if messages[0].x is defined else 'absent' }}"
+        "{% for m in messages %}{{ m.content }}{% endfor %}"
     )
     assert [
         ChatTokenizer.load(folder).render([{"role": "user", "content": "", "x": x}])
@@ -864,7 +866,8 @@ def test_fields_that_the_template_leaves_out_are_named(tmp_path):
 )
 def test_a_null_content_beside_a_call_is_what_transformers_makes_of_it(printed, tmp_path):
     transformers = pytest.importorskip("transformers")
-    template = "{% for m in messages %}<|im_start|>{{ m.role }}" + printed + "{% endfor %}"
+    template = "{% for m in messages %}<|im_start|>{{ m.role }}" + printed
+    template += "{{ m.content or '' }}{% endfor %}"
     chat = ChatTokenizer.load(make_qwen(tmp_path, template=template))
     reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
     reads = [fields.text_or_messages([message], "messages")[0] for message in CALL]

@@ -31,6 +31,9 @@ def only(sentences: list[str]) -> str:
 
 FIELDS = [
     ({"seed": -1}, "seed = -1 must be at least 0"),
+    ({"seed": 10**20}, f"seed = {10**20} must be at most 9,223,372,036,854,775,807"),
+    ({"steps": 10**20}, f"steps = {10**20} must be at most 2,147,483,647"),
+    ({"batch.row_length": 10**9}, "batch.row_length = 1000000000 must be at most 16,777,216"),
     ({"steps": -1}, "steps = -1 must be at least 0"),
     ({"steps": 0, "epochs": 0.0}, "no step would be taken"),
     ({"eval_every": 0}, "eval_every = 0 must be at least 1"),

@@ -18,7 +18,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, own_files
 from rewardjax.curation.ledger import packs
 from rewardjax.curation.ledger.manifests import contents_of
 from rewardjax.curation.ledger.reader import row_group
@@ -86,7 +86,7 @@ def erase(store: Store, pair_ids: Sequence[str]) -> list[str]:
 def _rewrite(ledger: str, path: pathlib.Path, ids: pa.Array) -> None:
     """Write a file without the text of pairs; its record then names both contents."""
     record_path = path.with_suffix(".json")
-    record = json.loads(record_path.read_text())
+    record = own_files.read(record_path)
     words: Any = word_columns(ledger)
     before = pq.ParquetFile(path)
     rows: Counter[tuple[str, str]] = Counter()

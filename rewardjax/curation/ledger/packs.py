@@ -15,7 +15,6 @@ twice, and the pack counts.
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, own_files
 
 FOLDER = "packed"
 # Files of a stage that become one.
@@ -92,7 +91,7 @@ def _packs(packed: pathlib.Path, names: tuple[str, ...]) -> list[Pack]:
 # Each by itself too: a ledger of millions has dozens of packs, and a new one changes no other.
 @functools.lru_cache(maxsize=1024)
 def _read(path: pathlib.Path) -> Pack:
-    record = json.loads(path.read_text())
+    record = own_files.read(path, ("level", "content", "parts"))
     return Pack(path.with_suffix(".parquet"), record["level"], record["content"], record["parts"])
 
 

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
-from rewardjax import fingerprint
+from rewardjax import fingerprint, own_files
 from rewardjax.curation.ledger import packs, row_groups
 from rewardjax.curation.ledger.manifests import Manifest
 from rewardjax.curation.ledger.rows import FULL_SCHEMAS, SCHEMAS, PairText
@@ -71,7 +71,7 @@ class Reader:
             for path in (self.folder / name).glob("*.json"):
                 # A reader may have listed a shard that has gone into a pack since.
                 with contextlib.suppress(FileNotFoundError):
-                    by_name[path.stem] = json.loads(path.read_text())
+                    by_name[path.stem] = own_files.read(path)
             for pack in packs.of_ledger(self.folder / name):
                 for part in pack.parts:
                     by_name[packs.name_of(part)] = part
@@ -265,7 +265,7 @@ class Reader:
         """The manifest of a shard; None where it is not finished."""
         path = self._manifest_path(ledger, stage, unit)
         with contextlib.suppress(FileNotFoundError):
-            return json.loads(path.read_text())
+            return own_files.read(path)  # pyright: ignore[reportReturnType]
         packed = packs.of_ledger(self.folder / ledger)
         return packs.manifest_in(packed, path.stem)  # pyright: ignore[reportReturnType]
 
@@ -284,7 +284,7 @@ class Reader:
 # Thousands of shards share a few: a file is named after what is in it.
 @functools.lru_cache(maxsize=256)
 def _settings_in(path: pathlib.Path) -> Any:
-    return json.loads(path.read_text())
+    return own_files.read_value(path)
 
 
 def row_group(ledger: str) -> int:

@@ -1,8 +1,6 @@
 """Whether a store is what was written: its files, and the pairs that rows are about."""
 
-import json
-
-from rewardjax import fingerprint
+from rewardjax import fingerprint, own_files
 from rewardjax.curation.ledger.rows import SCHEMAS
 from rewardjax.curation.ledger.store import Store
 
@@ -15,7 +13,7 @@ def problems(store: Store) -> list[str]:
     problems = []
     for ledger in SCHEMAS:
         for path in store.files_of(ledger):
-            record = json.loads(path.with_suffix(".json").read_text())
+            record = own_files.read(path.with_suffix(".json"))
             content = None
             if path.exists():
                 content = fingerprint.of_file(path)

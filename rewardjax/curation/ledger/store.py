@@ -14,7 +14,6 @@ The columns of the ledgers are in `rows`; DuckDB answers what is asked of them.
 
 import contextlib
 import itertools
-import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, own_files
 from rewardjax.curation.ledger import cross_fit, packs
 from rewardjax.curation.ledger.manifests import Manifest, refuse_change
 from rewardjax.curation.ledger.reader import Reader, row_group, sql_list
@@ -60,7 +59,7 @@ class Store(Reader):
         if not record.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             config_lib.write_json(record, {"format": FORMAT})
-        stored_format = json.loads(record.read_text())["format"]
+        stored_format = own_files.read(record, ["format"])["format"]
         if stored_format != FORMAT:
             raise ValueError(f"{record}: format {stored_format}, this version reads {FORMAT}")
 
@@ -161,7 +160,7 @@ class Store(Reader):
             return
         with self.locked():
             packs.sweep(folder, loose)
-            shards = [json.loads(path.read_text()) for path in loose if path.exists()]
+            shards = [own_files.read(path) for path in loose if path.exists()]
             for group in packs.groups([shard["rows"] for shard in shards], least):
                 members = shards[group]
                 paths = [self._path(ledger, stage, shard["unit"]) for shard in members]

@@ -5,11 +5,11 @@ and beside the ledger of calls, which has every reply word for word.
 """
 
 import contextlib
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rewardjax import own_files
 from rewardjax.curation.ledger import gates
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.reward_models.gold_errors import probability
@@ -70,7 +70,7 @@ def _on_gold(
         path = folder / "reports" / f"gold-{iteration}.json"
         if not path.exists():
             return None
-        report = json.loads(path.read_text())
+        report = own_files.read(path, ("correct", "pairs", "temperature"))
         hits = sum(report["correct"].values())
         return {"hits": hits, "pairs": report["pairs"], "temperature": report["temperature"]}
     sql = "select * from gates where gate = ? and iteration = ? and pairs > 0 order by unit desc"

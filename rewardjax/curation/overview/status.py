@@ -1,11 +1,11 @@
 """`curate status`: the lines a lead reads first, then the tables behind them."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from rewardjax import config as config_lib
+from rewardjax import own_files
 from rewardjax.curation import people_quality, settings
 from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
@@ -53,4 +53,4 @@ def config_of(folder: pathlib.Path) -> Mapping[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         return config_lib.resolve(curation())
-    return config_lib.complete(json.loads(path.read_text()), curation())
+    return config_lib.complete(own_files.read(path), curation())

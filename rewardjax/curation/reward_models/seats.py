@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from rewardjax import config as config_lib
+from rewardjax import own_files
 from rewardjax.curation import units
 from rewardjax.curation.ledger import cross_fit as cross_fit_lib
 from rewardjax.curation.ledger import stage_names
@@ -199,7 +200,7 @@ def errors_on_gold(ws: Workspace, best: Training, iteration: int) -> dict[str, A
     previous = None
     before = reports / f"gold-{stage.as_of}.json"
     if before.exists():
-        previous = json.loads(before.read_text())["correct"]
+        previous = own_files.read(before, ["correct"])["correct"]
     calibrate = ws.config.calibrate
     report = gold_errors.report(gold, rows, attributes, previous, calibrate=calibrate)
     reports.mkdir(exist_ok=True)

@@ -11,12 +11,12 @@ again, as they are over HTTP. The votes are those that a server would have led t
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rewardjax import own_files
 from rewardjax.curation.judges import batch_files, protocol
 from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.prompts import Item
@@ -111,7 +111,7 @@ def _free_path(folder: pathlib.Path, stem: str) -> pathlib.Path:
 
 def read(folder: pathlib.Path, results: Sequence[pathlib.Path]) -> dict[str, int]:
     """Put the answers of results files into a workspace's ledger of calls; counts of them."""
-    config = json.loads((folder / "config.json").read_text())
+    config = own_files.read(folder / "config.json")
     # A workspace does not keep where a judge's server is, and booking an answer does not need it.
     # Workspaces of earlier releases have no list of taggers.
     judges = []

@@ -1,9 +1,7 @@
 """Cleaning as a step of the loop: before anybody is asked, and again for what came in since."""
 
-import json
-
 from rewardjax import config as config_lib
-from rewardjax import fingerprint
+from rewardjax import fingerprint, own_files
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.workspace import Paused, Workspace
@@ -25,7 +23,7 @@ def clean_new(ws: Workspace) -> bool:
     looked = [m["content"] for m in ws.store.manifests("findings") if "checks" in m["inputs"]]
     # Kept in a file: tasks on other machines report while no run is there to tell.
     record, state = ws.folder / "store" / "work" / "reported.json", fingerprint.of_json(looked)
-    if record.exists() and json.loads(record.read_text()) == state:
+    if record.exists() and own_files.read_value(record, "remove it") == state:
         return False
     record.parent.mkdir(exist_ok=True)
     config_lib.write_json(record, state)

@@ -4,13 +4,13 @@ Whatever is counted over pairs or votes is counted by DuckDB (`overview/`, and b
 no more memory for more pairs.
 """
 
-import json
 import pathlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from rewardjax import config as config_lib
+from rewardjax import own_files
 from rewardjax.curation import people_quality, settings
 from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
@@ -255,7 +255,7 @@ def _gold_report(ws: Workspace, iteration: int) -> dict[str, Any] | None:
     path = ws.folder / "reports" / f"gold-{iteration}.json"
     if not path.exists():
         return None
-    return json.loads(path.read_text())
+    return own_files.read(path)
 
 
 def errors(ws: Workspace, iteration: int) -> Rows:

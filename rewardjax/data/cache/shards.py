@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, own_files
 from rewardjax.data import token_cache
 from rewardjax.data.groups import Pair
 
@@ -142,7 +142,7 @@ def writing(shard: Shard, counts: dict[str, Any]) -> Iterator[Writer]:
 
 def read(shard: Shard) -> dict[str, Any]:
     """The record of a shard that is done."""
-    return json.loads(files.text_of(shard.record))
+    return own_files.read(shard.record)
 
 
 def is_done(shard: Shard) -> bool:

@@ -41,8 +41,9 @@ class LimitedEnvironment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def __init__(self, **options: Any):
         # Else constant expressions are computed while the template is compiled, beside the limits.
         super().__init__(**options, optimized=False)
-        # Random words of any number, for those who design pages.
-        del self.globals["lipsum"]
+        # Random words of any number, for those who design pages, and choices by chance: the same
+        # conversation must have the same tokens.
+        del self.globals["lipsum"], self.filters["random"]
         for name, apply in self.filters.items():
             self.filters[name] = bounded(name, apply)
         self._render = threading.local()

@@ -18,7 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, files, foreign_files, storage
+from rewardjax import errors, files, foreign_files, own_files, storage
 from rewardjax.exit_codes import ExitCode
 from rewardjax.models.checkpoints import record, tree_fingerprint
 from rewardjax.models.checkpoints.record import LAST_SAVED
@@ -328,7 +328,7 @@ class Checkpoints:
     def _refuse_emptied(self) -> None:
         path = self.folder.with_name(LAST_SAVED)
         if path.exists():
-            step = json.loads(path.read_text())["step"]
+            step = own_files.read(path, ["step"], "put the checkpoints back")["step"]
             raise NoUsableCheckpoint(
                 f"{self.folder}: step {step} was saved here and no checkpoint is left; put them "
                 f"back, or remove {path} to begin anew"

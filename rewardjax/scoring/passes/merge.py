@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from rewardjax import files, fingerprint, storage
 from rewardjax.scoring import contract
-from rewardjax.scoring.passes import parts, tables
+from rewardjax.scoring.passes import parts, records, tables
 from rewardjax.scoring.passes.plan import FILE, Plan, name_of
+from rewardjax.scoring.passes.records import Damaged
 from rewardjax.scoring.units import Account, total
 
-
-class Damaged(ValueError):
-    """The parts of a pass, or its scores, are not what was written."""
+# What a commit and a record say of their files.
+DIGESTS = ("scores_sha", "quarantine_sha")
 
 
 class Part(NamedTuple):
@@ -32,7 +32,7 @@ def read_parts(folder: pathlib.Path) -> list[Part]:
         Damaged: for a unit that is missing, or whose files are not those that it committed, or do
             not account for each of its records.
     """
-    plan = Plan(**json.loads((folder / FILE).read_text()))
+    plan = Plan(**records.read(folder / FILE, Plan._fields))
     undone = set(range(plan.units)) - parts.committed(folder)
     if undone:
         raise Damaged(
@@ -42,20 +42,20 @@ def read_parts(folder: pathlib.Path) -> list[Part]:
     found = []
     for unit in range(plan.units):
         path = parts.commit_path(folder, unit)
-        record = json.loads(path.read_text())
+        record = records.read(path, ("account", "scores", "quarantine", *DIGESTS))
         scores, quarantine = folder / record["scores"], folder / record["quarantine"]
-        part = Part(unit, scores, quarantine, Account(**record["account"]))
+        part = Part(unit, scores, quarantine, records.account_of(record, path))
         digests = {part.scores: record["scores_sha"], part.quarantine: record["quarantine_sha"]}
         for file, digest in digests.items():
             if not file.exists() or fingerprint.of_file(file) != digest:
                 raise Damaged(
                     f"{file} is not what was written; remove {path} and run the command again"
                 )
-        records = min(plan.unit, plan.records - unit * plan.unit)
-        if part.account.counts["records"] != records:
+        size = min(plan.unit, plan.records - unit * plan.unit)
+        if part.account.counts["records"] != size:
             raise Damaged(
                 f"{path}: {part.account.counts['records']} records, where the input has "
-                f"{records}; it was changed while it was read"
+                f"{size}; it was changed while it was read"
             )
         found.append(part)
     return found
@@ -83,14 +83,14 @@ def merge(folder: pathlib.Path, output: pathlib.Path) -> Account:
 def _merge_copy(folder: pathlib.Path, output: pathlib.Path) -> Account:
     found = read_parts(folder)
     account = total([part.account for part in found])
-    quarantine = output.with_name(output.name + ".quarantine.jsonl")
+    quarantine = quarantine_path(output)
     with files.replacing(quarantine, many_writers=True) as path, open(path, "wb") as file:
         for part in found:
             file.write(part.quarantine.read_bytes())
     # Before the scores appear, as is the record: no scores without their contract.
     with files.replacing(contract_path(output), many_writers=True) as path:
         shutil.copyfile(folder / contract.FILE, path)
-    record = json.loads((folder / FILE).read_text())
+    record = records.read(folder / FILE, Plan._fields)
     with files.replacing(output, many_writers=True) as path:
         tables.join([part.scores for part in found], output.suffix, path)
         record |= {"account": account._asdict(), "scores_sha": fingerprint.of_file(path)}
@@ -110,6 +110,16 @@ def record_path(output: pathlib.Path) -> pathlib.Path:
     return output.with_name(output.name + ".record.json")
 
 
+def quarantine_path(output: pathlib.Path) -> pathlib.Path:
+    """Where the responses without a score, and why, are listed."""
+    return output.with_name(output.name + ".quarantine.jsonl")
+
+
+def beside(output: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """The files that stand beside a file of scores."""
+    return quarantine_path(output), contract_path(output), record_path(output)
+
+
 def verify(output: pathlib.Path) -> dict[str, Any]:
     """The record of a file of scores that is whole.
 
@@ -119,12 +129,13 @@ def verify(output: pathlib.Path) -> dict[str, Any]:
     path = record_path(output)
     if not path.exists():
         raise Damaged(f"{path} is not there: nothing says what {output} should hold")
-    record = json.loads(path.read_text())
-    quarantine = output.with_name(output.name + ".quarantine.jsonl")
-    for file, digest in {output: "scores_sha", quarantine: "quarantine_sha"}.items():
+    record = records.read(path, (*Plan._fields, "account", *DIGESTS))
+    counts = records.account_of(record, path).counts
+    quarantine = quarantine_path(output)
+    for file, digest in zip((output, quarantine), DIGESTS, strict=True):
         if not file.exists() or fingerprint.of_file(file) != record[digest]:
             raise Damaged(f"{file} is not what was written; score again")
-    rows, scored = tables.count(output), record["account"]["counts"]["scored"]
+    rows, scored = tables.count(output), counts["scored"]
     if rows != scored:
         raise Damaged(f"{output}: {rows} rows, where {scored} were scored")
     return record

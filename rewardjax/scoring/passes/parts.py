@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from rewardjax import files, fingerprint, owner, storage
 from rewardjax.background import beside
 from rewardjax.owner import Owner
+from rewardjax.scoring.passes import records
 from rewardjax.scoring.passes.plan import name_of
 
 # A claim is renewed by whoever works on it; after so many seconds without, another may begin.
@@ -69,7 +70,7 @@ def commit(folder: pathlib.Path, attempted: Attempt, account: dict[str, Any]) ->
 def committed_files(folder: pathlib.Path, unit: int) -> dict[str, pathlib.Path]:
     """The files that a unit's commit names, by what is in them; none where it is not done."""
     try:
-        record = json.loads(commit_path(folder, unit).read_text())
+        record = records.read(commit_path(folder, unit), ())
     except FileNotFoundError:
         return {}
     names = [name.removesuffix("_sha") for name in record if name.endswith("_sha")]
@@ -122,8 +123,12 @@ def _claim_path(folder: pathlib.Path, unit: int) -> pathlib.Path:
 def _is_over(claim: pathlib.Path) -> bool:
     """Whether whoever claimed a unit is gone."""
     try:
-        holder, touched = Owner(**json.loads(claim.read_text())), storage.changed_at(claim)
-    except (FileNotFoundError, ValueError, TypeError):
-        # Just removed, or just being written.
-        return False
-    return owner.is_running(holder) is False or time.time() - touched > CLAIM_SECONDS
+        touched = storage.changed_at(claim)
+        holder = Owner(**json.loads(claim.read_text()))
+    except FileNotFoundError:
+        return False  # just removed
+    except (ValueError, TypeError):
+        holder = None  # just being written, or damaged
+    if holder is not None and owner.is_running(holder) is False:
+        return True
+    return time.time() - touched > CLAIM_SECONDS

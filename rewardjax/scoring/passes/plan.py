@@ -5,6 +5,7 @@ import pathlib
 from typing import NamedTuple
 
 from rewardjax import files
+from rewardjax.scoring.passes import records
 
 FILE = "plan.json"
 UNIT = 2048  # records: a few seconds of a small model's work, some minutes of a large one's
@@ -42,7 +43,7 @@ def join(folder: pathlib.Path, plan: Plan) -> None:
     path = folder / FILE
     # Of several workers that start at once one makes the plan, and the others read it.
     files.create(path, json.dumps(plan._asdict(), indent=1) + "\n")
-    other = Plan(**json.loads(path.read_text()))
+    other = Plan(**records.read(path, Plan._fields))
     differing = [name for name in Plan._fields if getattr(plan, name) != getattr(other, name)]
     if differing:
         raise ValueError(

@@ -59,6 +59,14 @@ RANGES = {
     # Orbax takes 0 and then keeps nothing: a finished run without a model.
     "checkpoint.keep.keep": AT_LEAST_1,
 }
+# A count is kept in 32 bits, and what is larger is a slip of the finger.
+MOST_OF_ALL = 2**31 - 1
+MOST = {
+    "seed": 2**63 - 1,
+    # The arrays of one row would fill a host's memory.
+    "batch.row_length": 1 << 24,
+    "workers": 4096,
+}
 RANGES_OF_DATA = {
     "workers": AT_LEAST_0,
     "max_dropped": SHARE,
@@ -167,8 +175,13 @@ def choices(config: Config) -> Iterator[str]:
 def _out_of_range(section: Config, ranges: dict[str, Range], where: str = "") -> Iterator[str]:
     for field, allowed in ranges.items():
         value = _value(section, field)
-        if value is not None and not allowed.holds(value):
+        if value is None:
+            continue
+        most = MOST.get(field, MOST_OF_ALL)
+        if not allowed.holds(value):
             yield f"{where}{field} = {value} must be {allowed.text}"
+        elif value > most:
+            yield f"{where}{field} = {value} must be at most {most:,}"
 
 
 def _value(section: Config, field: str) -> Any:

@@ -23,6 +23,8 @@ def test_a_benchmark_provides_everything_that_the_protocol_lists(name):
 
 
 def test_an_unknown_benchmark_is_refused_with_the_names_there_are():
+    with pytest.raises(ValueError, match="benchmark = 'os.nope' cannot be imported: No module"):
+        evaluators.get("os.nope")
     with pytest.raises(ValueError, match="no benchmark is called 'rewardbnch'.*rmb"):
         evaluators.get("rewardbnch")
 

@@ -142,6 +142,50 @@ def test_changed_scores_are_noticed(place):
         merge.verify(output)
 
 
+BROKEN = ["", "{", "[]", "null", "{}", "[" * 100_000, '{"account": 5, "scores": "x"}', "\0"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+@pytest.mark.parametrize("name", ["plan.json", "00001.json"])
+def test_a_damaged_file_of_a_pass_is_named(tmp_path, name, text):
+    folder = tmp_path / "parts"
+    begin(folder)
+    for unit in range(2):
+        parts.commit(folder, attempted(folder, unit, f"{unit}a\n{unit}b\n"), ACCOUNT)
+    (folder / name).write_text(text)
+    with pytest.raises(merge.Damaged, match=f"{name} is not what was written; remove it"):
+        merge.merge(folder, tmp_path / "out.jsonl")
+    if name == "plan.json":
+        with pytest.raises(merge.Damaged, match=name):
+            plan.join(folder, make_plan())
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_damaged_record_of_scores_vouches_for_nothing(tmp_path, text):
+    folder, output = tmp_path / "parts", tmp_path / "out.jsonl"
+    begin(folder, make_plan(records=2))
+    parts.commit(folder, attempted(folder, 0, "1\n2\n"), ACCOUNT)
+    merge.merge(folder, output)
+    record = json.loads(merge.record_path(output).read_text())
+    merge.record_path(output).write_text(text)
+    with pytest.raises(merge.Damaged, match="out.jsonl.record.json is not what was written"):
+        merge.verify(output)
+    merge.record_path(output).write_text(json.dumps(record | {"account": []}))
+    with pytest.raises(merge.Damaged, match="holds no account"):
+        merge.verify(output)
+
+
+def test_a_damaged_claim_is_over_when_nobody_renews_it(tmp_path, monkeypatch):
+    folder = tmp_path / "parts"
+    begin(folder)
+    (folder / "00000.claim").write_text("{")
+    assert parts.is_claimed(folder, 0)
+    monkeypatch.setattr(parts, "CLAIM_SECONDS", 0.0)
+    assert not parts.is_claimed(folder, 0)
+    with parts.claimed(folder, 0) as is_mine:
+        assert is_mine
+
+
 def test_a_claim_in_a_bucket_is_renewed(bucket_folder, monkeypatch):
     monkeypatch.setattr(parts, "CLAIM_SECONDS", 0.6)
     folder = storage.path_of(bucket_folder)
