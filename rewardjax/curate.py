@@ -37,6 +37,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+import duckdb
+import pyarrow as pa
+
 from rewardjax import config as config_lib
 from rewardjax import errors, files, job
 from rewardjax.curation import erase as erase_lib
@@ -78,12 +81,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        # A bug's traceback is Python's own to print.
         code = errors.exit_code(error)
+        if code == ExitCode.BUG:
+            error = _damage_behind(error, args.folder)
+            code = errors.exit_code(error)
+        # A bug's traceback is Python's own to print.
         if code == ExitCode.BUG:
             raise
         errors.tell(f"rewardjax.curate {args.command}", error)
         return code
+
+
+def _damage_behind(error: Exception, folder: pathlib.Path) -> Exception:
+    """What is damaged in a workspace, where that is why a library fails; else the error itself."""
+    failures = (duckdb.Error, pa.ArrowException, OSError)
+    if not isinstance(error, failures) or not (folder / "store" / "store.json").exists():
+        return error
+    # Whatever DuckDB or Arrow says of a file, its hash tells whether it is what was written.
+    refused = errors.Complaints()
+    refused.add(soundness.damaged_shards(Store(folder / "store")))
+    try:
+        refused.refuse()
+    except errors.Refusal as refusal:
+        return refusal
+    return error
 
 
 def _parser() -> argparse.ArgumentParser:

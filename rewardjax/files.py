@@ -236,10 +236,11 @@ def _no_name(path: str) -> str | None:
 
 def refuse_pipes_in(folder: pathlib.Path) -> None:
     """Raise ValueError where a pipe or a device lies in a folder of ours, in place of a file."""
-    for path in folder.iterdir():
-        # A folder in the place of a file says so when it is opened.
-        if not path.is_dir():
-            refuse_pipe(path)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # A folder in the place of a file says so when it is opened.
+            if not entry.is_file() and not entry.is_dir():
+                refuse_pipe(pathlib.Path(entry.path))
 
 
 def free_bytes(path: str | os.PathLike) -> int:

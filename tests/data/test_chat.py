@@ -559,9 +559,10 @@ def test_templates_in_all_their_places(tmp_path):
     )
     assert ChatTokenizer.load(folder).template == QWEN_TEMPLATE
     (folder / "chat_template.jinja").write_text(
-        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}"
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% if loop.index == 2 %}{% break %}{% endif %}{% endfor %}"
     )
-    assert ChatTokenizer.load(folder).render(MESSAGES) == "Be brief."
+    assert ChatTokenizer.load(folder).render(MESSAGES) == "Be brief. 2 < 3? <think>\n"
     # tables fill absent fields with None
     (folder / "chat_template.jinja").write_text(
         "{{ 'there' if messages[0].x is defined else 'absent' }}"

@@ -62,6 +62,9 @@ class Store(Reader):
         stored_format = own_files.read(record, ["format"])["format"]
         if stored_format != FORMAT:
             raise ValueError(f"{record}: format {stored_format}, this version reads {FORMAT}")
+        for ledger in self.folder.iterdir():
+            if ledger.is_dir():
+                files.refuse_pipes_in(ledger)
 
     def append(
         self,
