@@ -224,7 +224,8 @@ def parse_flags(argv: list[str]) -> list[str]:
     # absl would store the word None in a field of text, and refuse it in one of numbers.
     rest = flags.FLAGS([argument for argument in argv if overrides.get(argument) not in nones])
     for key in nones:
-        _set_text(flags.FLAGS["config"].value, key, "None")
+        config: Any = flags.FLAGS["config"].value
+        _set_text(config, key, "None")
     if len(rest) > 1:
         raise flags.Error(f"unknown arguments {' '.join(rest[1:])}")
     return rest
