@@ -5,9 +5,9 @@
     ... --workers 64 --engine slurm --engine_options "{time: '4:00:00', partition: cpu}"
 
 Training data and held-out sets go where `rewardjax.train` with the same config looks for them
-(`data.cache`): it starts in seconds then. A command that was killed, started again, makes the
-shards that are missing. The engines are datatrove's: the folder must be one that all their machines
-see.
+(`data.cache`, which may be a gs:// address): it starts in seconds then. A command that was killed,
+started again, makes the shards that are missing. The engines are datatrove's: the folder must be
+one that all their machines see.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax import errors, storage
 
 ENGINES = ("slurm", "ray")
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         pairs = data_sets.load_pairs(tokenizer, where, **settings)
         made[where] = {
-            "folder": str(pairs.folder),
+            "folder": str(storage.path_of(section.cache) / pairs.fingerprint),
             "records": pairs.manifest["records"]["in"],
             "pairs": len(pairs),
             "tokens": pairs.manifest["tokens"]["shared"],

@@ -12,9 +12,9 @@ from typing import Any, cast
 import jax
 from jax.experimental import multihost_utils
 
-from rewardjax import files, fingerprint
+from rewardjax import files, fingerprint, storage
 from rewardjax.data import accounting, formats, token_cache
-from rewardjax.data.cache import building, file_hashes, local_processes
+from rewardjax.data.cache import building, file_hashes, in_bucket, local_processes
 from rewardjax.data.cache.building import Build, Spread
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import Source, open_source
@@ -60,8 +60,9 @@ def prepare(
 
     Says on stderr what each file was read as, and how many of its records are kept. In a
     multi-process run process 0 builds and the others wait; `cache` must be on storage that all
-    hosts share. Raises ValueError for settings out of range, for a file that cannot be read or
-    loses more than `max_dropped`, and where no pair is left.
+    hosts share. One in a bucket is copied to and from the temporary folder of each host
+    (cache/in_bucket.py). Raises ValueError for settings out of range, for a file that cannot be
+    read or loses more than `max_dropped`, and where no pair is left.
     """
     if isinstance(source, str):
         source = cast(Source, open_source(source, split=split))
@@ -82,10 +83,17 @@ def prepare(
     mapped = formats.meaning(source, columns, labels)
     if mapped.columns or mapped.labels:
         inputs["mapping"] = mapped._asdict()
-    folder = pathlib.Path(cache) / fingerprint.of_json(inputs)
+    folder = in_bucket.disk_of(cache) / fingerprint.of_json(inputs)
+    kept = storage.path_of(cache) / folder.name
+    if spread is not None and storage.is_address(cache):
+        raise ValueError(
+            f"{cache}: the machines of an engine do not see what each of them has made; name a "
+            "cache on a file system that all of them have"
+        )
     # Not locked first: a cache that is there may lie where nothing can be written.
     if jax.process_index() == 0 and not token_cache.is_complete(folder, inputs):
         with token_cache.owning(folder):
+            _fetch(kept, folder, inputs)
             # Asked again: another process may have built it in the meantime.
             damaged = token_cache.faults(folder, inputs)
             if damaged != []:
@@ -98,8 +106,13 @@ def prepare(
                 missing = job.missing()
                 _refuse_many(job, missing, most_untokenized)
                 building.make(job, missing, inputs, spread or _spread_here(workers))
+    if jax.process_index() == 0 and storage.is_address(kept):
+        _tell(in_bucket.store(folder, kept))
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"tokenized {folder.name}")
+        if storage.is_address(kept) and not token_cache.is_complete(folder, inputs):
+            with token_cache.owning(folder):
+                _fetch(kept, folder, inputs)
     if not token_cache.is_complete(folder, inputs):
         raise FileNotFoundError(
             f"process {jax.process_index()} does not see {folder}: "
@@ -120,6 +133,16 @@ def warnings_about(pairs: TokenizedPairs) -> list[str]:
     """A sentence for each file of the pairs' source that lost more than 1% of its records."""
     sentences = [file.warning() for file in accounting.from_record(pairs.manifest["files"])]
     return [sentence for sentence in sentences if sentence is not None]
+
+
+def _fetch(kept: pathlib.Path, folder: pathlib.Path, inputs: dict[str, Any]) -> None:
+    if storage.is_address(kept):
+        _tell(in_bucket.fetch(kept, folder, inputs))
+
+
+def _tell(sentence: str | None) -> None:
+    if sentence is not None:
+        building.say(sentence)
 
 
 def _spread_here(workers: int) -> Spread:

@@ -118,7 +118,7 @@ class TokenizedPairs:
         """
         damaged = []
         for path in _files(self.folder, self.manifest, GROUPS):
-            if not _is_intact(path, self.manifest, by_content=True):
+            if not is_intact(path, self.manifest, by_content=True):
                 damaged.append(path.name)
                 # Where another process has renamed it already, or nothing may be written.
                 with contextlib.suppress(OSError):
@@ -201,12 +201,12 @@ def faults(folder: pathlib.Path, inputs: dict[str, Any]) -> list[str] | None:
     damaged = []
     for name in sizes:
         by_content = is_small or name.endswith(INDEX)
-        if not _is_intact(folder / name, manifest, by_content):
+        if not is_intact(folder / name, manifest, by_content):
             damaged.append(name)
     return damaged
 
 
-def _is_intact(path: pathlib.Path, manifest: dict[str, Any], by_content: bool) -> bool:
+def is_intact(path: pathlib.Path, manifest: dict[str, Any], by_content: bool) -> bool:
     """Whether a file of a cache has the manifest's size and, `by_content`, its checksum."""
     try:
         if path.stat().st_size != manifest["bytes"][path.name]:

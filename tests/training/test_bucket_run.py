@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -22,7 +23,7 @@ def workdir(bucket_folder):
     return storage.path_of(bucket_folder) / "run"
 
 
-def losses(workdir, tmp_path):
+def losses(workdir):
     """The loss of every step of a run, wherever it is."""
     with storage.copied(workdir) as folder:
         return {row["step"]: row["loss"] for row in metrics.read_metrics(folder)}
@@ -35,11 +36,13 @@ def fingerprints(workdir):
         return saved.read_meta(checkpoints.steps_of(folder)[-1])["fingerprints"]
 
 
-def test_a_run_in_a_bucket_is_the_run_on_a_disk(tiny_run, workdir, tmp_path):
-    local, summary, cache = tiny_run
+def test_a_run_in_a_bucket_is_the_run_on_a_disk(tiny_run, workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    local, summary, _ = tiny_run
+    cache = f"{workdir.parent}/cache"
     there = loop.run(tiny_config(cache), str(workdir))
     assert {**there, "seconds": 0} == {**summary, "seconds": 0}
-    assert losses(workdir, tmp_path) == losses(local, tmp_path)
+    assert losses(workdir) == losses(local)
     assert fingerprints(workdir) == fingerprints(local)
     on_disk = {str(path.relative_to(local)) for path in local.rglob("*") if path.is_file()}
     in_bucket = {str(path).removeprefix(f"{workdir}/") for path in storage.files_below(workdir)}
@@ -118,12 +121,20 @@ def test_a_workdir_that_cannot_be_is_refused_in_one_line(object_server, tmp_path
 FLAGS = ["--config.steps=40", "--config.checkpoint.every=5", "--config.eval_every=20"]
 
 
+def command(workdir, cache):
+    """The tiny run as a command."""
+    words = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
+    words += [f"--workdir={workdir}", f"--config.data.cache={cache}"]
+    return [*words, f"--config.evals.heldout.cache={cache}", *FLAGS]
+
+
 def train(workdir, cache):
-    command = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
-    command += [f"--workdir={workdir}", f"--config.data.cache={cache}"]
-    command += [f"--config.evals.heldout.cache={cache}", *FLAGS]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(workdir, cache),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -145,10 +156,25 @@ def test_a_run_in_a_bucket_that_is_killed_goes_on_as_if_nothing_had_been(workdir
     out, told = process.communicate()
     assert process.returncode == 0, told
     assert "continuing" in told
-    assert losses(workdir, tmp_path) == losses(local, tmp_path)
+    assert losses(workdir) == losses(local)
     assert fingerprints(workdir) == fingerprints(local)
     figures = json.loads((local / "summary.json").read_text())
     assert {**json.loads(out), "seconds": 0} == {**figures, "seconds": 0}
     assert json.loads((workdir / "goodput.json").read_text())["repeated_steps"] >= 0
     assert storage.names_in(workdir).count("DONE") == 1
     assert not any(name.startswith(owner.LEASE) for name in storage.names_in(workdir))
+
+
+@pytest.mark.slow
+def test_two_hosts_share_a_workdir_and_a_cache_in_a_bucket(workdir, tmp_path):
+    runs = {tmp_path / "run": tmp_path / "cache", workdir: f"{workdir.parent}/cache"}
+    launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "2"]
+    # On a machine with other jobs a peer may compile for longer than gloo waits.
+    launch += ["--restarts", "5", "--"]
+    for place, cache in runs.items():
+        ended = subprocess.run(
+            [*launch, *command(place, cache)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+    assert losses(workdir) == losses(tmp_path / "run")
+    assert fingerprints(workdir) == fingerprints(tmp_path / "run")

@@ -13,6 +13,7 @@ import pathlib
 from typing import Any
 
 from rewardjax import files, fingerprint, storage
+from rewardjax.data.cache import in_bucket
 from rewardjax.data.sources import Source
 
 FILE = "hashes.json"
@@ -23,7 +24,7 @@ BLOCKS, BLOCK = 64, 1 << 12  # how many blocks are looked at, and their bytes
 def of_source(source: Any, cache: str | pathlib.Path) -> str:
     """The source's fingerprint; `cache`: the folder that remembers."""
     if isinstance(source, Source):
-        return source.fingerprint(functools.partial(of_file, pathlib.Path(cache)))
+        return source.fingerprint(functools.partial(of_file, in_bucket.disk_of(cache)))
     return source.fingerprint()
 
 

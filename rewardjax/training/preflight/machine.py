@@ -71,7 +71,7 @@ def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[s
 def caches(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
     """Whether tokenized data can be kept."""
     for where, section in data_sections(config):
-        if reason := files.unwritable(section.cache):
+        if reason := files.unwritable(section.cache, addresses=True):
             yield f"{where}.cache: {reason}"
 
 
