@@ -9,6 +9,8 @@ What is neither, such as a preemption, is raised as an `Ending`, which knows its
 import argparse
 import contextlib
 import dis
+import errno
+import os
 import pathlib
 import re
 import sys
@@ -24,6 +26,8 @@ from rewardjax.exit_codes import ExitCode
 from rewardjax.reporting.terminal import visible
 
 PACKAGE = pathlib.Path(__file__).parent
+# What the system says where nothing more can be written: a disk, a quota, the size of a file.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
 # Whose errors say that object storage did not answer for as long as its client tries (storage.py).
 CLIENTS = ("aiohttp.", "gcsfs.")
@@ -129,7 +133,9 @@ def is_mistake(error: BaseException) -> bool:
     raises by a `raise` statement was written for the user; one that comes out of a library, or out
     of an expression of ours, was foreseen by nobody.
     """
-    if isinstance(error, flags.Error) or (isinstance(error, OSError) and error.filename):
+    if isinstance(error, flags.Error) or is_full_disk(error):
+        return True
+    if isinstance(error, OSError) and error.filename:
         return True
     if not isinstance(error, SENTENCES):
         return False
@@ -140,12 +146,22 @@ def is_mistake(error: BaseException) -> bool:
     return instructions[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
+def is_full_disk(error: BaseException) -> bool:
+    """Whether nothing more could be written: of that no `raise` of ours tells."""
+    # Libraries in C++ have the system's words, and not its number.
+    number = getattr(error, "errno", None)
+    is_told = isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error)
+    return isinstance(error, OSError) and number in NO_ROOM or is_told
+
+
 def sentences(error: BaseException) -> list[str]:
     """The message of `error`, one line for each mistake."""
     if isinstance(error, Refusal):
         return [" ".join(complaint.split()) for complaint in error.complaints]
-    if isinstance(error, OSError) and error.strerror:
+    if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
+    elif is_full_disk(error):
+        text = f"a disk is full ({error}); make room, and run the command again"
     elif isinstance(error, LookupError) and error.args:
         text = str(error.args[0])  # a KeyError's own text is a repr
     else:

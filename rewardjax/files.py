@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from rewardjax import storage
+from rewardjax import errors, storage
 
 HEAD = 512  # bytes that tell what a file is
 UTF8_BOM = b"\xef\xbb\xbf"
@@ -122,6 +122,11 @@ def replacing(path: str | os.PathLike, *, many_writers: bool = False) -> Iterato
             with open(part, "rb") as file:
                 os.fsync(file.fileno())
         os.replace(part, final)
+    except OSError as error:
+        # An error of writing names no file, and the message has to say which disk is full.
+        if error.filename is None and error.errno in errors.NO_ROOM:
+            error.filename = os.fspath(final)
+        raise
     finally:
         remove(part)
 

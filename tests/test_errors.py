@@ -1,5 +1,6 @@
 """Mistakes of a user end in one line and exit code 2; bugs keep their traceback."""
 
+import errno
 import json
 import re
 
@@ -170,3 +171,17 @@ def test_an_outage_of_object_storage_is_one_line(capsys):
         raise error
     assert ended.value.code == ExitCode.OUTAGE
     assert capsys.readouterr().err == "rewardjax.score: backendError, 503\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EFBIG, "File too large"),
+        RuntimeError("IO Error: could not write: No space left on device"),
+    ],
+)
+def test_a_full_disk_is_one_sentence_whoever_meets_it(error):
+    assert errors.exit_code(error) == ExitCode.USER
+    (sentence,) = errors.sentences(error)
+    assert sentence.startswith("a disk is full (") and "make room" in sentence

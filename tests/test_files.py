@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from rewardjax import config, files
+from rewardjax import config, errors, files
 
 
 def test_the_old_content_stays_until_the_block_ends(tmp_path):
@@ -86,6 +86,13 @@ def test_what_is_no_name_for_a_folder_is_told(tmp_path, monkeypatch, name, sente
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
     assert sentence in (files.unwritable(name) or "")
+
+
+def test_a_disk_that_is_full_is_told_with_the_file(tmp_path):
+    refused = pytest.raises(OSError, match="No space left")
+    with refused as full, files.replacing(tmp_path / "a"), open("/dev/full", "w") as file:
+        file.write("x")
+    assert errors.sentences(full.value) == [f"{tmp_path / 'a'}: No space left on device"]
 
 
 @pytest.mark.parametrize("address", ["gs://bucket/run", "s3:/bucket/run", "https://x.org/run"])

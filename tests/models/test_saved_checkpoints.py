@@ -260,6 +260,17 @@ def test_a_pipe_in_a_step_is_damage_and_nobody_waits_for_it(folder, mesh):
     assert checkpoints.steps_of(folder) == [1] and (folder / "2.damaged").is_dir()
 
 
+@pytest.mark.parametrize("text", ["[]", "NaN", "[" * 100_000])
+def test_a_record_that_orbax_stumbles_over_is_damage_of_its_step(folder, mesh, text):
+    states = save_steps(folder, mesh, 1, 2)
+    (folder / "2" / "_CHECKPOINT_METADATA").write_text(text)
+    with pytest.raises(ValueError, match="_CHECKPOINT_METADATA is not what was"), reading(folder):
+        pass
+    with open_checkpoints(folder) as saved:
+        assert saved.restore(abstract(states[1]))[0] == 1
+    assert checkpoints.steps_of(folder) == [1] and (folder / "2.damaged").is_dir()
+
+
 def test_another_dtype_is_refused_in_a_sentence_and_is_no_damage(folder, mesh):
     """Orbax casts without a word, and the fingerprint then differs."""
     states = save_steps(folder, mesh, 1, 2)

@@ -27,6 +27,7 @@ from rewardjax.models.checkpoints.told_once import told_once
 from rewardjax.parallel import distributed
 
 # Bytes that are read back at a time to verify a save. They lie on the devices beside the state.
+ORBAX_RECORD = "_CHECKPOINT_METADATA"  # of a step
 READ_BACK_BYTES = 1 << 30
 
 
@@ -102,7 +103,7 @@ class Checkpoints:
         self._verified: set[int] = set()
         self._in_flight: _InFlight | None = None
         self._told = False  # that the save in flight has failed
-        self._set_pipes_aside()
+        self._set_unopenable_aside()
         # Without a policy Orbax keeps every step: it would count damaged ones as the latest.
         # Not its own `read_only`, of which it warns: what it would clean may be a save in flight.
         options = ocp.CheckpointManagerOptions(
@@ -334,13 +335,17 @@ class Checkpoints:
                 f"back, or remove {path} to begin anew"
             )
 
-    def _set_pipes_aside(self) -> None:
-        """Rename steps that hold a pipe. Raises ValueError where nothing may be changed."""
-        # Orbax opens the records of all steps when it begins, and would wait for ever.
+    def _set_unopenable_aside(self) -> None:
+        """Rename steps that Orbax could not open. Raises ValueError where nothing may be changed.
+
+        It opens the records of all steps when it begins: at a pipe it would wait for ever, and one
+        damaged record would be the end of all steps.
+        """
         damaged = []
         for step in steps_of(self.folder):
             try:
                 foreign_files.refuse_pipes(self.folder / str(step))
+                _refuse_other_record(self.folder / str(step) / ORBAX_RECORD)
             except ValueError:
                 if self.read_only:
                     raise
@@ -417,6 +422,19 @@ def _free_name(path: pathlib.Path) -> pathlib.Path:
         name = path.with_name(f"{path.name}.damaged.{number}")
         number += 1
     return name
+
+
+def _refuse_other_record(path: pathlib.Path) -> None:
+    """Raise ValueError for a record of a step that holds anything else than an object."""
+    try:
+        is_object = isinstance(json.loads(path.read_text()), dict)
+    except RecursionError:
+        is_object = False
+    except (OSError, ValueError):
+        # Orbax does without one that is not there, or that is no JSON.
+        return
+    if not is_object:
+        raise ValueError(f"{path} is not what was written; move its step away")
 
 
 def _first_line(error: Exception) -> str:
