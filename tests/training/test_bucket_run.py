@@ -163,18 +163,3 @@ def test_a_run_in_a_bucket_that_is_killed_goes_on_as_if_nothing_had_been(workdir
     assert json.loads((workdir / "goodput.json").read_text())["repeated_steps"] >= 0
     assert storage.names_in(workdir).count("DONE") == 1
     assert not any(name.startswith(owner.LEASE) for name in storage.names_in(workdir))
-
-
-@pytest.mark.slow
-def test_two_hosts_share_a_workdir_and_a_cache_in_a_bucket(workdir, tmp_path):
-    runs = {tmp_path / "run": tmp_path / "cache", workdir: f"{workdir.parent}/cache"}
-    launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "2"]
-    # On a machine with other jobs a peer may compile for longer than gloo waits.
-    launch += ["--restarts", "5", "--"]
-    for place, cache in runs.items():
-        ended = subprocess.run(
-            [*launch, *command(place, cache)], cwd=ROOT, capture_output=True, text=True
-        )
-        assert ended.returncode == 0, ended.stderr
-    assert losses(workdir) == losses(tmp_path / "run")
-    assert fingerprints(workdir) == fingerprints(tmp_path / "run")
