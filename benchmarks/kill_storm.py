@@ -111,7 +111,8 @@ class Run:
             trainers.until(condition, gang)
             codes = gang.codes()
             gang.kill()
-            if not condition() and ExitCode.OUTAGE not in codes:
+            has_ended = any(code is not None for code in codes)
+            if not condition() and has_ended and ExitCode.OUTAGE not in codes:
                 raise RuntimeError(f"ended with {codes}, not killed:\n{self.tail()}")
             self.outages += ExitCode.OUTAGE in codes
 
@@ -282,16 +283,15 @@ def topologies(
     folder: pathlib.Path, cache: pathlib.Path, layouts: Sequence[Layout]
 ) -> dict[str, Any]:
     """Start on one layout after another, killed after each save, and compare."""
-    steps = EVERY * len(layouts)
+    # A start may come to a second save before it is killed, and each shall have steps left to take.
+    steps = 2 * EVERY * len(layouts)
     alone = []
     for number, layout in enumerate(layouts):
         alone.append(whole(folder, cache, steps, layout, f"whole-{number}"))
     run = Run(folder, "changed", cache, steps)
     for layout in layouts:
-        target = EVERY + max(trainers.saved_steps(run.workdir), default=0)
-        # Two steps beyond the save, so that the next layout's first step has a loss to compare
-        # with; of the last step there is the checkpoint alone.
-        run.kill_when(lambda target=target: reached(run, target, steps), layout)
+        before = max(trainers.saved_steps(run.workdir), default=0)
+        run.kill_when(lambda before=before: can_be_compared(run, before), layout)
     run.finish(layouts[0])
 
     first_steps = changes(run)
@@ -312,11 +312,12 @@ def topologies(
     }
 
 
-def reached(run: Run, target: int, steps: int) -> bool:
-    """Whether a start has taken two steps more than its save, or has saved the last step."""
-    if target >= steps:
-        return steps in trainers.saved_steps(run.workdir)
-    return trainers.last_written(run.workdir) >= target + 2
+def can_be_compared(run: Run, before: int) -> bool:
+    """Whether a run has saved a step after `before`, and the next step's loss is written."""
+    # The next layout's first step is the one after the newest save. A save that ends between this
+    # look and the kill makes it another one: whoever kills looks again.
+    saved = max(trainers.saved_steps(run.workdir), default=0)
+    return saved > before and trainers.last_written(run.workdir) > saved
 
 
 def _agreed(units: dict[int, set[tuple[int, ...]]]) -> bool:
