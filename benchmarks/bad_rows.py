@@ -84,7 +84,7 @@ def cases(folder: pathlib.Path, smoke: bool) -> list[Case]:
         return found
     for name, row in rows.items():
         data = bad_row_cases.beside_good_ones([row])
-        found.append(Case(name, bad_row_cases.write(folder, f"{name}.jsonl", data), True))
+        found.append(Case(name, bad_row_cases.write(folder, f"row_{name}.jsonl", data), True))
     return found
 
 

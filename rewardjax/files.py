@@ -241,6 +241,9 @@ def _no_name(path: str) -> str | None:
 
 def refuse_pipes_in(folder: pathlib.Path) -> None:
     """Raise ValueError where a pipe or a device lies in a folder of ours, in place of a file."""
+    # Nothing but objects is in a bucket.
+    if storage.is_address(folder):
+        return
     with os.scandir(folder) as entries:
         for entry in entries:
             # A folder in the place of a file says so when it is opened.

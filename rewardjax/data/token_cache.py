@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from rewardjax import files, fingerprint, owner
+from rewardjax import files, fingerprint, owner, storage
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = ".array_record", ".npz", "manifest.json"  # endings, and a name
@@ -251,6 +251,7 @@ def finish(
 def owning(folder: pathlib.Path) -> Iterator[None]:
     """Build `folder` alone: another process that wants to waits until this one is done or gone."""
     with contextlib.ExitStack() as stack:
+        _remove_pipes(folder)
         told = False
         while True:
             try:
@@ -262,6 +263,17 @@ def owning(folder: pathlib.Path) -> Iterator[None]:
                 told = True
                 time.sleep(1.0)
         yield
+
+
+def _remove_pipes(folder: pathlib.Path) -> None:
+    """Remove what is no file in a cache, where everybody who opened it would wait."""
+    # It holds nothing: what should be there is missing, and is made anew.
+    for name in storage.names_in(folder):
+        try:
+            if not (folder / name).is_dir():
+                files.refuse_pipe(folder / name)
+        except ValueError:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _files(folder: pathlib.Path, manifest: dict[str, Any], ending: str) -> list[pathlib.Path]:
