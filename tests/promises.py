@@ -426,13 +426,25 @@ FOREIGN = {"score.weight", "model.dropout", "optimizer.init", "llama.cpp"}
 @functools.cache
 def code_objects() -> dict[str, set[str]]:
     """module -> the names in it: top-level ones, and `Class.attribute`."""
-    objects = {}
+    objects: dict[str, set[str]] = {}
+    bases: dict[tuple[str, str], list[str]] = {}  # (module, class) -> names of its bases
     for folder in OURS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(
                 ".__init__"
             )
-            objects[module] = set(_defined(ast.parse(path.read_text(encoding="utf-8"))))
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            objects[module] = set(_defined(tree))
+            for node in tree.body:
+                if isinstance(node, ast.ClassDef):
+                    bases[module, node.name] = [ast.unparse(base) for base in node.bases]
+    own = {module: set(names) for module, names in objects.items()}
+    for (module, name), of in bases.items():
+        for base in of:
+            # What a class inherits is called by its own name.
+            for names in own.values():
+                inherited = {each for each in names if each.startswith(f"{base}.")}
+                objects[module] |= {name + each.removeprefix(base) for each in inherited}
     return objects
 
 
