@@ -47,7 +47,9 @@ TRAINING = {
     ),
     "recheck": Function("rewardjax.training.faults.silent_corruption:is_due", ("step",)),
     "hang": Function("rewardjax.parallel.watchdog:watching"),
-    "log.writers": Function("rewardjax.training.metrics:MetricWriter", ("workdir", "start_step")),
+    "log.writers": Function(
+        "rewardjax.training.metrics:MetricWriter", ("workdir", "run", "start_step")
+    ),
 }
 EVALUATION = {
     "mesh": TRAINING["mesh"],

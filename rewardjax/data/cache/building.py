@@ -11,7 +11,6 @@ makes the shards that are missing, with however many processes, and they are the
 
 import contextlib
 import dataclasses
-import errno
 import itertools
 import json
 import pathlib
@@ -168,14 +167,13 @@ def build(job: Build, numbers: Sequence[int]) -> Iterator[int]:
 
 def _refusal(job: Build, error: Exception) -> Exception | None:
     """What an error tells the user to change; None for a bug."""
-    if errors.is_mistake(error):
-        return error
-    # The library that writes groups wraps the system's words in its own.
-    if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+    if errors.is_full_disk(error):
         return ValueError(
             f"{job.folder}: no space left on the disk for the tokens of {job.source.name}; free "
             "some and start the same command again, which goes on with the missing shards"
         )
+    if errors.is_mistake(error):
+        return error
     return None
 
 
