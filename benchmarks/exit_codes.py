@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import trainers
-from benchmarks.kill_storm import HOME, MOST_OUTAGES, flags
+from benchmarks.kill_storm import EVERY, HOME, MOST_OUTAGES, flags
 from benchmarks.trainers import ROOT, Gang, Layout
 from rewardjax.exit_codes import ExitCode
 
@@ -150,7 +150,8 @@ def told_to_leave(number: int) -> Callable[[Toy], Ended]:
     def case(toy: Toy) -> Ended:
         name = signal.Signals(number).name
         gang = toy.start(name)
-        toy.until_step(name, gang)
+        # After its first evaluation and its first save, whose compilations are no part of leaving.
+        toy.until_step(name, gang, EVERY + 2)
         gang.trainers[1].send(number)
         cause = time.monotonic()
         outcome = ended(gang, [ExitCode.PREEMPTED] * 2, cause, SAVE)
