@@ -33,6 +33,8 @@ ROWS = 2_000_000  # a shard
 # What each ledger holds, of the row number i; u(i, k) is a uniform number in [0, 1), another one
 # for every k.
 UNIFORM = "create macro u(i, k) as (hash(i * 16 + k) / 18446744073709551616.0)"
+# Of a vote that comes without them.
+NO_DETAILS = "null confidence, null shown, null evidence"
 LEDGERS = {
     # No text: decisions do not look at any.
     "import": (
@@ -45,19 +47,19 @@ LEDGERS = {
         "votes",
         "true",
         "'original:synthetic' voter, 'original' kind, if(u(i, 1) < 0.5, 'a', 'b') as value, "
-        "i as sample",
+        f"i as sample, {NO_DETAILS}",
     ),
     "panel": (
         "votes",
         "u(i, 2) < 0.33",
         "'panel' voter, 'panel' kind, if((u(i, 1) < 0.5) = (u(i, 3) < 0.75), 'a', 'b') "
-        "as value, 0 as sample",
+        f"as value, 0 as sample, {NO_DETAILS}",
     ),
     "people": (
         "votes",
         "u(i, 4) < 0.001",
         "'human:one' voter, 'human' kind, if((u(i, 1) < 0.5) = (u(i, 5) < 0.8), 'a', 'b') "
-        "as value, 0 as sample",
+        f"as value, 0 as sample, {NO_DETAILS}",
     ),
     "gold": (
         "scores",
@@ -73,13 +75,6 @@ LEDGERS = {
     ),
 }
 
-# Columns of a ledger that none of its rows fill.
-NULLS = {
-    "pairs": "",
-    "votes": ", null confidence, null shown, null evidence",
-    "scores": "",
-}
-
 
 def make(store: Store, pairs: int) -> None:
     """Write the synthetic ledgers that are not there yet."""
@@ -91,7 +86,7 @@ def make(store: Store, pairs: int) -> None:
                     names = ", ".join(SCHEMAS[ledger].names)
                     source = f"select range as i from range({first}, {min(first + ROWS, pairs)})"
                     rows = (
-                        f"select printf('%016x', hash(i)) pair_id, {columns}{NULLS[ledger]} "
+                        f"select printf('%016x', hash(i)) pair_id, {columns} "
                         f"from ({source}) where {where}"
                     )
                     sql = f"select {names} from ({rows})"

@@ -241,14 +241,24 @@ def _no_name(path: str) -> str | None:
 
 def refuse_pipes_in(folder: pathlib.Path) -> None:
     """Raise ValueError where a pipe or a device lies in a folder of ours, in place of a file."""
+    for path in pipes_in(folder):
+        refuse_pipe(path)
+
+
+def pipes_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The pipes and devices that lie in a folder; none where it is not there."""
+    pipes: list[pathlib.Path] = []
     # Nothing but objects is in a bucket.
-    if storage.is_address(folder):
-        return
+    if storage.is_address(folder) or not folder.exists():
+        return pipes
     with os.scandir(folder) as entries:
         for entry in entries:
-            # A folder in the place of a file says so when it is opened.
-            if not entry.is_file() and not entry.is_dir():
-                refuse_pipe(pathlib.Path(entry.path))
+            # A folder in the place of a file says so when it is opened, and so does a link to
+            # nothing.
+            is_there = not entry.is_symlink() or os.path.exists(entry.path)
+            if not entry.is_file() and not entry.is_dir() and is_there:
+                pipes.append(pathlib.Path(entry.path))
+    return pipes
 
 
 def free_bytes(path: str | os.PathLike) -> int:

@@ -51,8 +51,9 @@ def of_file(path: str | pathlib.Path) -> str:
 
     Raises ValueError for a pipe in its place, which would be waited at for ever.
     """
-    files.refuse_pipe(storage.path_of(path))
-    with storage.opened(storage.path_of(path)) as file:
+    place = storage.path_of(path)
+    files.refuse_pipe(place)
+    with storage.opened(place) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:HEX_DIGITS]
 
 

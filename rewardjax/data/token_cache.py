@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from rewardjax import files, fingerprint, owner, storage
+from rewardjax import files, fingerprint, own_files, owner
 from rewardjax.data.pack import TokenGroup, take_pair
 
 GROUPS, INDEX, MANIFEST = ".array_record", ".npz", "manifest.json"  # endings, and a name
@@ -188,7 +188,7 @@ def faults(folder: pathlib.Path, inputs: dict[str, Any]) -> list[str] | None:
     # The folder's name is a hash of the inputs; comparing them in full guards against a truncated
     # copy and against a folder that somebody put there by hand.
     try:
-        manifest = json.loads(files.text_of(folder / MANIFEST))
+        manifest = own_files.read(folder / MANIFEST)
         is_whole = manifest["inputs"] == inputs and checksum_holds(manifest)
         sizes = dict(manifest["bytes"])
     except FileNotFoundError:
@@ -268,12 +268,8 @@ def owning(folder: pathlib.Path) -> Iterator[None]:
 def _remove_pipes(folder: pathlib.Path) -> None:
     """Remove what is no file in a cache, where everybody who opened it would wait."""
     # It holds nothing: what should be there is missing, and is made anew.
-    for name in storage.names_in(folder):
-        try:
-            if not (folder / name).is_dir():
-                files.refuse_pipe(folder / name)
-        except ValueError:
-            (folder / name).unlink(missing_ok=True)
+    for path in files.pipes_in(folder):
+        path.unlink(missing_ok=True)
 
 
 def _files(folder: pathlib.Path, manifest: dict[str, Any], ending: str) -> list[pathlib.Path]:

@@ -18,9 +18,7 @@ import numpy as np
 
 from rewardjax import files
 from rewardjax.scoring.passes import parts
-
-# Between two looks at the windows that others are scoring.
-LOOKS_EVERY = 1.0
+from rewardjax.scoring.passes.work import looks_every
 
 # A window -> the rewards of all its responses, in a row.
 ScoreWindow = Callable[[int], np.ndarray]
@@ -48,7 +46,7 @@ def scored(
                 yield window, rewards
         # A window whose process is gone is free after a while.
         if len(others) == len(undone):
-            time.sleep(LOOKS_EVERY)
+            time.sleep(looks_every(folder))
         undone = others
 
 

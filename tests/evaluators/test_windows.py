@@ -10,12 +10,12 @@ import pytest
 
 from rewardjax import owner
 from rewardjax.evaluators import windows
-from rewardjax.scoring.passes import parts
+from rewardjax.scoring.passes import parts, work
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(windows, "LOOKS_EVERY", 0.01)
+    monkeypatch.setattr(work, "LOOKS_EVERY", 0.01)
 
 
 def numbers(window):

@@ -8,7 +8,7 @@ the ledger, lets a plug-in work, and appends; what is in the ledger is not done 
 import functools
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import PairIds, Stage, as_array
 from rewardjax.curation.reward_models import gold_errors, score_pairs
-from rewardjax.curation.workspace import Paused, Training, Workspace
+from rewardjax.curation.workspace import Paused, RewardModel, Training, Workspace
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.tasks import Unit
 
@@ -120,19 +120,21 @@ def score(ws: Workspace, training: Training, seat: str, pair_ids: PairIds, stage
     _refuse_own_training_pairs(ws, model.name, pair_ids)
     sql = "select count(*) from scores where stage = ?"
     done = ws.store.query(sql, [stage.name]).column(0)[0].as_py()
+    opinions_on = _scoring(ws, training, seat, model)
     with ws.running.step(stage.name, len(pair_ids), done=done) as step:
         for name, ids in itertools.chain([first], todo):
-            opinions = score_pairs.score_pairs(model, ws.store.texts(ids), seat=seat)
-            _join(ws, stage, Unit(name, ids), opinions)
+            _join(ws, stage, Unit(name, ids), opinions_on(ids))
             step.advance(len(ids))
 
 
-def _scoring(ws: Workspace, training: Training, seat: str) -> units.RowsOf:
-    """What a task of an engine scores pairs with."""
-    model = ws.plugins.load(ws, training)
+def _scoring(
+    ws: Workspace, training: Training, seat: str, model: RewardModel | None = None
+) -> Callable[[Sequence[str]], pa.Table]:
+    """What pairs are scored with; a task of an engine, which has no model yet, loads it."""
+    used = model or ws.plugins.load(ws, training)
 
     def opinions(ids: Sequence[str]) -> pa.Table:
-        return score_pairs.score_pairs(model, ws.store.texts(ids), seat=seat)
+        return score_pairs.score_pairs(used, ws.store.texts(ids), seat=seat)
 
     return opinions
 

@@ -70,12 +70,6 @@ def _units_at_once(judges: Sequence[Judge], task: str) -> int:
     return at_once
 
 
-def _done(ws: Workspace, stage: Stage, ledger: str) -> int:
-    """About how many pairs a stage has rows."""
-    sql = f"select count(distinct pair_id) from {ledger} where stage = ?"
-    return ws.store.query(sql, [stage.name]).column(0)[0].as_py()
-
-
 def embed(ws: Workspace, pair_ids: PairIds, stage: Stage) -> None:
     """Put vectors of prompt and attributes into the ledger, for the pairs that have none yet."""
     if next(stage.open_units(ws.store, pair_ids), None) is None:

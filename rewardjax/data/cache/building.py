@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rewardjax import errors, files, fingerprint
+from rewardjax import errors, files, fingerprint, own_files
 from rewardjax.background import beside
 from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.cache import counts, shards, stretches, tally
@@ -123,7 +123,7 @@ def plan(
 def _counted(path: pathlib.Path) -> list[int] | None:
     """The records of each file, where an earlier start has counted them."""
     try:
-        begun = json.loads(files.text_of(path))
+        begun = own_files.read(path)
         if token_cache.checksum_holds(begun):
             return begun["counts"]
     except (OSError, ValueError, TypeError, KeyError):

@@ -12,7 +12,7 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax import files, fingerprint, storage
+from rewardjax import files, fingerprint, own_files, storage
 from rewardjax.data.cache import in_bucket
 from rewardjax.data.sources import Source
 
@@ -48,12 +48,9 @@ def of_file(cache: pathlib.Path, path: pathlib.Path) -> str:
 def _read(cache: pathlib.Path) -> dict[str, str]:
     """Fingerprints by key; none where the file is not there or not whole."""
     try:
-        known = json.loads(files.text_of(cache / FILE))
+        return own_files.read(cache / FILE)
     except (OSError, ValueError):
         return {}
-    if not isinstance(known, dict):
-        return {}
-    return known
 
 
 def _key(path: pathlib.Path, version: storage.Version) -> str:

@@ -5,14 +5,13 @@ to its temporary folder once, file by file compared with the manifest's checksum
 builds one copies it to the bucket, the manifest last: without it nothing there is read.
 """
 
-import json
 import os
 import pathlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rewardjax import fingerprint, storage
+from rewardjax import fingerprint, own_files, storage
 from rewardjax.data import token_cache
 from rewardjax.data.token_cache import MANIFEST
 
@@ -62,7 +61,7 @@ def fetch(address: pathlib.Path, folder: pathlib.Path, inputs: dict[str, Any]) -
 
 def store(folder: pathlib.Path, address: pathlib.Path) -> str | None:
     """Copy a cache that is whole to `address`, unless it is there; returns a sentence about it."""
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = own_files.read(folder / MANIFEST)
     if _manifest(address) == manifest:
         return None
     # What others may read at the moment is the same, byte by byte, or damaged.
@@ -81,11 +80,8 @@ def store(folder: pathlib.Path, address: pathlib.Path) -> str | None:
 def _manifest(address: pathlib.Path) -> dict[str, Any] | None:
     """What the manifest at an address says: {} where it cannot be read, None without one."""
     try:
-        manifest = json.loads((address / MANIFEST).read_text())
+        return own_files.read(address / MANIFEST)
     except FileNotFoundError:
         return None
-    except ValueError:
+    except own_files.Damaged:
         return {}
-    if not isinstance(manifest, dict):
-        return {}
-    return manifest

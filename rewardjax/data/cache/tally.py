@@ -11,7 +11,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from rewardjax import files
+from rewardjax import files, own_files
 
 FOLDER = "tally"
 WRITES_EVERY = 2.0  # seconds
@@ -74,7 +74,7 @@ def total(folder: pathlib.Path) -> Sum:
     values = []
     for path in (folder / FOLDER).glob("*.json"):
         with contextlib.suppress(OSError, ValueError):
-            values.append(json.loads(files.text_of(path)))
+            values.append(own_files.read_value(path))
     if not values:
         return Sum()
     records, tokens, cpu_seconds = zip(*values, strict=True)

@@ -10,9 +10,9 @@ from rewardjax.data.layouts.fields import Record
 from rewardjax.data.layouts.layout import Content, Layout
 
 LISTS = ("responses", "candidates", "completions", "answers", "generations")
-# What may label the responses of a group: the names of a column, and of a field of one response.
 # 1,400 responses in the order of their scores; curation writes a vote for each pair.
 MOST_PAIRS = 1_000_000
+# What may label the responses of a group: the names of a column, and of a field of one response.
 LABELS = (
     (("correct", "is_correct"), ("is_correct", "correct")),
     (("ranks",), ("rank", "ranks")),

@@ -27,11 +27,9 @@ from rewardjax.models.checkpoints.told_once import told_once
 from rewardjax.parallel import distributed
 
 # Bytes that are read back at a time to verify a save. They lie on the devices beside the state.
-ORBAX_RECORD = "_CHECKPOINT_METADATA"  # of a step
 READ_BACK_BYTES = 1 << 30
-
-
-COMMITTED = "commit_success.txt"  # Orbax's, of what it has written to a bucket to the end
+# Orbax's own files: what it says of a step, and that it has written one to a bucket to the end.
+ORBAX_RECORD, COMMITTED = "_CHECKPOINT_METADATA", "commit_success.txt"
 
 
 class NoUsableCheckpoint(errors.Ending):
