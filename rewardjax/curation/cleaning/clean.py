@@ -200,24 +200,24 @@ def _look_through(
     signatures: str,
     settings: Settings,
 ) -> Iterator[tuple[Unit, pa.Table]]:
-    """The findings of shards, one after another; their signatures go to the folder `signatures`."""
+    """The findings of shards, in no order; their signatures go to the folder `signatures`."""
     if not units:
         return
     store = Store(folder)
     prompts = json.loads(pathlib.Path(signatures, "prompts.json").read_text())
-    for unit in units:
-        stage, name = unit.about
-        pairs = pair_texts.of_shard(store, stage, name)
+    unit_of: dict[Shard, Unit] = {tuple(unit.about): unit for unit in units}
+    for shard, pairs in pair_texts.of_shards(store, list(unit_of)):
         findings = list(_contaminated(pairs, prompts, settings))
         if settings["pii"] is not None:
             findings += _in_texts(pairs, "pii", _hook(settings["pii"]), settings)
         findings += _in_texts(pairs, "judge_directed", _kinds_of_talk, settings)
         if settings["near"] is not None:
             near = [near_duplicates.signature(pair_texts.compared(pair)) for pair in pairs]
-            path = _signatures_path(signatures, stage, name)
+            path = _signatures_path(signatures, *shard)
             with files.replacing(path) as part, open(part, "wb") as file:
                 np.save(file, near_duplicates.stack(near))
         # After the signatures: the findings say that the shard is done.
+        unit = unit_of[shard]
         yield unit, tables.from_dicts("findings", list(map(dict, findings)), unit.name)
 
 

@@ -1,13 +1,18 @@
 """The texts of pairs, as cleaning reads them: every field of every message that somebody wrote."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import NO_CONTENT, Message
 
+# Rows that are in memory at once while shards are read.
+BATCH = 2**11
 # Of a message: shown apart, or no text at all.
 _NO_TEXT = ("role", "content", NO_CONTENT)
 
@@ -26,17 +31,38 @@ class Texts(NamedTuple):
 SIDES = ("prompt", "response_a", "response_b")
 
 
-def of_shard(store: Store, stage: str, unit: str) -> list[Texts]:
-    """The pairs of a shard of `pairs`, by pair_id."""
-    # Of this shard alone: a condition on stage and unit would read all shards for each of them.
-    shard = store.manifest("pairs", stage, unit)
-    pairs = []
-    for row in store.query("select * from pairs order by pair_id", shards=[shard]).to_pylist():
-        prompt, a, b = (json.loads(row[name]) for name in SIDES)
-        # Shards of earlier versions have no such column.
-        tools = json.loads(row.get("tools") or "null")
-        pairs.append(Texts(row["pair_id"], prompt, a, b, tools))
-    return pairs
+def of_shards(
+    store: Store, shards: Sequence[tuple[str, str]]
+) -> Iterator[tuple[tuple[str, str], list[Texts]]]:
+    """Each of these shards of `pairs` (stage and unit) with its pairs by pair_id.
+
+    In no order: shards that lie in one pack come out of one pass through it, since its rows are
+    sorted by pair and each shard has some in all parts of the file.
+    """
+    manifests = [store.manifest("pairs", stage, unit) for stage, unit in shards]
+    for together in store.by_file(manifests):
+        # Only the shards of this file: a condition on stage and unit would read all the others too.
+        with store.connect(together, ledgers=("pairs",)) as connection:
+            rows = connection.sql("from pairs order by stage, unit, pair_id")
+            batches = rows.to_arrow_reader(BATCH)
+            by_shard = itertools.groupby(_texts(batches), key=lambda row: row[0])
+            waiting = {(m["stage"], m["unit"]) for m in together}
+            for shard, pairs in by_shard:
+                waiting.remove(shard)
+                yield shard, [pair for _, pair in pairs]
+        # A shard without rows.
+        for shard in sorted(waiting):
+            yield shard, []
+
+
+def _texts(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[tuple[str, str], Texts]]:
+    """The pairs in rows of `pairs`, each with the stage and the unit of its shard."""
+    for batch in batches:
+        for row in batch.to_pylist():
+            prompt, a, b = (json.loads(row[name]) for name in SIDES)
+            # Shards of earlier versions have no such column.
+            tools = json.loads(row.get("tools") or "null")
+            yield (row["stage"], row["unit"]), Texts(row["pair_id"], prompt, a, b, tools)
 
 
 def of_row(row: PairText) -> Texts:

@@ -87,6 +87,17 @@ class Reader:
                 paths.append(path.with_suffix(".parquet"))
         return paths
 
+    def by_file(self, manifests: Iterable[Manifest]) -> list[list[Manifest]]:
+        """Shards of a ledger, those whose rows lie in the same file together."""
+        files: dict[pathlib.Path, list[Manifest]] = {}
+        for manifest in manifests:
+            path = self._path(manifest["ledger"], manifest["stage"], manifest["unit"])
+            for pack in packs.of_ledger(path.parent):
+                if packs.name_of(manifest) in pack.by_name:
+                    path = pack.path
+            files.setdefault(path, []).append(manifest)
+        return list(files.values())
+
     def settings(self, manifest: Manifest) -> Any:
         """The settings that a shard's rows depend on; None where none were kept."""
         path = self.folder / "settings" / f"{manifest['config']}.json"

@@ -142,6 +142,26 @@ def test_the_findings_do_not_depend_on_where_the_work_is_done(tmp_path, options)
     assert stores[0].manifests() == stores[1].manifests()
 
 
+def test_shards_in_a_pack_give_the_same_findings_in_one_pass(tmp_path, monkeypatch):
+    stores = [small_store(tmp_path / name) for name in "xy"]
+    for store in stores:
+        store.append("pairs", "import", "without-rows", [])
+    stores[1].compact("pairs", "import", least=2)
+    for store in stores:
+        store.append("pairs", "more", "0", [text_pair(200, "Mail jane.doe@example.org")])
+    passes = []
+    connect = Store.connect
+    monkeypatch.setattr(
+        Store, "connect", lambda *a, **k: passes.append(k.get("ledgers")) or connect(*a, **k)
+    )
+    clean(stores[1], near=0.8)
+    # The pack, and the shard that is in none.
+    assert passes.count(("pairs",)) == 2
+    clean(stores[0], near=0.8)
+    assert stores[0].fingerprint() == stores[1].fingerprint()
+    assert stores[0].manifests() == stores[1].manifests()
+
+
 def test_new_pairs_are_cleaned_and_old_ones_not_again(tmp_path):
     store = small_store(tmp_path / "store")
     clean(store, near=0.8)
