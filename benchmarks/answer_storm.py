@@ -27,7 +27,7 @@ from benchmarks.storm_counts import counts
 from rewardjax import curate
 from rewardjax.curation import people, people_files
 from rewardjax.curation.annotation.desk import FILE, open_desk
-from rewardjax.curation.ledger.intake import take_in
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer
 from rewardjax.data.sources import open_source

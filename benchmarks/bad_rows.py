@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 
 from benchmarks import bad_row_cases
 from benchmarks.forks import ROOT, Ended, run_all
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data.sources import open_source
-from rewardjax.exit_codes import ExitCode
 
 SECONDS = 300.0  # of one command; none needs a tenth on an idle machine
 # Files that hold good rows beside what is wrong with them: nothing but the rows may be lost.

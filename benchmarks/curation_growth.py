@@ -29,11 +29,11 @@ import pyarrow.parquet as pq
 
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.defaults import curation
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.judges import scripted_server
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import Behavior, Truth
 from rewardjax.curation.ledger import decisions, pools, stage_names, write_pairs
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.rows import SCHEMAS, PairText
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.retrieval import embed

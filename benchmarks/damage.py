@@ -39,11 +39,11 @@ import numpy as np
 from benchmarks.bad_row_cases import good
 from benchmarks.forks import ROOT, run_all
 from rewardjax import assets
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data import token_cache
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.prepare import prepare
 from rewardjax.data.token_cache import TokenizedPairs
-from rewardjax.exit_codes import ExitCode
 from rewardjax.models.checkpoints.checkpoints import (
     SaveFailed,
     abstract,

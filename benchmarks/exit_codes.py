@@ -5,7 +5,7 @@
 Trainers of a toy (and one curation) are given a bug, a mistake, a signal, a stopped peer, weights
 that are not finite, damaged checkpoints. The time to stop is that from the cause to the end of the
 last process. Printed last: one JSON line, whose `all` says whether every code was as the table of
-rewardjax/exit_codes.py has it, and in time. --smoke leaves out what needs minutes.
+rewardjax/command/exit_codes.py has it, and in time. --smoke leaves out what needs minutes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from benchmarks import trainers
 from benchmarks.kill_storm import EVERY, HOME, MOST_OUTAGES, flags
 from benchmarks.trainers import ROOT, Gang, Layout
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 
 ALONE = Layout(1, 1)
 STEPS = 400  # more than are taken before anything happens

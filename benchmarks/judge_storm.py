@@ -28,12 +28,12 @@ from benchmarks.judge_behaviors import BEHAVIORS
 from benchmarks.judge_exchange import Behavior, serve
 from benchmarks.storm_counts import counts
 from rewardjax.curation.defaults import curation
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.judges import asking, protocol
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.prompts import Example, Item
 from rewardjax.curation.judges.scripted_judge import Truth, truth_of
 from rewardjax.curation.ledger import stage_names
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.rows import canonical
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger

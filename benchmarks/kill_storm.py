@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import trainers
 from benchmarks.trainers import ROOT, Gang, Layout
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 
 HOME = Layout(2, 4)
 # Each start of the storm over layouts has the next one.

@@ -27,10 +27,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import object_server
-from rewardjax import score, storage
+from rewardjax import score
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
+from rewardjax.io import storage
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import plan as plans

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rewardjax import assets, files, fingerprint
+from rewardjax import assets, fingerprint
 from rewardjax.curation.ledger.rows import PairText
 from rewardjax.curation.workspace import RewardModel, Training, Workspace
 from rewardjax.data import pack
@@ -24,6 +24,7 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import step_pairs, steps_for
+from rewardjax.io import files
 from rewardjax.models import hf
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, place

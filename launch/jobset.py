@@ -1,8 +1,8 @@
 """A JobSpec as a GKE JobSet: one replicated Job per slice, one pod per host.
 
-What a pod's end means (rewardjax/exit_codes.py) is told to Kubernetes in two steps. The Job fails
-at once, with the reason PodFailurePolicy and a message that names the code, for the codes in FATAL
-and UNCOUNTED and for a disrupted node; any other code fails it by its backoff limit of 0. The
+What a pod's end means (rewardjax/command/exit_codes.py) is told to Kubernetes in two steps. The Job
+fails at once, with the reason PodFailurePolicy and a message that names the code, for the codes in
+FATAL and UNCOUNTED and for a disrupted node; any other code fails it by its backoff limit of 0. The
 JobSet then matches that message: a code in FATAL ends the job, one in UNCOUNTED and a disrupted
 node restart it without counting, and whatever matches no rule (a runtime that lost a peer, a
 process that was killed) restarts it and counts. Should Kubernetes change the wording, every failure
@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from launch.spec import JobSpec
-from rewardjax.exit_codes import FATAL, UNCOUNTED
+from rewardjax.command.exit_codes import FATAL, UNCOUNTED
 
 CONTAINER = "main"
 

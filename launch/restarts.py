@@ -11,8 +11,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rewardjax import own_files
-from rewardjax.exit_codes import FATAL, UNCOUNTED, ExitCode
+from rewardjax.command.exit_codes import FATAL, UNCOUNTED, ExitCode
+from rewardjax.io import own_files
 from rewardjax.models.checkpoints.record import LAST_SAVED
 
 # Whoever ends so is not started again: a restart would do nothing, or meet the same thing.

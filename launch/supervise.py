@@ -20,8 +20,8 @@ import types
 from collections.abc import Mapping, Sequence
 
 from launch.restarts import FINAL, Spent, newest_verified
-from rewardjax import files, own_files
-from rewardjax.exit_codes import UNCOUNTED, ExitCode
+from rewardjax.command.exit_codes import UNCOUNTED, ExitCode
+from rewardjax.io import files, own_files
 
 FILE = "restarts.json"
 

@@ -16,13 +16,14 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from rewardjax import assets, errors
+from rewardjax import assets
+from rewardjax.command import errors
+from rewardjax.command.terminal import visible
 from rewardjax.data import accounting, sources, spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, Group, Message
 from rewardjax.reporting import examine
 from rewardjax.reporting.examine import Example, Findings
-from rewardjax.reporting.terminal import visible
 
 SHOWN = 3  # pairs
 MOST_TEXT = 1500  # characters of a text that are shown

@@ -24,11 +24,11 @@ from typing import Any
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from rewardjax import config as config_lib  # noqa: E402
-from rewardjax import errors  # noqa: E402
 from rewardjax.aot import measure, retrieval, search  # noqa: E402
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import describe  # noqa: E402
+from rewardjax.command import errors
 from rewardjax.training.preflight import fields  # noqa: E402
 
 

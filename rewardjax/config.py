@@ -37,7 +37,8 @@ from absl import flags
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_flags import tuple_parser
 
-from rewardjax import errors, files
+from rewardjax.command import errors
+from rewardjax.io import files
 
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
 Overrides = dict[str, Any]  # dotted key -> value

@@ -41,27 +41,28 @@ import duckdb
 import pyarrow as pa
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files, job
+from rewardjax.command import errors, job, terminal
+from rewardjax.command.exit_codes import ExitCode
+from rewardjax.command.running import Running
 from rewardjax.curation import erase as erase_lib
 from rewardjax.curation import people, settings
 from rewardjax.curation.annotation import acceptance, meanings, progress
 from rewardjax.curation.annotation.desk import Desk, has_desk, open_desk
 from rewardjax.curation.cleaning import review
+from rewardjax.curation.intake.intake import conflicts, take_in
 from rewardjax.curation.judges import lost
-from rewardjax.curation.ledger import decisions, explain, gates, soundness
+from rewardjax.curation.ledger import decisions, gates
 from rewardjax.curation.ledger import pools as pools_lib
-from rewardjax.curation.ledger.intake import conflicts, take_in
 from rewardjax.curation.ledger.rows import ENTRIES
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.write_pairs import LABELS, PERSONAL, export
-from rewardjax.curation.overview import evidence
+from rewardjax.curation.overview import evidence, explain, soundness
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.workspace import Paused, Workspace, open_workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_source
-from rewardjax.exit_codes import ExitCode
-from rewardjax.reporting import terminal, text_table
-from rewardjax.running import Running
+from rewardjax.io import files
+from rewardjax.reporting import text_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,7 +255,8 @@ def _warn(text: str) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
-    from rewardjax.curation.stages import cost_plan, loop, product
+    from rewardjax.curation.planning import cost_plan
+    from rewardjax.curation.stages import loop, product
 
     config = config_lib.load(args.config, args.set)
     loop.check(config)

@@ -31,7 +31,8 @@ from ml_collections import config_flags
 from tqdm import tqdm
 
 from rewardjax import config as config_lib
-from rewardjax import defaults, errors, evaluators, files, fingerprint
+from rewardjax import defaults, evaluators, fingerprint
+from rewardjax.command import errors
 from rewardjax.data import accounting
 from rewardjax.evaluators import (
     baselines,
@@ -48,6 +49,7 @@ from rewardjax.evaluators.page import report, results_files, table
 from rewardjax.evaluators.page.evaluation import Evaluation, read
 from rewardjax.evaluators.records import Examples, Result
 from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.io import files
 from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.parallel import distributed, in_common
 from rewardjax.parallel.mesh import make_mesh

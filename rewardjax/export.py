@@ -15,7 +15,8 @@ import pathlib
 import jax
 from flax import nnx
 
-from rewardjax import errors, files, storage
+from rewardjax.command import errors
+from rewardjax.io import files, storage
 from rewardjax.models import hf
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer

@@ -5,7 +5,7 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax import files, storage
+from rewardjax.io import files, storage
 
 # 64 bits: enough to tell contents apart (a chance of 10^-9 that any two of 200,000 are equal), and
 # short enough to print.

@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 from rewardjax import config as config_lib
-from rewardjax import errors, storage
+from rewardjax.command import errors
+from rewardjax.io import storage
 
 ENGINES = ("slurm", "ray")
 

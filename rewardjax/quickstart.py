@@ -18,7 +18,8 @@ import time
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import curate, errors, export
+from rewardjax import curate, export
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve

@@ -28,12 +28,14 @@ from typing import Any
 
 import jax
 
-from rewardjax import errors, files, fingerprint, storage
-from rewardjax.background import beside
+from rewardjax import fingerprint
+from rewardjax.command import errors
+from rewardjax.command.background import beside
+from rewardjax.command.running import Running, Step
 from rewardjax.data import accounting, formats, sources, spelling
+from rewardjax.io import files, storage
 from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.parallel.mesh import make_mesh
-from rewardjax.running import Running, Step
 from rewardjax.scoring import contract, units
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import merge, parts, plan, records

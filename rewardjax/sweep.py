@@ -20,7 +20,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files, fingerprint
+from rewardjax import fingerprint
+from rewardjax.command import errors
+from rewardjax.io import files
 from rewardjax.reporting.text_table import table
 
 TRAIN = (sys.executable, "-m", "rewardjax.train")

@@ -14,7 +14,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax.command import errors
 
 
 def main(argv: list[str]) -> None:

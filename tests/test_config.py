@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, FieldReference, config_flags
 from ml_collections.config_dict import placeholder
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.config import (
     chain,
     difference,

@@ -13,7 +13,8 @@ from commands import run_all
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
-from rewardjax import errors, evaluate, evaluators
+from rewardjax import evaluate, evaluators
+from rewardjax.command import errors
 from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Result

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.export import export
 from rewardjax.models import hf
 from rewardjax.models.config import Compute

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from commands import run_all
 
-from rewardjax import assets, foreign_files
+from rewardjax import assets
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.templates import limits
 from rewardjax.data.token_cache import INDEX, MANIFEST, TokenizedPairs
-from rewardjax.files import refuse_stand_in
+from rewardjax.io import foreign_files
+from rewardjax.io.files import refuse_stand_in
 from rewardjax.models import hf
 from rewardjax.models.hf_config import read_config
 from rewardjax.scoring import contract

@@ -16,10 +16,11 @@ import pytest
 from flax import nnx
 from tiny import ROOT
 
-from rewardjax import files, score, storage
+from rewardjax import score
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.pack import TokenGroup
+from rewardjax.io import files, storage
 from rewardjax.models import build
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer

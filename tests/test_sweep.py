@@ -8,7 +8,8 @@ import pytest
 from tiny import ROOT
 
 from rewardjax import config as config_lib
-from rewardjax import errors, sweep
+from rewardjax import sweep
+from rewardjax.command import errors
 from rewardjax.reporting import text_table
 
 CONFIG = """

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import tempfile
 
-from rewardjax import hub, storage
+from rewardjax.io import hub, storage
 
 SCHEME = "assets:"
 

@@ -17,13 +17,14 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from rewardjax import files, owner
+from rewardjax.command import owner
 from rewardjax.curation.annotation.desk import FILE as DESK
 from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.ledger import erasure
 from rewardjax.curation.ledger.erasure import ERASED
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.io import files
 
 pc: Any = pyarrow.compute
 

@@ -31,7 +31,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import own_files, owner
+from rewardjax.command import owner
+from rewardjax.command.running import Running
 from rewardjax.config import Config
 from rewardjax.curation import setting_changes, settings
 from rewardjax.curation.annotation.desk import has_desk, open_desk
@@ -44,7 +45,7 @@ from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.data.groups import BadRecord
-from rewardjax.running import Running
+from rewardjax.io import own_files
 
 Row = Mapping[str, Any]  # of a ledger: rows.ROWS has the classes
 

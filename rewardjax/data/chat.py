@@ -25,7 +25,8 @@ from typing import Any
 import jinja2
 import tokenizers
 
-from rewardjax import errors, fingerprint
+from rewardjax import fingerprint
+from rewardjax.command import errors
 from rewardjax.data.groups import UNFORESEEN, BadRecord, Group, Message, costing_one_record
 from rewardjax.data.templates import chat_template, tokenizer_folder
 from rewardjax.data.templates.chat_template import TemplateRefusal

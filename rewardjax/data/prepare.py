@@ -12,7 +12,7 @@ from typing import Any, cast
 import jax
 from jax.experimental import multihost_utils
 
-from rewardjax import files, fingerprint, storage
+from rewardjax import fingerprint
 from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.cache import building, file_hashes, in_bucket, local_processes
 from rewardjax.data.cache.building import Build, Spread
@@ -20,6 +20,7 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import Source, open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.data.tokenize import FORMAT, Settings
+from rewardjax.io import files, storage
 
 
 def prepare(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.token_cache import TokenizedPairs
 

@@ -25,8 +25,10 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from rewardjax import files, fingerprint, own_files, owner
+from rewardjax import fingerprint
+from rewardjax.command import owner
 from rewardjax.data.pack import TokenGroup, take_pair
+from rewardjax.io import files, own_files
 
 GROUPS, INDEX, MANIFEST = ".array_record", ".npz", "manifest.json"  # endings, and a name
 

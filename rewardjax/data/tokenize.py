@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewardjax import errors, fingerprint
+from rewardjax import fingerprint
+from rewardjax.command import errors
 from rewardjax.data import formats, groups, token_cache
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Pair

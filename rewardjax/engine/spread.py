@@ -22,11 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from rewardjax.command.running import Running
 from rewardjax.engine import executors, jobs, tasks
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.jobs import Job, Queued, Unfinished
 from rewardjax.engine.tasks import Do, Unit, Watch
-from rewardjax.running import Running
 
 LOOK_EVERY = 2.0  # seconds, at what is done
 

@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, own_files
-from rewardjax.background import beside
+from rewardjax.command.background import beside
+from rewardjax.io import files, own_files
 
 BEAT_EVERY = 2.0  # seconds
 # Seconds without a beat after which a task is taken for lost. Compiling a large model can keep a

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from rewardjax import errors
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
+from rewardjax.command.running import Running
 from rewardjax.data.cache import building
 from rewardjax.data.cache.building import Build, Spread
 from rewardjax.engine import spread, tasks
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.jobs import Unfinished
 from rewardjax.engine.tasks import Unit
-from rewardjax.exit_codes import ExitCode
-from rewardjax.running import Running
 
 
 class Waits(errors.Ending):

@@ -31,7 +31,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax.command import errors
 
 if TYPE_CHECKING:  # configs import this module, and need neither jax nor matplotlib
     from rewardjax.evaluators.benchmarks import Benchmark

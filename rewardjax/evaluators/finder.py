@@ -24,7 +24,7 @@ from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.sources.folders import DESCRIPTIONS, SPLIT_WORDS
 from rewardjax.evaluators import reading
 from rewardjax.evaluators.records import Examples, Item
-from rewardjax.files import refuse_stand_in
+from rewardjax.io.files import refuse_stand_in
 
 if TYPE_CHECKING:  # benchmarks stand on this module
     from rewardjax.evaluators.benchmarks import Benchmark

@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from rewardjax import own_files
+from rewardjax.io import own_files
 
 ROOT = pathlib.Path("runs/eval")
 REMEDY = "remove it, or name another folder with --config.output=DIR"

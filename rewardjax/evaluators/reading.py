@@ -9,13 +9,14 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rewardjax import assets, fingerprint, hub
+from rewardjax import assets, fingerprint
 from rewardjax.data import accounting, formats, sources, spelling
 from rewardjax.data.groups import BadRecord, Group, Message, check, costing_one_record
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.files import SUFFIXES
 from rewardjax.data.tokenize import in_part
 from rewardjax.evaluators.records import Examples, Item
+from rewardjax.io import hub
 
 # The endings that benchmarks are published under. Not all that sources read: a clone's tables of
 # results lie beside its data.

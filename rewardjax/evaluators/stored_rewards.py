@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import files, fingerprint
+from rewardjax import fingerprint
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, BadRecord, Group, costing_one_record
 from rewardjax.data.pack import TokenGroup
 from rewardjax.evaluators import windows
 from rewardjax.evaluators.records import Examples, Item
+from rewardjax.io import files
 from rewardjax.scoring.prepare import prepare
 
 # Token groups -> rewards [K] of the responses of each.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from rewardjax import files
+from rewardjax.io import files
 from rewardjax.scoring.passes import parts
 from rewardjax.scoring.passes.work import looks_every
 

@@ -9,7 +9,7 @@ import math
 import pathlib
 from typing import Any
 
-from rewardjax import foreign_files
+from rewardjax.io import foreign_files
 from rewardjax.models import families
 from rewardjax.models.config import DecoderConfig, RopeScaling
 from rewardjax.models.family import Family

@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from rewardjax import foreign_files
-from rewardjax.files import refuse_stand_in
+from rewardjax.io import foreign_files
+from rewardjax.io.files import refuse_stand_in
 from rewardjax.models.hf_config import files_of, read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"

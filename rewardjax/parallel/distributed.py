@@ -23,8 +23,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, job
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command import errors, job
+from rewardjax.command.exit_codes import ExitCode
 
 _FATAL = "rewardjax/fatal"  # "<exit code> <message>"
 _SEEN = "rewardjax/fatal_seen/"

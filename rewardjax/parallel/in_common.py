@@ -20,9 +20,11 @@ from typing import NamedTuple
 import jax
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files, fingerprint, storage
+from rewardjax import fingerprint
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.config import Config
-from rewardjax.exit_codes import ExitCode
+from rewardjax.io import files, storage
 from rewardjax.parallel import distributed
 
 # Whatever of these computes, stores or reads the data must be of one version.

@@ -18,7 +18,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from rewardjax import job
+from rewardjax.command import job
 
 AXES = ("data", "fsdp", "tensor")
 # The axes that split the rows of a batch. `fsdp` is one of them: a device that holds a part of

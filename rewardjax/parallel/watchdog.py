@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 import jax
 
-from rewardjax.background import beside
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.background import beside
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.parallel import distributed
 
 # Seconds between two looks at the clock, and between two signs of life for the others to see.

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import jinja2
 
-from rewardjax import assets, files
+from rewardjax import assets
+from rewardjax.io import files
 
 # Column -> value.
 Row = Mapping[str, Any]

@@ -18,7 +18,7 @@ import jax
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import foreign_files, hub, own_files, storage
+from rewardjax.io import foreign_files, hub, own_files, storage
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

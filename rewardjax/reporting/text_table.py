@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewardjax.reporting.terminal import on_one_line
+from rewardjax.command.terminal import on_one_line
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

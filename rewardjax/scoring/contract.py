@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from rewardjax import fingerprint, foreign_files
+from rewardjax import fingerprint
 from rewardjax.data.chat import TOKEN_RULE, ChatTokenizer
 from rewardjax.data.groups import UNFORESEEN, BadRecord, Message
+from rewardjax.io import foreign_files
 from rewardjax.scoring import reference
 
 FILE = "score_contract.json"

@@ -15,10 +15,11 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
-from rewardjax import assets, storage
+from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
+from rewardjax.io import storage
 from rewardjax.models import hf, reward, vocabulary
 from rewardjax.models.build import decoder_config
 from rewardjax.models.checkpoints import checkpoints

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.data import formats, groups, sources, spelling
 
 FIELDS = ("role", "content", "reasoning_content")

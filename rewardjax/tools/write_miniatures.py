@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import assets, errors
+from rewardjax import assets
+from rewardjax.command import errors
 from rewardjax.data.world import TASKS, style
 from rewardjax.data.world.draw import Draw
 from rewardjax.data.world.pairs import Problem, problem, respond

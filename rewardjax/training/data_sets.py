@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.data import spelling
 from rewardjax.data.chat import ChatTokenizer

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, TypedDict
 
 import jax
 
-from rewardjax import files
-from rewardjax.background import beside
+from rewardjax.command.background import beside
+from rewardjax.io import files
 from rewardjax.training.metrics import last_step
 
 FILE = "goodput.json"

@@ -19,13 +19,14 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files, owner, storage
+from rewardjax.command import errors, owner
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
 from rewardjax.data.plan import steps_for
 from rewardjax.data.prepare import warnings_about
 from rewardjax.data.ranked import RankedGroups
-from rewardjax.exit_codes import ExitCode
+from rewardjax.io import files, storage
 from rewardjax.models import flops, trainable
 from rewardjax.models.build import build_model, load_tokenizer
 from rewardjax.models.checkpoints.checkpoints import SaveFailed, abstract, open_checkpoints

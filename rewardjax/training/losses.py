@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from rewardjax import errors
+from rewardjax.command import errors
 
 
 class Reads(NamedTuple):

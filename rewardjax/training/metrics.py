@@ -13,7 +13,8 @@ from typing import Any, TextIO
 import jax
 import numpy as np
 
-from rewardjax import fingerprint, storage
+from rewardjax import fingerprint
+from rewardjax.io import storage
 
 METRICS_FILE = "metrics.jsonl"
 OWN_FIELDS = {"step", "time", "nonfinite", "start_step"}  # of a line, so no metric may have them

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.models.trainable import IsTrainable, path_of, paths
 
 PATTERNS = ("freeze", "lr_factors", "decay_exclude")  # arguments that hold regular expressions

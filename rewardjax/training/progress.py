@@ -9,7 +9,7 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
-from rewardjax.running import clock_text
+from rewardjax.command.running import clock_text
 
 
 class Counts(NamedTuple):

@@ -13,8 +13,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 
-from rewardjax import owner, storage
-from rewardjax.background import beside
+from rewardjax.command import owner
+from rewardjax.command.background import beside
+from rewardjax.io import storage
 
 COPIED_EVERY = 15.0  # seconds
 

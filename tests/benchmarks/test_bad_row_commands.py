@@ -7,7 +7,7 @@ import pytest
 from benchmarks import bad_row_cases, bad_rows
 from benchmarks.bad_rows import Case
 from benchmarks.forks import Ended, run_all
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 
 
 def faults(case, verb, ended, out):

@@ -1,10 +1,10 @@
 """Pairs of the preference world as judges get them, with the truth beside."""
 
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.judges.client import Judge
 from rewardjax.curation.judges.judge_prompts import judge_prompt
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.scripted_judge import truth_of
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.rows import canonical
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data import world

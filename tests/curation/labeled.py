@@ -7,10 +7,10 @@ from judging import world_items
 from ml_collections import ConfigDict
 
 from rewardjax.curation.defaults import curation
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import pools, stage_names
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.stages import labeling, product
 from rewardjax.curation.workspace import open_workspace
 from rewardjax.data.sources import open_source

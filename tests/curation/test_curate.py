@@ -22,13 +22,14 @@ from tiny import ROOT
 
 from rewardjax import config as config_lib
 from rewardjax import curate
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
-from rewardjax.curation.ledger import decisions, soundness
+from rewardjax.curation.ledger import decisions
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import soundness
 from rewardjax.data.sources import open_source
-from rewardjax.exit_codes import ExitCode
 
 CONFIG = ROOT / "configs/curation/world.py"
 

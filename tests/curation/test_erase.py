@@ -154,7 +154,7 @@ def test_an_erasure_that_is_interrupted_is_told_by_audit_and_goes_on(
         replace(source, target)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("rewardjax.files.os.replace", killed)
+        patched.setattr("rewardjax.io.files.os.replace", killed)
         curate.main(["erase", str(folder), "p1"])
     assert curate.main(["audit", str(folder)]) == 1
     assert "run `curate erase` again" in capsys.readouterr().out

@@ -15,6 +15,7 @@ import pytest
 from tiny import ROOT
 
 from rewardjax import curate
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.curation import people_files
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
@@ -22,7 +23,6 @@ from rewardjax.curation.ledger import pools
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.people import Task
 from rewardjax.data.sources import open_source
-from rewardjax.exit_codes import ExitCode
 
 SOURCES = {"hard": "world:train?num=30&seed=1", "more": "world:train?num=30&seed=7"}
 BEHAVIORS = {name: Behavior(accuracy=0.9) for name in ("one", "two", "three")}

@@ -11,8 +11,8 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
-from rewardjax import files, storage
 from rewardjax.data.sources import open_source
+from rewardjax.io import files, storage
 
 RECORDS = [
     {"prompt": f"question {number}", "chosen": "yes", "rejected": "no"} for number in range(40)

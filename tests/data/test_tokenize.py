@@ -21,13 +21,13 @@ import tiny_chat
 from pyarrow import feather
 from tiny_chat import pair_record, write_source
 
-from rewardjax import errors
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data import formats, pack, pipeline, token_cache
 from rewardjax.data.cache import shards
 from rewardjax.data.groups import BadRecord
 from rewardjax.data.prepare import prepare
 from rewardjax.data.tokenize import Settings, tokenize_group
-from rewardjax.exit_codes import ExitCode
 
 CHAT = tiny_chat.make_tokenizer()
 BOS_CHAT = tiny_chat.make_tokenizer(bos=True)

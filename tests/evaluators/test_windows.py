@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from rewardjax import owner
+from rewardjax.command import owner
 from rewardjax.evaluators import windows
 from rewardjax.scoring.passes import parts, work
 

@@ -12,9 +12,10 @@ from tiny import ROOT
 from experiments import arm, curation_ablation, lab, measures, voters
 from rewardjax import config as config_lib
 from rewardjax import sweep
-from rewardjax.curation.ledger import decisions, soundness, stage_names
+from rewardjax.curation.ledger import decisions, stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import soundness
 from rewardjax.curation.reward_models import seats
 from rewardjax.curation.stages import stage1
 from rewardjax.curation.workspace import open_workspace

@@ -13,8 +13,9 @@ from experiments.voters import Truth
 from rewardjax import assets
 from rewardjax.curation.judges import scripted_server
 from rewardjax.curation.judges.scripted_judge import truth_of
-from rewardjax.curation.ledger import soundness, stage_names
+from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import soundness
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import Group, Pair
 from rewardjax.data.tokenize import in_part

@@ -9,8 +9,8 @@ from tiny import ROOT
 
 from experiments import curation_walk, walk_data
 from experiments.curation_walk import Stumble, Walk, figures
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.judges.truth_labels import labels_of
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.sources import open_source
 

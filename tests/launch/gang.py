@@ -13,8 +13,8 @@ import time
 import jax
 import numpy as np
 
-from rewardjax import errors
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.parallel import boundaries, distributed, in_common
 from rewardjax.parallel.watchdog import watching
 

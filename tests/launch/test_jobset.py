@@ -13,7 +13,7 @@ import yaml
 from launch import jobset
 from launch.accelerators import Slice
 from launch.spec import JobSpec
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 
 KUBERNETES = "1.31"
 

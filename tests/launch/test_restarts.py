@@ -9,7 +9,7 @@ import pytest
 
 from launch import local, restarts, supervise
 from launch.restarts import Spent
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Ends with the next code of a list, after it has "saved" the step beside it, if there is one.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rewardjax import storage
+from rewardjax.io import storage
 from rewardjax.models.checkpoints.checkpoints import (
     COMMITTED,
     NoUsableCheckpoint,

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.parallel import in_common
 from rewardjax.parallel.in_common import Report, compare
 

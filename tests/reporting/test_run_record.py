@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import hub
+from rewardjax.io import hub
 from rewardjax.reporting import run_record
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from tiny import ROOT, tiny_config
 
-from rewardjax import export, owner, storage
+from rewardjax import export
+from rewardjax.command import owner
+from rewardjax.io import storage
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.scoring import model as scorer
 from rewardjax.training import loop, metrics

@@ -13,8 +13,9 @@ from commands import run_all
 from tiny import ROOT, tiny_config
 
 from rewardjax import config as config_lib
-from rewardjax import errors, files
+from rewardjax.command import errors
 from rewardjax.defaults import WORLD
+from rewardjax.io import files
 from rewardjax.models import build
 from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.training import loop

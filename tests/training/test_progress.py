@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from rewardjax.running import clock_text
+from rewardjax.command.running import clock_text
 from rewardjax.training.progress import Counts, Progress
 
 

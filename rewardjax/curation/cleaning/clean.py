@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint
+from rewardjax import fingerprint
+from rewardjax.command.running import Running
 from rewardjax.curation.cleaning import (
     contamination,
     judge_directed,
@@ -36,7 +37,7 @@ from rewardjax.data.sources import open_named
 from rewardjax.engine import spread
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.tasks import Unit
-from rewardjax.running import Running
+from rewardjax.io import files
 
 STAGE = "clean"
 # What cleaning looks for: words of the column `finding`.

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from rewardjax import fingerprint
 from rewardjax.curation.cleaning import coverage, judge_directed, personal_data
 from rewardjax.curation.cleaning.clean import CHECKS
-from rewardjax.curation.ledger import explain, pair_texts
+from rewardjax.curation.ledger import pair_texts
 from rewardjax.curation.ledger.decisions import STANDING_FINDINGS
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import explain
 
 STAGE = "review"
 # Characters of a text on either side of what was found in it.

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypedDict, TypeVar
 
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.dialect import Dialect
-from rewardjax.curation.judges.endpoint import Endpoint
 from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import (
     Outcome,
@@ -20,6 +18,8 @@ from rewardjax.curation.judges.protocol import (
     questions,
     settle,
 )
+from rewardjax.curation.judges.requests.dialect import Dialect
+from rewardjax.curation.judges.requests.endpoint import Endpoint
 from rewardjax.curation.servers import open_files
 from rewardjax.curation.servers.connection import SUSPECT_AGAIN_AFTER, watched
 from rewardjax.curation.servers.event_loop import run

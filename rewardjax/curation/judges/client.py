@@ -5,8 +5,8 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rewardjax.curation.judges.dialect import FORMATS, Dialect
 from rewardjax.curation.judges.judge_prompts import JudgePrompt, judge_prompt
+from rewardjax.curation.judges.requests.dialect import FORMATS, Dialect
 from rewardjax.curation.servers.requests import LIMITS, Price
 from rewardjax.data.groups import Message
 

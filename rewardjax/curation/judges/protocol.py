@@ -16,14 +16,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from rewardjax import fingerprint
-from rewardjax.curation.judges import aggregate, fitting, prompts
+from rewardjax.curation.judges import aggregate, prompts
 from rewardjax.curation.judges import attributes as attributes_lib
 from rewardjax.curation.judges.answers import Unreadable, read
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge, body
-from rewardjax.curation.judges.completion import REFUSALS
-from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.prompts import Item, Verdict
+from rewardjax.curation.judges.requests import fitting
+from rewardjax.curation.judges.requests.completion import REFUSALS
+from rewardjax.curation.judges.requests.dialect import Dialect
 from rewardjax.curation.ledger.rows import AttributesRow, Shown, VoteRow
 from rewardjax.curation.servers.paid_calls import CallLedger, Ending
 from rewardjax.curation.servers.requests import Request

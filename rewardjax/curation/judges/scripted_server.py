@@ -27,7 +27,8 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO
 
-from rewardjax import errors, fingerprint
+from rewardjax import fingerprint
+from rewardjax.command import errors
 from rewardjax.curation.judges import prompts, truth_labels
 from rewardjax.curation.judges.scripted_judge import Behavior, Truth, answer, knows, truth_of
 from rewardjax.data import formats, sources, spelling

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rewardjax.curation.ledger.intake import value_of
+from rewardjax.curation.intake.intake import value_of
 from rewardjax.curation.ledger.rows import Value, canonical
 from rewardjax.data import formats, groups
 from rewardjax.data.groups import BadRecord

@@ -18,13 +18,14 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint, own_files
+from rewardjax import fingerprint
 from rewardjax.curation.ledger import packs
 from rewardjax.curation.ledger.manifests import contents_of
 from rewardjax.curation.ledger.reader import row_group
 from rewardjax.curation.ledger.rows import FindingRow
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.tables import word_columns
+from rewardjax.io import files, own_files
 
 # The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
 pc: Any = pyarrow.compute

@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint, own_files
+from rewardjax import fingerprint
+from rewardjax.io import files, own_files
 
 FOLDER = "packed"
 # Files of a stage that become one.

@@ -16,10 +16,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
-from rewardjax import fingerprint, own_files
+from rewardjax import fingerprint
 from rewardjax.curation.ledger import packs, row_groups
 from rewardjax.curation.ledger.manifests import Manifest
 from rewardjax.curation.ledger.rows import FULL_SCHEMAS, SCHEMAS, PairText
+from rewardjax.io import own_files
 
 # The functions of pyarrow.compute are made when it is imported: a type checker knows none of them.
 pc: Any = pyarrow.compute

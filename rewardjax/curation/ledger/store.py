@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardjax import config as config_lib
-from rewardjax import files, fingerprint, own_files
+from rewardjax import fingerprint
 from rewardjax.curation.ledger import cross_fit, packs
 from rewardjax.curation.ledger.manifests import Manifest, refuse_change
 from rewardjax.curation.ledger.reader import Reader, row_group, sql_list
@@ -34,6 +34,7 @@ from rewardjax.curation.ledger.tables import (
     stored_schema,
     word_columns,
 )
+from rewardjax.io import files, own_files
 
 # 2: decisions have a `round`.
 FORMAT = 2

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import files
 from rewardjax.curation.cleaning import coverage, personal_data
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.store import Store
 from rewardjax.data.groups import NO_CONTENT
+from rewardjax.io import files
 
 ROWS = 5_000  # written at a time
 LABELS = ("current", "original")

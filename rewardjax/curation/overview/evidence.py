@@ -1,6 +1,6 @@
 """What stands behind a pair's label: how sure which model was, what judges replied, which gates.
 
-`ledger/explain.py` prints the rows of the ledger; here they are put beside what they were worth,
+`overview/explain.py` prints the rows of the ledger; here they are put beside what they were worth,
 and beside the ledger of calls, which has every reply word for word.
 """
 
@@ -9,12 +9,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rewardjax import own_files
+from rewardjax.command.terminal import indented
 from rewardjax.curation.ledger import gates
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.reward_models.gold_errors import probability
 from rewardjax.curation.servers.paid_calls import CallLedger
-from rewardjax.reporting.terminal import indented
+from rewardjax.io import own_files
 from rewardjax.stats.intervals import wilson
 
 Rows = Sequence[Mapping[str, Any]]

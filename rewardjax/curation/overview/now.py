@@ -3,8 +3,8 @@
 import pathlib
 import time
 
-from rewardjax import running
-from rewardjax.running import State, clock_text
+from rewardjax.command import running
+from rewardjax.command.running import State, clock_text
 
 # Seconds without a word after which a run is taken for dead: it writes every few seconds.
 SILENT_AFTER = 60.0

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax import own_files
 from rewardjax.curation import people_quality, settings
 from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
 from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges import lost
-from rewardjax.curation.ledger import explain, gates
+from rewardjax.curation.ledger import gates
 from rewardjax.curation.ledger.store import Store
-from rewardjax.curation.overview import fates, money, now, verdict, waiting
+from rewardjax.curation.overview import explain, fates, money, now, verdict, waiting
 from rewardjax.curation.servers.paid_calls import CallLedger
+from rewardjax.io import own_files
 
 Tables = dict[str, list[dict[str, Any]]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rewardjax import fingerprint
-from rewardjax.curation.judges.fitting import is_too_long
+from rewardjax.curation.judges.requests.fitting import is_too_long
 from rewardjax.curation.retrieval.embed import Embedder, unit
 from rewardjax.curation.servers.connection import PURPOSE, Connection, watched
 from rewardjax.curation.servers.event_loop import run

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.curation.ledger import write_pairs
 from rewardjax.curation.ledger.rows import PairText

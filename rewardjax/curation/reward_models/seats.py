@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from rewardjax import config as config_lib
-from rewardjax import own_files
 from rewardjax.curation import units
 from rewardjax.curation.ledger import cross_fit as cross_fit_lib
 from rewardjax.curation.ledger import stage_names
@@ -25,6 +24,7 @@ from rewardjax.curation.reward_models import gold_errors, score_pairs
 from rewardjax.curation.workspace import Paused, RewardModel, Training, Workspace
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.tasks import Unit
+from rewardjax.io import own_files
 
 # The engines whose tasks score pools. Processes of this machine would fight over its accelerators,
 # and on CPU one model uses all cores.

@@ -35,6 +35,7 @@ import httpx2
 import openai
 from tqdm import tqdm
 
+from rewardjax.command.terminal import visible
 from rewardjax.curation.servers import failures
 from rewardjax.curation.servers.failures import Failure, Kind, ServerDown
 from rewardjax.curation.servers.paid_calls import CallLedger
@@ -42,7 +43,6 @@ from rewardjax.curation.servers.purse import Purse
 from rewardjax.curation.servers.replies import Trouble, describe_error
 from rewardjax.curation.servers.requests import Answer, Request
 from rewardjax.curation.servers.server import Server
-from rewardjax.reporting.terminal import visible
 
 LONGEST_PAUSE = 60.0  # seconds, whatever a server's Retry-After says
 FIRST_PAUSE = 0.25  # seconds, doubled with each try in vain; no pause is shorter

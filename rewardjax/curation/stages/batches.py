@@ -16,14 +16,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rewardjax import own_files
-from rewardjax.curation.judges import batch_files, protocol
+from rewardjax.curation.judges import protocol
 from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.judges.prompts import Item
+from rewardjax.curation.judges.requests import batch_files
 from rewardjax.curation.ledger.stage_names import Stage
 from rewardjax.curation.servers.paid_calls import CallLedger
 from rewardjax.curation.stages import panels, quorum
 from rewardjax.curation.workspace import Plugins, Row, Waiting, Workspace
+from rewardjax.io import own_files
 
 
 class Writer:

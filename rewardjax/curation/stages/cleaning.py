@@ -1,12 +1,13 @@
 """Cleaning as a step of the loop: before anybody is asked, and again for what came in since."""
 
 from rewardjax import config as config_lib
-from rewardjax import fingerprint, own_files
+from rewardjax import fingerprint
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean
 from rewardjax.curation.workspace import Paused, Workspace
 from rewardjax.engine.executors import Engine
 from rewardjax.engine.jobs import Unfinished
+from rewardjax.io import own_files
 
 
 def clean_new(ws: Workspace) -> bool:

@@ -18,12 +18,13 @@ from rewardjax.curation.judges.prompts import Item
 from rewardjax.curation.judges.protocol import Outcome
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.rows import VoteRow
+from rewardjax.curation.planning import cost_plan
 from rewardjax.curation.retrieval.http_embedder import (
     EmbeddingServer,
     NotEmbedded,
     http_embedder,
 )
-from rewardjax.curation.stages import cost_plan, labeling
+from rewardjax.curation.stages import labeling
 from rewardjax.curation.workspace import Workspace
 
 PAIRS = 10

@@ -12,7 +12,8 @@ from rewardjax.config import Config
 from rewardjax.curation.judges.client import Judge, judges_of
 from rewardjax.curation.ledger import decision_tables, stage_names
 from rewardjax.curation.ledger.stage_names import Stage
-from rewardjax.curation.stages import budget, rules
+from rewardjax.curation.planning import budget
+from rewardjax.curation.stages import rules
 from rewardjax.curation.workspace import Workspace
 
 

@@ -18,7 +18,7 @@ from rewardjax.curation.ledger.rows import VoteRow
 from rewardjax.curation.ledger.stage_names import WHOLE, Stage
 from rewardjax.curation.people import Answer, Task
 from rewardjax.curation.people_quality import Checks
-from rewardjax.curation.stages.budget import affordable
+from rewardjax.curation.planning.budget import affordable
 from rewardjax.curation.workspace import Paused, Workspace
 from rewardjax.reporting import text_table
 

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from rewardjax import files
 from rewardjax.config import Config
 from rewardjax.curation import people as people_lib
 from rewardjax.curation import people_files
@@ -24,6 +23,7 @@ from rewardjax.curation.reward_models import checkpoints
 from rewardjax.curation.stages import labeling, panels, quorum
 from rewardjax.curation.workspace import Paused, Plugins, Row, Workspace
 from rewardjax.data import world
+from rewardjax.io import files
 
 PEOPLE = ("simulated", "files")
 # Pairs whose texts say how rare words are: more would hardly change it, and take half of the time

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax import own_files
 from rewardjax.curation import people_quality, settings
 from rewardjax.curation.annotation import progress
 from rewardjax.curation.annotation.desk import has_desk, open_desk
@@ -21,8 +20,9 @@ from rewardjax.curation.ledger import gates, stage_names
 from rewardjax.curation.ledger import pools as pools_lib
 from rewardjax.curation.ledger.stage_names import as_of
 from rewardjax.curation.overview import fates, money, opinions, samples, verdict, voters, waiting
-from rewardjax.curation.stages import budget
+from rewardjax.curation.planning import budget
 from rewardjax.curation.workspace import Workspace
+from rewardjax.io import own_files
 from rewardjax.reporting import flow_plot, page, plots, run_record
 from rewardjax.reporting.page import Section
 

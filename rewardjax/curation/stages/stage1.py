@@ -17,13 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rewardjax.curation.intake.intake import take_in
 from rewardjax.curation.ledger import decisions, erasure, pools, stage_names
-from rewardjax.curation.ledger.intake import take_in
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.ledger.stage_names import as_of
+from rewardjax.curation.planning import budget
 from rewardjax.curation.retrieval import search, selection
 from rewardjax.curation.reward_models import gold_errors, seats
-from rewardjax.curation.stages import budget, cleaning, labeling, people_steps, report, rules
+from rewardjax.curation.stages import (
+    cleaning,
+    labeling,
+    people_steps,
+    report,
+    rules,
+)
 from rewardjax.curation.workspace import Training, Workspace
 from rewardjax.data import spelling
 from rewardjax.data.sources import open_named

@@ -21,14 +21,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from rewardjax import errors, files, fingerprint, own_files
-from rewardjax.background import beside
+from rewardjax import fingerprint
+from rewardjax.command import errors
+from rewardjax.command.background import beside
+from rewardjax.command.running import Running, Step, clock_text
 from rewardjax.data import accounting, formats, token_cache
 from rewardjax.data.cache import counts, shards, stretches, tally
 from rewardjax.data.cache.shards import Shard
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.tokenize import Settings, tokenize_record
-from rewardjax.running import Running, Step, clock_text
+from rewardjax.io import files, own_files
 
 PLAN, REFUSED, TASKS = "plan.json", "refused", "tasks"
 # Records of a shard: enough of them that small data keep several processes busy, and large data

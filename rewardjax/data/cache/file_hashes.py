@@ -12,9 +12,10 @@ import json
 import pathlib
 from typing import Any
 
-from rewardjax import files, fingerprint, own_files, storage
+from rewardjax import fingerprint
 from rewardjax.data.cache import in_bucket
 from rewardjax.data.sources import Source
+from rewardjax.io import files, own_files, storage
 
 FILE = "hashes.json"
 LARGE = 1 << 28  # bytes: a quarter of a second's reading from a local disk

@@ -11,9 +11,10 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rewardjax import fingerprint, own_files, storage
+from rewardjax import fingerprint
 from rewardjax.data import token_cache
 from rewardjax.data.token_cache import MANIFEST
+from rewardjax.io import own_files, storage
 
 
 def disk_of(cache: str | os.PathLike) -> pathlib.Path:

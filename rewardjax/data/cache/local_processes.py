@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 
-from rewardjax import errors
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data.cache import building
 from rewardjax.data.cache.building import Build, Spread
-from rewardjax.exit_codes import ExitCode
 
 # Parts of the work for each process: some are slower than others, and each begins by skipping what
 # lies before it in its file. Of fewer records a process is sooner done than it has started.

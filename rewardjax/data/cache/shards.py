@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from rewardjax import files, fingerprint, own_files
+from rewardjax import fingerprint
 from rewardjax.data import token_cache
 from rewardjax.data.groups import Pair
+from rewardjax.io import files, own_files
 
 # Any other group size makes random reads decompress their neighbors too.
 GROUPS_OPTIONS = "group_size:1,zstd:1"

@@ -11,7 +11,7 @@ import socket
 import time
 from typing import NamedTuple
 
-from rewardjax import files, own_files
+from rewardjax.io import files, own_files
 
 FOLDER = "tally"
 WRITES_EVERY = 2.0  # seconds

@@ -8,7 +8,7 @@ pyarrow; the folders that `datasets` writes are understood. A file holds
     text      byte_streams.py (gzip, zstd, what is no data) -> json_files.py, or CSV in tables.py
     columns   Parquet, Arrow in tables.py
 
-and files.py makes one source of several. folders.py and tfds.py find the files, rewardjax/hub.py
+and files.py makes one source of several. folders.py and tfds.py find the files, rewardjax/io/hub.py
 fetches them.
 """
 
@@ -17,12 +17,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewardjax import hub, storage
 from rewardjax.data.sources.files import SUFFIXES, Record, Source, is_data
 from rewardjax.data.sources.folders import open_folder
 from rewardjax.data.sources.splits import SplitError
 from rewardjax.data.sources.tfds import TfdsSource, open_tfds
 from rewardjax.data.spelling import CONFIG, Spelling
+from rewardjax.io import hub, storage
 
 __all__ = ["Record", "Source", "TfdsSource", "open_named", "open_source"]
 

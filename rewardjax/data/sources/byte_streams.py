@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 
-from rewardjax import storage
-from rewardjax.files import HEAD, refuse_stand_in
+from rewardjax.io import storage
+from rewardjax.io.files import HEAD, refuse_stand_in
 
 
 def _open_zstd(stream: IO[bytes]) -> IO[bytes]:

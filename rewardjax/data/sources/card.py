@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from rewardjax import foreign_files
+from rewardjax.io import foreign_files
 
 CARD = "README.md"
 DEFAULT = "default"

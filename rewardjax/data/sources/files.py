@@ -5,11 +5,12 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from rewardjax import fingerprint, storage
+from rewardjax import fingerprint
 from rewardjax.data.sources import json_files, tables
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import UNPACK
-from rewardjax.files import refuse_stand_in
+from rewardjax.io import storage
+from rewardjax.io.files import refuse_stand_in
 
 Record = dict[str, Any]
 DEEPEST = 100  # lists and objects inside each other; a conversation has 5, a tree of them some 50

@@ -4,10 +4,10 @@ import os
 import pathlib
 import re
 
-from rewardjax import foreign_files, storage
 from rewardjax.data.sources import card
 from rewardjax.data.sources.files import NAMED, Source, is_data
 from rewardjax.data.sources.splits import SplitError, choose
+from rewardjax.io import foreign_files, storage
 
 # Files that `datasets` and the hub put beside the data.
 DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")

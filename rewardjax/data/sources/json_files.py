@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from rewardjax.data.sources.broken import Broken, as_record
 from rewardjax.data.sources.byte_streams import LONGEST, decompressed
-from rewardjax.files import UTF8_BOM
+from rewardjax.io.files import UTF8_BOM
 
 Record = dict[str, Any]
 CHUNK = 1 << 18  # bytes read at once

@@ -14,10 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import storage
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.byte_streams import LONGEST, decompressed
-from rewardjax.files import refuse_stand_in
+from rewardjax.io import storage
+from rewardjax.io.files import refuse_stand_in
 
 Record = dict[str, Any]
 RECORDS_AT_ONCE = 256  # of a Parquet or Arrow file, as Python objects

@@ -5,10 +5,11 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from rewardjax import fingerprint, foreign_files
+from rewardjax import fingerprint
 from rewardjax.data.sources.broken import Broken
 from rewardjax.data.sources.files import Record
 from rewardjax.data.sources.splits import choose
+from rewardjax.io import foreign_files
 
 
 class TfdsSource:

@@ -13,7 +13,7 @@ import tokenizers
 from absl import logging
 
 from rewardjax.data.templates import tokenizer_class
-from rewardjax.foreign_files import read_object, read_text
+from rewardjax.io.foreign_files import read_object, read_text
 
 # What a declaration may say of a token besides its text.
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from rewardjax import files
 from rewardjax.evaluators import preferences
 from rewardjax.evaluators.audits import bias, counterfactual, mistakes, overlap
 from rewardjax.evaluators.records import Examples
 from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.io import files
 
 # Overlaps that the record, and so the page, shows: as many as a person looks through. All are in
 # the file.

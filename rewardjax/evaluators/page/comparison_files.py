@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardjax import config as config_lib
-from rewardjax import files
 from rewardjax.evaluators.page import results_files
 from rewardjax.evaluators.page.cells import DASH, between, count, percent, points, small, star
 from rewardjax.evaluators.page.comparison import Comparison, table_row
 from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.uncertainty import METHODS
+from rewardjax.io import files
 from rewardjax.reporting.table_formats import csv_text, latex, markdown
 
 TEST = "McNemar's exact test of the examples that one model gets more of than the other"

@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rewardjax import files
 from rewardjax.evaluators.page import table
 from rewardjax.evaluators.page.cells import DASH, between, count, percent, star
 from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.records import Part
 from rewardjax.evaluators.uncertainty import METHODS
+from rewardjax.io import files
 from rewardjax.reporting.table_formats import csv_text, latex
 
 # What a person needs to set the tables of a .tex file.

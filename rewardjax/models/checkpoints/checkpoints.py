@@ -18,8 +18,9 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from rewardjax import errors, files, foreign_files, own_files, storage
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
+from rewardjax.io import files, foreign_files, own_files, storage
 from rewardjax.models.checkpoints import record, tree_fingerprint
 from rewardjax.models.checkpoints.record import LAST_SAVED
 from rewardjax.models.checkpoints.retention import Saved, superseded

@@ -5,7 +5,8 @@ import pathlib
 import shutil
 from typing import Any, NamedTuple
 
-from rewardjax import files, fingerprint, storage
+from rewardjax import fingerprint
+from rewardjax.io import files, storage
 from rewardjax.scoring import contract
 from rewardjax.scoring.passes import parts, records, tables
 from rewardjax.scoring.passes.plan import FILE, Plan, name_of

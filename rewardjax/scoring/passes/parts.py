@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rewardjax import files, fingerprint, owner, storage
-from rewardjax.background import beside
-from rewardjax.owner import Owner
+from rewardjax import fingerprint
+from rewardjax.command import owner
+from rewardjax.command.background import beside
+from rewardjax.command.owner import Owner
+from rewardjax.io import files, storage
 from rewardjax.scoring.passes import records
 from rewardjax.scoring.passes.plan import name_of
 

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import NamedTuple
 
-from rewardjax import files
+from rewardjax.io import files
 from rewardjax.scoring.passes import records
 
 FILE = "plan.json"

@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-from rewardjax import own_files
-from rewardjax.own_files import Damaged
+from rewardjax.io import own_files
+from rewardjax.io.own_files import Damaged
 from rewardjax.scoring.units import Account
 
 REMEDY = "remove it and run the command again"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rewardjax import storage
+from rewardjax.io import storage
 
 SCHEMA = pa.schema(
     [

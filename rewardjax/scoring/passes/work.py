@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
-from rewardjax import files, storage
 from rewardjax.data import formats
+from rewardjax.io import files, storage
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring import units
 from rewardjax.scoring.passes import parts

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.data.world.tasks import TASKS
 from rewardjax.tools.pretrain_world.export import export
 from rewardjax.tools.pretrain_world.tokenizer import (

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from safetensors.numpy import load_file
 
-from rewardjax import files
+from rewardjax.io import files
 from rewardjax.models.hf_folder import write_tensors
 
 STATE = "state.safetensors"

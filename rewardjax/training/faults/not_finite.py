@@ -7,8 +7,8 @@ finite. One such batch is bad luck or a bad pair; many are a run that has come a
 import math
 from collections.abc import Iterable, Mapping
 
-from rewardjax import errors
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 
 SKIPPED = "skipped"  # the metric of a step: 1 where its update was left out
 LISTED = 20  # records that a message names

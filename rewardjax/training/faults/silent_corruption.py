@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rewardjax import errors
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.models.checkpoints import tree_fingerprint
 
 

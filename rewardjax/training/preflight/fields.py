@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
-from rewardjax import defaults, errors, evaluators
+from rewardjax import defaults, evaluators
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.data import spelling
 from rewardjax.data.layouts import mapping

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Mapping
 
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.data import spelling
 from rewardjax.data.cache import file_hashes

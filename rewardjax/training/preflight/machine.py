@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from rewardjax import assets, errors, files, storage
+from rewardjax import assets
 from rewardjax import config as config_lib
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.data import spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import open_source
+from rewardjax.io import files, storage
 from rewardjax.kernels.attention import FASTEST
 from rewardjax.models import build, hf, reward, trainable
 from rewardjax.models.checkpoints.checkpoints import steps_of

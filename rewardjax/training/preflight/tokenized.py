@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import errors
+from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.data import pipeline
 from rewardjax.data.pack import TokenGroup

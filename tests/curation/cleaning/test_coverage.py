@@ -5,8 +5,8 @@ from ledgers import pair
 
 from rewardjax.curation.cleaning import coverage
 from rewardjax.curation.cleaning.clean import clean
-from rewardjax.curation.ledger import explain
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import explain
 
 
 def store_of(folder):

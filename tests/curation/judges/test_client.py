@@ -11,7 +11,7 @@ from judging import judge_at, world_items
 
 from rewardjax.curation.judges import asking
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.dialect import Dialect
+from rewardjax.curation.judges.requests.dialect import Dialect
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.servers.paid_calls import CallLedger

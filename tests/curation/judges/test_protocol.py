@@ -16,9 +16,9 @@ from rewardjax.curation.judges import aggregate, asking, prompts, protocol
 from rewardjax.curation.judges.asking import ask
 from rewardjax.curation.judges.attributes import Attributes
 from rewardjax.curation.judges.client import Judge
-from rewardjax.curation.judges.dialect import Dialect
 from rewardjax.curation.judges.prompts import Example, Item
 from rewardjax.curation.judges.protocol import settle, votes
+from rewardjax.curation.judges.requests.dialect import Dialect
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger.rows import SCHEMAS

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pytest
 from ledgers import pair, score, vote
 
-from rewardjax.curation.ledger import packs, soundness
+from rewardjax.curation.ledger import packs
 from rewardjax.curation.ledger.decisions import audit, decide
 from rewardjax.curation.ledger.manifests import StoreConflict
 from rewardjax.curation.ledger.reader import ROW_GROUP
 from rewardjax.curation.ledger.store import Store
 from rewardjax.curation.ledger.tables import Tables
+from rewardjax.curation.overview import soundness
 
 UNITS = 6
 

@@ -10,10 +10,10 @@ import pytest
 from ledgers import pair, score, vote
 
 from rewardjax.curation.ledger import rows as rows_lib
-from rewardjax.curation.ledger import soundness
 from rewardjax.curation.ledger.manifests import StoreConflict
 from rewardjax.curation.ledger.rows import canonical, other
 from rewardjax.curation.ledger.store import Store
+from rewardjax.curation.overview import soundness
 from rewardjax.data import groups
 
 

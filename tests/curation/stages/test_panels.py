@@ -11,8 +11,15 @@ from rewardjax.curation.defaults import curation
 from rewardjax.curation.judges.scripted_judge import Behavior
 from rewardjax.curation.judges.scripted_server import serve
 from rewardjax.curation.ledger import stage_names
+from rewardjax.curation.planning import cost_plan
 from rewardjax.curation.servers.paid_calls import CallLedger
-from rewardjax.curation.stages import batches, cost_plan, judges_check, labeling, loop, product
+from rewardjax.curation.stages import (
+    batches,
+    judges_check,
+    labeling,
+    loop,
+    product,
+)
 from rewardjax.curation.workspace import Waiting, Workspace
 
 ITEMS, _, TRUTH = world_items(12, seed=3)

@@ -11,7 +11,8 @@ from hand_made import Cast, add_labels, add_pairs, ids, right, workspace
 from rewardjax.curation.ledger import stage_names
 from rewardjax.curation.ledger.pools import labels
 from rewardjax.curation.overview import money
-from rewardjax.curation.stages import cost_plan, loop, report, stage1
+from rewardjax.curation.planning import cost_plan
+from rewardjax.curation.stages import loop, report, stage1
 
 GOLD = ["north10", "south10"]
 POOL = [*ids("north", 0, 20), *ids("south", 0, 20), *ids("east", 0, 20), *ids("west", 0, 3)]

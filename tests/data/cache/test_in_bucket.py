@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from tiny_chat import make_tokenizer, pair_record, write_source
 
-from rewardjax import storage
 from rewardjax.data import token_cache
 from rewardjax.data.cache import building, in_bucket
 from rewardjax.data.prepare import prepare
+from rewardjax.io import storage
 
 CHAT = make_tokenizer()
 RECORDS = [pair_record(f"question {i}", "a" * (i + 1), "b") for i in range(20)]

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from rewardjax import files, owner, storage
+from rewardjax.command import owner
+from rewardjax.io import files, storage
 from rewardjax.scoring import contract
 from rewardjax.scoring.passes import merge, parts, plan
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import tiny_config
 
-from rewardjax.exit_codes import ExitCode
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.training import loop
 from rewardjax.training.faults import silent_corruption

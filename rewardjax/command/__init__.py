@@ -1,0 +1,1 @@
+"""How a command runs: what it holds, what it tells of itself, and how it ends."""

@@ -1,0 +1,1 @@
+"""How pairs come into the ledger, and the gold that a team owns."""

@@ -1,0 +1,1 @@
+"""What a curation costs: the money there is, the bound and the expectation."""

@@ -1,0 +1,1 @@
+"""Files on disks, in buckets and on the hub, and what may be in their place."""
