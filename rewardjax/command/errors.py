@@ -28,7 +28,8 @@ from rewardjax.io import files
 
 PACKAGE = pathlib.Path(__file__).parents[1]
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
-# Whose errors say that object storage did not answer for as long as its client tries (storage.py).
+# Whose errors say that object storage did not answer for as long as its client tries
+# (io/storage.py).
 CLIENTS = ("aiohttp.", "gcsfs.")
 # Statuses by which the JAX runtime says that a peer or the network went away. It may wrap one:
 # INTERNAL: Error dispatching computation: ... DEADLINE_EXCEEDED: GetKeyValue() timed out

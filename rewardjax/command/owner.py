@@ -5,7 +5,7 @@
 
 On a local disk the kernel holds a lock on owner.lock and releases it when the process ends,
 however it ends. Network and object storage (NFS, Lustre, mounted buckets) may grant such a lock to
-every host at once, and a bucket (storage.py) has none. There the owner holds a lease, the file
+every host at once, and a bucket (io/storage.py) has none. There the owner holds a lease, the file
 owner.lease.N, which a thread renews: whoever wants the folder watches it, and makes lease N + 1
 where it is renewed no more. A lease is judged by the clock of who watches, so that clocks of hosts
 need not agree. All processes must see the folder through the same kind of file system.

@@ -25,7 +25,7 @@ def curation() -> Config:
         dict(
             seed=0,
             # Name -> dict(source=..., entry="unverified" | "wild" | "gold"), for
-            # data.sources.open_source and ledger.intake.take_in; split=... where the source has
+            # data.sources.open_source and intake.intake.take_in; split=... where the source has
             # several, columns=... and labels=... where only its owner knows what they mean.
             sources={},
             # cleaning.clean.clean

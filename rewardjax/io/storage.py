@@ -4,7 +4,7 @@
 | ------------------------------ | --------------------------------------------------------------- |
 | a finished file is renamed     | an object appears whole when its upload ends                    |
 | a link: made unless there      | an upload with the condition that there is none (`create`)      |
-| a lock of the kernel           | a lease that is renewed (owner.py)                              |
+| a lock of the kernel           | a lease that is renewed (command/owner.py)                      |
 | a line is appended             | cannot be: the whole object is written again                    |
 | folders, which must be made    | are not there: names of objects have slashes in them            |
 

@@ -5,8 +5,8 @@ code that tells a restart policy what to do. The JAX runtime does that for a pro
 A Python exception is slower: the failed process waits in the shutdown barrier, then the runtime
 aborts everybody with code 134, which reads like an outage and is retried. Here the failed process
 leaves its message in the coordinator's key-value store, its peers poll for it, and all exit with
-the code of its error (exit_codes.py). An exception that only says that a peer or the network went
-away has the runtime's 134, so that it is retried.
+the code of its error (command/exit_codes.py). An exception that only says that a peer or the
+network went away has the runtime's 134, so that it is retried.
 """
 
 import atexit
