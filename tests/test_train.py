@@ -254,7 +254,7 @@ def test_all_that_hosts_do_not_have_in_common_is_told_at_once(tmp_path):
     assert "the hosts differ in config.schedule.peak: 0.01 on process 0" in said
     assert "batch.pairs = -1 must be at least 1" in said
     assert "--workdir: what process 0 writes there is not seen by process 1" in said
-    assert seconds < 60, "Orbax waits for 20 minutes"
+    assert seconds < 300, "Orbax waits for 20 minutes"
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class Terminal(io.StringIO):
 
 def until(condition):
     """Wait for the speaker's thread."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

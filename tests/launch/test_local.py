@@ -15,6 +15,9 @@ from launch import local
 
 GANG = [sys.executable, str(pathlib.Path(__file__).with_name("gang.py"))]
 ROOT = pathlib.Path(__file__).parents[2]
+# Seconds, with the start of the processes on a machine that does much else. Left to the runtime,
+# who waits for a dead or hanging peer waits for 100 by itself.
+SOON = 90
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +64,12 @@ def test_an_exception_in_one_process_ends_all_with_its_message(launch, behavior,
             f"[{process}] [process {process}] stopping, the job failed: process {who}: ValueError: the reason"
             in err
         )
-    assert seconds < 20
+    assert seconds < SOON
 
 
 def test_hosts_that_differ_all_say_everything_that_is_wrong(launch):
     code, _, err, seconds = launch("differ", who=1)
-    assert code == 2 and seconds < 20
+    assert code == 2 and seconds < SOON
     for process in range(2):
         said = "\n".join(line for line in err.splitlines() if line.startswith(f"[{process}]"))
         assert ": a complaint of both" in said
@@ -81,7 +84,7 @@ def test_hosts_that_differ_all_say_everything_that_is_wrong(launch):
 def test_a_vanished_process_takes_the_others_along(launch, behavior, who, expected):
     code, reports, _, seconds = launch(behavior, who)
     assert code == expected and len(reports) == 2
-    assert seconds < 25
+    assert seconds < SOON
 
 
 def test_a_signal_to_one_host_stops_all_at_the_same_step(tmp_path):
@@ -101,7 +104,7 @@ def test_a_signal_to_one_host_stops_all_at_the_same_step(tmp_path):
         if "working" in line:
             pids[line[1]] = int(line.split()[-1])
     os.kill(pids["1"], signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=SOON)
     assert process.returncode == 42
     stopped = [json.loads((tmp_path / f"{who}.json").read_text()) for who in range(2)]
     assert stopped[0] == stopped[1]
@@ -109,7 +112,7 @@ def test_a_signal_to_one_host_stops_all_at_the_same_step(tmp_path):
 
 def test_a_host_that_hangs_ends_the_job_and_is_named(launch):
     code, _, err, seconds = launch("hang", who=1)
-    assert code == 43 and seconds < 30
+    assert code == 43 and seconds < SOON
     assert "no progress for 3 s" in err and "gang.py" in err, "stacks are dumped"
     assert "process 1 is behind the others" in err
 
@@ -119,7 +122,7 @@ def test_a_host_that_hangs_ends_the_job_and_is_named(launch):
 def test_a_host_that_is_stopped_ends_the_job_even_where_it_holds_the_store(launch, who):
     """A stopped coordinator answers nobody: others must not wait for it to say that they hang."""
     code, _, err, seconds = launch("freeze", who=who)
-    assert code == 43 and seconds < 30
+    assert code == 43 and seconds < SOON
     assert f"[process {1 - who}] no progress for 3 s" in err
 
 
@@ -153,7 +156,7 @@ def test_output_lines_are_prefixed_and_streams_kept_apart():
     process = supervisor(
         ME, "print('out', me)", "print('no newline', end='')", "print('err', me, file=sys.stderr)"
     )
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=SOON)
     assert sorted(out.splitlines()) == [
         "[0] no newline",
         "[0] out 0",
@@ -168,11 +171,11 @@ def test_output_lines_are_prefixed_and_streams_kept_apart():
 
 def test_sigterm_is_passed_on_and_processes_may_save():
     handler = "signal.signal(signal.SIGTERM, lambda *_: (print('saved', flush=True), os._exit(7)))"
-    process = supervisor(ME, handler, "print('ready', flush=True)", "time.sleep(60)")
+    process = supervisor(ME, handler, "print('ready', flush=True)", "time.sleep(600)")
     assert process.stdout is not None
     assert sorted(process.stdout.readline() for _ in range(2)) == ["[0] ready\n", "[1] ready\n"]
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=SOON)
     assert sorted(out.splitlines()) == ["[0] saved", "[1] saved"]
     assert process.returncode == 7
 
@@ -183,15 +186,15 @@ def test_processes_that_ignore_sigterm_are_killed(signals):
         ME,
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
         "print(os.getpid(), flush=True)",
-        "time.sleep(60)",
-        grace=1.0 if signals == 1 else 60.0,
+        "time.sleep(600)",
+        grace=1.0 if signals == 1 else 600.0,
     )
     assert process.stdout is not None
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     for _ in range(signals):
         process.send_signal(signal.SIGTERM)
         time.sleep(0.5)
-    process.communicate(timeout=20)
+    process.communicate(timeout=SOON)
     assert process.returncode == 137
     for pid in pids:
         with pytest.raises(ProcessLookupError):
@@ -202,13 +205,13 @@ def test_processes_that_ignore_sigterm_are_killed(signals):
 def test_processes_do_not_outlive_a_launcher_that_is_killed(grace):
     ignoring = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if grace < 1 else "pass"
     process = supervisor(
-        ME, ignoring, "print(os.getpid(), flush=True)", "time.sleep(60)", grace=grace
+        ME, ignoring, "print(os.getpid(), flush=True)", "time.sleep(600)", grace=grace
     )
     assert process.stdout is not None
     pids = [int(process.stdout.readline().split()[1]) for _ in range(2)]
     process.kill()
     # The guard keeps standard error open until it has ended them.
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=SOON)
     assert "launch.local was killed" in err
     assert not any(map(is_running, pids))
 
@@ -225,9 +228,9 @@ def test_the_first_failure_decides_the_code():
     process = supervisor(
         ME,
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(12))",
-        "time.sleep(30) if me == 0 else sys.exit(11)",
+        "time.sleep(600) if me == 0 else sys.exit(11)",
     )
-    process.communicate(timeout=30)
+    process.communicate(timeout=SOON)
     assert process.returncode == 11
 
 

@@ -114,7 +114,7 @@ def test_only_the_first_host_counts(job, tmp_path):
 
 
 def test_a_pod_passes_signals_on(tmp_path):
-    code = "import os, signal, time; print('ready', flush=True)\ntime.sleep(60)"
+    code = "import os, signal, time; print('ready', flush=True)\ntime.sleep(600)"
     process = subprocess.Popen(
         [sys.executable, "-m", "launch.supervise", "--restarts=1", f"--workdir={tmp_path}", "--"]
         + [sys.executable, "-c", code],
@@ -125,7 +125,7 @@ def test_a_pod_passes_signals_on(tmp_path):
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.terminate()
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=90)
     assert process.returncode == 42 and "ended with 143" in said
 
 
