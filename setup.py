@@ -25,6 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["rewardjax", "rewardjax.*"]),
+    entry_points={"console_scripts": ["rewardjax = rewardjax.__main__:main"]},
     package_data={"rewardjax": ["assets/**/*"]},
     install_requires=[
         f"jax>=0.10.2,<0.11; {PY311}",

@@ -62,9 +62,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m rewardjax.check",
         description="Show what a data source holds and how it is read.",
     )
-    parser.add_argument("source", help="file, glob, folder, tfds:NAME, hf://ORG/NAME")
+    # Both ways, so that whoever knows another verb's flags need not look this one's up.
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("source", nargs="?", help="file, glob, folder, tfds:NAME, hf://ORG/NAME")
+    source.add_argument("--data", dest="source", metavar="SOURCE", help="the same")
     spelling.add_flags(parser)
-    parser.add_argument("--tokenizer", help="folder of the tokenizer, or assets:world")
+    parser.add_argument(
+        *("--tokenizer", "--model"),
+        metavar="DIR",
+        help="folder of the tokenizer, or of the model with it; assets:world is the shipped one",
+    )
     return parser
 
 

@@ -28,8 +28,11 @@ from rewardjax.aot import measure, retrieval, search  # noqa: E402
 from rewardjax.aot.assumed_lengths import DISTRIBUTIONS  # noqa: E402
 from rewardjax.aot.program import MODES  # noqa: E402
 from rewardjax.aot.topology import describe  # noqa: E402
-from rewardjax.command import errors
+from rewardjax.command import dialect, errors  # noqa: E402
 from rewardjax.training.preflight import fields  # noqa: E402
+
+# Flags that all verbs share -> the fields that they set here.
+WORDS = {"model": "config.model.folder", "data": "config.data.source"}
 
 
 def load_config(
@@ -88,7 +91,7 @@ def main(argv: list[str]) -> int:
         help="try mesh shapes, rows per chip and remat policies, and rank what fits",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line and nothing else")
-    args, rest = parser.parse_known_args(argv)
+    args, rest = parser.parse_known_args(dialect.in_own_words(argv, WORDS))
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(
             f"unknown arguments {' '.join(unknown)}; a field of the config is changed with "

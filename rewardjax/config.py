@@ -37,7 +37,7 @@ from absl import flags
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_flags import tuple_parser
 
-from rewardjax.command import errors
+from rewardjax.command import dialect, errors
 from rewardjax.io import files
 
 Config = Any  # a ConfigDict, whose fields a type checker cannot know
@@ -210,16 +210,17 @@ def parse_flags(argv: list[str]) -> list[str]:
     traceback, and a field that holds None with "type not supported". Raises absl's flags.Error, and
     what `load` raises.
     """
+    argv = errors.without_debug(argv)
     path, overrides = None, {}
     for argument in argv[1:]:
-        name, equals, value = _flag(argument)
+        name, equals, value = dialect.split(argument)
         if name == "config":
             path = value
         elif name.startswith("config.") and equals:
             overrides[argument] = name.removeprefix("config.")
     nones: set[str] = set()
     if path is not None:
-        texts = [f"{key}={_flag(argument)[2]}" for argument, key in overrides.items()]
+        texts = [f"{key}={dialect.split(argument)[2]}" for argument, key in overrides.items()]
         whole = load(path, texts)
         nones = {key for key in overrides.values() if _is_none(whole, key)}
     # absl would store the word None in a field of text, and refuse it in one of numbers.
@@ -230,11 +231,6 @@ def parse_flags(argv: list[str]) -> list[str]:
     if len(rest) > 1:
         raise flags.Error(f"unknown arguments {' '.join(rest[1:])}")
     return rest
-
-
-def _flag(argument: str) -> tuple[str, str, str]:
-    """Name, equals sign and value of `--NAME=VALUE`, the last two empty where they are missing."""
-    return argument.removeprefix("-").removeprefix("-").partition("=")
 
 
 def _is_none(config: ConfigDict, key: str) -> bool:

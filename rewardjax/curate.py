@@ -188,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what becomes of pairs with personal data: keep, leave out, or mask it in all texts",
     )
     into = verb("import", _import, "take records in")
-    into.add_argument("--source", required=True, help="what data/sources/ opens")
+    into.add_argument("--source", "--data", required=True, help="what data/sources/ opens")
     spelling.add_flags(into)
     into.add_argument("--name", required=True, help="of the source, in votes and provenance")
     into.add_argument(

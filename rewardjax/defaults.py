@@ -61,12 +61,23 @@ EVALUATION = {
 
 
 def training() -> Config:
-    """The config of `rewardjax.train`. Comments say what reads a section that TRAINING lacks."""
+    """The config of `rewardjax.train`.
+
+    Fields:
+        seed: of the weights that are initialized and of the order of the pairs.
+        steps: optimizer steps of the run; 0 for as many as the epochs need.
+        epochs: how often each pair is used.
+        evals: name -> a held-out set, with the fields of `data`.
+        benchmarks: name -> a benchmark to follow while training: `benchmark`, its module, and the
+            arguments of that module's load.
+        eval_every: steps between evaluations; the last step has one too.
+        checkpoint.every: steps between checkpoints; 0 for none by number. The last step has one.
+        checkpoint.minutes: between checkpoints; 0 for none by the clock.
+        log.profile: first:last, the steps that are recorded for TensorBoard's profiler.
+    """
     return ConfigDict(
         dict(
             seed=0,
-            # folder: None is the model's, which is right unless the weights lie there alone
-            # date: for a template that would print today's
             tokenizer=dict(
                 folder=placeholder(str),
                 pad_token=placeholder(str),
@@ -103,21 +114,17 @@ def training() -> Config:
                 # name of `part` once, and a tuple here deserves a better answer than its type.
                 split=placeholder(object),
                 part=(0.0, 1.0),
-                # our field -> their column; their label -> first, second or tie
                 columns=placeholder(object),
                 labels=placeholder(object),
                 max_dropped=0.2,
                 seed=0,
                 cache="runs/cache",
                 workers=0,
-                # Records that training tokenizes by itself: more are for `rewardjax.prepare`, on
-                # a machine without idle accelerators.
+                # More is for `rewardjax.prepare`, on a machine without idle accelerators.
                 most_untokenized=FieldReference(1_000_000),
             ),
-            # A step is `pairs` pairs, or as many ranked groups of at most `responses` where the
-            # loss ranks. `rows` of `row_length` tokens are one micro-batch over all hosts.
             batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8, responses=2),
-            steps=0,  # 0: as many as `epochs` need
+            steps=0,
             epochs=1.0,
             # Options of all losses side by side. One that the named loss does not have is refused
             # when it is set.
@@ -152,18 +159,14 @@ def training() -> Config:
                 lr_factors=(),
                 decay_exclude=placeholder(tuple),
             ),
-            evals={},  # name -> a held-out set, with the fields of `data`: see `held_out`
-            benchmarks={},  # name -> evaluators.load, all benchmarks to follow during training
+            evals={},  # see `held_out`
+            benchmarks={},  # see `evaluators.load`
             eval_every=100,
-            # every: steps; minutes: since the last save; 0 for neither. The last step is saved too.
             checkpoint=dict(every=0, minutes=20.0, keep=dict(keep=2, best=placeholder(str))),
             # Steps that are not finite: their updates are left out, so many may be.
             skips=dict(in_a_row=3, share=0.001),
-            # every: steps of which one is computed twice and compared; 0 for none.
             recheck=dict(every=0),
-            # Without a step for so long, a job ends; 0 for never.
             hang=dict(minutes=30.0),
-            # profile: "first:last" records these steps for TensorBoard, see training/profiler.py
             log=dict(writers=dict(tensorboard=True, wandb=False), profile=""),
         )
     )
@@ -177,25 +180,38 @@ def held_out(config: Config, **changes: Any) -> Config:
 
 
 def evaluation() -> Config:
-    """The config of `rewardjax.evaluate`, without benchmarks. Comments as in `training`."""
+    """The config of `rewardjax.evaluate`, without benchmarks.
+
+    Fields:
+        model: a Hugging Face folder, ORG/NAME of the hub, or the workdir of a run.
+        name: what tables call the model; by default the folder's name.
+        output: the folder of results; by default runs/eval/NAME, such as quickstart-hf for
+            runs/quickstart/hf.
+        max_length: tokens of one conversation; 0 for the contract's.
+        over_long: "left" takes the prompt's oldest tokens away; "drop" leaves such responses
+            without a score; "reference" cuts where and at the length that each benchmark's own code
+            does (`max_length` overrules it), for reproducing published numbers.
+        only: NAME or NAME/CATEGORY of benchmarks; () for all.
+        limit: examples of each benchmark; 0 for all.
+        benchmarks: name -> `benchmark`, its module, and the arguments of that module's load.
+        overlap: name of training data -> the arguments of audits.overlap.open_training, to look for
+            prompts that benchmarks share with them.
+        against: output folders of other evaluations, to compare with in the report.
+    """
     return ConfigDict(
         dict(
-            model="",  # a Hugging Face folder, ORG/NAME of the hub, or the workdir of a run
-            name="",  # what tables call the model; default: the folder's name
-            output="",  # default: runs/eval/NAME, such as quickstart-hf for runs/quickstart/hf
+            model="",
+            name="",
+            output="",
             mesh=dict(data=-1, fsdp=1, tensor=1),
-            # dtype: None is the contract's, or the folder's own
             scorer=dict(dtype=placeholder(str), step=placeholder(int), tokens_per_device=16_384),
-            max_length=0,  # tokens of one conversation; 0: the contract's
-            # "left": the prompt's oldest tokens go. "drop" leaves such responses without a score.
-            # "reference" cuts responses too, where and at the length that each benchmark's own code
-            # does (`max_length` overrules it): for reproducing published numbers.
+            max_length=0,
             over_long="left",
-            only=(),  # NAME or NAME/CATEGORY of benchmarks; () for all
-            limit=0,  # examples of each benchmark; 0 for all
-            benchmarks={},  # name -> evaluators.load
-            counterfactual=dict(benchmarks=(), most=200),  # on which of the benchmarks
-            overlap={},  # name of training data -> audits.overlap.open_training
-            against=(),  # output folders of other evaluations, to compare with in the report
+            only=(),
+            limit=0,
+            benchmarks={},
+            counterfactual=dict(benchmarks=(), most=200),
+            overlap={},
+            against=(),
         )
     )

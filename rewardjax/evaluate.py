@@ -2,6 +2,8 @@
 
     python -m rewardjax.evaluate --config=configs/eval/all.py --config.model=DIR
 
+    python -m rewardjax.evaluate --model DIR --data pairs.jsonl
+
 DIR is a Hugging Face folder of a reward model or the workdir of a run. The output folder
 (config.output, by default runs/eval/NAME) gets results.json, results.md, report.html, and the score
 of every response under scores/ (evaluators/__init__.py says what is in them). Scores are kept: the
@@ -32,12 +34,13 @@ from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax import defaults, evaluators, fingerprint
-from rewardjax.command import errors
+from rewardjax.command import dialect, errors
 from rewardjax.data import accounting
 from rewardjax.evaluators import (
     baselines,
     finder,
     output_folder,
+    own_pairs,
     selection,
     stored_rewards,
     truncation,
@@ -383,6 +386,24 @@ def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
     yield advance
 
 
+def with_config(arguments: Sequence[str]) -> list[str]:
+    """The command's arguments in its own words, with the config of own pairs for --data."""
+    data = {"data": "config.benchmarks.pairs.path"}
+    words = {"model": "config.model", "output": "config.output"}
+    arguments = dialect.in_own_words(arguments, words | data)
+    has_data = dialect.value_of(arguments, data["data"]) is not None
+    if dialect.value_of(arguments, dialect.CONFIG) is not None:
+        if has_data:
+            raise ValueError("--data is for evaluations without --config, which names benchmarks")
+        return arguments
+    if not has_data and not dialect.asks_for_help(arguments):
+        raise ValueError(
+            "--config or --data is missing: benchmarks, as in --config configs/eval/mini.py, or "
+            "pairs of your own, as in --data pairs.jsonl"
+        )
+    return [f"--{dialect.CONFIG}={own_pairs.__file__}", *arguments]
+
+
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
@@ -411,9 +432,10 @@ if __name__ == "__main__":
         with errors.one_line("rewardjax.evaluate compare"):
             report.main(sys.argv[2:])
         sys.exit()
-    config_flags.DEFINE_config_file(
-        "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
-    )
-    flags.mark_flags_as_required(["config"])
     with errors.one_line("rewardjax.evaluate"):
+        # config_flags looks at what Python was started with.
+        sys.argv[1:] = with_config(sys.argv[1:])
+        config_flags.DEFINE_config_file(
+            "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
+        )
         app.run(main, flags_parser=config_lib.parse_flags)

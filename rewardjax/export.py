@@ -91,7 +91,7 @@ def main() -> None:
         description="A run's checkpoint as a Hugging Face folder.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", help="workdir of a run")
+    source.add_argument("--checkpoint", "--model", help="workdir of a run")
     source.add_argument(
         "--from",
         dest="folder",

@@ -2,6 +2,7 @@
 
     python -m rewardjax.prepare --config=configs/gsm.py [--workers 16] [--shards 64]
         [--config.data.source=pairs.jsonl]
+    python -m rewardjax.prepare --model Qwen/Qwen3-0.6B --data pairs.jsonl --held-out 5%
     ... --workers 64 --engine slurm --engine_options "{time: '4:00:00', partition: cpu}"
 
 Training data and held-out sets go where `rewardjax.train` with the same config looks for them
@@ -21,14 +22,21 @@ from typing import Any
 import yaml
 
 from rewardjax import config as config_lib
+from rewardjax import own_data
 from rewardjax.command import errors
 from rewardjax.io import storage
 
 ENGINES = ("slurm", "ray")
+# Flags that all verbs share -> the fields that they set here.
+WORDS = {
+    "model": "config.model.folder",
+    "data": "config.data.source",
+    "output": "config.data.cache",
+}
 
 
 @errors.one_line("rewardjax.prepare")
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str]) -> None:
     """Run the command."""
     args, overrides = _arguments(argv)
     # Here, so that a wrong flag is told before JAX has started; and on no accelerator, which
@@ -65,13 +73,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(json.dumps(made))
 
 
-def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+def _arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the changes of fields of the config among them."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.prepare",
         description="Tokenize the training data and held-out sets of a config.",
     )
-    parser.add_argument("--config", required=True, help="path of a training config: configs/gsm.py")
+    parser.add_argument("--config", help="path of a training config: configs/gsm.py")
     parser.add_argument(
         "--workers",
         type=int,
@@ -89,7 +97,7 @@ def _arguments(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
         default="{}",
         help="arguments of datatrove's executor, as in \"{time: '4:00:00', partition: cpu}\"",
     )
-    args, rest = parser.parse_known_args(argv)
+    args, rest = parser.parse_known_args(own_data.with_config(argv, WORDS))
     if unknown := [item for item in rest if not (item.startswith("--config.") and "=" in item)]:
         parser.error(
             f"unknown arguments {' '.join(unknown)}; a field of the config is changed with "

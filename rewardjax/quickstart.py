@@ -8,7 +8,6 @@ the world's oracle and err as often as they are told to. `--tiny` goes through t
 minute and learns nothing.
 """
 
-import argparse
 import collections
 import json
 import pathlib
@@ -52,7 +51,7 @@ ARMS = {
 @errors.one_line("rewardjax.quickstart")
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.quickstart", description="Curate, train, measure, export."
     )
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/quickstart"))

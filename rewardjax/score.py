@@ -251,7 +251,9 @@ def main() -> None:
         help="Hugging Face folder of a reward model, ORG/NAME of the hub, or the workdir of a run",
     )
     parser.add_argument(
-        "--input", required=True, help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME"
+        *("--input", "--data"),
+        required=True,
+        help="data to score: file, glob, folder, tfds:NAME, hf://ORG/NAME",
     )
     spelling.add_flags(parser)
     parser.add_argument(

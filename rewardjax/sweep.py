@@ -229,7 +229,8 @@ def main(argv: Sequence[str]) -> int:
         "--run", choices=["local"], help="run the trials as processes on this machine"
     )
     parser.add_argument(
-        "--workdir", help="folder of the sweep; each trial has its own folder inside"
+        *("--workdir", "--output"),
+        help="folder of the sweep; each trial has its own folder inside",
     )
     parser.add_argument("-j", "--jobs", type=int, default=1, help="trials at a time")
     args = parser.parse_args(argv)

@@ -36,6 +36,7 @@ from absl import app, flags
 from tiny import ROOT
 
 from rewardjax import config as config_lib
+from rewardjax.__main__ import VERBS
 
 OURS = ("rewardjax", "launch", "benchmarks", "experiments", "configs")
 # The log's commands belong to the commits that it names.
@@ -122,6 +123,10 @@ def _comments(makefile: str) -> str:
 # ------------------------------------------------------------------ what they say
 
 
+# `rewardjax VERB` in words; `rewardjax/` is the package's folder.
+COMMAND = rf"python -m .+|rewardjax (?:{'|'.join(VERBS)})\b.*|make [a-z][\w-]*"
+
+
 def commands(document: Document) -> Iterator[str]:
     """The command lines in a text, continued lines joined, explanations cut off."""
     joined = re.sub(r"\\+\n\s*", " ", document.text)
@@ -130,10 +135,10 @@ def commands(document: Document) -> Iterator[str]:
         fenced ^= line.lstrip().startswith("```")
         spans = re.findall(r"`([^`]+)`", line)
         # The first line of a docstring that is nothing but a command is one, indented or not.
-        if fenced or line.startswith(("    ", "\t", "python -m ")):
+        if fenced or line.startswith(("    ", "\t", "python -m ", "rewardjax ")):
             spans.append(line)
         for span in spans:
-            start = re.match(r"\s*(?:\$ |!)?(python -m .+|make [a-z][\w-]*)(?=\s|$)", span)
+            start = re.match(rf"\s*(?:\$ |!)?({COMMAND})(?=\s|$)", span)
             if start:
                 command = re.split(
                     r"\s#|\s{3,}(?![-.\[\s]|python )|\s&(?:\s|$)|\s\|", span[start.start(1) :]
@@ -249,6 +254,7 @@ def wrong_command(command: str) -> str | None:
             r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
         )
         return None if target in targets else f"the Makefile has no target {target}"
+    command = re.sub(r"^rewardjax (?=[a-z])", "python -m rewardjax.", command)
     own, _, inner = command.partition(" -- ")
     arguments = shlex.split(own.replace("[", " ").replace("]", " "))[2:]
     arguments = [_filled_in(argument) for argument in arguments if argument != "..."]
@@ -270,7 +276,7 @@ def wrong_command(command: str) -> str | None:
     # Without flags a command is only mentioned.
     flagless = not any(argument.startswith("-") for argument in arguments)
     mentioned = flagless and re.search(
-        "are required|must have a value other than None", complaint or ""
+        " required| missing: |must have a value other than None", complaint or ""
     )
     return None if mentioned else complaint
 

@@ -27,17 +27,22 @@ def test_every_promise_is_kept(capsys):
 BREAKS = {
     "a renamed field": (
         "README.md",
-        "--config.schedule.peak=",
-        "--config.schedule.peek=",
+        "--set schedule.peak=",
+        "--set schedule.peek=",
         "schedule.peek",
     ),
     "a missing module": (
         "README.md",
-        "python -m rewardjax.score ",
-        "python -m rewardjax.scores ",
-        "rewardjax.scores",
+        "python -m rewardjax.train --config=configs/quickstart.py",
+        "python -m rewardjax.trains --config=configs/quickstart.py",
+        "rewardjax.trains",
     ),
-    "a wrong flag": ("README.md", "--input pairs.jsonl", "--inputs pairs.jsonl", "--inputs"),
+    "a wrong flag": (
+        "README.md",
+        "--data pairs.jsonl --output",
+        "--inputs pairs.jsonl --output",
+        "--inputs",
+    ),
     "a wrong argument of a config": (
         "README.md",
         "quickstart.py:tiny --workdir",

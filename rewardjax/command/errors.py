@@ -16,8 +16,8 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from absl import flags
 
@@ -26,6 +26,9 @@ from rewardjax.command.exit_codes import ExitCode
 from rewardjax.command.terminal import visible
 from rewardjax.io import files
 
+# In the environment, so that the processes which a command starts have it too.
+DEBUG = "REWARDJAX_DEBUG"
+DEBUG_HELP = "where the command fails, print the traceback before the sentence"
 PACKAGE = pathlib.Path(__file__).parents[1]
 SENTENCES = (ValueError, TypeError, AttributeError, LookupError, ImportError, OSError)
 # Whose errors say that object storage did not answer for as long as its client tries
@@ -120,6 +123,8 @@ def tell(command: str, error: BaseException) -> None:
     if exit_code(error) in (ExitCode.BUG, ExitCode.OUTAGE) and not _is_of_client(error):
         traceback.print_exception(error)
         return
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error)
     for line in sentences(error):
         # It may quote a file, a server or a text.
         print(f"{command}: {visible(line)}", file=sys.stderr)
@@ -169,12 +174,30 @@ def sentences(error: BaseException) -> list[str]:
     return [" ".join(text.split())]
 
 
+def without_debug(arguments: Sequence[str]) -> list[str]:
+    """The arguments without --debug, which is obeyed: for parsers that do not know of it."""
+    if "--debug" in arguments:
+        os.environ[DEBUG] = "1"
+    return [argument for argument in arguments if argument != "--debug"]
+
+
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse's parser, but a wrong argument is one line instead of the usage of all of them."""
+    """argparse's parser, with --debug, and a wrong argument is one line without the usage."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.add_argument("--debug", action=_Debug, nargs=0, help=DEBUG_HELP)
 
     def error(self, message: str) -> NoReturn:
         """End the command with `message`."""
         self.exit(ExitCode.USER, f"{self.prog}: {message} (--help lists the arguments)\n")
+
+
+class _Debug(argparse.Action):
+    """Sets the variable that `tell` reads."""
+
+    def __call__(self, *_: object, **__: object) -> None:
+        os.environ[DEBUG] = "1"
 
 
 def _innermost(trace: types.TracebackType | None) -> types.TracebackType | None:

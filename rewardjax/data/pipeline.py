@@ -59,17 +59,27 @@ def train_steps(
 
     A unit is a pair, or a ranked group where `data` are those.
 
-    rows: of one micro-batch, over all hosts, each of `row_length` tokens and room for
-    `pairs_per_row` pairs of responses; responses: the most that a ranked group may have. shard:
-    (this host, number of hosts), each taking its contiguous part of every micro-batch. share=False
-    repeats the prefix for each response.
-
     An element is a Step whose arrays are those of `pack_pairs` or `pack_ranked`, [M, B, ...]: not
     the same M at every step, B = rows / hosts; the last micro-batch is filled up with empty rows.
-    get_state() is {"next_index": step}. threads read and pack, keeping `prefetch` steps in memory;
-    0 does the work in the caller's thread. close() the iterator when done.
+    get_state() is {"next_index": step}. close() the iterator when done.
 
-    Raises ValueError where rows does not divide among the hosts, or a unit does not fit a row.
+    Args:
+        data: tokenized pairs or ranked groups.
+        pairs: pairs of one optimizer step, or ranked groups where the loss ranks.
+        row_length: tokens of one packed row; the longest pair must fit one.
+        pairs_per_row: pairs that one row has room for.
+        rows: rows of one micro-batch, over all hosts and devices.
+        responses: the most that a ranked group may have.
+        seed: of the order of the pairs.
+        num_steps: where the steps end.
+        first_step: where they begin.
+        shard: (this host, number of hosts), each taking its contiguous part of every micro-batch.
+        share: whether the prefix that two responses have in common is computed once.
+        threads: how many read and pack; 0 does the work in the caller's thread.
+        prefetch: steps that they keep in memory.
+
+    Raises:
+        ValueError: where rows does not divide among the hosts, or a unit does not fit a row.
     """
     host, hosts = shard
     if not 0 <= host < hosts or rows < 1 or rows % hosts:

@@ -45,25 +45,40 @@ def prepare(
 ) -> TokenizedPairs:
     """The tokenized pairs of `source`, from `cache` if they are there, else built.
 
-    source: opened, or what `open_source` takes, as `split` is. max_length: tokens of one
-    conversation. max_pair_length: tokens of a pair, what it shares counted once, so that it fits a
-    training row; longer ones are dropped and counted, however long their conversations may be.
-    over_long: "drop" drops and counts pairs with a longer conversation; "left" takes the oldest
-    tokens of its prompt away (never its BOS, never its response). pairs_per_group: keep at most so
-    many of a group's pairs, chosen by hash of (seed, group id, pair). part: the fraction of prompts
-    to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one source never share a prompt.
-    columns: our field -> the source's column, as in {"prompt": "question"}. labels: the source's
-    verdicts -> "first", "second" or "tie". max_dropped: the share of a file's records that may be
-    unusable, equal and over-long ones apart. workers: processes that tokenize (0: this one); the
-    result is the same. most_untokenized: refuse where more records than this are left to tokenize;
-    None for no limit. shards: files that the groups are in; None for what suits the data. spread:
-    how the shards that are missing are made; None for this process and its `workers`.
-
     Says on stderr what each file was read as, and how many of its records are kept. In a
     multi-process run process 0 builds and the others wait; `cache` must be on storage that all
     hosts share. One in a bucket is copied to and from the temporary folder of each host
-    (cache/in_bucket.py). Raises ValueError for settings out of range, for a file that cannot be
-    read or loses more than `max_dropped`, and where no pair is left.
+    (cache/in_bucket.py).
+
+    Args:
+        source: a file, glob, folder, gs:// address, hf://ORG/NAME, tfds:NAME or world:SPLIT; or a
+            source that is open.
+        tokenizer: what makes token ids of it.
+        cache: the folder of what was tokenized, for later runs.
+        max_length: tokens of one conversation.
+        max_pair_length: tokens of a pair, what it shares counted once, so that it fits a training
+            row; longer ones are dropped and counted, however long their conversations may be.
+        over_long: "drop" drops and counts pairs with a longer conversation; "left" takes the oldest
+            tokens of its prompt away (never its BOS, never its response).
+        pairs_per_group: the most pairs of a group that are kept, chosen by hash of (seed, group id,
+            pair); None for all.
+        split: the split of the source, where it has several.
+        part: the fraction of prompts to keep, by hash of the prompt: (0, 0.9) and (0.9, 1) of one
+            source never share a prompt.
+        columns: our field -> the source's column, as in {"prompt": "question"}.
+        labels: the source's verdicts -> "first", "second" or "tie".
+        max_dropped: the share of a file's records that may be unusable, equal and over-long ones
+            apart.
+        seed: of the choice that pairs_per_group makes.
+        workers: processes that tokenize (0: this one); the result is the same.
+        most_untokenized: refuse where more records than this are left to tokenize; None for no
+            limit.
+        shards: files that the groups are in; None for what suits the data.
+        spread: how the shards that are missing are made; None for this process and its `workers`.
+
+    Raises:
+        ValueError: for settings out of range, for a file that cannot be read or loses more than
+            `max_dropped`, and where no pair is left.
     """
     if isinstance(source, str):
         source = cast(Source, open_source(source, split=split))

@@ -18,12 +18,19 @@ def load_tokenizer(
     *,
     model_folder: str | None = None,
 ) -> ChatTokenizer:
-    """The tokenizer of `folder`, by default that of the model's own folder, to train with.
+    """The tokenizer to train with.
 
-    `pad_token` and `eos_token` replace those stored; `date` is written into a template that would
-    print today's. Raises ValueError, before any data is read, if there is no tokenizer, if its
-    vocabulary is not that of the model in `model_folder`, or if its pad or EOS token would not do
-    for a model that is saved.
+    Args:
+        folder: where the tokenizer lies, or ORG/NAME of the hub; None is the model's own folder.
+        pad_token: the padding token, in place of the stored one.
+        date: what a template that would print today's date prints, such as "26 Jul 2024".
+        eos_token: the token at the end of a text, in place of the stored one.
+        model_folder: the folder of the model that will read its ids, if there is one.
+
+    Raises:
+        ValueError: before any data is read, if there is no tokenizer, if its vocabulary is not that
+            of the model in `model_folder`, or if its pad or EOS token would not do for a model that
+            is saved.
     """
     if folder is None and model_folder is None:
         raise ValueError(
@@ -67,9 +74,20 @@ def build_model(
 ) -> reward.RewardModel:
     """A model from a Hugging Face `folder`, or a `variant`, with `changes`, from scratch.
 
-    The head of a folder is initialized only with `init_head`. Given both, the folder must hold that
-    variant. Raises ValueError when neither is given. That the folder holds that decoder, and the
-    tokenizer no ids beyond its embedding table, is checked before: see training/preflight.
+    That a folder holds the variant that is named beside it, and the tokenizer no ids beyond its
+    embedding table, is checked before: see training/preflight.
+
+    Args:
+        compute: how it is run.
+        layout: how its weights are spread over devices.
+        seed: of what is initialized.
+        folder: weights to start from: a Hugging Face folder, ORG/NAME of the hub or assets:world.
+        init_head: whether a folder without a reward head is given a new one.
+        variant: sizes by name, such as qwen3-0.6b: from scratch without a folder, checked with one.
+        changes: sizes of the variant that are other ones.
+
+    Raises:
+        ValueError: where there is neither a folder nor a variant.
     """
     if folder is not None:
         return hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)

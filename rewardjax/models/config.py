@@ -28,24 +28,39 @@ class DecoderConfig:
 
     What the block computes beyond its sizes is its family's affair: see families/. Raises
     ValueError for sizes that cannot work.
+
+    Args:
+        family: a key of families.FAMILIES, which is Hugging Face's `model_type`.
+        vocab_size: rows of the embedding table.
+        width: numbers of the residual stream.
+        mlp_width: numbers inside the feed-forward block.
+        layers: how many.
+        heads: of attention's queries.
+        kv_heads: of attention's keys and values; they divide the heads.
+        head_dim: numbers of a head, which need not be width / heads.
+        rope_theta: base of the rotary positions.
+        rope_scaling: how positions are stretched.
+        norm_eps: added to the mean square in a norm.
+        tied: whether the language model that it comes from shares its embedding with its vocabulary
+            head.
+        max_positions: the longest sequence that the language model was made for.
     """
 
-    family: str  # a key of families.FAMILIES, which is Hugging Face's `model_type`
+    family: str
     vocab_size: int
     width: int
     mlp_width: int
     layers: int
     heads: int
     kv_heads: int
-    head_dim: int  # independent of width / heads
+    head_dim: int
     rope_theta: float
     rope_scaling: RopeScaling | None = None
     norm_eps: float = 1e-6
-    # Whether the language model that it comes from shares its embedding with its vocabulary head. A
-    # reward model has no vocabulary head; the field is kept so that a folder is written back as it
-    # was read.
+    # A reward model has no vocabulary head; the field is kept so that a folder is written back as
+    # it was read.
     tied: bool = False
-    max_positions: int = 32768  # the longest sequence the language model was made for
+    max_positions: int = 32768
 
     def __post_init__(self):
         for name in SIZES:
@@ -61,11 +76,18 @@ class DecoderConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-    """How a model is run; none of it changes what is computed beyond rounding."""
+    """How a model is run; none of it changes what is computed beyond rounding.
 
-    # Of activations and of weights at use; parameters, norms, softmax and head stay float32
-    # whatever it is.
+    Args:
+        dtype: of activations and of weights at use: bfloat16 or float32; parameters, norms, softmax
+            and head stay float32 whatever it is.
+        remat: what the backward pass computes again to save memory, a key of decoder.REMAT: full is
+            everything, none is nothing.
+        scan: one compiled layer that is run L times, or L layers unrolled, slower to compile.
+        attention: the kernel, see kernels/attention.py; auto is the platform's best.
+    """
+
     dtype: str = "bfloat16"
-    remat: str = "full"  # what the backward pass finds saved, see decoder.REMAT
-    scan: bool = True  # one compiled layer run L times, or L layers unrolled (slower to compile)
-    attention: str = "auto"  # see kernels/attention.py
+    remat: str = "full"
+    scan: bool = True
+    attention: str = "auto"

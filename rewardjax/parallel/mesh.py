@@ -43,8 +43,16 @@ def make_mesh(
 ) -> jax.sharding.Mesh:
     """Mesh over `devices`, or over all devices of all processes, with slices outermost in `data`.
 
-    At most one size is -1 and takes the rest. Raises ValueError if the sizes do not multiply out,
-    or would spread `fsdp` or `tensor` over several slices.
+    Args:
+        data: groups of devices that each compute other pairs; -1 takes the devices that are left.
+        fsdp: devices over which weights and optimizer are spread, and other pairs too; at most one
+            size is -1.
+        tensor: devices over which the computation of a layer is spread.
+        devices: the devices; None for all.
+
+    Raises:
+        ValueError: if the sizes do not multiply out, or would spread `fsdp` or `tensor` over
+            several slices.
     """
     if devices is None:
         devices = jax.devices()

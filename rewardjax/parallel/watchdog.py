@@ -93,9 +93,11 @@ def _laggards(beats: dict[str, str]) -> str:
 
 @contextlib.contextmanager
 def watching(*, minutes: float = 30.0) -> Iterator[Watchdog]:
-    """A watchdog while the block runs, with a first beat; `minutes` = 0 for one that never bites.
+    """A watchdog while the block runs, with a first beat.
 
-    The time must cover an evaluation, a save and, where the block has one, a compilation.
+    Args:
+        minutes: without a step, after which the job ends with code 43; 0 for never. They must cover
+            an evaluation, a save and, where the block has one, a compilation.
     """
     watchdog = Watchdog(minutes)
     if minutes <= 0:

@@ -64,13 +64,18 @@ def load(
 ) -> Scorer:
     """The model of a Hugging Face folder or of a run, checked against its score contract.
 
-    `folder` is whatever `assets.resolve` takes, hub repositories included, or the workdir of a run,
-    which may be an address.
+    Args:
+        folder: whatever `assets.resolve` takes, hub repositories included, or the workdir of a run,
+            which may be an address.
+        dtype: of the trunk's arithmetic; None is the contract's, and without a contract that of the
+            stored weights.
+        mesh: the devices; None for all.
+        step: which checkpoint of a run; None for the newest.
+        tokens_per_device: of one batch.
 
-    Of a run's workdir it is the newest checkpoint, or that of `step`. `dtype` is that of the
-    trunk's arithmetic; None is the contract's, and without a contract that of the stored weights.
-    Raises FileNotFoundError where there is no model,
-    and ContractMismatch where tokenizer or golden scores differ.
+    Raises:
+        FileNotFoundError: where there is no model.
+        ContractMismatch: where tokenizer or golden scores differ.
     """
     refuse_missing(folder, step)
     folder = _resolve(folder)

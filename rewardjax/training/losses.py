@@ -377,8 +377,21 @@ def options_of(name: str) -> dict[str, float | None]:
 def get(name: str, **options: float | None) -> Loss:
     """The loss called `name` with its options fixed; an option that is None keeps its default.
 
-    Raises ValueError for an unknown name, an option that the loss does not have, or one out of
-    range.
+    Args:
+        name: a key of LOSSES: bradley_terry and others of pairs, or one of ranked groups.
+        margin_scale: what a label's margin is multiplied by before it is taken from the difference.
+        temperature: what the difference of rewards is divided by.
+        label_smoothing: the probability with which a label is taken to be wrong, below 0.5.
+        centering: weight of the squared sum of both rewards, which keeps them near zero.
+        rao_kupper: theta, at least 1: ties are an outcome of their own, after Rao and Kupper.
+        davidson: nu, at least 0: ties are an outcome of their own, after Davidson.
+        gamma: of focal losses: how much less a pair counts that is right already.
+        gap: of hinge and margin_mse: the difference of rewards that a pair should have.
+        t: of tempered_log: from 0, where a wrong label does the least harm, to 1, Bradley-Terry.
+        length_weight: of length_regularized: reward that a token of difference in length explains.
+
+    Raises:
+        ValueError: for an unknown name, an option that the loss does not have, or one out of range.
     """
     if name not in LOSSES:
         raise ValueError(f"loss: unknown name {name!r}; choose one of {', '.join(LOSSES)}")

@@ -38,8 +38,18 @@ def make_schedule(
     Linear warm-up to `peak`, then `name`'s decay.
     The first update already has peak / warmup_steps, since one at zero would be wasted; number
     warmup_steps - 1 has the peak. After `total_steps` updates linear and cosine stand at
-    end_fraction * peak, where they stay. Warm-up is counted in steps or as a fraction of the total.
-    Raises ValueError that names an unknown name and every value out of range.
+    end_fraction * peak, where they stay.
+
+    Args:
+        name: what follows the warm-up: constant, linear or cosine.
+        peak: the highest learning rate.
+        total_steps: of the run.
+        warmup_steps: updates of the warm-up; set warmup_fraction to 0 beside it.
+        warmup_fraction: the warm-up as a fraction of all steps.
+        end_fraction: of the peak, where linear and cosine end.
+
+    Raises:
+        ValueError: that names an unknown name and every value out of range.
     """
     complaints = errors.Complaints()
     if name not in SCHEDULES:

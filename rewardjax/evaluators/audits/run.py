@@ -42,8 +42,12 @@ def counterfactual_of(
 ) -> dict[str, Any]:
     """`counterfactual.summary` of `benchmarks`, as far as their files are there.
 
-    On at most `most` examples of each: every response is scored some seven times.
-    score: (name, examples, the benchmark that they are changes of) -> their scores, cut as there.
+    Args:
+        examples: name of a benchmark -> its examples.
+        score: (name, examples, the benchmark that they are changes of) -> their scores, cut as
+            there.
+        benchmarks: names of those whose responses are changed and scored again.
+        most: examples of each benchmark, whose responses are all scored some seven times.
     """
     summaries = {}
     for name in benchmarks:

@@ -6,7 +6,6 @@ Everything is computed from results.json and the stored scores of output folders
 `rewardjax.evaluate`; no model is needed. The first folder is the model that the page is about.
 """
 
-import argparse
 import dataclasses
 import hashlib
 import pathlib
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
+from rewardjax.command import errors
 from rewardjax.evaluators import baselines, output_folder
 from rewardjax.evaluators.benchmarks import (
     Benchmark,
@@ -160,7 +160,7 @@ def _picks(title: str, by_scorer: Mapping[str, Mapping[str, Any]]) -> Iterable[d
 
 def main(argv: Sequence[str]) -> None:
     """`python -m rewardjax.evaluate compare`: a table to standard output, and the page."""
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.evaluate compare",
         description="Evaluations side by side: headlines here, everything else on a page.",
     )

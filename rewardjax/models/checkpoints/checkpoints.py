@@ -57,8 +57,12 @@ def open_checkpoints(
 ) -> Iterator["Checkpoints"]:
     """The checkpoints of `folder`, to be written by this process, or by all of a job.
 
-    Keeps the `keep` latest steps that were verified. Where `best` names a metric, also the step
-    that scored highest. A save in flight when the block ends is waited for.
+    A save in flight when the block ends is waited for.
+
+    Args:
+        folder: of the checkpoints.
+        keep: the latest verified steps that stay.
+        best: a metric, such as heldout/accuracy, whose best step stays too.
     """
     with told_once(), contextlib.closing(Checkpoints(folder, keep, best)) as checkpoints:
         yield checkpoints

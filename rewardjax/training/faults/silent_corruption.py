@@ -27,10 +27,13 @@ class Corrupted(errors.Ending):
 
 
 def is_due(step: int, *, every: int = 0) -> bool:
-    """Whether `step` is to be computed twice: each `every`-th, and none where that is 0.
+    """Whether `step` is to be computed twice, which costs the time of a step.
 
-    It costs the time of a step. A GPU gives the same bits twice only with
-    XLA_FLAGS=--xla_gpu_deterministic_ops=true.
+    A GPU gives the same bits twice only with XLA_FLAGS=--xla_gpu_deterministic_ops=true.
+
+    Args:
+        step: the step.
+        every: of how many steps one is computed twice and compared, bit by bit; 0 for none.
     """
     return every > 0 and step % every == 0
 

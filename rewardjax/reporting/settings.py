@@ -1,0 +1,144 @@
+"""Every setting of a config: its value, its type, a sentence on it, and where the value came from.
+
+The sentences are those of docstrings: of the functions whose keyword arguments the sections are
+(`defaults.TRAINING`), and of `defaults.training` for the fields that the loop itself reads.
+"""
+
+import importlib
+import inspect
+import pathlib
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from rewardjax import config as config_lib
+from rewardjax import defaults
+from rewardjax.command.terminal import visible
+
+COLUMNS = 100  # that lines of prose have at most
+INDENT = "    "
+DEFAULT, COMMAND_LINE = "default", "command line"
+# Sections with names of the experiment's own: what their fields are arguments of.
+NAMED = {"evals": "data"}
+# Under these headings a docstring has a sentence for each argument.
+ARGUMENTS = re.compile(r"^(?:Args|Fields):\n(.*?)(?=^\S|\Z)", re.DOTALL | re.MULTILINE)
+ARGUMENT = re.compile(r"^    (\w[\w.]*): ", re.MULTILINE)
+
+# Section -> the function whose keyword arguments it holds.
+Functions = Mapping[str, defaults.Function]
+# Makes a config with every field at its default; its docstring has a sentence for each field that
+# no function takes.
+Complete = Callable[[], config_lib.Config]
+
+
+class Setting(NamedTuple):
+    """A field of a config."""
+
+    name: str  # dotted
+    value: Any
+    kind: str  # of values that it may hold
+    sentence: str
+    origin: str  # DEFAULT, COMMAND_LINE or the name of a config file
+
+
+def of_defaults(complete: Complete, functions: Functions) -> list[Setting]:
+    """Every setting at its default."""
+    config = complete()
+    sentences = _sentences(complete, functions)
+    settings = []
+    for name, value in config_lib.fields(config_lib.resolve(config)).items():
+        kind = _kind(config, name)
+        settings.append(Setting(name, value, kind, _sentence(name, sentences), DEFAULT))
+    return settings
+
+
+def of_config(
+    config: config_lib.Config, file: str, complete: Complete, functions: Functions
+) -> list[Setting]:
+    """The settings of `config`, which was read from `file` (`FILE:ARG`) and changed since."""
+    usual = config_lib.fields(config_lib.resolve(complete()))
+    written = config_lib.fields(config_lib.resolve(config_lib.load(file)))
+    sentences = _sentences(complete, functions)
+    settings = []
+    for name, value in config_lib.fields(config_lib.resolve(config)).items():
+        origin = COMMAND_LINE
+        # A field that is missing is no value at all, while None is one.
+        if value == usual.get(name, ...):
+            origin = DEFAULT
+        elif value == written.get(name, ...):
+            origin = pathlib.Path(file.partition(":")[0]).name
+        kind = _kind(config, name)
+        settings.append(Setting(name, value, kind, _sentence(name, sentences), origin))
+    return settings
+
+
+def sentences_of(function: Callable[..., Any]) -> dict[str, str]:
+    """Argument -> what the docstring of `function` says of it, in one line."""
+    match = ARGUMENTS.search(inspect.getdoc(function) or "")
+    if match is None:
+        return {}
+    # Name, text, name, text, ... after whatever stands before the first name.
+    parts = ARGUMENT.split(match.group(1))[1:]
+    texts = [" ".join(text.split()) for text in parts[1::2]]
+    return dict(zip(parts[::2], texts, strict=True))
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """The function of `"module:function"`."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def text(settings: list[Setting]) -> Iterator[str]:
+    """The lines of a terminal: one of each setting, and its sentence below."""
+    columns = min(shutil.get_terminal_size().columns or COLUMNS, COLUMNS)
+    for each in settings:
+        yield visible(f"{each.name} = {each.value}   ({each.kind}, {each.origin})")
+        yield from textwrap.wrap(
+            each.sentence, columns, initial_indent=INDENT, subsequent_indent=INDENT
+        )
+
+
+def markdown(settings: list[Setting]) -> Iterator[str]:
+    """The rows of a table of defaults."""
+    yield "| setting | default | type | what |"
+    yield "| --- | --- | --- | --- |"
+    for each in settings:
+        yield f"| `{each.name}` | `{each.value!r}` | {each.kind} | {each.sentence} |"
+
+
+def _sentences(complete: Complete, functions: Functions) -> dict[str, dict[str, str]]:
+    """Section -> field -> sentence; the section "" has those of `complete` itself."""
+    sentences = {"": sentences_of(complete)}
+    for section, function in functions.items():
+        sentences[section] = sentences_of(imported(function.name))
+    return sentences
+
+
+def _sentence(name: str, sentences: Mapping[str, Mapping[str, str]]) -> str:
+    """The sentence on a field, of the innermost section that has one."""
+    parts = name.split(".")
+    if parts[0] in NAMED and len(parts) > 2:
+        parts = [NAMED[parts[0]], *parts[2:]]
+    for depth in range(len(parts) - 1, -1, -1):
+        of_section = sentences.get(".".join(parts[:depth]), {})
+        field = ".".join(parts[depth:])
+        if field in of_section:
+            return of_section[field]
+    # Of a benchmark, whose fields are those of its own `load`.
+    return sentences[""].get(parts[0], "")
+
+
+def _kind(config: config_lib.Config, name: str) -> str:
+    """The type of a field's values, in words."""
+    *sections, field = name.split(".")
+    for section in sections:
+        config = config[section]
+    kind = config.get_type(field)
+    if kind is object:
+        return "any"
+    if kind in (type(config), dict):
+        return "section"
+    return kind.__name__
