@@ -36,7 +36,7 @@ from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import goodput, losses, metrics, optim, overview, profiler, report
+from rewardjax.training import console, goodput, losses, metrics, optim, overview, profiler, report
 from rewardjax.training import records as records_of
 from rewardjax.training.data_sets import read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption
@@ -119,7 +119,7 @@ def _run(
     if isinstance(train_set, RankedGroups) and train_set.unranked:
         note(f"left out {train_set.unranked} groups without a better response")
     total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
-    measured = [*held_out_sets, *benchmarks]
+    measured, names = [*held_out_sets, *benchmarks], console.names_of(config)
     tokenized.check(config, train_set, measured, total_steps).refuse()
 
     tokenized_sets = {"data": token_cache_of(train_set)}
@@ -127,6 +127,7 @@ def _run(
         tokenized_sets[f"evals.{held_out.name}"] = held_out.pairs
     read = {name: pairs.manifest["files"] for name, pairs in tokenized_sets.items()}
     warnings = [
+        *filter(None, [overview.idle_accelerator()]),
         *fields.warnings_of_length(config, total_steps),
         *tokenized.warnings(config, train_set),
     ]
@@ -310,6 +311,8 @@ def _run(
             with progress.paused():
                 results = evaluate_all(measured, score, trainable.join(trained, frozen))
                 writer.write(step, results)
+            for line in console.lines(step, total_steps, results, names):
+                progress.say(line)
             ledger.spent(goodput.EVALUATION)
         if saves:
             state = state_of(trained, frozen, opt)
@@ -370,6 +373,7 @@ def _run(
         where_time_went = goodput.account(ledger.starts())
         report.write(records.folder, summary, held_out_sets, tokenizer, where_time_went)
         note(where_time_went.sentence())
+        note(console.ending(workdir, results, names))
         (records.folder / "DONE").touch()  # last: whoever sees it finds everything else
     # Told before training too, but hours of progress have scrolled that away.
     for warning in warnings:

@@ -1,5 +1,6 @@
 """What a run is about to do, in a few lines: a job's first minute explains itself."""
 
+import os
 import pathlib
 from collections import Counter
 from typing import Any
@@ -11,6 +12,9 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models.reward import count_parameters
 from rewardjax.models.trainable import path_of
+
+# Device files -> the accelerator, and what installs its support.
+ACCELERATORS = {"nvidia[0-9]*": ("an NVIDIA GPU", "gpu"), "accel[0-9]*": ("a TPU", "tpu")}
 
 
 def text(
@@ -41,6 +45,22 @@ def text(
     if jax.tree.leaves(frozen):
         lines.append(f"  frozen      {_counts(frozen)}")
     return "\n".join(lines)
+
+
+def idle_accelerator(devices: pathlib.Path = pathlib.Path("/dev")) -> str | None:
+    """A warning where the machine has an accelerator and JAX computes on the CPU.
+
+    Nothing where JAX_PLATFORMS says that this is meant.
+    """
+    if jax.default_backend() != "cpu" or os.environ.get("JAX_PLATFORMS") == "cpu":
+        return None
+    for pattern, (kind, extra) in ACCELERATORS.items():
+        if any(devices.glob(pattern)):
+            return (
+                f"warning: this machine has {kind}, and JAX computes on the CPU; install its "
+                f"support (pip install 'rewardjax[{extra}]'), or set JAX_PLATFORMS=cpu"
+            )
+    return None
 
 
 def count_by_group(params: Any) -> Counter[str]:

@@ -169,6 +169,15 @@ class Progress:
         parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
         return ", ".join(parts)
 
+    def say(self, text: str) -> None:
+        """A line that stays, above the live one where there is one."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
     def _show(self, now: float) -> None:
         if self._bar is not None:
             self._bar.n = self._step

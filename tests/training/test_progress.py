@@ -106,6 +106,16 @@ def test_quiet_shows_nothing_and_a_terminal_gets_one_live_line():
     assert "step 3/3 (100%)" in terminal.getvalue() and terminal.getvalue().count("\n") <= 1
 
 
+def test_a_line_that_is_said_stays_above_the_live_one():
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    for quiet, stream in ((False, terminal), (False, io.StringIO()), (True, io.StringIO())):
+        p = Progress(3, stream=stream, quiet=quiet)
+        p.say("heldout  0.654")
+        p.close()
+        assert stream.getvalue().count("heldout  0.654\n") == (not quiet)
+
+
 def test_long_times_are_readable():
     assert [clock_text(s) for s in (0, 59.9, 61, 3600, 90061)] == [
         "0:00",
