@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     if not complaints:
         complaints.add(machine.caches(config, ""))
         complaints.add(machine.sources(config, ""))
-    complaints.refuse()
+    fields.without_echoes(config, complaints).refuse()
     tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
     made: dict[str, Any] = {}
     for where, section in fields.data_sections(config):

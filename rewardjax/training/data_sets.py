@@ -14,7 +14,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
-from rewardjax.training.preflight.fields import data_sections
+from rewardjax.training.preflight.fields import data_sections, without_echoes
 
 
 def read_data(
@@ -40,7 +40,7 @@ def read_data(
         held_out = complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
         if held_out is not None:
             benchmarks.append(held_out)
-    complaints.refuse()
+    without_echoes(config, complaints).refuse()
     assert train_set is not None, "its refusal would have been raised"
     held_out_sets = [HeldOut(name, pairs[f"evals.{name}"]) for name in config.evals]
     return train_set, held_out_sets, benchmarks

@@ -441,4 +441,4 @@ def mistakes(config: config_lib.Config, workdir: str | pathlib.Path) -> errors.C
     # A section with fields of its own could not be passed on to whatever reads it.
     if not any(fields.other_fields(config)):
         complaints += machine.check(config, workdir)
-    return complaints
+    return fields.without_echoes(config, complaints)

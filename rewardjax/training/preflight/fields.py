@@ -200,6 +200,32 @@ def data_sections(config: Config) -> Iterator[tuple[str, Config]]:
         yield f"evals.{name}", section
 
 
+def without_echoes(config: Config, complaints: errors.Complaints) -> errors.Complaints:
+    """The complaints without those on a held-out set that say again what is wrong with the data.
+
+    A held-out set that is another part of the training data has their mistakes too.
+    """
+    echoes = [
+        f"evals.{name}" for name, section in config.evals.items() if _follows(section, config)
+    ]
+    sentences = complaints.sentences()
+    kept = errors.Complaints()
+    for sentence in sentences:
+        of_data = sentence
+        for where in echoes:
+            of_data = of_data.replace(where, "data")
+        if of_data == sentence or of_data not in sentences:
+            kept.add([sentence])
+    if len(kept) == len(sentences):
+        return complaints
+    return kept
+
+
+def _follows(section: Config, config: Config) -> bool:
+    """Whether a held-out set is another part of the training data."""
+    return all(section.get(field) == config.data[field] for field in config.data if field != "part")
+
+
 # ------------------------------------------------------------------ data, loss, model
 
 
