@@ -48,7 +48,7 @@ TRAINING = {
     "recheck": Function("rewardjax.training.faults.silent_corruption:is_due", ("step",)),
     "hang": Function("rewardjax.parallel.watchdog:watching"),
     "log.writers": Function(
-        "rewardjax.training.metrics:MetricWriter", ("workdir", "run", "start_step")
+        "rewardjax.training.metrics:MetricWriter", ("workdir", "run", "start_step", "config")
     ),
 }
 EVALUATION = {
@@ -167,7 +167,11 @@ def training() -> Config:
             skips=dict(in_a_row=3, share=0.001),
             recheck=dict(every=0),
             hang=dict(minutes=30.0),
-            log=dict(writers=dict(tensorboard=True, wandb=False), profile=""),
+            log=dict(
+                # Arguments of `wandb.init` are a value too.
+                writers=dict(tensorboard=True, wandb=FieldReference(False, field_type=object)),
+                profile="",
+            ),
         )
     )
 

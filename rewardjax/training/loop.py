@@ -206,7 +206,11 @@ def _run(
     )
     ledger.begin(first_step)
     writer = metrics.MetricWriter(
-        records.folder, run=workdir, start_step=first_step + 1, **config.log.writers
+        records.folder,
+        run=workdir,
+        start_step=first_step + 1,
+        config=bound["config"],
+        **config.log.writers,
     )
     progress = Progress(
         total_steps,

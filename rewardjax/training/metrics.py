@@ -6,15 +6,18 @@ One process writes them; reports and resumed runs read them again.
 import json
 import math
 import pathlib
+import textwrap
 import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from rewardjax import fingerprint
 from rewardjax.io import storage
+from rewardjax.training import metric_names
 
 METRICS_FILE = "metrics.jsonl"
 OWN_FIELDS = {"step", "time", "nonfinite", "start_step"}  # of a line, so no metric may have them
@@ -32,8 +35,9 @@ class MetricWriter:
         run: the run's workdir, by which Weights & Biases knows it again; by default the same.
         start_step: the first step that this process may write; it supersedes earlier lines from
             that step on.
+        config: the run's settings as plain values, for TensorBoard and Weights & Biases.
         tensorboard: write event files under `workdir/tensorboard`.
-        wandb: keyword arguments of `wandb.init`, or True for none.
+        wandb: keyword arguments of `wandb.init`, such as a project and a name, or True for none.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class MetricWriter:
         *,
         run: pathlib.Path | None = None,
         start_step: int = 0,
+        config: Mapping[str, Any] | None = None,
         tensorboard: bool = True,
         wandb: bool | Mapping[str, Any] = False,
     ):
@@ -60,9 +65,13 @@ class MetricWriter:
             from tensorboardX import SummaryWriter
 
             self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step)
+            if config:
+                # Four blanks are a block of code in Markdown, as which TensorBoard shows texts.
+                text = textwrap.indent(json.dumps(config, indent=2), "    ")
+                self._tensorboard.add_text("config", text, start_step)
         if wandb:
-            options = wandb if isinstance(wandb, Mapping) else {}
-            self._wandb = _start_wandb(workdir, run or workdir, options)
+            options = wandb_options(wandb)
+            self._wandb = _start_wandb(workdir, run or workdir, config or {}, options)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Record numbers (Python, numpy or JAX scalars), strings or None.
@@ -78,7 +87,10 @@ class MetricWriter:
         if nonfinite:
             record["nonfinite"] = nonfinite
         _append(self._file, {"step": int(step), "time": time.time(), **record})
-        numbers = {name: value for name, value in record.items() if isinstance(value, (int, float))}
+        numbers = {}
+        for name, value in record.items():
+            if isinstance(value, (int, float)):
+                numbers[metric_names.grouped(name)] = value
         if self._tensorboard is not None:
             for name, value in numbers.items():
                 self._tensorboard.add_scalar(name, value, int(step))
@@ -167,8 +179,28 @@ def _drop_half_a_line(path: pathlib.Path) -> None:
             file.truncate(len(complete) + len(line_break))
 
 
-def _start_wandb(workdir: pathlib.Path, run: pathlib.Path, options: Mapping[str, Any]) -> Any:
-    """A run of Weights & Biases. The same workdir `run` continues the same run."""
+def wandb_options(wandb: Any) -> dict[str, Any]:
+    """The arguments of `wandb.init` that a setting holds; none for True and False.
+
+    Raises ValueError for what is neither one of these nor names and values.
+    """
+    if isinstance(wandb, bool):
+        return {}
+    if not isinstance(wandb, (Mapping, ConfigDict)):
+        raise ValueError(
+            f"log.writers.wandb = {wandb!r}: True, False, or arguments of wandb.init, as in "
+            "{'project': 'mine'}"
+        )
+    return dict(wandb)
+
+
+def _start_wandb(
+    workdir: pathlib.Path,
+    run: pathlib.Path,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Any:
+    """A run of Weights & Biases, named after `run`, whose workdir continues the same run."""
     try:
         import wandb
     except ImportError as error:
@@ -177,4 +209,6 @@ def _start_wandb(workdir: pathlib.Path, run: pathlib.Path, options: Mapping[str,
             "or set log.writers.wandb to False"
         ) from error
     run_id = fingerprint.of_bytes(str(storage.whole(run)).encode())
-    return wandb.init(**{"dir": str(workdir), "id": run_id, "resume": "allow", **options})
+    ours = {"dir": str(workdir), "id": run_id, "resume": "allow", "name": run.name}
+    ours |= {"project": "rewardjax", "config": dict(config)}
+    return wandb.init(**(ours | dict(options)))

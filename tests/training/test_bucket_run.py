@@ -165,3 +165,31 @@ def test_a_run_in_a_bucket_that_is_killed_goes_on_as_if_nothing_had_been(workdir
     assert json.loads((workdir / "goodput.json").read_text())["repeated_steps"] >= 0
     assert storage.names_in(workdir).count("DONE") == 1
     assert not any(name.startswith(owner.LEASE) for name in storage.names_in(workdir))
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_workdir_in_a_bucket(workdir, tmp_path):
+    """Two hosts, killed once: the run of two hosts on a disk."""
+    launch = [sys.executable, "-m", "launch.local", "--processes", "2", "--devices", "4", "--"]
+
+    def start(place):
+        words = launch + command(place, tmp_path / "cache")
+        return subprocess.Popen(
+            words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    local = tmp_path / "run"
+    _, told = (process := start(local)).communicate(timeout=600)
+    assert process.returncode == 0, told
+    process = start(workdir)
+    folder = workdir / "checkpoints"
+    while len(storage.names_in(folder)) == 0 or checkpoints.steps_of(folder)[-1:] < [10]:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=120)
+    _, told = (process := start(workdir)).communicate(timeout=600)
+    assert process.returncode == 0 and "continuing" in told, told
+    assert losses(workdir) == losses(local)
+    assert fingerprints(workdir) == fingerprints(local)
+    assert not any(name.startswith(owner.LEASE) for name in storage.names_in(workdir))

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import ROOT
 
+from rewardjax import config as config_lib
 from rewardjax.training import metrics
 
 
@@ -112,11 +114,12 @@ def test_only_process_zero_writes(tmp_path, monkeypatch):
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):
-    w = metrics.MetricWriter(tmp_path)
-    w.write(3, {"loss": 0.5, "note": "text", "bad": float("nan")})
+    w = metrics.MetricWriter(tmp_path, config={"schedule": {"peak": 1e-5}})
+    w.write(3, {"loss": 0.5, "mfu": 0.4, "note": "text", "bad": float("nan")})
     w.close()
     events = b"".join(file.read_bytes() for file in (tmp_path / "tensorboard").iterdir())
-    assert b"loss" in events and b"note" not in events and b"bad" not in events
+    assert b"train/loss" in events and b"speed/mfu" in events and b'"peak": 1e-05' in events
+    assert b"note" not in events and b"bad" not in events
 
 
 def test_wandb_gets_the_numbers_under_an_id_that_survives_restarts(tmp_path, monkeypatch):
@@ -130,11 +133,23 @@ def test_wandb_gets_the_numbers_under_an_id_that_survives_restarts(tmp_path, mon
         types.SimpleNamespace(init=lambda **kwargs: inits.append(kwargs) or run),
     )
     for start in (0, 5):
-        w = writer(tmp_path, start_step=start, wandb={"project": "p"})
-        w.write(start, {"loss": 0.5, "note": "text"})
+        w = writer(tmp_path, start_step=start, config={"seed": 3}, wandb={"project": "p"})
+        w.write(start, {"loss": 0.5, "heldout/accuracy": 0.75, "note": "text"})
         w.close()
     assert inits[0]["project"] == "p" and inits[0] == inits[1] and inits[0]["resume"] == "allow"
-    assert logged == [(0, {"loss": 0.5}), (5, {"loss": 0.5})] and len(finished) == 2
+    assert inits[0]["config"] == {"seed": 3} and inits[0]["name"] == tmp_path.name
+    numbers = {"train/loss": 0.5, "heldout/accuracy": 0.75}
+    assert logged == [(0, numbers), (5, numbers)] and len(finished) == 2
+
+
+def test_arguments_of_wandb_come_from_a_config_or_a_flag():
+    config = config_lib.load(
+        ROOT / "configs/tiny.py", ["log.writers.wandb={'project': 'mine', 'tags': ['a']}"]
+    )
+    assert metrics.wandb_options(config.log.writers.wandb) == {"project": "mine", "tags": ["a"]}
+    assert metrics.wandb_options(True) == metrics.wandb_options(False) == {}
+    with pytest.raises(ValueError, match="log.writers.wandb = 'yes': True, False, or arguments"):
+        metrics.wandb_options("yes")
 
 
 def test_wandb_that_is_not_installed_is_a_clear_error(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows, row_share
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
-from rewardjax.training import optim
+from rewardjax.training import metrics, optim
 from rewardjax.training.preflight import host_memory
 from rewardjax.training.preflight.fields import data_sections, refusals
 from rewardjax.training.resume import refuse_if_changed
@@ -90,7 +90,8 @@ def sources(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
 
 
 def packages(config: Config, workdir: str | pathlib.Path) -> Iterator[str]:
-    """Whether what writes metrics is installed."""
+    """Whether what writes metrics is installed and can be told what it is told."""
+    yield from refusals(metrics.wandb_options, config.log.writers.wandb)
     for writer, package in WRITERS.items():
         if config.log.writers[writer] and importlib.util.find_spec(package) is None:
             yield (
