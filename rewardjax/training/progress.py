@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from typing import NamedTuple, TextIO
 from tqdm import tqdm
 
 from rewardjax.command.running import clock_text
+
+# Parts of the line in the order in which a narrow terminal does without them.
+LEAST_NEEDED = ("tokens", "elapsed", "mfu", "pairs", "eta")
 
 
 class Counts(NamedTuple):
@@ -147,27 +151,36 @@ class Progress:
         begin, step = self._first
         return (self._total - self._step) * (self._running() - begin) / (self._step - step)
 
-    def line(self) -> str:
-        """The progress line as text.
+    def line(self, columns: int = 0) -> str:
+        """The progress line as text, of at most `columns` where that is not 0.
 
         Its speed is the mean one: that of a window may be of a moment, as when the last two steps
-        are reported together.
+        are reported together. On a narrow terminal what is needed least goes first.
         """
-        parts = [
-            f"step {self._step}/{self._total} ({100 * self._step / max(self._total, 1):.0f}%)",
-            f"elapsed {clock_text(self.state())}",
-        ]
+        parts = self._parts()
+        for name in LEAST_NEEDED:
+            if not columns or len(", ".join(parts.values())) <= columns:
+                break
+            parts.pop(name, None)
+        return ", ".join(parts.values())
+
+    def _parts(self) -> dict[str, str]:
+        """What the line may say, by name."""
+        share = 100 * self._step / max(self._total, 1)
+        parts = {"step": f"step {self._step}/{self._total} ({share:.0f}%)"}
+        parts["elapsed"] = f"elapsed {clock_text(self.state())}"
         if (eta := self.eta()) is not None:
-            parts.append(f"ETA {clock_text(eta)}")
+            parts["eta"] = f"ETA {clock_text(eta)}"
         if self._first is not None:
             rates = self._done.rates(self._running() - self._first[0], self._peak)
             if rates:
-                parts.append(f"{rates['pairs_per_second']:.3g} pairs/s")
-                parts.append(f"{rates['useful_tokens_per_second']:.3g} tokens/s")
+                parts["pairs"] = f"{rates['pairs_per_second']:.3g} pairs/s"
+                parts["tokens"] = f"{rates['useful_tokens_per_second']:.3g} tokens/s"
             if "mfu" in rates:
-                parts.append(f"MFU {100 * rates['mfu']:.1f}%")
-        parts += [f"{name} {value:.4g}" for name, value in self._shown.items()]
-        return ", ".join(parts)
+                parts["mfu"] = f"MFU {100 * rates['mfu']:.1f}%"
+        for name, value in self._shown.items():
+            parts[f"shown {name}"] = f"{name} {value:.4g}"
+        return parts
 
     def say(self, text: str) -> None:
         """A line that stays, above the live one where there is one."""
@@ -181,7 +194,9 @@ class Progress:
     def _show(self, now: float) -> None:
         if self._bar is not None:
             self._bar.n = self._step
-            self._bar.set_description_str(self.line() + " ")
+            # One column for the blank, one for a bar: 0 where the terminal does not say its width.
+            columns = max(0, (self._bar.ncols or shutil.get_terminal_size().columns) - 2)
+            self._bar.set_description_str(self.line(columns) + " ")
         elif now - self._last_line >= self._interval or self._step >= self._total:
             self._last_line = now
             print(self.line(), file=self._stream, flush=True)

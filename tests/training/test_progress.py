@@ -106,6 +106,18 @@ def test_quiet_shows_nothing_and_a_terminal_gets_one_live_line():
     assert "step 3/3 (100%)" in terminal.getvalue() and terminal.getvalue().count("\n") <= 1
 
 
+def test_a_narrow_terminal_loses_what_is_needed_least():
+    p, clock, _ = progress(peak=1e12)
+    for step in (1, 2, 3):
+        clock.now += 1
+        p.update(step, COUNTS, loss=0.5)
+    whole = p.line()
+    assert p.line(len(whole)) == whole and "tokens/s" in whole
+    assert p.line(len(whole) - 1) == whole.replace(", 1e+03 tokens/s", "")
+    assert p.line(40) == "step 3/100 (3%), ETA 1:37, loss 0.5"
+    assert p.line(1) == "step 3/100 (3%), loss 0.5"
+
+
 def test_a_line_that_is_said_stays_above_the_live_one():
     terminal = io.StringIO()
     terminal.isatty = lambda: True
