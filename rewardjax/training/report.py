@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from rewardjax.data import accounting
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
 from rewardjax.reporting import page, plots, time_plot
-from rewardjax.training import goodput, metrics
+from rewardjax.training import goodput, metric_names, metrics
 from rewardjax.training.held_out import HeldOut
 
 EXAMPLES = 6  # half of them the model's worst pairs, half its best
@@ -23,8 +23,12 @@ def write(
     held_out_sets: Sequence[HeldOut],
     tokenizer: ChatTokenizer,
     time_spent: goodput.Account,
+    names: Mapping[str, str],
 ) -> None:
-    """Plots into `workdir/plots`, and `workdir/report.html` with all of them."""
+    """Plots into `workdir/plots`, and `workdir/report.html` with all of them.
+
+    names: of sets, with where their examples come from (`console.names_of`).
+    """
     folder = workdir / "plots"
     figures = {"Training": folder / "curves.png"}
     plots.curves(metrics.read_metrics(workdir), figures["Training"])
@@ -44,14 +48,39 @@ def write(
         | {name: summary[name] for name in ("steps", "pairs", "seconds")}
         | {"time": time_spent.sentence()},
         {
-            "Held-out sets": table(summary, [held_out.name for held_out in held_out_sets]),
+            "Held-out sets": table(summary, [each.name for each in held_out_sets], names),
             "Data": read_as(data),
             "Time": times(time_spent),
         },
         figures,
         examples,
         json.loads((workdir / "config.json").read_text()),
+        parts=[page.Section("Result", text=list(verdicts(summary, names)))],
     )
+
+
+def verdicts(summary: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    """What came out, a sentence for each set."""
+    for name, shown in names.items():
+        accuracy, headline = summary.get(f"{name}/accuracy"), summary.get(f"{name}/headline")
+        if accuracy is not None:
+            low, high = summary[f"{name}/wilson_low"], summary[f"{name}/wilson_high"]
+            chance = "which is better than chance, 50%"
+            if low <= 0.5 <= high:
+                chance = "which cannot be told from chance, 50%"
+            elif high < 0.5:
+                chance = "which is worse than chance, 50%: are the labels the wrong way round?"
+            yield (
+                f"On {shown} the model prefers the right response in {100 * accuracy:.1f}% of "
+                f"{summary[f'{name}/pairs']:,} pairs (95% interval {100 * low:.1f} to "
+                f"{100 * high:.1f}%), {chance}."
+            )
+        elif headline is not None:
+            yield f"On {shown} its headline is {headline:.3f}."
+        else:
+            yield f"On {shown} nothing could be measured: no pair there has a preference."
+    if not names:
+        yield "How good the model is was not measured: the run has no held-out set."
 
 
 def draw(held_out: HeldOut, folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -95,13 +124,16 @@ def times(time_spent: goodput.Account) -> list[dict[str, Any]]:
     return rows
 
 
-def table(summary: dict[str, Any], sets: Sequence[str]) -> list[dict[str, Any]]:
-    """One row per figure and one column per set: all that `HeldOut.metrics` measures."""
+def table(
+    summary: Mapping[str, Any], sets: Sequence[str], names: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """One row per figure with what it means, and one column per set."""
     rows: dict[str, dict[str, Any]] = {}
     for key, value in summary.items():
         name, slash, figure = key.partition("/")
         if slash and name in sets:
-            rows.setdefault(figure, {"figure": figure})[name] = value
+            row = {"figure": figure.replace("_", " "), "what it is": metric_names.PAIRS[figure]}
+            rows.setdefault(figure, row)[names[name]] = value
     return list(rows.values())
 
 
