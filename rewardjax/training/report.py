@@ -120,7 +120,9 @@ def times(time_spent: goodput.Account) -> list[dict[str, Any]]:
     rows = []
     for kind, seconds in time_spent.seconds.items():
         share = f"{100 * seconds / max(time_spent.wall_seconds, 1e-9):.1f}%"
-        rows.append({"spent on": kind.replace("_", " "), "seconds": seconds, "share": share})
+        rows.append(
+            {"spent on": kind.replace("_", " "), "seconds": round(seconds, 1), "share": share}
+        )
     return rows
 
 
