@@ -7,8 +7,10 @@ import ast
 import pathlib
 import runpy
 import sys
+from collections.abc import Iterator
 
 from rewardjax import config as config_lib
+from rewardjax.command import errors, terminal
 from rewardjax.command.exit_codes import ExitCode
 
 # In the order in which a newcomer meets them.
@@ -24,7 +26,8 @@ def main() -> None:
     if len(sys.argv) > 1:
         verb = sys.argv[1]
     if verb in ("-h", "--help", "help"):
-        print(usage())
+        with errors.one_line("rewardjax"):
+            terminal.show(usage())
         return
     if verb not in VERBS:
         near = config_lib.suggestion(verb, VERBS)
@@ -35,20 +38,18 @@ def main() -> None:
     runpy.run_module(f"rewardjax.{verb}", run_name="__main__", alter_sys=True)
 
 
-def usage() -> str:
+def usage() -> Iterator[str]:
     """The verbs, with the first sentence of what each says of itself."""
-    lines = ["rewardjax VERB [ARGUMENTS]; rewardjax VERB --help lists a verb's own", ""]
+    yield "rewardjax VERB [ARGUMENTS]; rewardjax VERB --help lists a verb's own"
+    yield ""
     for verb in VERBS:
         # Read and not imported: most of them would start JAX.
         source = pathlib.Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
         first_line = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
-        lines.append(f"    {verb:<12}{first_line}")
-    lines += [
-        "",
-        "Every verb that has them spells them alike: --config FILE[:ARG], --set FIELD=VALUE,",
-        "--model, --data, --output, and --debug for the traceback behind an error.",
-    ]
-    return "\n".join(lines)
+        yield f"    {verb:<12}{first_line}"
+    yield ""
+    yield "Every verb that has them spells them alike: --config FILE[:ARG], --set FIELD=VALUE,"
+    yield "--model, --data, --output, and --debug for the traceback behind an error."
 
 
 if __name__ == "__main__":

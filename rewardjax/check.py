@@ -12,13 +12,11 @@ import argparse
 import collections
 import json
 import os
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
 from rewardjax import assets
-from rewardjax.command import errors
-from rewardjax.command.terminal import visible
+from rewardjax.command import errors, terminal
 from rewardjax.data import accounting, sources, spelling
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import REASONS, Group, Message
@@ -44,14 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     source = sources.open_source(args.source, split=args.split, spelling=spelling.FLAGS)
     measure = _measure(tokenizer)
     files, pairs = examine.examine(source, measure, tokenizer, SHOWN, args.columns, args.labels)
-    try:
-        for line in report(source.name, files, pairs, tokenizer):
-            # Its samples are somebody else's texts.
-            print(visible(line))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # `| head` has seen enough. What is still in the buffer must go somewhere when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    terminal.show(report(source.name, files, pairs, tokenizer))
     # After the report, whose reasons are what helps; the exit code is for scripts.
     if not any(findings.kept for findings in files):
         raise ValueError(f"{args.source}: no record can be used; the reasons are above")

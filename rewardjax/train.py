@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from rewardjax import config as config_lib
 from rewardjax import defaults, own_data
-from rewardjax.command import errors
+from rewardjax.command import errors, terminal
 
 # Flags that all verbs share -> the fields that they set here.
 WORDS = {"model": "config.model.folder", "data": "config.data.source", "output": "workdir"}
@@ -52,7 +52,7 @@ def show() -> None:
 
     file = config_flags.get_config_filename(flags.FLAGS["config"])
     shown = settings.of_config(flags.FLAGS.config, file, defaults.training, defaults.TRAINING)
-    print("\n".join(settings.text(shown)))
+    terminal.show(settings.text(shown))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One command for all verbs."""
 
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -24,6 +25,12 @@ def test_there_is_a_verb_for_each_module_that_is_a_command():
     others = {"__init__", "__main__", "config", "defaults", "fingerprint", "own_data"}
     modules = {path.stem for path in pathlib.Path(command.__file__).parent.glob("*.py")}
     assert modules - others == set(command.VERBS)
+
+
+def test_a_reader_who_has_seen_enough_is_no_mistake():
+    head = f"{sys.executable} -m rewardjax | head -1; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", head], cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "") and ended.stdout.startswith("rewardjax VERB")
 
 
 def test_an_unknown_verb_names_its_neighbor(monkeypatch, capsys):

@@ -4,7 +4,10 @@ An escape sequence in a response could clear the screen, move the cursor over wh
 set the clipboard; marks of direction let a sentence read as another one.
 """
 
+import os
 import re
+import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 # C0 without tab and line feed, delete and C1; separators that some terminals take for a line end;
@@ -53,3 +56,14 @@ class Visible:
 
     def __getattr__(self, name: str):
         return getattr(self._stream, name)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines, somebody else's texts among them, to a reader who may have seen enough."""
+    try:
+        for line in lines:
+            print(visible(line))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has gone. What is still in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -85,6 +85,10 @@ def _client() -> Any:
     # TensorFlow, where it is installed, would be imported as the client of epath, and refuse
     # with errors of its own.
     os.environ.setdefault("EPATH_USE_TF", "false")
+    # Or every read and write first asks Google's control plane, by gRPC, of which kind the bucket
+    # is; where that does not answer, as behind a firewall or in a process that was forked, each
+    # waits for minutes. Buckets of a zone, which need it, have other promises than these.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     # What it logs, with a traceback, it raises too.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return fsspec.filesystem("gcs")

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
 from rewardjax import defaults
-from rewardjax.command.terminal import visible
 
 COLUMNS = 100  # that lines of prose have at most
 INDENT = "    "
@@ -95,7 +94,7 @@ def text(settings: list[Setting]) -> Iterator[str]:
     """The lines of a terminal: one of each setting, and its sentence below."""
     columns = min(shutil.get_terminal_size().columns or COLUMNS, COLUMNS)
     for each in settings:
-        yield visible(f"{each.name} = {each.value}   ({each.kind}, {each.origin})")
+        yield f"{each.name} = {each.value}   ({each.kind}, {each.origin})"
         yield from textwrap.wrap(
             each.sentence, columns, initial_indent=INDENT, subsequent_indent=INDENT
         )

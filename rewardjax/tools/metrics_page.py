@@ -5,10 +5,10 @@
 A test compares the page with what this writes.
 """
 
-import argparse
 import pathlib
 from collections.abc import Iterator, Mapping
 
+from rewardjax.command import errors
 from rewardjax.training import metric_names
 
 INTRODUCTION = """\
@@ -45,9 +45,10 @@ def _table(prefix: str, meanings: Mapping[str, str]) -> Iterator[str]:
         yield f"| `{prefix}{name}` | {meaning} |"
 
 
+@errors.one_line("rewardjax.tools.metrics_page")
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.tools.metrics_page", description="Write the page of metrics."
     )
     parser.add_argument("page", type=pathlib.Path)

@@ -5,11 +5,11 @@
 A test compares the page with what this writes.
 """
 
-import argparse
 import pathlib
 from collections.abc import Iterator
 
 from rewardjax import defaults
+from rewardjax.command import errors
 from rewardjax.reporting import settings
 
 INTRODUCTION = """\
@@ -33,9 +33,10 @@ def page() -> Iterator[str]:
     yield from settings.markdown(settings.of_defaults(defaults.evaluation, defaults.EVALUATION))
 
 
+@errors.one_line("rewardjax.tools.settings_page")
 def main() -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         prog="python -m rewardjax.tools.settings_page", description="Write the page of settings."
     )
     parser.add_argument("page", type=pathlib.Path)

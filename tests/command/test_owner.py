@@ -14,7 +14,7 @@ from rewardjax.command import owner
 
 HOLD = """
 import sys, time
-from rewardjax import owner
+from rewardjax.command import owner
 {patches}
 try:
     with owner.owning(sys.argv[1]):

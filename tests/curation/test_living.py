@@ -205,7 +205,7 @@ def test_the_text_of_an_erased_pair_is_in_no_file_and_the_workspace_goes_on(begu
 
 HOLD = """
 import sys
-from rewardjax import owner
+from rewardjax.command import owner
 with owner.owning(sys.argv[1]):
     print("owns", flush=True)
     sys.stdin.read()

@@ -47,7 +47,7 @@ def test_what_a_killed_process_left_is_not_in_the_way(tmp_path, many_writers):
     path = tmp_path / "x.txt"
     script = f"""
 import os
-from rewardjax import files
+from rewardjax.io import files
 with files.replacing({str(path)!r}, many_writers={many_writers}) as part:
     part.write_text("half")
     os.kill(os.getpid(), 9)

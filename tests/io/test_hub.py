@@ -233,7 +233,7 @@ DATA = "maker/preferences"
 OLDER = "fedcba9876543210fedcba9876543210fedcba98"
 READ = """
 import json, sys
-from rewardjax import hub
+from rewardjax.io import hub
 from rewardjax.data.sources import open_source
 source = open_source(sys.argv[1], split=(sys.argv[2:] or [None])[0])
 records = [record["prompt"] for record in source]
@@ -358,7 +358,7 @@ def test_a_model_s_revision_is_the_one_that_is_read(serve, tmp_path):
     (older / "config.json").write_text(json.dumps(config))
     address, _ = serve(world, (older, OLDER, "refs/pr/3"))
     code = (
-        "import sys; from rewardjax import hub; from rewardjax.models import build;"
+        "import sys; from rewardjax.io import hub; from rewardjax.models import build;"
         "build.decoder_config(folder=sys.argv[1]); print(hub.commits())"
     )
     for name, commit in ((NAME, COMMIT), (f"{NAME}@refs/pr/3", OLDER)):

@@ -13,7 +13,7 @@ from rewardjax.io import files, storage
 
 CREATE = """
 import sys
-from rewardjax import files
+from rewardjax.io import files
 sys.stdin.read(1)
 print(files.create(sys.argv[1], sys.argv[2]))
 """
@@ -39,6 +39,13 @@ def test_of_two_processes_that_create_at_once_exactly_one_wins(anywhere):
     assert sorted(answers) == ["False", "True"]
     winner = answers.index("True")
     assert storage.path_of(path).read_text() == f"text {winner}"
+
+
+def test_the_client_asks_no_control_plane(object_server):
+    # Each open would ask Google's servers, and wait for them, whatever server is named.
+    import gcsfs.core
+
+    assert type(storage.path_of("gs://bucket/x") and storage._client()) is gcsfs.core.GCSFileSystem
 
 
 def test_of_many_threads_that_create_at_once_exactly_one_wins(anywhere):

@@ -83,7 +83,7 @@ def test_a_claim_ends_with_its_block_or_its_process(place):
             assert not again
     assert not parts.is_claimed(place, 3)
     code = (
-        "import os, sys; from rewardjax import storage; from rewardjax.scoring.passes import parts;"
+        "import os, sys; from rewardjax.io import storage; from rewardjax.scoring.passes import parts;"
         "claim = parts.claimed(storage.path_of(sys.argv[1]), 3); claim.__enter__(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(place)], check=True)
