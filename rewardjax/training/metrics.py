@@ -5,18 +5,21 @@ One process writes them; reports and resumed runs read them again.
 
 import json
 import math
+import os
 import pathlib
+import sys
 import textwrap
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from io import RawIOBase
+from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from rewardjax import fingerprint
-from rewardjax.io import storage
+from rewardjax.io import files, storage
 from rewardjax.training import metric_names
 
 METRICS_FILE = "metrics.jsonl"
@@ -50,7 +53,8 @@ class MetricWriter:
         tensorboard: bool = True,
         wandb: bool | Mapping[str, Any] = False,
     ):
-        self._file: TextIO | None = None
+        self._file: RawIOBase | None = None
+        self._is_full = False
         self._tensorboard = self._wandb = None
         if jax.process_index() != 0:
             return
@@ -59,8 +63,9 @@ class MetricWriter:
         path = workdir / METRICS_FILE
         _drop_half_a_line(path)
         # Appended, never rewritten: lines that a resumed run supersedes still say what happened.
-        self._file = open(path, "a", encoding="utf-8")
-        _append(self._file, {"start_step": start_step, "time": time.time()})
+        # Without a buffer: what could not be written must not come out with a later line.
+        self._path, self._file = path, open(path, "ab", buffering=0)
+        self._append({"start_step": start_step, "time": time.time()})
         if tensorboard:
             from tensorboardX import SummaryWriter
 
@@ -86,7 +91,7 @@ class MetricWriter:
         record, nonfinite = _split(metrics)
         if nonfinite:
             record["nonfinite"] = nonfinite
-        _append(self._file, {"step": int(step), "time": time.time(), **record})
+        self._append({"step": int(step), "time": time.time(), **record})
         numbers = {}
         for name, value in record.items():
             if isinstance(value, (int, float)):
@@ -96,6 +101,32 @@ class MetricWriter:
                 self._tensorboard.add_scalar(name, value, int(step))
         if self._wandb is not None:
             self._wandb.log(numbers, step=int(step))
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        """Write a line; on a full disk it is lost, which is told, and the run goes on.
+
+        A run that ended here would lose more: the disk may have room before the next save.
+        """
+        assert self._file is not None
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            is_whole = self._file.write(line) == len(line)
+        except OSError as error:
+            if error.errno not in files.NO_ROOM:
+                raise
+            is_whole = False
+        if not is_whole:
+            # Half a line would spoil the next one.
+            os.truncate(self._path, size)
+        if not is_whole and not self._is_full:
+            print(
+                f"{self._path}: the disk is full, and metrics are lost from step "
+                f"{record.get('step', record.get('start_step'))} on until it has room",
+                file=sys.stderr,
+                flush=True,
+            )
+        self._is_full = not is_whole
 
     def close(self) -> None:
         """Flush and close every sink. The writer cannot be used afterwards."""
@@ -164,11 +195,6 @@ def _split(metrics: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             plain[name] = None  # NaN in a JSON line would make the whole file unreadable to others
             nonfinite.append(f"{name}={number}")
     return plain, nonfinite
-
-
-def _append(file: TextIO, record: Mapping[str, Any]) -> None:
-    file.write(json.dumps(record, allow_nan=False) + "\n")
-    file.flush()  # a killed process leaves what it has measured
 
 
 def _drop_half_a_line(path: pathlib.Path) -> None:

@@ -1,6 +1,8 @@
 """Metric lines that survive kills and restarts."""
 
 import json
+import resource
+import signal
 import sys
 import types
 
@@ -103,6 +105,27 @@ def test_arrays_and_reserved_names_are_refused(tmp_path):
         w.write(1, {"time": 1.0})
     w.close()
     assert metrics.read_metrics(tmp_path) == []
+
+
+def test_a_full_disk_costs_the_lines_that_it_has_no_room_for(tmp_path, capsys):
+    w = writer(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        w.write(1, {"loss": 0.5})
+        # Room for a part of the next line.
+        size = (tmp_path / "metrics.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+        w.write(2, {"loss": 0.25})
+        w.write(3, {"loss": 0.125})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    w.write(4, {"loss": 0.5})
+    w.close()
+    assert [row["step"] for row in metrics.read_metrics(tmp_path)] == [1, 4]
+    told = capsys.readouterr().err
+    assert told.count("metrics.jsonl: the disk is full") == 1 and "lost from step 2 on" in told
 
 
 def test_only_process_zero_writes(tmp_path, monkeypatch):
