@@ -1,1 +1,18 @@
-"""Curate preference pairs; train, score, evaluate and export Bradley-Terry reward models."""
+"""Curate preference pairs; train, score, evaluate and export Bradley-Terry reward models.
+
+From Python: `rewardjax.load("runs/mine").rewards("What is 2 + 3?", ["5", "6"])`.
+"""
+
+from typing import Any
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `__all__`, imported when they are first used (PEP 562)."""
+    # Not above: every command imports the package, and JAX takes seconds to start.
+    if name == "load":
+        from rewardjax.scoring.model import load
+
+        return load
+    raise AttributeError(f"module 'rewardjax' has no attribute {name!r}")

@@ -53,6 +53,12 @@ class Scorer:
         """That of the trunk's arithmetic, which the caller may have chosen."""
         return nnx.merge(self.graph, self.params).decoder.compute.dtype
 
+    def rewards(
+        self, prompt: str | list[Message], responses: Sequence[str | list[Message]]
+    ) -> list[float]:
+        """The reward of each response, as `rewards` gives it: the number of `rewardjax score`."""
+        return rewards(self, prompt, responses).tolist()
+
 
 def load(
     folder: str | pathlib.Path,
@@ -226,24 +232,38 @@ def _compute(dtype: str | None, saved: contract.ScoreContract) -> Compute:
     return Compute(dtype=dtype or saved.compute_dtype, remat="none")
 
 
-def rewards(scorer: Scorer, prompt: str | list[Message], responses: Sequence[str]) -> np.ndarray:
-    """Rewards [K] float32 of K responses to one prompt, a user's words or messages.
+def rewards(
+    scorer: Scorer, prompt: str | list[Message], responses: Sequence[str | list[Message]]
+) -> np.ndarray:
+    """Rewards [K] float32 of K responses to one prompt, each a text or messages.
 
-    Raises BadRecord for what cannot be scored.
+    Raises BadRecord for what cannot be scored, ValueError where there are no responses, TypeError
+    where they are one text.
     """
-    messages: list[Message]
-    if isinstance(prompt, str):
-        messages = [{"role": "user", "content": prompt}]
-    else:
-        messages = prompt
-    replies = [[{"role": "assistant", "content": text}] for text in responses]
-    tokens = prepare_whole(
-        Group("", messages, replies, []),
-        scorer.tokenizer,
-        scorer.contract.max_length,
-        scorer.contract.over_long,
+    # A text is a sequence too, and each of its letters would be scored.
+    if isinstance(responses, str):
+        raise TypeError("responses: a list of texts, not one text; write [response]")
+    if not len(responses):
+        raise ValueError("responses: the list is empty; name at least one response")
+    group = Group(
+        "",
+        _messages("user", prompt),
+        [_messages("assistant", response) for response in responses],
+        [],
     )
-    return token_groups(scorer, [tokens])[0]
+    limits = scorer.contract.max_length, scorer.contract.over_long
+    tokens = prepare_whole(group, scorer.tokenizer, *limits)
+    # As the score command computes them, or a number here might be none there.
+    rewards_K = finite_rewards(scorer, [tokens])[0]
+    if not np.isfinite(rewards_K).all():
+        raise not_finite()
+    return rewards_K
+
+
+def _messages(role: str, content: str | list[Message]) -> list[Message]:
+    if isinstance(content, str):
+        return [{"role": role, "content": content}]
+    return content
 
 
 def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
