@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from rewardjax.command import errors
-from rewardjax.training import metric_names
+from rewardjax.reporting import metric_names
 
 INTRODUCTION = """\
 # Metrics

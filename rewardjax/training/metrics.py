@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from rewardjax import fingerprint
 from rewardjax.io import files, storage
-from rewardjax.training import metric_names
+from rewardjax.reporting import metric_names
 
 METRICS_FILE = "metrics.jsonl"
 OWN_FIELDS = {"step", "time", "nonfinite", "start_step"}  # of a line, so no metric may have them

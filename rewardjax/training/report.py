@@ -10,8 +10,8 @@ import numpy as np
 from rewardjax.data import accounting
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
-from rewardjax.reporting import page, plots, time_plot
-from rewardjax.training import goodput, metric_names, metrics
+from rewardjax.reporting import metric_names, page, plots, time_plot
+from rewardjax.training import goodput, metrics
 from rewardjax.training.held_out import HeldOut
 
 EXAMPLES = 6  # half of them the model's worst pairs, half its best

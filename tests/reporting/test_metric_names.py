@@ -4,8 +4,8 @@ import pathlib
 
 from tiny import ROOT
 
+from rewardjax.reporting import metric_names
 from rewardjax.tools import metrics_page
-from rewardjax.training import metric_names
 from rewardjax.training.metrics import OWN_FIELDS, read_metrics
 
 
