@@ -17,14 +17,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy import stats
 from tqdm import tqdm
 
 from experiments import arm, lab
 from rewardjax import config as config_lib
-from rewardjax import fingerprint, sweep
+from rewardjax import fingerprint
 from rewardjax.parallel.mesh import make_mesh
 from rewardjax.reporting import plots, text_table
+from rewardjax.stats import intervals
+from rewardjax.sweeps import trials as trials_lib
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs/curation/ablation.py"
 SWEEPS = ("curves", "protocol", "selection", "filters", "quantity")
@@ -70,9 +71,9 @@ def run(
     """The results of the sweeps by name, from the workdir where they are there."""
     config = f"{CONFIG}:scale={scale}"
     chosen_seeds = config_lib.load_module(str(CONFIG)).SEEDS[:seeds]
-    trials: dict[str, list[sweep.Trial]] = {}
+    trials: dict[str, list[trials_lib.Trial]] = {}
     for name in names:
-        planned = sweep.plan(config, name)
+        planned = trials_lib.plan(config, name)
         trials[name] = [trial for trial in planned if trial.overrides["seed"] in chosen_seeds]
     results: dict[str, list[Result]] = {name: [] for name in names}
     with jax.set_mesh(make_mesh()), tqdm(total=sum(map(len, trials.values())), unit="trial") as bar:
@@ -86,7 +87,9 @@ def run(
     return results
 
 
-def result_of(opened: lab.Lab, config: str, trial: sweep.Trial, workdir: pathlib.Path) -> Result:
+def result_of(
+    opened: lab.Lab, config: str, trial: trials_lib.Trial, workdir: pathlib.Path
+) -> Result:
     """What a trial measured; it is run where the workdir does not have it for this backbone."""
     path = workdir / "trials" / f"{fingerprint.of_json([trial.id, opened.backbone])}.json"
     if not path.exists():
@@ -112,9 +115,7 @@ def interval(measured: Iterable[float | None], level: float = 0.95) -> Interval:
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, mean, mean
-    standard_error = np.std(values, ddof=1) / np.sqrt(len(values))
-    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1) * standard_error)
-    return mean, mean - half, mean + half
+    return mean, *intervals.student(values, level)
 
 
 def summary(results: Mapping[str, list[Result]]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Intervals of proportions, and of the difference of two on the same examples."""
+"""Intervals of proportions, of the difference of two on the same examples, and of a mean."""
 
 import math
+import statistics
+from collections.abc import Sequence
 
 from scipy import stats
 
@@ -29,3 +31,17 @@ def paired_difference(
     variance = (up + down - (up - down) ** 2) / (total + 2)
     half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
     return max(-1.0, up - down - half), min(1.0, up - down + half)
+
+
+def student(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval (low, high) of the mean of `values` [n], drawn alike and independent.
+
+    Raises:
+        ValueError: for fewer than two, which have no spread.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no spread; an interval needs at least two")
+    mean = statistics.fmean(values)
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return mean - half, mean + half

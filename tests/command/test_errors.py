@@ -25,7 +25,7 @@ MISTAKES = {
     f"train --workdir=W {CONFIG} --config.steps=many": "'many' is not an int",
     f"train --workdir=W {CONFIG} extra": "extra",
     f"sweep {CONFIG} --sweep nothing --plan": r"no sweep_nothing\(\); it has: sweep_lr",
-    f"sweep {CONFIG} --sweep lr": "--plan --run is required",
+    f"sweep {CONFIG} --sweep lr": "--plan --run --results is required",
 }
 
 

@@ -11,7 +11,6 @@ from tiny import ROOT
 
 from experiments import arm, curation_ablation, lab, measures, voters
 from rewardjax import config as config_lib
-from rewardjax import sweep
 from rewardjax.curation.ledger import decisions, stage_names
 from rewardjax.curation.ledger.cross_fit import OwnTrainingPair
 from rewardjax.curation.ledger.store import Store
@@ -20,6 +19,7 @@ from rewardjax.curation.reward_models import seats
 from rewardjax.curation.stages import stage1
 from rewardjax.curation.workspace import open_workspace
 from rewardjax.parallel.mesh import AXES
+from rewardjax.sweeps import trials
 
 CONFIG = f"{ROOT / 'configs/curation/ablation.py'}:scale=0.3"
 
@@ -194,7 +194,7 @@ def test_intervals_and_sweeps():
         and mean - low == high - mean
     )
     for name in curation_ablation.SWEEPS:
-        assert len(sweep.plan(CONFIG, name)) % 6 == 0
+        assert len(trials.plan(CONFIG, name)) % 6 == 0
 
 
 def trial(people, *accuracies, precision=0.8):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rewardjax.stats.intervals import paired_difference, wilson
+from rewardjax.stats.intervals import paired_difference, student, wilson
 
 
 def by_formula(correct, total, z):
@@ -42,3 +42,11 @@ def test_an_interval_of_a_paired_difference():
     low, high = paired_difference(2, 9, 71)
     assert (-high, -low) == pytest.approx(paired_difference(9, 2, 71))
     assert paired_difference(3, 0, 3)[1] == 1
+
+
+def test_an_interval_of_a_mean():
+    # By hand: mean 2, standard error 1/sqrt(3), t of two degrees of freedom 4.302653.
+    half = 4.302653 / math.sqrt(3)
+    assert student([1.0, 2.0, 3.0]) == pytest.approx((2 - half, 2 + half))
+    with pytest.raises(ValueError, match="at least two"):
+        student([1.0])
