@@ -39,6 +39,7 @@ def headlines(trial: Trial) -> list[str]:
     figures: list[str] = []
     best = config.get("checkpoint", {}).get("keep", {}).get("best")
     if best:
+        # First: a model is taken from the checkpoint that is best by it, so it is what counts.
         figures.append(best)
     figures += [f"{name}/accuracy" for name in config.get("evals", {})]
     figures += [f"{name}/headline" for name in config.get("benchmarks", {})]
@@ -90,8 +91,9 @@ def _sentence(log: pathlib.Path) -> str:
     starts = [place for place, line in enumerate(lines) if line.startswith(local.ATTEMPT)]
     # Logs of earlier versions have no line between attempts.
     first = max(starts, default=-1) + 1
-    said = [line for line in lines[first:] if line]
-    if not said:
+    texts = [line for line in lines[first:] if line]
+    if not texts:
         return "it ended without a word"
-    of_command = [line for line in said if line.startswith("rewardjax")]
-    return (of_command or said)[-1]
+    # Of a traceback or a library's farewell the last line is the most that is known.
+    of_command = [line for line in texts if line.startswith("rewardjax")]
+    return (of_command or texts)[-1]

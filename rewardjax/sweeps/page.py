@@ -9,6 +9,7 @@ from rewardjax.sweeps import names, outcomes, plots, ranking
 from rewardjax.sweeps.ranking import Setting
 from rewardjax.sweeps.trials import Trial
 
+# What a web server or a file browser opens by itself when it is shown the folder.
 FILE = "index.html"
 Figures = dict[str, pathlib.Path]
 
@@ -17,6 +18,7 @@ def try_to_write(workdir: pathlib.Path, trials: Sequence[Trial], config: str) ->
     """Write the page of a sweep that goes on; what hinders that is told, and ends no trial."""
     try:
         write(workdir, trials, config)
+    # A full disk or a damaged summary: hours of the trials that still run are worth more.
     except (OSError, ValueError) as error:
         print(f"{workdir / FILE} was not written: {error}", file=sys.stderr, flush=True)
 
@@ -124,12 +126,17 @@ def _figures(
 
 def _with_what_differs(settings: Sequence[Setting]) -> list[Setting]:
     """The settings without the fields that are the same in all that have ended so far."""
+    # An axis with a single value is a panel that shows nothing, and early on there are many.
     distinct: dict[str, set[str]] = {}
     for setting in settings:
         for key, value in setting.values.items():
             distinct.setdefault(key, set()).add(names.as_key(value))
     fields = [key for key, values in distinct.items() if len(values) > 1]
-    return [each._replace(values={key: each.values[key] for key in fields}) for each in settings]
+    narrowed = []
+    for setting in settings:
+        values = {key: setting.values[key] for key in fields}
+        narrowed.append(setting._replace(values=values))
+    return narrowed
 
 
 def _curves(
@@ -148,6 +155,7 @@ def _curves(
             try:
                 rows = metrics.read_metrics(outcome.home)
             except ValueError as error:
+                # One damaged file is no reason to show nothing of the other trials.
                 remarks.append(f"A learning curve is missing: {error}.")
                 continue
             points = [(row["step"], row[name]) for row in rows if row.get(name) is not None]

@@ -81,6 +81,7 @@ def _draw_slice(ax: Axes, settings: Sequence[Setting], key: str, name: str) -> N
         ax.plot([place] * len(values), values, "o", color=BLUE, alpha=0.7)
     if scale.logarithmic:
         ax.set_xscale("log")
+        # Ticks stand at the values that were tried, and nowhere else.
         ax.minorticks_off()
     ax.set_xticks([scale.place(value) for value in scale.distinct], scale.ticks)
     if not scale.numeric:
@@ -94,7 +95,9 @@ def parallel(settings: Sequence[Setting], name: str, path: str | pathlib.Path) -
     Settings are ranked: the first is drawn last, on top.
     """
     keys = list(settings[0].values)
-    scales = {key: Scale([setting.values[key] for setting in settings]) for key in keys}
+    scales = {}
+    for key in keys:
+        scales[key] = Scale([setting.values[key] for setting in settings])
     means = [float(np.mean(setting.measured(name))) for setting in settings]
     low, high = min(means), max(means)
     # Equal means have no order to color.
@@ -102,6 +105,7 @@ def parallel(settings: Sequence[Setting], name: str, path: str | pathlib.Path) -
     with figure(path, size=(1.9 * (len(keys) + 1) + 1.5, 3.6)) as axes:
         ax = axes[0, 0]
         ax.grid(False)
+        # A light line over the dark ones would hide what is looked for.
         for setting, mean in zip(settings[::-1], means[::-1], strict=True):
             share = (mean - low) / width
             heights = [scales[key].share(setting.values[key]) for key in keys]
@@ -124,6 +128,7 @@ def parallel(settings: Sequence[Setting], name: str, path: str | pathlib.Path) -
 
 
 def _write_beside(ax: Axes, column: int, height: float, text: str) -> None:
+    # Lines pass behind the text, which has to be read all the same.
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     ax.text(column + 0.04, height, text, va="center", fontsize=8, bbox=box)
 

@@ -40,6 +40,7 @@ class Setting(NamedTuple):
         if not values:
             return None
         low, high = None, None
+        # One seed says nothing of its spread: no interval is better than one of no width.
         if len(values) > 1:
             low, high = intervals.student(values)
         return Spread(statistics.fmean(values), low, high, len(values))
@@ -65,6 +66,7 @@ def settings(trials: Sequence[Trial], read: Sequence[Outcome]) -> list[Setting]:
 
     `trials` are those that say what varies, `read` the outcomes of all or some of them.
     """
+    # Not the fields of `read` alone: of a single trial nothing varies.
     keys = fields(trials)
     by_values: dict[str, Setting] = {}
     for outcome in read:
@@ -167,8 +169,8 @@ def text(trials: Sequence[Trial], read: Sequence[Outcome]) -> str:
         blocks.append(text_table.table(table))
     blocks.append(reading(trials, read))
     for failure in failures(read):
-        trial, code, said = failure.values()
-        blocks.append(f"failed: {trial} (exit code {code}): {said}")
+        trial, code, sentence = failure.values()
+        blocks.append(f"failed: {trial} (exit code {code}): {sentence}")
     if unfinished(read):
         blocks.append(unfinished(read))
     return "\n".join(blocks)

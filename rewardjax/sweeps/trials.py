@@ -44,6 +44,7 @@ def plan(config: str, name: str = "", settings: Sequence[str] = ()) -> list[Tria
             f"{path} has no {function}(); it has: {', '.join(sweeps) or 'no sweep'}"
         )
     listed = list(getattr(module, function)())
+    # Before the trials, each of which would repeat the same complaint.
     _refuse_settings(config, function, settings, listed)
     planned: list[Trial] = []
     numbers: dict[str, int] = {}
@@ -71,6 +72,7 @@ def selected(trials: Sequence[Trial], numbers: Iterable[int]) -> list[Trial]:
     numbers = set(numbers)
     if not numbers:
         return list(trials)
+    # An empty run would look like a sweep that is done.
     if unknown := sorted(numbers - {trial.number for trial in trials}):
         raise ValueError(
             f"--trial {unknown[0]}: the sweep has the trials 0 to {len(trials) - 1} "
