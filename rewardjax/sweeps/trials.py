@@ -1,7 +1,7 @@
 """The trials of a config's sweep, checked against the locked config before the first one starts."""
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
@@ -65,6 +65,17 @@ def plan(config: str, name: str = "", settings: Sequence[str] = ()) -> list[Tria
         planned.append(trial)
     complaints.refuse()
     return _named(planned)
+
+
+def single(config: str, number: int, overrides: Mapping[str, Any]) -> Trial:
+    """A trial that no sweep lists; its folder is named by all of its overrides.
+
+    Raises ValueError or TypeError on an unknown key or a wrong type.
+    """
+    trial = _trial(config, number, dict(overrides), (), f"trial {number}")
+    fields = names.short_fields(list(overrides))
+    parts = {fields[key]: names.text_of(value) for key, value in overrides.items()}
+    return trial._replace(name=names.folder_name(number, trial.id, parts))
 
 
 def selected(trials: Sequence[Trial], numbers: Iterable[int]) -> list[Trial]:

@@ -11,7 +11,7 @@ from rewardjax import config as config_lib
 from rewardjax import sweep
 from rewardjax.command import errors
 from rewardjax.reporting import text_table
-from rewardjax.sweeps import local, page
+from rewardjax.sweeps import ask_tell, local, page
 from rewardjax.sweeps import trials as trials_lib
 
 CONFIG = """
@@ -352,3 +352,40 @@ def test_results_need_a_folder(file, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         sweep.main(["--config", file, "--results", "--workdir", str(tmp_path / "none")])
     assert ended.value.code == 2 and "no such folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_checks(monkeypatch):
+    """The stand-in's config has none of the fields that training checks."""
+    monkeypatch.setattr(trials_lib, "refuse_mistakes", lambda *_: None)
+
+
+def test_a_search_is_told_the_figure_of_each_trial(file, command, tmp_path, no_checks):
+    def objective(number, rate):
+        return ask_tell.measure(file, {"optim.lr": rate}, tmp_path, number, command=command)
+
+    assert [objective(number, rate) for number, rate in enumerate((0.25, 0.5))] == [0.25, 0.5]
+    assert {path.name[:10] for path in tmp_path.glob("0*")} == {"00-lr=0.25", "01-lr=0.5-"}
+    assert ask_tell.measure(file, {}, tmp_path, 2, "seconds", command) == 12.345
+    with pytest.raises(ask_tell.TrialFailed, match="loss was not measured"):
+        ask_tell.measure(file, {}, tmp_path, 2, "loss", command)
+
+
+def test_a_search_is_told_why_a_trial_failed(file, command, tmp_path, no_checks):
+    broken(tmp_path, 1)
+    with pytest.raises(ask_tell.TrialFailed, match=r"exit code 3\): rewardjax.train: data.source"):
+        ask_tell.measure(file, {"seed": 1}, tmp_path, 0, command=command)
+    with pytest.raises(ValueError, match="trial 0: .*did you mean"):
+        ask_tell.measure(file, {"sead": 1}, tmp_path, 0, command=command)
+
+
+def test_optuna_searches(file, command, tmp_path, no_checks):
+    optuna = pytest.importorskip("optuna", reason="optuna is not installed")
+
+    def objective(trial):
+        overrides = {"optim.lr": trial.suggest_float("lr", 0.1, 0.9)}
+        return ask_tell.measure(file, overrides, tmp_path, trial.number, command=command)
+
+    study = optuna.create_study(direction="maximize")
+    study.optimize(objective, n_trials=3)
+    assert study.best_value == pytest.approx(study.best_params["lr"])
