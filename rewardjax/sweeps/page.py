@@ -116,7 +116,9 @@ def _figures(
         )
         figures[caption] = folder / "interaction.png"
         plots.interaction(drawn, name, figures[caption])
-    lines, remarks = _curves(ranked, name)
+    # Also those that still run, after the ranked ones.
+    others = [each for each in ranking.grouped(trials, read) if each not in ranked]
+    lines, remarks = curves_of([*ranked, *others], name)
     if lines:
         caption = f"Learning curves: {name} at each evaluation, a line for each trial."
         figures[caption] = folder / "curves.png"
@@ -139,8 +141,8 @@ def _with_what_differs(settings: Sequence[Setting]) -> list[Setting]:
     return narrowed
 
 
-def _curves(
-    ranked: Sequence[Setting], name: str
+def curves_of(
+    settings: Sequence[Setting], name: str
 ) -> tuple[Mapping[str, list[list[tuple[int, float]]]], list[str]]:
     """Setting -> points (step, value) of each of its trials, and what could not be read."""
     # Not at the top: it starts JAX, for which `--plan` need not wait.
@@ -148,7 +150,7 @@ def _curves(
 
     lines: dict[str, list[list[tuple[int, float]]]] = {}
     remarks = []
-    for setting in ranked:
+    for setting in settings:
         for outcome in setting.outcomes:
             if not (outcome.home / metrics.METRICS_FILE).is_file():
                 continue

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rewardjax.reporting import labels
-from rewardjax.reporting.plots import BLUE, COLORS, GRAY, MARKERS, MOST_IN_LEGEND, VERMILION, figure
+from rewardjax.reporting.plots import BLUE, COLORS, GRAY, MARKERS, VERMILION, figure
 from rewardjax.sweeps import names
 from rewardjax.sweeps.ranking import Setting
 
@@ -109,9 +109,7 @@ def parallel(settings: Sequence[Setting], name: str, path: str | pathlib.Path) -
         for setting, mean in zip(settings[::-1], means[::-1], strict=True):
             share = (mean - low) / width
             heights = [scales[key].share(setting.values[key]) for key in keys]
-            ax.plot(
-                range(len(keys) + 1), [*heights, share], color=MAP(0.9 * (1 - share)), alpha=0.8
-            )
+            ax.plot(range(len(keys) + 1), [*heights, share], color=shade(share), alpha=0.9)
         for column, key in enumerate(keys):
             ax.axvline(column, color=GRAY, linewidth=0.8)
             scale = scales[key]
@@ -125,6 +123,13 @@ def parallel(settings: Sequence[Setting], name: str, path: str | pathlib.Path) -
         ax.set_yticks([])
         ax.set_xlim(-0.2, len(keys) + 0.6)
         ax.spines[["left", "bottom"]].set_visible(False)
+
+
+def shade(share: float) -> tuple[float, float, float, float]:
+    """The color of a line, 0 for the worst and 1 for the best, which is the darkest."""
+    # Without the lightest tenth, which is hardly seen on white.
+    red, green, blue, opacity = MAP(0.1 + 0.9 * share)
+    return red, green, blue, opacity
 
 
 def _write_beside(ax: Axes, column: int, height: float, text: str) -> None:
@@ -171,25 +176,27 @@ def curves(
 ) -> None:
     """The figure `name` over steps: setting -> a curve of points (step, value) for each seed.
 
-    The first setting is the best. More than a legend has room for are gray behind it.
+    The first setting is the best. Where there are more than colors, the others are gray behind it.
     """
     with figure(path, size=(6.4, 3.8)) as axes:
         ax = axes[0, 0]
+        styles: list[dict[str, Any]] = []
+        for color, marker in zip(COLORS, MARKERS, strict=True):
+            styles.append({"color": color, "marker": marker, "alpha": 0.9})
+        if len(lines) > len(COLORS):
+            others = {"color": GRAY, "linewidth": 0.8, "alpha": 0.6}
+            styles = [{"color": VERMILION, "marker": "o"}] + [others] * (len(lines) - 1)
         handles = []
-        for place, seeds in reversed(list(enumerate(lines.values()))):
-            color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
-            if len(lines) > MOST_IN_LEGEND and place > 0:
-                color, marker = GRAY, ""
-            if len(lines) > MOST_IN_LEGEND and place == 0:
-                color = VERMILION
+        # The best is drawn last, on top.
+        for seeds, style in reversed(list(zip(lines.values(), styles, strict=False))):
             for points in seeds:
                 steps, values = zip(*points, strict=True)
-                (handle,) = ax.plot(steps, values, color=color, marker=marker, alpha=0.8)
+                (handle,) = ax.plot(steps, values, **style)
             handles.append(handle)
         ax.set(xlabel="step", ylabel=name)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         texts = list(lines)
-        if len(lines) > MOST_IN_LEGEND:
+        if len(lines) > len(COLORS):
             texts = [f"best: {texts[0]}", f"the other {len(texts) - 1} settings"]
             handles = [handles[0], handles[-1]]
         labels.legend_below(ax, handles[::-1], texts)

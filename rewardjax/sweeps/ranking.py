@@ -61,8 +61,8 @@ def figures(read: Sequence[Outcome]) -> list[str]:
     return list(ordered)
 
 
-def settings(trials: Sequence[Trial], read: Sequence[Outcome]) -> list[Setting]:
-    """The settings with a finished trial, best first.
+def grouped(trials: Sequence[Trial], read: Sequence[Outcome]) -> list[Setting]:
+    """All settings in the order of the plan.
 
     `trials` are those that say what varies, `read` the outcomes of all or some of them.
     """
@@ -73,7 +73,12 @@ def settings(trials: Sequence[Trial], read: Sequence[Outcome]) -> list[Setting]:
         values = values_of(outcome.trial, keys)
         setting = by_values.setdefault(names.as_key(values), Setting(values, []))
         setting.outcomes.append(outcome)
-    finished = [each for each in by_values.values() if _any_done(each)]
+    return list(by_values.values())
+
+
+def settings(trials: Sequence[Trial], read: Sequence[Outcome]) -> list[Setting]:
+    """The settings with a finished trial, best first."""
+    finished = [each for each in grouped(trials, read) if _any_done(each)]
     measured = figures(read)
     if not measured:
         return finished

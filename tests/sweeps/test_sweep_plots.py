@@ -106,6 +106,27 @@ def test_an_axis_over_decades_is_logarithmic():
     assert plots.Scale([True, False]).place(False) == 1
 
 
+def test_better_is_darker():
+    assert sum(plots.shade(1.0)[:3]) < sum(plots.shade(0.5)[:3]) < sum(plots.shade(0.0)[:3])
+
+
+def test_a_trial_that_still_runs_has_its_curve(tmp_path):
+    trials, read = swept([{"rate": rate} for rate in (1.0, 2.0)], [0.5, None])
+    read = [outcome._replace(home=tmp_path / outcome.home) for outcome in read]
+    for outcome in read:
+        outcome.home.mkdir()
+        (outcome.home / "metrics.jsonl").write_text('{"step": 1, "heldout/accuracy": 0.6}\n')
+    assert len(ranking.settings(trials, read)) == 1
+    lines, remarks = page.curves_of(ranking.grouped(trials, read), NAME)
+    assert lines == {"rate = 1": [[(1, 0.6)]], "rate = 2": [[(1, 0.6)]]} and not remarks
+
+
+def test_more_settings_than_colors_are_drawn(tmp_path):
+    lines = {f"rate = {number}": [[(1, 0.5), (2, 0.6)]] for number in range(9)}
+    plots.curves(lines, NAME, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_page_has_each_plot_that_has_something_to_show(tmp_path, monkeypatch):
     trials, read = swept(GRID, ACCURACIES)
     read = [outcome._replace(home=tmp_path / outcome.home) for outcome in read]
