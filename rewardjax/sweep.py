@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError(f"--workdir {workdir}: no such folder; --run local makes it")
     page.write(workdir, planned, args.config)
     read = outcomes.read(workdir, chosen)
-    print(ranking.text(chosen, read))
+    print(ranking.text(planned, read))
     print(f"page  {workdir / page.FILE}")
     failed = [outcome for outcome in read if outcome.status == outcomes.FAILED]
     if args.run and failed:
@@ -98,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
             f"{workdir}/<trial>/{local.LOG}",
             file=sys.stderr,
         )
+    if args.run and any(outcome.status != outcomes.DONE for outcome in read):
         return 1
     return 0
 

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.sweeps import local
 from rewardjax.sweeps.trials import Trial
 
@@ -53,10 +54,11 @@ def _outcome(workdir: pathlib.Path, trial: Trial, attempt: Mapping[str, Any] | N
         # Training's own seconds, over all its starts; an attempt's are those of its last one.
         measured = {SECONDS: (attempt or {}).get(SECONDS)} | summary
         return Outcome(trial, DONE, home, _numbers(measured, [*headlines(trial), SECONDS]))
-    if attempt is not None:
+    # A trial that was stopped goes on when the sweep does: that is nothing to mend.
+    if attempt is not None and attempt["exit_code"] != ExitCode.PREEMPTED:
         code = attempt["exit_code"]
         return Outcome(trial, FAILED, home, {}, _sentence(home / local.LOG), code)
-    # A folder without an attempt that ended: it runs now, or the sweep was killed.
+    # Also without an attempt that ended: it runs now, or the sweep was killed.
     if home.is_dir():
         return Outcome(trial, UNFINISHED, home, {})
     return Outcome(trial, NOT_RUN, home, {})

@@ -10,8 +10,9 @@ from tiny import ROOT
 from rewardjax import config as config_lib
 from rewardjax import sweep
 from rewardjax.command import errors
+from rewardjax.command.exit_codes import ExitCode
 from rewardjax.reporting import text_table
-from rewardjax.sweeps import ask_tell, local, page
+from rewardjax.sweeps import ask_tell, local, outcomes, page
 from rewardjax.sweeps import trials as trials_lib
 
 CONFIG = """
@@ -328,6 +329,9 @@ def test_results_are_ranked_with_seeds_folded_and_failures_told(file, command, t
     assert "0.255 (0.191 to 0.319)" in lines[2]
     said = "rewardjax.train: data.source: no such file: x.jsonl"
     assert f"failed: {trials[3].name} (exit code 3): {said}" in lines
+    argv = ["--config", file, "--results", "--workdir", str(folder), "--trial", "2"]
+    assert sweep.main(argv) == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == lines[1].split()
     html = (folder / page.FILE).read_text()
     assert "Best: lr = 0.5 with heldout/accuracy 0.500 (4 trials, 1 failed)." in html
     assert said in html and 'src="http' not in html
@@ -346,6 +350,34 @@ def test_a_page_is_there_while_trials_run(file, command, tmp_path):
     local.run_local(trials[:2], file, tmp_path, 1, command, ended)
     assert len(pages) == 2
     assert "not run: trial 1, 2, 3" in pages[0] and "not run: trial 2, 3" in pages[1]
+
+
+@pytest.mark.parametrize(
+    "log, sentence",
+    [
+        ("rewardjax.train: an old one\n=== attempt of now\n", "it ended without a word"),
+        ("=== attempt of now\nrewardjax.train: a mistake\nother\n", "rewardjax.train: a mistake"),
+        ("rewardjax.train: a\n=== attempt of now\nKilled\n", "Killed"),
+        ("Killed\n", "Killed"),
+    ],
+)
+def test_a_failure_has_the_sentence_of_its_last_attempt(file, tmp_path, log, sentence):
+    trial = trials_lib.plan(file)[0]
+    (tmp_path / trial.name).mkdir()
+    (tmp_path / trial.name / "log.txt").write_text(log)
+    row = {"trial": trial.id, "exit_code": 2, "seconds": 1.0}
+    (tmp_path / "results.jsonl").write_text(json.dumps(row) + "\n" + '{"half')
+    (outcome,) = outcomes.read(tmp_path, [trial])
+    assert (outcome.status, outcome.sentence) == (outcomes.FAILED, sentence)
+
+
+def test_a_trial_that_was_stopped_has_not_failed(file, tmp_path):
+    trial = trials_lib.plan(file)[0]
+    (tmp_path / trial.name).mkdir()
+    row = {"trial": trial.id, "exit_code": int(ExitCode.PREEMPTED), "seconds": 1.0}
+    (tmp_path / "results.jsonl").write_text(json.dumps(row) + "\n")
+    (outcome,) = outcomes.read(tmp_path, [trial])
+    assert outcome.status == outcomes.UNFINISHED
 
 
 def test_results_need_a_folder(file, tmp_path, capsys):
