@@ -12,7 +12,8 @@ from rewardjax import config as config_lib
 from rewardjax import defaults
 from rewardjax.curation.defaults import CURATION, curation
 from rewardjax.curation.judges import aggregate
-from rewardjax.training import losses, optim, resume
+from rewardjax.training import losses, optim
+from rewardjax.training.preflight import resume
 
 SECTIONS = [
     *((defaults.training, path, function) for path, function in defaults.TRAINING.items()),

@@ -25,9 +25,10 @@ from rewardjax.models.checkpoints import checkpoints, tree_fingerprint
 from rewardjax.models.config import Compute
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import contract
-from rewardjax.training import loop, resume
+from rewardjax.training import loop
 from rewardjax.training.faults.not_finite import NotFinite
 from rewardjax.training.metrics import read_metrics
+from rewardjax.training.preflight import resume
 
 COMMAND = [sys.executable, "-m", "rewardjax.train", f"--config={ROOT}/configs/tiny.py"]
 

@@ -43,8 +43,8 @@ from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
 from rewardjax.training.preflight import fields, hosts, machine, tokenized
+from rewardjax.training.preflight.resume import refuse_if_changed
 from rewardjax.training.progress import Counts, Progress
-from rewardjax.training.resume import refuse_if_changed
 from rewardjax.training.step import Total, make_step, zeros_like
 
 

@@ -26,7 +26,7 @@ from rewardjax.reporting import run_record
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare_whole
 from rewardjax.training import loop, metrics, rehearsal
-from rewardjax.training.resume import ResumeRefused, refuse_if_changed
+from rewardjax.training.preflight.resume import ResumeRefused, refuse_if_changed
 
 # The held-out set on which the best checkpoint is chosen.
 CHOICE = "choice"

@@ -26,7 +26,7 @@ from rewardjax.scoring import contract
 from rewardjax.training import metrics, optim
 from rewardjax.training.preflight import host_memory
 from rewardjax.training.preflight.fields import data_sections, refusals
-from rewardjax.training.resume import refuse_if_changed
+from rewardjax.training.preflight.resume import refuse_if_changed
 
 # Asked for by name and not imported: importing TensorBoard's takes a second.
 WRITERS = {"tensorboard": "tensorboardX", "wandb": "wandb"}  # field of log.writers -> its package
