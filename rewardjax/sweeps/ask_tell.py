@@ -1,10 +1,12 @@
 """One trial for a search that chooses the values itself, such as Optuna.
 
-def objective(trial):
-overrides = {"schedule.peak": trial.suggest_float("peak", 1e-4, 1e-2, log=True)}
-return ask_tell.measure(CONFIG, overrides, "runs/search", trial.number)
+    def objective(trial):
+        overrides = {"schedule.peak": trial.suggest_float("peak", 1e-4, 1e-2, log=True)}
+        return ask_tell.measure(CONFIG, overrides, "runs/search", trial.number)
 
-study.optimize(objective, n_trials=20, catch=ask_tell.TrialFailed)
+    study.optimize(objective, n_trials=20, catch=ask_tell.TrialFailed)
+
+A search that knows when to stop does the rest; docs/sweeps.md shows it with ask and tell.
 """
 
 import pathlib
