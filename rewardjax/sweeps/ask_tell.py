@@ -6,7 +6,7 @@
 
     study.optimize(objective, n_trials=20, catch=ask_tell.TrialFailed)
 
-A search that knows when to stop does the rest; docs/sweeps.md shows it with ask and tell.
+`study.ask()` and `study.tell(trial, figure)` around `measure` do the same by hand.
 """
 
 import pathlib
