@@ -78,6 +78,7 @@ def _client() -> Any:
     """The file system of gs://, for `epath` and Orbax too."""
     # Not imported with this module: most commands never see an address.
     import fsspec.config
+    from gcsfs.core import GCSFileSystem
 
     # Listings must not be remembered: other processes write, and a commit that is not seen would
     # be waited for, and a lease that is not seen would be taken.
@@ -85,10 +86,11 @@ def _client() -> Any:
     # TensorFlow, where it is installed, would be imported as the client of epath, and refuse
     # with errors of its own.
     os.environ.setdefault("EPATH_USE_TF", "false")
-    # Or every read and write first asks Google's control plane, by gRPC, of which kind the bucket
-    # is; where that does not answer, as behind a firewall or in a process that was forked, each
-    # waits for minutes. Buckets of a zone, which need it, have other promises than these.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    # gcsfs registers a subclass, which before every open asks Google's control plane, by gRPC, of
+    # which kind the bucket is; where that does not answer, as behind a firewall or in a process
+    # that was forked, it waits for ever. Buckets of a zone, which need it, promise other things.
+    for name in ("gcs", "gs"):
+        fsspec.register_implementation(name, GCSFileSystem, clobber=True)
     # What it logs, with a traceback, it raises too.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return fsspec.filesystem("gcs")
