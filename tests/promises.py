@@ -35,6 +35,7 @@ from collections.abc import Callable, Iterator
 from absl import app, flags
 from tiny import ROOT
 
+import rewardjax
 from rewardjax import config as config_lib
 from rewardjax.__main__ import VERBS
 
@@ -514,7 +515,8 @@ def wrong_name(name: str) -> str | None:
         return None
     if name.startswith("--config."):
         return "no config has this field"
-    if name in FOREIGN:
+    # What the package exports is imported when it is first used, so that no source defines it.
+    if name in FOREIGN or name in [f"rewardjax.{export}" for export in rewardjax.__all__]:
         return None
     parts = name.split(".")
     for split in range(len(parts) + 1):

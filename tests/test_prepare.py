@@ -30,7 +30,7 @@ def test_mistakes_are_told_in_a_line_each(tmp_path):
         [*engine, "--engine_options", "[1]"],
     ]
     sentences = [
-        "the following arguments are required: --config (--help lists the arguments)",
+        "--model and --data missing: a run without --config FILE needs --model DIR",
         "--workers 0: at least 1",
         "override 'data.sourc': 'data' has no 'sourc' (did you mean 'source'?)",
         "unknown arguments --workdir=x",
