@@ -273,9 +273,9 @@ QUICK: dict[str, Callable[[Toy], Ended]] = {
     "43 the first process stopped": hang(0),
     "44 not finite": not_finite,
     "45 every checkpoint damaged": no_checkpoint,
-    "137 and 134 the first of two killed": killed,
 }
 THOROUGH: dict[str, Callable[[Toy], Ended]] = {
+    "137 and 134 the first of two killed": killed,
     "143 SIGTERM twice": told_twice(signal.SIGTERM),
     "42 SIGTERM to one of two that start": told_in_start_up,
     "42 SIGINT to one of two": told_to_leave(signal.SIGINT),

@@ -60,7 +60,7 @@ TERM, IN_SAVE, ANYWHERE = "term", "in save", "anywhere"
 # The data come this many steps before they are taken, so that a trace is ahead of the run.
 READ_AHEAD = 1
 MOST_OUTAGES = 20
-FULL, SMOKE = Size(60, 40, 10, 10), Size(8, 2, 1, 1)
+FULL, SMOKE = Size(60, 40, 10, 10), Size(12, 1, 1, 1)
 
 
 def flags(workdir: pathlib.Path, cache: pathlib.Path, steps: int) -> list[str]:
