@@ -32,7 +32,7 @@ from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data.sources import open_source
 
 SECONDS = 300.0  # of one command; none needs a tenth on an idle machine
-SMOKE_STRIDE = 9  # of the hostile files, of which --smoke reads one in so many
+SMOKE_STRIDE = 18  # of the hostile files, of which --smoke reads one in so many
 # Files that hold good rows beside what is wrong with them: nothing but the rows may be lost.
 READABLE = (
     *("array_with_a_number.json", "torn.jsonl", "zeros_behind.jsonl", "no_gzip.jsonl.gz"),

@@ -5,7 +5,7 @@
 Trainers of a toy (and one curation) are given a bug, a mistake, a signal, a stopped peer, weights
 that are not finite, damaged checkpoints. The time to stop is that from the cause to the end of the
 last process. Printed last: one JSON line, whose `all` says whether every code was as the table of
-rewardjax/command/exit_codes.py has it, and in time. --smoke leaves out what needs minutes.
+rewardjax/command/exit_codes.py has it, and in time. --smoke takes one case of each kind of start.
 """
 
 import argparse
@@ -270,13 +270,13 @@ QUICK: dict[str, Callable[[Toy], Ended]] = {
     "2 a mistake of one of two hosts": mistake,
     "3 a curation that waits for answers": waits,
     "42 SIGTERM to one of two": told_to_leave(signal.SIGTERM),
-    "43 the first process stopped": hang(0),
-    "44 not finite": not_finite,
     "45 every checkpoint damaged": no_checkpoint,
 }
 THOROUGH: dict[str, Callable[[Toy], Ended]] = {
-    "137 and 134 the first of two killed": killed,
+    "44 not finite": not_finite,
+    "43 the first process stopped": hang(0),
     "143 SIGTERM twice": told_twice(signal.SIGTERM),
+    "137 and 134 the first of two killed": killed,
     "42 SIGTERM to one of two that start": told_in_start_up,
     "42 SIGINT to one of two": told_to_leave(signal.SIGINT),
     "43 the second process stopped": hang(1),
