@@ -15,7 +15,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from rewardjax.command import errors
+from rewardjax.command import errors, terminal
 from rewardjax.reporting.text_table import table
 from rewardjax.sweeps import local, outcomes, ranking, trials
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = trials.selected(planned, args.trial)
     if args.plan:
         rows = [{"trial": trial.number, "id": trial.id} | trial.overrides for trial in chosen]
-        print(table(rows))
+        terminal.show([table(rows)])
         return 0
     # Here, so that a plan does not wait for what draws figures.
     from rewardjax.sweeps import page
@@ -89,8 +89,7 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError(f"--workdir {workdir}: no such folder; --run local makes it")
     page.write(workdir, planned, args.config)
     read = outcomes.read(workdir, chosen)
-    print(ranking.text(planned, read))
-    print(f"page  {workdir / page.FILE}")
+    terminal.show([ranking.text(planned, read), f"page  {workdir / page.FILE}"])
     failed = [outcome for outcome in read if outcome.status == outcomes.FAILED]
     if args.run and failed:
         print(

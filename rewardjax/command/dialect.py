@@ -29,7 +29,7 @@ def in_own_words(arguments: Sequence[str], words: Mapping[str, str]) -> list[str
             others.append(argument)
             continue
         if not equals:
-            # Its own argument may begin with a dash only where it is one: `--set -1` is no value.
+            # What follows as the next flag is no value of this one; a number may have one dash.
             value = next(rest, "--")
             if value.startswith("--"):
                 raise ValueError(f"--{name} needs a value: --{name} {_example(name)}")

@@ -44,13 +44,7 @@ class Setting(NamedTuple):
 
 def of_defaults(complete: Complete, functions: Functions) -> list[Setting]:
     """Every setting at its default."""
-    config = complete()
-    sentences = _sentences(complete, functions)
-    settings = []
-    for name, value in config_lib.fields(config_lib.resolve(config)).items():
-        kind = _kind(config, name)
-        settings.append(Setting(name, value, kind, _sentence(name, sentences), DEFAULT))
-    return settings
+    return _settings(complete(), complete, functions, lambda name, value: DEFAULT)
 
 
 def of_config(
@@ -59,17 +53,29 @@ def of_config(
     """The settings of `config`, which was read from `file` (`FILE:ARG`) and changed since."""
     usual = config_lib.fields(config_lib.resolve(complete()))
     written = config_lib.fields(config_lib.resolve(config_lib.load(file)))
+
+    def origin_of(name: str, value: Any) -> str:
+        # A field that is missing is no value at all, while None is one.
+        if value == usual.get(name, ...):
+            return DEFAULT
+        if value == written.get(name, ...):
+            return pathlib.Path(file.partition(":")[0]).name
+        return COMMAND_LINE
+
+    return _settings(config, complete, functions, origin_of)
+
+
+def _settings(
+    config: config_lib.Config,
+    complete: Complete,
+    functions: Functions,
+    origin_of: Callable[[str, Any], str],
+) -> list[Setting]:
     sentences = _sentences(complete, functions)
     settings = []
     for name, value in config_lib.fields(config_lib.resolve(config)).items():
-        origin = COMMAND_LINE
-        # A field that is missing is no value at all, while None is one.
-        if value == usual.get(name, ...):
-            origin = DEFAULT
-        elif value == written.get(name, ...):
-            origin = pathlib.Path(file.partition(":")[0]).name
-        kind = _kind(config, name)
-        settings.append(Setting(name, value, kind, _sentence(name, sentences), origin))
+        kind, sentence = _kind(config, name), _sentence(name, sentences)
+        settings.append(Setting(name, value, kind, sentence, origin_of(name, value)))
     return settings
 
 

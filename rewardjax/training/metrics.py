@@ -116,17 +116,19 @@ class MetricWriter:
             if error.errno not in files.NO_ROOM:
                 raise
             is_whole = False
-        if not is_whole:
-            # Half a line would spoil the next one.
-            os.truncate(self._path, size)
-        if not is_whole and not self._is_full:
+        if is_whole:
+            self._is_full = False
+            return
+        # Half a line would spoil the next one.
+        os.truncate(self._path, size)
+        if not self._is_full:
             print(
                 f"{self._path}: the disk is full, and metrics are lost from step "
                 f"{record.get('step', record.get('start_step'))} on until it has room",
                 file=sys.stderr,
                 flush=True,
             )
-        self._is_full = not is_whole
+        self._is_full = True
 
     def close(self) -> None:
         """Flush and close every sink. The writer cannot be used afterwards."""

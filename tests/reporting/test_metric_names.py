@@ -5,7 +5,7 @@ import pathlib
 from tiny import ROOT
 
 from rewardjax.reporting import metric_names
-from rewardjax.tools import metrics_page
+from rewardjax.tools import reference_pages
 from rewardjax.training.metrics import OWN_FIELDS, read_metrics
 
 
@@ -25,5 +25,5 @@ def test_names_are_grouped_by_what_they_are_about():
 
 def test_the_page_of_metrics_is_what_the_code_says():
     page = pathlib.Path(ROOT / "docs/metrics.md").read_text(encoding="utf-8")
-    message = "run `python -m rewardjax.tools.metrics_page docs/metrics.md`"
-    assert page == "\n".join(metrics_page.page()) + "\n", message
+    message = "run `python -m rewardjax.tools.reference_pages docs`"
+    assert page == "\n".join(reference_pages.metrics_page()) + "\n", message

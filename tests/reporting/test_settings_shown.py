@@ -9,7 +9,7 @@ from tiny import ROOT
 from rewardjax import config as config_lib
 from rewardjax import defaults
 from rewardjax.reporting import settings
-from rewardjax.tools import settings_page
+from rewardjax.tools import reference_pages
 
 BOTH = [(defaults.training, defaults.TRAINING), (defaults.evaluation, defaults.EVALUATION)]
 
@@ -60,5 +60,5 @@ def test_it_is_told_where_a_value_comes_from():
 
 def test_the_page_of_settings_is_what_the_code_says():
     page = pathlib.Path(ROOT / "docs/settings.md").read_text(encoding="utf-8")
-    message = "run `python -m rewardjax.tools.settings_page docs/settings.md`"
-    assert page == "\n".join(settings_page.page()) + "\n", message
+    message = "run `python -m rewardjax.tools.reference_pages docs`"
+    assert page == "\n".join(reference_pages.settings_page()) + "\n", message

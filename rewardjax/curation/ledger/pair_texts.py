@@ -40,7 +40,7 @@ def of_shards(
     sorted by pair and each shard has some in all parts of the file.
     """
     manifests = [store.manifest("pairs", stage, unit) for stage, unit in shards]
-    for together in store.by_file(manifests):
+    for together in store.by_file("pairs", manifests):
         # Only the shards of this file: a condition on stage and unit would read all the others too.
         with store.connect(together, ledgers=("pairs",)) as connection:
             rows = connection.sql("from pairs order by stage, unit, pair_id")

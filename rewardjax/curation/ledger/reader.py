@@ -88,16 +88,16 @@ class Reader:
                 paths.append(path.with_suffix(".parquet"))
         return paths
 
-    def by_file(self, manifests: Iterable[Manifest]) -> list[list[Manifest]]:
+    def by_file(self, ledger: str, manifests: Iterable[Manifest]) -> list[list[Manifest]]:
         """Shards of a ledger, those whose rows lie in the same file together."""
-        files: dict[pathlib.Path, list[Manifest]] = {}
+        packed = packs.of_ledger(self.folder / ledger)
+        together: dict[str, list[Manifest]] = {}
         for manifest in manifests:
-            path = self._path(manifest["ledger"], manifest["stage"], manifest["unit"])
-            for pack in packs.of_ledger(path.parent):
-                if packs.name_of(manifest) in pack.by_name:
-                    path = pack.path
-            files.setdefault(path, []).append(manifest)
-        return list(files.values())
+            name = packs.name_of(manifest)
+            # A shard in no pack is a file by itself.
+            file = next((pack.path.stem for pack in packed if name in pack.by_name), name)
+            together.setdefault(file, []).append(manifest)
+        return list(together.values())
 
     def settings(self, manifest: Manifest) -> Any:
         """The settings that a shard's rows depend on; None where none were kept."""
