@@ -9,10 +9,10 @@ of this process, disk, actions.
 
     python -m benchmarks.curation_scale --folder runs/scale --full --pairs 2000000 [--smoke]
 
-Instead takes texts as long as HH's through every step of curation (`curation_growth`), at an
-eighth, a quarter, a half and all of the pairs; the JSON line has CPU seconds and peak memory of
-each step, what they grow by per pair, and what 40M pairs would take if they went on so. On two
-cores `--at-once 2` takes the largest size on one and the others on the other.
+Instead takes texts as long as HH's through every step of curation (`curation_growth`), at a
+thousandth, an eighth, a quarter, a half and all of the pairs; the JSON line has CPU seconds and
+peak memory of each step, what they grow by per pair, and what 40M pairs would take if they went on
+so. On two cores `--at-once 2` takes the largest size on one and the others on the other.
 """
 
 import argparse
@@ -112,10 +112,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     if args.full:
-        pairs = args.pairs
+        sizes = [args.pairs // part for part in (1_000, 8, 4, 2, 1)]
         if args.smoke:
-            pairs = min(pairs, 2_000)
-        sizes = [pairs // part for part in (8, 4, 2, 1)]
+            sizes = [100, min(args.pairs, 2_000)]
         figures = curation_growth.measure(
             args.folder / "full", sizes, list(curation_growth.STEPS), args.at_once
         )

@@ -41,24 +41,47 @@ def test_a_sample_is_asked_over_http(outcomes):
     assert set(asked) and sum(asked.values()) >= len(curation_growth.JUDGES) * questions
 
 
-def test_growth_is_read_along_the_last_two_sizes():
+def test_growth_is_read_beyond_the_smallest_size_along_the_last_two():
     by_size = {
-        10: {"cpu_seconds": 1.0, "peak_mb": 100.0},
-        20: {"cpu_seconds": 2.0, "peak_mb": 100.0},
+        # Five seconds before the first pair.
+        10: {"cpu_seconds": 6.0, "peak_mb": 100.0},
+        20: {"cpu_seconds": 7.0, "peak_mb": 100.0},
+        40: {"cpu_seconds": 9.6, "peak_mb": 100.0},
     }
     grown = curation_growth.grown(by_size)
-    assert grown["cpu_ms_per_pair"] == [100.0, 100.0] and grown["bytes_per_pair"] == 0
-    assert grown["at_40m"]["cpu_hours"] == round(curation_growth.MANY * 0.1 / 3600, 2)
+    assert grown["start_seconds"] == 6.0
+    assert grown["cpu_ms_per_pair"] == [100.0, 120.0] and grown["worst_growth"] == 0.2
+    assert grown["bytes_per_pair"] == 0
+    assert grown["at_40m"]["cpu_hours"] == pytest.approx(curation_growth.MANY * 0.13 / 3600, 1e-4)
 
 
 def test_what_was_measured_is_reported_when_a_step_fails(tmp_path, monkeypatch):
     def child(folder, pairs, step, server):
+        (folder / "workspace").mkdir(exist_ok=True)
         if (pairs, step) == (20, "clean"):
             raise subprocess.CalledProcessError(1, "clean")
         return {"cpu_seconds": 1.0, "peak_mb": 1.0}
 
     monkeypatch.setattr(curation_growth, "_in_a_child", child)
-    figures = curation_growth.measure(tmp_path, [10, 20], ["import", "clean"])
+    figures = curation_growth.measure(tmp_path, [5, 10, 20], ["import", "clean"])
     assert figures["steps"]["import"]["pairs"] == [10, 20]
     assert figures["steps"]["clean"]["pairs"] == [10]
     assert "clean" in figures["stopped"][0]
+
+
+def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path, monkeypatch):
+    seconds = iter([3.0, 1.0, 2.0, 70.0])
+
+    def child(folder, pairs, step, server):
+        done = folder / "workspace" / step
+        done.parent.mkdir(exist_ok=True)
+        assert not done.exists(), "a step that is done costs nothing"
+        assert (folder / "workspace" / "import").exists() == (step != "import")
+        done.write_text("done")
+        return {"cpu_seconds": next(seconds)}
+
+    monkeypatch.setattr(curation_growth, "_in_a_child", child)
+    short = curation_growth._median_run(tmp_path, 10, "import", "")
+    assert short == {"cpu_seconds": 2.0, "cpu_seconds_of_runs": [1.0, 2.0, 3.0]}
+    long = curation_growth._median_run(tmp_path, 10, "embed", "")
+    assert long["cpu_seconds_of_runs"] == [70.0] and not (tmp_path / "before").exists()
