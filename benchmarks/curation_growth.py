@@ -381,19 +381,31 @@ def _in_a_child(folder: pathlib.Path, pairs: int, step: str, server: str) -> dic
     return json.loads(output.splitlines()[-1])
 
 
+def _copy(workspace: pathlib.Path, copy: pathlib.Path) -> None:
+    """A copy that shares the store's tables, which nothing ever writes into again."""
+
+    def link_or_copy(source: str, destination: str) -> None:
+        if source.endswith(".parquet"):
+            os.link(source, destination)
+        else:
+            # The cache of calls is a database: a link to it would answer the next run's questions.
+            shutil.copy2(source, destination)
+
+    shutil.copytree(workspace, copy, copy_function=link_or_copy)
+
+
 def _median_run(folder: pathlib.Path, pairs: int, step: str, server: str) -> dict[str, Any]:
     """A step's figures; a short step runs three times and its median run counts."""
     workspace, before = folder / "workspace", folder / "before"
     if workspace.exists():
-        # A step that is done costs nothing when it runs again. The store never writes into a file
-        # that is there, so that links keep what it was.
-        shutil.copytree(workspace, before, copy_function=os.link)
+        # A step that is done costs nothing when it runs again.
+        _copy(workspace, before)
     runs = [_in_a_child(folder, pairs, step, server)]
     if runs[0]["cpu_seconds"] < SHORT:
         for _ in range(2):
             shutil.rmtree(workspace)
             if before.exists():
-                shutil.copytree(before, workspace, copy_function=os.link)
+                _copy(before, workspace)
             runs.append(_in_a_child(folder, pairs, step, server))
     shutil.rmtree(before, ignore_errors=True)
     runs.sort(key=operator.itemgetter("cpu_seconds"))

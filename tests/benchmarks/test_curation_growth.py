@@ -78,6 +78,11 @@ def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path
         assert not done.exists(), "a step that is done costs nothing"
         assert (folder / "workspace" / "import").exists() == (step != "import")
         done.write_text("done")
+        # A database that is written in place, which the runs must not share.
+        calls = folder / "workspace" / "calls.sqlite"
+        with calls.open("a") as file:
+            file.write(step)
+        assert calls.read_text().count(step) == 1
         return {"cpu_seconds": next(seconds)}
 
     monkeypatch.setattr(curation_growth, "_in_a_child", child)
