@@ -70,7 +70,7 @@ def test_what_was_measured_is_reported_when_a_step_fails(tmp_path, monkeypatch):
 
 
 def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path, monkeypatch):
-    seconds = iter([3.0, 1.0, 2.0, 70.0])
+    seconds = iter([3.0, 1.0, 2.0, 6.0, 5.0, 4.0, 70.0])
 
     def child(folder, pairs, step, server):
         done = folder / "workspace" / step
@@ -88,5 +88,7 @@ def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path
     monkeypatch.setattr(curation_growth, "_in_a_child", child)
     short = curation_growth._median_run(tmp_path, 10, "import", "")
     assert short == {"cpu_seconds": 2.0, "cpu_seconds_of_runs": [1.0, 2.0, 3.0]}
+    short = curation_growth._median_run(tmp_path, 10, "tag", "")
+    assert short["cpu_seconds"] == 5.0
     long = curation_growth._median_run(tmp_path, 10, "embed", "")
     assert long["cpu_seconds_of_runs"] == [70.0] and not (tmp_path / "before").exists()
