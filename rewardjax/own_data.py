@@ -79,7 +79,7 @@ def with_config(arguments: Sequence[str], words: Mapping[str, str]) -> list[str]
         )
     arg = ""
     if share is not None:
-        arg = f":held_out={_share(share)}"
+        arg = f":held_out={share_of(share)}"
     return [f"--{dialect.CONFIG}={pathlib.Path(__file__)}{arg}", *arguments]
 
 
@@ -87,8 +87,11 @@ def _has(arguments: Sequence[str], name: str) -> bool:
     return dialect.value_of(arguments, name) is not None
 
 
-def _share(text: str) -> float:
-    """The share of prompts that `5%` or `0.05` spells."""
+def share_of(text: str) -> float:
+    """The share of prompts that `5%` or `0.05` spells.
+
+    Raises ValueError for any other text.
+    """
     try:
         share = float(text.removesuffix("%"))
     except ValueError:
