@@ -13,11 +13,13 @@ import json
 import pathlib
 import shutil
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import curate, export
+from rewardjax import curate, export, quickstart_page
 from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
@@ -73,7 +75,7 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
 
     say("1. Two pools of noisy pairs, against the oracle of the preference world")
     sources: Config = config_lib.load(CURATION + size).sources
-    show_labels(sources)
+    labels = show_labels(sources)
 
     say(
         f"2. Curation in {curation} (python -m rewardjax.curate run {curation} --config {CURATION})"
@@ -106,17 +108,27 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
 
     say("5. The last model on held-out pairs, judged by the oracle")
     model = scorer.load(output / "hf")
-    accuracy = show_held_out(model, held_out)
+    pairs = held_out_groups(held_out)
+    categories = [record["category"] for record, _ in pairs]
+    rewards, lengths = held_out_rewards(model, pairs)
+    accuracy = show_held_out(rewards, lengths, categories)
 
     say("6. The reward model at work")
     show_example(model)
 
+    correct = {}
+    for name in ARMS:
+        of_arm = rewards
+        if name != list(ARMS)[-1]:
+            of_arm, _ = held_out_rewards(scorer.load(output / name), pairs)
+        correct[name] = of_arm[:, 0] > of_arm[:, 1]
     seconds = round(time.monotonic() - started, 1)
+    story = quickstart_page.write(output, labels, ARMS, correct, categories, seconds)
     summary = arms["flipped"] | {"accuracy": accuracy, "seconds": seconds, "arms": arms}
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     say(
-        f"Done in {seconds:.0f} s. Open {output / 'report.html'}; "
-        f"what curation did is in {curation / 'reports'}."
+        f"Done in {seconds:.0f} s. Open {story}; the last model's run is in "
+        f"{output / 'report.html'}, what curation did in {curation / 'reports'}."
     )
     return summary
 
@@ -126,9 +138,12 @@ def say(title: str) -> None:
     print(f"\n=== {title}", flush=True)
 
 
-def show_labels(sources: Config) -> None:
-    """Print how often each source's labels agree with the oracle, and beyond chance (kappa)."""
-    print(f"{'pool':8} {'pairs':>6} {'agreement':>10} {'95% interval':>16} {'kappa':>7}  labels")
+def show_labels(sources: Config) -> list[dict[str, Any]]:
+    """Print how often each source's labels agree with the oracle, and beyond chance (kappa).
+
+    Returns a row for each source.
+    """
+    rows = []
     for name, source in sources.items():
         records = list(open_source(source.source))
         texts = [
@@ -141,12 +156,19 @@ def show_labels(sources: Config) -> None:
             for record, pair in zip(records, texts, strict=True)
         ]
         figures = agreement.compare(labels, oracle)
-        interval = f"{figures['agreement_low']:.3f} - {figures['agreement_high']:.3f}"
-        spec = source.source.partition("labels=")[2].partition("&")[0]
-        print(
-            f"{name:8} {len(records):6d} {figures['agreement']:10.3f} {interval:>16} "
-            f"{figures['kappa']:7.3f}  {spec}"
+        low, high = figures["agreement_low"], figures["agreement_high"]
+        rows.append(
+            {
+                "pool": name,
+                "pairs": len(records),
+                "right": f"{figures['agreement']:.3f}",
+                "95% interval": f"{low:.3f} to {high:.3f}",
+                "kappa": f"{figures['kappa']:.3f}",
+                "labels": source.source.partition("labels=")[2].partition("&")[0],
+            }
         )
+    print(text_table.table(rows))
+    return rows
 
 
 def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
@@ -180,19 +202,24 @@ def held_out_groups(num: int) -> list[tuple[dict, Group]]:
     return [(record, to_group(record, row, "heldout")) for row, record in enumerate(records)]
 
 
-def show_held_out(model: scorer.Scorer, num: int) -> float:
-    """Print accuracy by category beside what length alone would get; returns that of all pairs."""
-    pairs = held_out_groups(num)
+def held_out_rewards(
+    model: scorer.Scorer, pairs: list[tuple[dict, Group]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards of both responses, float [pairs, 2], and their lengths in tokens, int [pairs, 2]."""
     limits = model.contract.max_length, model.contract.over_long
     tokens = [tokenize_group(group, model.tokenizer, *limits) for _, group in pairs]
     rewards = np.stack(scorer.token_groups(model, tokens))
-    lengths = np.array([_lengths(group) for group in tokens])  # [pairs, 2]
+    return rewards, np.array([_lengths(group) for group in tokens])
+
+
+def show_held_out(rewards: np.ndarray, lengths: np.ndarray, categories: Sequence[str]) -> float:
+    """Print accuracy by category beside what length alone would get; returns that of all pairs."""
     members: dict[str, list[int]] = collections.defaultdict(list)
-    for i, (record, _) in enumerate(pairs):
-        members[record["category"]].append(i)
+    for i, category in enumerate(categories):
+        members[category].append(i)
     print(f"{'category':24} {'pairs':>6} {'accuracy':>9} {'95% interval':>16} {'longer wins':>12}")
     figures = {}
-    for name, rows in [*sorted(members.items()), ("all", list(range(len(pairs))))]:
+    for name, rows in [*sorted(members.items()), ("all", list(range(len(categories))))]:
         figures = pair_metrics(
             rewards[rows, 0],
             rewards[rows, 1],

@@ -7,6 +7,7 @@ import base64
 import json
 import pathlib
 import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
@@ -20,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 class Section(NamedTuple):
-    """A part of a page: paragraphs, then figures, then tables, then examples."""
+    """A part of a page: paragraphs, then figures, then tables, then examples, then links."""
 
     heading: str
     text: Sequence[str] = ()
@@ -30,6 +31,8 @@ class Section(NamedTuple):
     tables: Mapping[str, Sequence[Row]] = {}
     # Heading -> pairs with their rewards, as for `write_report`.
     examples: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    # Path of a file beside the page -> what it is.
+    links: Mapping[str, str] = {}
 
 
 class Table(TypedDict):
@@ -147,6 +150,7 @@ def _part(number: int, part: Section) -> dict[str, Any]:
         "figures": _figures(part.figures),
         "tables": _tables(part.tables),
         "examples": examples,
+        "links": {urllib.parse.quote(file): (file, what) for file, what in part.links.items()},
     }
 
 

@@ -190,6 +190,12 @@ def test_sections_come_first_with_their_figures_and_tables(tmp_path, figure):
     assert "script" not in page.tags and all(link[1:] in page.ids for link in page.links)
 
 
+def test_links_lead_to_files_beside_the_page(tmp_path):
+    part = report.Section("Files", links={"a b.html": "one & two"})
+    report.write_report(tmp_path / "p.html", "t", {}, parts=[part])
+    assert '<a href="a%20b.html">a b.html</a>: one &amp; two' in (tmp_path / "p.html").read_text()
+
+
 def test_long_texts_of_examples_are_folded_and_whole(tmp_path):
     example = {"prompt": "short", "chosen": HOSTILE * 60, "rejected": "b"}
     example |= {"chosen_reward": 0.0, "rejected_reward": 1.5}

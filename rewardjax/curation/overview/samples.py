@@ -39,6 +39,14 @@ def tables(store: Store, iteration: int, *, personal: bool) -> dict[str, list[di
     return by_heading
 
 
+def flipped(store: Store, count: int) -> list[dict[str, Any]]:
+    """At most `count` pairs whose label was turned at any time, as in `tables`."""
+    sql = f"select * from ({fates.sql()}) where fate = ? order by pair_id limit ?"
+    rows = store.query(sql, [fates.FLIPPED, count]).to_pylist()
+    texts = store.texts([row["pair_id"] for row in rows])
+    return [_shown(*both) for both in zip(rows, texts, strict=True)]
+
+
 def _shown(row: dict[str, Any], text: Any) -> dict[str, Any]:
     responses = {"a": _clipped(text["response_a"]), "b": _clipped(text["response_b"])}
     sides = {"response a": responses["a"], "response b": responses["b"]}
