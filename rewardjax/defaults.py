@@ -123,7 +123,14 @@ def training() -> Config:
                 # More is for `rewardjax.prepare`, on a machine without idle accelerators.
                 most_untokenized=FieldReference(1_000_000),
             ),
-            batch=dict(pairs=256, row_length=1024, pairs_per_row=32, rows=8, responses=2),
+            # None of the three for rows: as the data need it (training/row_fit.py).
+            batch=dict(
+                pairs=256,
+                row_length=FieldReference(1024),
+                pairs_per_row=FieldReference(32),
+                rows=FieldReference(8),
+                responses=2,
+            ),
             steps=0,
             epochs=1.0,
             # Options of all losses side by side. One that the named loss does not have is refused

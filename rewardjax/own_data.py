@@ -32,7 +32,8 @@ def own_data(held_out: float) -> Config:
     config = training()
     # A pair holds two responses; longer ones are dropped, counted and told.
     config.data.update(max_length=2048, max_pair_length=4096)
-    config.batch.update(pairs=64, row_length=4096, pairs_per_row=32, rows=8)
+    # Rows are as long and as many as the data need.
+    config.batch.update(pairs=64, row_length=None, pairs_per_row=None, rows=None)
     # Of a model that was trained before. The shipped one is small and takes a hundred times more.
     config.schedule.peak = 1e-5
     if held_out:

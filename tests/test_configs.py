@@ -55,6 +55,9 @@ def trace_step(config) -> None:
     )
     loss = losses.get(**config.loss)
     accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
+    if config.batch.rows is None:
+        # Left to the data, of which there are none here.
+        config.batch.update(rows=8, row_length=1024, pairs_per_row=32)
     config.batch.rows *= 8  # a multiple of the row shards, whatever the config's own mesh
     batch = abstract_batch(config.batch, layout, loss.reads.unit)
     total = jax.eval_shape(accumulate, jax.eval_shape(zeros_like, params), params, batch)

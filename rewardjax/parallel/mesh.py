@@ -240,10 +240,15 @@ def _without_fsdp(part: str | tuple[str, ...] | None) -> str | tuple[str, ...] |
     return part
 
 
+def row_shards() -> int:
+    """Parts into which the current mesh divides the rows of a micro-batch."""
+    mesh = jax.sharding.get_mesh()
+    return math.prod(mesh.shape[axis] for axis in ROWS)
+
+
 def refuse_uneven_rows(rows: int) -> None:
     """Raise ValueError where the rows of a micro-batch do not divide over the current mesh."""
-    mesh = jax.sharding.get_mesh()
-    shards = math.prod(mesh.shape[axis] for axis in ROWS)
+    shards = row_shards()
     if rows % shards:
         raise ValueError(
             f"batch.rows = {rows} is not a multiple of the mesh's {shards} row shards "

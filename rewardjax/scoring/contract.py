@@ -132,6 +132,11 @@ def make(
     )
 
 
+def longest_golden(tokenizer: ChatTokenizer) -> int:
+    """Tokens of the longest of `golden_conversations`."""
+    return max(len(tokenizer.encode(messages)) for messages in golden_conversations(tokenizer))
+
+
 def golden_conversations(tokenizer: ChatTokenizer) -> list[list[Message]]:
     """Those of GOLDEN_CONVERSATIONS that the template accepts; some know no system role.
 

@@ -6,6 +6,7 @@ from jax.sharding import NamedSharding
 from rewardjax import config as config_lib
 from rewardjax.data import pack
 from rewardjax.parallel.mesh import Layout, refuse_uneven_rows
+from rewardjax.training import row_fit
 
 
 def abstract_batch(
@@ -16,6 +17,12 @@ def abstract_batch(
     unit: "pairs" or "groups", what a loss reads; their labels come with it. Raises ValueError where
     the rows do not divide over the current mesh.
     """
+    left_to_data = [f"batch.{name}" for name in row_fit.FIELDS if batch[name] is None]
+    if left_to_data:
+        raise ValueError(
+            f"{', '.join(left_to_data)}: training takes them from the data, and there are none "
+            "here; set them"
+        )
     refuse_uneven_rows(batch.rows)
     widths = pack.row_widths(batch.row_length, batch.pairs_per_row)
     if unit is not None:

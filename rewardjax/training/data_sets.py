@@ -1,5 +1,6 @@
 """The data that a run is trained on and measured with, tokenized."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from rewardjax.data.prepare import prepare
 from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.sources import open_source
 from rewardjax.data.token_cache import TokenizedPairs
+from rewardjax.scoring import contract
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
 from rewardjax.training.preflight.fields import data_sections, without_echoes
 
@@ -34,7 +36,9 @@ def read_data(
     train_set = pairs.pop("data")
     if unit == "groups" and train_set is not None:
         train_set = complaints.of(RankedGroups.of, train_set)
-    longest = min(config.data.max_length, config.batch.row_length)
+    longest = config.data.max_length
+    if config.batch.row_length is not None:
+        longest = min(longest, config.batch.row_length)
     benchmarks: list[HeldOutBenchmark] = []
     for name, kwargs in config.benchmarks.items():
         held_out = complaints.of(HeldOutBenchmark, name, tokenizer, longest, **kwargs)
@@ -44,6 +48,20 @@ def read_data(
     assert train_set is not None, "its refusal would have been raised"
     held_out_sets = [HeldOut(name, pairs[f"evals.{name}"]) for name in config.evals]
     return train_set, held_out_sets, benchmarks
+
+
+def longest_scored(
+    config: Config, tokenizer: ChatTokenizer, held_out_sets: Sequence[HeldOut]
+) -> int:
+    """Tokens of the longest conversation that a run scores beside what it trains on."""
+    longest = contract.longest_golden(tokenizer)
+    for held_out in held_out_sets:
+        lengths = held_out.pairs.lengths  # [pairs, 3]: prefix, rest of chosen, rest of rejected
+        longest = max(longest, int((lengths[:, 0] + lengths[:, 1:].max(axis=1)).max()))
+    if config.benchmarks:
+        # They leave out what is longer.
+        longest = max(longest, config.data.max_length)
+    return longest
 
 
 def source_records(data: TokenizedPairs | RankedGroups, units: np.ndarray) -> list[int]:

@@ -32,13 +32,23 @@ from rewardjax.models.build import build_model, load_tokenizer
 from rewardjax.models.checkpoints.checkpoints import SaveFailed, abstract, open_checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel import boundaries
-from rewardjax.parallel.mesh import Layout, make_mesh, place, row_share
+from rewardjax.parallel.mesh import Layout, make_mesh, place, row_shards, row_share
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import console, goodput, losses, metrics, optim, overview, profiler, report
+from rewardjax.training import (
+    console,
+    goodput,
+    losses,
+    metrics,
+    optim,
+    overview,
+    profiler,
+    report,
+    row_fit,
+)
 from rewardjax.training import records as records_of
-from rewardjax.training.data_sets import read_data, source_records, token_cache_of
+from rewardjax.training.data_sets import longest_scored, read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
@@ -120,6 +130,13 @@ def _run(
         note(f"left out {train_set.unranked} groups without a better response")
     total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
     measured, names = [*held_out_sets, *benchmarks], console.names_of(config)
+    config = row_fit.fitted(
+        config,
+        train_set,
+        longest=longest_scored(config, tokenizer, held_out_sets),
+        total_steps=total_steps,
+        shards=row_shards(),
+    )
     tokenized.check(config, train_set, measured, total_steps).refuse()
 
     tokenized_sets = {"data": token_cache_of(train_set)}

@@ -12,6 +12,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models.reward import count_parameters
 from rewardjax.models.trainable import path_of
+from rewardjax.training import row_fit
 
 # Device files -> the accelerator, and what installs its support.
 ACCELERATORS = {"nvidia[0-9]*": ("an NVIDIA GPU", "gpu"), "accel[0-9]*": ("a TPU", "tpu")}
@@ -39,7 +40,8 @@ def text(
         f"  devices     {jax.device_count()} of kind {jax.devices()[0].device_kind}, "
         f"processes: {jax.process_count()}, mesh: {axes}",
         f"  a step      about {tokens:,.0f} tokens, shared prefixes counted once, in "
-        f"micro-batches of {batch.rows} rows of {batch.row_length:,} slots",
+        f"micro-batches of {batch.rows} rows of {batch.row_length:,} slots, "
+        f"{row_fit.filled(config, data, total_steps):.0%} of them filled",
         f"  trained     {_counts(trainable)}",
     ]
     if jax.tree.leaves(frozen):

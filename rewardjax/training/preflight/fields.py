@@ -247,7 +247,8 @@ def loss(config: Config) -> Iterator[str]:
     if loss is None or loss.reads.unit != "groups":
         return
     yield from refusals(refuse_partial_groups, config.data)
-    yield from refusals(groups_per_row, config.batch.pairs_per_row, config.batch.responses)
+    if config.batch.pairs_per_row is not None:
+        yield from refusals(groups_per_row, config.batch.pairs_per_row, config.batch.responses)
 
 
 def model(config: Config) -> Iterator[str]:

@@ -118,7 +118,9 @@ def tokenizer_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator
         return
     if decoder is not None:
         yield from refusals(build.refuse_other_vocabulary, tokenizer, decoder)
-    yield from refusals(refuse_golden, tokenizer, config.batch.row_length)
+    # None: rows will be long enough (row_fit).
+    if config.batch.row_length is not None:
+        yield from refusals(refuse_golden, tokenizer, config.batch.row_length)
 
 
 def _decoder(config: Config) -> DecoderConfig | None:
@@ -135,8 +137,7 @@ def refuse_golden(tokenizer: ChatTokenizer, row_length: int) -> None:
 
     Its golden conversations must pass the template, and each must fit a row.
     """
-    conversations = contract.golden_conversations(tokenizer)
-    longest = max(len(tokenizer.encode(messages)) for messages in conversations)
+    longest = contract.longest_golden(tokenizer)
     if longest > row_length:
         raise ValueError(
             f"batch.row_length = {row_length}: the golden conversations, with which every "
@@ -158,7 +159,8 @@ def mesh_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator[str]
         yield from refused.sentences()
         return
     with jax.set_mesh(mesh):
-        refused.of(refuse_uneven_rows, config.batch.rows)
+        if config.batch.rows is not None:
+            refused.of(refuse_uneven_rows, config.batch.rows)
         refused.of(row_share, Layout())
         decoder, params = _decoder(config), None
         if decoder is not None:
