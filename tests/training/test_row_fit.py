@@ -1,11 +1,15 @@
 """Rows that the data ask for: long enough, few enough, and always the same."""
 
+import json
+
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 from rewardjax import defaults
 from rewardjax.data.pack import plan_rows
-from rewardjax.training import row_fit
+from rewardjax.training import loop, row_fit
+from rewardjax.training.metrics import read_metrics
 
 
 class Pairs:
@@ -75,3 +79,14 @@ def test_a_program_that_is_compiled_without_data_needs_them():
         ValueError, match="batch.row_length, batch.rows, batch.pairs_per_row: .*set"
     ):
         abstract_batch(config_of(8).batch, None, "pairs")
+
+
+def test_a_run_whose_rows_are_left_to_the_data_takes_the_same_steps(tiny_run, tmp_path):
+    config = tiny_config(tiny_run[0].parent / "cache")
+    config.batch.update(row_length=None, rows=None, pairs_per_row=None)
+    loop.run(config, tmp_path)
+    batch = json.loads((tmp_path / "config.json").read_text())["batch"]
+    assert all(isinstance(batch[name], int) for name in row_fit.FIELDS)
+    losses = [row["loss"] for row in read_metrics(tmp_path)]
+    expected = [row["loss"] for row in read_metrics(tiny_run[0])]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
