@@ -1,13 +1,18 @@
-"""From a config to a model and its tokenizer: those of a folder, or a variant from scratch."""
+"""From a config to a model and its tokenizer: those of a folder, or a variant from scratch.
+
+A folder is one of Hugging Face, or the workdir of a run, whose newest checkpoint is the start.
+"""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
-from rewardjax.models import hf, reward, variants, vocabulary
+from rewardjax.models import hf, reward, run_folder, variants, vocabulary
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout
+from rewardjax.reporting import run_record
 
 
 def load_tokenizer(
@@ -43,23 +48,24 @@ def load_tokenizer(
         tokenizer = ChatTokenizer.load(source, pad_token, date, eos_token)
         tokenizer.check_pad()
         return tokenizer
-    home = assets.resolve(model_folder, weights=False)
+    home = run_folder.resolve(model_folder, weights=False)
     # Before the tokenizer: where the folder is not a whole model, its config tells why.
-    decoder = hf.read_config(home)
-    if folder is None and not vocabulary.has_tokenizer(home):
-        raise ValueError(
-            f"tokenizer.folder: {model_folder} has no {' or '.join(vocabulary.FILES)}; name the "
-            "folder of the tokenizer that the model was trained with"
-        )
-    source = home
-    if folder is not None:
-        source = assets.resolve(folder, weights=False)
-    tokenizer = ChatTokenizer.load(source, pad_token, date, eos_token)
-    tokenizer.check_pad()
-    vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
-    if source != home:
-        vocabulary.refuse_other_tokens(source, home)
-    return tokenizer
+    decoder = decoder_in(home)
+    with run_folder.tokenizer_of(home) as own:
+        if folder is None and not vocabulary.has_tokenizer(own):
+            raise ValueError(
+                f"tokenizer.folder: {model_folder} has no {' or '.join(vocabulary.FILES)}; name "
+                "the folder of the tokenizer that the model was trained with"
+            )
+        source = own
+        if folder is not None:
+            source = assets.resolve(folder, weights=False)
+        tokenizer = ChatTokenizer.load(source, pad_token, date, eos_token)
+        tokenizer.check_pad()
+        vocabulary.refuse_other_size(tokenizer, decoder.vocab_size, model_folder)
+        if source != own:
+            vocabulary.refuse_other_tokens(source, own)
+        return tokenizer
 
 
 def build_model(
@@ -72,7 +78,7 @@ def build_model(
     variant: str | None = None,
     changes: dict[str, Any] | None = None,
 ) -> reward.RewardModel:
-    """A model from a Hugging Face `folder`, or a `variant`, with `changes`, from scratch.
+    """A model from the weights in `folder`, or a `variant`, with `changes`, from scratch.
 
     That a folder holds the variant that is named beside it, and the tokenizer no ids beyond its
     embedding table, is checked before: see training/preflight.
@@ -81,7 +87,8 @@ def build_model(
         compute: how it is run.
         layout: how its weights are spread over devices.
         seed: of what is initialized.
-        folder: weights to start from: a Hugging Face folder, ORG/NAME of the hub or assets:world.
+        folder: weights to start from: a Hugging Face folder, the workdir of a run, ORG/NAME of the
+            hub or assets:world.
         init_head: whether a folder without a reward head is given a new one.
         variant: sizes by name, such as qwen3-0.6b: from scratch without a folder, checked with one.
         changes: sizes of the variant that are other ones.
@@ -90,7 +97,10 @@ def build_model(
         ValueError: where there is neither a folder nor a variant.
     """
     if folder is not None:
-        return hf.load(assets.resolve(folder), compute, layout, init_head=init_head, seed=seed)
+        home = run_folder.resolve(folder)
+        if run_folder.is_run(home):
+            return run_folder.load(home, decoder_in(home), compute, layout)
+        return hf.load(home, compute, layout, init_head=init_head, seed=seed)
     decoder = decoder_config(variant=variant, changes=changes)
     return reward.init(decoder, compute, layout, seed)
 
@@ -126,12 +136,40 @@ def decoder_config(
             "model: give `folder` (Hugging Face weights), `variant` (from scratch), or both "
             "(weights that must be of that variant)"
         )
-    return hf.read_config(assets.resolve(folder, weights=False))
+    return decoder_in(run_folder.resolve(folder, weights=False))
+
+
+def decoder_in(path: pathlib.Path) -> DecoderConfig:
+    """The decoder of the model, or of the run, in a folder that `run_folder.resolve` gave.
+
+    Raises FileNotFoundError or ValueError where there is neither.
+    """
+    if not run_folder.is_run(path):
+        return hf.read_config(path)
+    config = run_record.read_config(path)
+    # A model's folder may have checkpoints of its maker's beside its weights.
+    if "model" not in config:
+        raise ValueError(
+            f"{path / 'config.json'} is not the config of a run, and {path} has a folder "
+            f"{run_folder.CHECKPOINTS} as the workdir of a run has; move that folder away to use "
+            "the weights beside it"
+        )
+    return decoder_config(**config["model"])
+
+
+def refuse_missing_weights(folder: str, init_head: bool = False) -> None:
+    """Raise what `build_model` would raise for a folder, without reading a weight."""
+    path = run_folder.resolve(folder)
+    decoder_in(path)
+    if run_folder.is_run(path):
+        run_folder.refuse_unfinished(path)
+    else:
+        hf.check(path, init_head)
 
 
 def refuse_other_decoder(folder: str, expected: DecoderConfig) -> None:
     """Raise ValueError naming every field in which the model in `folder` is not the config's."""
-    there = dataclasses.asdict(hf.read_config(assets.resolve(folder, weights=False)))
+    there = dataclasses.asdict(decoder_config(folder=folder))
     differing = [
         f"{name} is {there[name]}, expected {value}"
         for name, value in dataclasses.asdict(expected).items()

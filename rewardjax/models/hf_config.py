@@ -38,8 +38,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
         return foreign_files.read_object(path)
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"{path}: not there; a Hugging Face model folder has a {path.name}, this one has "
-            f"{files_of(path.parent)}"
+            f"{path}: not there; a Hugging Face model folder has a {path.name}, the workdir of a "
+            f"run has checkpoints, and this folder has {files_of(path.parent)}"
         ) from None
 
 

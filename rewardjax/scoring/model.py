@@ -15,16 +15,13 @@ import numpy as np
 from absl import logging
 from flax import nnx
 
-from rewardjax import assets
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
-from rewardjax.io import storage
-from rewardjax.models import hf, reward, vocabulary
-from rewardjax.models.build import decoder_config
+from rewardjax.models import hf, reward, run_folder, vocabulary
+from rewardjax.models.build import decoder_in
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
-from rewardjax.models.finite import refuse_not_finite
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
@@ -84,12 +81,11 @@ def load(
         ContractMismatch: where tokenizer or golden scores differ.
     """
     refuse_missing(folder, step)
-    folder = _resolve(folder)
+    folder = run_folder.resolve(folder)
     mesh = mesh or make_mesh()
     with jax.set_mesh(mesh):
-        if (folder / "checkpoints").is_dir():
-            # The run's own copy: the folder that its config names may have moved or changed since.
-            with storage.copied(folder / "tokenizer") as tokenizer_folder:
+        if run_folder.is_run(folder):
+            with run_folder.tokenizer_of(folder) as tokenizer_folder:
                 tokenizer = ChatTokenizer.load(tokenizer_folder)
             model, saved = _from_run(folder, dtype, step)
         else:
@@ -140,8 +136,8 @@ def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
 
     No weight is read, so that a command can ask before it does anything else.
     """
-    path = _resolve(folder, weights=False)
-    if not (path / "checkpoints").is_dir():
+    path = run_folder.resolve(folder, weights=False)
+    if not run_folder.is_run(path):
         if step is not None:
             raise ValueError(
                 f"step {step}: {folder} is not the workdir of a run, so it has no checkpoints to "
@@ -150,33 +146,20 @@ def refuse_missing(folder: str | pathlib.Path, step: int | None = None) -> None:
         hf.read_config(path)
         return
     run_record.read_config(path)
-    steps = checkpoints.steps_of(path / "checkpoints")
-    if not steps:
-        raise FileNotFoundError(f"{path / 'checkpoints'} has no finished checkpoint")
+    run_folder.refuse_unfinished(path)
+    steps = checkpoints.steps_of(path / run_folder.CHECKPOINTS)
     if step is not None and step not in steps:
         raise ValueError(
             f"step {step}: {folder} has checkpoints of the steps {', '.join(map(str, steps))}"
         )
 
 
-def _resolve(folder: str | pathlib.Path, weights: bool = True) -> pathlib.Path:
-    """The folder of a model on this machine, or the address of a run."""
-    if storage.is_address(folder):
-        workdir = storage.path_of(folder)
-        # Not copied as a model is: its checkpoints hold more than the weights, and several of them.
-        with storage.asked(folder):
-            is_run = storage.names_in(workdir / "checkpoints") != []
-        if is_run:
-            return workdir
-    return assets.resolve(str(folder), weights=weights)
-
-
 def _from_run(
     workdir: pathlib.Path, dtype: str | None, step: int | None
 ) -> tuple[reward.RewardModel, contract.ScoreContract]:
     """The model of a training run's checkpoint, and the contract saved with it."""
-    decoder = decoder_config(**run_record.read_config(workdir)["model"])
-    with checkpoints.reading(workdir / "checkpoints") as saved:
+    decoder = decoder_in(workdir)
+    with checkpoints.reading(workdir / run_folder.CHECKPOINTS) as saved:
         # The contract comes first, because its dtype decides how the parameters are read; a step
         # whose record is whole may still be damaged, and then an older one has the same contract
         # but for its golden scores.
@@ -185,11 +168,8 @@ def _from_run(
             newest = saved.read_meta(step)
         assert newest is not None, "`refuse_missing` has seen one"
         compute = _compute(dtype, contract.from_record(newest["contract"]))
-        graph, abstract = nnx.split(reward.abstract(decoder, compute, Layout()), nnx.Param)
-        # Without the optimizer's state: it is twice the parameters, and scoring does not need it.
-        _, trees, meta = saved.restore({"params": abstract}, step)
-    refuse_not_finite(trees["params"], workdir)
-    return nnx.merge(graph, trees["params"]), contract.from_record(meta["contract"])
+        model, meta = run_folder.restore(saved, decoder, compute, Layout(), step)
+    return model, contract.from_record(meta["contract"])
 
 
 def _from_hugging_face(

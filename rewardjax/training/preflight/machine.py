@@ -1,6 +1,7 @@
 """Checks of what a training run finds on its machine, before any data is read."""
 
 import importlib.util
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -8,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
-from rewardjax import assets
 from rewardjax import config as config_lib
 from rewardjax.command import errors
 from rewardjax.config import Config
@@ -17,7 +17,7 @@ from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.sources import open_source
 from rewardjax.io import files, storage
 from rewardjax.kernels.attention import FASTEST
-from rewardjax.models import build, hf, reward, trainable
+from rewardjax.models import build, reward, trainable
 from rewardjax.models.checkpoints.checkpoints import steps_of
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh, refuse_uneven_rows, row_share
@@ -62,6 +62,11 @@ def workdir_takes_run(config: Config, workdir: str | pathlib.Path) -> Iterator[s
         yield f"--workdir: {reason}"
         return
     workdir = storage.path_of(workdir)
+    # Its config would name itself as where the decoder is described.
+    start = config.model.folder
+    if start is not None and os.path.realpath(start) == os.path.realpath(workdir):
+        yield f"model.folder: {workdir} is this run's own --workdir; name another --workdir"
+        return
     # Without a finished checkpoint there is nothing to continue, and nothing to lose.
     if steps_of(workdir / "checkpoints") and (workdir / "config.json").exists():
         saved = {"config": run_record.read_config(workdir)}
@@ -110,7 +115,7 @@ def tokenizer_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator
     tokenizer = refused.of(build.load_tokenizer, model_folder=folder, **config.tokenizer)
     decoder = _decoder(config)
     if folder is not None:
-        refused.of(_check_weights, folder, config.model.init_head)
+        refused.of(build.refuse_missing_weights, folder, config.model.init_head)
         if decoder is not None and tokenizer is not None:
             refused.of(build.refuse_other_decoder, folder, decoder)
     yield from refused.sentences()
@@ -126,10 +131,6 @@ def tokenizer_and_model(config: Config, workdir: str | pathlib.Path) -> Iterator
 def _decoder(config: Config) -> DecoderConfig | None:
     """The decoder; None where the checks of fields, or of the model's folder, say why not."""
     return errors.Complaints().of(build.decoder_config, **config.model)
-
-
-def _check_weights(folder: str, init_head: bool) -> None:
-    hf.check(assets.resolve(folder), init_head)
 
 
 def refuse_golden(tokenizer: ChatTokenizer, row_length: int) -> None:
