@@ -1,7 +1,8 @@
 """Curate preference pairs; train, score, evaluate and export Bradley-Terry reward models.
 
 From Python: `rewardjax.load("runs/mine").rewards("What is 2 + 3?", ["5", "6"])` scores, and
-`rewardjax.fit(records, model="assets:world", output="runs/mine")` trains on a list of dicts.
+`rewardjax.fit(records, model="assets:world", output="runs/mine")` trains on a list of dicts
+(docs/python.md).
 """
 
 from typing import Any

@@ -1,11 +1,13 @@
 """The package from Python."""
 
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from tiny import ROOT
 
 import rewardjax
 from rewardjax import config as config_lib
@@ -108,3 +110,16 @@ def test_what_fit_cannot_train_on_is_one_sentence(records, settings, sentence, t
     with pytest.raises(errors.Refusal, match=sentence) as refused:
         rewardjax.fit(records, **arguments)
     assert "\n" not in str(refused.value)
+
+
+def test_what_the_page_shows_runs_as_it_stands(exported, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    for block in blocks:
+        # A smaller model, which compiles in seconds.
+        exec(block.replace("assets:world", str(exported)), names)
+    assert 0 <= float(capsys.readouterr().out) <= 1
+    assert (tmp_path / "runs/second/DONE").exists()
