@@ -11,7 +11,8 @@ same command again, after a kill or with another benchmark added, computes only 
 at the same time on hosts that share the output folder, each takes part in the work. A benchmark
 whose files are missing is listed with how to get it. With --plan the command only says what it
 would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY takes some
-benchmarks or categories, --limit N some examples of each. Several evaluations side by side:
+benchmarks or categories, --limit N some examples of each. Several
+evaluations, or several training runs, side by side:
 
     python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """
@@ -59,6 +60,7 @@ from rewardjax.parallel.mesh import make_mesh
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
+from rewardjax.sweeps import runs
 
 PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
 ONLY = flags.DEFINE_list("only", [], "Benchmarks, or categories of them: NAME,NAME/CATEGORY.")
@@ -404,6 +406,17 @@ def with_config(arguments: Sequence[str]) -> list[str]:
     return [f"--{dialect.CONFIG}={own_pairs.__file__}", *arguments]
 
 
+def compare(argv: Sequence[str]) -> None:
+    """`rewardjax evaluate compare`: a table to standard output, and the page."""
+    folders, output = report.arguments(argv)
+    # Also where one of them is something else, which is then named.
+    if any(runs.is_run(folder) for folder in folders):
+        print(runs.compare(folders, output))
+    else:
+        print(report.compare(folders, output))
+    print(f"\n{output}")
+
+
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
@@ -430,7 +443,7 @@ if __name__ == "__main__":
     # Before absl sees it: this command takes folders, and no config.
     if sys.argv[1:2] == ["compare"]:
         with errors.one_line("rewardjax.evaluate compare"):
-            report.main(sys.argv[2:])
+            compare(sys.argv[2:])
         sys.exit()
     with errors.one_line("rewardjax.evaluate"):
         # config_flags looks at what Python was started with.

@@ -403,7 +403,9 @@ def test_control_tokens_in_examples_are_noted_and_told(exported, tmp_path, capsy
 
 
 def test_evaluations_stand_side_by_side(evaluated, tmp_path, capsys):
-    report.main([str(evaluated[1]), str(evaluated[1]), "--output", str(tmp_path / "page.html")])
+    evaluate.compare(
+        [str(evaluated[1]), str(evaluated[1]), "--output", str(tmp_path / "page.html")]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(
         f"| benchmark | {evaluated[0]['model']} | {evaluated[0]['model']} (2)"

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rewardjax import config as config_lib
-from rewardjax import evaluators, fingerprint
+from rewardjax import evaluate, evaluators, fingerprint
 from rewardjax.evaluators import baselines, compare, stored_rewards
 from rewardjax.evaluators.page import report
 from rewardjax.evaluators.page.evaluation import read
@@ -264,7 +264,7 @@ def test_compare_takes_files_beside_folders(judged, tmp_path, capsys, monkeypatc
     folder, records = judged
     lines = [with_scores(record, *right(record)) for record in records]
     file = write_lines(tmp_path / "theirs.jsonl", lines)
-    report.main([str(folder), str(file), "--output", str(tmp_path / "page" / "report.html")])
+    evaluate.compare([str(folder), str(file), "--output", str(tmp_path / "page" / "report.html")])
     table = capsys.readouterr().out
     assert "| benchmark | ours | Org_Their_RM (published) |" in table
     assert (tmp_path / "page" / "published" / "Org_Their_RM" / "results.json").is_file()

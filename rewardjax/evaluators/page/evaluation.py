@@ -88,7 +88,8 @@ def read(folder: str | pathlib.Path) -> Evaluation:
     file = folder / "results.json"
     if not file.exists():
         raise FileNotFoundError(
-            f"{folder} has no results.json: give an output folder of rewardjax.evaluate"
+            f"{folder} has no results.json: give an output folder of rewardjax.evaluate "
+            "(compare also takes training runs, with config.json and metrics.jsonl)"
         )
     record = json.loads(file.read_text(encoding="utf-8"))
     results = {name: Result.from_record(stored) for name, stored in record["results"].items()}

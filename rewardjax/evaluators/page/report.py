@@ -158,30 +158,37 @@ def _picks(title: str, by_scorer: Mapping[str, Mapping[str, Any]]) -> Iterable[d
         yield {**prompts, "picked by": scorer, "right, %": percent(any_curve[scorer][-1])}
 
 
-def main(argv: Sequence[str]) -> None:
-    """`python -m rewardjax.evaluate compare`: a table to standard output, and the page."""
+def arguments(argv: Sequence[str]) -> tuple[list[str], pathlib.Path]:
+    """The folders and files that `evaluate compare` is to compare, and its page."""
     parser = errors.ArgumentParser(
         prog="python -m rewardjax.evaluate compare",
-        description="Evaluations side by side: headlines here, everything else on a page.",
+        description="Evaluations or training runs side by side: a table here, the rest on a page.",
     )
     parser.add_argument(
         "outputs",
         nargs="+",
         help="output folders of rewardjax.evaluate, the model in question first, "
-        "and files of scores that others published",
+        "and files of scores that others published; or workdirs of training runs",
     )
     parser.add_argument(
         "--output",
-        help="the page, with the same numbers as files beside it (default: "
+        help="the page, or a folder for its report.html, with the same numbers as files beside "
+        "it where evaluations are compared (default: "
         "runs/eval/compare/A-and-B/report.html, after the folders' names)",
     )
     args = parser.parse_args(argv)
     output = pathlib.Path(args.output or _default_output(args.outputs))
-    first, *others = args.outputs
+    if output.suffix != ".html":
+        output /= "report.html"
+    return args.outputs, output
+
+
+def compare(outputs: Sequence[str], output: pathlib.Path) -> str:
+    """Write the page about output folders and files of scores; returns the table of headlines."""
+    first, *others = outputs
     compared = _read_all([first, *baselines.folders(first, others, output.parent)])
-    print(comparison_files.side_by_side(compared))
     write_about(compared, output)
-    print(f"\n{output}")
+    return comparison_files.side_by_side(compared)
 
 
 def _default_output(folders: Sequence[str]) -> pathlib.Path:
