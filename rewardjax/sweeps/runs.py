@@ -46,11 +46,11 @@ def compare(folders: Sequence[str | pathlib.Path], output: pathlib.Path) -> str:
     homes = [pathlib.Path(folder) for folder in folders]
     _refuse_folders(homes)
     configs = [own_files.read(home / CONFIG, ("evals", "benchmarks")) for home in homes]
-    summaries = [own_files.read(home / SUMMARY) for home in homes]
+    summaries = [own_files.read(home / SUMMARY, (outcomes.SECONDS,)) for home in homes]
     shown = _common_figures(configs, summaries)
     if not shown:
         raise ValueError(
-            "compare: the runs have no held-out set or benchmark in common, of the same source and "
+            "the runs have no held-out set or benchmark in common, of the same source and "
             "as many pairs: evaluate each model on the same pairs with rewardjax evaluate --model "
             "RUN --data FILE, and compare the output folders"
         )
@@ -157,21 +157,21 @@ def _settings(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _refuse_folders(homes: Sequence[pathlib.Path]) -> None:
     if len(homes) < 2:
-        raise ValueError("compare: one training run was named; name at least two")
+        raise ValueError("one training run was named; name at least two")
     named: set[pathlib.Path] = set()
     for home in homes:
         if not is_run(home):
             raise ValueError(
-                f"compare: {home} is not the workdir of a training run (it has no {CONFIG} and "
+                f"{home} is not the workdir of a training run (it has no {CONFIG} and "
                 f"{METRICS}): name only training runs, or only output folders of rewardjax evaluate"
             )
         if not (home / SUMMARY).is_file():
             raise ValueError(
-                f"compare: the run in {home} has not ended (it has no {SUMMARY}): start its "
+                f"the run in {home} has not ended (it has no {SUMMARY}): start its "
                 "command again, or leave it out"
             )
         if home.resolve() in named:
-            raise ValueError(f"compare: {home} is named twice; name each run once")
+            raise ValueError(f"{home} is named twice; name each run once")
         named.add(home.resolve())
 
 
@@ -182,6 +182,6 @@ def _refuse_copies(read: Sequence[Outcome]) -> None:
         other = first_with.setdefault(outcome.trial.id, outcome.home)
         if other != outcome.home:
             raise ValueError(
-                f"compare: {other} and {outcome.home} have the same config and the same seed; "
+                f"{other} and {outcome.home} have the same config and the same seed; "
                 "leave one of them out"
             )
