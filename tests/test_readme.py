@@ -10,10 +10,7 @@ from tiny import ROOT
 
 # What a newcomer has instead: this test may not have the hub.
 INSTEAD = {"Qwen/Qwen3-0.6B": "runs/quickstart/hf"}
-NOT_HERE = {
-    "configs/gsm.py --output": "needs a model and data of the hub",
-    "rewardjax compile": "needs the TPU compiler",
-}
+NOT_HERE = {"rewardjax compile": "needs the TPU compiler"}
 
 
 def commands(readme: str, heading: str) -> list[str]:
@@ -45,7 +42,7 @@ def test_every_command_runs_in_a_fresh_clone(tmp_path):
     readme = (clone / "README.md").read_text()
     for command in commands(readme, "Start"):
         paste(command, clone)
-    assert 0.8 < json.loads((clone / "runs/quickstart/summary.json").read_text())["accuracy"]
+    assert json.loads((clone / "runs/quickstart/summary.json").read_text())["accuracy"] > 0.8
     scores = (clone / "runs/scores.jsonl").read_text().splitlines()
     assert len(scores) > 3000
     for name in re.findall(r"^\| `([\w./]+)`", readme, re.MULTILINE):
