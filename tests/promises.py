@@ -566,14 +566,13 @@ def wrong_link(target: str, document: Document) -> str | None:
     file = (document.folder / path).resolve() if path else None
     if file is not None and not file.exists():
         return "no such file"
-    text = (
-        document.text
-        if file is None
-        else file.read_text(encoding="utf-8")
-        if file.is_file()
-        else ""
-    )
-    if anchor and anchor not in headings(text):
+    if not anchor:
+        return None
+    # Of Markdown alone: a picture has no headings.
+    text = document.text
+    if file is not None:
+        text = file.read_text(encoding="utf-8")
+    if anchor not in headings(text):
         return f"no heading #{anchor}"
     return None
 
