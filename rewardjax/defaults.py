@@ -123,7 +123,7 @@ def training() -> Config:
                 # More is for `rewardjax.prepare`, on a machine without idle accelerators.
                 most_untokenized=FieldReference(1_000_000),
             ),
-            # None of the three for rows: as the data need it (training/row_fit.py).
+            # None of the three for rows: as the data need it (training/preflight/row_fit.py).
             batch=dict(
                 pairs=256,
                 row_length=FieldReference(1024),

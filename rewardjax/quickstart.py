@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from rewardjax import config as config_lib
-from rewardjax import curate, export, quickstart_page
+from rewardjax import curate, export
 from rewardjax.command import errors
 from rewardjax.config import Config
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
+from rewardjax.curation.overview import quickstart_page
 from rewardjax.data import world
 from rewardjax.data.formats import to_group
 from rewardjax.data.groups import Group

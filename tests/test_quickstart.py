@@ -6,7 +6,8 @@ import re
 import numpy as np
 from tiny import ROOT
 
-from rewardjax import quickstart, quickstart_page
+from rewardjax import quickstart
+from rewardjax.curation.overview import quickstart_page
 
 
 def test_the_story_runs_and_leaves_what_it_promises(tmp_path, monkeypatch, capsys):

@@ -67,6 +67,6 @@ def write_pairs(path: pathlib.Path) -> None:
 
 def paste(command: str, folder: pathlib.Path) -> None:
     """Run a line as it stands, with `.venv/bin` on the path; a failure shows what it printed."""
-    shell = f'PATH="$PWD/.venv/bin:$PATH"; unset PYTHONPATH VIRTUAL_ENV; {command}'
+    shell = f'PATH="$PWD/.venv/bin:$PATH"; unset PYTHONPATH VIRTUAL_ENV XLA_FLAGS JAX_PLATFORMS; {command}'
     done = subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

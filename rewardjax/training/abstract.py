@@ -6,7 +6,7 @@ from jax.sharding import NamedSharding
 from rewardjax import config as config_lib
 from rewardjax.data import pack
 from rewardjax.parallel.mesh import Layout, refuse_uneven_rows
-from rewardjax.training import row_fit
+from rewardjax.training.preflight import row_fit
 
 
 def abstract_batch(

@@ -12,7 +12,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models.reward import count_parameters
 from rewardjax.models.trainable import path_of
-from rewardjax.training import row_fit
+from rewardjax.training.preflight import row_fit
 
 # Device files -> the accelerator, and what installs its support.
 ACCELERATORS = {"nvidia[0-9]*": ("an NVIDIA GPU", "gpu"), "accel[0-9]*": ("a TPU", "tpu")}

@@ -8,8 +8,9 @@ from tiny import tiny_config
 
 from rewardjax import defaults
 from rewardjax.data.pack import plan_rows
-from rewardjax.training import loop, row_fit
+from rewardjax.training import loop
 from rewardjax.training.metrics import read_metrics
+from rewardjax.training.preflight import row_fit
 
 
 class Pairs:
