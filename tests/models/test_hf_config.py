@@ -163,7 +163,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="config.json"):
         read_config(tmp_path)
     (tmp_path / "adapter_model.safetensors").touch()
-    with pytest.raises(FileNotFoundError, match="this one has adapter_model.safetensors"):
+    with pytest.raises(FileNotFoundError, match="this folder has adapter_model.safetensors"):
         read_config(tmp_path)
     for text, message in (("{", "not JSON"), ("[]", "not a JSON object")):
         (tmp_path / "config.json").write_text(text)
