@@ -29,7 +29,7 @@ def test_commands_are_read_as_they_are_pasted():
     readme = (ROOT / "README.md").read_text()
     start, use = commands(readme, "Start"), commands(readme, "Use")
     assert start[0] == "make quickstart" and len(start) == 3
-    assert "--held-out 5% --output runs/mine" in start[1] and "\\" not in start[1]
+    assert "--held-out 5% --output runs/first" in start[1] and "\\" not in start[1]
     assert any(command.startswith("rewardjax evaluate") for command in use)
     for name in NOT_HERE:
         assert any(name in command for command in use), name
@@ -61,7 +61,7 @@ def write_pairs(path: pathlib.Path) -> None:
     with path.open("w") as file:
         for a in range(40):
             for b in range(5):
-                pair = {"prompt": f"What is {a} + {b}?", "chosen": str(a + b), "rejected": str(a)}
+                pair = {"prompt": f"What is {a} + {b}?", "chosen": str(a + b), "rejected": "none"}
                 file.write(json.dumps(pair) + "\n")
 
 
