@@ -21,8 +21,8 @@ def test_help_names_every_verb_with_a_sentence(monkeypatch, capsys):
 
 
 def test_there_is_a_verb_for_each_module_that_is_a_command():
-    # Modules that every file may import, and this one.
-    others = {"__init__", "__main__", "config", "defaults", "fingerprint", "own_data"}
+    # Modules that every file may import, what training from Python is, and this one.
+    others = {"__init__", "__main__", "config", "defaults", "fingerprint", "fitting", "own_data"}
     modules = {path.stem for path in pathlib.Path(command.__file__).parent.glob("*.py")}
     assert modules - others == set(command.VERBS)
 
