@@ -486,13 +486,13 @@ def grown(by_size: dict[int, dict[str, Any]]) -> dict[str, Any]:
     at_40m: CPU hours and peak memory in GB, extrapolated from the last two sizes along a line.
     """
     start, *sizes = sorted(by_size)
-    last = sizes[-1]
+    before, last = sorted(by_size)[-2:]
     grown_mb = by_size[last]["peak_mb"] - by_size[start]["peak_mb"]
-    before = by_size[[start, *sizes][-2]]
-    further = (MANY - last) / (last - [start, *sizes][-2])
+    further = (MANY - last) / (last - before)
     at_many = {}
     for name in ("cpu_seconds", "peak_mb"):
-        at_many[name] = by_size[last][name] + further * (by_size[last][name] - before[name])
+        increase = by_size[last][name] - by_size[before][name]
+        at_many[name] = by_size[last][name] + further * increase
     start_seconds = by_size[start]["cpu_seconds"]
     per_pair = [1e3 * (by_size[n]["cpu_seconds"] - start_seconds) / (n - start) for n in sizes]
     return {

@@ -11,8 +11,8 @@ same command again, after a kill or with another benchmark added, computes only 
 at the same time on hosts that share the output folder, each takes part in the work. A benchmark
 whose files are missing is listed with how to get it. With --plan the command only says what it
 would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY takes some
-benchmarks or categories, --limit N some examples of each. Several
-evaluations, or several training runs, side by side:
+benchmarks or categories, --limit N some examples of each. Several evaluations, or several training
+runs, side by side:
 
     python -m rewardjax.evaluate compare runs/eval/A runs/eval/B
 """

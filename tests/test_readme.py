@@ -1,4 +1,4 @@
-"""The README as a newcomer follows it: its commands, pasted, in a fresh clone with nothing beside it."""
+"""The README as a newcomer follows it: its commands, pasted, in a clone with nothing beside it."""
 
 import json
 import pathlib
@@ -10,6 +10,7 @@ from tiny import ROOT
 
 # What a newcomer has instead: this test may not have the hub.
 INSTEAD = {"Qwen/Qwen3-0.6B": "runs/quickstart/hf"}
+OF_THE_TESTS = ("PYTHONPATH", "VIRTUAL_ENV", "XLA_FLAGS", "JAX_PLATFORMS")
 NOT_HERE = {"rewardjax compile": "needs the TPU compiler"}
 
 
@@ -67,6 +68,7 @@ def write_pairs(path: pathlib.Path) -> None:
 
 def paste(command: str, folder: pathlib.Path) -> None:
     """Run a line as it stands, with `.venv/bin` on the path; a failure shows what it printed."""
-    shell = f'PATH="$PWD/.venv/bin:$PATH"; unset PYTHONPATH VIRTUAL_ENV XLA_FLAGS JAX_PLATFORMS; {command}'
+    # As in a newcomer's shell, and not as the tests run.
+    shell = f'PATH="$PWD/.venv/bin:$PATH"; unset {" ".join(OF_THE_TESTS)}; {command}'
     done = subprocess.run(["bash", "-c", shell], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

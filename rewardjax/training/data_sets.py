@@ -56,8 +56,7 @@ def longest_scored(
     """Tokens of the longest conversation that a run scores beside what it trains on."""
     longest = contract.longest_golden(tokenizer)
     for held_out in held_out_sets:
-        lengths = held_out.pairs.lengths  # [pairs, 3]: prefix, rest of chosen, rest of rejected
-        longest = max(longest, int((lengths[:, 0] + lengths[:, 1:].max(axis=1)).max()))
+        longest = max(longest, int(held_out.conversation_lengths().max()))
     if config.benchmarks:
         # They leave out what is longer.
         longest = max(longest, config.data.max_length)

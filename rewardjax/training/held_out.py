@@ -35,6 +35,11 @@ class HeldOut:
         self.lengths = np.array([list(map(len, group.suffixes)) for group in self.groups])
         self.rewards: np.ndarray | None = None
 
+    def conversation_lengths(self) -> np.ndarray:
+        """[pairs]: tokens of the longer one of a pair's two conversations."""
+        lengths = self.pairs.lengths  # [pairs, 3]: prefix, rest of chosen, rest of rejected
+        return lengths[:, 0] + lengths[:, 1:].max(axis=1)
+
     def last_rewards(self) -> np.ndarray:
         """[pairs, 2]: chosen, rejected. The set must have been scored."""
         assert self.rewards is not None, f"{self.name} was never scored"

@@ -36,16 +36,7 @@ from rewardjax.parallel.mesh import Layout, make_mesh, place, row_shards, row_sh
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import (
-    console,
-    goodput,
-    losses,
-    metrics,
-    optim,
-    overview,
-    profiler,
-    report,
-)
+from rewardjax.training import console, goodput, losses, metrics, optim, overview, profiler, report
 from rewardjax.training import records as records_of
 from rewardjax.training.data_sets import longest_scored, read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption

@@ -66,6 +66,11 @@ def test_what_was_given_stays_and_rows_divide_over_the_mesh():
     assert fitted(given, tokens)[0] is given
 
 
+def test_a_pair_that_is_too_long_for_a_given_row_is_left_to_the_check_that_names_it():
+    config, _ = fitted(config_of(64, row_length=512), [50] * 99 + [900])
+    assert config.batch.row_length == 512 and config.batch.rows >= 1
+
+
 def test_everything_that_is_scored_fits_a_row():
     config, _ = fitted(config_of(64), [50] * 100, longest=5000)
     assert config.batch.row_length >= 5000

@@ -122,9 +122,7 @@ def accuracies(arms: Mapping[str, str], correct: Mapping[str, np.ndarray]) -> li
     """A row for each data set."""
     rows = []
     for name, right in correct.items():
-        low, high = wilson(int(right.sum()), len(right))
-        row = {"trained on": name, "accuracy": f"{right.mean():.3f}"}
-        rows.append(row | {"95% interval": f"{low:.3f} to {high:.3f}", "which is": arms[name]})
+        rows.append({"trained on": name} | _accuracy(right) | {"which is": arms[name]})
     return rows
 
 
@@ -152,15 +150,17 @@ def differences(correct: Mapping[str, np.ndarray]) -> list[Row]:
 
 def by_category(right: np.ndarray, categories: Sequence[str]) -> list[Row]:
     """A row for each category, the best first."""
-    rows = []
     names = np.asarray(categories)
-    for name in sorted(set(categories)):
-        of_it = right[names == name]
-        low, high = wilson(int(of_it.sum()), len(of_it))
-        row = {"category": name, "pairs": len(of_it), "accuracy": float(of_it.mean())}
-        rows.append(row | {"95% interval": f"{low:.3f} to {high:.3f}"})
-    rows.sort(key=lambda row: -row["accuracy"])
-    return [row | {"accuracy": f"{row['accuracy']:.3f}"} for row in rows]
+    of_category = {name: right[names == name] for name in sorted(set(categories))}
+    rows = []
+    for name, of_it in sorted(of_category.items(), key=lambda each: -each[1].mean()):
+        rows.append({"category": name, "pairs": len(of_it)} | _accuracy(of_it))
+    return rows
+
+
+def _accuracy(right: np.ndarray) -> dict[str, str]:
+    low, high = wilson(int(right.sum()), len(right))
+    return {"accuracy": f"{right.mean():.3f}", "95% interval": f"{low:.3f} to {high:.3f}"}
 
 
 def voters(store: Store) -> list[dict[str, Any]]:

@@ -32,17 +32,18 @@ def tables(store: Store, iteration: int, *, personal: bool) -> dict[str, list[di
         sql = f"select * from ({fates.sql(iteration)}) where fate = ? and since = ?"
         if not personal:
             sql += f" and pair_id not in ({_PERSONAL})"
-        # The first by pair_id, which is a hash: a sample at random, and always the same.
-        rows = store.query(f"{sql} order by pair_id limit {SHOWN}", [fate, iteration]).to_pylist()
-        texts = store.texts([row["pair_id"] for row in rows])
-        by_heading[heading] = [_shown(*both) for both in zip(rows, texts, strict=True)]
+        by_heading[heading] = _first(store, sql, [fate, iteration], SHOWN)
     return by_heading
 
 
 def flipped(store: Store, count: int) -> list[dict[str, Any]]:
     """At most `count` pairs whose label was turned at any time, as in `tables`."""
-    sql = f"select * from ({fates.sql()}) where fate = ? order by pair_id limit ?"
-    rows = store.query(sql, [fates.FLIPPED, count]).to_pylist()
+    return _first(store, f"select * from ({fates.sql()}) where fate = ?", [fates.FLIPPED], count)
+
+
+def _first(store: Store, sql: str, values: list[Any], count: int) -> list[dict[str, Any]]:
+    # The first by pair_id, which is a hash: a sample at random, and always the same.
+    rows = store.query(f"{sql} order by pair_id limit {count}", values).to_pylist()
     texts = store.texts([row["pair_id"] for row in rows])
     return [_shown(*both) for both in zip(rows, texts, strict=True)]
 

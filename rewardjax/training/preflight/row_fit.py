@@ -25,9 +25,9 @@ MOST_SLOTS = 32_768
 LONGEST_ROW = 4_096  # that is tried where no pair needs a longer one
 # Attention works on tiles of as many tokens.
 TILE = 128
-# Steps whose rows are planned to see how many they need; all pairs of a small run, and a sample
-# of a large one.
-TRIED_STEPS = 64
+# Steps whose rows are planned to see how many they need: those of a small run, and a sample of a
+# large one. Of large steps fewer, each of which is a sample already: a start must not wait for it.
+TRIED_STEPS, TRIED_PAIRS = 64, 16_384
 MOST_PAIRS_PER_ROW = 256
 
 
@@ -105,6 +105,8 @@ def fit(
         # several pairs.
         pairs_per_row = row_length // int(tokens.min()) * math.ceil(batch.responses / 2)
         pairs_per_row = max(batch.responses, min(pairs_per_row, MOST_PAIRS_PER_ROW))
+    # What does not fit a row that was given is refused by `tokenized`, which names it.
+    tokens = np.minimum(tokens, row_length)
     needed = np.array([len(plan_rows(tokens[step], row_length, pairs_per_row)) for step in steps])
     rows = batch.rows
     if rows is None:
@@ -125,12 +127,12 @@ def filled(config: Config, data: TokenizedPairs | RankedGroups, total_steps: int
 
 def _tokens(config: Config, data: TokenizedPairs | RankedGroups) -> np.ndarray:
     """Tokens [N] of each unit that lies in one row: a pair, or a group."""
-    # Of any length: what does not fit a row that was given is refused elsewhere, with its name.
+    # Of any length, as there may be no rows yet.
     anything = 1 << 24
     return pipeline.units_of(data, anything, anything, config.batch.responses).tokens
 
 
 def _steps(config: Config, units: int, total_steps: int) -> list[np.ndarray]:
     # The very pairs that the run will take.
-    count = max(1, min(total_steps, TRIED_STEPS))
+    count = max(1, min(total_steps, TRIED_STEPS, TRIED_PAIRS // config.batch.pairs))
     return [step_pairs(units, config.batch.pairs, config.seed, step) for step in range(count)]

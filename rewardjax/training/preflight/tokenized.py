@@ -71,8 +71,7 @@ def held_out_set(config: Config, held_out: HeldOut) -> Iterator[str]:
     """Whether each response fits a row, and some pair has a preference."""
     where, row_length = f"evals.{held_out.name}", config.batch.row_length
     # Unlike in training, the two responses of a pair may lie in different rows.
-    lengths = held_out.pairs.lengths  # [pairs, 3]: prefix, rest of chosen, rest of rejected
-    conversation = lengths[:, 0] + lengths[:, 1:].max(axis=1)
+    conversation = held_out.conversation_lengths()
     too_long = int((conversation > row_length).sum())
     if too_long:
         yield (
