@@ -227,8 +227,9 @@ def _has_begun(run: Run, first: int) -> bool:
 
 def _terminate(gang: Gang, run: Run, rng: random.Random) -> str | None:
     """SIGTERM to one of them: all save the same step, which the next start goes on from."""
-    before = len(trainers.lines(run.workdir))
-    trainers.until(lambda: len(trainers.lines(run.workdir)) > before + 1, gang)
+    # Steps, not lines: a signal before the first one ends a run that has nothing to save.
+    before = trainers.steps_written(run.workdir)
+    trainers.until(lambda: trainers.steps_written(run.workdir) > before, gang)
     time.sleep(rng.uniform(0.0, 0.2))
     rng.choice(gang.trainers).send(signal.SIGTERM)
     codes = gang.wait()

@@ -251,11 +251,18 @@ def lines(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 def last_written(workdir: pathlib.Path) -> int:
     """The step whose loss was written last, 0 before the first."""
-    steps = [0]
-    for row in lines(workdir):
-        if "loss" in row:
-            steps.append(row["step"])
-    return steps[-1]
+    return [0, *_taken(workdir)][-1]
+
+
+def steps_written(workdir: pathlib.Path) -> int:
+    """How often a step's loss was written, repeated steps counted again."""
+    return len(_taken(workdir))
+
+
+def _taken(workdir: pathlib.Path) -> list[int]:
+    """Steps in the order in which their losses were written."""
+    # The figures of step 0, and those that a start owes, are rows without a loss.
+    return [row["step"] for row in lines(workdir) if "loss" in row]
 
 
 def is_saving(workdir: pathlib.Path) -> bool:

@@ -70,7 +70,8 @@ def training() -> Config:
         evals: name -> a held-out set, with the fields of `data`.
         benchmarks: name -> a benchmark to follow while training: `benchmark`, its module, and the
             arguments of that module's load.
-        eval_every: steps between evaluations; the last step has one too.
+        eval_every: steps between evaluations; there is one before the first step and one after
+            the last too, whatever this is.
         checkpoint.every: steps between checkpoints; 0 for none by number. The last step has one.
         checkpoint.minutes: between checkpoints; 0 for none by the clock.
         log.profile: first:last, the steps that are recorded for TensorBoard's profiler.

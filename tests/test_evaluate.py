@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from commands import run_all
-from tiny import ROOT, tiny_config
+from tiny import ROOT, logged, tiny_config
 
 from rewardjax import config as config_lib
 from rewardjax import evaluate, evaluators
@@ -20,7 +20,6 @@ from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Result
 from rewardjax.scoring import model as scorer
 from rewardjax.training import loop
-from rewardjax.training.metrics import read_metrics
 
 
 def mini(model, output, names=(), **changes):
@@ -351,10 +350,9 @@ def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
         config.benchmarks = {"hard": dict(benchmark="llmbar", path="assets:benchmarks/llmbar")}
     summary = loop.run(config, tmp_path / "run")
     assert 0 <= summary["hard/headline"] <= 1 and summary["hard/unscored"] == 0
-    row = [row for row in read_metrics(tmp_path / "run") if "hard/headline" in row]
-    assert [one["step"] for one in row] == [2] and row[0]["hard/llmbar-natural"] == summary[
-        "hard/llmbar-natural"
-    ]
+    assert list(logged(tmp_path / "run", "hard/headline")) == [0, 2]
+    natural = logged(tmp_path / "run", "hard/llmbar-natural")
+    assert natural[2] == summary["hard/llmbar-natural"]
     model = scorer.load(tmp_path / "run")
     again = evaluate.run(mini(tmp_path / "run", tmp_path / "out", ("llmbar",)))
     assert (

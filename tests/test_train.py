@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from tiny import ROOT, tiny_config
+from tiny import ROOT, logged, tiny_config
 
 from rewardjax import config as config_lib
 from rewardjax.defaults import WORLD
@@ -40,7 +40,7 @@ def final_state(workdir) -> dict:
 
 
 def losses(workdir) -> list[float]:
-    return [row["loss"] for row in read_metrics(workdir)]
+    return list(logged(workdir, "loss").values())
 
 
 def test_a_run_leaves_what_it_promises(tiny_run):
@@ -52,12 +52,11 @@ def test_a_run_leaves_what_it_promises(tiny_run):
         "data",
         "evals.heldout",
     }
-    rows = read_metrics(workdir)
-    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert [row["step"] for row in rows if "heldout/accuracy" in row] == [2, 4, 6]
-    assert all(
-        np.isfinite(row[name]) for row in rows for name in ("loss", "accuracy", "grad_norm", "lr")
-    )
+    for name in ("loss", "accuracy", "grad_norm", "lr"):
+        values = logged(workdir, name)
+        assert list(values) == [1, 2, 3, 4, 5, 6] and np.isfinite(list(values.values())).all()
+    # The model that has learned nothing is measured too, or nobody could tell what training added.
+    assert list(logged(workdir, "heldout/accuracy")) == [0, 2, 4, 6]
     assert (workdir / "report.html").read_text().count("data:image/png") == 5
     assert (
         (workdir / "DONE").exists()
@@ -77,8 +76,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
 
 
 def figures(workdir) -> dict[int, float]:
-    rows = read_metrics(workdir)
-    return {row["step"]: row["heldout/nll"] for row in rows if "heldout/nll" in row}
+    return logged(workdir, "heldout/nll")
 
 
 def test_preempted_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch, capsys):
@@ -96,12 +94,43 @@ def test_preempted_and_resumed_continues_bitwise(tiny_run, tmp_path, monkeypatch
         patch.setattr(loop.pipeline, "train_steps", signals)
         with pytest.raises(loop.Preempted, match="saved step 4 of 6"):
             loop.run(tiny_config(cache), tmp_path)
-    assert figures(tmp_path).keys() == {2}
+    assert figures(tmp_path).keys() == {0, 2}
     loop.run(tiny_config(cache), tmp_path)
     assert "continuing" in capsys.readouterr().err
     assert losses(tmp_path) == losses(workdir)
     assert figures(tmp_path) == figures(workdir)
     assert final_state(tmp_path) == final_state(workdir)
+
+
+def test_a_run_that_stopped_before_its_first_save_measures_step_0_again(
+    tiny_run, tmp_path, monkeypatch
+):
+    """What an earlier start measured on another set is not of this run."""
+    workdir, _, cache = tiny_run
+    other = tiny_config(cache, **{"checkpoint.keep.best": "other/accuracy"})
+    with other.unlocked():
+        other.evals = {"other": other.evals.heldout}
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.pipeline, "train_steps", _no_step)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run(other, tmp_path)
+    assert list(logged(tmp_path, "other/nll")) == [0]
+    loop.run(tiny_config(cache), tmp_path)
+    assert not logged(tmp_path, "other/nll")
+    assert figures(tmp_path) == figures(workdir) and losses(tmp_path) == losses(workdir)
+
+
+def _no_step(*args, **kwargs):
+    raise KeyboardInterrupt
+    yield  # a generator, so that it raises where the first step would be taken
+
+
+def test_a_run_without_a_held_out_set_measures_nothing(tiny_run, tmp_path):
+    config = tiny_config(tiny_run[2], steps=1)
+    with config.unlocked():
+        config.evals, config.checkpoint.keep.best = {}, None
+    loop.run(config, tmp_path)
+    assert [row["step"] for row in read_metrics(tmp_path)] == [1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -14,3 +14,10 @@ def tiny_config(cache, **overrides):
         for section in (config.data, *config.evals.values()):
             section.cache = str(cache)
     return config
+
+
+def logged(workdir, name) -> dict[int, float]:
+    """Values of a metric by step, where it was logged: step 0 has figures and no loss."""
+    from rewardjax.training.metrics import read_metrics
+
+    return {row["step"]: row[name] for row in read_metrics(workdir) if name in row}

@@ -26,10 +26,11 @@ METRICS = """\
 # Metrics
 
 What `rewardjax train` logs: into `metrics.jsonl` of the run's folder, one JSON line for each step,
-and into TensorBoard and Weights & Biases where `log.writers.tensorboard` and `log.writers.wandb`
-say so. Those get the figures of a step as `train/NAME` and `speed/NAME`, and the whole config.
-`log.writers.wandb` may be True, or the arguments of `wandb.init`: the run's name is otherwise that
-of its folder, and the project `rewardjax`.
+figures of held-out sets on lines of their own (step 0 is the model before training, and has no
+other line), and into TensorBoard and Weights & Biases where `log.writers.tensorboard` and
+`log.writers.wandb` say so. Those get the figures of a step as `train/NAME` and `speed/NAME`, and
+the whole config. `log.writers.wandb` may be True, or the arguments of `wandb.init`: the run's name
+is otherwise that of its folder, and the project `rewardjax`.
 
 This page is written by `python -m rewardjax.tools.reference_pages docs`.
 """

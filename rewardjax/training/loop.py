@@ -186,10 +186,15 @@ def _run(
     checkpoints = stack.enter_context(
         open_checkpoints(workdir / "checkpoints", **config.checkpoint.keep)
     )
-    first_step, elapsed, skipped, owes_figures = 0, 0.0, 0, False
+    first_step, elapsed, skipped = 0, 0.0, 0
+    # A learning curve begins with the model that has learned nothing: without that figure nobody
+    # can tell what training added. Nothing else is written about step 0, and an earlier start that
+    # saved nothing may have had other held-out sets: its row 0 is superseded too.
+    owes_figures, first_row = bool(measured), 0
     if (saved := checkpoints.newest_meta()) is not None:
         refuse_if_changed(saved["bound"], bound, workdir)
         first_step, trees, meta = checkpoints.restore(abstract(state_of(trained, frozen, opt)))
+        first_row = first_step + 1
         opt, elapsed = trees["opt"], meta["elapsed"]
         skipped, owes_figures = meta["skipped"], meta["owes_figures"]
         trained, frozen = trainable.split(
@@ -215,7 +220,7 @@ def _run(
     writer = metrics.MetricWriter(
         records.folder,
         run=workdir,
-        start_step=first_step + 1,
+        start_step=first_row,
         config=bound["config"],
         **config.log.writers,
     )
@@ -261,14 +266,23 @@ def _run(
         if (step := checkpoints.settle()) is not None:
             note(f"saved step {step} of {total_steps}")
 
+    def evaluate(step: int) -> dict[str, Any]:
+        """The figures of all sets after `step` steps, written and told."""
+        # What is measured is not trained: neither speed nor elapsed time may count it.
+        with progress.paused():
+            figures = evaluate_all(measured, score, trainable.join(trained, frozen))
+            writer.write(step, figures)
+        for line in console.lines(step, total_steps, figures, names):
+            progress.say(line)
+        ledger.spent(goodput.EVALUATION)
+        return figures
+
     # The step before, whose metrics are fetched while the devices take this one: fetching those of
     # this one would leave the devices idle until the next is dispatched.
     in_flight: list[Dispatched] = []
     results: dict[str, float] = {}
     if owes_figures:
-        results = evaluate_all(measured, score, trainable.join(trained, frozen))
-        writer.write(first_step, results)
-        ledger.spent(goodput.EVALUATION)
+        results = evaluate(first_step)
     stopping = stack.enter_context(boundaries.stopping_on_signals())
     watchdog = stack.enter_context(watching(**config.hang))
     last_save = time.monotonic()
@@ -319,12 +333,7 @@ def _run(
         del in_flight[:ready]
         ledger.spent(goodput.PRODUCTIVE)
         if evaluates:
-            with progress.paused():
-                results = evaluate_all(measured, score, trainable.join(trained, frozen))
-                writer.write(step, results)
-            for line in console.lines(step, total_steps, results, names):
-                progress.say(line)
-            ledger.spent(goodput.EVALUATION)
+            results = evaluate(step)
         if saves:
             state = state_of(trained, frozen, opt)
             score_contract = contract.with_golden(

@@ -9,14 +9,14 @@ import time
 
 import numpy as np
 import pytest
-from tiny import ROOT, tiny_config
+from tiny import ROOT, logged, tiny_config
 
 from rewardjax import export
 from rewardjax.command import owner
 from rewardjax.io import storage
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.scoring import model as scorer
-from rewardjax.training import loop, metrics
+from rewardjax.training import loop
 from rewardjax.training import records as records_of
 
 
@@ -28,7 +28,7 @@ def workdir(bucket_folder):
 def losses(workdir):
     """The loss of every step of a run, wherever it is."""
     with storage.copied(workdir) as folder:
-        return {row["step"]: row["loss"] for row in metrics.read_metrics(folder)}
+        return logged(folder, "loss")
 
 
 def fingerprints(workdir):

@@ -6,11 +6,10 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import logged, tiny_config
 
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.training import loop
-from rewardjax.training.metrics import read_metrics
 
 GROUPS_OF_FOUR = {
     "loss.name": "plackett_luce",
@@ -27,7 +26,7 @@ def fingerprints(workdir):
 
 
 def losses(workdir):
-    return [row["loss"] for row in read_metrics(workdir)]
+    return list(logged(workdir, "loss").values())
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +38,10 @@ def listwise_run(tmp_path_factory):
 
 def test_a_listwise_run_trains_and_is_measured_on_held_out_pairs(listwise_run):
     workdir, _ = listwise_run
-    rows = read_metrics(workdir)
-    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert rows[0]["loss"] > np.log(2)  # more than one comparison per group
-    assert all(0 <= row["accuracy"] <= 1 for row in rows)
-    assert "heldout/accuracy" in rows[-1]
+    assert list(logged(workdir, "loss")) == [1, 2, 3, 4, 5, 6]
+    assert losses(workdir)[0] > np.log(2)  # more than one comparison per group
+    assert all(0 <= value <= 1 for value in logged(workdir, "accuracy").values())
+    assert list(logged(workdir, "heldout/accuracy")) == [0, 2, 4, 6]
     assert json.loads((workdir / "summary.json").read_text())["steps"] == 6
 
 
@@ -85,8 +83,8 @@ def test_on_pairs_it_is_the_bradley_terry_run(tiny_run, tmp_path):
     loop.run(tiny_config(cache, **{"loss.name": "plackett_luce"}), tmp_path)
     np.testing.assert_allclose(losses(tmp_path), losses(workdir), rtol=1e-4)
     for name in ("accuracy", "margin", "reward", "grad_norm"):
-        listwise = [row[name] for row in read_metrics(tmp_path)]
-        pairwise = [row[name] for row in read_metrics(workdir)]
+        listwise = list(logged(tmp_path, name).values())
+        pairwise = list(logged(workdir, name).values())
         np.testing.assert_allclose(listwise, pairwise, rtol=1e-3, atol=1e-6, err_msg=name)
 
 

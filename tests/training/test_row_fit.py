@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import logged, tiny_config
 
 from rewardjax import defaults
 from rewardjax.data.pack import plan_rows
 from rewardjax.training import loop
-from rewardjax.training.metrics import read_metrics
 from rewardjax.training.preflight import row_fit
 
 
@@ -93,6 +92,6 @@ def test_a_run_whose_rows_are_left_to_the_data_takes_the_same_steps(tiny_run, tm
     loop.run(config, tmp_path)
     batch = json.loads((tmp_path / "config.json").read_text())["batch"]
     assert all(isinstance(batch[name], int) for name in row_fit.FIELDS)
-    losses = [row["loss"] for row in read_metrics(tmp_path)]
-    expected = [row["loss"] for row in read_metrics(tiny_run[0])]
+    losses = list(logged(tmp_path, "loss").values())
+    expected = list(logged(tiny_run[0], "loss").values())
     np.testing.assert_allclose(losses, expected, rtol=1e-4)

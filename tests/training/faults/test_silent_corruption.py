@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import tiny_config
+from tiny import logged, tiny_config
 
 from rewardjax.command.exit_codes import ExitCode
 from rewardjax.models.checkpoints import checkpoints
 from rewardjax.training import loop
 from rewardjax.training.faults import silent_corruption
-from rewardjax.training.metrics import read_metrics
 
 
 def flipped_on(device, array):
@@ -67,7 +66,7 @@ def test_a_run_is_the_same_with_it_and_ends_at_a_step_that_differs(tiny_run, tmp
     with pytest.raises(silent_corruption.Corrupted, match="step 6 was computed twice") as ended:
         loop.run(tiny_config(cache, **{"recheck.every": 3}), tmp_path)
     assert ended.value.code == ExitCode.HANG
-    whole = [row["loss"] for row in read_metrics(workdir)]
+    whole = logged(workdir, "loss")
     # The metrics of step 5 were still to be fetched.
-    assert [row["loss"] for row in read_metrics(tmp_path)] == whole[:4]
+    assert logged(tmp_path, "loss") == {step: whole[step] for step in (1, 2, 3, 4)}
     assert checkpoints.steps_of(tmp_path / "checkpoints") == [2, 4]
