@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import object_server
-from rewardjax import score
 from rewardjax.data import sources
 from rewardjax.data.chat import ChatTokenizer
 from rewardjax.data.pack import TokenGroup
@@ -35,7 +34,7 @@ from rewardjax.io import storage
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.passes import plan as plans
-from rewardjax.scoring.passes import work
+from rewardjax.scoring.passes import scored_file, work
 
 BAD_EVERY = 97  # records of which one has no text, so that the quarantine is counted too
 WORKERS = 6
@@ -101,7 +100,8 @@ def hash_worker(model: str, source: str, output: str, unit: int) -> None:
     plans.UNIT = unit
     # Requests to a server on this machine cost nothing.
     work.LOOKS_AT_BUCKET_EVERY = work.LOOKS_EVERY
-    score.score_file(load_hash_model(pathlib.Path(model)), sources.open_source(source), output)
+    hash_model = load_hash_model(pathlib.Path(model))
+    scored_file.score_file(hash_model, sources.open_source(source), output)
 
 
 class Storm:

@@ -1,208 +1,46 @@
 """Reward every response of a data set.
 
-    python -m rewardjax.score --model DIR --input FILE --output OUT.parquet [--workers N]
+    python -m rewardjax.score --model DIR --input FILE --output OUT.parquet [--workers N] [--texts]
+    python -m rewardjax.score best-of-n --model DIR --input FILE --output BEST.jsonl
     python -m rewardjax.score merge OUT.parquet
     python -m rewardjax.score verify OUT.parquet
 
 DIR is an exported Hugging Face folder or the workdir of a run; FILE any format of
 `data/formats.py`, or groups `{"id", "prompt": [messages], "responses": [text, ...]}`. OUT
-(`.parquet` or `.jsonl`) gets a row `id, row, response_index, reward` for each response, where `row`
-is the record's place in the data (an id may occur twice); what cannot be scored is listed with its
-reason in `OUT.quarantine.jsonl`, the score contract goes to `OUT.contract.json`, and what was
-scored by what, with checksums, to `OUT.record.json`. A command that was killed goes on where it
-was; the same command on other hosts that share the folder of OUT takes part in the work. `merge`
-puts the parts of a finished pass together without a model, and `verify` says whether OUT is what
-was written.
+(`.parquet`, `.jsonl` or `.csv`) gets a row `id, row, response_index, reward` for each response,
+where `row` is the record's place in the data (an id may occur twice), and with `--texts` its prompt
+and response too; where the data have labels, it is said how often the rewards agree with them. What
+cannot be scored is listed with its reason in `OUT.quarantine.jsonl`, the score contract goes to
+`OUT.contract.json`, and what was scored by what, with checksums, to `OUT.record.json`. A command
+that was killed goes on where it was; the same command on other hosts that share the folder of OUT
+takes part in the work. `merge` puts the parts of a finished pass together without a model, and
+`verify` says whether OUT is what was written. `best-of-n` scores in the same way, into
+`BEST.jsonl.scores.parquet`, and writes the best response of each group.
 """
 
-import collections
 import contextlib
 import json
-import math
 import pathlib
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 
-from rewardjax import fingerprint
 from rewardjax.command import errors
-from rewardjax.command.background import beside
-from rewardjax.command.running import Running, Step
-from rewardjax.data import accounting, formats, sources, spelling
-from rewardjax.io import files, storage
-from rewardjax.models.checkpoints import tree_fingerprint
+from rewardjax.data import formats, sources, spelling
+from rewardjax.io import storage
 from rewardjax.parallel.mesh import make_mesh
-from rewardjax.scoring import contract, units
+from rewardjax.scoring import agreement, best_responses, units
 from rewardjax.scoring import model as scorer
-from rewardjax.scoring.passes import merge, parts, plan, records
-from rewardjax.scoring.passes.tables import WRITERS
-from rewardjax.scoring.passes.work import looks_every, work
-
-MAX_DROPPED = 0.2  # share of the records that may be unreadable
-
-
-def score_file(
-    model: scorer.Scorer,
-    source: sources.Source,
-    output: str | pathlib.Path,
-    columns: Any = None,
-    labels: Any = None,
-    max_dropped: float = MAX_DROPPED,
-) -> dict[str, int]:
-    """Score `source` into `output`, which appears only when it is whole.
-
-    Every response of every record has a row, or is in the quarantine with its reason; a record that
-    is not a group has one entry there, with response_index -1. Any number of processes may do this
-    at the same time. columns, labels: as for `data.prepare.prepare`.
-
-    Returns the counts of records, scores and quarantine entries; `unreadable` are whole records.
-
-    Raises:
-        ValueError: where more than `max_dropped` of the first records are unreadable, or another
-            pass is on the way to `output`.
-    """
-    refuse_output(output)
-    output = storage.path_of(output)
-    files.make_folder(output.parent)
-    readings = formats.readings(source, columns, labels)
-    this = plan_of(model, source, columns, labels)
-    folder = parts.folder_of(output)
-    record = _record_of(output, this)
-    if record is None:
-        plan.join(folder, this)
-        # Beside the parts, so that whoever puts them together needs no model.
-        with files.replacing(folder / contract.FILE, many_writers=True) as part:
-            contract.save(model.contract, part)
-        judge = _Judge(folder, this, max_dropped)
-        with _progress(folder, this):
-            work(folder, this, model, source, readings, output.suffix, judge)
-        _merge(folder, output, this)
-        record = merge.verify(output)
-    account = units.Account(**record["account"])
-    _tell(account, output)
-    return account.counts
-
-
-def plan_of(
-    model: scorer.Scorer, source: sources.Source, columns: Any = None, labels: Any = None
-) -> plan.Plan:
-    """What scoring `source` with `model` is, for others that take part to compare."""
-    settings = [columns, labels, model.compute_dtype]
-    return plan.Plan(
-        input=source.name,
-        records=len(source),
-        data=source.fingerprint(),
-        model=tree_fingerprint.of_tree(model.params),
-        contract=model.contract.fingerprint,
-        settings=fingerprint.of_json(settings),
-        unit=plan.UNIT,
-    )
-
-
-def _record_of(output: pathlib.Path, this: plan.Plan) -> dict[str, Any] | None:
-    """The record of `output` if that is what this pass would write; other scores are replaced."""
-    try:
-        record = merge.verify(output)
-    except merge.Damaged:
-        return None
-    if {name: record[name] for name in plan.Plan._fields} != this._asdict():
-        return None
-    return record
-
-
-def _merge(folder: pathlib.Path, output: pathlib.Path, this: plan.Plan) -> None:
-    try:
-        merge.merge(folder, output)
-    except (merge.Damaged, FileNotFoundError):
-        # Another worker has put the parts together, and taken them away, at the same time.
-        if _record_of(output, this) is None:
-            raise
-
-
-class _Judge:
-    """Stops a worker where the first records of a file say that it is misread."""
-
-    def __init__(self, folder: pathlib.Path, this: plan.Plan, max_dropped: float):
-        self._folder, self._max_dropped = folder, max_dropped
-        # A file without so many records is judged when it is done.
-        self._first = 0
-        if this.records >= accounting.EARLY:
-            self._first = math.ceil(accounting.EARLY / this.unit)
-
-    def __call__(self, unit: int, account: units.Account) -> None:
-        """Raise ValueError where too many records of the first units are unreadable."""
-        if unit >= self._first:
-            return
-        accounts = [account]
-        for other in set(range(self._first)) - {unit}:
-            path = parts.commit_path(self._folder, other)
-            # Once all of them are there: a few bad records at the start of a file say little.
-            if not path.exists():
-                return
-            accounts.append(records.account_of(records.read(path, ["account"]), path))
-        counts = units.total(accounts)
-        refuse_misread(counts.counts, self._max_dropped, f"the first: {counts.first:.300}")
-
-
-@contextlib.contextmanager
-def _progress(folder: pathlib.Path, this: plan.Plan) -> Iterator[None]:
-    """Tell of the records that all workers have done, with rate and ETA, while the block runs."""
-    running = Running().step("score", this.records, unit="record", done=_done(folder, this))
-    with running as step, beside(_look, step, folder, this):
-        yield
-
-
-def _look(step: Step, folder: pathlib.Path, this: plan.Plan, stop: threading.Event) -> None:
-    while not stop.wait(looks_every(folder)):
-        # Where another worker has put the parts together, they are gone.
-        step.advance(max(0.0, _done(folder, this) - step.done))
-
-
-def _done(folder: pathlib.Path, this: plan.Plan) -> int:
-    """Records of the units that are done, the last of which may be smaller."""
-    return min(len(parts.committed(folder)) * this.unit, this.records)
-
-
-def _tell(account: units.Account, output: pathlib.Path) -> None:
-    """Say what has no score, and what is read otherwise than its owner may think."""
-    if account.first:
-        print(_lost(account, output), file=sys.stderr)
-    for sentence in accounting.remarks(
-        account.counts["with_control_strings"],
-        account.control_example,
-        account.unprinted,
-        account.late_columns,
-        account.counts["shortened"],
-    ):
-        print(sentence, file=sys.stderr)
-
-
-def refuse_misread(counts: dict[str, int], max_dropped: float, why: str) -> None:
-    """Raise ValueError where a larger share than `max_dropped` of the records is unreadable."""
-    share = counts["unreadable"] / max(counts["records"], 1)
-    if share > max_dropped:
-        raise ValueError(
-            f"{share:.0%} of {counts['records']:,} records cannot be read, {why}; --max_dropped "
-            f"{max_dropped} is the share that may be lost"
-        )
-
-
-def refuse_output(output: str | pathlib.Path) -> None:
-    """Raise ValueError where no scores can be written to the file `output`."""
-    output = storage.path_of(output)
-    if output.suffix not in WRITERS:
-        raise ValueError(f"--output {output}: the name must end with {' or '.join(WRITERS)}")
-    if output.is_dir():
-        raise ValueError(f"--output {output} is a folder; name a file")
-    # Beside it too: whoever opened a pipe there would wait for ever.
-    for path in (output, *merge.beside(output)):
-        files.refuse_pipe(path)
-    if reason := files.unwritable(output.parent, addresses=True):
-        raise ValueError(f"--output {output}: {reason}")
+from rewardjax.scoring.passes import merge, parts
+from rewardjax.scoring.passes.scored_file import (
+    MAX_DROPPED,
+    refuse_misread,
+    refuse_output,
+    score_file,
+)
 
 
 def refuse_overwriting(source: sources.Source, output: str | pathlib.Path) -> None:
@@ -225,26 +63,60 @@ def _input_readings(source: sources.Source, columns: Any, labels: Any) -> Sequen
     return formats.readings(source, columns, labels)
 
 
-def _lost(account: units.Account, output: pathlib.Path) -> str:
-    """A sentence about what has no score: whole records, and single responses of others."""
-    reasons = collections.Counter(account.reasons).most_common()
-    by_reason = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
-    return (
-        f"warning: {account.counts['scored']:,} responses scored, "
-        f"{account.counts['quarantined']:,} records or responses not ({by_reason}), the first: "
-        f"{account.first:.300}; all of them are in {output.name}.quarantine.jsonl"
-    )
-
-
 @errors.one_line("rewardjax.score")
 def main() -> None:
     """Run the command."""
     if sys.argv[1:2] in (["merge"], ["verify"]):
         _of_output(sys.argv[1], sys.argv[2:])
-        return
+    elif sys.argv[1:2] == ["best-of-n"]:
+        _best_of_n(sys.argv[2:])
+    else:
+        _score(sys.argv[1:])
+
+
+def _score(arguments: Sequence[str]) -> None:
     parser = errors.ArgumentParser(
-        prog="python -m rewardjax.score", description="Reward every response of a data set."
+        prog="python -m rewardjax.score",
+        description="Reward every response of a data set.",
+        epilog="also: best-of-n (the best response of each group), merge OUT, verify OUT",
     )
+    _add_flags(parser)
+    parser.add_argument(
+        "--texts", action="store_true", help="give each row its prompt and response too"
+    )
+    args = parser.parse_args(arguments)
+    source = _checked(args, args.output)
+    account, model = _run(args, arguments, source, args.output, args.texts)
+    told = {"output": args.output, "contract": model.contract.fingerprint}
+    if account.agreement is not None:
+        told |= agreement.figures(agreement.Agreement(**account.agreement))
+    print(json.dumps(account.counts | told))
+    _refuse_lost(args, account)
+
+
+def _best_of_n(arguments: Sequence[str]) -> None:
+    parser = errors.ArgumentParser(
+        prog="python -m rewardjax.score best-of-n",
+        description="Reward every response, and write the best one of each group with its prompt. "
+        "Where the data say which responses are right: how often the best of K is. The scores of "
+        "all responses go to OUT.scores.parquet.",
+    )
+    _add_flags(parser)
+    args = parser.parse_args(arguments)
+    output = storage.path_of(args.output)
+    scores = output.with_name(output.name + ".scores.parquet")
+    source = _checked(args, args.output, scores)
+    account, model = _run(args, arguments, source, scores)
+    _refuse_lost(args, account)
+    readings = formats.readings(source, args.columns, args.labels)
+    best = best_responses.write_best(source, readings, scores, output)
+    for sentence in best_responses.sentences(best):
+        print(sentence, file=sys.stderr)
+    told = {"output": args.output, "scores": str(scores), "contract": model.contract.fingerprint}
+    print(json.dumps(best._asdict() | told))
+
+
+def _add_flags(parser: errors.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         required=True,
@@ -259,7 +131,8 @@ def main() -> None:
     parser.add_argument(
         "--output",
         required=True,
-        help="where the scores go: a name ending with .parquet or .jsonl, on a disk or gs://BUCKET",
+        help="what is written: a name ending with .parquet, .jsonl or .csv, on a disk or "
+        "gs://BUCKET",
     )
     parser.add_argument(
         "--dtype",
@@ -280,10 +153,14 @@ def main() -> None:
         default=1,
         help="processes of this machine; each holds the model (default 1)",
     )
-    args = parser.parse_args()
+
+
+def _checked(args: Any, *outputs: str | pathlib.Path) -> sources.Source:
+    """The data to score. Raises ValueError for all that is wrong with a command at once."""
     # Before the model, which takes long: a misspelt name should not have to wait for it.
     complaints = errors.Complaints()
-    complaints.of(refuse_output, args.output)
+    for output in outputs:
+        complaints.of(refuse_output, output)
     complaints.of(refuse_share, args.max_dropped)
     if args.workers < 1:
         complaints.add([f"--workers {args.workers}: at least 1"])
@@ -293,31 +170,53 @@ def main() -> None:
     )
     readings = None
     if source is not None:
-        complaints.of(refuse_overwriting, source, args.output)
+        for output in outputs:
+            complaints.of(refuse_overwriting, source, output)
         readings = complaints.of(_input_readings, source, args.columns, args.labels)
     complaints.refuse()
     assert source is not None, "its refusal would have been raised"
     for reading in readings or ():
         print(reading.sentence(), file=sys.stderr)
-    with _helpers(args.workers - 1):
+    return source
+
+
+def _run(
+    args: Any,
+    arguments: Sequence[str],
+    source: sources.Source,
+    output: str | pathlib.Path,
+    texts: bool = False,
+) -> tuple[units.Account, scorer.Scorer]:
+    """Score `source` into `output`, with all workers of the command."""
+    with _helpers(args.workers - 1, [*arguments, "--output", str(output)]):
         # Each process is a worker for itself, though a TPU slice may show it everybody's devices.
         mesh = make_mesh(devices=jax.local_devices())
         model = scorer.load(args.model, dtype=args.dtype, mesh=mesh, step=args.step)
-        counts = score_file(
-            model, source, args.output, args.columns, args.labels, max_dropped=args.max_dropped
+        account = score_file(
+            model,
+            source,
+            output,
+            args.columns,
+            args.labels,
+            max_dropped=args.max_dropped,
+            texts=texts,
         )
-    print(json.dumps(counts | {"output": args.output, "contract": model.contract.fingerprint}))
+    return account, model
+
+
+def _refuse_lost(args: Any, account: units.Account) -> None:
+    """Raise ValueError where nothing was scored, or too little of the data was understood."""
     # After the files are whole: the quarantine says what to mend, the exit code is for scripts.
-    if not counts["scored"]:
+    if not account.counts["scored"]:
         raise ValueError(f"{args.input}: no response could be scored; the reasons are above")
-    refuse_misread(counts, args.max_dropped, "the reasons are above")
+    refuse_misread(account.counts, args.max_dropped, "the reasons are above")
 
 
 @contextlib.contextmanager
-def _helpers(count: int) -> Iterator[None]:
-    """So many more processes of the same command while the block runs."""
-    # The last --workers counts. What they say is what this process says.
-    command = [sys.executable, "-m", "rewardjax.score", *sys.argv[1:], "--workers", "1"]
+def _helpers(count: int, arguments: Sequence[str]) -> Iterator[None]:
+    """So many more processes that score with these arguments while the block runs."""
+    # The last --output and --workers count. What they say is what this process says.
+    command = [sys.executable, "-m", "rewardjax.score", *arguments, "--workers", "1"]
     helpers = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(count)
@@ -339,7 +238,7 @@ def _of_output(verb: str, arguments: Sequence[str]) -> None:
         prog=f"python -m rewardjax.score {verb}",
         description="Put the parts of a finished pass together, or check a file of scores.",
     )
-    parser.add_argument("output", help="OUT.parquet or OUT.jsonl")
+    parser.add_argument("output", help="OUT.parquet, OUT.jsonl or OUT.csv")
     args = parser.parse_args(arguments)
     output = storage.path_of(args.output)
     folder = parts.folder_of(output)

@@ -30,7 +30,7 @@ MISTAKES = {
     ("train", "--config", TINY, OUTPUT, "--set", "benchmarks.x.benchmark=y"): "has no 'x'",
     ("score", "--model", "headless", "--data", "pairs.jsonl", "--output=s.jsonl"): "headless",
     ("score", "--model", "empty", "--data", "pairs.jsonl", "--output=s.jsonl"): "empty",
-    ("score", "--model", "assets:world", "--data", "pairs.jsonl", "--output=s.csv"): "s.csv",
+    ("score", "--model", "assets:world", "--data", "pairs.jsonl", "--output=s.xlsx"): "s.xlsx",
     ("export", "--model", "empty", "--output", "new"): "empty/config.json",
     ("evaluate", "--config", str(ROOT / "configs/eval/mini.py")): "model",
     ("sweep", "--config", TINY, "--plan"): "it has: sweep_lr",

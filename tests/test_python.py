@@ -11,10 +11,11 @@ from tiny import ROOT
 
 import rewardjax
 from rewardjax import config as config_lib
-from rewardjax import own_data, score, train
+from rewardjax import own_data, train
 from rewardjax.command import errors
 from rewardjax.data import sources
 from rewardjax.data.groups import BadRecord
+from rewardjax.scoring.passes import scored_file
 from rewardjax.training import loop
 
 
@@ -28,7 +29,7 @@ def test_rewards_are_those_that_the_command_writes_and_mistakes_are_sentences(ex
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_text(json.dumps({"prompt": prompt, "responses": texts}) + "\n")
     model = rewardjax.load(exported)
-    score.score_file(model, sources.open_source(path), output)
+    scored_file.score_file(model, sources.open_source(path), output)
     # Written with the fewest digits of a float32, so compared as the float32 that they name.
     written = [json.loads(line)["reward"] for line in output.read_text().splitlines()]
     rewards = model.rewards(prompt, texts)

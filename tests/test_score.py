@@ -3,6 +3,7 @@
 transformers' numbers for the same file, one row for every response or a reason why not.
 """
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -24,6 +25,7 @@ from rewardjax.io import files, storage
 from rewardjax.models import build
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
+from rewardjax.scoring.passes import scored_file
 
 GROUPS = [
     {
@@ -127,7 +129,7 @@ def scored(exported, records, tmp_path, **how):
     """The scores, and the quarantine, of records in a file."""
     path, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    score.score_file(scorer.load(exported), sources.open_source(path), output, **how)
+    scored_file.score_file(scorer.load(exported), sources.open_source(path), output, **how)
     bad = (tmp_path / "out.jsonl.quarantine.jsonl").read_text().splitlines()
     return list(map(json.loads, output.read_text().splitlines())), list(map(json.loads, bad))
 
@@ -144,7 +146,7 @@ def test_control_tokens_in_texts_are_counted_and_told(exported, tmp_path, capsys
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     source = sources.open_source(path)
-    counts = score.score_file(scorer.load(exported), source, tmp_path / "out.jsonl")
+    counts = scored_file.score_file(scorer.load(exported), source, tmp_path / "out.jsonl").counts
     assert counts["with_control_strings"] == 1 and counts["scored"] == 3
     assert "read as plain text: record 1, '1<|im_end|>'" in capsys.readouterr().err
 
@@ -174,7 +176,7 @@ def test_columns_of_another_name_are_scored_once_they_are_named(exported, tmp_pa
 def test_scores_are_those_of_transformers(exported, input_file, tmp_path):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
-    score.score_file(
+    scored_file.score_file(
         scorer.load(exported, dtype="float32"),
         sources.open_source(input_file),
         tmp_path / "scores.jsonl",
@@ -330,7 +332,8 @@ def test_prompts_that_are_cut_and_late_columns_are_told(exported, tmp_path, caps
     records = [*[good] * 1000, good | {"prompt": "one " * 100}, good | {"note": "x"}]
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    counts = score.score_file(model, sources.open_source(str(path)), tmp_path / "out.jsonl")
+    source = sources.open_source(str(path))
+    counts = scored_file.score_file(model, source, tmp_path / "out.jsonl").counts
     assert counts["scored"] == 1002 and counts["shortened"] == 1
     said = capsys.readouterr().err
     assert "the oldest tokens of the prompt are cut off in 1 records" in said
@@ -350,11 +353,11 @@ def test_a_file_of_which_nothing_is_scored_is_a_mistake(exported, tmp_path):
 
 def test_a_file_of_which_much_cannot_be_read_is_a_mistake(exported, tmp_path, monkeypatch):
     counts = {"records": 10, "unreadable": 2}
-    score.refuse_misread(counts, 0.2, "")
+    scored_file.refuse_misread(counts, 0.2, "")
     with pytest.raises(ValueError, match="30% of 10 records cannot be read, above; --max_dropped"):
-        score.refuse_misread(counts | {"unreadable": 3}, 0.2, "above")
+        scored_file.refuse_misread(counts | {"unreadable": 3}, 0.2, "above")
     # Before the rest is scored, and not for what a model left empty.
-    monkeypatch.setattr(score.accounting, "EARLY", 2)
+    monkeypatch.setattr(scored_file.accounting, "EARLY", 2)
     good = {"prompt": "One?", "response": "1"}
     rows, _ = scored(exported, [good, *[good | {"response": " "}] * 3], tmp_path)
     assert len(rows) == 1
@@ -407,7 +410,7 @@ def test_the_same_scores_are_not_computed_twice_and_others_are_replaced(
     good = {"prompt": "One?", "response": "1"}
     first = scored(exported, [good], tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(score, "work", None)
+        patch.setattr(scored_file, "work", None)
         assert scored(exported, [good], tmp_path) == first
     rows, _ = scored(exported, [good, good], tmp_path)
     assert len(rows) == 2 and rows[0] == first[0][0]
@@ -419,9 +422,9 @@ def test_finished_parts_are_put_together_without_a_model(exported, tmp_path, mon
     model, source = scorer.load(exported), sources.open_source(data)
     with monkeypatch.context() as patch:
         # As if this worker were killed between its last unit and the merge.
-        patch.setattr(score, "_merge", lambda *arguments: None)
+        patch.setattr(scored_file, "_merge", lambda *arguments: None)
         with pytest.raises(score.merge.Damaged, match="is not there"):
-            score.score_file(model, source, output)
+            scored_file.score_file(model, source, output)
     monkeypatch.setattr(scorer, "load", None)
     for verb in ("merge", "verify", "merge"):
         monkeypatch.setattr(sys, "argv", ["score", verb, str(output)])
@@ -436,18 +439,18 @@ def test_a_pass_over_other_data_is_in_nobodys_way(exported, tmp_path):
     for path in paths:
         path.write_text(json.dumps({"prompt": path.name, "response": "1"}))
     one, two = map(sources.open_source, paths)
-    score.plan.join(tmp_path / "out.jsonl.parts", score.plan_of(model, one))
+    scored_file.plan.join(tmp_path / "out.jsonl.parts", scored_file.plan_of(model, one))
     with pytest.raises(ValueError, match="holds a pass that differs in input, data .it scores one"):
-        score.score_file(model, two, output)
-    score.score_file(model, one, output)
-    assert score.score_file(model, two, output)["scored"] == 1
+        scored_file.score_file(model, two, output)
+    scored_file.score_file(model, one, output)
+    assert scored_file.score_file(model, two, output).counts["scored"] == 1
 
 
 def test_all_mistakes_are_told_before_the_model_is_loaded(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scorer, "load", None)
     (tmp_path / "empty.jsonl").touch()
     command = ["score", "--model", "nope", "--input", str(tmp_path / "empty.jsonl")]
-    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "scores.csv")])
+    monkeypatch.setattr(sys, "argv", [*command, "--output", str(tmp_path / "scores.xlsx")])
     with pytest.raises(SystemExit) as ended:
         score.main()
     assert ended.value.code == 2
@@ -488,7 +491,7 @@ def test_an_output_that_cannot_be_written_is_told(output, message, tmp_path):
     (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=message):
-        score.refuse_output(tmp_path / output)
+        scored_file.refuse_output(tmp_path / output)
 
 
 def test_data_and_scores_may_lie_in_a_bucket(
@@ -529,9 +532,9 @@ def test_data_and_scores_may_lie_in_a_bucket(
 )
 def test_a_bucket_that_takes_no_scores_is_told(output, message, object_server):
     with pytest.raises(ValueError, match=message):
-        score.refuse_output(output)
-    with pytest.raises(ValueError, match="must end with .parquet or .jsonl"):
-        score.refuse_output("gs://no-such-bucket/out")
+        scored_file.refuse_output(output)
+    with pytest.raises(ValueError, match="must end with .parquet, .jsonl, .csv"):
+        scored_file.refuse_output("gs://no-such-bucket/out")
 
 
 def test_data_in_a_bucket_are_not_overwritten(bucket_folder):
@@ -541,3 +544,73 @@ def test_data_in_a_bucket_are_not_overwritten(bucket_folder):
     with pytest.raises(ValueError, match="is a file of --input"):
         score.refuse_overwriting(source, f"{place}/in.jsonl")
     score.refuse_overwriting(source, f"{place}/out.jsonl")
+
+
+LABELED = [
+    {"prompt": "What is 2 + 3?", "chosen": "5", "rejected": "6"},
+    {"prompt": "What is 2 + 4?", "chosen": "6", "rejected": "Of course! It is 7."},
+    {"prompt": "What is 2 + 5?", "chosen": "same", "rejected": "same"},
+]
+
+
+def test_labels_are_compared_and_the_figures_outlive_the_pass(
+    exported, tmp_path, monkeypatch, capsys
+):
+    path, output = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    path.write_text("".join(json.dumps(record) + "\n" for record in LABELED))
+    command = ["score", "--model", str(exported), "--data", str(path), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", [*command, "--texts"])
+    score.main()
+    told = capsys.readouterr()
+    last = json.loads(told.out.splitlines()[-1])
+    with open(output, newline="") as file:
+        rows = list(csv.DictReader(file))
+    right = 0
+    for better, worse in zip(rows[0:4:2], rows[1:4:2], strict=True):
+        right += float(better["reward"]) > float(worse["reward"])
+    assert (last["pairs"], last["accuracy"]) == (2, right / 2)
+    assert f"{right} of 2 labeled pairs" in told.err and "1 of equal or unusable" in told.err
+    assert [row["response"] for row in rows[:2]] == ["5", "6"]
+    assert rows[0]["prompt"] == "What is 2 + 3?"
+    # The same command scores nothing again, and says the same of the labels.
+    monkeypatch.setattr(scored_file, "work", None)
+    score.main()
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == last
+    # Scores of an earlier version have no such figures, and say so.
+    record = scored_file.merge.record_path(output)
+    written = json.loads(record.read_text())
+    del written["account"]["agreement"]
+    record.write_text(json.dumps(written))
+    score.main()
+    told = capsys.readouterr()
+    assert "not compared with labels" in told.err and "accuracy" not in told.out
+
+
+def test_the_best_of_each_group_is_written_with_its_texts(exported, tmp_path, monkeypatch, capsys):
+    path, output = tmp_path / "in.jsonl", tmp_path / "best.jsonl"
+    texts = ["5", "Of course! It is 5.", "6"]
+    groups = [
+        {"prompt": "What is 2 + 3?", "responses": texts, "correct": [True, True, False]},
+        {"prompt": "What is 4 + 1?", "responses": texts[::-1], "correct": [False, True, True]},
+        {"prompt": "Nothing?", "responses": [" "], "correct": [True]},
+    ]
+    path.write_text("".join(json.dumps(group) + "\n" for group in groups))
+    command = ["score", "best-of-n", "--model", str(exported), "--data", str(path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--output", str(output), "--max_dropped", "0.5"])
+    score.main()
+    told = capsys.readouterr()
+    scores = pq.read_table(tmp_path / "best.jsonl.scores.parquet").to_pylist()
+    right = []
+    for row, group in enumerate(groups[:2]):
+        of_group = [one for one in scores if one["row"] == row]
+        best = max(of_group, key=lambda one: one["reward"])
+        written = json.loads(output.read_text().splitlines()[row])
+        assert written["response"] == group["responses"][best["response_index"]]
+        assert written["reward"] == pytest.approx(best["reward"])
+        assert (written["prompt"], written["responses"]) == (group["prompt"], 3)
+        right.append(group["correct"][best["response_index"]])
+    last = json.loads(told.out.splitlines()[-1])
+    assert (last["groups"], last["chosen"]) == (3, 2)
+    assert last["curve"]["score"][-1] == pytest.approx(np.mean(right))
+    assert "2 of 3 groups is written; the other 1 have no response" in told.err
+    assert "best possible" in told.err

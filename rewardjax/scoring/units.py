@@ -4,6 +4,7 @@ Tokenizing needs no device, so that the next unit can be tokenized while this on
 """
 
 import collections
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,19 +12,28 @@ import numpy as np
 
 from rewardjax.data import accounting, formats
 from rewardjax.data.formats import Record
-from rewardjax.data.groups import BadRecord
+from rewardjax.data.groups import BadRecord, Group, Message
 from rewardjax.data.pack import TokenGroup
+from rewardjax.scoring import agreement
 from rewardjax.scoring import model as scorer
 from rewardjax.scoring.prepare import prepare
 
+# Whose single message is a plain text of its prompt or response.
+PLAIN = ("user", "assistant")
+
 
 class Scorable(NamedTuple):
-    """The responses of one group that can be scored, by their indices."""
+    """The responses of one group that can be scored, by their indices.
+
+    texts: what a row of scores says beside the reward: the prompt and the response of each of
+    them where texts are wanted.
+    """
 
     group_id: str
     row: int
     indices: list[int]
     tokens: TokenGroup
+    texts: list[dict[str, str]]
 
 
 class Tokenized(NamedTuple):
@@ -32,7 +42,8 @@ class Tokenized(NamedTuple):
     controls: of the records whose texts hold control tokens, read as text, each one such place.
     unprinted: how many records have a field that the chat template does not print. shortened: how
     many lost the oldest tokens of their prompt. late_columns: those of their columns that are not
-    used and not among their file's first records, with the first record of each.
+    used and not among their file's first records, with the first record of each. preferences: what
+    the labels of each group say.
     """
 
     records: int
@@ -42,10 +53,14 @@ class Tokenized(NamedTuple):
     unprinted: collections.Counter[str]
     shortened: int
     late_columns: dict[str, int]
+    preferences: list[agreement.Preferences]
 
 
 class Account(NamedTuple):
-    """What became of records: counts that can be added, and what is told of them."""
+    """What became of records: counts that can be added, and what is told of them.
+
+    agreement: the fields of `agreement.Agreement`; None in accounts of earlier versions.
+    """
 
     counts: dict[str, int]
     reasons: dict[str, int]  # why records or responses have no score
@@ -53,6 +68,7 @@ class Account(NamedTuple):
     control_example: str
     unprinted: dict[str, int]
     late_columns: dict[str, int]
+    agreement: dict[str, Any] | None = None
 
 
 def tokenize(
@@ -60,11 +76,13 @@ def tokenize(
     by_file: Sequence[formats.Reading],
     source: str,
     model: scorer.Scorer,
+    texts: bool = False,
 ) -> Tokenized:
     """The tokens of `records`, each with its number and that of its file (`formats.numbered`).
 
     Every response of every record is in exactly one of `ready` and `quarantine`; a record that is
-    not a group has one quarantine entry, with response_index -1.
+    not a group has one quarantine entry, with response_index -1. texts: whether what is scored
+    comes with its prompt and its response.
     """
     limits = model.tokenizer, model.contract.max_length, model.contract.over_long
     ready: list[Scorable] = []
@@ -72,9 +90,11 @@ def tokenize(
     controls: list[str] = []
     unprinted: collections.Counter[str] = collections.Counter()
     shortened, late_columns = 0, {}
+    preferences: list[agreement.Preferences] = []
     for row, file, record in records:
         try:
             group = by_file[file].to_group(record, row)
+            preferences.append(agreement.preferences(group, row))
             prepared = prepare(group, *limits)
             for column in by_file[file].late_columns(record, row):
                 late_columns.setdefault(column, row)
@@ -90,35 +110,66 @@ def tokenize(
         # Of a response that fits only once it is cut.
         shortened += any(prepared.lengths[k] > model.contract.max_length for k in prepared.fits)
         if prepared.tokens is not None:
-            ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens))
+            shown = _texts(group, prepared.fits, texts)
+            ready.append(Scorable(group.id, row, prepared.fits, prepared.tokens, shown))
         for k, error in prepared.refused.items():
             quarantine.append(_quarantine(error, group.id, row, k))
-    return Tokenized(len(records), ready, quarantine, controls, unprinted, shortened, late_columns)
+    return Tokenized(
+        len(records),
+        ready,
+        quarantine,
+        controls,
+        unprinted,
+        shortened,
+        late_columns,
+        preferences,
+    )
+
+
+def _texts(group: Group, indices: Sequence[int], wanted: bool) -> list[dict[str, str]]:
+    if not wanted:
+        return [{} for _ in indices]
+    prompt = text_of(group.prompt)
+    return [{"prompt": prompt, "response": text_of(group.responses[k])} for k in indices]
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    """The text of a prompt or response of one plain message, else its messages as JSON.
+
+    Both are read back as what they were where they are the `prompt` and `response` of a record.
+    """
+    first = messages[0]
+    if len(messages) == 1 and first.keys() == {"role", "content"} and first["role"] in PLAIN:
+        return first["content"]
+    return json.dumps(messages, ensure_ascii=False)
 
 
 def score(model: scorer.Scorer, ready: Sequence[Scorable]) -> tuple[list[dict], list[dict]]:
-    """Rows `{id, row, response_index, reward}`, and quarantine entries of what has no number."""
+    """Rows `{id, row, response_index, reward}`, and quarantine entries of what has no number.
+
+    With texts the rows have `prompt` and `response` too.
+    """
     rows: list[dict[str, Any]] = []
     quarantine: list[dict[str, Any]] = []
     if not ready:
         return rows, quarantine
     rewards = scorer.finite_rewards(model, [group.tokens for group in ready])
     for group, rewards_K in zip(ready, rewards, strict=True):
-        for k, reward in zip(group.indices, rewards_K, strict=True):
+        for k, reward, texts in zip(group.indices, rewards_K, group.texts, strict=True):
             if np.isfinite(reward):
                 place = {"id": group.group_id, "row": group.row, "response_index": k}
-                rows.append(place | {"reward": float(reward)})
+                rows.append(place | {"reward": float(reward)} | texts)
                 continue
             # NaN in a table of scores would be sorted somewhere, and is no JSON.
             quarantine.append(_quarantine(scorer.not_finite(), group.group_id, group.row, k))
     return rows, quarantine
 
 
-def account(tokenized: Tokenized, scored: int, quarantine: Sequence[dict]) -> Account:
-    """The account of a unit that gave `scored` rows and these quarantine entries."""
+def account(tokenized: Tokenized, rows: Sequence[dict], quarantine: Sequence[dict]) -> Account:
+    """The account of a unit that gave these rows and quarantine entries."""
     counts = {
         "records": tokenized.records,
-        "scored": scored,
+        "scored": len(rows),
         "quarantined": len(quarantine),
         "unreadable": sum(map(_is_unreadable, quarantine)),
         "with_control_strings": len(tokenized.controls),
@@ -129,8 +180,16 @@ def account(tokenized: Tokenized, scored: int, quarantine: Sequence[dict]) -> Ac
         first = f"record {entry['row']}, {entry['detail']}"
     reasons = collections.Counter(entry["reason"] for entry in quarantine)
     example = "".join(tokenized.controls[:1])
-    unprinted = dict(tokenized.unprinted)
-    return Account(counts, dict(reasons), first, example, unprinted, tokenized.late_columns)
+    rewards = {(row["row"], row["response_index"]): row["reward"] for row in rows}
+    return Account(
+        counts,
+        dict(reasons),
+        first,
+        example,
+        dict(tokenized.unprinted),
+        tokenized.late_columns,
+        agreement.agreement(tokenized.preferences, rewards)._asdict(),
+    )
 
 
 def total(accounts: Sequence[Account]) -> Account:
@@ -146,7 +205,23 @@ def total(accounts: Sequence[Account]) -> Account:
         unprinted.update(one.unprinted)
         first, example = first or one.first, example or one.control_example
         late_columns = one.late_columns | late_columns
-    return Account(dict(counts), dict(reasons), first, example, dict(unprinted), late_columns)
+    return Account(
+        dict(counts),
+        dict(reasons),
+        first,
+        example,
+        dict(unprinted),
+        late_columns,
+        _agreement([one.agreement for one in accounts]),
+    )
+
+
+def _agreement(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """The agreement of all parts, which is not there where an earlier version made one of them."""
+    measured = [agreement.Agreement(**part) for part in parts if part is not None]
+    if len(measured) < len(parts):
+        return None
+    return agreement.total(measured)._asdict()
 
 
 def _is_unreadable(entry: dict[str, Any]) -> bool:

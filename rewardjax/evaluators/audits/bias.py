@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from rewardjax.evaluators.audits import style
-from rewardjax.evaluators.benchmarks.best_of_n import expected_best
 from rewardjax.evaluators.records import Examples, Item, Rewards
 from rewardjax.stats import bootstrap
+from rewardjax.stats.best_of_n import expected_best
 
 # Of the best-of-n that selects: few enough that most benchmarks have prompts with more responses,
 # without which nothing is left to correlate.

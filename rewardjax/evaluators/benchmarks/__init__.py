@@ -145,7 +145,7 @@ class HasCurves(Protocol):
     """A benchmark whose prompts have enough responses for best-of-N curves."""
 
     def curves(self, evaluated: Sequence[Evaluated]) -> dict[str, dict[str, Mapping[str, Any]]]:
-        """Curves of `best_of_n.curve` for the report: by title of the prompts, by what picks."""
+        """Curves of `stats.best_of_n.curve` for the report, by title of the prompts, by scorer."""
         ...
 
 

@@ -47,7 +47,8 @@ def curve(
     answers, correct: one list [N_i] per prompt, of its N_i answers and labels. Answers that share
     the first place share the vote; an answer's label is the mean label of the responses that give
     it. None does not vote, and where nobody votes a random response is taken. Returns "ks",
-    "prompts", "score", "low" and "high" like `best_of_n.curve`, by `draws` random draws per prompt.
+    "prompts", "score", "low" and "high" like `stats.best_of_n.curve`, by `draws` random draws per
+    prompt.
 
     Raises ValueError for a K above the fewest responses of a prompt.
     """

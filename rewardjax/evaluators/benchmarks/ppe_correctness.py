@@ -16,8 +16,9 @@ from scipy import stats
 
 from rewardjax.data.groups import BadRecord, Group
 from rewardjax.evaluators import finder, reading, rules
-from rewardjax.evaluators.benchmarks import Evaluated, Resampling, best_of_n
+from rewardjax.evaluators.benchmarks import Evaluated, Resampling
 from rewardjax.evaluators.records import Examples, Item, Part, Result, Rewards
+from rewardjax.stats import best_of_n
 
 TITLE = "PPE Correctness"
 HUB = "hf://lmarena-ai"  # an organization: the five sets are repositories of their own

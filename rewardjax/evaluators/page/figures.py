@@ -195,7 +195,7 @@ def _forest(ax: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def best_of_n(curves: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
-    """One panel per set of prompts: curves of `best_of_n.curve` by the name of the scorer.
+    """One panel per set of prompts: curves of `stats.best_of_n.curve` by the name of the scorer.
 
     The oracle and the random pick are drawn in every panel: a curve means something between them.
     """

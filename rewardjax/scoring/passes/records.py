@@ -19,6 +19,8 @@ def read(path: pathlib.Path, names: Collection[str]) -> dict[str, Any]:
 def account_of(record: dict[str, Any], path: pathlib.Path) -> Account:
     """The account in a record that `read` gave. Raises Damaged for what is none."""
     account = record["account"]
-    if not isinstance(account, dict) or account.keys() != set(Account._fields):
+    # Those with a default are not there in files of earlier versions.
+    required = set(Account._fields) - set(Account._field_defaults)
+    if not isinstance(account, dict) or not required <= account.keys() <= set(Account._fields):
         raise Damaged(f"{path} holds no account; {REMEDY}")
     return Account(**account)

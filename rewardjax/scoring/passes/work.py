@@ -15,7 +15,7 @@ from rewardjax.scoring import model as scorer
 from rewardjax.scoring import units
 from rewardjax.scoring.passes import parts
 from rewardjax.scoring.passes.plan import Plan
-from rewardjax.scoring.passes.tables import WRITERS
+from rewardjax.scoring.passes.tables import WRITERS, schema
 
 # Seconds between two looks at the units that others are doing. In a bucket a look is a request for
 # each thousand objects, and they are counted and paid for.
@@ -39,17 +39,19 @@ def work(
     readings: Sequence[formats.Reading],
     suffix: str,
     judge: Callable[[int, units.Account], None],
+    texts: bool = False,
 ) -> None:
     """Do units until all of the pass are done, by whomever.
 
-    judge: is told the account of each unit of this worker before it is committed, and may raise.
+    texts: whether rows have the prompt and the response too. judge: is told the account of each
+    unit of this worker before it is committed, and may raise.
     """
     while folder.exists() and len(parts.committed(folder)) < plan.units:
         try:
             # Tokenized a unit ahead, on another thread than the one that feeds the device.
-            for claimed in _a_step_ahead(_claim(folder, plan, model, source, readings)):
+            for claimed in _a_step_ahead(_claim(folder, plan, model, source, readings, texts)):
                 with claimed.claim:
-                    _do(folder, model, claimed, suffix, judge)
+                    _do(folder, model, claimed, suffix, judge, texts)
         except FileNotFoundError:
             # Gone where another worker has put the parts together.
             if folder.exists():
@@ -72,6 +74,7 @@ def _claim(
     model: scorer.Scorer,
     source: Any,
     readings: Sequence[formats.Reading],
+    texts: bool,
 ) -> Iterator[Claimed]:
     """The units that are free, in the order of the input, each with its records tokenized."""
     # One listing: in a bucket each question about one of thousands of units is a request.
@@ -89,7 +92,7 @@ def _claim(
             # Between the look and the claim another may have finished it.
             if parts.commit_path(folder, unit).exists():
                 continue
-            tokenized = units.tokenize(window, readings, source.name, model)
+            tokenized = units.tokenize(window, readings, source.name, model, texts)
             # From here on the claim is the consumer's.
             yield Claimed(unit, tokenized, claim.pop_all())
 
@@ -104,15 +107,20 @@ def _do(
     claimed: Claimed,
     suffix: str,
     judge: Callable[[int, units.Account], None],
+    texts: bool,
 ) -> None:
     tokenized = claimed.tokenized
     rows, without_number = units.score(model, tokenized.ready)
     quarantine = tokenized.quarantine + without_number
-    account = units.account(tokenized, len(rows), quarantine)
+    account = units.account(tokenized, rows, quarantine)
     judge(claimed.unit, account)
     endings = {"scores": suffix, "quarantine": ".quarantine.jsonl"}
     attempted = parts.attempt(folder, claimed.unit, **endings)
-    with files.replacing(attempted.files["scores"]) as part, WRITERS[suffix](part) as write:
+    writer = WRITERS[suffix]
+    with (
+        files.replacing(attempted.files["scores"]) as part,
+        writer(part, schema(texts)) as write,
+    ):
         write(rows)
     with files.replacing(attempted.files["quarantine"]) as part, open(part, "w") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in quarantine)

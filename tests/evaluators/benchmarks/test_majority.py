@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from rewardjax.evaluators.benchmarks import best_of_n, majority
+from rewardjax.evaluators.benchmarks import majority
+from rewardjax.stats import best_of_n
 
 
 @pytest.mark.parametrize(

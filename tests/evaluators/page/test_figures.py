@@ -3,8 +3,8 @@
 import numpy as np
 from figure_checks import assert_apart, boxes, texts_of
 
-from rewardjax.evaluators.benchmarks import best_of_n
 from rewardjax.evaluators.page import figures
+from rewardjax.stats import best_of_n
 
 RNG = np.random.default_rng(0)
 

@@ -8,10 +8,11 @@ from figure_checks import assert_fits
 
 from rewardjax import evaluators
 from rewardjax.evaluators.audits import bias, changes
-from rewardjax.evaluators.benchmarks import best_of_n, rm_bench
+from rewardjax.evaluators.benchmarks import rm_bench
 from rewardjax.evaluators.page import audit_figures, figures, headline_sections, table
 from rewardjax.evaluators.records import Item
 from rewardjax.evaluators.uncertainty import Estimate
+from rewardjax.stats import best_of_n
 
 NAMES = (
     "Skywork-Reward-V2-Llama-3.1-8B-40M",
