@@ -57,7 +57,7 @@ def test_a_run_leaves_what_it_promises(tiny_run):
         assert list(values) == [1, 2, 3, 4, 5, 6] and np.isfinite(list(values.values())).all()
     # The model that has learned nothing is measured too, or nobody could tell what training added.
     assert list(logged(workdir, "heldout/accuracy")) == [0, 2, 4, 6]
-    assert (workdir / "report.html").read_text().count("data:image/png") == 5
+    assert (workdir / "report.html").read_text().count("data:image/png") == 6
     assert (
         (workdir / "DONE").exists()
         and (workdir / "config.json").exists()

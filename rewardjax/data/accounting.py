@@ -168,6 +168,34 @@ def remarks(
     return sentences
 
 
+def losses(manifest: Mapping[str, Any]) -> str:
+    """What was kept of a source, and what was dropped for which reason, in one sentence.
+
+    manifest: of tokenized pairs. A record of several responses may lose some of its pairs only,
+    which the sentence of its file does not say.
+    """
+    pairs, records = manifest["pairs"], manifest["records"]
+    sentence = f"{pairs['kept']:,} pairs of {records['kept']:,} records kept"
+    lost: dict[str, list[str]] = {"pairs": [], "records": []}
+    for reason, counts in manifest["dropped"].items():
+        # A record all of whose pairs were dropped is told with them; another was never read as far
+        # as its pairs.
+        unit = "pairs"
+        if not counts["pairs"]:
+            unit = "records"
+        lost[unit].append(f"{counts[unit]:,} {WORDS.get(reason, reason)}")
+    for unit, reasons in lost.items():
+        if reasons:
+            sentence += f"; {unit} dropped: {', '.join(reasons)}"
+    if pairs["sampled_out"]:
+        sentence += f"; {pairs['sampled_out']:,} pairs left out by data.pairs_per_group"
+    if records["outside_part"]:
+        sentence += f"; {records['outside_part']:,} records outside data.part"
+    if records["without_pairs"]:
+        sentence += f"; {records['without_pairs']:,} records without a label that tells two apart"
+    return sentence
+
+
 def from_record(records: Iterable[dict[str, Any]]) -> list[FileAccount]:
     """The accounts of a manifest's `files`."""
     return [FileAccount(**record) for record in records]

@@ -304,6 +304,20 @@ class ChatTokenizer:
         """The text of token ids, control tokens included: for people to read."""
         return self._full.decode(list(ids), skip_special_tokens=False)
 
+    def pieces_of(self, ids: Sequence[int]) -> list[tuple[str, str]]:
+        """The texts between the control tokens of a conversation, each with the one before it.
+
+        The first text has "" before it. For people to read: control tokens that were text are text.
+        """
+        control_texts = {token["id"]: text for text, token in self._controls.items()}
+        pieces: list[tuple[str, list[int]]] = [("", [])]
+        for token_id in map(int, ids):
+            if token_id in control_texts:
+                pieces.append((control_texts[token_id], []))
+            else:
+                pieces[-1][1].append(token_id)
+        return [(control, self.decode(of_text)) for control, of_text in pieces]
+
     def check_pad(self) -> None:
         """Raise ValueError where pad or EOS token would not do for a model to be saved.
 

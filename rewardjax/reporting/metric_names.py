@@ -51,6 +51,39 @@ BENCHMARK = {
     "ties": "responses with equal rewards, as the benchmark counts them",
     "unscored": "examples without a score; they count as wrong",
 }
+# What a report calls those whose name is short for something.
+TITLES = {
+    "label_ties": "labels without a preference",
+    "ties": "equal rewards",
+    "accuracy_ties_half": "accuracy, equal rewards one half",
+    "wilson_low": "accuracy, 95% interval from",
+    "wilson_high": "accuracy, 95% interval to",
+    "margin_mean": "margin, mean",
+    "margin_std": "margin, standard deviation",
+    "nll": "negative log likelihood",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "length_slope": "reward for length",
+    "length_accuracy": "accuracy of the longer response",
+}
+
+
+def title(figure: str) -> str:
+    """What a report calls a figure of a held-out set or benchmark."""
+    kind, underscore, statistic = figure.partition("_")
+    if figure in TITLES:
+        return TITLES[figure]
+    if kind in ("chosen", "rejected") and underscore:
+        return f"reward of {kind} responses, {statistic}"
+    return figure.replace("_", " ")
+
+
+def meaning(figure: str, of_benchmark: bool) -> str:
+    """What a figure of a held-out set or of a benchmark is, in a sentence."""
+    if not of_benchmark:
+        return PAIRS[figure]
+    # Beside the figures that all benchmarks have stand the parts of this one.
+    return BENCHMARK.get(figure, "a part of the benchmark")
 
 
 def grouped(name: str) -> str:

@@ -71,7 +71,7 @@ def figure(
 # ------------------------------------------------------------------ training
 
 
-def _series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+def series(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of a metric, [n] each, where it was logged."""
     logged = [row for row in rows if row.get(name) is not None]
     steps = np.array([row["step"] for row in logged])
@@ -92,7 +92,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 def _draw_noisy(axes: Axes, rows, name: str, label: str | None = None, color: str = BLUE) -> None:
     """A smoothed curve, with the values themselves behind it."""
-    steps, values = _series(rows, name)
+    steps, values = series(rows, name)
     smooth = _smoothed(values)
     if smooth is not values:
         axes.plot(steps, values, color=color, alpha=0.25, linewidth=0.7)
@@ -102,17 +102,12 @@ def _draw_noisy(axes: Axes, rows, name: str, label: str | None = None, color: st
         line.set_marker("o")
 
 
-def _draw_held_out(axes: Axes, rows, names: Sequence[str], suffix: str, band: bool) -> None:
-    """One line per held-out set; `band`: with its Wilson interval, where that was logged."""
+def _draw_margins(axes: Axes, rows, names: Sequence[str]) -> None:
+    """One line per held-out set."""
     for i, name in enumerate(names):
-        steps, values = _series(rows, f"{name}/{suffix}")
+        steps, values = series(rows, f"{name}/margin_mean")
         color = COLORS[i % len(COLORS)]
         axes.plot(steps, values, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
-        if band:
-            _, low = _series(rows, f"{name}/wilson_low")
-            _, high = _series(rows, f"{name}/wilson_high")
-            if len(low) == len(high) == len(steps):
-                axes.fill_between(steps, low, high, color=color, alpha=0.15, linewidth=0)
     if len(names) <= MOST_IN_LEGEND:
         axes.legend(loc="best")
 
@@ -120,7 +115,7 @@ def _draw_held_out(axes: Axes, rows, names: Sequence[str], suffix: str, band: bo
 def _draw_rate(axes: Axes, rows, lines: Sequence[tuple[str, str | None, str]]) -> None:
     """Lines (name, label, color) of amounts per second, from zero."""
     for name, label, color in lines:
-        axes.plot(*_series(rows, name), color=color, label=label)
+        axes.plot(*series(rows, name), color=color, label=label)
     if len(lines) > 1:
         axes.legend(loc="best")
     axes.set_ylim(bottom=0)
@@ -129,22 +124,17 @@ def _draw_rate(axes: Axes, rows, lines: Sequence[tuple[str, str | None, str]]) -
 
 def _panels(rows: Sequence[Mapping[str, Any]], logged: set[str]) -> dict[str, Callable]:
     """Title -> function that draws on axes, for each thing that was logged."""
-    sets = sorted(name.removesuffix("/accuracy") for name in logged if name.endswith("/accuracy"))
     margins = sorted(
         name.removesuffix("/margin_mean") for name in logged if name.endswith("/margin_mean")
     )
 
-    def draw_accuracy(axes: Axes) -> None:
-        _draw_held_out(axes, rows, sets, "accuracy", band=True)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-
     def draw_margin(axes: Axes) -> None:
         if "margin" in logged:
             _draw_noisy(axes, rows, "margin", "training", GRAY)
-        _draw_held_out(axes, rows, margins, "margin_mean", band=False)
+        _draw_margins(axes, rows, margins)
 
     def draw_lr(axes: Axes) -> None:
-        axes.plot(*_series(rows, "lr"), color=BLUE)
+        axes.plot(*series(rows, "lr"), color=BLUE)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
 
@@ -157,8 +147,6 @@ def _panels(rows: Sequence[Mapping[str, Any]], logged: set[str]) -> dict[str, Ca
     panels: dict[str, Callable] = {}
     if "loss" in logged:
         panels["Training loss"] = lambda axes: _draw_noisy(axes, rows, "loss")
-    if sets:
-        panels["Held-out accuracy (95 % band)"] = draw_accuracy
     if "margin" in logged or margins:
         panels["Reward margin"] = draw_margin
     if "lr" in logged:
@@ -175,8 +163,8 @@ def curves(rows: Sequence[Mapping[str, Any]], path: str | pathlib.Path) -> None:
     """Training curves from `metrics.read_metrics`, one panel for each thing that was logged.
 
     Names read: `loss`, `margin`, `lr`, `pairs_per_second`, `useful_tokens_per_second` and
-    `padded_tokens_per_second`, and for each held-out set X `X/accuracy` (with `X/wilson_low` and
-    `X/wilson_high` as a band) and `X/margin_mean`.
+    `padded_tokens_per_second`, and for each held-out set X `X/margin_mean`. Held-out accuracy has a
+    figure of its own (learning_curve.py).
 
     Raises:
         ValueError: where none of them was logged.

@@ -391,7 +391,15 @@ def _run(
         (records.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         ledger.spent(goodput.ENDING)
         where_time_went = goodput.account(ledger.starts())
-        report.write(records.folder, summary, held_out_sets, tokenizer, where_time_went, names)
+        report.write(
+            records.folder,
+            summary,
+            held_out_sets,
+            tokenized_sets,
+            tokenizer,
+            where_time_went,
+            names,
+        )
         note(where_time_went.sentence())
         note(console.ending(workdir, results, names))
         (records.folder / "DONE").touch()  # last: whoever sees it finds everything else

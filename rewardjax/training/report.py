@@ -5,62 +5,109 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from rewardjax import evaluators
 from rewardjax.data import accounting
 from rewardjax.data.chat import ChatTokenizer
+from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
-from rewardjax.reporting import metric_names, page, plots, time_plot
-from rewardjax.training import goodput, metrics
+from rewardjax.reporting import learning_curve, metric_names, page, plots, time_plot
+from rewardjax.reporting.learning_curve import Curve
+from rewardjax.training import ceiling, goodput, hardest, metrics
 from rewardjax.training.held_out import HeldOut
-
-EXAMPLES = 6  # half of them the model's worst pairs, half its best
 
 
 def write(
     workdir: pathlib.Path,
     summary: dict[str, Any],
     held_out_sets: Sequence[HeldOut],
+    tokenized: Mapping[str, TokenizedPairs],
     tokenizer: ChatTokenizer,
     time_spent: goodput.Account,
     names: Mapping[str, str],
 ) -> None:
     """Plots into `workdir/plots`, and `workdir/report.html` with all of them.
 
-    names: of sets, with where their examples come from (`console.names_of`).
+    tokenized: data sets by their names in the config. names: of sets, with where their examples
+    come from (`console.names_of`).
     """
-    folder = workdir / "plots"
-    figures = {"Training": folder / "curves.png"}
-    plots.curves(metrics.read_metrics(workdir), figures["Training"])
-    for held_out in held_out_sets:
-        figures |= draw(held_out, folder)
-    figures["Time"] = folder / "time.png"
-    time_plot.spent(time_spent.seconds, figures["Time"], "Where the time went, over all starts")
-    examples = []
-    if held_out_sets:
-        examples = hardest_and_easiest(held_out_sets[0], tokenizer)
+    config = json.loads((workdir / "config.json").read_text())
     run = json.loads((workdir / "run.json").read_text())
-    data = run.pop("data")
+    # The page has a section for it.
+    del run["data"]
+    parts = [
+        result(workdir, config, summary, held_out_sets, names),
+        *hardest_pairs(held_out_sets, tokenizer, names),
+        page.Section(
+            "What was dropped, and why",
+            tables={"": what_was_dropped(tokenized), "As the files were read": read_as(tokenized)},
+        ),
+    ]
+    if names:
+        parts.append(page.Section("Held-out sets", tables=figure_tables(summary, names)))
+    parts += [curves_and_rewards(workdir, held_out_sets), where_time_went(workdir, time_spent)]
     page.write_report(
         workdir / "report.html",
         f"Reward model: {workdir.name}",
-        run
-        | {name: summary[name] for name in ("steps", "pairs", "seconds")}
-        | {"time": time_spent.sentence()},
-        {
-            "Held-out sets": table(summary, [each.name for each in held_out_sets], names),
-            "Data": read_as(data),
-            "Time": times(time_spent),
-        },
-        figures,
-        examples,
-        json.loads((workdir / "config.json").read_text()),
-        parts=[page.Section("Result", text=list(verdicts(summary, names)))],
+        run | {name: summary[name] for name in ("steps", "pairs", "seconds")},
+        config=config,
+        parts=parts,
     )
 
 
-def verdicts(summary: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
-    """What came out, a sentence for each set."""
+# ------------------------------------------------------------------ what came out
+
+
+def result(
+    workdir: pathlib.Path,
+    config: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    held_out_sets: Sequence[HeldOut],
+    names: Mapping[str, str],
+) -> page.Section:
+    """What came out, in sentences and as curves from before the first step."""
+    rows = metrics.read_metrics(workdir)
+    ceilings = {}
+    for held_out in held_out_sets:
+        source = config["evals"][held_out.name]["source"]
+        ceilings[held_out.name] = ceiling.of_set(source, held_out.pairs)
+    text = [*verdicts(summary, names, rows), *label_errors(ceilings, names)]
+    panels = learning_curve.measured(rows, learning_curves(config, names, ceilings))
+    if not panels:
+        return page.Section("Result", text)
+    figure = workdir / "plots" / "learning.png"
+    learning_curve.draw(rows, panels, figure)
+    caption = (
+        "Learning curves from before the first step, with 95% intervals. Dashed: what guessing "
+        "scores. Dotted, where the right responses are known: what a model scores that always "
+        "prefers them."
+    )
+    return page.Section("Result", text, {caption: figure})
+
+
+def learning_curves(
+    config: Mapping[str, Any],
+    names: Mapping[str, str],
+    ceilings: Mapping[str, float | None],
+) -> dict[str, list[Curve]]:
+    """Title of a panel -> its curves: a held-out set each, a benchmark each."""
+    of_sets, of_benchmarks = [], []
+    for name in config["evals"]:
+        of_sets.append(
+            Curve(f"{name}/accuracy", names[name], pair_evaluator.CHANCE, ceilings[name])
+        )
+    for name, section in config["benchmarks"].items():
+        # Guessing scores a quarter where one of four responses is right.
+        chance = evaluators.get(section["benchmark"]).CHANCE
+        of_benchmarks.append(Curve(f"{name}/headline", names[name], chance))
+    return {"Held-out accuracy": of_sets, "Benchmarks": of_benchmarks}
+
+
+def verdicts(
+    summary: Mapping[str, Any],
+    names: Mapping[str, str],
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> Iterator[str]:
+    """What came out, a sentence for each set; `rows` of metrics say where it began."""
     for name, shown in names.items():
         accuracy, headline = summary.get(f"{name}/accuracy"), summary.get(f"{name}/headline")
         if accuracy is not None:
@@ -73,14 +120,95 @@ def verdicts(summary: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[s
             yield (
                 f"On {shown} the model prefers the right response in {100 * accuracy:.1f}% of "
                 f"{summary[f'{name}/pairs']:,} pairs (95% interval {100 * low:.1f} to "
-                f"{100 * high:.1f}%), {chance}."
+                f"{100 * high:.1f}%), {chance}.{_before(rows, f'{name}/accuracy')}"
             )
         elif headline is not None:
-            yield f"On {shown} its headline is {headline:.3f}."
+            yield f"On {shown} its headline is {headline:.3f}.{_before(rows, f'{name}/headline')}"
         else:
             yield f"On {shown} nothing could be measured: no pair there has a preference."
     if not names:
         yield "How good the model is was not measured: the run has no held-out set."
+
+
+def _before(rows: Sequence[Mapping[str, Any]], figure: str) -> str:
+    """A sentence about the model before training, "" where nobody measured it."""
+    for row in rows:
+        if row["step"] == 0 and row.get(figure) is not None:
+            return f" Before the first step it was {100 * row[figure]:.1f}%."
+    return ""
+
+
+def label_errors(ceilings: Mapping[str, float | None], names: Mapping[str, str]) -> Iterator[str]:
+    """What wrong labels in a set keep every model from, where that is known."""
+    for name, share in ceilings.items():
+        if share is not None and share < 1:
+            yield (
+                f"Of the labels of {names[name]}, {100 * share:.1f}% prefer the right response, by "
+                "the oracle of the preference world: so much a model scores that is always right."
+            )
+
+
+def hardest_pairs(
+    held_out_sets: Sequence[HeldOut], tokenizer: ChatTokenizer, names: Mapping[str, str]
+) -> Iterator[page.Section]:
+    """A section for the first set that has pairs with a preference, and none without one."""
+    for held_out in held_out_sets:
+        examples = hardest.hardest_and_surest(held_out, tokenizer)
+        if examples:
+            text = (
+                f"From {names[held_out.name]}. Chosen is the response that the label prefers. Read "
+                "some before believing a number: labels are wrong too."
+            )
+            yield page.Section("Hardest pairs", [text], examples=examples)
+            return
+
+
+# ------------------------------------------------------------------ what went in
+
+
+def what_was_dropped(tokenized: Mapping[str, TokenizedPairs]) -> list[dict[str, Any]]:
+    """A row for each data set."""
+    rows = []
+    for name, pairs in tokenized.items():
+        rows.append({"set": name, "what became of it": accounting.losses(pairs.manifest)})
+    return rows
+
+
+def read_as(tokenized: Mapping[str, TokenizedPairs]) -> list[dict[str, Any]]:
+    """A row for each file of every set: what it was read as, and what became of its records."""
+    rows = []
+    for name, pairs in tokenized.items():
+        for file in accounting.from_record(pairs.manifest["files"]):
+            rows.append({"set": name, "file": file.sentence()})
+    return rows
+
+
+# ------------------------------------------------------------------ figures and time
+
+
+def figure_tables(
+    summary: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """A table for each held-out set and benchmark: figures, their values and what they mean."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for key, value in summary.items():
+        name, slash, figure = key.partition("/")
+        if not slash or name not in names:
+            continue
+        row = {"figure": metric_names.title(figure), "value": value}
+        row["what it is"] = metric_names.meaning(figure, f"{name}/headline" in summary)
+        tables.setdefault(names[name], []).append(row)
+    return tables
+
+
+def curves_and_rewards(workdir: pathlib.Path, held_out_sets: Sequence[HeldOut]) -> page.Section:
+    """Curves of training, and three pictures of each held-out set."""
+    folder = workdir / "plots"
+    figures = {"Training": folder / "curves.png"}
+    plots.curves(metrics.read_metrics(workdir), figures["Training"])
+    for held_out in held_out_sets:
+        figures |= draw(held_out, folder)
+    return page.Section("Figures", figures=figures)
 
 
 def draw(held_out: HeldOut, folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -106,13 +234,13 @@ def draw(held_out: HeldOut, folder: pathlib.Path) -> dict[str, pathlib.Path]:
     }
 
 
-def read_as(data: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One row per file of every data set: what it was read as, and what became of its records."""
-    rows = []
-    for name, records in data.items():
-        for file in accounting.from_record(records):
-            rows.append({"set": name, "file": file.sentence()})
-    return rows
+def where_time_went(workdir: pathlib.Path, time_spent: goodput.Account) -> page.Section:
+    """The account of the time, in a sentence, a picture and a table."""
+    figure = workdir / "plots" / "time.png"
+    time_plot.spent(time_spent.seconds, figure, "Where the time went, over all starts")
+    return page.Section(
+        "Time", [time_spent.sentence() + "."], {"Time": figure}, {"": times(time_spent)}
+    )
 
 
 def times(time_spent: goodput.Account) -> list[dict[str, Any]]:
@@ -124,37 +252,3 @@ def times(time_spent: goodput.Account) -> list[dict[str, Any]]:
             {"spent on": kind.replace("_", " "), "seconds": round(seconds, 1), "share": share}
         )
     return rows
-
-
-def table(
-    summary: Mapping[str, Any], sets: Sequence[str], names: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """One row per figure with what it means, and one column per set."""
-    rows: dict[str, dict[str, Any]] = {}
-    for key, value in summary.items():
-        name, slash, figure = key.partition("/")
-        if slash and name in sets:
-            row = {"figure": figure.replace("_", " "), "what it is": metric_names.PAIRS[figure]}
-            rows.setdefault(figure, row)[names[name]] = value
-    return list(rows.values())
-
-
-def hardest_and_easiest(held_out: HeldOut, tokenizer: ChatTokenizer) -> list[dict[str, Any]]:
-    """The pairs of a set with the lowest and the highest margins, as text."""
-    chosen, rejected = held_out.last_rewards().T
-    order = np.argsort(chosen - rejected).tolist()
-    # As keys: in a set of fewer than EXAMPLES pairs the two ends overlap.
-    selected = dict.fromkeys([*order[: EXAMPLES // 2], *order[-(EXAMPLES // 2) :]])
-    examples = []
-    for index in selected:
-        group = held_out.groups[index]
-        examples.append(
-            {
-                "prompt": tokenizer.decode(group.prefix),
-                "chosen": tokenizer.decode(group.suffixes[0]),
-                "rejected": tokenizer.decode(group.suffixes[1]),
-                "chosen_reward": float(chosen[index]),
-                "rejected_reward": float(rejected[index]),
-            }
-        )
-    return examples

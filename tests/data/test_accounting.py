@@ -39,6 +39,19 @@ def test_what_a_file_was_read_as_and_what_became_of_its_records(tmp_path, capsys
     assert FileAccount(**file).sentence() == sentence and file["columns_not_used"] == ["model"]
 
 
+def test_pairs_that_a_record_loses_are_told_beside_records_that_are_lost(tmp_path):
+    records = [*pairs_of(5), *unusable(1), pair_record("same", "x", "x")]
+    # Two pairs, one of which is too long.
+    records.append({"prompt": "q", "responses": ["a", "b", "c" * 300], "correct": [1, 0, 0]})
+    source = write_source(tmp_path / "a.jsonl", records)
+    pairs = prepared(source, tmp_path / "cache")
+    assert accounting.losses(pairs.manifest) == (
+        "6 pairs of 6 records kept; pairs dropped: 1 equal, 1 over-long; records dropped: 1 empty"
+    )
+    sampled = prepared(source, tmp_path / "cache", pairs_per_group=1, part=(0.0, 0.999))
+    assert "data.pairs_per_group" not in accounting.losses(sampled.manifest)
+
+
 def test_files_are_counted_apart(tmp_path):
     write_source(tmp_path / "a.jsonl", pairs_of(30))
     write_source(tmp_path / "b.jsonl", pairs_of(30) + unusable(1))

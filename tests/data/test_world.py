@@ -173,6 +173,16 @@ def test_label_quality():
     assert all(right_is_chosen(r) for r in mixed if r["label_source"] == "honest")
 
 
+def test_a_source_knows_which_of_its_labels_are_right():
+    spec = "world:heldout?num=60&seed=3&labels=random:0.3"
+    right = [right_is_chosen(record) for record in world.open_world(spec)]
+    assert world.open_world(spec).right_labels(range(60)) == right and 30 < sum(right) < 60
+    # In whatever order, and more than once: a record may have several pairs.
+    assert world.open_world(spec).right_labels([7, 7, 2]) == [right[7], right[7], right[2]]
+    groups = world.open_world("world:heldout?num=2&responses=4&labels=random:0.3")
+    assert groups.right_labels([0, 1]) == [True, True]
+
+
 def test_more_noise_turns_the_same_pairs_and_more():
     turned = lambda p: {
         r["id"] for r in world.generate(3, 500, labels=f"random:{p}") if not right_is_chosen(r)

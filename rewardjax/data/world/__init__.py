@@ -13,7 +13,7 @@ labels that are honest, noisy, or biased toward style (labels.py). The splits `p
 and `heldout` share no problem, whatever the seed. The text is the same on every Python and numpy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -21,9 +21,11 @@ from rewardjax import fingerprint
 from rewardjax.data.world import labels as label_sources
 from rewardjax.data.world import style
 from rewardjax.data.world.draw import Draw
+from rewardjax.data.world.labels import LabelSource
 from rewardjax.data.world.pairs import (
     SPLITS,
     Problem,
+    Response,
     candidates,
     oracle,
     pair,
@@ -66,12 +68,10 @@ def generate(
     (labels.py says how to write one).
     """
     sources = label_sources.parse(labels)
-    for item in _problems(split, seed, num, tasks):
+    for index in range(num):
+        item = _problem(split, seed, index, tasks)
         right, wrong, near = pair(item)
-        # The label has a stream of its own: with other labels, the texts are the same.
-        honest, source = label_sources.label(
-            sources, style.score(right.style), style.score(wrong.style), Draw("label", item.id)
-        )
+        honest, source = _label(item, right, wrong, sources)
         chosen, rejected = right, wrong
         if not honest:
             chosen, rejected = wrong, right
@@ -106,7 +106,8 @@ def generate_groups(
     One of the first two responses is right and one wrong, so that there is something to choose;
     each other one is right with probability p_right.
     """
-    for item in _problems(split, seed, num, tasks):
+    for index in range(num):
+        item = _problem(split, seed, index, tasks)
         group = candidates(item, responses, p_right)
         yield {
             "id": item.id,
@@ -117,9 +118,17 @@ def generate_groups(
         }
 
 
-def _problems(split: str, seed: int, num: int, tasks: tuple[str, ...]) -> Iterator[Problem]:
-    for index in range(num):
-        yield problem(split, seed, index, Draw("task", split, seed, index).pick(tasks))
+def _problem(split: str, seed: int, index: int, tasks: tuple[str, ...]) -> Problem:
+    return problem(split, seed, index, Draw("task", split, seed, index).pick(tasks))
+
+
+def _label(
+    item: Problem, right: Response, wrong: Response, sources: list[LabelSource]
+) -> tuple[bool, str]:
+    """(is the right response the chosen one, name of the source that labeled the pair)."""
+    # The label has a stream of its own: with other labels, the texts are the same.
+    styles = style.score(right.style), style.score(wrong.style)
+    return label_sources.label(sources, *styles, Draw("label", item.id))
 
 
 def _attributes(item: Problem) -> dict[str, Any]:
@@ -157,6 +166,20 @@ class World:
         if responses is None:
             return generate(labels=labels, **settings)
         return generate_groups(responses=responses, **settings)
+
+    def right_labels(self, numbers: Iterable[int]) -> list[bool]:
+        """Whether the label prefers the right response, for each pair of the records `numbers`."""
+        # A group says of every response whether it is right, and its pairs follow from that.
+        if self.settings["responses"] is not None:
+            return [True for _ in numbers]
+        sources = label_sources.parse(self.settings["labels"])
+        where = self.settings["split"], self.settings["seed"]
+        honest = []
+        for number in numbers:
+            item = _problem(*where, number, self.settings["tasks"])
+            right, wrong, _ = pair(item)
+            honest.append(_label(item, right, wrong, sources)[0])
+        return honest
 
     def fingerprint(self) -> str:
         """Fingerprint of the source, for caches."""
