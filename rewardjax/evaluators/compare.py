@@ -14,7 +14,7 @@ from rewardjax.evaluators import uncertainty
 from rewardjax.evaluators.benchmarks import Benchmark
 from rewardjax.evaluators.stored_rewards import Scores
 from rewardjax.stats import bootstrap
-from rewardjax.stats.tests import mcnemar
+from rewardjax.stats.tests import McNemar, mcnemar
 
 
 def paired(
@@ -56,6 +56,58 @@ def paired(
         "high": float(high),
     }
     return result | mcnemar(first, second)
+
+
+def paired_over_seeds(
+    first: Any, second: Any, clusters: Sequence[Any] | None = None, *, same_seeds: bool = False
+) -> dict[str, Any]:
+    """`paired` for two ways of training, each with the credits [S, N] of the models of its S seeds.
+
+    An example's credits are averaged over the seeds, and "difference" is that of the averages. With
+    one seed each this is `paired`. With more there is no `mcnemar`, which would take the seeds that
+    were drawn for all there are; the interval draws both again, seeds and prompts, each as a whole:
+    the Multi-Bootstrap (Sellam et al. 2022, The MultiBERTs, section 4). Of S seeds S - 1 are drawn,
+    with which the variance of their mean has no bias (Rao and Wu 1988, Resampling Inference with
+    Complex Survey Data), while drawing S would make it (S - 1) / S of that. Percentiles of two or
+    three seeds are too narrow all the same, and a way with one seed adds none of its variance.
+
+    clusters: [N] as for `paired`. same_seeds: the rows of both are of the same seeds in the same
+    order, and are drawn together, since a seed's order of the data is common to both.
+
+    Raises ValueError where the numbers of examples differ.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    result = paired(first.mean(axis=0), second.mean(axis=0), clusters)
+    if len(first) == len(second) == 1 or not result["n"]:
+        return result
+    for field in McNemar.__annotations__:
+        del result[field]
+    both = ~np.isnan(first.mean(axis=0) - second.mean(axis=0))  # [N]
+    prompts = np.arange(len(both))
+    if clusters is not None:
+        prompts = np.asarray(clusters)
+    credit = np.concatenate([first, -second])[:, both].T  # [n, S + T], signed
+    total, counts = bootstrap.sums(credit, prompts[both])  # [C, S + T], [C]
+    random = np.random.default_rng(0)
+
+    def difference(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Of resamples: sums [r, S + T] and numbers [r] of examples -> [r]."""
+        shares = _seed_shares(len(first), len(total), random)
+        others = shares
+        if not same_seeds:
+            others = _seed_shares(len(second), len(total), random)
+        return (total * np.concatenate([shares, others], axis=1)).sum(axis=1) / count
+
+    low, high = bootstrap.interval(difference, total, counts)
+    return result | {"low": float(low), "high": float(high)}
+
+
+def _seed_shares(seeds: int, resamples: int, random: np.random.Generator) -> np.ndarray:
+    """What each of S seeds counts in resamples of S - 1 of them, [r, S]; one seed counts always."""
+    if seeds == 1:
+        return np.ones((resamples, 1))
+    drawn = random.multinomial(seeds - 1, np.full(seeds, 1 / seeds), size=resamples)
+    return drawn / (seeds - 1)
 
 
 def credits(module: Benchmark, scores: Scores) -> np.ndarray:

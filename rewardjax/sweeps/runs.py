@@ -1,52 +1,65 @@
-"""Training runs side by side: seeds folded, ranked by accuracy, curves overlaid, on one page.
+"""Training runs side by side: seeds folded, ranked, tested pair by pair, curves overlaid.
 
     python -m rewardjax.evaluate compare runs/A runs/B runs/C
 
 The runs need not be of one sweep. Each is read as a trial that sets all of its config, so that what
-folds and ranks the trials of a sweep does it here too.
+folds and ranks the trials of a sweep does it here too. Of a run in a bucket the records are copied
+to this machine's disk, and not its checkpoints.
 """
 
+import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
-from rewardjax.io import own_files
+from rewardjax.io import own_files, storage
 from rewardjax.reporting import page, text_table
-from rewardjax.sweeps import outcomes, plots, ranking
+from rewardjax.sweeps import outcomes, paired, plots, ranking
 from rewardjax.sweeps import page as sweep_page
 from rewardjax.sweeps.outcomes import Outcome
 from rewardjax.sweeps.trials import Trial
-from rewardjax.training import console
+from rewardjax.training import console, pair_rewards
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.jsonl", "summary.json"
 # Where and how fast a set is read: two machines differ in them over one experiment.
 NOT_OF_THE_EXPERIMENT = ("cache", "workers")
-NO_PAIRED_TEST = (
-    "There is no paired test here, since a training run keeps the figures of its held-out sets and "
-    "not the rewards of each pair: evaluate each model with `rewardjax evaluate --model RUN --data "
-    "FILE` and compare the output folders, whose page has the paired tests."
-)
+
+
+class Run(NamedTuple):
+    """A training run that is compared."""
+
+    place: pathlib.Path  # where its workdir is, which may be an address
+    folder: pathlib.Path  # where its records can be read: the workdir itself, or a copy of them
 
 
 def is_run(folder: str | pathlib.Path) -> bool:
-    """Whether `folder` is the workdir of a training run."""
-    return all((pathlib.Path(folder) / name).is_file() for name in (CONFIG, METRICS))
+    """Whether `folder`, on a disk or in a bucket, is the workdir of a training run."""
+    place = storage.path_of(folder)
+    with _asked(place):
+        return all(storage.version(place / name) is not None for name in (CONFIG, METRICS))
 
 
 def compare(folders: Sequence[str | pathlib.Path], output: pathlib.Path) -> str:
-    """Write the page about training runs to `output`; returns its table and remarks as text.
+    """Write the page about training runs to `output`; returns its tables and remarks as text.
 
     Raises ValueError for fewer than two runs, a folder that is not a run, one that is there twice
     or has not ended, and where no held-out set or benchmark is common to all.
     """
-    homes = [pathlib.Path(folder) for folder in folders]
-    _refuse_folders(homes)
-    configs = [own_files.read(home / CONFIG, ("evals", "benchmarks")) for home in homes]
-    summaries = [own_files.read(home / SUMMARY, (outcomes.SECONDS,)) for home in homes]
+    places = [storage.path_of(folder) for folder in folders]
+    _refuse_folders(places)
+    with contextlib.ExitStack() as stack:
+        runs = [Run(place, stack.enter_context(_records_of(place))) for place in places]
+        return _compare(runs, output)
+
+
+def _compare(runs: Sequence[Run], output: pathlib.Path) -> str:
+    configs = [own_files.read(run.folder / CONFIG, ("evals", "benchmarks")) for run in runs]
+    summaries = [own_files.read(run.folder / SUMMARY, (outcomes.SECONDS,)) for run in runs]
     shown = _common_figures(configs, summaries)
     if not shown:
         raise ValueError(
@@ -54,25 +67,63 @@ def compare(folders: Sequence[str | pathlib.Path], output: pathlib.Path) -> str:
             "as many pairs: evaluate each model on the same pairs with rewardjax evaluate --model "
             "RUN --data FILE, and compare the output folders"
         )
-    read, names = [], _names(homes)
-    for number, home in enumerate(homes):
+    places = [run.place for run in runs]
+    read, names = [], _names(places)
+    for number, run in enumerate(runs):
         summary = summaries[number]
         figures = {name: float(summary[name]) for name in [*shown, outcomes.SECONDS]}
         trial = _trial(number, names[number], configs[number])
-        read.append(Outcome(trial, outcomes.DONE, home, figures))
-    _refuse_copies(read)
-    return _write(read, shown, output)
+        read.append(Outcome(trial, outcomes.DONE, run.folder, figures))
+    _refuse_copies(places, [outcome.trial for outcome in read])
+    facts = {name: str(storage.whole(place)) for name, place in zip(names, places, strict=True)}
+    return _write(read, shown, output, facts)
 
 
-def _write(read: Sequence[Outcome], shown: Mapping[str, str], output: pathlib.Path) -> str:
+@contextlib.contextmanager
+def _records_of(place: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The workdir of a run, or of one in a bucket a copy of what is compared."""
+    if not storage.is_address(place):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="rewardjax-") as name:
+        folder = pathlib.Path(name)
+        with _asked(place):
+            for file in (CONFIG, METRICS, SUMMARY):
+                storage.download(place / file, folder / file)
+            # Not the whole workdir: its checkpoints may have hundreds of gigabytes.
+            storage.download_folder(place / pair_rewards.FOLDER, folder / pair_rewards.FOLDER)
+        yield folder
+
+
+@contextlib.contextmanager
+def _asked(place: pathlib.Path) -> Iterator[None]:
+    """One sentence for whatever a bucket's client says in the block."""
+    if not storage.is_address(place):
+        yield
+        return
+    with storage.asked(place):
+        yield
+
+
+def _write(
+    read: Sequence[Outcome],
+    shown: Mapping[str, str],
+    output: pathlib.Path,
+    facts: Mapping[str, str],
+) -> str:
     """The page at `output`, its figures in `plots` beside it; returns what a terminal shows."""
     trials = [outcome.trial for outcome in read]
     rows = [_with_names(row, read, shown) for row in ranking.rows(trials, read)]
     ranked_by = ranking.figures(read)[0]
     reading = ranking.reading(trials, read).replace(ranked_by, shown[ranked_by], 1)
-    remarks = [reading, NO_PAIRED_TEST]
-    figures = {}
     settings = ranking.settings(trials, read)
+    tested, untested = paired.tests(settings, shown)
+    tests = [paired.table_row(row) for row in tested]
+    of_tests = [*untested]
+    if tests:
+        of_tests = [*paired.reading(tested), *untested]
+    remarks = [reading]
+    figures = {}
     for number, (name, title) in enumerate(shown.items()):
         lines, damaged = sweep_page.curves_of(settings, name)
         remarks += [remark for remark in damaged if remark not in remarks]
@@ -84,13 +135,17 @@ def _write(read: Sequence[Outcome], shown: Mapping[str, str], output: pathlib.Pa
     page.write_report(
         output,
         "Training runs: " + " and ".join(trial.name for trial in trials),
-        {outcome.trial.name: str(outcome.home.resolve()) for outcome in read},
+        facts,
         parts=[
             page.Section("Ranked", remarks, tables={"": rows}),
+            page.Section("Paired tests on the same pairs", of_tests, tables={"": tests}),
             page.Section("Curves", figures=figures),
         ],
     )
-    return "\n".join([text_table.table(rows), *remarks])
+    blocks = [text_table.table(rows), *remarks]
+    if tests:
+        blocks += ["", text_table.table(tests)]
+    return "\n".join([*blocks, *of_tests])
 
 
 def _with_names(
@@ -107,11 +162,12 @@ def _with_names(
     return named
 
 
-def _names(homes: Sequence[pathlib.Path]) -> list[str]:
+def _names(places: Sequence[pathlib.Path]) -> list[str]:
     """The folders' own names, or their whole paths where two are named alike."""
-    last = [home.resolve().name for home in homes]
+    whole = [storage.whole(place) for place in places]
+    last = [place.name for place in whole]
     if len(set(last)) < len(last):
-        return [str(home.resolve()) for home in homes]
+        return list(map(str, whole))
     return last
 
 
@@ -155,33 +211,32 @@ def _settings(section: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {key: value for key, value in section.items() if key not in NOT_OF_THE_EXPERIMENT}
 
 
-def _refuse_folders(homes: Sequence[pathlib.Path]) -> None:
-    if len(homes) < 2:
+def _refuse_folders(places: Sequence[pathlib.Path]) -> None:
+    if len(places) < 2:
         raise ValueError("one training run was named; name at least two")
     named: set[pathlib.Path] = set()
-    for home in homes:
-        if not is_run(home):
+    for place in places:
+        if not is_run(place):
             raise ValueError(
-                f"{home} is not the workdir of a training run (it has no {CONFIG} and "
+                f"{place} is not the workdir of a training run (it has no {CONFIG} and "
                 f"{METRICS}): name only training runs, or only output folders of rewardjax evaluate"
             )
-        if not (home / SUMMARY).is_file():
+        if storage.version(place / SUMMARY) is None:
             raise ValueError(
-                f"the run in {home} has not ended (it has no {SUMMARY}): start its "
+                f"the run in {place} has not ended (it has no {SUMMARY}): start its "
                 "command again, or leave it out"
             )
-        if home.resolve() in named:
-            raise ValueError(f"{home} is named twice; name each run once")
-        named.add(home.resolve())
+        if storage.whole(place) in named:
+            raise ValueError(f"{place} is named twice; name each run once")
+        named.add(storage.whole(place))
 
 
-def _refuse_copies(read: Sequence[Outcome]) -> None:
+def _refuse_copies(places: Sequence[pathlib.Path], trials: Sequence[Trial]) -> None:
     """Raise ValueError for two runs of one config and seed, which are not two measurements."""
     first_with: dict[str, pathlib.Path] = {}
-    for outcome in read:
-        other = first_with.setdefault(outcome.trial.id, outcome.home)
-        if other != outcome.home:
+    for place, trial in zip(places, trials, strict=True):
+        other = first_with.setdefault(trial.id, place)
+        if other != place:
             raise ValueError(
-                f"{other} and {outcome.home} have the same config and the same seed; "
-                "leave one of them out"
+                f"{other} and {place} have the same config and the same seed; leave one of them out"
             )

@@ -36,7 +36,17 @@ from rewardjax.parallel.mesh import Layout, make_mesh, place, row_shards, row_sh
 from rewardjax.parallel.watchdog import watching
 from rewardjax.reporting import run_record
 from rewardjax.scoring import contract, rows
-from rewardjax.training import console, goodput, losses, metrics, optim, overview, profiler, report
+from rewardjax.training import (
+    console,
+    goodput,
+    losses,
+    metrics,
+    optim,
+    overview,
+    pair_rewards,
+    profiler,
+    report,
+)
 from rewardjax.training import records as records_of
 from rewardjax.training.data_sets import longest_scored, read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption
@@ -388,6 +398,8 @@ def _run(
     }
     if is_first_process:
         contract.save(score_contract, records.folder / contract.FILE)
+        # Before the summary, by which other commands see that a run has ended.
+        pair_rewards.write(records.folder, held_out_sets)
         (records.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         ledger.spent(goodput.ENDING)
         where_time_went = goodput.account(ledger.starts())

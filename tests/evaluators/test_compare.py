@@ -89,3 +89,29 @@ def test_two_models_that_err_on_the_same_prompts_differ_by_nothing():
     first, same = scores("rewardbench", rewards), scores("rewardbench", 3 * rewards)
     [row] = compare.models(evaluators.get("rewardbench"), {"a": first, "b": same})
     assert (row["headline_low"], row["headline_difference"], row["headline_high"]) == (0, 0, 0)
+
+
+def test_folded_seeds_average_each_example_and_widen_the_interval():
+    rng = np.random.default_rng(0)
+    easy = rng.random(400)
+    # Seeds differ by more than examples explain: some of them are better throughout.
+    first = np.stack([easy < share for share in (0.5, 0.6, 0.7, 0.8)])
+    second = np.stack([easy < share for share in (0.4, 0.5, 0.6, 0.7)])
+    folded = compare.paired_over_seeds(first, second)
+    assert folded["difference"] == pytest.approx(first.mean() - second.mean())
+    assert "p" not in folded and folded["n"] == 400
+    alone = compare.paired(first.mean(axis=0), second.mean(axis=0))
+    seeds = np.sqrt(first.mean(axis=1).var(ddof=1) / 4 + second.mean(axis=1).var(ddof=1) / 4)
+    examples = (alone["high"] - alone["low"]) / 3.92
+    half_width = 1.96 * np.hypot(seeds, examples)
+    assert (folded["high"] - folded["low"]) / 2 == pytest.approx(half_width, rel=0.15)
+    # Seeds that meet: what they share cancels.
+    together = compare.paired_over_seeds(first, second, same_seeds=True)
+    assert together["high"] - together["low"] < 0.5 * (folded["high"] - folded["low"])
+
+
+def test_one_seed_each_is_the_paired_test():
+    a, b = np.random.default_rng(0).integers(0, 2, (2, 80)).astype(float)
+    assert compare.paired_over_seeds([a], [b]) == compare.paired(a, b)
+    missing = np.where(np.arange(80) < 5, np.nan, a)
+    assert compare.paired_over_seeds([missing, a], [b])["left_out"] == 5

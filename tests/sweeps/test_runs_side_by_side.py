@@ -42,7 +42,7 @@ def test_seeds_are_folded_and_arms_ranked(tmp_path, capsys):
     assert " ".join(first.split()) == "1 b0, b1 0.3 2 0.720 (0.466 to 0.974) 9"
     assert " ".join(second.split()) == "2 a0, a1 0.1 2 0.620 (0.366 to 0.874) 9"
     assert remarks[0].startswith("Ranked by heldout (pairs.jsonl, 50%) accuracy, best first.")
-    assert "no paired test" in said
+    assert "no paired test" in said and "b0 and b1 and a0 and a1, which kept no rewards" in said
     page = tmp_path / "both" / "report.html"
     assert remarks[-1] == str(page)
     assert "0.720 (0.466 to 0.974)" in page.read_text() and "no paired test" in page.read_text()
@@ -54,6 +54,7 @@ def test_a_run_that_differs_in_its_cache_alone_is_another_seed_of_the_same_arm(t
     _, *rows = runs.compare(folders, tmp_path / "report.html").splitlines()
     assert rows[0].split()[:5] == ["1", "0,", "1,", "2", "3"]
     assert rows[1].startswith("Ranked by")
+    assert rows[2] == "There is no paired test: the runs differ in their seed alone."
 
 
 def test_runs_named_alike_are_told_apart_by_their_paths(tmp_path):
