@@ -46,6 +46,11 @@ def init(size: Size, folder: pathlib.Path) -> Any:
     )
     (folder / "config.json").write_text(text)
     peer.draw(folder, SEED)
+    return load(size, folder)
+
+
+def load(size: Size, folder: pathlib.Path) -> Any:
+    """The parameters in a Hugging Face folder."""
     return nnx.split(hf.load(folder, Compute(dtype=size.dtype), LAYOUT), nnx.Param)[1]
 
 

@@ -10,8 +10,9 @@ entry once, no recomputation). A ratio is the peer's cost of a needed token over
 `ratio_short` and `ratio_long`: one padded batch without checkpointing, its fastest form;
 `ratio_trl_default`: TRL's defaults, which are checkpointing and batches of 8;
 `ratio_both_checkpoint`: and all of a layer recomputed on our side too; `ratio_sorted`: the peer's
-batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text. Prints one JSON
-line last.
+batches cut from all pairs sorted by length; `ratio_hh`, `ratio_gsm`: real text;
+`memory_ratio_short` and `_long`: the peer's peak memory over ours (`benchmarks.step_memory`), on
+the CPU. Prints one JSON line last.
 """
 
 import functools
@@ -25,7 +26,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks import command, lengths, ours, peer
+from benchmarks import command, lengths, ours, peer, step_memory
 from benchmarks.sizes import Size, cost
 from rewardjax.data import pack
 from rewardjax.data.plan import step_pairs
@@ -214,6 +215,12 @@ def compare(
                 "peer_sorted": functools.partial(their, by_length=True),
             }
         costs[case] = measure(size, pairs, sides, case, platform)
+        if platform == "cpu" and case in lengths.DISTRIBUTIONS:
+            memory = step_memory.measure(size, folder / "hf", where)
+            result[f"memory_ratio_{case}"] = round(
+                memory["peer"]["peak_mb"] / memory["ours"]["peak_mb"], 3
+            )
+            costs[case]["memory"] = memory
         result[f"ratio_{case}"] = ratio(costs[case], "peer")
         if case == "short":
             result["ratio_trl_default"] = ratio(costs[case], "trl_default")

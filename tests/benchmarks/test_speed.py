@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 import jax
 
-from benchmarks import command, lengths, ours, peer, scoring, train_step
+from benchmarks import command, lengths, ours, peer, scoring, step_memory, train_step
 from benchmarks.sizes import SMOKE
 from rewardjax.data import pack
 from rewardjax.data.pack import TokenGroup
@@ -28,7 +28,10 @@ def mesh():
         yield
 
 
-def test_a_training_step_is_the_peers(mesh, tmp_path):
+def test_a_training_step_is_the_peers(mesh, tmp_path, monkeypatch):
+    # Eight processes that import JAX and torch each: `test_each_side_is_measured_alone` has some.
+    sides = {"ours": {"peak_mb": 100.0}, "peer": {"peak_mb": 150.0}}
+    monkeypatch.setattr(step_memory, "measure", lambda *arguments: sides)
     found = train_step.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
     assert found["max_reward_diff"] <= 2e-6
     assert found["max_grad_rel_diff"] <= 1e-5
@@ -40,9 +43,24 @@ def test_a_training_step_is_the_peers(mesh, tmp_path):
         "ratio_sorted",
     }
     assert {name for name in found if name.startswith("ratio")} == expected
+    assert found["memory_ratio_short"] == found["memory_ratio_long"] == 1.5
     assert found["cases"].keys() == {"short", "long"}
     assert found["cases"]["short"]["layout"]["peer_slots_per_token"] > 1
     assert all(side["step_s"] > 0 for side in found["cases"]["long"].values() if "step_s" in side)
+
+
+@pytest.mark.slow
+def test_each_side_is_measured_alone_and_keeps_its_weights_and_moments(mesh, tmp_path):
+    ours.init(SMOKE, tmp_path / "hf")
+    folder = tmp_path / "pairs"
+    lengths.random_pairs(
+        folder, "short", 50 * SMOKE.pairs, SMOKE.max_length, SMOKE.model.vocab_size
+    )
+    by_side = step_memory.measure(SMOKE, tmp_path / "hf", folder)
+    weights_mb = (tmp_path / "hf" / "model.safetensors").stat().st_size / 2**20
+    assert by_side.keys() == set(step_memory.SIDES)
+    for side in by_side.values():
+        assert 4 * weights_mb < side["peak_mb"] <= side["with_first_mb"] + 50
 
 
 def test_scores_are_the_peers(mesh, tmp_path):
