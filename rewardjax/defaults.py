@@ -124,7 +124,8 @@ def training() -> Config:
                 # More is for `rewardjax.prepare`, on a machine without idle accelerators.
                 most_untokenized=FieldReference(1_000_000),
             ),
-            # None of the three for rows: as the data need it (training/preflight/row_fit.py).
+            # None of the three for rows: as the data need it and memory allows
+            # (training/preflight/row_fit.py and row_memory.py).
             batch=dict(
                 pairs=256,
                 row_length=FieldReference(1024),

@@ -13,21 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from flax import nnx
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from rewardjax import config as config_lib
 from rewardjax.aot.topology import GIB, Topology
-from rewardjax.models import reward
-from rewardjax.models.build import decoder_config
 from rewardjax.models.config import Compute
-from rewardjax.models.trainable import split
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.scoring import rows
-from rewardjax.training import losses, optim
-from rewardjax.training.abstract import abstract_batch
-from rewardjax.training.step import make_step, zeros_like
+from rewardjax.training.abstract import abstract_batch, abstract_model, abstract_step
 
 # The compiler refuses a program early or late, each time by all that it needs, arguments included.
 _TOO_LARGE = re.compile(
@@ -79,31 +71,17 @@ def train(config: config_lib.Config, topology: Topology) -> Compiled:
     Raises ValueError where the config's mesh or rows do not divide over the slice.
     """
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
-        layout = Layout()
-        graph, params = _model(config, Compute(**config.compute), layout)
-        schedule = optim.make_schedule(
-            **config.schedule, total_steps=config.steps or 1000
-        )  # a constant in the program, whatever its value
-        optimizer = optim.make_optimizer(schedule, params, **config.optimizer)
-        trainable, frozen = split(params, optim.is_trainable(params, config.optimizer.freeze))
-        loss = losses.get(**config.loss)
-        accumulate, update = make_step(graph, loss, optimizer, config.batch.pairs)
-        opt = _placed(jax.eval_shape(optimizer.init, trainable))
-        total = _placed(jax.eval_shape(zeros_like, trainable))
-        batch = abstract_batch(config.batch, layout, loss.reads.unit)
-        # The optimizer's state is passed along unused: it is held while gradients are accumulated,
-        # and without it fitting would not mean what it means in a run.
-        accumulate_beside_opt = jax.jit(
-            lambda opt, *args: accumulate(*args), donate_argnums=1, keep_unused=True
-        )
-        programs = [
-            compile_for_slice(
-                "accumulate", accumulate_beside_opt, opt, total, trainable, batch, frozen
-            )
-        ]
+        step = abstract_step(config)
+        accumulate, arguments = step.accumulate_beside_opt()
+        programs = [compile_for_slice("accumulate", accumulate, *arguments)]
         if programs[0].fits:
-            programs.append(compile_for_slice("update", update, trainable, opt, total))
-        state = {"parameters": _gib(params), "optimizer": _gib(opt), "gradients": _gib(total)}
+            update = compile_for_slice("update", step.update, step.trainable, step.opt, step.total)
+            programs.append(update)
+        state = {
+            "parameters": _gib(step.params),
+            "optimizer": _gib(step.opt),
+            "gradients": _gib(step.total),
+        }
         return Compiled(programs, state, dict(jax.sharding.get_mesh().shape), _host_peak_gib())
 
 
@@ -114,7 +92,9 @@ def score(config: config_lib.Config, topology: Topology) -> Compiled:
     """
     with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
         layout = Layout()
-        graph, params = _model(config, Compute(**{**config.compute, "remat": "none"}), layout)
+        graph, params = abstract_model(
+            config, Compute(**{**config.compute, "remat": "none"}), layout
+        )
         batch = abstract_batch(config.batch, layout)
         program = compile_for_slice("score", rows.make_score_rows(graph), params, batch)
         state = {"parameters": _gib(params)}
@@ -125,23 +105,6 @@ MODES: dict[str, Callable[[config_lib.Config, Topology], Compiled]] = {
     "train": train,
     "score": score,
 }
-
-
-def _model(config: config_lib.Config, compute: Compute, layout: Layout) -> tuple[nnx.GraphDef, Any]:
-    return nnx.split(reward.abstract(decoder_config(**config.model), compute, layout), nnx.Param)
-
-
-def _placed(tree: Any) -> Any:
-    """Abstract arrays whose shardings name the devices of the current mesh."""
-    mesh = jax.sharding.get_mesh()
-
-    def place(x: Any) -> jax.ShapeDtypeStruct:
-        spec = P()
-        if x.sharding is not None:  # a counter has none
-            spec = x.sharding.spec
-        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
-
-    return jax.tree.map(place, tree)
 
 
 def compile_for_slice(name: str, function: Callable, *args: Any) -> Program:

@@ -52,7 +52,7 @@ from rewardjax.training.data_sets import longest_scored, read_data, source_recor
 from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
-from rewardjax.training.preflight import fields, hosts, machine, row_fit, tokenized
+from rewardjax.training.preflight import fields, hosts, machine, row_fit, row_memory, tokenized
 from rewardjax.training.preflight.resume import refuse_if_changed
 from rewardjax.training.progress import Counts, Progress
 from rewardjax.training.step import Total, make_step, zeros_like
@@ -130,13 +130,15 @@ def _run(
         note(f"left out {train_set.unranked} groups without a better response")
     total_steps = config.steps or steps_for(len(train_set), config.batch.pairs, config.epochs)
     measured, names = [*held_out_sets, *benchmarks], console.names_of(config)
-    config = row_fit.fitted(
+    fit = functools.partial(
+        row_fit.fitted,
         config,
         train_set,
-        longest=longest_scored(config, tokenizer, held_out_sets),
-        total_steps=total_steps,
-        shards=row_shards(),
+        longest_scored(config, tokenizer, held_out_sets),
+        total_steps,
+        row_shards(),
     )
+    config, too_large = row_memory.fitted(config, fit)
     tokenized.check(config, train_set, measured, total_steps).refuse()
 
     tokenized_sets = {"data": token_cache_of(train_set)}
@@ -144,7 +146,7 @@ def _run(
         tokenized_sets[f"evals.{held_out.name}"] = held_out.pairs
     read = {name: pairs.manifest["files"] for name, pairs in tokenized_sets.items()}
     warnings = [
-        *filter(None, [overview.idle_accelerator()]),
+        *filter(None, [overview.idle_accelerator(), too_large]),
         *fields.warnings_of_length(config, total_steps),
         *tokenized.warnings(config, train_set),
     ]

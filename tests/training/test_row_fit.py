@@ -9,7 +9,7 @@ from tiny import logged, tiny_config
 from rewardjax import defaults
 from rewardjax.data.pack import plan_rows
 from rewardjax.training import loop
-from rewardjax.training.preflight import row_fit
+from rewardjax.training.preflight import row_fit, row_memory
 
 
 class Pairs:
@@ -86,12 +86,20 @@ def test_a_program_that_is_compiled_without_data_needs_them():
         abstract_batch(config_of(8).batch, None, "pairs")
 
 
-def test_a_run_whose_rows_are_left_to_the_data_takes_the_same_steps(tiny_run, tmp_path):
+def test_a_run_whose_rows_are_left_to_data_and_memory_takes_the_same_steps(
+    tiny_run, tmp_path, monkeypatch
+):
+    # A device that has room for so few slots.
+    slots = lambda batch: batch["rows"] * batch["row_length"]
+    monkeypatch.setattr(
+        row_memory, "bytes_needed", lambda config, memory: memory * (slots(config.batch) > 1024)
+    )
     config = tiny_config(tiny_run[0].parent / "cache")
     config.batch.update(row_length=None, rows=None, pairs_per_row=None)
     loop.run(config, tmp_path)
     batch = json.loads((tmp_path / "config.json").read_text())["batch"]
     assert all(isinstance(batch[name], int) for name in row_fit.FIELDS)
+    assert 512 <= slots(batch) <= 1024
     losses = list(logged(tmp_path, "loss").values())
     expected = list(logged(tiny_run[0], "loss").values())
     np.testing.assert_allclose(losses, expected, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""How much memory a process of this host can still get, on Linux."""
+"""How much memory processes of this host can have, and still get, on Linux."""
 
 import pathlib
 
@@ -11,20 +11,32 @@ def available(meminfo: pathlib.Path = MEMINFO, cgroup: pathlib.Path = CGROUP) ->
     """Bytes; None where the system does not tell."""
     if not meminfo.exists():
         return None
-    rooms = [_of_host(meminfo)]
-    limit = cgroup / "memory.max"
-    # Without a limit the file says "max", and the root group has no such file.
-    if limit.exists() and limit.read_text().strip().isdecimal():
-        rooms.append(_of_container(cgroup, int(limit.read_text())))
+    rooms = [_of_host(meminfo, "MemAvailable")]
+    rooms += [_of_container(cgroup, limit) for limit in _limits(cgroup)]
     return min(rooms)
 
 
-def _of_host(meminfo: pathlib.Path) -> int:
+def total(meminfo: pathlib.Path = MEMINFO, cgroup: pathlib.Path = CGROUP) -> int | None:
+    """Bytes that processes of this host may have together; None where the system does not tell."""
+    if not meminfo.exists():
+        return None
+    return min([_of_host(meminfo, "MemTotal"), *_limits(cgroup)])
+
+
+def _limits(cgroup: pathlib.Path) -> list[int]:
+    limit = cgroup / "memory.max"
+    # Without a limit the file says "max", and the root group has no such file.
+    if limit.exists() and limit.read_text().strip().isdecimal():
+        return [int(limit.read_text())]
+    return []
+
+
+def _of_host(meminfo: pathlib.Path, field: str) -> int:
     for line in meminfo.read_text().splitlines():
         name, _, size = line.partition(":")
-        if name == "MemAvailable":
+        if name == field:
             return 1024 * int(size.split()[0])  # "kB" are KiB
-    raise RuntimeError(f"{meminfo} has no MemAvailable")
+    raise RuntimeError(f"{meminfo} has no {field}")
 
 
 def _of_container(cgroup: pathlib.Path, limit: int) -> int:

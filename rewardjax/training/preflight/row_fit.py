@@ -19,8 +19,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 
 FIELDS = ("row_length", "rows", "pairs_per_row")
-# The most slots of a micro-batch, over all devices: activations of more do not fit where a model
-# of 0.6B trains on one chip.
+# The most slots of a micro-batch, over all devices, whatever their memory: more are not faster.
 MOST_SLOTS = 32_768
 LONGEST_ROW = 4_096  # that is tried where no pair needs a longer one
 # Attention works on tiles of as many tokens.
@@ -46,6 +45,7 @@ def fitted(
     longest: int,
     total_steps: int,
     shards: int,
+    most_slots: int = MOST_SLOTS,
 ) -> Config:
     """The config with a number in each field of FIELDS: as given, or as the data need it.
 
@@ -58,6 +58,7 @@ def fitted(
         longest: tokens of what else must fit a row.
         total_steps: of the run.
         shards: parts into which the mesh divides the rows of a micro-batch.
+        most_slots: of a micro-batch, unless that is less than a row for each shard.
     """
     batch = config.batch
     if all(batch[name] is not None for name in FIELDS):
@@ -68,7 +69,7 @@ def fitted(
     if batch.row_length is None:
         lengths = row_lengths(longest)
     steps = _steps(config, len(tokens), total_steps)
-    fits = [fit(config, tokens, steps, length, shards) for length in lengths]
+    fits = [fit(config, tokens, steps, length, shards, most_slots) for length in lengths]
     best = min(fits, key=lambda each: (each.slots, each.row_length))
     config = copy.deepcopy(config)
     for name in FIELDS:
@@ -93,8 +94,9 @@ def fit(
     steps: Sequence[np.ndarray],
     row_length: int,
     shards: int,
+    most_slots: int = MOST_SLOTS,
 ) -> Fit:
-    """The rows of one length: as few micro-batches as MOST_SLOTS allows, then as few rows.
+    """The rows of one length: as few micro-batches as `most_slots` allows, then as few rows.
 
     tokens [N] of each pair (or group); steps: the pairs of each of some steps.
     """
@@ -110,7 +112,7 @@ def fit(
     needed = np.array([len(plan_rows(tokens[step], row_length, pairs_per_row)) for step in steps])
     rows = batch.rows
     if rows is None:
-        most = max(1, MOST_SLOTS // row_length)
+        most = max(1, most_slots // row_length)
         micro_batches = math.ceil(needed.max() / most)
         rows = shards * math.ceil(needed.max() / micro_batches / shards)
     slots = np.ceil(needed / rows).mean() * rows * row_length
