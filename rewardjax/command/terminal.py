@@ -7,6 +7,7 @@ set the clipboard; marks of direction let a sentence read as another one.
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -38,6 +39,43 @@ def _written_out(match: re.Match[str]) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}"
+
+
+def columns(stream: TextIO) -> int:
+    """How many columns the terminal behind a stream has; 0 for a file, a pipe and an unknown width.
+
+    A terminal of a container or an editor may say 0 itself.
+    """
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    # An OSError where it is not a terminal; a notebook's stream has no number at all.
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def folded(text: str, width: int) -> str:
+    """The text in lines of at most `width` columns, broken between words; as it is for width 0.
+
+    What follows a label and two blanks stays beside the label. Words that are longer, such as
+    paths, stay whole: they are there to be copied.
+    """
+    if width < 1:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        label = re.match(r" *\S+ {2,}", line)
+        indent = 4
+        # A label that takes half of the line would leave a column of single words.
+        if label is not None and len(label[0]) <= width // 2:
+            indent = len(label[0])
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
 
 
 class Visible:

@@ -7,11 +7,26 @@ data than one's own would be read as one's own.
 """
 
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
+from tqdm import tqdm
+
+from rewardjax.command import terminal
 from rewardjax.config import Config
 from rewardjax.reporting import text_table
+
+
+def tell(text: str, stream: TextIO | None = None) -> None:
+    """Print lines on `stream`, default: standard error, folded to its width.
+
+    A live line goes on below them, where plain `print` would continue it.
+    """
+    # Not as a default of the argument: a notebook or a test may exchange the stream.
+    out: TextIO = stream or sys.stderr
+    tqdm.write(terminal.folded(text, terminal.columns(out)), file=out)
+    out.flush()
 
 
 def names_of(config: Config) -> dict[str, str]:
@@ -30,13 +45,24 @@ def lines(
         yield f"step {step}/{total_steps}  {shown}  {_figure(name, results)}"
 
 
-def ending(workdir: pathlib.Path, results: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """The last evaluation as a table, and where everything is."""
+def ending(
+    workdir: pathlib.Path,
+    results: Mapping[str, Any],
+    names: Mapping[str, str],
+    width: int = 0,
+) -> str:
+    """The last evaluation as a table, and where everything is.
+
+    width: columns of the terminal, 0 for any number. A table that is wider would be folded into
+    something that nobody can read: a line for each set takes its place.
+    """
     rows = []
     for name, shown in names.items():
         row = {"measured on": shown, "pairs": results.get(f"{name}/pairs")}
         rows.append(row | {"accuracy (95% interval)": _figure(name, results)})
     told = [text_table.table(rows)]
+    if width and max(map(len, told[0].split("\n"))) > width:
+        told = [f"{shown}  {_figure(name, results)}" for name, shown in names.items()]
     if not rows:
         told = ["no held-out set: how good the model is was not measured (--held-out 5%, or evals)"]
     told += [

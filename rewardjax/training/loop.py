@@ -19,7 +19,7 @@ import numpy as np
 from flax import nnx
 
 from rewardjax import config as config_lib
-from rewardjax.command import errors, owner
+from rewardjax.command import errors, owner, terminal
 from rewardjax.command.exit_codes import ExitCode
 from rewardjax.data import pack, pipeline
 from rewardjax.data.pack import TokenGroup
@@ -120,7 +120,7 @@ def _run(
 ) -> dict[str, Any]:
     started = time.monotonic()
     is_first_process = jax.process_index() == 0
-    note = lambda text: is_first_process and print(text, file=sys.stderr, flush=True)
+    note = lambda text: is_first_process and console.tell(text)
 
     # ------------------------------------------------------------------ data
     tokenizer = load_tokenizer(model_folder=config.model.folder, **config.tokenizer)
@@ -218,6 +218,8 @@ def _run(
     if is_first_process:
         tokenizer.save(records.folder / "tokenizer")
     note(overview.text(workdir, config, train_set, trained, frozen, total_steps))
+    for name, pairs in tokenized_sets.items():
+        note(overview.kept(name, pairs))
 
     # ------------------------------------------------------------------ loop
     steps = pipeline.train_steps(
@@ -415,7 +417,7 @@ def _run(
             names,
         )
         note(where_time_went.sentence())
-        note(console.ending(workdir, results, names))
+        note(console.ending(workdir, results, names, terminal.columns(sys.stderr)))
         (records.folder / "DONE").touch()  # last: whoever sees it finds everything else
     # Told before training too, but hours of progress have scrolled that away.
     for warning in warnings:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from rewardjax import config as config_lib
+from rewardjax.data import accounting
 from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models.reward import count_parameters
@@ -47,6 +48,11 @@ def text(
     if jax.tree.leaves(frozen):
         lines.append(f"  frozen      {_counts(frozen)}")
     return "\n".join(lines)
+
+
+def kept(name: str, pairs: TokenizedPairs) -> str:
+    """A line on a data set: pairs that were kept, and those that were dropped with the reasons."""
+    return f"  {name.removeprefix('evals.'):<11} {accounting.losses(pairs.manifest)}"
 
 
 def idle_accelerator(devices: pathlib.Path = pathlib.Path("/dev")) -> str | None:

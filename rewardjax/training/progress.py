@@ -11,9 +11,14 @@ from typing import NamedTuple, TextIO
 from tqdm import tqdm
 
 from rewardjax.command.running import clock_text
+from rewardjax.training import console
 
 # Parts of the line in the order in which a narrow terminal does without them.
 LEAST_NEEDED = ("tokens", "elapsed", "mfu", "pairs", "eta")
+
+
+# What must have been measured before an expected time is told.
+MEASURED_STEPS, MEASURED_SECONDS = 3, 5.0
 
 
 class Counts(NamedTuple):
@@ -92,6 +97,7 @@ class Progress:
         self._window_start = 0.0
         self._window = Counts()
 
+        self._expected = False
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._shown: dict[str, float] = {}
@@ -136,6 +142,8 @@ class Progress:
             self._done, self._window = self._done.plus(counts), self._window.plus(counts)
         if not self._quiet:
             self._show(now)
+            if expected := self.expected():
+                self.say(expected)
 
     def rates(self) -> dict[str, float]:
         """Speed since the last call, for the log; {} without data. See `Counts.rates`."""
@@ -184,12 +192,28 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays, above the live one where there is one."""
-        if self._quiet:
-            return
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        else:
-            print(text, file=self._stream, flush=True)
+        if not self._quiet:
+            console.tell(text, self._stream)
+
+    def expected(self) -> str:
+        """How long the steps that are left will take, and what that was measured on.
+
+        "" before a few steps were measured, and ever after it was asked for with success.
+        """
+        if self._first is None or self._expected:
+            return ""
+        begin, first = self._first
+        seconds, steps = self._running() - begin, self._step - first
+        # The first steps after the compilation still warm caches up: one of them says little.
+        if steps < MEASURED_STEPS or seconds < MEASURED_SECONDS or self._step >= self._total:
+            return ""
+        self._expected = True
+        left = self._total - self._step
+        return (
+            f"about {roughly(left * seconds / steps)} for the {left:,} steps that are left, by the "
+            f"{steps} steps so far ({seconds / steps:.2g} s each); evaluations and saves are not "
+            "counted"
+        )
 
     def _show(self, now: float) -> None:
         if self._bar is not None:
@@ -205,3 +229,12 @@ class Progress:
         """Leave the terminal tidy."""
         if self._bar is not None:
             self._bar.close()
+
+
+def roughly(seconds: float) -> str:
+    """A time to plan with: `"40 s"`, `"12 min"`, `"3.5 h"`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

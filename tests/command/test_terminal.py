@@ -1,9 +1,13 @@
 """What would steer a terminal is written out."""
 
 import io
+import os
+import pty
+import termios
 
 import pytest
 
+from rewardjax.command import terminal
 from rewardjax.command.terminal import Visible, indented, on_one_line, visible
 from rewardjax.reporting import text_table
 
@@ -42,3 +46,29 @@ def test_a_stream_lets_nothing_through():
     stream = io.StringIO()
     print("\x1b[31mred", file=Visible(stream), flush=True)
     assert stream.getvalue() == "\\x1b[31mred\n"
+
+
+@pytest.mark.parametrize("rows, width", [(24, 40), (0, 40), (0, 0)])
+def test_a_terminal_says_how_wide_it_is_and_a_pipe_does_not(rows, width):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (rows, width))
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "w") as stream:
+        assert terminal.columns(stream) == width
+    ours, theirs = os.pipe()
+    with os.fdopen(ours), os.fdopen(theirs, "w") as stream:
+        assert terminal.columns(stream) == 0
+    assert terminal.columns(io.StringIO()) == 0
+
+
+def test_lines_are_folded_beside_their_label_and_paths_stay_whole():
+    text = "training in runs/x: 6 steps of 32 pairs\n  devices     8 of kind cpu, processes: 1"
+    assert terminal.folded(text, 0) == text
+    assert terminal.folded(text, 30).split("\n") == [
+        "training in runs/x: 6 steps of",
+        "    32 pairs",
+        "  devices     8 of kind cpu,",
+        "              processes: 1",
+    ]
+    path = "report  /a/very-long/path/that/somebody/copies/report.html"
+    assert terminal.folded(path, 20).split("\n")[-1].strip() == path.split()[1]
+    assert terminal.folded("a\n\nb", 20) == "a\n\nb"

@@ -1,6 +1,7 @@
 """What a run says of its evaluations."""
 
 import pathlib
+import types
 
 from tiny import ROOT
 
@@ -31,6 +32,29 @@ def test_figures_are_told_with_the_set_and_the_source_that_they_are_of():
     told = console.ending(pathlib.Path("runs/mine"), RESULTS, names)
     assert "heldout (pairs.jsonl, 5%)  40     0.654 (0.624-0.683)" in told
     assert "runs/mine/report.html" in told and "--output runs/mine/hf" in told
+
+
+def test_on_a_narrow_terminal_the_table_gives_way_to_a_line_for_each_set():
+    config = config_lib.load(own_data.__file__, {"data.source": "some/folder/pairs.jsonl"})
+    names = console.names_of(config)
+    wide = console.ending(pathlib.Path("runs/mine"), RESULTS, names, 80)
+    assert wide.startswith("measured on")
+    narrow = console.ending(pathlib.Path("runs/mine"), RESULTS, names, 40)
+    assert narrow.startswith("heldout (pairs.jsonl, 5%)  0.654 (0.624-0.683)\nreport")
+
+
+def test_the_start_says_what_of_each_set_was_kept_and_lost():
+    manifest = {"records": {"kept": 7, "outside_part": 2, "without_pairs": 0}}
+    manifest["pairs"] = {"kept": 9, "sampled_out": 1}
+    manifest["dropped"] = {
+        "equal": {"pairs": 3, "records": 2},
+        "bad_line": {"pairs": 0, "records": 1},
+    }
+    pairs = types.SimpleNamespace(manifest=manifest)
+    assert overview.kept("evals.heldout", pairs) == (
+        "  heldout     9 pairs of 7 records kept; pairs dropped: 3 equal; records dropped: "
+        "1 bad_line; 1 pairs left out by data.pairs_per_group; 2 records outside data.part"
+    )
 
 
 def test_an_address_and_a_split_are_named_whole():

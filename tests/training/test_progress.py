@@ -5,7 +5,7 @@ import io
 import pytest
 
 from rewardjax.command.running import clock_text
-from rewardjax.training.progress import Counts, Progress
+from rewardjax.training.progress import Counts, Progress, roughly
 
 
 class Clock:
@@ -86,7 +86,8 @@ def test_plain_lines_off_a_terminal_every_interval_and_at_the_end():
         clock.now += 1
         p.update(step, COUNTS, loss=0.1234567)
     p.close()
-    lines = stream.getvalue().splitlines()
+    # Beside them the time to expect, which has a test of its own.
+    lines = [line for line in stream.getvalue().splitlines() if not line.startswith("about")]
     assert [line.split(" (")[0] for line in lines] == [
         f"step {k}/50" for k in (1, 11, 21, 31, 41, 50)
     ]
@@ -118,6 +119,35 @@ def test_a_narrow_terminal_loses_what_is_needed_least():
     assert p.line(1) == "step 3/100 (3%), loss 0.5"
 
 
+def test_the_time_to_expect_is_told_once_with_what_it_was_measured_on():
+    p, clock, stream = progress(total=500, interval=1e9)
+    p.update(1, COUNTS)  # the clock starts when the first step is done
+    for step in (2, 3, 4):
+        assert p.expected() == ""
+        clock.now += 3
+        p.update(step, COUNTS)
+        with p.paused():
+            clock.now += 60
+    told = (
+        "about 25 min for the 496 steps that are left, by the 3 steps so far (3 s each); "
+        "evaluations and saves are not counted"
+    )
+    assert stream.getvalue().splitlines()[-1] == told and p.expected() == ""
+    clock.now += 3
+    p.update(5, COUNTS)
+    assert stream.getvalue().count("that are left") == 1
+
+
+def test_a_run_that_is_over_in_a_moment_is_not_forecast():
+    p, clock, stream = progress(total=40)
+    for step in range(1, 41):
+        clock.now += 0.1
+        p.update(step, COUNTS)
+    clock.now += 60
+    p.update(40, COUNTS)
+    assert "that are left" not in stream.getvalue()
+
+
 def test_a_line_that_is_said_stays_above_the_live_one():
     terminal = io.StringIO()
     terminal.isatty = lambda: True
@@ -135,4 +165,11 @@ def test_long_times_are_readable():
         "1:01",
         "1:00:00",
         "25:01:01",
+    ]
+    assert [roughly(s) for s in (40, 89, 91, 750, 9000)] == [
+        "40 s",
+        "89 s",
+        "2 min",
+        "12 min",
+        "2.5 h",
     ]
