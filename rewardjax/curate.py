@@ -1,7 +1,7 @@
 """Curate preference pairs: people, judges and reward models in one loop, every opinion in a ledger.
 
-    python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan]
-        both stages; the same command resumes
+    python -m rewardjax.curate run FOLDER --config configs/curation/world.py [--plan | --show]
+        both stages; the same command resumes; what they would cost, or every setting of them
     python -m rewardjax.curate answers FOLDER FILE... [--person 3=ana] [--commit] [--close]
         what people sent back, shown and then stored for the step that waits for it
     python -m rewardjax.curate status FOLDER
@@ -44,6 +44,7 @@ from rewardjax import config as config_lib
 from rewardjax.command import errors, job, terminal
 from rewardjax.command.exit_codes import ExitCode
 from rewardjax.command.running import Running
+from rewardjax.curation import defaults as curation_defaults
 from rewardjax.curation import erase as erase_lib
 from rewardjax.curation import people, settings
 from rewardjax.curation.annotation import acceptance, meanings, progress
@@ -122,8 +123,15 @@ def _parser() -> argparse.ArgumentParser:
 
     run = verb("run", _run, "run or resume both stages")
     _add_config(run)
-    run.add_argument(
+    instead = run.add_mutually_exclusive_group()
+    instead.add_argument(
         "--plan", action="store_true", help="show counts and cost of every step, and do nothing"
+    )
+    instead.add_argument(
+        "--show",
+        action="store_true",
+        help="show every setting with a sentence on it and where its value came from, and do "
+        "nothing",
     )
     back = verb("answers", _answers, "show what people sent back; with --commit, store it")
     back.add_argument(
@@ -254,6 +262,9 @@ def _warn(text: str) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.show:
+        _show(args)
+        return 0
     # Not at the top: these start JAX, which takes seconds that the other verbs need not wait.
     from rewardjax.curation.planning import cost_plan
     from rewardjax.curation.stages import loop, product
@@ -276,6 +287,16 @@ def _run(args: argparse.Namespace) -> int:
         }
         print(json.dumps(summary))
     return 0
+
+
+def _show(args: argparse.Namespace) -> None:
+    # Not at the top: the functions that it imports for their docstrings start JAX.
+    from rewardjax.reporting import settings as shown_settings
+
+    config = config_lib.load(args.config, args.set)
+    functions = curation_defaults.section_functions()
+    shown = shown_settings.of_config(config, args.config, curation_defaults.curation, functions)
+    terminal.show(shown_settings.text(shown))
 
 
 def _goes_through(ws: Workspace) -> bool:

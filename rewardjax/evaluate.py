@@ -10,7 +10,8 @@ of every response under scores/ (evaluators/__init__.py says what is in them). S
 same command again, after a kill or with another benchmark added, computes only what is not there;
 at the same time on hosts that share the output folder, each takes part in the work. A benchmark
 whose files are missing is listed with how to get it. With --plan the command only says what it
-would read, file by file, and loads no model. For a first look, --only NAME,NAME/CATEGORY takes some
+would read, file by file, and loads no model; with --show it prints every setting, with a sentence
+on it and where its value came from. For a first look, --only NAME,NAME/CATEGORY takes some
 benchmarks or categories, --limit N some examples of each. Several evaluations, or several training
 runs, side by side:
 
@@ -35,7 +36,7 @@ from tqdm import tqdm
 
 from rewardjax import config as config_lib
 from rewardjax import defaults, evaluators, fingerprint
-from rewardjax.command import dialect, errors
+from rewardjax.command import dialect, errors, terminal
 from rewardjax.data import accounting
 from rewardjax.evaluators import (
     baselines,
@@ -57,13 +58,14 @@ from rewardjax.io import files
 from rewardjax.models.checkpoints import tree_fingerprint
 from rewardjax.parallel import distributed, in_common
 from rewardjax.parallel.mesh import make_mesh
-from rewardjax.reporting import run_record
+from rewardjax.reporting import run_record, settings
 from rewardjax.scoring import contract
 from rewardjax.scoring import model as scorer
 from rewardjax.sweeps import runs
 
 PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
 ONLY = flags.DEFINE_list("only", [], "Benchmarks, or categories of them: NAME,NAME/CATEGORY.")
+SHOW = flags.DEFINE_bool("show", False, "Print every setting and stop.")
 LIMIT = flags.DEFINE_integer("limit", 0, "Examples of each benchmark, spread over its categories.")
 
 # Between two lines about progress where no bar can be drawn.
@@ -398,7 +400,8 @@ def with_config(arguments: Sequence[str]) -> list[str]:
         if has_data:
             raise ValueError("--data is for evaluations without --config, which names benchmarks")
         return arguments
-    if not has_data and not dialect.asks_for_help(arguments):
+    asks_for_data = not dialect.asks_for_help(arguments) and "--show" not in arguments
+    if not has_data and asks_for_data:
         raise ValueError(
             "--config or --data is missing: benchmarks, as in --config configs/eval/mini.py, or "
             "pairs of your own, as in --data pairs.jsonl"
@@ -417,6 +420,13 @@ def compare(argv: Sequence[str]) -> None:
     print(f"\n{output}")
 
 
+def show(config: config_lib.Config) -> None:
+    """Print every setting of the config."""
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    functions = defaults.EVALUATION.items()
+    terminal.show(settings.text(settings.of_config(config, file, defaults.evaluation, functions)))
+
+
 def main(argv: list[str]) -> None:
     """Run the command."""
     logging.set_verbosity(logging.WARNING)
@@ -426,6 +436,9 @@ def main(argv: list[str]) -> None:
         config.only = tuple(ONLY.value)
     if LIMIT.value:
         config.limit = LIMIT.value
+    if SHOW.value:
+        show(config)
+        return
     if PLAN.value:
         print(plan(config))
         return

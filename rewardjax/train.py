@@ -51,7 +51,8 @@ def show() -> None:
     from rewardjax.reporting import settings
 
     file = config_flags.get_config_filename(flags.FLAGS["config"])
-    shown = settings.of_config(flags.FLAGS.config, file, defaults.training, defaults.TRAINING)
+    functions = defaults.TRAINING.items()
+    shown = settings.of_config(flags.FLAGS.config, file, defaults.training, functions)
     terminal.show(settings.text(shown))
 
 

@@ -18,8 +18,10 @@ EXECUTORS = {
 class Engine:
     """Where the work of a stage is done.
 
-    name: "" in this process, or one of EXECUTORS. tasks: into how many parts the work is split.
-    options: further keyword arguments of that executor of datatrove.
+    Args:
+        name: empty for in this process, or one of EXECUTORS: local, slurm, ray.
+        tasks: into how many parts the work is split.
+        options: further keyword arguments of that executor of datatrove.
     """
 
     name: str = ""

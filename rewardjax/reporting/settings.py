@@ -1,7 +1,8 @@
 """Every setting of a config: its value, its type, a sentence on it, and where the value came from.
 
 The sentences are those of docstrings: of the functions whose keyword arguments the sections are
-(`defaults.TRAINING`), and of `defaults.training` for the fields that the loop itself reads.
+(`defaults.TRAINING`), and of `defaults.training` for the fields that the loop itself reads. Those
+of evaluation and curation configs come about alike.
 """
 
 import importlib
@@ -10,7 +11,7 @@ import pathlib
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
@@ -25,8 +26,8 @@ NAMED = {"evals": "data"}
 ARGUMENTS = re.compile(r"^(?:Args|Fields):\n(.*?)(?=^\S|\Z)", re.DOTALL | re.MULTILINE)
 ARGUMENT = re.compile(r"^    (\w[\w.]*): ", re.MULTILINE)
 
-# Section -> the function whose keyword arguments it holds.
-Functions = Mapping[str, defaults.Function]
+# Sections, each with a function whose keyword arguments it holds; one may have several.
+Functions = Iterable[tuple[str, defaults.Function]]
 # Makes a config with every field at its default; its docstring has a sentence for each field that
 # no function takes.
 Complete = Callable[[], config_lib.Config]
@@ -100,10 +101,23 @@ def text(settings: list[Setting]) -> Iterator[str]:
     """The lines of a terminal: one of each setting, and its sentence below."""
     columns = min(shutil.get_terminal_size().columns or COLUMNS, COLUMNS)
     for each in settings:
-        yield f"{each.name} = {each.value}   ({each.kind}, {each.origin})"
+        value, entries = each.value, []
+        # The judges of a curation on one line would be read by nobody.
+        if _is_list_of_sections(value):
+            value, entries = f"{len(value)} entries", value
+        yield f"{each.name} = {value}   ({each.kind}, {each.origin})"
+        for entry in entries:
+            yield from textwrap.wrap(
+                str(entry), columns, initial_indent=INDENT, subsequent_indent=2 * INDENT
+            )
         yield from textwrap.wrap(
             each.sentence, columns, initial_indent=INDENT, subsequent_indent=INDENT
         )
+
+
+def _is_list_of_sections(value: Any) -> bool:
+    is_list = isinstance(value, Sequence) and len(value) > 0
+    return is_list and all(isinstance(entry, Mapping) for entry in value)
 
 
 def markdown(settings: list[Setting]) -> Iterator[str]:
@@ -117,8 +131,12 @@ def markdown(settings: list[Setting]) -> Iterator[str]:
 def _sentences(complete: Complete, functions: Functions) -> dict[str, dict[str, str]]:
     """Section -> field -> sentence; the section "" has those of `complete` itself."""
     sentences = {"": sentences_of(complete)}
-    for section, function in functions.items():
-        sentences[section] = sentences_of(imported(function.name))
+    for section, function in functions:
+        of_section = sentences.setdefault(section, {})
+        for field, sentence in sentences_of(imported(function.name)).items():
+            # An argument that the command fills in may be called as a field of another function.
+            if field not in function.filled_in:
+                of_section[field] = sentence
     return sentences
 
 

@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rewardjax import defaults
 from rewardjax.command import errors
+from rewardjax.curation import defaults as curation_defaults
 from rewardjax.reporting import metric_names, settings
 
 SETTINGS = """\
 # Settings
 
-Every setting of a training and of an evaluation config, with its default.
+Every setting of a training, an evaluation and a curation config, with its default.
 `rewardjax train --show` prints those of a run: of a config, or without one of a run on data of
-your own, with the changes of the command line. A setting is changed in a config file, by
-`--set FIELD=VALUE` or by `--config.FIELD=VALUE`. `None` means what leaving the setting out means.
+your own, with the changes of the command line; `rewardjax evaluate --show` does so for an
+evaluation, and `rewardjax curate run FOLDER --config FILE --show` for a curation. A setting is
+changed in a config file or by `--set FIELD=VALUE`; `train` and `evaluate` also take
+`--config.FIELD=VALUE`. `None` means what leaving the setting out means.
 
 This page is written by `python -m rewardjax.tools.reference_pages docs`.
 """
@@ -46,9 +49,16 @@ def settings_page() -> Iterator[str]:
     """The lines of the page of settings."""
     yield SETTINGS
     yield "## Training\n"
-    yield from settings.markdown(settings.of_defaults(defaults.training, defaults.TRAINING))
+    training = defaults.TRAINING.items()
+    yield from settings.markdown(settings.of_defaults(defaults.training, training))
     yield "\n## Evaluation\n"
-    yield from settings.markdown(settings.of_defaults(defaults.evaluation, defaults.EVALUATION))
+    evaluation = defaults.EVALUATION.items()
+    yield from settings.markdown(settings.of_defaults(defaults.evaluation, evaluation))
+    yield "\n## Curation\n"
+    yield "`train.NAME` is the setting NAME of a training, for the reward models on the way.\n"
+    curation = curation_defaults.section_functions()
+    shown = settings.of_defaults(curation_defaults.curation, curation)
+    yield from settings.markdown([each for each in shown if not each.name.startswith("train.")])
 
 
 def metrics_page() -> Iterator[str]:

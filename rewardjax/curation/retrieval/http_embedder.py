@@ -37,11 +37,19 @@ class NotEmbedded(Exception):
 class EmbeddingServer:
     """A model behind /v1/embeddings and how it is asked; the config's section `embedder.server`.
 
-    base_url: several servers of one model are joined by commas and share its work. revision: any
-    text that tells apart what the model's name does not; vectors of another one are not compared.
-    batch: texts per request. max_in_flight: requests at a time, per server. retries: tries after
-    the first one. price_input: dollars per million tokens. key_env: the environment variable with
-    the API key. extra: further fields of the request body.
+    Args:
+        model: its name in requests.
+        base_url: where it is served; several servers of one model are joined by commas and share
+            its work.
+        revision: any text that tells apart what the model's name does not; vectors of another one
+            are not compared.
+        batch: texts per request.
+        max_in_flight: requests at a time, per server.
+        timeout: seconds of one request.
+        retries: tries after the first one.
+        price_input: dollars per million tokens.
+        key_env: the environment variable with the API key.
+        extra: further fields of the request body.
     """
 
     model: str
