@@ -203,7 +203,12 @@ def test_scores_are_those_of_transformers(exported, input_file, tmp_path):
         )
         theirs = model(**ids).logits[:, 0].numpy()
     ours = np.array([ours[group_id, k] for group_id, k, _ in benign])
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+    tolerance = {"rtol": 1e-5, "atol": 1e-5 * np.abs(theirs).max()}
+    np.testing.assert_allclose(ours, theirs, **tolerance)
+    # Of a config that does not say "regression" a pipeline gives the sigmoid of the reward.
+    pipeline = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
+    texts = [tokenizer.apply_chat_template(messages, tokenize=False) for *_, messages in benign]
+    np.testing.assert_allclose(ours, [pipeline(text)[0]["score"] for text in texts], **tolerance)
 
 
 def test_a_run_scores_as_its_export(tiny_run, exported):

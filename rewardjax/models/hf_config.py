@@ -141,6 +141,8 @@ def write_config(
         "max_position_embeddings": config.max_positions,
         "id2label": {"0": "LABEL_0"},
         "label2id": {"LABEL_0": 0},
+        # Or transformers' pipelines and vLLM's /classify put a sigmoid on the reward.
+        "problem_type": "regression",
         "torch_dtype": dtype,
         "pad_token_id": pad_token_id,
         "eos_token_id": eos_token_id,

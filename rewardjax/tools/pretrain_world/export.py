@@ -74,7 +74,7 @@ def _config_json(config: DecoderConfig, folder: pathlib.Path) -> str:
         )
     )
     # What `write_config` says of a classifier with one output.
-    del fields["id2label"], fields["label2id"]
+    del fields["id2label"], fields["label2id"], fields["problem_type"]
     fields["architectures"] = ["Qwen3ForCausalLM"]
     return json.dumps(fields, indent=2, sort_keys=True) + "\n"
 
