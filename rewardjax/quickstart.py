@@ -21,6 +21,7 @@ import numpy as np
 from rewardjax import config as config_lib
 from rewardjax import curate, export
 from rewardjax.command import errors
+from rewardjax.command.running import Parts
 from rewardjax.config import Config
 from rewardjax.curation.judges.scripted_judge import Behavior, truth_of
 from rewardjax.curation.judges.scripted_server import serve
@@ -74,12 +75,16 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
         size, held_out = ":tiny", 64
     curation = output / "curation"
 
-    say("1. Two pools of noisy pairs, against the oracle of the preference world")
+    part = Parts(6).next
+    say(part("Two pools of noisy pairs, against the oracle of the preference world"))
     sources: Config = config_lib.load(CURATION + size).sources
     labels = show_labels(sources)
 
     say(
-        f"2. Curation in {curation} (python -m rewardjax.curate run {curation} --config {CURATION})"
+        part(
+            f"Curation in {curation} "
+            f"(python -m rewardjax.curate run {curation} --config {CURATION})"
+        )
     )
     truth = truth_of(*(open_source(source.source) for source in sources.values()))
     with serve(JUDGES, truth) as server:
@@ -91,15 +96,19 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
             raise SystemExit(code)
 
     say(
-        f"3. A reward model on each data set that came out "
-        f"(python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)"
+        part(
+            f"A reward model on each of {len(ARMS)} data sets that came out "
+            f"(python -m rewardjax.train --config={TRAINING} --config.data.source=FILE)"
+        )
     )
     arms = {name: train_arm(name, output, size) for name in ARMS}
     show_arms(arms, output / "plots" / "curation.png")
 
     say(
-        f"4. A Hugging Face folder, {output / 'hf'} "
-        f"(python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})"
+        part(
+            f"A Hugging Face folder, {output / 'hf'} "
+            f"(python -m rewardjax.export --checkpoint {output} --output {output / 'hf'})"
+        )
     )
     exported = export.export(output, output / "hf")
     print(
@@ -107,14 +116,14 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
         f"the golden conversations score the same when read back"
     )
 
-    say("5. The last model on held-out pairs, judged by the oracle")
+    say(part("The last model on held-out pairs, judged by the oracle"))
     model = scorer.load(output / "hf")
     pairs = held_out_groups(held_out)
     categories = [record["category"] for record, _ in pairs]
     rewards, lengths = held_out_rewards(model, pairs)
     accuracy = show_held_out(rewards, lengths, categories)
 
-    say("6. The reward model at work")
+    say(part("The reward model at work"))
     show_example(model)
 
     correct = {}
@@ -175,7 +184,11 @@ def show_labels(sources: Config) -> list[dict[str, Any]]:
 def train_arm(name: str, output: pathlib.Path, size: str) -> dict:
     """Train on one of curation's data sets; returns the run's summary."""
     data = output / "curation" / "data" / f"{name}.parquet"
-    print(f"{name}: {ARMS[name]} ({len(open_source(data))} pairs)", flush=True)
+    number = list(ARMS).index(name) + 1
+    print(
+        f"data set {number} of {len(ARMS)}, {name}: {ARMS[name]} ({len(open_source(data))} pairs)",
+        flush=True,
+    )
     config = config_lib.load(TRAINING + size, {"data.source": str(data)})
     workdir = output / name
     # The last one is the story's model, whose report is the one to open.

@@ -32,6 +32,9 @@ def test_the_story_runs_and_leaves_what_it_promises(tmp_path, monkeypatch, capsy
         assert (tmp_path / name).exists(), name
     printed = capsys.readouterr().out
     assert printed.count("===") == 7 and "It prefers" in printed
+    numbers = [line.split()[1] for line in printed.splitlines() if line.startswith("=== [")]
+    assert numbers == [f"[{number}/6]" for number in range(1, 7)]
+    assert "data set 3 of 3, flipped" in printed
 
 
 def test_what_a_data_set_gains_is_counted_on_the_same_pairs():

@@ -59,9 +59,15 @@ class Step:
     """A step of a run: `advance` as its work is done."""
 
     def __init__(
-        self, name: str, unit: str, total: int | None, done: int, clock: Callable[[], float]
+        self,
+        name: str,
+        unit: str,
+        total: int | None,
+        done: int,
+        clock: Callable[[], float],
+        part: str = "",
     ):
-        self.name, self.unit, self.total = name, unit, total
+        self.name, self.unit, self.total, self.part = name, unit, total, part
         # A step that is taken up again has nothing to show for what was done before.
         self.done, self._done_before = float(done), float(done)
         self.note = ""
@@ -72,6 +78,13 @@ class Step:
         """So much more is done; a part of a pair is one too. note: shown at the line's end."""
         self.done += count
         self.note = note or self.note
+
+    @property
+    def title(self) -> str:
+        """The name, behind the part of the command that the step is of."""
+        if not self.part:
+            return self.name
+        return f"[{self.part}] {self.name}"
 
     @property
     def seconds(self) -> float:
@@ -89,8 +102,12 @@ class Step:
         return Rate(per_second, max(0.0, self.total - self.done) / per_second)
 
     def line(self) -> str:
-        """For example `tag: 1,200 of 5,000 pairs (24%), 8.1/s, 2:28 so far, ETA 7:49`."""
-        parts = [f"{self.name}: {self._amount()}"]
+        """For example `[2/5] tag: 1,200 of 5,000 pairs (24%), 8.1/s, 2:28 so far, ETA 7:49`.
+
+        The ETA is that of the step. When the whole command ends nobody can say: what the parts
+        after this one have to do depends on what comes out of it.
+        """
+        parts = [f"{self.title}: {self._amount()}"]
         rate = self.rate()
         if rate is not None:
             parts.append(f"{rate.per_second:.3g}/s")
@@ -137,7 +154,13 @@ class Running:
 
     @contextlib.contextmanager
     def step(
-        self, name: str, total: int | None = None, *, unit: str = "pair", done: int = 0
+        self,
+        name: str,
+        total: int | None = None,
+        *,
+        unit: str = "pair",
+        done: int = 0,
+        part: str = "",
     ) -> Iterator[Step]:
         """Work on a step in the block.
 
@@ -146,12 +169,15 @@ class Running:
             total: how much there is to do, done work included; None: nobody knows.
             unit: what is counted, in the singular.
             done: what earlier runs did.
+            part: which part of the command it is, as in 2/5; default: that of the step it is in.
         """
-        step = Step(name, unit, total, done, self._clock)
+        if self._steps:
+            part = part or self._steps[-1].part
+        step = Step(name, unit, total, done, self._clock, part)
         # A bar that cannot fill says less than a line.
         if total is not None and self._out.isatty():
             step.bar = tqdm(
-                total=total, initial=done, desc=name, unit=unit, file=self._out, leave=False
+                total=total, initial=done, desc=step.title, unit=unit, file=self._out, leave=False
             )
         self._steps.append(step)
         self._last = step
@@ -252,6 +278,25 @@ def read(folder: pathlib.Path) -> State | None:
     except FileNotFoundError:
         return None
     return state
+
+
+class Parts:
+    """The parts of a long command, numbered as they begin: `[2/6] export, 1:40 so far`.
+
+    Args:
+        total: how many there are.
+        clock: seconds from any origin.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
+        self._total, self._clock = total, clock
+        self._began, self._number = clock(), 0
+
+    def next(self, title: str) -> str:
+        """The heading of the next part."""
+        self._number += 1
+        so_far = clock_text(self._clock() - self._began)
+        return f"[{self._number}/{self._total}] {title}, {so_far} so far"
 
 
 def clock_text(seconds: float) -> str:

@@ -47,6 +47,24 @@ def test_a_line_says_how_much_how_fast_and_how_long():
         )
 
 
+def test_a_step_says_of_which_part_of_the_command_it_is():
+    running = Running(stream=io.StringIO(), clock=Clock())
+    with running.step("iteration 1", part="3/5") as outer:
+        assert outer.line() == "[3/5] iteration 1: at work, 0:00 so far"
+        with running.step("tag", 10) as inner:
+            assert inner.line() == "[3/5] tag: 0 of 10 pairs (0%), 0:00 so far"
+    with running.step("alone") as step:
+        assert step.line() == "alone: at work, 0:00 so far"
+
+
+def test_parts_are_numbered_with_the_time_so_far():
+    clock = Clock()
+    part = running_lib.Parts(2, clock).next
+    assert part("curate") == "[1/2] curate, 0:00 so far"
+    clock.now = 100.0
+    assert part("train") == "[2/2] train, 1:40 so far"
+
+
 def test_in_a_log_a_step_speaks_now_and_then_and_at_its_end():
     stream, clock = io.StringIO(), Clock()
     running = Running(stream=stream, every=0.02, clock=clock)

@@ -78,19 +78,23 @@ def run(ws: Workspace) -> None:
 
 def _run(ws: Workspace) -> None:
     # Steps of their own speak inside of these; the rest, such as decisions, would be silent.
-    with ws.running.step("sources and cleaning"):
-        stage1.prepare(ws)
     last = ws.config.stage1.iterations
+    parts = last + 2
+    if ws.config.stage2.table:
+        parts += 1
+    with ws.running.step("sources and cleaning", part=f"1/{parts}"):
+        stage1.prepare(ws)
     for iteration in range(last + 1):
-        print(f"Stage 1, iteration {iteration} of {last}", flush=True)
-        with ws.running.step(f"iteration {iteration}"):
+        part = f"{iteration + 2}/{parts}"
+        print(f"[{part}] Stage 1, iteration {iteration} of {last}", flush=True)
+        with ws.running.step(f"iteration {iteration}", part=part):
             labeled = stage1.iterate(ws, iteration)
         if labeled.unspent:
             print(f"  {labeled.unspent} pairs of the budget are unspent: nothing more to pick")
     # No table, no Stage 2: an experiment may be about Stage 1 alone.
     if ws.config.stage2.table:
-        print("Stage 2", flush=True)
-        with ws.running.step("Stage 2"):
+        print(f"[{parts}/{parts}] Stage 2", flush=True)
+        with ws.running.step("Stage 2", part=f"{parts}/{parts}"):
             stage2.run(ws)
         late = stage2.undecided(ws)
         if late:
