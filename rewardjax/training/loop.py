@@ -45,13 +45,13 @@ from rewardjax.training import (
     overview,
     pair_rewards,
     profiler,
-    report,
 )
 from rewardjax.training import records as records_of
 from rewardjax.training.data_sets import longest_scored, read_data, source_records, token_cache_of
 from rewardjax.training.faults import silent_corruption
 from rewardjax.training.faults.not_finite import SkipBudget
 from rewardjax.training.held_out import HeldOut, HeldOutBenchmark
+from rewardjax.training.page import report
 from rewardjax.training.preflight import fields, hosts, machine, row_fit, row_memory, tokenized
 from rewardjax.training.preflight.resume import refuse_if_changed
 from rewardjax.training.progress import Counts, Progress

@@ -5,8 +5,8 @@ import pytest
 from tiny_chat import make_tokenizer, pair_record, write_source
 
 from rewardjax.data.prepare import prepare
-from rewardjax.training import hardest
 from rewardjax.training.held_out import HeldOut
+from rewardjax.training.page import hardest
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rewardjax.training import report
+from rewardjax.training.page import report
 
 NAMES = {"heldout": "heldout (pairs.jsonl, 5%)"}
 

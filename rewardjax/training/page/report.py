@@ -12,8 +12,9 @@ from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.evaluators.benchmarks import pairs as pair_evaluator
 from rewardjax.reporting import learning_curve, metric_names, page, plots, time_plot
 from rewardjax.reporting.learning_curve import Curve
-from rewardjax.training import ceiling, goodput, hardest, metrics
+from rewardjax.training import goodput, metrics
 from rewardjax.training.held_out import HeldOut
+from rewardjax.training.page import ceiling, hardest
 
 
 def write(
