@@ -5,10 +5,11 @@
     rewardjax sweep --config configs/tiny.py --sweep lr --results --workdir runs/lr
 
 A config file offers `sweep()` or `sweep_<name>()`, which returns or yields dicts of dotted
-overrides (`rewardjax.config` has the algebra). Every trial is checked against the locked config
-before the first one starts. A trial's folder holds its resolved config, so a second call skips what
-is done and runs what is missing or has failed. `--set` sets a field of all trials, `--trial` takes
-some of them by their number. `index.html` in the workdir is written after every trial.
+overrides (`rewardjax.config` has the algebra). The fields of every trial, its data and its model
+are checked before the first one starts. A trial's folder holds its resolved config, so a second
+call skips what is done and runs what is missing or has failed. `--set` sets a field of all trials,
+`--trial` takes some of them by their number. `index.html` in the workdir is written after every
+trial.
 """
 
 import pathlib
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 from rewardjax.command import errors, terminal
 from rewardjax.reporting.text_table import table
-from rewardjax.sweeps import local, outcomes, ranking, trials
+from rewardjax.sweeps import local, outcomes, preflight, ranking, trials
 
 
 @errors.one_line("rewardjax.sweep")
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
 
     workdir = pathlib.Path(args.workdir)
     if args.run:
-        trials.refuse_mistakes(chosen, args.config, workdir)
+        preflight.refuse_mistakes(chosen, args.config, workdir)
         # The page is of all trials, also where this call runs some of them.
         local.run_local(
             chosen,

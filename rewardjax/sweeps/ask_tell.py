@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewardjax.sweeps import local, outcomes, trials
+from rewardjax.sweeps import local, outcomes, preflight, trials
 
 
 class TrialFailed(RuntimeError):
@@ -39,11 +39,11 @@ def measure(
         command: that trains.
 
     Raises:
-        ValueError: for a mistake in the overrides, before anything runs.
+        ValueError: for a mistake in the overrides, the data or the model, before anything runs.
         TrialFailed: for a trial that failed, or that did not measure the figure.
     """
     trial = trials.single(config, number, overrides)
-    trials.refuse_mistakes([trial], config, workdir)
+    preflight.refuse_mistakes([trial], config, workdir)
     local.run_local([trial], config, workdir, command=command)
     (outcome,) = outcomes.read(pathlib.Path(workdir), [trial])
     if outcome.status == outcomes.FAILED:

@@ -1,13 +1,11 @@
 """The trials of a config's sweep, checked against the locked config before the first one starts."""
 
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.command import errors
-from rewardjax.io import files
 from rewardjax.sweeps import names
 
 
@@ -105,33 +103,6 @@ def varied(trials: Sequence[Trial]) -> list[str]:
 def values_of(trial: Trial, keys: Sequence[str]) -> dict[str, Any]:
     """The values of dotted `keys` in a trial."""
     return names.values_of(trial.overrides, trial.resolved, keys)
-
-
-def refuse_mistakes(trials: Sequence[Trial], config: str, workdir: str | pathlib.Path) -> None:
-    """Raise errors.Refusal with all that training would refuse in the fields of any trial.
-
-    Hours may lie between the start of a sweep and that of its last trial.
-    """
-    # Not at the top: they start JAX, for which `--plan` need not wait.
-    import jax
-
-    from rewardjax.training.preflight import fields
-
-    # The trials need this machine's devices, and this process none of them.
-    jax.config.update("jax_platforms", "cpu")
-    complaints = errors.Complaints()
-    if reason := files.unwritable(workdir):
-        complaints.add([f"--workdir: {reason}"])
-    numbers_with: dict[str, list[int]] = {}  # sentence -> numbers of the trials that it is about
-    for trial in trials:
-        for sentence in fields.check(load(config, trial)).sentences():
-            numbers_with.setdefault(sentence, []).append(trial.number)
-    for sentence, numbers in numbers_with.items():
-        where = f"trial {', '.join(map(str, numbers))}"
-        if len(numbers) == len(trials):
-            where = "every trial"
-        complaints.add([f"{where}: {sentence}"])
-    complaints.refuse()
 
 
 def _refuse_settings(

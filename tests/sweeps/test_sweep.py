@@ -11,8 +11,9 @@ from rewardjax import config as config_lib
 from rewardjax import sweep
 from rewardjax.command import errors
 from rewardjax.command.exit_codes import ExitCode
+from rewardjax.data import prepare
 from rewardjax.reporting import text_table
-from rewardjax.sweeps import ask_tell, local, outcomes, page
+from rewardjax.sweeps import ask_tell, local, outcomes, page, preflight
 from rewardjax.sweeps import trials as trials_lib
 
 CONFIG = """
@@ -203,6 +204,15 @@ def sweep_names():
 
 def sweep_all():
     return [{{"seed": 0, "loss.gap": 1.0}}, {{"seed": 1, "loss.gap": 1.0}}]
+
+def sweep_files():
+    here, gone = "world:train?num=8", "gone.jsonl"
+    yield {{"data.source": gone}}
+    yield {{"data.source": here}}
+    yield {{"data.source": gone, "seed": 1}}
+    yield {{"evals.heldout.source": "world:tset?num=8"}}
+    yield {{"model.folder": "no/such/hf"}}
+    yield {{"tokenizer.folder": "no/such/tokenizer"}}
 """
 
 
@@ -229,6 +239,35 @@ def test_every_trial_is_checked_before_the_first_one_starts(
     with pytest.raises(SystemExit):
         sweep.main([*argv, str(tmp_path / "runs"), "--sweep", "all"])
     assert "every trial: loss bradley_terry: unknown option gap" in capsys.readouterr().err
+
+
+def test_data_and_models_of_all_trials_are_looked_at_before_the_first_one_starts(
+    mistaken, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(local, "run_local", None)
+    monkeypatch.setattr(prepare, "prepare", None)
+    argv = ["--config", mistaken, "--sweep", "files", "--run", "local", "--workdir"]
+    with pytest.raises(SystemExit) as ended:
+        sweep.main([*argv, str(tmp_path / "runs")])
+    assert ended.value.code == 2
+    data, held_out, model, tokenizer = capsys.readouterr().err.splitlines()
+    assert "trial 0, 2: data.source: gone.jsonl: no such file" in data
+    assert "trial 3: evals.heldout.source: " in held_out and "tset" in held_out
+    assert "trial 4: no/such/hf" in model
+    assert "trial 5: no/such/tokenizer" in tokenizer
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_of_a_trial_that_is_done_may_be_gone(mistaken, tmp_path):
+    planned = trials_lib.plan(mistaken, "files")[:3]
+    home = tmp_path / planned[0].name
+    home.mkdir()
+    config_lib.write_json(home / "config.json", planned[0].resolved)
+    (home / "DONE").touch()
+    with pytest.raises(errors.Refusal) as refused:
+        preflight.refuse_mistakes(planned, mistaken, tmp_path)
+    (sentence,) = refused.value.complaints
+    assert sentence.startswith("trial 2: data.source: gone.jsonl")
 
 
 def test_all_misspelt_names_of_a_sweep_are_told(mistaken):
@@ -389,7 +428,7 @@ def test_results_need_a_folder(file, tmp_path, capsys):
 @pytest.fixture
 def no_checks(monkeypatch):
     """The stand-in's config has none of the fields that training checks."""
-    monkeypatch.setattr(trials_lib, "refuse_mistakes", lambda *_: None)
+    monkeypatch.setattr(preflight, "refuse_mistakes", lambda *_: None)
 
 
 def test_a_search_is_told_the_figure_of_each_trial(file, command, tmp_path, no_checks):
