@@ -60,17 +60,19 @@ def ending(
     for name, shown in names.items():
         row = {"measured on": shown, "pairs": results.get(f"{name}/pairs")}
         rows.append(row | {"accuracy (95% interval)": _figure(name, results)})
-    told = [text_table.table(rows)]
-    if width and max(map(len, told[0].split("\n"))) > width:
-        told = [f"{shown}  {_figure(name, results)}" for name, shown in names.items()]
+    paragraphs = [text_table.table(rows)]
+    if width and max(map(len, paragraphs[0].split("\n"))) > width:
+        paragraphs = [f"{shown}  {_figure(name, results)}" for name, shown in names.items()]
     if not rows:
-        told = ["no held-out set: how good the model is was not measured (--held-out 5%, or evals)"]
-    told += [
+        paragraphs = [
+            "no held-out set: how good the model is was not measured (--held-out 5%, or evals)"
+        ]
+    paragraphs += [
         f"report       {workdir / 'report.html'}",
         f"model        {workdir}  (rewardjax score --model, rewardjax evaluate --model)",
         f"to share it  rewardjax export --model {workdir} --output {workdir / 'hf'}",
     ]
-    return "\n".join(told)
+    return "\n".join(paragraphs)
 
 
 def _figure(name: str, results: Mapping[str, Any]) -> str:

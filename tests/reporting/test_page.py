@@ -20,7 +20,8 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.stack, self.tags, self.text, self.sources, self.links, self.ids = (
+        self.stack, self.tags, self.text, self.sources, self.links, self.ids, self.classes = (
+            [],
             [],
             [],
             [],
@@ -38,6 +39,7 @@ class Page(html.parser.HTMLParser):
         self.sources += [attrs[name] for name in ("src", "srcset", "data") if name in attrs]
         self.links += [attrs["href"]] if "href" in attrs else []
         self.ids += [attrs["id"]] if "id" in attrs else []
+        self.classes += [attrs["class"]] if "class" in attrs else []
         if tag not in VOID:
             self.stack.append(tag)
 
@@ -194,6 +196,25 @@ def test_links_lead_to_files_beside_the_page(tmp_path):
     part = report.Section("Files", links={"a b.html": "one & two"})
     report.write_report(tmp_path / "p.html", "t", {}, parts=[part])
     assert '<a href="a%20b.html">a b.html</a>: one &amp; two' in (tmp_path / "p.html").read_text()
+
+
+def test_pairs_are_conversations_and_a_role_is_a_text_too(tmp_path):
+    prompt = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Which?"},
+        {"role": 'x" onclick="alert(1)', "content": HOSTILE},
+    ]
+    example = {"prompt": prompt, "chosen": "this", "rejected": "that"}
+    example |= {"chosen_reward": 2.0, "rejected_reward": 1.5}
+    report.write_report(tmp_path / "report.html", "t", {}, examples=[example])
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    bubbles = [attrs for attrs in page.classes if attrs.startswith("bubble")]
+    assert bubbles == ["bubble system", "bubble user", "bubble", "bubble", "bubble"]
+    assert 'onclick="' not in text and HOSTILE in page.text
+    sides = [attrs for attrs in page.classes if attrs.startswith("chat ")]
+    assert sides == ["chat chosen", "chat rejected"]
+    assert "The model prefers the chosen response by 0.5." in text
 
 
 def test_long_texts_of_examples_are_folded_and_whole(tmp_path):

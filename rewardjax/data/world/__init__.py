@@ -169,10 +169,11 @@ class World:
 
     def right_labels(self, numbers: Iterable[int]) -> list[bool]:
         """Whether the label prefers the right response, for each pair of the records `numbers`."""
-        # A group says of every response whether it is right, and its pairs follow from that.
-        if self.settings["responses"] is not None:
-            return [True for _ in numbers]
         sources = label_sources.parse(self.settings["labels"])
+        is_honest = all(source.kind == "honest" for source in sources)
+        # A group says of every response whether it is right, and its pairs follow from that.
+        if is_honest or self.settings["responses"] is not None:
+            return [True for _ in numbers]
         where = self.settings["split"], self.settings["seed"]
         honest = []
         for number in numbers:
