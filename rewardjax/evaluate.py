@@ -135,6 +135,8 @@ def run(config: config_lib.Config) -> dict[str, Any]:
     record = {
         "model": config.name or model_name,
         **meta,
+        # By which `compare` folds the seeds of one way of training.
+        "trained": runs.seed_and_setting(config.model, config.scorer.step),
         "benchmarks": {name: evaluators.get(of.name).TITLE for name, of in examples.items()},
         "results": {name: result.to_record() for name, result in results.items()},
         "intervals": intervals,

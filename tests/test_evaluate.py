@@ -19,6 +19,7 @@ from rewardjax.evaluators import stored_rewards
 from rewardjax.evaluators.page import report, table
 from rewardjax.evaluators.records import Result
 from rewardjax.scoring import model as scorer
+from rewardjax.sweeps import runs
 from rewardjax.training import loop
 
 
@@ -67,6 +68,7 @@ def test_every_benchmark_has_a_number_that_is_labeled_partial(evaluated):
         all(results[name].partial for name in evaluators.PAPER) and not results["heldout"].partial
     )
     assert json.loads((output / "results.json").read_text()) == record
+    assert record["trained"] is None, "an exported folder does not say which run it is of"
     text = (output / "results.md").read_text()
     assert (
         f"| **{record['model']}** |" in text
@@ -355,6 +357,7 @@ def test_a_benchmark_is_followed_during_training(tiny_run, tmp_path):
     assert natural[2] == summary["hard/llmbar-natural"]
     model = scorer.load(tmp_path / "run")
     again = evaluate.run(mini(tmp_path / "run", tmp_path / "out", ("llmbar",)))
+    assert again["trained"] == runs.seed_and_setting(tmp_path / "run", None)
     assert (
         again["results"]["llmbar"]["headline"] == pytest.approx(summary["hard/headline"])
         and model.contract.max_length == 256

@@ -88,18 +88,27 @@ def paired_over_seeds(
         prompts = np.asarray(clusters)
     credit = np.concatenate([first, -second])[:, both].T  # [n, S + T], signed
     total, counts = bootstrap.sums(credit, prompts[both])  # [C, S + T], [C]
+    seeds = len(first), len(second)
     random = np.random.default_rng(0)
 
     def difference(total: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Of resamples: sums [r, S + T] and numbers [r] of examples -> [r]."""
-        shares = _seed_shares(len(first), len(total), random)
-        others = shares
-        if not same_seeds:
-            others = _seed_shares(len(second), len(total), random)
-        return (total * np.concatenate([shares, others], axis=1)).sum(axis=1) / count
+        shares = _shares_of_both(seeds, len(total), same_seeds, random)
+        return (total * shares).sum(axis=1) / count
 
     low, high = bootstrap.interval(difference, total, counts)
     return result | {"low": float(low), "high": float(high)}
+
+
+def _shares_of_both(
+    seeds: tuple[int, int], resamples: int, same_seeds: bool, random: np.random.Generator
+) -> np.ndarray:
+    """What each of S and T seeds counts in its mean, [r, S + T]; see `paired_over_seeds`."""
+    first = _seed_shares(seeds[0], resamples, random)
+    second = first
+    if not same_seeds:
+        second = _seed_shares(seeds[1], resamples, random)
+    return np.concatenate([first, second], axis=1)
 
 
 def _seed_shares(seeds: int, resamples: int, random: np.random.Generator) -> np.ndarray:
@@ -124,33 +133,36 @@ def credits(module: Benchmark, scores: Scores) -> np.ndarray:
     return credit
 
 
-def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """Every two models on one benchmark: the difference of their headlines, and `paired` credits.
+def models(
+    module: Benchmark,
+    by_model: Mapping[str, Sequence[Scores]],
+    seeds: Mapping[str, Sequence[Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Every two models on one benchmark: the difference of their headlines, and paired credits.
 
-    One row per pair of models: "first model", "second model", "headline_difference" (first -
-    second) with "headline_low" and "headline_high" (as `uncertainty.estimate`), and the fields of
-    `paired`, whose means are over the examples that both have, clustered by prompt.
+    A model has scores for each seed that it was trained with, mostly one; its headline is the mean
+    over them. One row per pair of models: "first model", "second model", "headline_difference"
+    (first - second) with "headline_low" and "headline_high" (as `uncertainty.estimate`, with seeds
+    drawn again too), and the fields of `paired_over_seeds`, whose means are over the examples that
+    both have, clustered by prompt. seeds: of each model, in the order of its scores.
 
     Raises ValueError where the benchmark's data differ between the models.
     """
-    data = {name: scores.meta["data"] for name, scores in by_model.items()}
-    if len(set(data.values())) > 1:
+    data = {name: [scores.meta["data"] for scores in each] for name, each in by_model.items()}
+    if len(set(itertools.chain(*data.values()))) > 1:
         raise ValueError(
             "compare: the models were not scored on the same data; "
             f"the fingerprints of their data are {data}"
         )
-    headlines = {
-        name: uncertainty.headline_replicates(module, scores) for name, scores in by_model.items()
-    }
-    credit = {name: credits(module, scores) for name, scores in by_model.items()}
+    headlines = {}
+    credit = {}
+    for name, each in by_model.items():
+        headlines[name] = [uncertainty.headline_replicates(module, scores) for scores in each]
+        credit[name] = np.stack([credits(module, scores) for scores in each])
     rows = []
     for a, b in itertools.combinations(by_model, 2):
-        (first, first_again), (second, second_again) = headlines[a], headlines[b]
-        difference = None
-        if first is not None and second is not None:
-            difference = first - second
-        # Replicate by replicate: both models have the same prompts, whose difficulty cancels.
-        estimate = uncertainty.interval(difference, first_again - second_again)
+        same_seeds = seeds is not None and list(seeds[a]) == list(seeds[b])
+        estimate = _headline_difference(headlines[a], headlines[b], same_seeds)
         row = {
             "first model": a,
             "second model": b,
@@ -158,5 +170,23 @@ def models(module: Benchmark, by_model: Mapping[str, Scores]) -> list[dict[str, 
             "headline_low": estimate.low,
             "headline_high": estimate.high,
         }
-        rows.append(row | paired(credit[a], credit[b], by_model[a].prompts))
+        prompts = by_model[a][0].prompts
+        rows.append(row | paired_over_seeds(credit[a], credit[b], prompts, same_seeds=same_seeds))
     return rows
+
+
+def _headline_difference(
+    first: Sequence[tuple[float | None, np.ndarray]],
+    second: Sequence[tuple[float | None, np.ndarray]],
+    same_seeds: bool,
+) -> uncertainty.Estimate:
+    """The difference of mean headlines, each of S or T seeds with its R replicates."""
+    values = [[value for value, _ in each if value is not None] for each in (first, second)]
+    difference = None
+    if len(values[0]) == len(first) and len(values[1]) == len(second):
+        difference = float(np.mean(values[0]) - np.mean(values[1]))
+    # Replicate by replicate: all models have the same prompts, whose difficulty cancels.
+    again = np.stack([*(again for _, again in first), *(-again for _, again in second)], axis=1)
+    seeds = len(first), len(second)
+    shares = _shares_of_both(seeds, len(again), same_seeds, np.random.default_rng(0))
+    return uncertainty.interval(difference, (again * shares).sum(axis=1))

@@ -71,6 +71,7 @@ def tests(
             else:
                 names = {"first runs": first.name, "second runs": second.name}
                 rows.append({"figure": title, **names, **tested})
+    # One family over all sets: whoever reads the table looks for its smallest p.
     with_p = [row for row in rows if "p" in row]
     for row, corrected in zip(with_p, holm([row["p"] for row in with_p]), strict=True):
         row["p_holm"] = corrected

@@ -36,6 +36,7 @@ def refuse_mistakes(trials: Sequence[Trial], config: str, workdir: str | pathlib
     remembered: dict[str, list[str]] = {}
     for trial in trials:
         sentences = fields.check(trials_lib.load(config, trial)).sentences()
+        # A sweep that is done is started again for its page, when its data may have been moved.
         if not local.is_done(local.home_of(pathlib.Path(workdir), trial), trial):
             sentences = [*sentences, *_faults_of_files(config, trial, remembered)]
         for sentence in sentences:

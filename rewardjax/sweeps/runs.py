@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
 from rewardjax.io import own_files, storage
-from rewardjax.reporting import page, text_table
+from rewardjax.reporting import page, run_record, text_table
 from rewardjax.sweeps import outcomes, paired, plots, ranking
 from rewardjax.sweeps import page as sweep_page
 from rewardjax.sweeps.outcomes import Outcome
@@ -171,11 +171,30 @@ def _names(places: Sequence[pathlib.Path]) -> list[str]:
     return last
 
 
-def _trial(number: int, name: str, config: Mapping[str, Any]) -> Trial:
+def seed_and_setting(folder: str | pathlib.Path, step: int | None) -> dict[str, Any] | None:
+    """The seed of a run, and a fingerprint of all else that its checkpoint depends on.
+
+    Runs with one "setting" are seeds of the same experiment. step: of the checkpoint, None for the
+    newest. None where `folder` is not the workdir of a run.
+    """
+    if not is_run(folder):
+        return None
+    # A run that went on from another checkpoint is told apart by `model.folder`, which is a field.
+    fields = _fields_of_experiment(run_record.read_config(folder))
+    seed = fields.pop(ranking.SEED)
+    return {"seed": seed, "setting": fingerprint.of_json([fields, step])}
+
+
+def _fields_of_experiment(config: Mapping[str, Any]) -> dict[str, Any]:
     fields = {}
     for field, value in config_lib.fields(config).items():
         if field.rpartition(".")[2] not in NOT_OF_THE_EXPERIMENT:
             fields[field] = value
+    return fields
+
+
+def _trial(number: int, name: str, config: Mapping[str, Any]) -> Trial:
+    fields = _fields_of_experiment(config)
     return Trial(number, fingerprint.of_json(fields), name, fields, dict(config))
 
 

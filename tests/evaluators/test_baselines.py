@@ -100,7 +100,7 @@ def test_outputs_of_judgebench_become_an_evaluation(judged, tmp_path, capsys):
     assert any(said in note for note in evaluation.results["judgebench"].notes)
     [row] = compare.models(
         evaluators.get("judgebench"),
-        {"ours": read(folder).scores["judgebench"], "theirs": evaluation.scores["judgebench"]},
+        {"ours": [read(folder).scores["judgebench"]], "theirs": [evaluation.scores["judgebench"]]},
     )
     # The rule's headline is of the GPT-4o pairs alone.
     of_headline = sum(record["response_model"] == "gpt" for record in records)
@@ -119,7 +119,7 @@ def test_only_common_examples_are_compared(judged, tmp_path, capsys):
     assert f"{len(records) - 1} of {len(records)} examples matched" in said
     assert "1 of the file are not among them" in said
     ours = read(folder).scores["judgebench"]
-    [row] = compare.models(evaluators.get("judgebench"), {"ours": ours, "theirs": scores})
+    [row] = compare.models(evaluators.get("judgebench"), {"ours": [ours], "theirs": [scores]})
     gpt = sum(record["response_model"] == "gpt" for record in records)
     assert row["n"] == gpt - 1 and row["left_out"] == len(records) - (gpt - 1)
 

@@ -6,6 +6,7 @@ import pytest
 
 from rewardjax import config as config_lib
 from rewardjax import evaluate
+from rewardjax.evaluators.page.evaluation import read
 from rewardjax.sweeps import runs
 from rewardjax.training.metrics import MetricWriter
 
@@ -96,3 +97,23 @@ def test_a_set_without_a_preference_is_not_compared(tmp_path):
     config_lib.write_json(folders[0] / "summary.json", summary | {"heldout/accuracy": None})
     with pytest.raises(ValueError, match="in common"):
         runs.compare(folders, tmp_path / "report.html")
+
+
+def test_addresses_where_no_evaluation_and_no_page_can_be_are_refused(tmp_path):
+    folders = [str(trained(tmp_path / name, 0.6, seed=seed)) for seed, name in enumerate("ab")]
+    with pytest.raises(ValueError, match="gs://bucket/page is an address and not a path"):
+        evaluate.compare([*folders, "--output", "gs://bucket/page"])
+    with pytest.raises(ValueError, match="gs://bucket/eval is an address and not a path"):
+        read("gs://bucket/eval")
+
+
+def test_seeds_of_an_experiment_have_one_setting(tmp_path):
+    def described(name, step=None, **settings):
+        return runs.seed_and_setting(trained(tmp_path / name, 0.6, **settings), step)
+
+    first, second = described("a", seed=0), described("b", seed=1)
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert first["setting"] == second["setting"]
+    others = [described("c", rate=0.2), described("d", step=5), described("e", source="o.jsonl")]
+    assert len({first["setting"], *(other["setting"] for other in others)}) == 4
+    assert runs.seed_and_setting(tmp_path, None) is None, "an exported folder, for example"

@@ -7,7 +7,7 @@ from typing import Any
 from rewardjax import config as config_lib
 from rewardjax.evaluators.page import results_files
 from rewardjax.evaluators.page.cells import DASH, between, count, percent, points, small, star
-from rewardjax.evaluators.page.comparison import Comparison, table_row
+from rewardjax.evaluators.page.comparison import Comparison, folded, folded_row, table_row
 from rewardjax.evaluators.page.evaluation import Evaluation
 from rewardjax.evaluators.uncertainty import METHODS
 from rewardjax.io import files
@@ -48,6 +48,7 @@ def to_record(comparison: Comparison) -> dict[str, Any]:
     return {
         "models": models,
         "headlines": headlines,
+        "folded": folded(comparison),
         "test": TEST,
         "correction": comparison.correction,
         "interval_methods": METHODS,
@@ -79,11 +80,19 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def side_by_side(comparison: Comparison) -> str:
-    """Headlines in percent with intervals, a benchmark per line and a column per model."""
+    """Headlines in percent with intervals, a benchmark per line and a column per model.
+
+    Below them means over seeds, where models were trained alike but for their seed.
+    """
     rows = []
     for name, title in comparison.titles.items():
         rows.append([title, *(_headline_cell(model, name) for model in comparison.models)])
-    return markdown(["benchmark", *(model.name for model in comparison.models)], rows)
+    headlines = markdown(["benchmark", *(model.name for model in comparison.models)], rows)
+    means = [folded_row(row) for row in folded(comparison)]
+    if not means:
+        return headlines
+    cells = [[_cell(value) for value in row.values()] for row in means]
+    return f"{headlines}\n\n{markdown(list(means[0]), cells)}"
 
 
 def _headline_cell(model: Evaluation, benchmark: str) -> str:
@@ -109,6 +118,8 @@ def _cell(value: str | int | None) -> str:
 def to_latex(comparison: Comparison) -> str:
     """Headlines by benchmark, then every test; models by number, whose names are in the first."""
     number = {model.name: f"{i}" for i, model in enumerate(comparison.models, 1)}
+    for arm in comparison.arms:
+        number[arm.name] = " + ".join(number[model.name] for model in arm.models)
     headlines = [_headline_rows(comparison, name, number) for name in comparison.titles]
     notes = [f"Intervals: {METHODS['headline']}."]
     for model in comparison.models:

@@ -11,6 +11,7 @@ from rewardjax import evaluators
 from rewardjax.evaluators import preferences, stored_rewards, uncertainty
 from rewardjax.evaluators.records import Result
 from rewardjax.evaluators.stored_rewards import Scores
+from rewardjax.io import files
 
 # Fields of the record that say how its numbers came about.
 FACTS = ("path", "weights", "dtype", "max_length", "over_long", "seconds")
@@ -82,8 +83,10 @@ class Evaluation:
 def read(folder: str | pathlib.Path) -> Evaluation:
     """What `rewardjax.evaluate` left in `folder`.
 
-    Raises FileNotFoundError that names the folder if there is no evaluation in it.
+    Raises FileNotFoundError that names the folder if there is no evaluation in it, and ValueError
+    for an address in object storage, where no evaluation is written.
     """
+    files.refuse_address(folder)
     folder = pathlib.Path(folder)
     file = folder / "results.json"
     if not file.exists():

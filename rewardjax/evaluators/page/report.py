@@ -35,6 +35,7 @@ from rewardjax.evaluators.page import (
 from rewardjax.evaluators.page.cells import between, percent
 from rewardjax.evaluators.page.drawing import draw_into
 from rewardjax.evaluators.page.evaluation import Evaluation, read
+from rewardjax.io import files
 from rewardjax.reporting import page
 from rewardjax.reporting.page import Section
 
@@ -177,6 +178,8 @@ def arguments(argv: Sequence[str]) -> tuple[list[str], pathlib.Path]:
         "runs/eval/compare/A-and-B/report.html, after the folders' names)",
     )
     args = parser.parse_args(argv)
+    # Taken for a path, an address would be a folder here.
+    files.refuse_address(args.output or "")
     output = pathlib.Path(args.output or _default_output(args.outputs))
     if output.suffix != ".html":
         output /= "report.html"

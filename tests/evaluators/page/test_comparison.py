@@ -9,6 +9,7 @@ from evaluations import Drawn, evaluation, result, scored_pairs
 
 from rewardjax.evaluators.page import comparison, comparison_files
 from rewardjax.evaluators.page.cells import between, small
+from rewardjax.stats import intervals
 
 RIGHT, WRONG = [1.0, 0.0], [0.0, 1.0]
 RECORD = {"path": "runs/m/hf", "weights": "w"}
@@ -96,3 +97,56 @@ def test_every_file_has_the_same_intervals_and_corrected_p(tmp_path):
     interval = record["headlines"]["first set"]["model 2"]
     assert f"{interval['low']!r},{interval['high']!r}" in "\n".join(headlines)
     assert np.isclose(interval["headline"], 0.75)
+
+
+def seeds_of(name, *rights, setting="one", dtype="float32", seeds=None):
+    """Models `name`0, `name`1, ... of one setting, which get so many of 40 pairs right."""
+    models = []
+    for number, right in enumerate(rights):
+        scores = {"set": scored_pairs([RIGHT] * right + [WRONG] * (40 - right))}
+        trained = {"seed": (seeds or range(len(rights)))[number], "setting": setting}
+        record = {**RECORD, "trained": trained, "max_length": 1, "over_long": "left"}
+        results = {"set": result("pairs", right / 40, 40, 40)}
+        models.append(evaluation(f"{name}{number}", results, scores, dtype=dtype, **record))
+    return models
+
+
+def test_seeds_of_a_run_are_folded(tmp_path):
+    folded, others = seeds_of("a", 30, 34, 38), seeds_of("b", 20, 22, setting="other")
+    alone = evaluation("c", {"set": result("pairs", 0.5, 40, 40)}, others[0].scores, **RECORD)
+    one = comparison.compare_all([*folded, *others, alone])
+    assert [arm.name for arm in one.arms] == ["a0, a1, a2", "b0, b1", "c"]
+    first = one.rows[0]
+    assert (first["first model"], first["second model"]) == ("a0, a1, a2", "b0, b1")
+    assert first["difference"] == pytest.approx((34 - 21) / 40)
+    assert first["headline_difference"] == pytest.approx((34 - 21) / 40)
+    assert first["headline_low"] < first["headline_difference"] < first["headline_high"]
+    assert "p" not in first
+    [mean, _] = comparison.folded(one)
+    assert (mean["models"], mean["n"], mean["headline"]) == ("a0, a1, a2", 3, 0.85)
+    low, high = intervals.student([30 / 40, 34 / 40, 38 / 40])
+    assert (mean["low"], mean["high"]) == (low, high)
+    section = comparison.section(one, Drawn())
+    assert "McNemar's test is of single models" in " ".join(section.text)
+    comparison_files.write(one, tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text())["folded"][0] == mean
+    assert "85.0" in comparison_files.side_by_side(one)
+    assert "1 + 2 + 3 less 4 + 5" in (tmp_path / "comparison.tex").read_text()
+
+
+def test_what_is_no_other_seed_is_not_folded():
+    as_evaluated = [*seeds_of("a", 30), *seeds_of("b", 34, dtype="bfloat16", seeds=[1])]
+    assert len(comparison.compare_all(as_evaluated).arms) == 2
+    twice = comparison.compare_all(seeds_of("a", 30, 34, seeds=[0, 0]))
+    assert len(twice.arms) == 2 and "p" in twice.rows[0]
+    assert twice.notes == ["a0, a1 are of one experiment, some with the same seed, and not folded"]
+    seeds_alone = comparison.compare_all(seeds_of("a", 30, 34))
+    assert seeds_alone.rows == [] and "nothing to test" in seeds_alone.notes[0]
+
+
+def test_seeds_that_were_not_all_scored_are_left_out_and_named():
+    folded = seeds_of("a", 30, 34)
+    alone = evaluation("c", {"set": result("pairs", 0.5, 40, 40)}, dict(folded[0].scores), **RECORD)
+    del folded[1].scores["set"]
+    one = comparison.compare_all([*folded, alone])
+    assert one.rows == [] and "a0, a1 are not compared, since not all" in one.notes[0]
