@@ -78,8 +78,16 @@ def tests(
     return rows, remarks
 
 
-def table_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `tests` as cells."""
+def table_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of `tests` as cells, None where there is none; without p where no row has one."""
+    cells = [_cells(row) for row in rows]
+    if not any("p" in row for row in rows):
+        for row in cells:
+            del row["p"], row["p, Holm"]
+    return cells
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "accuracy on": row["figure"].removesuffix(" accuracy"),
         "first": row["first runs"],

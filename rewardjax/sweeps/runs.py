@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from rewardjax import config as config_lib
 from rewardjax import fingerprint
+from rewardjax.evaluators.page.cells import DASH
 from rewardjax.io import own_files, storage
 from rewardjax.reporting import page, run_record, text_table
 from rewardjax.sweeps import outcomes, paired, plots, ranking
@@ -118,7 +119,7 @@ def _write(
     reading = ranking.reading(trials, read).replace(ranked_by, shown[ranked_by], 1)
     settings = ranking.settings(trials, read)
     tested, untested = paired.tests(settings, shown)
-    tests = [paired.table_row(row) for row in tested]
+    tests = paired.table_rows(tested)
     of_tests = [*untested]
     if tests:
         of_tests = [*paired.reading(tested), *untested]
@@ -144,8 +145,17 @@ def _write(
     )
     blocks = [text_table.table(rows), *remarks]
     if tests:
-        blocks += ["", text_table.table(tests)]
+        blocks += ["", text_table.table([_with_dashes(row) for row in tests])]
     return "\n".join([*blocks, *of_tests])
+
+
+def _with_dashes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a page for a terminal, which shows None as the word."""
+    shown = dict(row)
+    for column, value in row.items():
+        if value is None:
+            shown[column] = DASH
+    return shown
 
 
 def _with_names(

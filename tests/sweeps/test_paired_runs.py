@@ -91,7 +91,8 @@ def test_seeds_are_folded_pair_by_pair(tmp_path):
     row = next(line for line in said.splitlines() if "b0, b1, b2  a0, a1, a2" in line)
     assert f"{100 * expected['difference']:+.1f}" in row
     assert f"{100 * expected['low']:.1f} to {100 * expected['high']:.1f}" in row
-    assert "Sellam et al. 2022" in said and "McNemar" not in said
+    assert "Sellam et al. 2022" in said and "McNemar" not in said and "Holm" not in said
+    assert "None" not in said
 
 
 def test_another_tokenizer_numbers_the_same_pairs_where_every_record_makes_one(tmp_path):
@@ -164,3 +165,17 @@ def test_runs_in_a_bucket_are_read_without_their_checkpoints(bucket_folder, tmp_
     assert addresses[0] in (tmp_path / "there.html").read_text()
     with pytest.raises(ValueError, match="gs://.*/none is not the workdir of a training run"):
         runs.compare([addresses[0], f"{bucket_folder}/none"], tmp_path / "there.html")
+
+
+def test_a_run_beside_folded_seeds_has_a_dash_for_p(tmp_path):
+    folders = [
+        run(tmp_path / "a0", drawn(0.6, 1), seed=0, rate=1),
+        run(tmp_path / "a1", drawn(0.6, 2), seed=1, rate=1),
+        run(tmp_path / "b", drawn(0.7, 3), rate=2),
+        run(tmp_path / "c", drawn(0.5, 4), rate=3),
+    ]
+    said = runs.compare(folders, tmp_path / "report.html")
+    rows = [line.split() for line in said.splitlines() if line.startswith("heldout (pairs")]
+    # One of the three rows is of two single runs.
+    assert len(rows) == 3 and sum(row.count("–") == 2 for row in rows) == 2
+    assert "McNemar" in said and "Sellam" in said
