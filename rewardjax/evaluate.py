@@ -374,7 +374,7 @@ def progress(name: str, total: int) -> Iterator[Callable[[int], Any]]:
         yield lambda items: None
         return
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=name, unit="examples") as bar:
+        with tqdm(total=total, desc=name, unit="examples", nrows=terminal.ROWS) as bar:
             yield bar.update
         return
     done, started, last = 0, time.monotonic(), time.monotonic()

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TextIO, TypedDict
 
 from tqdm import tqdm
 
+from rewardjax.command import terminal
 from rewardjax.io import files, own_files
 
 FILE = "running.json"
@@ -177,7 +178,13 @@ class Running:
         # A bar that cannot fill says less than a line.
         if total is not None and self._out.isatty():
             step.bar = tqdm(
-                total=total, initial=done, desc=step.title, unit=unit, file=self._out, leave=False
+                total=total,
+                initial=done,
+                desc=step.title,
+                unit=unit,
+                file=self._out,
+                nrows=terminal.ROWS,
+                leave=False,
             )
         self._steps.append(step)
         self._last = step

@@ -17,6 +17,9 @@ _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+# Rows of a terminal as its live lines may count on: one that says 0 rows, as those of containers
+# and editors do, would be shown none, and nothing in their place.
+ROWS = 24
 
 
 def visible(text: str) -> str:
@@ -63,14 +66,16 @@ def folded(text: str, width: int) -> str:
         return text
     lines = []
     for line in text.split("\n"):
-        label = re.match(r" *\S+ {2,}", line)
-        indent = 4
+        label, indent = "", 4
+        match = re.match(r" *\S+(?: \S+)* {2,}", line)
         # A label that takes half of the line would leave a column of single words.
-        if label is not None and len(label[0]) <= width // 2:
-            indent = len(label[0])
+        if match is not None and len(match[0]) <= width // 2:
+            label, indent = match[0], len(match[0])
         lines += textwrap.wrap(
-            line,
+            line.removeprefix(label),
             width,
+            # Not a word of the text: a path that does not fit would begin below its label.
+            initial_indent=label,
             subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,

@@ -66,15 +66,16 @@ TITLES = {
     "length_slope": "reward for length",
     "length_accuracy": "accuracy of the longer response",
 }
+STATISTICS = {"mean": "mean", "std": "standard deviation", "min": "lowest", "max": "highest"}
 
 
 def title(figure: str) -> str:
     """What a report calls a figure of a held-out set or benchmark."""
-    kind, underscore, statistic = figure.partition("_")
     if figure in TITLES:
         return TITLES[figure]
-    if kind in ("chosen", "rejected") and underscore:
-        return f"reward of {kind} responses, {statistic}"
+    kind, _, statistic = figure.partition("_")
+    if kind in ("chosen", "rejected") and statistic in STATISTICS:
+        return f"reward of {kind} responses, {STATISTICS[statistic]}"
     return figure.replace("_", " ")
 
 

@@ -58,7 +58,8 @@ def ending(
     """
     rows = []
     for name, shown in names.items():
-        row = {"measured on": shown, "pairs": results.get(f"{name}/pairs")}
+        # A benchmark counts other things than pairs.
+        row = {"measured on": shown, "pairs": results.get(f"{name}/pairs", "")}
         rows.append(row | {"accuracy (95% interval)": _figure(name, results)})
     paragraphs = [text_table.table(rows)]
     if width and max(map(len, paragraphs[0].split("\n"))) > width:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TextIO
 
 from tqdm import tqdm
 
+from rewardjax.command import terminal
 from rewardjax.command.running import clock_text
 from rewardjax.training import console
 
@@ -108,7 +109,8 @@ class Progress:
                 total=total_steps,
                 initial=start_step,
                 file=self._stream,
-                dynamic_ncols=True,
+                ncols=terminal.columns(self._stream) or None,
+                nrows=terminal.ROWS,
                 bar_format="{desc}{bar}{postfix}",
             )
 
@@ -218,9 +220,11 @@ class Progress:
     def _show(self, now: float) -> None:
         if self._bar is not None:
             self._bar.n = self._step
-            # One column for the blank, one for a bar: 0 where the terminal does not say its width.
-            columns = max(0, (self._bar.ncols or shutil.get_terminal_size().columns) - 2)
-            self._bar.set_description_str(self.line(columns) + " ")
+            # Again each time: windows change their width.
+            width = terminal.columns(self._stream) or shutil.get_terminal_size().columns
+            self._bar.ncols = width
+            # One column for the blank, one for a bar.
+            self._bar.set_description_str(self.line(max(0, width - 2)) + " ")
         elif now - self._last_line >= self._interval or self._step >= self._total:
             self._last_line = now
             print(self.line(), file=self._stream, flush=True)

@@ -70,5 +70,9 @@ def test_lines_are_folded_beside_their_label_and_paths_stay_whole():
         "              processes: 1",
     ]
     path = "report  /a/very-long/path/that/somebody/copies/report.html"
-    assert terminal.folded(path, 20).split("\n")[-1].strip() == path.split()[1]
+    assert terminal.folded(path, 20) == path
+    assert terminal.folded("to share it  a b", 30) == "to share it  a b"
+    assert terminal.folded("to share it  word word", 27).split("\n") == [
+        "to share it  word word",
+    ]
     assert terminal.folded("a\n\nb", 20) == "a\n\nb"

@@ -17,6 +17,16 @@ def test_every_figure_of_a_run_is_described(tiny_run):
     assert of_sets and of_sets <= metric_names.PAIRS.keys()
 
 
+def test_a_report_has_names_for_people():
+    titles = [metric_names.title(name) for name in metric_names.PAIRS]
+    assert len(set(titles)) == len(titles) and not any("_" in title for title in titles)
+    assert metric_names.title("chosen_std") == "reward of chosen responses, standard deviation"
+    assert metric_names.title("llmbar-natural") == "llmbar-natural"
+    # Equal rewards are counted one way in pairs and another way in benchmarks.
+    assert metric_names.meaning("ties", False) != metric_names.meaning("ties", True)
+    assert metric_names.meaning("llmbar-natural", True) == "a part of the benchmark"
+
+
 def test_names_are_grouped_by_what_they_are_about():
     assert metric_names.grouped("loss") == "train/loss"
     assert metric_names.grouped("mfu") == "speed/mfu"

@@ -1,6 +1,10 @@
 """Progress and speed on a fake clock."""
 
 import io
+import os
+import pty
+import re
+import termios
 
 import pytest
 
@@ -173,3 +177,26 @@ def test_long_times_are_readable():
         "12 min",
         "2.5 h",
     ]
+
+
+@pytest.mark.parametrize("rows, columns", [(0, 40), (24, 40), (0, 0)])
+def test_a_terminal_of_no_rows_has_a_live_line(rows, columns):
+    """Containers and editors say 0 rows: the bar was hidden there, and no line was in its place."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (rows, columns))
+    with os.fdopen(theirs, "w") as stream:
+        p = Progress(3, stream=stream)
+        for step in (1, 2, 3):
+            # Somebody makes the window narrower while the run goes on.
+            if step == 3 and columns:
+                termios.tcsetwinsize(theirs, (rows, 30))
+            p.update(step, COUNTS, loss=0.5)
+            p._bar.refresh()
+        p.close()
+        shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    lines = [line for line in re.split("[\r\n]+", shown) if line.strip()]
+    assert any(line.startswith("step 3/3 (100%)") for line in lines), shown
+    assert all(len(line) <= (columns or 200) for line in lines)
+    if columns:
+        assert len(lines[-1]) <= 30

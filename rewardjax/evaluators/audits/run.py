@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from rewardjax.command import terminal
 from rewardjax.evaluators import preferences
 from rewardjax.evaluators.audits import bias, counterfactual, mistakes, overlap
 from rewardjax.evaluators.records import Examples
@@ -103,6 +104,7 @@ def overlap_of(
             total=len(source),
             desc=f"overlap with {source.name}",
             unit="records",
+            nrows=terminal.ROWS,
             disable=not sys.stderr.isatty(),
         ) as bar:
             for window in overlap.find(prompts, source, columns=columns, labels=labels):

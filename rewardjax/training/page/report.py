@@ -80,7 +80,8 @@ def result(
     caption = (
         "Learning curves from before the first step, with 95% intervals. Dashed: what guessing "
         "scores. Dotted, where the right responses are known: what a model scores that always "
-        "prefers them."
+        "prefers them. A new reward head begins in a random direction, and may be far from chance "
+        "on either side before the first step."
     )
     return page.Section("Result", text, {caption: figure})
 
@@ -121,21 +122,22 @@ def verdicts(
             yield (
                 f"On {shown} the model prefers the right response in {100 * accuracy:.1f}% of "
                 f"{summary[f'{name}/pairs']:,} pairs (95% interval {100 * low:.1f} to "
-                f"{100 * high:.1f}%), {chance}.{_before(rows, f'{name}/accuracy')}"
+                f"{100 * high:.1f}%), {chance}.{_before(rows, f'{name}/accuracy', '.1%')}"
             )
         elif headline is not None:
-            yield f"On {shown} its headline is {headline:.3f}.{_before(rows, f'{name}/headline')}"
+            before = _before(rows, f"{name}/headline", ".3f")
+            yield f"On {shown} its headline is {headline:.3f}.{before}"
         else:
             yield f"On {shown} nothing could be measured: no pair there has a preference."
     if not names:
         yield "How good the model is was not measured: the run has no held-out set."
 
 
-def _before(rows: Sequence[Mapping[str, Any]], figure: str) -> str:
+def _before(rows: Sequence[Mapping[str, Any]], figure: str, digits: str) -> str:
     """A sentence about the model before training, "" where nobody measured it."""
     for row in rows:
         if row["step"] == 0 and row.get(figure) is not None:
-            return f" Before the first step it was {100 * row[figure]:.1f}%."
+            return f" Before the first step it was {row[figure]:{digits}}."
     return ""
 
 
@@ -145,7 +147,7 @@ def label_errors(ceilings: Mapping[str, float | None], names: Mapping[str, str])
         if share is not None and share < 1:
             yield (
                 f"Of the labels of {names[name]}, {100 * share:.1f}% prefer the right response, by "
-                "the oracle of the preference world: so much a model scores that is always right."
+                "the oracle of the preference world: a model that is always right scores that much."
             )
 
 
@@ -158,7 +160,7 @@ def hardest_pairs(
         if examples:
             text = (
                 f"From {names[held_out.name]}. Chosen is the response that the label prefers. Read "
-                "some before believing a number: labels are wrong too."
+                "some before believing a number: a label may be wrong."
             )
             yield page.Section("Hardest pairs", [text], examples=examples)
             return
@@ -171,7 +173,8 @@ def what_was_dropped(tokenized: Mapping[str, TokenizedPairs]) -> list[dict[str, 
     """A row for each data set."""
     rows = []
     for name, pairs in tokenized.items():
-        rows.append({"set": name, "what became of it": accounting.losses(pairs.manifest)})
+        row = {"set": name.removeprefix("evals.")}
+        rows.append(row | {"what became of it": accounting.losses(pairs.manifest)})
     return rows
 
 
@@ -180,7 +183,7 @@ def read_as(tokenized: Mapping[str, TokenizedPairs]) -> list[dict[str, Any]]:
     rows = []
     for name, pairs in tokenized.items():
         for file in accounting.from_record(pairs.manifest["files"]):
-            rows.append({"set": name, "file": file.sentence()})
+            rows.append({"set": name.removeprefix("evals."), "file": file.sentence()})
     return rows
 
 

@@ -41,7 +41,7 @@ def test_the_headline_says_where_the_model_began_where_that_was_measured():
     names = {"set": "set (x.jsonl)", "b": "b (rewardbench2)"}
     of_set, of_benchmark = report.verdicts(summary, names, rows)
     assert of_set.endswith("better than chance, 50%. Before the first step it was 49.0%.")
-    assert of_benchmark.endswith("Before the first step it was 25.0%.")
+    assert of_benchmark.endswith("headline is 0.500. Before the first step it was 0.250.")
     # A run of an earlier version, which has no row of step 0.
     assert "Before" not in " ".join(report.verdicts(summary, names, rows[1:]))
 
