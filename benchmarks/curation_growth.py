@@ -62,7 +62,9 @@ ASKED_SHARE, MOST_ASKED = 0.01, 20_000
 PER_STRIDE = 2_500
 MANY = 40_000_000  # pairs of the paper's curation, which figures are extrapolated to
 JUDGES, SAMPLES = ("one", "two"), 2
-SHORT = 60.0  # CPU seconds; single figures of less differ by a tenth from run to run
+# CPU seconds at the largest size. Figures of less differ by a tenth from run to run, and with what
+# the other core does: such a step is run again at one size after another, TURNS times.
+SHORT, TURNS = 60.0, 3
 
 
 # ------------------------------------------------------------------ texts
@@ -394,21 +396,27 @@ def _copy(workspace: pathlib.Path, copy: pathlib.Path) -> None:
     shutil.copytree(workspace, copy, copy_function=link_or_copy)
 
 
-def _median_run(folder: pathlib.Path, pairs: int, step: str, server: str) -> dict[str, Any]:
-    """A step's figures; a short step runs three times and its median run counts."""
-    workspace, before = folder / "workspace", folder / "before"
+def _run(here: pathlib.Path, pairs: int, step: str, server: str) -> dict[str, Any]:
+    """A step's figures; the state before it is kept for `_again`."""
+    workspace, before = here / "workspace", here / "before"
     if workspace.exists():
         # A step that is done costs nothing when it runs again.
         _copy(workspace, before)
-    runs = [_in_a_child(folder, pairs, step, server)]
-    if runs[0]["cpu_seconds"] < SHORT:
-        for _ in range(2):
-            shutil.rmtree(workspace)
-            if before.exists():
-                _copy(before, workspace)
-            runs.append(_in_a_child(folder, pairs, step, server))
-    shutil.rmtree(before, ignore_errors=True)
-    runs.sort(key=operator.itemgetter("cpu_seconds"))
+    return _in_a_child(here, pairs, step, server)
+
+
+def _again(here: pathlib.Path, pairs: int, step: str, server: str) -> dict[str, Any]:
+    """The figures of a step that `_run` has run, from the same state."""
+    workspace, before = here / "workspace", here / "before"
+    shutil.rmtree(workspace)
+    if before.exists():
+        _copy(before, workspace)
+    return _in_a_child(here, pairs, step, server)
+
+
+def _median(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run of median cost, with the cost of all."""
+    runs = sorted(runs, key=operator.itemgetter("cpu_seconds"))
     all_seconds = [run["cpu_seconds"] for run in runs]
     return runs[len(runs) // 2] | {"cpu_seconds_of_runs": all_seconds}
 
@@ -446,11 +454,16 @@ def measure(
 
         def walk(lane: Sequence[int], step: str) -> None:
             for pairs in lane:
-                here = folder / str(pairs)
-                measured = _median_run(here, pairs, step, server.url)
-                figures[step][pairs] = measured
-                print(json.dumps({"step": step, "pairs": pairs, **measured}), flush=True)
-                disk[pairs] = _gigabytes(here)
+                figures[step][pairs] = _run(folder / str(pairs), pairs, step, server.url)
+                disk[pairs] = _gigabytes(folder / str(pairs))
+
+        def in_turns(step: str) -> None:
+            runs: dict[int, list[dict[str, Any]]] = {pairs: [] for pairs in sizes}
+            for _ in range(TURNS):
+                for pairs in sizes:
+                    here = folder / str(pairs)
+                    runs[pairs].append(_again(here, pairs, step, server.url))
+            figures[step] = {pairs: _median(runs[pairs]) for pairs in sizes}
 
         try:
             # A step at all sizes before the next one: a machine that is slower for some minutes is
@@ -458,6 +471,12 @@ def measure(
             for step in steps:
                 for each in [pool.submit(walk, lane, step) for lane in lanes]:
                     each.result()
+                if max(run["cpu_seconds"] for run in figures[step].values()) < SHORT:
+                    in_turns(step)
+                for pairs in sizes:
+                    print(json.dumps({"step": step, "pairs": pairs, **figures[step][pairs]}))
+                    shutil.rmtree(folder / str(pairs) / "before", ignore_errors=True)
+                sys.stdout.flush()
         except (subprocess.CalledProcessError, KeyboardInterrupt) as error:
             stopped.append(str(error) or type(error).__name__)
     measured = {step: grown(by_size) for step, by_size in figures.items() if len(by_size) > 1}

@@ -69,8 +69,10 @@ def test_what_was_measured_is_reported_when_a_step_fails(tmp_path, monkeypatch):
     assert "clean" in figures["stopped"][0]
 
 
-def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path, monkeypatch):
-    seconds = iter([3.0, 1.0, 2.0, 6.0, 5.0, 4.0, 70.0])
+def test_a_short_step_is_run_again_at_all_sizes_in_turns_each_from_the_same_state(
+    tmp_path, monkeypatch
+):
+    asked = []
 
     def child(folder, pairs, step, server):
         done = folder / "workspace" / step
@@ -83,12 +85,15 @@ def test_a_short_step_counts_by_its_median_run_each_from_the_same_state(tmp_path
         with calls.open("a") as file:
             file.write(step)
         assert calls.read_text().count(step) == 1
-        return {"cpu_seconds": next(seconds)}
+        asked.append((step, pairs))
+        seconds = {"import": float(len(asked)), "embed": 70.0}[step]
+        return {"cpu_seconds": seconds, "peak_mb": 1.0, "memory_before_mb": 0.0}
 
     monkeypatch.setattr(curation_growth, "_in_a_child", child)
-    short = curation_growth._median_run(tmp_path, 10, "import", "")
-    assert short == {"cpu_seconds": 2.0, "cpu_seconds_of_runs": [1.0, 2.0, 3.0]}
-    short = curation_growth._median_run(tmp_path, 10, "tag", "")
-    assert short["cpu_seconds"] == 5.0
-    long = curation_growth._median_run(tmp_path, 10, "embed", "")
-    assert long["cpu_seconds_of_runs"] == [70.0] and not (tmp_path / "before").exists()
+    measured = curation_growth.measure(tmp_path, [5, 10, 20], ["import", "embed"], at_once=2)
+    imports = [pairs for step, pairs in asked if step == "import"]
+    assert sorted(imports[:3]) == [5, 10, 20] and imports[3:] == 3 * [5, 10, 20]
+    # The runs beside each other do not count: of three turns the second.
+    assert measured["steps"]["import"]["cpu_seconds"] == [8.0, 9.0]
+    assert [pairs for step, pairs in asked if step == "embed"].count(20) == 1
+    assert not list(tmp_path.glob("*/before"))

@@ -4,6 +4,7 @@ A decision can be made again from the ledger alone: its shard names the shards t
 `audit` compares. What is said later changes nothing about a decision that was made.
 """
 
+import bisect
 import string
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,8 @@ from rewardjax.curation.ledger.store import Store
 LAST = 2**31 - 1  # later than any iteration
 READS = ("pairs", "votes", "scores", "training", "findings")  # the ledgers that decisions look at
 AFTER_ALL = "~"  # sorts after every pair id
-PAIRS_AT_ONCE = 2_500_000  # decided in one query: what bounds memory
+PAIRS_AT_ONCE = 2_500_000  # decided at once: what bounds memory
+ROWS_AT_ONCE = 100_000  # read from a query
 
 # ------------------------------------------------------------------ SQL
 
@@ -111,9 +113,18 @@ _SIDES = f"""
         where ($entry = '' or entry = $entry) and pair_id >= $low and pair_id < $high
     ) as of_entry using (pair_id)
     anti join ({HELD}) as held using (pair_id)
-    group by pair_id"""
+    group by pair_id
+    order by pair_id"""
 
 # ------------------------------------------------------------------ deciding
+
+
+class Range(NamedTuple):
+    """The pairs with low <= pair_id < high, whose decisions are one unit."""
+
+    unit: str
+    low: str
+    high: str
 
 
 class Settings(NamedTuple):
@@ -199,11 +210,13 @@ def decide(
         cross_fit.refuse_own_training_pairs(
             connection, fill(judged, gold=config["gold"], best=config["best"])
         )
-        for unit, (low, high) in _ranges(shards):
-            if not store.has("decisions", stage, unit):
-                rows = _decided(connection, config, low, high)
-                rows = rows.append_column("round", pa.repeat(pa.scalar(round), rows.num_rows))
-                store.append("decisions", stage, unit, rows, iteration=iteration, inputs=inputs)
+        undecided = [
+            span for span in _ranges(shards) if not store.has("decisions", stage, span.unit)
+        ]
+        for unit, spoken in _spoken(connection, config, undecided):
+            rows = _decided(spoken, config)
+            rows = rows.append_column("round", pa.repeat(pa.scalar(round), rows.num_rows))
+            store.append("decisions", stage, unit, rows, iteration=iteration, inputs=inputs)
     counts = store.query(
         "select action, count(*) from decisions where stage = ? group by action", [stage]
     )
@@ -231,12 +244,12 @@ def provisional(
     """What would be decided, a table per range of pairs, ids rising; nothing is stored.
 
     Args:
-        connection: over these shards.
+        connection: over these shards; nothing else may be asked of it meanwhile.
         shards: what the decisions are made from.
         config: of `checked`.
     """
-    for _, (low, high) in _ranges(shards):
-        yield _decided(connection, config, low, high)
+    for _, spoken in _spoken(connection, config, list(_ranges(shards))):
+        yield _decided(spoken, config)
 
 
 def pairs_seen(store: Store, stage: str | None = None) -> set[str]:
@@ -290,14 +303,47 @@ def _name(manifest: Manifest) -> str:
     return f"{manifest['ledger']}/{manifest['stage']}.{manifest['unit']}"
 
 
-def _decided(
-    connection: duckdb.DuckDBPyConnection, config: Mapping[str, Any], low: str, high: str
-) -> pa.Table:
-    """Decisions of the pairs with low <= pair_id < high: one query, then the pure rule."""
+def _spoken(
+    connection: duckdb.DuckDBPyConnection, config: Mapping[str, Any], spans: Sequence[Range]
+) -> Iterator[tuple[str, pa.Table]]:
+    """Unit -> who speaks for which response, for the pairs of each of some ranges, ids rising.
+
+    One pass over the ledger for all ranges: with a query for each, the whole ledger would be read
+    as often as there are ranges, and a pair would cost the more the more pairs there are. What
+    does not fit DuckDB's memory is sorted on disk.
+    """
+    if not spans:
+        return
     values = {name: config[name] for name in ("gold", "best", "judges")}
-    entry = config["entry"] or ""
-    sql = fill(_SIDES, **values, entry=entry, low=low, high=high, last=LAST)
-    spoken = connection.sql(sql).to_arrow_table()
+    values |= {"entry": config["entry"] or "", "low": spans[0].low, "high": spans[-1].high}
+    reader = connection.sql(fill(_SIDES, **values, last=LAST)).to_arrow_reader(ROWS_AT_ONCE)
+    rest = reader.schema.empty_table()
+    for span in spans:
+        parts = [rest]
+        # Until a batch reaches beyond the range.
+        while not _reaches(parts[-1], span.high):
+            try:
+                parts.append(pa.Table.from_batches([reader.read_next_batch()]))
+            except StopIteration:
+                break
+        rows = pa.concat_tables(parts)
+        ids = rows.column("pair_id")
+        start, end = (bisect.bisect_left(ids, edge, key=_text) for edge in (span.low, span.high))
+        yield span.unit, rows.slice(start, end - start)
+        rest = rows.slice(end)
+
+
+def _reaches(rows: pa.Table, high: str) -> bool:
+    """Whether sorted rows hold a pair of a later range."""
+    return rows.num_rows > 0 and _text(rows.column("pair_id")[-1]) >= high
+
+
+def _text(scalar: pa.Scalar) -> str:
+    return scalar.as_py()
+
+
+def _decided(spoken: pa.Table, config: Mapping[str, Any]) -> pa.Table:
+    """Decisions about the pairs of `_spoken`, by the pure rule."""
     # Null, where nobody spoke, becomes nan.
     sides = Sides(*(spoken.column(seat).to_numpy() for seat in SEATS))
     numbers = ("gold_temperature", "best_temperature", "band")
@@ -325,8 +371,8 @@ def _words(numbers: np.ndarray, words: Sequence[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(places, pa.array(words))
 
 
-def _ranges(shards: Sequence[Manifest]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Ranges of pair ids, name -> (low, high), each of at most about PAIRS_AT_ONCE pairs.
+def _ranges(shards: Sequence[Manifest]) -> Iterator[Range]:
+    """Ranges of pair ids, rising, each of at most about PAIRS_AT_ONCE pairs.
 
     They are equally wide: ids are hashes, so they spread evenly.
     """
@@ -336,4 +382,4 @@ def _ranges(shards: Sequence[Manifest]) -> Iterator[tuple[str, tuple[str, str]]]
     count = min(256, 1 << max(0, -(-rows // PAIRS_AT_ONCE) - 1).bit_length())
     edges = ["", *(f"{i * 256 // count:02x}" for i in range(1, count)), AFTER_ALL]
     for i in range(count):
-        yield f"{i:03d}of{count:03d}", (edges[i], edges[i + 1])
+        yield Range(f"{i:03d}of{count:03d}", edges[i], edges[i + 1])

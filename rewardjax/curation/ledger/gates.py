@@ -240,24 +240,25 @@ def outcome(
     before = [m for m in shards if not m["stage"].startswith(f"{stage_names.AUDIT}-")]
     totals = dict.fromkeys(Outcome._fields[:-1], 0)
     drawn: dict[str, dict[str, Label]] = {"keep": {}, "flip": {}}
-    with store.connect(before) as connection:
+    # Counted beside the query that the decisions come from, which is still being read.
+    with store.connect(before) as connection, connection.cursor() as counting:
         for decided in decisions.provisional(connection, before, config):
             # People's own decisions need no audit, and a pair without a label has none to turn.
-            connection.register("decided", decided)
+            counting.register("decided", decided)
             labeled = "from decided where original = 'for' and humans = 'none'"
-            counts = connection.execute(f"""
+            counts = counting.execute(f"""
                 select count(*) filter (action = 'keep'), count(*) filter (action = 'flip'),
                     count(*) filter (action = 'flip' and judges in ('for', 'against')),
                     count(*) filter (action = 'flip' and judges = 'against') {labeled}""")
             for name, count in zip(totals, counts.fetchone() or (), strict=True):
                 totals[name] += count
             for action, labels in drawn.items():
-                rows = connection.execute(
+                rows = counting.execute(
                     f"select pair_id, value {labeled} and action = ? order by pair_id limit ?",
                     [action, sample - len(labels)],
                 )
                 labels.update(rows.fetchall())
-            connection.unregister("decided")
+            counting.unregister("decided")
     return Outcome(**totals, sample=drawn)
 
 
