@@ -71,7 +71,7 @@ def prompt_work(groups: list[TokenGroup], pad_id: int) -> dict[str, Any]:
     computed = prompts = 0
     for first in range(0, len(groups), 64):
         window = groups[first : first + 64]
-        rows = pack.pack_groups(window, ROW, ROW // 32, pad_id)
+        rows = pack.pack_for_scoring(window, ROW, ROW // 32, pad_id)
         prompts += int(np.sum((rows["positions"] == 0) & (rows["tokens"] != pad_id)))
         computed += int(np.sum(rows["tokens"] != pad_id))
     padded = sum(

@@ -25,7 +25,7 @@ from rewardjax.models import hf, reward
 from rewardjax.models.config import Compute
 from rewardjax.models.hf_config import write_config
 from rewardjax.parallel.mesh import Layout, place
-from rewardjax.scoring import rows
+from rewardjax.scoring import rows, shapes
 from rewardjax.training import losses, optim
 from rewardjax.training.step import make_step, over_all_devices, zeros_like
 
@@ -130,7 +130,16 @@ def gradients(
     }
 
 
-def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.ndarray]]:
+def row_shape(size: Size) -> shapes.RowShape:
+    """The rows that a size is trained in, over all devices."""
+    return shapes.RowShape(
+        size.row_length, size.rows * jax.sharding.get_mesh().size, size.pairs_per_row
+    )
+
+
+def scorer(
+    size: Size, params: Any, shape: shapes.RowShape
+) -> Callable[[Sequence[TokenGroup]], list[np.ndarray]]:
     """A function from token groups to the rewards [K] of each."""
     score_rows = rows.make_score_rows(split(size, "none")[0])
 
@@ -139,9 +148,7 @@ def scorer(size: Size, params: Any) -> Callable[[Sequence[TokenGroup]], list[np.
             score_rows,
             params,
             groups,
-            row_length=size.row_length,
-            rows=size.rows * jax.sharding.get_mesh().size,
-            pairs_per_row=size.pairs_per_row,
+            **shape._asdict(),
             pad_id=PAD,
             layout=LAYOUT,
         )

@@ -4,11 +4,12 @@ and tokens.
     python -m benchmarks.scoring [--platform=gpu] [--smoke] [--shared=../shared/data]
 
 `ratio`: pairs with short prompts; `ratio_long`: with long ones; `ratio_best_of_n`: 32 responses to
-each of some long prompts; `ratio_gsm`: real pairs. The peer takes batches of conversations in their
-order, padded to the longest, as TRL's evaluation and reward-bench do; of the best of 32, the
-responses of one prompt. `ratio_sorted`, `ratio_best_of_n_sorted`: all conversations sorted by
-length. Both sides take turns. On the CPU: CPU seconds of one core, float32. On a GPU: wall seconds,
-bfloat16, and MFU on useful FLOPs. Prints one JSON line last.
+each of eight long prompts, in rows of the shape that `score` takes; `ratio_gsm`: real pairs. The
+peer takes batches of conversations in their order, padded to the longest, as TRL's evaluation and
+reward-bench do; of the best of 32, the responses of one prompt. `ratio_sorted`,
+`ratio_best_of_n_sorted`: all conversations sorted by length. Both sides take turns. On the CPU: CPU
+seconds of one core, float32. On a GPU: wall seconds, bfloat16, and MFU on useful FLOPs. Prints one
+JSON line last.
 """
 
 import dataclasses
@@ -26,8 +27,10 @@ from benchmarks import command, lengths, ours, peer
 from benchmarks.sizes import Size, cost
 from rewardjax.data.pack import TokenGroup
 from rewardjax.models import flops
+from rewardjax.scoring import shapes
 
 STEPS = 4  # training steps' worth of pairs in a measurement
+TOKENS_PER_DEVICE = 16_384  # of one batch, the default of scoring.model.load
 
 
 def needed_tokens(groups: Sequence[TokenGroup]) -> int:
@@ -58,13 +61,14 @@ def measure(
     params: Any,
     model: Any,
     groups: Sequence[TokenGroup],
+    shape: shapes.RowShape,
     batch: int,
     rounds: str,
 ) -> dict[str, float | None]:
     """Median costs of each side over some rounds, the largest difference of rewards, and on a
     GPU our speed.
     """
-    our, their = ours.scorer(size, params), peer.scorer(model, batch, size.dtype)
+    our, their = ours.scorer(size, params, shape), peer.scorer(model, batch, size.dtype)
     alone = sort_by_length(groups)
     found: dict[str, Any] = {}
     work = {
@@ -72,8 +76,9 @@ def measure(
         "peer": lambda: found.update(peer=their(groups)),
         "peer_sorted": lambda: their(alone),
     }
-    for score in (our, their):  # compiles and warms up
-        score(groups[:1])
+    # Compiles and warms up. Ours takes all groups: of one alone it might make rows of another kind.
+    our(groups)
+    their(groups[:1])
     seconds: dict[str, list[float]] = {side: [] for side in work}
     for _ in tqdm(range(size.steps), rounds, unit="rounds"):
         for side, run in work.items():
@@ -102,23 +107,26 @@ def compare(
     params = ours.init(size, folder / "hf")
     model = peer.load(folder / "hf", platform)
     vocab_size, many = size.model.vocab_size, size.pairs * STEPS
-    best = dataclasses.replace(size, max_length=size.best_of_length, row_length=size.best_of_length)
+    best = dataclasses.replace(size, max_length=size.best_of_length)
     random = lambda name, of, groups, responses: lengths.random_groups(
         lengths.draw(name, groups, responses, of.max_length, 0), vocab_size, 0
     )
-    cases: dict[str, tuple[Size, list[TokenGroup], int]] = {
-        "short": (size, random("short", size, many, 2), 2 * size.peer_batch),
-        "long": (size, random("long", size, many, 2), 2 * size.peer_batch),
-        "best_of_n": (best, random("long", best, size.prompts, size.best_of), size.best_of),
+    best_of = random("long", best, size.prompts, size.best_of)
+    pairs = ours.row_shape(size)
+    trees = shapes.of_groups(best_of, TOKENS_PER_DEVICE, jax.sharding.get_mesh().size)
+    cases: dict[str, tuple[list[TokenGroup], shapes.RowShape, int]] = {
+        "short": (random("short", size, many, 2), pairs, 2 * size.peer_batch),
+        "long": (random("long", size, many, 2), pairs, 2 * size.peer_batch),
+        "best_of_n": (best_of, trees, size.best_of),
     }
     if shared.is_dir():
         real = lengths.real_pairs(folder / "gsm", shared, "gsm", many, size.max_length, vocab_size)
-        cases["gsm"] = (size, real.load(range(len(real))), 2 * size.peer_batch)
+        cases["gsm"] = (real.load(range(len(real))), pairs, 2 * size.peer_batch)
     else:
         print(f"gsm: no real text at {shared}", flush=True)
     found = {}
-    for name, (of, groups, batch) in cases.items():
-        found[name] = measure(of, platform, params, model, groups, batch, name)
+    for name, (groups, shape, batch) in cases.items():
+        found[name] = measure(size, platform, params, model, groups, shape, batch, name)
         print(name, json.dumps(found[name]), flush=True)
     ratio = lambda name, side: round(found[name][f"{side}_s"] / found[name]["ours_s"], 3)
     ratios = {

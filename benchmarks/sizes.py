@@ -33,7 +33,7 @@ class Size:
     steps: int  # measured, after one to warm up
     best_of: int  # responses of a prompt, where the best of many is picked
     prompts: int  # of such groups
-    best_of_length: int  # tokens of one of its conversations, and of a row
+    best_of_length: int  # tokens of one of its conversations
 
     @property
     def pairs_per_row(self) -> int:
@@ -68,7 +68,7 @@ SIZES = {
             default_batch=8,
             steps=5,
             best_of=32,
-            prompts=2,
+            prompts=8,
             best_of_length=4096,
         )
     },

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rewardjax.data.bundles import TOKEN_ARRAYS, Bundle, Rows, bundle_tokens, lay_out
+from rewardjax.data.rows import trees
+from rewardjax.data.rows.bundles import TOKEN_ARRAYS, Bundle, Rows, bundle_tokens, lay_out
 
 
 class TokenGroup(NamedTuple):
@@ -273,6 +274,49 @@ def _lay_out_units(
 
 
 # ------------------------------------------------------------------ scoring
+
+
+def pack_for_scoring(
+    groups: Sequence[TokenGroup],
+    row_length: int,
+    pairs_per_row: int,
+    pad_id: int,
+    row_multiple: int = 1,
+) -> dict[str, np.ndarray]:
+    """`pack_groups`, or `pack_trees` where a group has more than two responses and rows are fewer.
+
+    The program for trees looks at every key interval twice, so it has to save something. It does
+    not where groups are small beside a row, or neighbors share more than their whole group does.
+    """
+    arguments = groups, row_length, pairs_per_row, pad_id, row_multiple
+    bundles = pack_groups(*arguments)
+    if all(len(group.suffixes) <= 2 for group in groups):
+        return bundles
+    poured = pack_trees(*arguments)
+    if len(poured["tokens"]) < len(bundles["tokens"]):
+        return poured
+    return bundles
+
+
+def pack_trees(
+    groups: Sequence[TokenGroup],
+    row_length: int,
+    pairs_per_row: int,
+    pad_id: int,
+    row_multiple: int = 1,
+) -> dict[str, np.ndarray]:
+    """Rows that score every response of every group behind its prompt, in few rows (trees.py).
+
+    Returns what `pack_groups` does, and also_from also_to [B, T]: the second interval of keys that
+    a token sees. Raises ValueError naming the response that is longer than a row.
+    """
+    prefixes = [group.prefix for group in groups]
+    suffixes = [group.suffixes for group in groups]
+    slots = 2 * pairs_per_row
+    suffix_lengths = [list(map(len, of_group)) for of_group in suffixes]
+    rows = trees.pour(list(map(len, prefixes)), suffix_lengths, row_length, slots)
+    rows += [[] for _ in range(-len(rows) % row_multiple)]
+    return trees.lay_out(prefixes, suffixes, rows, row_length, slots, pad_id)
 
 
 def pack_groups(

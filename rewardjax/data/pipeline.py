@@ -13,10 +13,10 @@ from typing import NamedTuple
 import grain
 import numpy as np
 
-from rewardjax.data.bundles import Rows
 from rewardjax.data.pack import bundle_lengths, groups_per_row, pack_pairs, pack_ranked, plan_rows
 from rewardjax.data.plan import step_pairs
 from rewardjax.data.ranked import RankedGroups
+from rewardjax.data.rows.bundles import Rows
 from rewardjax.data.token_cache import TokenizedPairs
 
 

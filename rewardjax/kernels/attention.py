@@ -1,8 +1,10 @@
-"""Attention where every query sees one contiguous interval of keys.
+"""Attention where every query sees one contiguous interval of keys, or two.
 
 Causality, packing, isolation of pairs and of branches, and prefix sharing are all in two integers
-per query (docs/architecture.md). Letters: B rows, T queries, S keys, N query heads, K kv heads,
-G = N / K, H head width.
+per query; in rows of trees, which are scored and not trained on, in four (docs/architecture.md).
+`also`: the ends (also_from_BT, also_to_BT) of the second interval. A query without one has
+(T - 1, 0) there, which is neutral where tiles.py looks for the least and the greatest. Letters: B
+rows, T queries, S keys, N query heads, K kv heads, G = N / K, H head width.
 """
 
 import jax
@@ -19,11 +21,15 @@ from rewardjax.kernels.splash import splash
 DENSE_UP_TO = 64
 
 
-def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"):
-    """The softmax mixture of values over each query's interval of keys: o_BTNH in q's dtype.
+def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto", also=None):
+    """The softmax mixture of values over the keys that each query sees: o_BTNH in q's dtype.
 
-    Query t sees keys see_from[t] <= k <= see_to[t]; scores are scaled by H**-0.5. Scores and
-    softmax are float32. An interval must not be empty: its query would be NaN.
+    Query t sees keys see_from[t] <= k <= see_to[t], and with `also` those of its second interval,
+    which must be disjoint from the first and may be empty. The first must not be: its query would
+    be NaN. Scores are scaled by H**-0.5; scores and softmax are float32.
+
+    Gradients with `also` are those of "dense" and "blocks"; "splash" and "pallas" raise
+    NotImplementedError where they are asked for.
 
     `backend`: "dense" holds all [T, S] scores; the others touch only tiles that something is in,
     "blocks" on any platform, "splash" on TPU, "pallas" on GPU. "auto" chooses by T and by the
@@ -40,10 +46,10 @@ def attend(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, backend: str = "auto"
     elif backend == "auto":
         backend = FASTEST.get(_platform(), "blocks")
     with jax.named_scope(f"attend_{backend}"):
-        return BACKENDS[backend](q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
+        return BACKENDS[backend](q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, also)
 
 
-def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
+def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, also=None):
     """The definition, and the reference for every other backend."""
     B, T, N, H = q_BTNH.shape
     S, K = k_BSKH.shape[1:3]
@@ -55,6 +61,9 @@ def dense(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
     scores_BKGTS = qk_BKGTS * H**-0.5
     key_11S = jnp.arange(S)[None, None, :]
     seen_BTS = (see_from_BT[..., None] <= key_11S) & (key_11S <= see_to_BT[..., None])
+    if also is not None:
+        also_from_BT, also_to_BT = also
+        seen_BTS |= (also_from_BT[..., None] <= key_11S) & (key_11S <= also_to_BT[..., None])
     masked_BKGTS = jnp.where(seen_BTS[:, None, None], scores_BKGTS, -jnp.inf)
     # Rounded for the product with v, as the tiled kernels do, but not before they are normalized.
     weights_BKGTS = jax.nn.softmax(masked_BKGTS, axis=-1).astype(v_BSKH.dtype)
@@ -89,14 +98,17 @@ def per_device(kernel):
     exchanged.
     """
 
-    def run(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT):
+    def run(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, also=None):
         if jax.sharding.get_abstract_mesh().empty:
-            return kernel(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
+            return kernel(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, also)
         heads, row = jax.typeof(q_BTNH).sharding.spec, jax.typeof(see_from_BT).sharding.spec
         # The varying-axes check knows neither Pallas calls nor loops that start from constants.
         return jax.shard_map(
-            kernel, in_specs=(heads, heads, heads, row, row), out_specs=heads, check_vma=False
-        )(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT)
+            kernel,
+            in_specs=(heads, heads, heads, row, row, row),
+            out_specs=heads,
+            check_vma=False,
+        )(q_BTNH, k_BSKH, v_BSKH, see_from_BT, see_to_BT, also)
 
     return run
 

@@ -23,7 +23,7 @@ from jax.experimental import pallas as pl
 # to Mosaic GPU, or to jax_triton, before that pin does.
 from jax.experimental.pallas import triton
 
-from rewardjax.kernels import tiles
+from rewardjax.kernels import merge, tiles
 
 NEVER = -1e30  # the score of a key that is not seen; finite, as a query may see no key of a tile
 # Scores and log-sum-exp are to base 2, which is what the hardware exponentiates.
@@ -36,12 +36,14 @@ def pallas_gpu(
     v_BTKH,
     see_from_BT,
     see_to_BT,
+    also=None,
     block: int | None = None,
     interpret: bool = False,
 ):
     """`attention.dense` on GPU; saves its output and log-sum-exp as "attn_out".
 
-    `block`: tokens of a tile. `interpret` runs it on any platform, slowly.
+    `block`: tokens of a tile. `interpret` runs it on any platform, slowly. Raises
+    NotImplementedError with `also` where gradients are asked for.
     """
     # Tiles of 64 tokens in bfloat16 and of 32 in float32 fit the memory of a core. Larger and
     # smaller ones, square or not, and other numbers of warps and stages than those below were all
@@ -55,8 +57,17 @@ def pallas_gpu(
     ]
     # Queries that fill up the last block see what the last real one sees, so they make no tile
     # live.
-    see = [tiles.fill_up(x, block, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)]
-    o = _attention(*wide, *see, H**-0.5, block, interpret)
+    filled = lambda intervals: [tiles.fill_up(x, block, axis=1, mode="edge") for x in intervals]
+    see, scale = filled((see_from_BT, see_to_BT)), H**-0.5
+    if also is None:
+        o = _attention(*wide, *see, scale, block, interpret)
+        return o[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
+
+    def call(q, k, v, see_from, see_to):
+        o, (*_, lse_BNT) = _forward(q, k, v, see_from, see_to, scale, block, interpret)
+        return o, lse_BNT.swapaxes(1, 2) / LOG2_E
+
+    o = merge.two_calls("pallas", call, wide, see, filled(also))
     return o[:, :T, :, :H]  # pyright: ignore[reportIndexIssue]
 
 

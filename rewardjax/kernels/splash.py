@@ -6,12 +6,14 @@ dead tile costs a step of the grid but neither memory traffic nor arithmetic. Th
 [T / block, T / block] tiles: whatever a row holds fits, so no bound has to be checked.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask_info as mask_info
 
-from rewardjax.kernels import tiles
+from rewardjax.kernels import merge, tiles
 
 BLOCKS = (512, 256, 128)  # tokens; the largest that divides the row is used
 BITS = 15  # an interval's ends must fit one int32 together
@@ -24,20 +26,36 @@ def splash(
     v_BTKH,
     see_from_BT,
     see_to_BT,
+    also=None,
     block: int | None = None,
     interpret: bool = False,
 ):
     """`attention.dense` by splash attention; saves its output and log-sum-exp as "attn_out".
 
     Every query must see itself or a tile between its first and last (tiles.py). `interpret` runs it
-    on any platform, slowly. Raises ValueError for a row longer than 32768 tokens.
+    on any platform, slowly. Raises ValueError for a row longer than 32768 tokens, and with `also`
+    NotImplementedError where gradients are asked for.
     """
-    T, N, H = q_BTNH.shape[1:]
+    T = q_BTNH.shape[1]
     if T > LONGEST_ROW:
         raise ValueError(
             f"splash attention takes rows of at most {LONGEST_ROW} tokens, got {T}; lower "
             "batch.row_length or use 'blocks'"
         )
+    call = functools.partial(_one_interval, block=block, interpret=interpret)
+    if also is None:
+        return call(q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT)
+
+    with_lse = functools.partial(call, save_residuals=True)
+    qkv, own = (q_BTNH, k_BTKH, v_BTKH), (see_from_BT, see_to_BT)
+    return merge.two_calls("splash", with_lse, qkv, own, also)
+
+
+def _one_interval(
+    q_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT, *, block, interpret, save_residuals=False
+):
+    """o_BTNH, and with `save_residuals` lse_BTN to base e beside it, which has no gradient."""
+    T, H = q_BTNH.shape[1], q_BTNH.shape[3]
     multiple = block or BLOCKS[-1]
     see_from_BT, see_to_BT = (
         tiles.fill_up(x, multiple, axis=1, mode="edge") for x in (see_from_BT, see_to_BT)
@@ -52,14 +70,17 @@ def splash(
             *_tables(see_from_T, see_to_T, block),
             block_sizes=_block_sizes(block),
             is_mqa=False,
-            save_residuals=False,
+            save_residuals=save_residuals,
             mask_value=kernel.DEFAULT_MASK_VALUE,
             attn_logits_soft_cap=None,
             residual_checkpoint_name="attn_out",
             mask_function=sees,
             interpret=interpret,
         )
-        return jnp.swapaxes(attention(*by_head), 0, 1)[:T]  # pyright: ignore[reportArgumentType]
+        if not save_residuals:
+            return jnp.swapaxes(attention(*by_head), 0, 1)[:T]  # pyright: ignore[reportArgumentType]
+        o_NTH, (lse_NT,) = attention(*by_head)
+        return jnp.swapaxes(o_NTH, 0, 1)[:T], jnp.swapaxes(lse_NT, 0, 1)[:T]
 
     return jax.vmap(row)(scaled_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT)
 

@@ -48,6 +48,7 @@ class Queries(NamedTuple):
     sin: jax.Array
     see_from: jax.Array  # [B, T] int32, the interval of keys each sees
     see_to: jax.Array
+    also: tuple[jax.Array, jax.Array] | None = None  # the ends of a second one, see `attend`
 
 
 def pick(x, at_BS):
@@ -123,7 +124,8 @@ class Attention(nnx.Module):
             k = rms_norm(k, self.k_norm[...], config.norm_eps).astype(dtype)
         q, k = rope.rotate(q, asking.cos, asking.sin), rope.rotate(k, queries.cos, queries.sin)
         q, k, v = (checkpoint_name(a, "qkv") for a in (q, k, v))
-        o = attend(q, k, v, asking.see_from, asking.see_to, self.compute.attention)
+        backend = self.compute.attention
+        o = attend(q, k, v, asking.see_from, asking.see_to, backend, asking.also)
         return jnp.einsum("BSNH,NHD->BSD", o, whole(self.o), out_sharding=layout.act_BTD)
 
 
@@ -207,10 +209,11 @@ class Decoder(nnx.Module):
         (norm_BD,) = for_rows(self.norm[...][None], x.shape[0])
         return rms_norm(x, norm_BD, self.config.norm_eps)
 
-    def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None):
+    def hidden(self, tokens_BT, positions_BT, see_from_BT, see_to_BT, at_BS=None, also=None):
         """x_BTD before the final norm, in compute dtype.
 
-        Given `at_BS`, only x_BSD of those tokens, for less work.
+        Given `at_BS`, only x_BSD of those tokens, for less work. `also`: the ends [B, T] of a
+        second interval that each token sees.
         """
         # On TPU and GPU a float32 product is by default rounded to fewer bits, which would make a
         # model in float32 no more exact than one in bfloat16.
@@ -221,7 +224,8 @@ class Decoder(nnx.Module):
             frequency_H2 = rope.frequencies(
                 self.config.head_dim, self.config.rope_theta, self.config.rope_scaling
             )
-            queries = Queries(*rope.angles(positions_BT, frequency_H2), see_from_BT, see_to_BT)
+            angles = rope.angles(positions_BT, frequency_H2)
+            queries = Queries(*angles, see_from_BT, see_to_BT, also)
             x_BTD, layers = self._look_up(tokens_BT), self._cast_layers(tokens_BT.shape[0])
             if at_BS is None:
                 return self._run(layers, x_BTD, queries)

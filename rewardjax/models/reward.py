@@ -23,12 +23,15 @@ class RewardModel(nnx.Module):
         self.decoder = Decoder(config, compute, layout, rngs=rngs)
         self.head = new_head(config, layout, rngs)
 
-    def __call__(self, tokens, positions, see_from, see_to, score_at):
+    def __call__(self, tokens, positions, see_from, see_to, score_at, also_from=None, also_to=None):
         """rewards_BS float32, one for every slot of `score_at` [B, S] (indices into the row).
 
-        The other arguments are [B, T], and all are int32.
+        The other arguments are [B, T], and all are int32. The last two are of rows of trees alone.
         """
-        x_BSD = self.decoder.hidden(tokens, positions, see_from, see_to, score_at)
+        also = None
+        if also_from is not None:
+            also = also_from, also_to
+        x_BSD = self.decoder.hidden(tokens, positions, see_from, see_to, score_at, also)
         # The final norm and the head stay float32: in bfloat16 rewards that differ by less than one
         # part in 256 would become ties.
         z_BSD = self.decoder.normalized(x_BSD)

@@ -5,7 +5,6 @@ It is checked against its score contract before the first score leaves it.
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -24,13 +23,8 @@ from rewardjax.models.checkpoints import checkpoints
 from rewardjax.models.config import Compute, DecoderConfig
 from rewardjax.parallel.mesh import Layout, make_mesh
 from rewardjax.reporting import run_record
-from rewardjax.scoring import contract, rows
+from rewardjax.scoring import contract, rows, shapes
 from rewardjax.scoring.prepare import prepare_whole
-
-# Shorter rows would fill a device no better, and each length is a program of its own to compile.
-SHORTEST_ROW = 512
-# A row has room for one pair of responses per so many tokens: more than real conversations need.
-TOKENS_PER_PAIR = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,30 +248,15 @@ def conversations(scorer: Scorer, whole: Sequence[list[Message]]) -> np.ndarray:
 
 
 def token_groups(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndarray]:
-    """Rewards [K] of each of some tokenized groups.
-
-    Rows are just long enough for the longest response, and for two that share their prompt where a
-    device's tokens allow it; a batch has no more of them than the groups fill.
-    """
-    # Powers of two, so that few programs are compiled.
-    row_length = max(
-        SHORTEST_ROW,
-        _power_of_two(_longest(groups, together=1)),
-        min(_power_of_two(_longest(groups, together=2)), scorer.tokens_per_device),
-    )
+    """Rewards [K] of each of some tokenized groups, in rows of `shapes.of_groups`."""
     shards = scorer.mesh.shape["data"] * scorer.mesh.shape["fsdp"]
-    rows_per_device = min(
-        max(1, scorer.tokens_per_device // row_length),
-        _power_of_two(_tokens(groups) / row_length / shards),
-    )
+    shape = shapes.of_groups(groups, scorer.tokens_per_device, shards)
     with jax.set_mesh(scorer.mesh):
         return rows.score_groups(
             scorer.score_rows,
             scorer.params,
             groups,
-            row_length=row_length,
-            rows=shards * rows_per_device,
-            pairs_per_row=row_length // TOKENS_PER_PAIR,
+            **shape._asdict(),
             pad_id=scorer.tokenizer.pad_id,
             layout=Layout(),
         )
@@ -307,27 +286,3 @@ def finite_rewards(scorer: Scorer, groups: Sequence[TokenGroup]) -> list[np.ndar
 def not_finite() -> BadRecord:
     """Why a response has none of `finite_rewards`."""
     return BadRecord("not_finite", "the reward is not a finite number, in float32 too")
-
-
-def _power_of_two(n: float) -> int:
-    """The smallest power of two that is at least `n`."""
-    return 1 << max(0, math.ceil(n) - 1).bit_length()
-
-
-def _longest(groups: Sequence[TokenGroup], together: int) -> int:
-    """Tokens of the longest prefix with `together` of its responses behind it."""
-    longest = 0
-    for group in groups:
-        for first in range(0, len(group.suffixes), together):
-            suffixes = group.suffixes[first : first + together]
-            longest = max(longest, len(group.prefix) + sum(map(len, suffixes)))
-    return longest
-
-
-def _tokens(groups: Sequence[TokenGroup]) -> int:
-    """Tokens of all groups in rows, where two responses at a time share their prefix."""
-    total = 0
-    for group in groups:
-        bundles = math.ceil(len(group.suffixes) / 2)
-        total += bundles * len(group.prefix) + sum(map(len, group.suffixes))
-    return total

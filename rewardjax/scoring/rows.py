@@ -28,10 +28,8 @@ def make_score_rows(graph: nnx.GraphDef) -> ScoreRows:
 
     @jax.jit
     def score_rows(params: Any, rows: dict[str, jax.Array]) -> jax.Array:
-        model = nnx.merge(graph, params)
-        return model(
-            rows["tokens"], rows["positions"], rows["see_from"], rows["see_to"], rows["score_at"]
-        )
+        # Rows of trees have two arrays more, and so a program of their own.
+        return nnx.merge(graph, params)(**rows)
 
     return score_rows
 
@@ -57,7 +55,7 @@ def score_groups(
     rewards: list[np.ndarray] = []
     for first in range(0, len(groups), WINDOW):
         window = groups[first : first + WINDOW]
-        packed = pack.pack_groups(window, row_length, pairs_per_row, pad_id, row_multiple=rows)
+        packed = pack.pack_for_scoring(window, row_length, pairs_per_row, pad_id, rows)
         owner = packed.pop("owner")
         # All are dispatched before the first is fetched, so that the devices never wait for the
         # host.

@@ -14,6 +14,11 @@ from rewardjax import compile as command
 from rewardjax import config as config_lib
 from rewardjax.aot import measure, program, retrieval
 from rewardjax.aot.topology import describe
+from rewardjax.data.rows.trees import ALSO_ARRAYS
+from rewardjax.models.config import Compute
+from rewardjax.parallel.mesh import Layout, make_mesh
+from rewardjax.scoring import rows
+from rewardjax.training.abstract import abstract_batch, abstract_model
 
 if importlib.util.find_spec("libtpu") is None:
     pytest.skip("libtpu is not installed: pip install 'rewardjax[tpu]'", allow_module_level=True)
@@ -116,6 +121,22 @@ def test_scoring_holds_nothing_but_weights():
     compiled = program.score(small_config("v5e:4x4"), describe("v5e:4x4"))
     assert compiled.fits and set(compiled.state_gib) == {"parameters"}
     assert [one.name for one in compiled.programs] == ["score"]
+
+
+@pytest.mark.slow
+def test_rows_of_trees_compile_for_a_slice():
+    """Each layer but the last has two calls of the kernel for TPU, one for each interval."""
+    config, topology = small_config("v5e:4x4"), describe("v5e:4x4")
+    with jax.set_mesh(make_mesh(**config.mesh, devices=topology.devices)):
+        compute = Compute(**{**config.compute, "remat": "none"})
+        graph, params = abstract_model(config, compute, Layout())
+        batch = abstract_batch(config.batch, Layout())
+        batch |= dict.fromkeys(ALSO_ARRAYS, batch["see_from"])
+        score_rows = rows.make_score_rows(graph)
+        compiled = program.compile_for_slice("score", score_rows, params, batch)
+    assert compiled.fits
+    calls = [line for line in compiled.text.splitlines() if "tpu_custom_call" in line]
+    assert sum("splash_mha_fwd" in line.partition("=")[0] for line in calls) == 2
 
 
 @pytest.mark.parametrize("remat, runs", [("attn_out", 1), ("full", 2)])

@@ -13,7 +13,7 @@ HEADS = dict(heads=4, kv_heads=2, head_dim=8)
 
 
 def in_blocks(block):
-    return lambda *args: blocks(*args, block)
+    return lambda *args: blocks(*args, block=block)
 
 
 @pytest.fixture(scope="module")

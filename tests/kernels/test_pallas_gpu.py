@@ -29,7 +29,7 @@ def test_packed_rows_equal_dense(case):
     heads, block, length = CASES[case]
     see = intervals(len(case), rows=3, length=length)
     args = (*inputs(2, see[0], **heads), *see)
-    found = output_and_grads(lambda *x: pallas_gpu(*x, block, True))(*args)
+    found = output_and_grads(lambda *x: pallas_gpu(*x, block=block, interpret=True))(*args)
     assert_same(found, output_and_grads(attention.dense)(*args), tolerance=5e-6)
 
 
