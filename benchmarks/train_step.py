@@ -138,7 +138,7 @@ def differences(
         for name, gradient in theirs.items()
     ]
     rewards = (
-        np.stack(ours.scorer(size, params)(tokens)),
+        np.stack(ours.scorer(size, params, ours.row_shape(size))(tokens)),
         np.stack(peer.scorer(model, 2 * size.peer_batch, size.dtype)(tokens)),
     )
     difference = float(np.abs(rewards[0] - rewards[1]).max())
