@@ -1,5 +1,11 @@
 """The memory that a training step takes on a CPU: ours and the peer's, each alone in a process.
 
+    python -m benchmarks.step_memory [--smoke]
+
+A part of `benchmarks.train_step`, whose sizes and pairs these are, for itself. `memory_ratio_short`
+and `_long`: the peer's peak without checkpointing over ours; `memory_ratio_trl_default_short` and
+`_long`: that of TRL's defaults, which checkpoint. Prints one JSON line last.
+
 Memory is that of the whole process, less what it holds before it has weights: weights, moments,
 gradients and activations, and what allocators keep. `with_first_mb` is the peak since then, in
 which our side's first step compiles; `peak_mb` is that of the steps after the first.
@@ -9,17 +15,45 @@ import concurrent.futures
 import multiprocessing
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import torch
 
-from benchmarks import ours, peer
+from benchmarks import command, lengths, ours, peer
 from benchmarks.sizes import Size, pin
 from rewardjax.data.plan import step_pairs
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.parallel.mesh import make_mesh
 
+WINDOW = 50  # steps' worth of pairs, as in `train_step`
 SIDES = ("ours", "ours_full_remat", "peer", "trl_default")
+
+
+def compare(
+    size: Size, platform: str, shared: pathlib.Path, folder: pathlib.Path
+) -> dict[str, Any]:
+    """Memory and ratios for both distributions of lengths; `folder` is for weights and tokens."""
+    if platform != "cpu":
+        raise SystemExit("--platform: the memory of a CPU's processes is what is measured")
+    ours.init(size, folder / "hf")
+    result: dict[str, Any] = {"memory": {}}
+    for case in lengths.DISTRIBUTIONS:
+        many, vocab_size = size.pairs * WINDOW, size.model.vocab_size
+        lengths.random_pairs(folder / case, case, many, size.max_length, vocab_size)
+        by_side = measure(size, folder / "hf", folder / case)
+        result |= ratios(by_side, case)
+        result["memory"][case] = by_side
+    return result
+
+
+def ratios(by_side: dict[str, dict[str, float]], case: str) -> dict[str, float]:
+    """The peer's peaks over ours."""
+    peak = {side: figures["peak_mb"] for side, figures in by_side.items()}
+    return {
+        f"memory_ratio_{case}": round(peak["peer"] / peak["ours"], 3),
+        f"memory_ratio_trl_default_{case}": round(peak["trl_default"] / peak["ours"], 3),
+    }
 
 
 def measure(size: Size, hf: pathlib.Path, pairs: pathlib.Path) -> dict[str, dict[str, float]]:
@@ -73,3 +107,7 @@ def _status_mb(name: str) -> float:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
     raise ValueError(f"/proc/self/status has no {name}")
+
+
+if __name__ == "__main__":
+    command.run("step_memory", "The memory of a training step beside TRL's.", compare)

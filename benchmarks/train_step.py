@@ -217,9 +217,7 @@ def compare(
         costs[case] = measure(size, pairs, sides, case, platform)
         if platform == "cpu" and case in lengths.DISTRIBUTIONS:
             memory = step_memory.measure(size, folder / "hf", where)
-            result[f"memory_ratio_{case}"] = round(
-                memory["peer"]["peak_mb"] / memory["ours"]["peak_mb"], 3
-            )
+            result |= step_memory.ratios(memory, case)
             costs[case]["memory"] = memory
         result[f"ratio_{case}"] = ratio(costs[case], "peer")
         if case == "short":

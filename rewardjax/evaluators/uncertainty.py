@@ -157,4 +157,5 @@ def interval(value: float | None, replicates: np.ndarray) -> Estimate:
         return Estimate(value, None, None)
     # The normal interval: its ends need no 2,000 draws, as quantiles would.
     reach = float(stats.norm.ppf(0.975) * replicates.std(ddof=1))
-    return Estimate(value, value - reach, value + reach)
+    # No score and no difference of two is beyond 1.
+    return Estimate(value, max(value - reach, -1.0), min(value + reach, 1.0))

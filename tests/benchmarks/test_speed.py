@@ -30,7 +30,8 @@ def mesh():
 
 def test_a_training_step_is_the_peers(mesh, tmp_path, monkeypatch):
     # Eight processes that import JAX and torch each: `test_each_side_is_measured_alone` has some.
-    sides = {"ours": {"peak_mb": 100.0}, "peer": {"peak_mb": 150.0}}
+    peaks = {"ours": 100.0, "peer": 150.0, "trl_default": 90.0}
+    sides = {side: {"peak_mb": peak} for side, peak in peaks.items()}
     monkeypatch.setattr(step_memory, "measure", lambda *arguments: sides)
     found = train_step.compare(SMOKE, "cpu", tmp_path / "no-real-text", tmp_path)
     assert found["max_reward_diff"] <= 2e-6
@@ -44,6 +45,7 @@ def test_a_training_step_is_the_peers(mesh, tmp_path, monkeypatch):
     }
     assert {name for name in found if name.startswith("ratio")} == expected
     assert found["memory_ratio_short"] == found["memory_ratio_long"] == 1.5
+    assert found["memory_ratio_trl_default_long"] == 0.9
     assert found["cases"].keys() == {"short", "long"}
     assert found["cases"]["short"]["layout"]["peer_slots_per_token"] > 1
     assert all(side["step_s"] > 0 for side in found["cases"]["long"].values() if "step_s" in side)

@@ -175,13 +175,18 @@ def sections(evaluated: Sequence[Evaluated], draw: Draw) -> list[Section]:
         rows.append(_table_row(entry.model, percent))
     if not accuracies:
         return []
-    rows += [_table_row(f"{name} (published)", percent) for name, percent in PUBLISHED.items()]
+    published: dict[str, Any] = {}
     text = (
         "Hard: the right response is written more plainly than the wrong one, so a model that pays "
-        "for style falls from easy to hard. Gray lines are published. Above the diagonal of the "
-        "matrix is hard, below it easy."
+        "for style falls from easy to hard. Above the diagonal of the matrix is hard, below it "
+        "easy."
     )
-    picture = draw("rm_bench", difficulty, accuracies, PUBLISHED, matrices)
+    # Beside a part of the benchmark they would compare what cannot be compared.
+    if all(entry.result.comparable for entry in evaluated):
+        published = PUBLISHED
+        text += " Gray lines are published."
+    rows += [_table_row(f"{name} (published)", percent) for name, percent in published.items()]
+    picture = draw("rm_bench", difficulty, accuracies, published, matrices)
     caption = "Accuracy by difficulty, and by style of both responses"
     return [Section("RM-Bench: the difficulty gap", [text], {caption: picture}, {"": rows})]
 

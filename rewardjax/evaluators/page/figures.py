@@ -31,7 +31,7 @@ NAME_POINTS = 8
 
 def headlines(
     models: Mapping[str, Sequence[Mapping[str, Any] | None]],
-    published: Mapping[str, Sequence[float]],
+    published: Mapping[str, Sequence[float | None]],
     chance: Sequence[float],
     titles: Sequence[str],
     path: Path,
@@ -39,8 +39,8 @@ def headlines(
     """One panel per benchmark, one bar per model: the evaluated ones first, then published ones.
 
     models: by name, one {"headline", "low", "high", "partial"} per benchmark, in [0, 1], or None.
-    published, chance: one number per benchmark, in percent. A star marks a partial number, the
-    dotted line is chance.
+    published, chance: one number per benchmark, in percent; None where it may not be shown. A star
+    marks a partial number, the dotted line is chance.
     """
     names = [wrapped(name, 34) for name in (*models, *published)]
     rows = range(len(names))
@@ -52,8 +52,10 @@ def headlines(
             for row, headline_of in enumerate(models.values()):
                 _headline(ax, row, headline_of[column])
             for row, scores in enumerate(published.values(), len(models)):
-                ax.barh(row, max(scores[column], 0), color=LIGHT, height=0.7)
-                _number_beside(ax, row, f"{scores[column]:.1f}", "normal")
+                score = scores[column]
+                if score is not None:
+                    ax.barh(row, max(score, 0), color=LIGHT, height=0.7)
+                    _number_beside(ax, row, f"{score:.1f}", "normal")
             # A line in each panel, since chance differs: four responses to choose from, or two.
             ax.axvline(chance[column], color=DARK, linestyle=":", linewidth=1)
             ax.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from rewardjax import evaluators
 from rewardjax.evaluators.page import figures, table
 from rewardjax.evaluators.page.cells import between, percent, star
@@ -40,29 +38,39 @@ def headlines(models: Sequence[Evaluation], draw: Draw) -> Section:
             )
     if any(_partial(model) for model in models):
         text.append(
-            "A star marks a number over less than the published benchmark: it must not be set "
-            "beside the others. The next table says of what."
+            "A star marks a number over less than the published benchmark. The next table says of "
+            "what."
+        )
+    comparable = table.comparable([model.results for model in models])
+    without = [title for title, beside in zip(_titles(), comparable, strict=True) if not beside]
+    if without:
+        text.append(
+            f"No published numbers stand beside {', '.join(without)}: what was evaluated there is "
+            "a part of the benchmark, and easier or harder than the whole."
         )
     text.append(
         "Intervals are 95 %, by drawing the prompts of each subset again (stratified bootstrap)."
     )
 
-    titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
+    titles = _titles()
     rows = [_evaluated_row(model, titles) for model in models]
-    rows += _published_rows(titles)
+    rows += _published_rows(titles, comparable)
     details: list[dict[str, Any]] = []
     for model in models:
         details += _details(model, several=len(models) > 1)
     shown = {}
     # Without any of the paper's benchmarks, every panel would only say "missing".
     if any(set(evaluators.PAPER) & set(model.results) for model in models):
-        caption = (
-            "Headline of each benchmark beside published rows of arXiv 2507.01352 "
-            "(SR: Skywork-Reward)"
-        )
-        shown[caption] = draw("headlines", _draw_headlines, models, titles)
-    tables = {"The paper's table, %": rows, "What each number is made of": details}
+        caption = "Headline of each benchmark"
+        if any(comparable):
+            caption += " beside published rows of arXiv 2507.01352 (SR: Skywork-Reward)"
+        shown[caption] = draw("headlines", _draw_headlines, models, titles, comparable)
+    tables = {"The paper's benchmarks, %": rows, "What each number is made of": details}
     return Section("Benchmarks", text, shown, tables)
+
+
+def _titles() -> list[str]:
+    return [evaluators.get(name).TITLE for name in evaluators.PAPER]
 
 
 def _partial(model: Evaluation) -> list[str]:
@@ -93,19 +101,26 @@ def _with_star(score: float | None, starred: bool) -> str | None:
     return f"{score:.1f}{star(starred)}"
 
 
-def _published_rows(titles: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _published_rows(titles: Sequence[str], comparable: Sequence[bool]) -> Iterator[dict[str, Any]]:
     # Chance is a row, since it differs from benchmark to benchmark.
-    for name, scores in {"(chance)": table.chance_row(), **table.PUBLISHED}.items():
-        cells = {title: f"{score:.1f}" for title, score in zip(titles, scores, strict=True)}
-        yield {"model": name, "average": f"{np.mean(scores):.1f}", **cells}
+    for name, scores in table.reference_rows(comparable).items():
+        cells = {
+            title: _with_star(score, False) for title, score in zip(titles, scores, strict=True)
+        }
+        yield {"model": name, "average": _with_star(table.whole_average(scores), False), **cells}
 
 
-def _draw_headlines(models: Sequence[Evaluation], titles: Sequence[str], path: Any) -> None:
+def _draw_headlines(
+    models: Sequence[Evaluation], titles: Sequence[str], comparable: Sequence[bool], path: Any
+) -> None:
     intervals = {}
     for model in models:
         intervals[model.name] = [model.intervals.get(name) for name in evaluators.PAPER]
     # The full names would take more room than the first panel.
-    published = {name.replace("Skywork-Reward-", "SR-"): table.PUBLISHED[name] for name in SHOWN}
+    rows = table.reference_rows(comparable)
+    published = {
+        name.replace("Skywork-Reward-", "SR-"): rows[name] for name in SHOWN if name in rows
+    }
     figures.headlines(intervals, published, table.chance_row(), titles, path)
 
 

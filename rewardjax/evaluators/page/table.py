@@ -1,6 +1,6 @@
 """Results in Markdown: the paper's table with the model's row, and what every number is made of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardjax import evaluators
@@ -46,11 +46,37 @@ def chance_row() -> tuple[float, ...]:
     return tuple(row)
 
 
+def comparable(models: Sequence[Mapping[str, Result]]) -> list[bool]:
+    """For each of the paper's benchmarks, whether published numbers may stand beside ours."""
+    beside = []
+    for name in evaluators.PAPER:
+        results = [results_of[name] for results_of in models if name in results_of]
+        beside.append(all(result.comparable for result in results))
+    return beside
+
+
+def reference_rows(comparable: Sequence[bool]) -> dict[str, list[float | None]]:
+    """Chance, and the published rows where they may stand beside ours, None elsewhere."""
+    rows: dict[str, list[float | None]] = {"(chance)": [*chance_row()]}
+    if any(comparable):
+        for name, scores in PUBLISHED.items():
+            rows[name] = [
+                score if beside else None for score, beside in zip(scores, comparable, strict=True)
+            ]
+    return rows
+
+
+def whole_average(scores: Sequence[float | None]) -> float | None:
+    """The mean of all seven; over fewer benchmarks it is another quantity than the paper's."""
+    if None in scores:
+        return None
+    return average(scores)
+
+
 def paper_row(results: Mapping[str, Result]) -> tuple[list[float | None], float | None]:
     """Headlines in percent in the order of the paper's columns, and their mean.
 
-    None where there is no headline. The mean is None unless all seven are there: an average over
-    fewer benchmarks is another quantity than the paper's.
+    None where there is no headline.
     """
     scores: list[float | None] = []
     for name in evaluators.PAPER:
@@ -59,13 +85,11 @@ def paper_row(results: Mapping[str, Result]) -> tuple[list[float | None], float 
             scores.append(None)
         else:
             scores.append(100 * result.headline)
-    if None in scores:
-        return scores, None
-    return scores, average(scores)
+    return scores, whole_average(scores)
 
 
 def paper_table(model: str, results: Mapping[str, Result]) -> str:
-    """The model's row, chance, and the published rows.
+    """The model's row, chance, and the published rows where they may stand beside it.
 
     A star marks a number over less than the whole benchmark; below the table it is said of what.
     """
@@ -76,8 +100,8 @@ def paper_table(model: str, results: Mapping[str, Result]) -> str:
         for name, score in zip(evaluators.PAPER, scores, strict=True)
     ]
     rows = [[f"**{model}**", *cells, _decimal(mean, starred=bool(partial))]]
-    for name, published in {"(chance)": chance_row(), **PUBLISHED}.items():
-        rows.append([name, *map(_decimal, published), _decimal(average(published))])
+    for name, reference in reference_rows(comparable([results])).items():
+        rows.append([name, *map(_decimal, reference), _decimal(whole_average(reference))])
     titles = [evaluators.get(name).TITLE for name in evaluators.PAPER]
     paragraphs = [markdown(["model", *titles, "average"], rows)]
     for name in partial:

@@ -1,5 +1,6 @@
 """Every benchmark is whole: one module with all that the rest of the package asks for."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -64,13 +65,23 @@ def test_a_benchmark_draws_its_own_section_from_stored_rewards(tmp_path):
     scores = rm_bench_scores(rewards)
     result = rm_bench.summarize(scores.items, scores.rewards)
     [section] = rm_bench.sections([Evaluated("mine", "RM-Bench", result, scores)], draw)
+    # Forty examples of 1,327: no published number stands beside them.
+    [mine] = section.tables[""]
+    assert mine["model"] == "mine" and "published" not in section.text[0]
+    parts = {
+        name: dataclasses.replace(part, expected=part.n)
+        for name, part in result.parts.items()
+        if part.n
+    }
+    whole = dataclasses.replace(result, parts=parts)
+    [section] = rm_bench.sections([Evaluated("mine", "RM-Bench", whole, scores)], draw)
     mine, *published = section.tables[""]
     assert mine["model"] == "mine" and len(published) == len(rm_bench.PUBLISHED)
     assert mine["hard"] == f"{100 * result.other['hard']:.1f}"
     assert float(mine["hard"]) > float(mine["easy"]), "a model that dislikes markdown"
     [picture] = section.figures.values()
     assert picture.exists()
-    [(accuracies, _, _)] = drawn
+    accuracies, *_ = drawn[-1]
     for level, estimate in accuracies["mine"].items():
         assert estimate.value == result.other[level] and estimate.low < estimate.high
     unscored = rm_bench_scores(np.full((3, 6), np.nan))

@@ -6,7 +6,12 @@ from evaluations import Drawn, evaluation, result, scored_pairs
 
 from rewardjax import evaluators
 from rewardjax.evaluators.audits import style
-from rewardjax.evaluators.page import audit_sections, breakdown_sections, headline_sections
+from rewardjax.evaluators.page import (
+    audit_sections,
+    breakdown_sections,
+    headline_sections,
+    table,
+)
 from rewardjax.evaluators.records import Part, Result
 
 # ------------------------------------------------------------------ headlines
@@ -17,26 +22,47 @@ def headlines_of(results):
     # The intervals are the bootstrap's business; here there are none.
     model.__dict__["intervals"] = dict.fromkeys(results, {"low": None, "high": None})
     section = headline_sections.headlines([model], Drawn())
-    first_row, *_ = section.tables["The paper's table, %"]
-    return " ".join(section.text), first_row
+    rows = section.tables["The paper's benchmarks, %"]
+    return " ".join(section.text), rows
 
 
 def test_a_partial_number_and_the_average_over_it_have_a_star():
     results = {name: result(name, 0.5, 10, 10) for name in evaluators.PAPER}
-    text, row = headlines_of(results)
+    text, [row, *_] = headlines_of(results)
     assert "star" not in text and row["average"] == "50.0"
 
-    results["rmb"] = result("rmb", 0.9, 5, 10)
-    text, row = headlines_of(results)
+    results["rmb"] = result("rmb", 0.9, 8, 10)
+    text, [row, *_] = headlines_of(results)
     assert "A star marks" in text
     assert row[evaluators.get("rmb").TITLE] == "90.0*"
     assert row[evaluators.get("judgebench").TITLE] == "50.0"
     assert row["average"] == "55.7*"
 
 
+def test_published_numbers_do_not_stand_beside_a_miniature():
+    results = {name: result(name, 0.5, 10, 10) for name in evaluators.PAPER}
+    text, rows = headlines_of(results)
+    assert "No published" not in text
+    assert {"(chance)", *table.PUBLISHED} < {row["model"] for row in rows}
+
+    title = evaluators.get("rmb").TITLE
+    results["rmb"] = result("rmb", 0.9, 2, 10)
+    text, rows = headlines_of(results)
+    published = {row["model"]: row for row in rows}["GPT-4o"]
+    assert f"No published numbers stand beside {title}:" in text
+    assert published[title] is None and published["average"] is None
+    assert published[evaluators.get("judgebench").TITLE] == "59.8"
+    assert "GPT-4o" in table.paper_table("mine", results)
+
+    results = {name: result(name, 0.9, 2, 10) for name in evaluators.PAPER}
+    _, rows = headlines_of(results)
+    assert [row["model"] for row in rows[1:]] == ["(chance)"]
+    assert "GPT-4o" not in table.paper_table("mine", results)
+
+
 def test_a_missing_benchmark_leaves_no_average():
     results = {name: result(name, 0.5, 10, 10) for name in evaluators.PAPER[1:]}
-    text, row = headlines_of(results)
+    text, [row, *_] = headlines_of(results)
     assert "no average: 1 of the seven" in text
     assert row[evaluators.get(evaluators.PAPER[0]).TITLE] is None and row["average"] is None
 
