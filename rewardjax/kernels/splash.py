@@ -77,10 +77,11 @@ def _one_interval(
             mask_function=sees,
             interpret=interpret,
         )
-        if not save_residuals:
-            return jnp.swapaxes(attention(*by_head), 0, 1)[:T]  # pyright: ignore[reportArgumentType]
-        o_NTH, (lse_NT,) = attention(*by_head)
-        return jnp.swapaxes(o_NTH, 0, 1)[:T], jnp.swapaxes(lse_NT, 0, 1)[:T]
+        if save_residuals:
+            o_NTH, (lse_NT,) = attention(*by_head)
+            return jnp.swapaxes(o_NTH, 0, 1)[:T], jnp.swapaxes(lse_NT, 0, 1)[:T]
+        o_NTH = attention(*by_head)
+        return jnp.swapaxes(o_NTH, 0, 1)[:T]  # pyright: ignore[reportArgumentType]
 
     return jax.vmap(row)(scaled_BTNH, k_BTKH, v_BTKH, see_from_BT, see_to_BT)
 
