@@ -40,6 +40,8 @@ from rewardjax.training import loop
 
 CURATION, TRAINING = "configs/curation/world.py", "configs/quickstart.py"
 HELD_OUT = 1000
+# Of the time of the six parts, on two CPU cores: curation and three trainings are nearly all of it.
+PART_SHARES = (0.01, 0.61, 0.36, 0.01, 0.005, 0.005)
 JUDGES = {
     "sharp": Behavior(accuracy=0.8),
     "longwinded": Behavior(accuracy=0.75, length_bias=0.3),
@@ -75,7 +77,7 @@ def run(output: pathlib.Path, tiny: bool = False) -> dict:
         size, held_out = ":tiny", 64
     curation = output / "curation"
 
-    part = Parts(6).next
+    part = Parts(6, PART_SHARES).next
     say(part("Two pools of noisy pairs, against the oracle of the preference world"))
     sources: Config = config_lib.load(CURATION + size).sources
     labels = show_labels(sources)

@@ -14,7 +14,7 @@ import pathlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO, TypedDict
 
 from tqdm import tqdm
@@ -292,18 +292,29 @@ class Parts:
 
     Args:
         total: how many there are.
+        shares: of the whole time that each part took once, where they always do the same; then the
+            time that is left is told, once a tenth of the work is done.
         clock: seconds from any origin.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic):
-        self._total, self._clock = total, clock
+    def __init__(
+        self,
+        total: int,
+        shares: Sequence[float] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._total, self._shares, self._clock = total, shares, clock
         self._began, self._number = clock(), 0
 
     def next(self, title: str) -> str:
         """The heading of the next part."""
+        done = sum(self._shares[: self._number]) / (sum(self._shares) or 1)
         self._number += 1
-        so_far = clock_text(self._clock() - self._began)
-        return f"[{self._number}/{self._total}] {title}, {so_far} so far"
+        so_far = self._clock() - self._began
+        heading = f"[{self._number}/{self._total}] {title}, {clock_text(so_far)} so far"
+        if done < 0.1:
+            return heading
+        return f"{heading}, ETA of the whole about {clock_text(so_far / done - so_far)}"
 
 
 def clock_text(seconds: float) -> str:

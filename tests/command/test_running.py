@@ -59,10 +59,21 @@ def test_a_step_says_of_which_part_of_the_command_it_is():
 
 def test_parts_are_numbered_with_the_time_so_far():
     clock = Clock()
-    part = running_lib.Parts(2, clock).next
+    part = running_lib.Parts(2, clock=clock).next
     assert part("curate") == "[1/2] curate, 0:00 so far"
     clock.now = 100.0
     assert part("train") == "[2/2] train, 1:40 so far"
+
+
+def test_parts_that_always_do_the_same_say_when_the_whole_ends():
+    clock = Clock()
+    part = running_lib.Parts(3, (0.05, 0.45, 0.5), clock).next
+    assert part("look") == "[1/3] look, 0:00 so far"
+    clock.now = 7.0
+    # Too little is done to say.
+    assert part("curate") == "[2/3] curate, 0:07 so far"
+    clock.now = 60.0
+    assert part("train") == "[3/3] train, 1:00 so far, ETA of the whole about 1:00"
 
 
 def test_in_a_log_a_step_speaks_now_and_then_and_at_its_end():
