@@ -26,7 +26,9 @@ from rewardjax.data.plan import step_pairs
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.parallel.mesh import make_mesh
 
-WINDOW = 50  # steps' worth of pairs, as in `train_step`
+# Steps' worth of pairs to draw batches from; the peer sorts over as many, as transformers' length
+# sampler does.
+WINDOW = 50
 SIDES = ("ours", "ours_full_remat", "peer", "trl_default")
 
 

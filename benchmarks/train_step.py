@@ -33,9 +33,6 @@ from rewardjax.data.plan import step_pairs
 from rewardjax.data.token_cache import TokenizedPairs
 from rewardjax.models import flops as flops_lib
 
-# Steps' worth of pairs to draw batches from; the peer sorts over as many, as transformers' length
-# sampler does.
-WINDOW = 50
 Side = Callable[[int], tuple[float, np.ndarray]]  # step -> its cost and its pairs
 
 
@@ -193,7 +190,7 @@ def compare(
     result: dict[str, Any] = {}
     costs: dict[str, dict[str, dict[str, Any]]] = {}
     for case in (*lengths.DISTRIBUTIONS, *lengths.REAL):
-        where, many = folder / case, size.pairs * WINDOW
+        where, many = folder / case, size.pairs * step_memory.WINDOW
         if case in lengths.DISTRIBUTIONS:
             pairs = lengths.random_pairs(where, case, many, size.max_length, size.model.vocab_size)
         elif shared.is_dir():

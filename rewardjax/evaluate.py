@@ -65,7 +65,6 @@ from rewardjax.sweeps import runs
 
 PLAN = flags.DEFINE_bool("plan", False, "Say what would be read, and stop before the model.")
 ONLY = flags.DEFINE_list("only", [], "Benchmarks, or categories of them: NAME,NAME/CATEGORY.")
-SHOW = flags.DEFINE_bool("show", False, "Print every setting and stop.")
 LIMIT = flags.DEFINE_integer("limit", 0, "Examples of each benchmark, spread over its categories.")
 
 # Between two lines about progress where no bar can be drawn.
@@ -438,7 +437,7 @@ def main(argv: list[str]) -> None:
         config.only = tuple(ONLY.value)
     if LIMIT.value:
         config.limit = LIMIT.value
-    if SHOW.value:
+    if flags.FLAGS.show:
         show(config)
         return
     if PLAN.value:
@@ -466,4 +465,6 @@ if __name__ == "__main__":
         config_flags.DEFINE_config_file(
             "config", None, "Path of a config file: configs/eval/all.py", lock_config=True
         )
+        # Here, since `train` has a flag of this name, and both may be imported by one process.
+        flags.DEFINE_bool("show", False, "Print every setting and stop.")
         app.run(main, flags_parser=config_lib.parse_flags)
