@@ -159,6 +159,17 @@ def test_what_is_only_surprising_is_a_warning(tmp_path):
     assert not list(fields.warnings_of_length(tiny_config(tmp_path), 6))
 
 
+def test_a_run_of_few_steps_by_its_data_is_warned_about(tmp_path):
+    config = tiny_config(tmp_path)
+    config.steps, config.batch.pairs = None, 64
+    (warning,) = fields.warnings_of_length(config, 3)
+    assert "3 steps of 64 pairs are few" in warning
+    assert "--set batch.pairs=8 makes about 24" in warning
+    assert not list(fields.warnings_of_length(config, 20))
+    config.batch.pairs = 8
+    assert not list(fields.warnings_of_length(config, 3))
+
+
 # ------------------------------------------------------------------ machine
 
 MACHINE = [

@@ -116,10 +116,23 @@ def check_length(config: Config, total_steps: int) -> Iterator[str]:
     yield from best_is_chosen(config, total_steps)
 
 
+# Steps below which a run whose length follows from its data is warned about, and a batch that is
+# small, as in TRL's defaults.
+FEW_STEPS, SMALL_BATCH = 20, 8
+
+
 def warnings_of_length(config: Config, total_steps: int) -> Iterator[str]:
     """What such a run does otherwise than its config seems to say."""
     if config.steps and config.epochs != defaults.training().epochs:
         yield f"warning: steps = {config.steps} decides, epochs = {config.epochs} is not used"
+    pairs = config.batch.pairs
+    # Somebody's first run on a few hundred pairs: with the batch of a large one it learns nothing.
+    if not config.steps and total_steps < FEW_STEPS and pairs > SMALL_BATCH:
+        steps = total_steps * pairs // SMALL_BATCH
+        yield (
+            f"warning: {total_steps} steps of {pairs} pairs are few to learn from; "
+            f"--set batch.pairs={SMALL_BATCH} makes about {steps} of the same data"
+        )
     best, every = config.checkpoint.keep.best, config.checkpoint.every
     if best is not None and not 0 < every < total_steps:
         yield (
