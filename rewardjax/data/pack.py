@@ -7,6 +7,7 @@ each, whatever the bundles mean. numpy only: this runs in the data loader's thre
 
 import bisect
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -288,14 +289,14 @@ def pack_for_scoring(
     The program for trees looks at every key interval twice, so it has to save something. It does
     not where groups are small beside a row, or neighbors share more than their whole group does.
     """
-    arguments = groups, row_length, pairs_per_row, pad_id, row_multiple
-    bundles = pack_groups(*arguments)
-    if all(len(group.suffixes) <= 2 for group in groups):
-        return bundles
-    poured = pack_trees(*arguments)
-    if len(poured["tokens"]) < len(bundles["tokens"]):
-        return poured
-    return bundles
+    # Both are planned, and one is laid out: the plans say how many rows there will be.
+    bundled = _in_bundles(groups, row_length, pairs_per_row)
+    if any(len(group.suffixes) > 2 for group in groups):
+        poured = _in_trees(groups, row_length, pairs_per_row)
+        multiples = lambda rows: math.ceil(len(rows) / row_multiple)
+        if multiples(poured) < multiples(bundled.rows):
+            return _lay_out_trees(groups, poured, row_length, pairs_per_row, pad_id, row_multiple)
+    return _lay_out_bundles(bundled, row_length, pairs_per_row, pad_id, row_multiple)
 
 
 def pack_trees(
@@ -310,13 +311,31 @@ def pack_trees(
     Returns what `pack_groups` does, and also_from also_to [B, T]: the second interval of keys that
     a token sees. Raises ValueError naming the response that is longer than a row.
     """
+    rows = _in_trees(groups, row_length, pairs_per_row)
+    return _lay_out_trees(groups, rows, row_length, pairs_per_row, pad_id, row_multiple)
+
+
+def _in_trees(
+    groups: Sequence[TokenGroup], row_length: int, pairs_per_row: int
+) -> list[list[trees.Tree]]:
+    """Which trees lie in which row."""
+    prefixes = [len(group.prefix) for group in groups]
+    suffixes = [list(map(len, group.suffixes)) for group in groups]
+    return trees.pour(prefixes, suffixes, row_length, 2 * pairs_per_row)
+
+
+def _lay_out_trees(
+    groups: Sequence[TokenGroup],
+    rows: Sequence[list[trees.Tree]],
+    row_length: int,
+    pairs_per_row: int,
+    pad_id: int,
+    row_multiple: int,
+) -> dict[str, np.ndarray]:
     prefixes = [group.prefix for group in groups]
     suffixes = [group.suffixes for group in groups]
-    slots = 2 * pairs_per_row
-    suffix_lengths = [list(map(len, of_group)) for of_group in suffixes]
-    rows = trees.pour(list(map(len, prefixes)), suffix_lengths, row_length, slots)
-    rows += [[] for _ in range(-len(rows) % row_multiple)]
-    return trees.lay_out(prefixes, suffixes, rows, row_length, slots, pad_id)
+    rows = [*rows, *([] for _ in range(-len(rows) % row_multiple))]
+    return trees.lay_out(prefixes, suffixes, rows, row_length, 2 * pairs_per_row, pad_id)
 
 
 def pack_groups(
@@ -333,6 +352,19 @@ def pack_groups(
     up to `row_multiple` with empty rows. Raises ValueError naming the bundle where a single
     response is longer than a row.
     """
+    bundled = _in_bundles(groups, row_length, pairs_per_row)
+    return _lay_out_bundles(bundled, row_length, pairs_per_row, pad_id, row_multiple)
+
+
+class _Bundled(NamedTuple):
+    """Bundles of responses, the (group, response) of each of theirs, and the rows they lie in."""
+
+    bundles: list[Bundle]
+    owners: list[list[tuple[int, int]]]
+    rows: Rows
+
+
+def _in_bundles(groups: Sequence[TokenGroup], row_length: int, pairs_per_row: int) -> _Bundled:
     bundles: list[Bundle] = []
     owners: list[list[tuple[int, int]]] = []
     for g, group in enumerate(groups):
@@ -341,10 +373,15 @@ def pack_groups(
             owners.append([(g, k) for k in responses])
     # A group may be spread over rows here: no loss has to see its rewards side by side.
     lengths = [bundle_tokens(bundle) for bundle in bundles]
-    rows = plan_rows(lengths, row_length, pairs_per_row)
-    rows += [[] for _ in range(-len(rows) % row_multiple)]
-    arrays = lay_out(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
+    return _Bundled(bundles, owners, plan_rows(lengths, row_length, pairs_per_row))
 
+
+def _lay_out_bundles(
+    bundled: _Bundled, row_length: int, pairs_per_row: int, pad_id: int, row_multiple: int
+) -> dict[str, np.ndarray]:
+    bundles, owners, rows = bundled
+    rows = [*rows, *([] for _ in range(-len(rows) % row_multiple))]
+    arrays = lay_out(bundles, rows, row_length, 2 * pairs_per_row, pad_id)
     owner = np.full((len(rows), 2 * pairs_per_row, 2), -1, np.int32)
     for r, row in enumerate(rows):
         slot = 0

@@ -147,14 +147,18 @@ class Result:
         """Whether published numbers may stand beside it: of nearly all published examples."""
         if self.missing or self.published is None:
             return not self.partial
-        read = sum(part.n + part.unused for part in self.parts.values())
-        return read >= LEAST_COMPARABLE * self.published
+        return self.counted >= LEAST_COMPARABLE * self.published
+
+    @property
+    def counted(self) -> int:
+        """Examples of all parts that have a score, those that say nothing of a model included."""
+        return sum(part.n + part.unused for part in self.parts.values())
 
     @property
     def denominators(self) -> str:
         """What the headline is over: "3 of 4 parts, 1,554 of 2,985 examples, 2 unscored"."""
         parts = self.parts.values()
-        read = f"{sum(part.n + part.unused for part in parts):,}"
+        read = f"{self.counted:,}"
         if self.published is not None:
             read += f" of {self.published:,}"
         text = f"{len(parts) - len(self.missing)} of {len(parts)} parts, {read} examples"

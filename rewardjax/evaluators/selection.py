@@ -106,7 +106,7 @@ def without_a_headline_of_few(result: Result, remedy: str) -> Result:
 
     remedy: why the others do not, and what helps.
     """
-    counted = sum(part.n + part.unused for part in result.parts.values())
+    counted = result.counted
     read = counted + sum(part.unscored for part in result.parts.values())
     if result.headline is None or counted >= LEAST_SHARE * read:
         return result

@@ -63,6 +63,9 @@ class Agreement(NamedTuple):
 
 def preferences(group: Group, row: int) -> Preferences:
     """What the labels of one record say."""
+    # Its texts need not be checked a second time, as scoring does it.
+    if not group.pairs:
+        return Preferences([], 0, 0)
     try:
         checked, faults = check(group)
     except BadRecord:

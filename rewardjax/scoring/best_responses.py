@@ -16,20 +16,15 @@ from rewardjax.data import formats, sources
 from rewardjax.data.groups import Group
 from rewardjax.io import files, storage
 from rewardjax.reporting import text_table
+from rewardjax.scoring.passes import tables
 from rewardjax.scoring.passes.tables import WRITERS, with_texts
 from rewardjax.scoring.units import text_of
 from rewardjax.stats.best_of_n import curve
 
+# A row of scores, how many responses of the group have a reward, and the mean of these.
 SCHEMA = with_texts(
-    pa.schema(
-        [
-            ("id", pa.string()),
-            ("row", pa.int64()),
-            ("response_index", pa.int32()),
-            ("reward", pa.float32()),
-            ("responses", pa.int32()),  # of the group, as far as they have a reward
-            ("mean_reward", pa.float32()),  # of these
-        ]
+    tables.SCHEMA.append(pa.field("responses", pa.int32())).append(
+        pa.field("mean_reward", pa.float32())
     )
 )
 AT_ONCE = 1024  # rows in memory

@@ -19,7 +19,7 @@ from rewardjax.data.ranked import RankedGroups
 from rewardjax.data.token_cache import TokenizedPairs
 
 FIELDS = ("row_length", "rows", "pairs_per_row")
-# The most slots of a micro-batch, over all devices, whatever their memory: more are not faster.
+# The most slots of a micro-batch, over all devices, where their memory allows it (row_memory.py).
 MOST_SLOTS = 32_768
 LONGEST_ROW = 4_096  # that is tried where no pair needs a longer one
 # Attention works on tiles of as many tokens.
